@@ -1,1 +1,32 @@
-//! filters
+//! The functional core of the gate: who is asking, what is asked, whether it
+//! is allowed, and what is asked of Vault for it.
+//!
+//! No sockets, no async, no clock, no proxy framework: time comes in as an
+//! argument and every stage takes the one before by value. A module uses only
+//! modules listed above it.
+//!
+//! ```text
+//! headers, certificate ─► Identity ─┐
+//! path, query, body    ─► Operation ┴► decide ─► Permit ─► Effect ─► project
+//! ```
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
+pub mod secret;
+pub mod names;
+pub mod path;
+pub mod scope;
+pub mod quota;
+pub mod refusal;
+pub mod grants;
+pub mod certificate;
+pub mod identity;
+pub mod credential;
+pub mod vault;
+pub mod operation;
+pub mod catalog;
+pub mod decide;
+//pub mod rest;
+//pub mod mcp;

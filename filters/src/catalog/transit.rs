@@ -1,0 +1,97 @@
+//! Cryptography as a service.
+//! API: <https://developer.hashicorp.com/vault/api-docs/secret/transit>
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::answer::{data_of, write};
+use crate::grants::{Engine, Resource};
+use crate::operation::{Absent, Ask, Describe, Facts, Hints, Kind, Plan, unfit};
+use crate::refusal::Refusal;
+use crate::scope::Scope;
+use crate::vault::Method;
+
+/// Most random bytes in one call; Vault's own limit is 128 KiB.
+const MAX_BYTES: u32 = 65_536;
+
+/// `transit.random`.
+pub(super) struct Random;
+
+/// How bytes are written as text.
+#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    /// Base64 with padding (RFC 4648 section 4).
+    #[default]
+    Base64,
+    /// Lower-case hexadecimal.
+    Hex,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RandomArguments {
+    /// How many bytes, 1 to 65536.
+    #[serde(default = "default_bytes")]
+    #[schemars(range(min = 1, max = 65536))]
+    bytes: u32,
+    /// How they are written.
+    #[serde(default)]
+    format: Format,
+}
+
+const fn default_bytes() -> u32 {
+    32
+}
+
+/// Random bytes from Vault's source of entropy.
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(super) struct RandomAnswer<'a> {
+    /// The bytes, in the format asked for.
+    #[serde(borrow)]
+    random_bytes: Cow<'a, str>,
+}
+
+impl Describe for Random {
+    type Arguments<'a> = RandomArguments;
+    type Answer<'a> = RandomAnswer<'a>;
+    const FACTS: Facts = Facts {
+        name: "transit.random",
+        title: "Random bytes",
+        summary: "Gives random bytes from Vault, as base64 or hexadecimal.",
+        scope: Some(Scope::Read),
+        engine: Some(Engine::Transit),
+        hints: Hints { read_only: true, destructive: false, idempotent: false },
+        method: "GET",
+        template: "/transit/random",
+        query: &[("bytes", Kind::Plain), ("format", Kind::Text)],
+        takes_body: false,
+        success: 200,
+        absent: Absent::NotFound,
+    };
+
+    fn plan(arguments: RandomArguments) -> Result<Plan, Refusal> {
+        if !(1..=MAX_BYTES).contains(&arguments.bytes) {
+            return Err(unfit("/bytes", "1 to 65536"));
+        }
+        let body = match arguments.format {
+            Format::Base64 => "{\"format\":\"base64\"}",
+            Format::Hex => "{\"format\":\"hex\"}",
+        };
+        let ask = Ask::Vault {
+            method: Method::Post,
+            api: format!("random/{}", arguments.bytes),
+            query: None,
+            body: Some(Bytes::from_static(body.as_bytes())),
+            repeatable: true,
+        };
+        Ok((Some(Resource::Nameless(Engine::Transit)), ask))
+    }
+
+    fn project(body: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
+        write(&data_of::<RandomAnswer<'_>>(body)?, out)
+    }
+}

@@ -1,0 +1,216 @@
+//! What a request's head offers as proof: exactly one credential (invariants
+//! 5 and 6).
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+
+use crate::refusal::Refusal;
+use crate::secret::{Digest, Secret};
+
+/// Headers that may stand once at most.
+const SINGLE: [&str; 4] = ["authorization", "x-api-key", "x-vault-wrap-ttl", "mcp-protocol-version"];
+
+/// The names of the headers by which a trusted proxy names its client.
+#[derive(Clone, Debug)]
+pub struct ProxyHeaders {
+    /// Carries the distinguished name.
+    pub identity: http::HeaderName,
+    /// Carries `SUCCESS` where the proxy verified the certificate.
+    pub verify: http::HeaderName,
+    /// What precedes the common name in the distinguished name.
+    pub prefix: Box<str>,
+}
+
+/// What the head of a request offers.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Offered {
+    /// No credential; a certificate of the connection may stand alone.
+    Nothing,
+    /// An API key.
+    ApiKey(Secret),
+    /// A bearer token (RFC 6750).
+    Bearer(Secret),
+    /// The distinguished name that a trusted proxy verified.
+    DistinguishedName(String),
+}
+
+/// Reads the one credential of a head. `proxy` is the configuration of the
+/// identity header where the TCP peer is a trusted proxy, else `None`: then
+/// such headers are not looked at.
+///
+/// # Errors
+/// 400 for a header that stands twice, 401 for two credentials or one that is
+/// not text.
+pub fn offered(headers: &HeaderMap, proxy: Option<&ProxyHeaders>) -> Result<Offered, Refusal> {
+    if SINGLE.iter().any(|name| stands_twice(headers, name)) {
+        return Err(Refusal::Malformed("A header that may stand once stands twice."));
+    }
+    let key = headers.get("x-api-key");
+    let authorization = headers.get(AUTHORIZATION);
+    let name = match proxy {
+        Some(proxy) => distinguished_name(headers, proxy)?,
+        None => None,
+    };
+    match (key, authorization, name) {
+        (None, None, None) => Ok(Offered::Nothing),
+        (Some(key), None, None) => text(key).map(|key| Offered::ApiKey(Secret::new(key.to_owned()))),
+        (None, Some(value), None) => bearer(text(value)?).map(Offered::Bearer),
+        (None, None, Some(name)) => Ok(Offered::DistinguishedName(name)),
+        _ => Err(Refusal::Unauthenticated),
+    }
+}
+
+fn stands_twice(headers: &HeaderMap, name: &str) -> bool {
+    headers.get_all(name).iter().nth(1).is_some()
+}
+
+fn text(value: &http::HeaderValue) -> Result<&str, Refusal> {
+    value.to_str().map_err(|_| Refusal::Unauthenticated)
+}
+
+fn bearer(value: &str) -> Result<Secret, Refusal> {
+    match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => {
+            Ok(Secret::new(token.trim().to_owned()))
+        }
+        _ => Err(Refusal::Unauthenticated),
+    }
+}
+
+fn distinguished_name(headers: &HeaderMap, proxy: &ProxyHeaders) -> Result<Option<String>, Refusal> {
+    if stands_twice(headers, proxy.identity.as_str()) || stands_twice(headers, proxy.verify.as_str()) {
+        return Err(Refusal::Malformed("A header that may stand once stands twice."));
+    }
+    match (headers.get(&proxy.identity), headers.get(&proxy.verify)) {
+        (None, _) => Ok(None),
+        (Some(name), Some(verify)) if verify == "SUCCESS" => Ok(Some(text(name)?.to_owned())),
+        (Some(_), _) => Err(Refusal::Unauthenticated),
+    }
+}
+
+/// API keys by digest. Looking up a digest tells nothing of a key, so a hash
+/// table is as good as constant time; the digest found is compared so anyway.
+#[derive(Debug)]
+pub struct ApiKeys<A>(std::collections::HashMap<[u8; 8], Vec<KeyEntry<A>>>);
+
+impl<A> Default for ApiKeys<A> {
+    fn default() -> Self {
+        Self(std::collections::HashMap::new())
+    }
+}
+
+/// One API key: its digest, its owner, its end.
+#[derive(Clone, Debug)]
+pub struct KeyEntry<A> {
+    /// SHA-256 of the key.
+    pub digest: Digest,
+    /// Whose it is.
+    pub agent: A,
+    /// Seconds since the epoch from which it is not valid.
+    pub expires: Option<i64>,
+}
+
+impl<A> ApiKeys<A> {
+    /// Adds a key; `false` where its digest is there already.
+    pub fn add(&mut self, entry: KeyEntry<A>) -> bool {
+        let slot = self.0.entry(entry.digest.shelf()).or_default();
+        let fresh = slot.iter().all(|other| other.digest != entry.digest);
+        if fresh {
+            slot.push(entry);
+        }
+        fresh
+    }
+
+    /// The owner of `key` at `now`, seconds since the epoch.
+    #[must_use]
+    pub fn owner(&self, key: &Secret, now: i64) -> Option<&A> {
+        let digest = key.digest();
+        let found = self.0.get(&digest.shelf())?.iter().find(|entry| entry.digest == digest)?;
+        found.expires.is_none_or(|expires| now < expires).then_some(&found.agent)
+    }
+
+    /// How many keys there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.values().map(Vec::len).sum()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderName;
+
+    fn head(pairs: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        }
+        headers
+    }
+
+    fn proxy() -> ProxyHeaders {
+        ProxyHeaders {
+            identity: HeaderName::from_static("x-ssl-client-s-dn"),
+            verify: HeaderName::from_static("x-ssl-client-verify"),
+            prefix: "CN=".into(),
+        }
+    }
+
+    #[test]
+    fn exactly_one_credential_is_offered() {
+        let secret = |text: &str| Secret::new(text.into());
+        for (pairs, expected) in [
+            (vec![], Ok(Offered::Nothing)),
+            (vec![("x-api-key", "k")], Ok(Offered::ApiKey(secret("k")))),
+            (vec![("authorization", "Bearer t")], Ok(Offered::Bearer(secret("t")))),
+            (vec![("authorization", "bearer t")], Ok(Offered::Bearer(secret("t")))),
+            (vec![("authorization", "Basic t")], Err(Refusal::Unauthenticated)),
+            (vec![("authorization", "Bearer ")], Err(Refusal::Unauthenticated)),
+            (vec![("authorization", "Bearer t"), ("x-api-key", "k")], Err(Refusal::Unauthenticated)),
+            (vec![("x-ssl-client-s-dn", "CN=bob"), ("x-ssl-client-verify", "SUCCESS")], Ok(Offered::Nothing)),
+        ] {
+            assert_eq!(offered(&head(&pairs), None), expected, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_stands_twice_is_a_bad_request() {
+        for name in SINGLE {
+            let result = offered(&head(&[(name, "Bearer a"), (name, "Bearer b")]), None);
+            assert!(matches!(result, Err(Refusal::Malformed(_))), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_must_have_verified_the_name_it_forwards() {
+        let proxy = proxy();
+        let name = ("x-ssl-client-s-dn", "CN=bob");
+        let read = |pairs: &[(&str, &str)]| offered(&head(pairs), Some(&proxy));
+        assert_eq!(read(&[name, ("x-ssl-client-verify", "SUCCESS")]), Ok(Offered::DistinguishedName("CN=bob".into())));
+        assert_eq!(read(&[name]), Err(Refusal::Unauthenticated));
+        assert_eq!(read(&[name, ("x-ssl-client-verify", "FAILED")]), Err(Refusal::Unauthenticated));
+        assert_eq!(read(&[name, ("x-ssl-client-verify", "SUCCESS"), ("x-api-key", "k")]), Err(Refusal::Unauthenticated));
+        assert!(matches!(read(&[name, name, ("x-ssl-client-verify", "SUCCESS")]), Err(Refusal::Malformed(_))));
+    }
+
+    #[test]
+    fn a_key_has_one_owner_until_it_expires() {
+        let mut keys = ApiKeys::default();
+        let entry = |key: &str, agent, expires| KeyEntry { digest: Digest::of(key.as_bytes()), agent, expires };
+        assert!(keys.add(entry("one", 1, None)));
+        assert!(keys.add(entry("two", 2, Some(100))));
+        assert!(!keys.add(entry("one", 3, None)));
+        let owner = |key: &str, now| keys.owner(&Secret::new(key.into()), now).copied();
+        assert_eq!(owner("one", 0), Some(1));
+        assert_eq!(owner("two", 99), Some(2));
+        assert_eq!(owner("two", 100), None);
+        assert_eq!(owner("three", 0), None);
+    }
+}

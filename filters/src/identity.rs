@@ -1,0 +1,377 @@
+//! From a principal, which a credential proves, to an agent, which is a closed
+//! name that the configuration gives it (DESIGN section 6).
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+
+use crate::certificate::PeerCertificate;
+use crate::grants::Agent;
+use crate::names::AgentId;
+use crate::scope::Scopes;
+
+/// What part of a credential a principal was read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The one URI SAN, where it is a SPIFFE ID.
+    Spiffe,
+    /// The one URI SAN.
+    Uri,
+    /// The one DNS SAN.
+    Dns,
+    /// The one email SAN.
+    Email,
+    /// The one common name.
+    CommonName,
+    /// The SHA-256 fingerprint of the certificate, lower-case hexadecimal.
+    Fingerprint,
+}
+
+impl Source {
+    /// Every source, in the default order.
+    pub const ALL: [Self; 6] =
+        [Self::Spiffe, Self::Uri, Self::Dns, Self::Email, Self::CommonName, Self::Fingerprint];
+
+    /// The source's name in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Spiffe => "spiffe",
+            Self::Uri => "uri",
+            Self::Dns => "dns",
+            Self::Email => "email",
+            Self::CommonName => "cn",
+            Self::Fingerprint => "fingerprint",
+        }
+    }
+
+    /// The source of that name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|source| source.name() == name)
+    }
+}
+
+/// Who a credential says its holder is, before anybody has mapped it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Principal {
+    /// Where it was read.
+    pub source: Source,
+    /// The text as it stood there.
+    pub value: String,
+}
+
+impl Principal {
+    /// By the first of `sources` that finds one; a source that finds several
+    /// makes the certificate ambiguous, and then there is none.
+    #[must_use]
+    pub fn of_certificate(certificate: &PeerCertificate, sources: &[Source]) -> Option<Self> {
+        for &source in sources {
+            let fingerprint;
+            let found: &[String] = match source {
+                Source::Spiffe => match certificate.uris.as_slice() {
+                    uris if uris.iter().any(|uri| uri.starts_with("spiffe://")) => uris,
+                    _ => &[],
+                },
+                Source::Uri => &certificate.uris,
+                Source::Dns => &certificate.dns,
+                Source::Email => &certificate.emails,
+                Source::CommonName => &certificate.common_names,
+                Source::Fingerprint => {
+                    fingerprint = [certificate.fingerprint.to_hex()];
+                    &fingerprint
+                }
+            };
+            match found {
+                [] => {}
+                [value] => return Some(Self { source, value: value.clone() }),
+                _ => return None,
+            }
+        }
+        None
+    }
+
+    /// From the distinguished name that a trusted proxy forwards: the value of
+    /// its one attribute that begins with `prefix` (`CN=`), or the whole text
+    /// where the prefix is empty. A name with an escape, a quote, a multi-valued
+    /// part or two such attributes is ambiguous: `None`.
+    #[must_use]
+    pub fn of_distinguished_name(name: &str, prefix: &str) -> Option<Self> {
+        if name.is_empty() || name.contains(['\\', '"', '+', '\0']) {
+            return None;
+        }
+        let separator = if name.starts_with('/') { '/' } else { ',' };
+        let mut found = name.split(separator).filter_map(|part| part.trim().strip_prefix(prefix));
+        let value = if prefix.is_empty() { name } else { found.next()? };
+        if value.is_empty() || (!prefix.is_empty() && found.next().is_some()) {
+            return None;
+        }
+        Some(Self { source: Source::CommonName, value: value.to_owned() })
+    }
+}
+
+/// A rule that maps a family of principals to agents by one `{name}` in each
+/// of two templates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Family {
+    source: Source,
+    principal: Template,
+    agent: Template,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Template {
+    before: Box<str>,
+    after: Box<str>,
+}
+
+impl Template {
+    fn parse(text: &str) -> Option<Self> {
+        let (before, after) = text.split_once("{name}")?;
+        let plain = !before.contains(['{', '}']) && !after.contains(['{', '}']);
+        plain.then(|| Self { before: before.into(), after: after.into() })
+    }
+
+    fn take<'a>(&self, text: &'a str) -> Option<&'a str> {
+        text.strip_prefix(&*self.before)?.strip_suffix(&*self.after)
+    }
+
+    fn put(&self, name: &str) -> String {
+        format!("{}{name}{}", self.before, self.after)
+    }
+
+    /// Whether some text fits both; may say yes for two that share none.
+    fn may_meet(&self, other: &Self) -> bool {
+        let begins = self.before.starts_with(&*other.before) || other.before.starts_with(&*self.before);
+        let ends = self.after.ends_with(&*other.after) || other.after.ends_with(&*self.after);
+        begins && ends
+    }
+}
+
+impl Family {
+    /// `None` unless each template holds `{name}` once.
+    #[must_use]
+    pub fn parse(source: Source, principal: &str, agent: &str) -> Option<Self> {
+        Some(Self { source, principal: Template::parse(principal)?, agent: Template::parse(agent)? })
+    }
+
+    /// Whether one agent could come of both families, or one principal fit both.
+    #[must_use]
+    pub fn may_meet(&self, other: &Self) -> bool {
+        self.source == other.source
+            && (self.principal.may_meet(&other.principal) || self.agent.may_meet(&other.agent))
+    }
+
+    fn agent_of(&self, principal: &Principal) -> Option<AgentId> {
+        if self.source != principal.source {
+            return None;
+        }
+        let name = AgentId::parse(self.principal.take(&principal.value)?)?;
+        AgentId::parse(&self.agent.put(name.as_str()))
+    }
+}
+
+/// What becomes of a principal that nothing maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum UnknownAgents {
+    /// It is nobody.
+    #[default]
+    Refuse,
+    /// Where it is itself a valid [`AgentId`], it is that agent, with the
+    /// built-in role.
+    OwnNamespace,
+}
+
+/// The mapping of principals to agents: one principal to one agent.
+#[derive(Debug, Default)]
+pub struct Directory {
+    exact: HashMap<Principal, AgentId>,
+    /// Agents that are reached by principals of their own from that source.
+    pinned: HashSet<(AgentId, Source)>,
+    families: Vec<Family>,
+    unknown: UnknownAgents,
+}
+
+/// Why a mapping would not be one-to-one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Clash {
+    /// Two agents claim one principal.
+    Principal(AgentId),
+    /// Two families could map to one agent, or match one principal.
+    Families(usize),
+}
+
+impl Directory {
+    /// An empty mapping.
+    #[must_use]
+    pub fn new(unknown: UnknownAgents) -> Self {
+        Self { unknown, ..Self::default() }
+    }
+
+    /// Maps one principal.
+    ///
+    /// # Errors
+    /// [`Clash::Principal`] with the agent that has it already.
+    pub fn add(&mut self, principal: Principal, agent: AgentId) -> Result<(), Clash> {
+        match self.exact.get(&principal) {
+            Some(owner) if *owner != agent => Err(Clash::Principal(owner.clone())),
+            _ => {
+                self.pinned.insert((agent.clone(), principal.source));
+                self.exact.insert(principal, agent);
+                Ok(())
+            }
+        }
+    }
+
+    /// Maps a family.
+    ///
+    /// # Errors
+    /// [`Clash::Families`] with the index of the family it could meet.
+    pub fn add_family(&mut self, family: Family) -> Result<(), Clash> {
+        match self.families.iter().position(|other| other.may_meet(&family)) {
+            Some(index) => Err(Clash::Families(index)),
+            None => {
+                self.families.push(family);
+                Ok(())
+            }
+        }
+    }
+
+    /// The agent of `principal`. An agent whose own entry names a principal
+    /// of the same source is reached by that principal only.
+    #[must_use]
+    pub fn agent_of(&self, principal: &Principal) -> Option<AgentId> {
+        if let Some(agent) = self.exact.get(principal) {
+            return Some(agent.clone());
+        }
+        let mapped = self.families.iter().find_map(|family| family.agent_of(principal));
+        let mapped = mapped.or_else(|| self.unknown_agent(principal))?;
+        let key = (mapped, principal.source);
+        (!self.pinned.contains(&key)).then_some(key.0)
+    }
+
+    fn unknown_agent(&self, principal: &Principal) -> Option<AgentId> {
+        match (self.unknown, principal.source) {
+            (UnknownAgents::OwnNamespace, Source::CommonName) => AgentId::parse(&principal.value),
+            _ => None,
+        }
+    }
+
+    /// What becomes of agents that have no entry of their own.
+    #[must_use]
+    pub const fn unknown(&self) -> UnknownAgents {
+        self.unknown
+    }
+}
+
+/// By what an identity was proved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// A client certificate of this connection.
+    Certificate,
+    /// An API key.
+    ApiKey,
+    /// The identity header of a trusted proxy.
+    TrustedProxy,
+}
+
+impl Proof {
+    /// The name in logs and in `/whoami`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            Self::ApiKey => "api_key",
+            Self::TrustedProxy => "trusted_proxy",
+        }
+    }
+}
+
+/// Who is asking, and what the credential allows them to ask.
+#[derive(Clone)]
+pub struct Identity {
+    /// The agent.
+    pub agent: Arc<Agent>,
+    /// What the credential carries.
+    pub scopes: Scopes,
+    /// How it was proved.
+    pub proof: Proof,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} by {}", self.agent.id, self.proof.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cn(value: &str) -> Principal {
+        Principal { source: Source::CommonName, value: value.into() }
+    }
+
+    fn spiffe(value: &str) -> Principal {
+        Principal { source: Source::Spiffe, value: value.into() }
+    }
+
+    #[test]
+    fn a_distinguished_name_gives_its_one_common_name() {
+        for (name, value) in [
+            ("CN=bob", Some("bob")),
+            ("CN=bob,O=corp", Some("bob")),
+            ("O=corp, CN=bob", Some("bob")),
+            ("/O=corp/CN=bob", Some("bob")),
+            ("O=corp", None),
+            ("", None),
+            ("CN=", None),
+            ("CN=bob,CN=eve", None),
+            ("CN=bob\\,CN=eve", None),
+            ("CN=\"bob,CN=eve\"", None),
+            ("CN=bob+OU=x", None),
+            ("XCN=bob", None),
+        ] {
+            let found = Principal::of_distinguished_name(name, "CN=").map(|p| p.value);
+            assert_eq!(found.as_deref(), value, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_family_maps_closed_names_only() {
+        let mut directory = Directory::new(UnknownAgents::Refuse);
+        let family = Family::parse(Source::Spiffe, "spiffe://corp/agent/{name}", "x-{name}").unwrap();
+        directory.add_family(family).unwrap();
+        let agent = |text: &str| directory.agent_of(&spiffe(text)).map(|a| a.to_string());
+        assert_eq!(agent("spiffe://corp/agent/ci").as_deref(), Some("x-ci"));
+        for bad in ["spiffe://corp/agent/", "spiffe://corp/agent/a/b", "spiffe://corp/agent/..", "spiffe://corp/agent/BOB", "spiffe://other/agent/ci"] {
+            assert_eq!(agent(bad), None, "{bad}");
+        }
+        assert_eq!(directory.agent_of(&cn("spiffe://corp/agent/ci")), None);
+    }
+
+    #[test]
+    fn one_principal_belongs_to_one_agent() {
+        let mut directory = Directory::new(UnknownAgents::OwnNamespace);
+        let bob = AgentId::parse("bob").unwrap();
+        directory.add(cn("Robert"), bob.clone()).unwrap();
+        assert_eq!(directory.add(cn("Robert"), AgentId::parse("eve").unwrap()), Err(Clash::Principal(bob.clone())));
+        assert_eq!(directory.agent_of(&cn("Robert")), Some(bob));
+        assert_eq!(directory.agent_of(&cn("bob")), None, "an agent with an entry is reached by that entry only");
+        assert_eq!(directory.agent_of(&cn("eve")), AgentId::parse("eve"));
+        for hostile in ["+", "*", "..", "a/b", "BOB", "bob\0x", ""] {
+            assert_eq!(directory.agent_of(&cn(hostile)), None, "{hostile:?}");
+        }
+    }
+
+    #[test]
+    fn families_that_could_meet_are_refused() {
+        let family = |principal: &str, agent: &str| Family::parse(Source::Spiffe, principal, agent).unwrap();
+        let mut directory = Directory::new(UnknownAgents::Refuse);
+        directory.add_family(family("spiffe://a/{name}", "a-{name}")).unwrap();
+        assert_eq!(directory.add_family(family("spiffe://b/{name}", "a-{name}")), Err(Clash::Families(0)));
+        assert_eq!(directory.add_family(family("spiffe://a/x{name}", "b-{name}")), Err(Clash::Families(0)));
+        assert_eq!(directory.add_family(family("spiffe://b/{name}", "b-{name}")), Ok(()));
+        assert!(Family::parse(Source::Spiffe, "spiffe://a", "{name}").is_none());
+    }
+}

@@ -1,0 +1,140 @@
+//! Rate limits by GCRA (generic cell rate algorithm, ITU-T I.371): one atomic
+//! number per cell, no timer, no lock, no clock: time is an argument.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// So many requests per period, with a burst on top of the even flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    requests: u32,
+    /// Nanoseconds between two requests of the even flow.
+    interval: u64,
+    /// Nanoseconds a cell may run ahead of the clock.
+    tolerance: u64,
+}
+
+impl Rate {
+    /// `requests` per `period`, of which `burst` may come at once.
+    ///
+    /// `None` where a number is zero or the period is longer than 30 days.
+    #[must_use]
+    pub fn new(requests: u32, period: Duration, burst: u32) -> Option<Self> {
+        let period = u64::try_from(period.as_nanos()).ok()?;
+        if requests == 0 || burst == 0 || period == 0 || period > 30 * 86_400 * 1_000_000_000 {
+            return None;
+        }
+        let interval = (period / u64::from(requests)).max(1);
+        let tolerance = interval.checked_mul(u64::from(burst))?;
+        Some(Self { requests: burst, interval, tolerance })
+    }
+
+    /// The most requests that can come at once.
+    #[must_use]
+    pub const fn burst(&self) -> u32 {
+        self.requests
+    }
+
+    /// Whether this rate lets more through than `other`, in the long run.
+    #[must_use]
+    pub const fn is_wider_than(&self, other: &Self) -> bool {
+        self.interval < other.interval
+    }
+}
+
+/// The state of one limit: the theoretical arrival time, in nanoseconds.
+#[derive(Debug, Default)]
+pub struct Cell(AtomicU64);
+
+/// Why a request may not pass now, and what to tell the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exceeded {
+    /// The most requests that can come at once.
+    pub limit: u32,
+    /// Seconds until one more request passes, rounded up, at least 1.
+    pub retry_after: u64,
+    /// Seconds until the whole burst is there again, rounded up.
+    pub reset: u64,
+}
+
+impl Cell {
+    /// Charges one request at `now`, nanoseconds on any clock that never runs
+    /// backwards.
+    ///
+    /// # Errors
+    /// [`Exceeded`]; nothing is charged then.
+    pub fn charge(&self, rate: &Rate, now: u64) -> Result<(), Exceeded> {
+        let mut seen = self.0.load(Ordering::Relaxed);
+        loop {
+            let next = seen.max(now).saturating_add(rate.interval);
+            let ahead = next.saturating_sub(now);
+            if ahead > rate.tolerance {
+                return Err(Exceeded {
+                    limit: rate.requests,
+                    retry_after: seconds(ahead - rate.tolerance).max(1),
+                    reset: seconds(seen.saturating_sub(now)),
+                });
+            }
+            match self.0.compare_exchange_weak(seen, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Ok(()),
+                Err(current) => seen = current,
+            }
+        }
+    }
+
+    /// Whether a request would pass at `now`; charges nothing.
+    #[must_use]
+    pub fn is_open(&self, rate: &Rate, now: u64) -> bool {
+        let next = self.0.load(Ordering::Relaxed).max(now).saturating_add(rate.interval);
+        next.saturating_sub(now) <= rate.tolerance
+    }
+}
+
+const fn seconds(nanoseconds: u64) -> u64 {
+    nanoseconds.div_ceil(1_000_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn rate(requests: u32, seconds: u64, burst: u32) -> Rate {
+        Rate::new(requests, Duration::from_secs(seconds), burst).unwrap()
+    }
+
+    #[test]
+    fn a_burst_passes_at_once_and_then_the_even_flow() {
+        let (cell, rate) = (Cell::default(), rate(60, 60, 60));
+        let start = 5 * SECOND;
+        for _ in 0..60 {
+            cell.charge(&rate, start).unwrap();
+        }
+        let refused = cell.charge(&rate, start).unwrap_err();
+        assert_eq!(refused, Exceeded { limit: 60, retry_after: 1, reset: 60 });
+        assert!(cell.charge(&rate, start + SECOND).is_ok());
+        assert!(cell.charge(&rate, start + SECOND).is_err());
+    }
+
+    #[test]
+    fn a_refusal_charges_nothing() {
+        let (cell, rate) = (Cell::default(), rate(1, 10, 1));
+        cell.charge(&rate, SECOND).unwrap();
+        for _ in 0..100 {
+            assert!(cell.charge(&rate, 2 * SECOND).is_err());
+        }
+        assert!(!cell.is_open(&rate, 10 * SECOND));
+        assert!(cell.is_open(&rate, 11 * SECOND));
+        assert!(cell.charge(&rate, 11 * SECOND).is_ok());
+    }
+
+    #[test]
+    fn nonsense_is_no_rate() {
+        assert!(Rate::new(0, Duration::from_secs(1), 1).is_none());
+        assert!(Rate::new(1, Duration::ZERO, 1).is_none());
+        assert!(Rate::new(1, Duration::from_secs(1), 0).is_none());
+        assert!(Rate::new(1, Duration::MAX, 1).is_none());
+        assert!(rate(600, 60, 1).is_wider_than(&rate(60, 60, 60)));
+    }
+}

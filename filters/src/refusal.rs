@@ -1,0 +1,217 @@
+//! Why a request is not served, and what the caller is told (DESIGN section 9).
+//!
+//! The public text is static and never holds a value of the request or of the
+//! policy; what went wrong in detail goes to the log.
+
+use http::StatusCode;
+
+use crate::path::PathProblem;
+use crate::quota::Exceeded;
+use crate::scope::Scope;
+
+/// Every way in which a request ends without being served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The head or body is not what HTTP or JSON-RPC asks for.
+    Malformed(&'static str),
+    /// A path that is not plain.
+    Path(PathProblem),
+    /// Vault called the request bad.
+    RejectedByVault,
+    /// No credential, or none that holds.
+    Unauthenticated,
+    /// The credential lacks a scope.
+    InsufficientScope(Scope),
+    /// No role of the agent allows it.
+    Forbidden,
+    /// Vault denied it.
+    DeniedByVault,
+    /// A browser's page that may not call.
+    OriginNotAllowed,
+    /// No such route, secret or version.
+    NotFound,
+    /// The route exists with other methods.
+    MethodNotAllowed(&'static str),
+    /// The caller accepts no JSON.
+    NotAcceptable,
+    /// The head or body took too long to arrive.
+    RequestTimeout,
+    /// The check-and-set version did not match.
+    CheckAndSet,
+    /// The body is over the limit.
+    BodyTooLarge,
+    /// The body is not declared as JSON.
+    UnsupportedMediaType,
+    /// Arguments that do not fit the operation's schema.
+    Arguments(Misfit),
+    /// Over the rate limit.
+    RateLimited(Exceeded),
+    /// Too many failed authentications from this address.
+    TooManyFailures(Exceeded),
+    /// The head is over the limit.
+    HeadTooLarge,
+    /// Vault answered something that is not an answer of its API.
+    UpstreamNonsense,
+    /// Vault's answer is over the limit.
+    AnswerTooLarge,
+    /// Vault is sealed, in standby, down, or the gate has no login.
+    UpstreamUnavailable,
+    /// The gate holds as many requests as it may.
+    Overloaded,
+    /// Vault did not answer in time.
+    UpstreamTimeout,
+    /// A defect of the gate.
+    Internal,
+}
+
+/// Where arguments do not fit, and what would.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// A JSON pointer (RFC 6901) to the argument, made of schema names and
+    /// indices only.
+    pub pointer: String,
+    /// What was expected there: text of the schema's, never of the caller's.
+    pub expected: String,
+}
+
+/// The public side of a [`Refusal`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Public {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The stable code.
+    pub code: &'static str,
+    /// One sentence.
+    pub detail: &'static str,
+}
+
+impl Refusal {
+    /// Status, code and text.
+    #[must_use]
+    pub const fn public(&self) -> Public {
+        let (status, code, detail) = match self {
+            Self::Malformed(detail) => (StatusCode::BAD_REQUEST, "bad_request", *detail),
+            Self::Path(problem) => (StatusCode::BAD_REQUEST, "invalid_path", problem.text()),
+            Self::RejectedByVault => (StatusCode::BAD_REQUEST, "rejected_by_vault", "Vault rejected the request as invalid."),
+            Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated", "A valid credential is required."),
+            Self::InsufficientScope(scope) => (StatusCode::FORBIDDEN, "insufficient_scope", scope_text(*scope)),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "This agent may not do that."),
+            Self::DeniedByVault => (StatusCode::FORBIDDEN, "denied_by_vault", "Vault's policy denies this."),
+            Self::OriginNotAllowed => (StatusCode::FORBIDDEN, "origin_not_allowed", "Requests from this origin are not allowed."),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is nothing here."),
+            Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This route has no such method; see the Allow header."),
+            Self::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, "not_acceptable", "Answers are application/json, which the Accept header excludes."),
+            Self::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, "request_timeout", "The request took too long to arrive."),
+            Self::CheckAndSet => (StatusCode::CONFLICT, "check_and_set_failed", "The current version is not the one given as cas."),
+            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The body is over the configured limit."),
+            Self::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "The body must be declared as application/json."),
+            Self::Arguments(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_arguments", "An argument does not fit the schema."),
+            Self::RateLimited(_) => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", "Too many requests; see the Retry-After header."),
+            Self::TooManyFailures(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_failures", "Too many failed authentications; see the Retry-After header."),
+            Self::HeadTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", "The request's head is over the configured limit."),
+            Self::UpstreamNonsense => (StatusCode::BAD_GATEWAY, "upstream_nonsense", "Vault's answer could not be understood."),
+            Self::AnswerTooLarge => (StatusCode::BAD_GATEWAY, "answer_too_large", "Vault's answer is over the configured limit."),
+            Self::UpstreamUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "upstream_unavailable", "Vault is not available."),
+            Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "The gate is at its limit of concurrent work."),
+            Self::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", "Vault did not answer in time."),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The gate met an unexpected condition."),
+        };
+        Public { status, code, detail }
+    }
+
+    /// Seconds after which to try again, where that is known.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::RateLimited(exceeded) | Self::TooManyFailures(exceeded) => Some(exceeded.retry_after),
+            Self::UpstreamUnavailable | Self::Overloaded => Some(1),
+            _ => None,
+        }
+    }
+
+    /// The error body (DESIGN section 9), with the id of the request.
+    #[must_use]
+    pub fn body(&self, request_id: &str) -> Vec<u8> {
+        let public = self.public();
+        let mut body = serde_json::Map::new();
+        body.insert("error".into(), public.code.into());
+        body.insert("detail".into(), public.detail.into());
+        if let Self::Arguments(misfit) = self {
+            body.insert("pointer".into(), misfit.pointer.clone().into());
+            body.insert("expected".into(), misfit.expected.clone().into());
+        }
+        body.insert("request_id".into(), request_id.into());
+        serde_json::Value::Object(body).to_string().into_bytes()
+    }
+}
+
+impl From<PathProblem> for Refusal {
+    fn from(problem: PathProblem) -> Self {
+        Self::Path(problem)
+    }
+}
+
+const fn scope_text(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Read => "The credential lacks the scope 'read'.",
+        Scope::Write => "The credential lacks the scope 'write'.",
+        Scope::Delete => "The credential lacks the scope 'delete'.",
+        Scope::List => "The credential lacks the scope 'list'.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXCEEDED: Exceeded = Exceeded { limit: 1, retry_after: 7, reset: 9 };
+
+    fn all() -> Vec<(Refusal, u16, &'static str)> {
+        vec![
+            (Refusal::Malformed("x"), 400, "bad_request"),
+            (Refusal::Path(PathProblem::Dots), 400, "invalid_path"),
+            (Refusal::RejectedByVault, 400, "rejected_by_vault"),
+            (Refusal::Unauthenticated, 401, "unauthenticated"),
+            (Refusal::InsufficientScope(Scope::Read), 403, "insufficient_scope"),
+            (Refusal::Forbidden, 403, "forbidden"),
+            (Refusal::DeniedByVault, 403, "denied_by_vault"),
+            (Refusal::OriginNotAllowed, 403, "origin_not_allowed"),
+            (Refusal::NotFound, 404, "not_found"),
+            (Refusal::MethodNotAllowed("GET"), 405, "method_not_allowed"),
+            (Refusal::NotAcceptable, 406, "not_acceptable"),
+            (Refusal::RequestTimeout, 408, "request_timeout"),
+            (Refusal::CheckAndSet, 409, "check_and_set_failed"),
+            (Refusal::BodyTooLarge, 413, "body_too_large"),
+            (Refusal::UnsupportedMediaType, 415, "unsupported_media_type"),
+            (Refusal::Arguments(Misfit { pointer: "/path".into(), expected: "a string".into() }), 422, "invalid_arguments"),
+            (Refusal::RateLimited(EXCEEDED), 429, "rate_limited"),
+            (Refusal::TooManyFailures(EXCEEDED), 429, "too_many_failures"),
+            (Refusal::HeadTooLarge, 431, "head_too_large"),
+            (Refusal::Internal, 500, "internal_error"),
+            (Refusal::UpstreamNonsense, 502, "upstream_nonsense"),
+            (Refusal::AnswerTooLarge, 502, "answer_too_large"),
+            (Refusal::UpstreamUnavailable, 503, "upstream_unavailable"),
+            (Refusal::Overloaded, 503, "overloaded"),
+            (Refusal::UpstreamTimeout, 504, "upstream_timeout"),
+        ]
+    }
+
+    #[test]
+    fn every_refusal_has_its_status_and_code() {
+        for (refusal, status, code) in all() {
+            let public = refusal.public();
+            assert_eq!((public.status.as_u16(), public.code), (status, code));
+            let body: serde_json::Value = serde_json::from_slice(&refusal.body("r-1")).unwrap();
+            assert_eq!(body["error"], code);
+            assert_eq!(body["request_id"], "r-1");
+            assert!(!public.detail.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_passes_by_itself_says_when() {
+        assert_eq!(Refusal::RateLimited(EXCEEDED).retry_after(), Some(7));
+        assert_eq!(Refusal::UpstreamUnavailable.retry_after(), Some(1));
+        assert_eq!(Refusal::Forbidden.retry_after(), None);
+    }
+}

@@ -1,0 +1,253 @@
+//! What is asked of Vault, and what its answers mean.
+//!
+//! A [`VaultRequest`] cannot be made outside this crate but by the functions
+//! of [`control`], which name the few things the gate asks for itself.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Deserialize;
+
+use crate::path::{PathProblem, VaultPath};
+use crate::refusal::Refusal;
+
+/// Where things lie in Vault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Mount of the KV version 2 engine.
+    pub kv_mount: Box<str>,
+    /// Mount of the transit engine.
+    pub transit_mount: Box<str>,
+    /// What precedes the agent's name in the KV tree.
+    pub own_prefix: Box<str>,
+    /// What precedes shared paths in the KV tree.
+    pub shared_prefix: Box<str>,
+}
+
+/// A method of Vault's HTTP API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// Read.
+    Get,
+    /// Create or update.
+    Post,
+    /// Delete.
+    Delete,
+    /// List, Vault's own method.
+    List,
+}
+
+impl Method {
+    /// As it stands in a request line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Delete => "DELETE",
+            Self::List => "LIST",
+        }
+    }
+}
+
+/// One request to Vault, without token and namespace.
+#[derive(Clone)]
+pub struct VaultRequest {
+    method: Method,
+    path: VaultPath,
+    body: Option<Bytes>,
+    repeatable: bool,
+}
+
+impl VaultRequest {
+    pub(crate) const fn new(method: Method, path: VaultPath, body: Option<Bytes>, repeatable: bool) -> Self {
+        Self { method, path, body, repeatable }
+    }
+
+    /// The method.
+    #[must_use]
+    pub const fn method(&self) -> Method {
+        self.method
+    }
+
+    /// Path and query, beginning with `/v1/`.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.path.as_str()
+    }
+
+    /// The JSON body, if there is one.
+    #[must_use]
+    pub const fn body(&self) -> Option<&Bytes> {
+        self.body.as_ref()
+    }
+
+    /// Whether it may be sent again when a connection breaks before the answer:
+    /// a fact of the operation, not of the method.
+    #[must_use]
+    pub const fn is_repeatable(&self) -> bool {
+        self.repeatable
+    }
+}
+
+impl std::fmt::Debug for VaultRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {:?}", self.method.name(), self.path)
+    }
+}
+
+/// What an answer of Vault's that is not a success means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The token is no longer one: mint another and ask again, once.
+    InvalidToken,
+    /// The caller is refused.
+    Refused(Refusal),
+}
+
+#[derive(Deserialize)]
+struct Errors<'a> {
+    #[serde(borrow, default)]
+    errors: Vec<std::borrow::Cow<'a, str>>,
+}
+
+/// Reads a status that is not 2xx, with its body.
+#[must_use]
+pub fn trouble(status: u16, body: &[u8]) -> Trouble {
+    let says = |text: &str| {
+        serde_json::from_slice::<Errors<'_>>(body)
+            .is_ok_and(|errors| errors.errors.iter().any(|error| error.contains(text)))
+    };
+    let refusal = match status {
+        400 if says("check-and-set parameter did not match") => Refusal::CheckAndSet,
+        400 if says("check-and-set parameter required") => Refusal::CheckAndSet,
+        400 | 405 => Refusal::RejectedByVault,
+        403 if says("invalid token") || says("token not found") => return Trouble::InvalidToken,
+        403 => Refusal::DeniedByVault,
+        404 => Refusal::NotFound,
+        412 | 429 | 472 | 473 | 500..=503 => Refusal::UpstreamUnavailable,
+        413 => Refusal::BodyTooLarge,
+        504 => Refusal::UpstreamTimeout,
+        _ => Refusal::UpstreamNonsense,
+    };
+    Trouble::Refused(refusal)
+}
+
+/// What the gate asks of Vault for itself.
+pub mod control {
+    use serde::Serialize;
+    use serde_json::json;
+
+    use super::{Arc, Bytes, Method, PathProblem, VaultPath, VaultRequest};
+    use crate::names::AgentId;
+    use crate::secret::Secret;
+
+    /// What a child token is to be.
+    #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+    pub struct ChildToken {
+        /// Whose it is.
+        pub agent: AgentId,
+        /// Its policies.
+        pub policies: Vec<Arc<str>>,
+        /// The agent's name as entity alias, for templated policies.
+        pub alias: bool,
+        /// A batch token, or a service token that can be revoked.
+        pub batch: bool,
+        /// Seconds it lives.
+        pub ttl: u32,
+    }
+
+    fn post(path: VaultPath, body: &impl Serialize, repeatable: bool) -> VaultRequest {
+        let body = serde_json::to_vec(body).unwrap_or_default();
+        VaultRequest::new(Method::Post, path, Some(Bytes::from(body)), repeatable)
+    }
+
+    /// Logs in by AppRole.
+    ///
+    /// # Errors
+    /// A bad mount.
+    pub fn login_approle(mount: &str, role_id: &str, secret_id: &Secret) -> Result<VaultRequest, PathProblem> {
+        let path = VaultPath::render(&["auth", mount, "login"])?;
+        Ok(post(path, &json!({"role_id": role_id, "secret_id": secret_id.expose()}), true))
+    }
+
+    /// Looks up the token it is sent with.
+    ///
+    /// # Errors
+    /// Never in practice: the path is fixed.
+    pub fn lookup_self() -> Result<VaultRequest, PathProblem> {
+        Ok(VaultRequest::new(Method::Get, VaultPath::render(&["auth/token/lookup-self"])?, None, true))
+    }
+
+    /// Renews the token it is sent with.
+    ///
+    /// # Errors
+    /// Never in practice: the path is fixed.
+    pub fn renew_self() -> Result<VaultRequest, PathProblem> {
+        Ok(post(VaultPath::render(&["auth/token/renew-self"])?, &json!({}), true))
+    }
+
+    /// Makes a child token through a token role.
+    ///
+    /// # Errors
+    /// A bad role name.
+    pub fn create_child(role: &str, child: &ChildToken) -> Result<VaultRequest, PathProblem> {
+        let path = VaultPath::render(&["auth/token/create", role])?;
+        let mut body = json!({
+            "policies": child.policies.iter().map(|policy| &**policy).collect::<Vec<_>>(),
+            "no_default_policy": true,
+            "type": if child.batch { "batch" } else { "service" },
+            "ttl": format!("{}s", child.ttl),
+            "renewable": false,
+            "display_name": child.agent.as_str(),
+            "meta": {"agent": child.agent.as_str()},
+        });
+        if child.alias {
+            body["entity_alias"] = child.agent.as_str().into();
+        }
+        Ok(post(path, &body, true))
+    }
+
+    /// Revokes a service token by its accessor.
+    ///
+    /// # Errors
+    /// Never in practice: the path is fixed.
+    pub fn revoke_accessor(accessor: &str) -> Result<VaultRequest, PathProblem> {
+        Ok(post(VaultPath::render(&["auth/token/revoke-accessor"])?, &json!({"accessor": accessor}), true))
+    }
+
+    /// Asks whether Vault is initialised, unsealed and active; 200 if so.
+    ///
+    /// # Errors
+    /// Never in practice: the path is fixed.
+    pub fn health() -> Result<VaultRequest, PathProblem> {
+        Ok(VaultRequest::new(Method::Get, VaultPath::render(&["sys/health"])?, None, true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vaults_answers_mean_one_thing_each() {
+        let cas = br#"{"errors":["check-and-set parameter did not match the current version"]}"#;
+        let dead = br#"{"errors":["2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n"]}"#;
+        let denied = br#"{"errors":["1 error occurred:\n\t* permission denied\n\n"]}"#;
+        assert_eq!(trouble(400, cas), Trouble::Refused(Refusal::CheckAndSet));
+        assert_eq!(trouble(400, b"?"), Trouble::Refused(Refusal::RejectedByVault));
+        assert_eq!(trouble(403, dead), Trouble::InvalidToken);
+        assert_eq!(trouble(403, denied), Trouble::Refused(Refusal::DeniedByVault));
+        for (status, refusal) in [
+            (404, Refusal::NotFound),
+            (503, Refusal::UpstreamUnavailable),
+            (500, Refusal::UpstreamUnavailable),
+            (473, Refusal::UpstreamUnavailable),
+            (307, Refusal::UpstreamNonsense),
+            (302, Refusal::UpstreamNonsense),
+            (418, Refusal::UpstreamNonsense),
+        ] {
+            assert_eq!(trouble(status, b""), Trouble::Refused(refusal), "{status}");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Configuration that has been checked: what the rest of the gate reads.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use filters::credential::{KeyEntry, ProxyHeaders};
+use filters::grants::Role;
+use filters::identity::{Directory, Source};
+use filters::names::AgentId;
+use filters::quota::Rate;
+use filters::secret::Secret;
+use filters::vault::Layout;
+use ipnet::IpNet;
+use tracing::Level;
+
+/// A whole configuration, every value of which was checked.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where callers connect.
+    pub listeners: Vec<Listener>,
+    /// Where operators connect.
+    pub admin: Admin,
+    /// Threads, draining, reloading.
+    pub server: Server,
+    /// What is logged, and where.
+    pub logging: Logging,
+    /// Where Vault is.
+    pub upstream: Upstream,
+    /// How the gate logs in to Vault.
+    pub login: Login,
+    /// What agents' tokens are like.
+    pub child_tokens: ChildTokens,
+    /// Where things lie in Vault.
+    pub layout: Layout,
+    /// Who is who.
+    pub identity: Identity,
+    /// Every role.
+    pub roles: Vec<Role>,
+    /// Every agent that has an entry.
+    pub agents: Vec<AgentEntry>,
+    /// API keys; empty where they are switched off.
+    pub api_keys: Vec<KeyEntry<AgentId>>,
+    /// The rate of an agent that has no other; `None` where limits are off.
+    pub rate: Option<Rate>,
+    /// Whether rate limits are on at all.
+    pub rate_limited: bool,
+    /// The bounds of invariant 10.
+    pub limits: Limits,
+    /// Whether the REST surface is shown.
+    pub rest: bool,
+    /// Origins (RFC 6454) whose pages may call; `*` is refused.
+    pub origins: Vec<String>,
+    /// The files this was read from, watched when reloading is on.
+    pub files: Vec<PathBuf>,
+    /// What is allowed but worth a word at start.
+    pub warnings: Vec<String>,
+}
+
+/// One listening address.
+#[derive(Debug)]
+pub struct Listener {
+    /// Where it listens; without TLS a loopback address only.
+    pub address: SocketAddr,
+    /// TLS, or plain HTTP.
+    pub tls: Option<Tls>,
+    /// Whether `/metrics` is served here.
+    pub metrics: bool,
+}
+
+/// The TLS side of a listener.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// PEM file of the server's certificate chain.
+    pub certificate: PathBuf,
+    /// PEM file of its key.
+    pub key: PathBuf,
+    /// Whether clients present certificates.
+    pub clients: ClientCertificates,
+    /// PEM files of the authorities that may issue them.
+    pub client_authorities: Vec<PathBuf>,
+}
+
+/// Whether clients present certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientCertificates {
+    /// They are not asked for one.
+    Off,
+    /// They may.
+    Optional,
+    /// They must.
+    Required,
+}
+
+/// The operators' listener.
+#[derive(Debug)]
+pub struct Admin {
+    /// A loopback address, which shows and changes nothing.
+    pub address: Option<SocketAddr>,
+    /// A Unix socket, created with mode 0600.
+    pub socket: Option<PathBuf>,
+}
+
+/// The process.
+#[derive(Debug)]
+pub struct Server {
+    /// Worker threads.
+    pub threads: usize,
+    /// How long open requests may take to end after SIGTERM.
+    pub drain: Duration,
+    /// Whether files are watched and reloaded.
+    pub reload: bool,
+}
+
+/// Logs.
+#[derive(Debug)]
+pub struct Logging {
+    /// The least severe level of the server log.
+    pub level: Level,
+    /// Where `requests.log` is written.
+    pub directory: PathBuf,
+    /// Whether one line per request is written.
+    pub requests: bool,
+}
+
+/// Vault's address and how to talk to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// Whether it is `https://`.
+    pub tls: bool,
+    /// Host name or address, without brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// The name its certificate must carry; the host unless configured.
+    pub server_name: String,
+    /// PEM file of the authorities that may have issued it; the system's where absent.
+    pub authority: Option<PathBuf>,
+    /// Vault namespace.
+    pub namespace: Option<String>,
+    /// Longest time to connect, TLS included.
+    pub connect_timeout: Duration,
+    /// Longest time from the first byte sent to the last one read.
+    pub timeout: Duration,
+    /// How long an idle connection is kept; below Vault's own 5 minutes.
+    pub idle: Duration,
+    /// How often the host name is looked up again.
+    pub resolve: Duration,
+}
+
+/// How the gate logs in to Vault.
+#[derive(Debug)]
+pub enum Login {
+    /// It cannot: it starts, and answers 503.
+    None,
+    /// By a token it was given.
+    Token(Secret),
+    /// By AppRole.
+    AppRole {
+        /// Mount of the auth method.
+        mount: String,
+        /// Role id.
+        role_id: String,
+        /// Secret id.
+        secret_id: Secret,
+    },
+}
+
+/// What agents' tokens are like.
+#[derive(Clone, Debug)]
+pub struct ChildTokens {
+    /// Off: every agent acts with the gate's own token.
+    pub enabled: bool,
+    /// Seconds a token lives.
+    pub ttl: u32,
+    /// Which policies it carries.
+    pub policies: ChildPolicies,
+    /// The token role it is made through.
+    pub role: String,
+    /// Batch tokens, or service tokens, which can be revoked and cost Vault more.
+    pub batch: bool,
+    /// Most tokens kept.
+    pub capacity: u64,
+}
+
+/// Which policies a child token carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChildPolicies {
+    /// One per agent: this prefix and the agent's name.
+    PerAgent(String),
+    /// One templated policy for all, with the agent's name as entity alias.
+    Templated(String),
+}
+
+/// Who is who.
+#[derive(Debug)]
+pub struct Identity {
+    /// Where a certificate's principal is looked for, in this order.
+    pub sources: Vec<Source>,
+    /// Principals to agents.
+    pub directory: Directory,
+    /// TCP peers whose identity header is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// That header, where it is switched on.
+    pub proxy_headers: Option<ProxyHeaders>,
+    /// Whether client certificates of the gate's own listeners are believed.
+    pub certificates: bool,
+}
+
+/// An agent's entry.
+#[derive(Debug)]
+pub struct AgentEntry {
+    /// Its name.
+    pub id: AgentId,
+    /// Indices into [`Settings::roles`], in the order in which they are asked.
+    pub roles: Vec<usize>,
+    /// Its own rate, if it has one.
+    pub rate: Option<Rate>,
+}
+
+/// The bounds of invariant 10.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Most bytes of a request's body.
+    pub body: usize,
+    /// Most bytes of an answer of Vault's that is held whole.
+    pub answer: usize,
+    /// Most bytes of a request's head.
+    pub head: usize,
+    /// Longest time for a head to arrive.
+    pub head_timeout: Duration,
+    /// Longest time for a body to arrive.
+    pub body_timeout: Duration,
+    /// How long an idle connection is kept.
+    pub idle: Duration,
+    /// Most requests at once.
+    pub requests: usize,
+    /// Most bytes of request bodies held at once.
+    pub bodies_in_flight: usize,
+    /// Most messages in one MCP batch.
+    pub batch: usize,
+    /// Failed authentications of one source address.
+    pub failures: Rate,
+}
