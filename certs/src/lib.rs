@@ -1,1 +1,16 @@
-//! certs
+//! Certificates for development and tests, minted when they are needed.
+//!
+//! Nothing here ships: the gate itself never makes a certificate, and no key is committed.
+
+mod authority;
+mod dev;
+mod error;
+mod facts;
+mod hostile;
+mod leaf;
+
+pub use authority::{Authority, Issued};
+pub use dev::{DevFolder, Minted, is_agent_name};
+pub use error::Error;
+pub use hostile::hostile;
+pub use leaf::{Leaf, Usage, Validity};
