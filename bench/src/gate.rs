@@ -1,0 +1,124 @@
+//! The gate itself, with everything on: identity, grants, a rate limit that is never reached,
+//! request log and metrics.
+
+use crate::pki::{AGENT, Pki};
+use crate::process::{Process, free_address};
+use crate::wire;
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// The Vault behind the gate and the gate's own login there.
+pub(crate) struct Upstream {
+    pub(crate) address: String,
+    pub(crate) role_id: String,
+    pub(crate) secret_id: String,
+}
+
+/// The gate's binary: `GATE_BINARY`, or the one beside the bench's own.
+pub(crate) fn find() -> Result<PathBuf> {
+    let binary = match std::env::var_os("GATE_BINARY") {
+        Some(binary) => PathBuf::from(binary),
+        None => std::env::current_exe()?.with_file_name("portcullis"),
+    };
+    if !binary.is_file() {
+        bail!("there is no {} (cargo build --release)", binary.display());
+    }
+    Ok(binary)
+}
+
+/// Starts the gate on free loopback ports and waits until it says it is ready.
+pub(crate) async fn start(
+    binary: &Path,
+    folder: &Path,
+    pki: &Pki,
+    upstream: &Upstream,
+    core: Option<usize>,
+) -> Result<(Process, SocketAddr)> {
+    let (address, admin) = (free_address()?, free_address()?);
+    let home = tempfile::Builder::new()
+        .prefix("gate-")
+        .tempdir_in(folder)?
+        .keep();
+    let file = home.join("config.toml");
+    fs::write(
+        &file,
+        configuration(&home, pki, &upstream.address, address, admin),
+    )?;
+    let mut command = Command::new(binary);
+    command
+        .arg("--config")
+        .arg(&file)
+        .current_dir(&home)
+        .env_clear()
+        .env("VAULT_ROLE_ID", &upstream.role_id)
+        .env("VAULT_SECRET_ID", &upstream.secret_id);
+    let mut process = Process::start("gate", &mut command, core, &home)?;
+    process
+        .ready(async |_| (ready(admin).await.ok()? == 200).then_some(()))
+        .await?;
+    Ok((process, address))
+}
+
+async fn ready(admin: SocketAddr) -> Result<u16> {
+    let mut stream = TcpStream::connect(admin).await?;
+    stream
+        .write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .await?;
+    let mut buffer = Vec::new();
+    while stream.read_buf(&mut buffer).await? > 0 {
+        if let Some(response) = wire::response(&buffer)? {
+            return Ok(response.status);
+        }
+    }
+    wire::response(&buffer)?
+        .map(|response| response.status)
+        .context("half an answer")
+}
+
+fn configuration(
+    home: &Path,
+    pki: &Pki,
+    vault: &str,
+    address: SocketAddr,
+    admin: SocketAddr,
+) -> String {
+    let logs = home.join("logs");
+    let (logs, ca) = (logs.display(), pki.ca.display());
+    let (certificate, key) = (pki.certificate.display(), pki.key.display());
+    format!(
+        r#"vault_addr = "{vault}"
+rate_limit_requests = 100000000
+rate_limit_window_seconds = 60
+log_dir = "{logs}"
+plain = false
+
+[server]
+threads = 1
+
+[[listeners]]
+address = "{address}"
+tls = {{ certificate = "{certificate}", key = "{key}" }}
+client_certificates = "required"
+client_ca = ["{ca}"]
+
+[admin]
+address = "{admin}"
+
+[[identity.families]]
+spiffe = "spiffe://portcullis.dev/agent/{{name}}"
+agent = "{{name}}"
+
+[roles.bench]
+scopes = ["read", "write", "delete", "list"]
+kv = ["**"]
+
+[agents.{AGENT}]
+roles = ["bench"]
+"#
+    )
+}

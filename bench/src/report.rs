@@ -1,0 +1,200 @@
+//! The figures of a run: a table for people, a file for programs.
+
+use crate::load::Round;
+use anyhow::{Result, bail};
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+#[derive(Default, Serialize)]
+pub(crate) struct Report {
+    pub(crate) scenarios: Vec<Row>,
+    pub(crate) skipped: Vec<Skipped>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) gate_idle_mib: Option<f64>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    pub(crate) requests_per_second: f64,
+    pub(crate) cpu_us_per_request: f64,
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
+    pub(crate) failed: u64,
+    pub(crate) ratio: Ratio,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) vault_cpu_us_per_request: Option<f64>,
+}
+
+/// CPU per request, as a multiple of a baseline's in the same rounds.
+#[derive(Default, Serialize)]
+pub(crate) struct Ratio {
+    pub(crate) pingora: Option<f64>,
+    pub(crate) nginx: Option<f64>,
+}
+
+/// A scenario that could not run here, and why.
+#[derive(Serialize)]
+pub(crate) struct Skipped {
+    pub(crate) name: &'static str,
+    pub(crate) reason: String,
+}
+
+/// What the rounds of one contender come to: medians over rounds, latencies over all of them.
+pub(crate) struct Figures {
+    pub(crate) requests_per_second: f64,
+    /// One for each metered process.
+    pub(crate) cpu_us_per_request: Vec<f64>,
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
+    pub(crate) failed: u64,
+    pub(crate) first_failure: Option<String>,
+}
+
+impl Figures {
+    pub(crate) fn of(rounds: &[Round]) -> Result<Self> {
+        let Some(first) = rounds.first() else {
+            bail!("no rounds");
+        };
+        let mut latency = Histogram::new_from(&first.latency);
+        for round in rounds {
+            latency.add(&round.latency)?;
+        }
+        let per_request = |metered: usize| {
+            median(
+                rounds
+                    .iter()
+                    .filter_map(|round| Some((round.cpu.get(metered)?, round)))
+                    .map(|(cpu, round)| micros(*cpu) / count(round.requests)),
+            )
+        };
+        Ok(Self {
+            requests_per_second: median(
+                rounds
+                    .iter()
+                    .map(|round| count(round.requests) / round.elapsed.as_secs_f64()),
+            ),
+            cpu_us_per_request: (0..first.cpu.len()).map(per_request).collect(),
+            p50_ms: count(latency.value_at_quantile(0.50)) / 1000.0,
+            p99_ms: count(latency.value_at_quantile(0.99)) / 1000.0,
+            failed: rounds.iter().map(|round| round.failed).sum(),
+            first_failure: rounds.iter().find_map(|round| round.first_failure.clone()),
+        })
+    }
+
+    /// CPU of the first metered process: the contender itself.
+    pub(crate) fn cpu(&self) -> f64 {
+        self.cpu_us_per_request.first().copied().unwrap_or(f64::NAN)
+    }
+
+    pub(crate) fn row(&self, name: &'static str, ratio: Ratio) -> Row {
+        Row {
+            name,
+            requests_per_second: rounded(self.requests_per_second, 0),
+            cpu_us_per_request: rounded(self.cpu(), 2),
+            p50_ms: rounded(self.p50_ms, 3),
+            p99_ms: rounded(self.p99_ms, 3),
+            failed: self.failed,
+            ratio,
+            vault_cpu_us_per_request: None,
+        }
+    }
+
+    pub(crate) fn against(&self, baseline: Option<&Self>) -> Option<f64> {
+        baseline.map(|baseline| rounded(self.cpu() / baseline.cpu(), 3))
+    }
+}
+
+impl Report {
+    /// Some answer was not the expected one.
+    pub(crate) fn failed(&self) -> bool {
+        self.scenarios.iter().any(|row| row.failed > 0)
+    }
+
+    pub(crate) fn write(&self, file: &Path) -> Result<()> {
+        if let Some(folder) = file.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::write(file, serde_json::to_string_pretty(self)? + "\n")?;
+        Ok(())
+    }
+
+    pub(crate) fn print(&self) {
+        println!(
+            "\n{:<24}{:>11}{:>13}{:>9}{:>9}{:>9}{:>11}{:>9}{:>15}",
+            "scenario",
+            "requests/s",
+            "CPU µs/req",
+            "p50 ms",
+            "p99 ms",
+            "failed",
+            "× pingora",
+            "× nginx",
+            "Vault µs/req"
+        );
+        for row in &self.scenarios {
+            println!(
+                "{:<24}{:>11.0}{:>13.1}{:>9.2}{:>9.2}{:>9}{:>11}{:>9}{:>15}",
+                row.name,
+                row.requests_per_second,
+                row.cpu_us_per_request,
+                row.p50_ms,
+                row.p99_ms,
+                row.failed,
+                cell(row.ratio.pingora, 2),
+                cell(row.ratio.nginx, 2),
+                cell(row.vault_cpu_us_per_request, 0),
+            );
+        }
+        if let Some(idle) = self.gate_idle_mib {
+            println!("\nidle memory of the gate: {idle:.1} MiB");
+        }
+        for skipped in &self.skipped {
+            println!("skipped {}: {}", skipped.name, skipped.reason);
+        }
+    }
+}
+
+pub(crate) fn rounded(value: f64, digits: i32) -> f64 {
+    let scale = 10_f64.powi(digits);
+    (value * scale).round() / scale
+}
+
+fn cell(value: Option<f64>, digits: usize) -> String {
+    value.map_or_else(|| "-".into(), |value| format!("{value:.digits$}"))
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut sorted: Vec<f64> = values.collect();
+    sorted.sort_by(f64::total_cmp);
+    let upper = sorted.len() / 2;
+    let lower = sorted.len().saturating_sub(1) / 2;
+    match (sorted.get(lower), sorted.get(upper)) {
+        (Some(lower), Some(upper)) => f64::midpoint(*lower, *upper),
+        _ => f64::NAN,
+    }
+}
+
+fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
+/// Counts here stay far below 2^53.
+fn count(value: u64) -> f64 {
+    value as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle_or_between_the_two_middles() {
+        assert_eq!(median([3.0, 1.0, 2.0].into_iter()), 2.0);
+        assert_eq!(median([4.0, 1.0, 3.0, 2.0].into_iter()), 2.5);
+        assert!(median([].into_iter()).is_nan());
+    }
+}

@@ -1,0 +1,143 @@
+//! The requests that are repeated, rendered once, and what counts as a failed answer to them.
+
+use serde_json::{Value, json};
+
+const PATH: &str = "configs/demo";
+
+/// One request as it goes over the wire.
+pub(crate) struct Request {
+    pub(crate) bytes: Vec<u8>,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Rest,
+    Mcp,
+}
+
+pub(crate) fn rest_read() -> Request {
+    rest("GET", None)
+}
+
+pub(crate) fn rest_write() -> Request {
+    rest("PUT", Some(&json!({ "data": secret() })))
+}
+
+pub(crate) fn mcp_read() -> Request {
+    let params = json!({ "name": "kv.read", "arguments": { "path": PATH } });
+    mcp("MCP-Protocol-Version: 2025-06-18\r\n", &params)
+}
+
+pub(crate) fn mcp_write() -> Request {
+    let params = json!({ "name": "kv.write", "arguments": { "path": PATH, "data": secret() } });
+    mcp("MCP-Protocol-Version: 2025-06-18\r\n", &params)
+}
+
+/// The same call in the revision that has no session: what the server needs is in every request.
+pub(crate) fn mcp_read_stateless() -> Request {
+    let params = json!({
+        "name": "kv.read",
+        "arguments": { "path": PATH },
+        "_meta": {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientInfo": { "name": "bench", "version": "1" },
+            "io.modelcontextprotocol/clientCapabilities": {},
+        },
+    });
+    let headers =
+        "MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: kv.read\r\n";
+    mcp(headers, &params)
+}
+
+/// Why an answer is a failed one. Bodies are looked into only when `sampled`.
+pub(crate) fn failure(
+    request: &Request,
+    status: u16,
+    body: &[u8],
+    sampled: bool,
+) -> Option<String> {
+    let quoted = || format!("{status}: {}", String::from_utf8_lossy(body));
+    if !(200..300).contains(&status) {
+        return Some(quoted());
+    }
+    if !sampled || request.kind == Kind::Rest {
+        return None;
+    }
+    let text = String::from_utf8_lossy(body);
+    // A chunked body still has its sizes around the one JSON object.
+    let object = text
+        .find('{')
+        .zip(text.rfind('}'))
+        .and_then(|(from, to)| text.get(from..=to))?;
+    let Ok(answer) = serde_json::from_str::<Value>(object) else {
+        return Some(quoted());
+    };
+    let failed_tool = answer.pointer("/result/isError") == Some(&Value::Bool(true));
+    (failed_tool || answer.get("error").is_some()).then(quoted)
+}
+
+fn secret() -> Value {
+    json!({ "username": "demo", "password": "correct-horse-battery" })
+}
+
+fn rest(method: &str, body: Option<&Value>) -> Request {
+    let line = format!("{method} /secrets/{PATH}");
+    Request {
+        bytes: rendered(&line, "", body),
+        kind: Kind::Rest,
+    }
+}
+
+fn mcp(headers: &str, params: &Value) -> Request {
+    let headers = format!("Accept: application/json, text/event-stream\r\n{headers}");
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
+    Request {
+        bytes: rendered("POST /mcp", &headers, Some(&body)),
+        kind: Kind::Mcp,
+    }
+}
+
+fn rendered(line: &str, headers: &str, body: Option<&Value>) -> Vec<u8> {
+    let head = format!("{line} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: bench\r\n{headers}");
+    let Some(body) = body.map(Value::to_string) else {
+        return format!("{head}\r\n").into_bytes();
+    };
+    let length = body.len();
+    format!("{head}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")
+        .into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire;
+
+    #[test]
+    fn every_request_is_one_whole_message() {
+        for request in [
+            rest_read(),
+            rest_write(),
+            mcp_read(),
+            mcp_write(),
+            mcp_read_stateless(),
+        ] {
+            let end = wire::request(&request.bytes).unwrap().unwrap().end;
+            assert_eq!(end, request.bytes.len());
+        }
+    }
+
+    #[test]
+    fn refusals_are_counted() {
+        let ok = br#"{"jsonrpc":"2.0","id":1,"result":{"isError":false}}"#;
+        let tool = br#"{"jsonrpc":"2.0","id":1,"result":{"isError":true}}"#;
+        let protocol = br#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602}}"#;
+        let chunked = b"2\r\n{}\r\n0\r\n\r\n";
+        assert_eq!(failure(&mcp_read(), 200, ok, true), None);
+        assert_eq!(failure(&mcp_read(), 200, chunked, true), None);
+        assert_eq!(failure(&rest_read(), 204, b"", true), None);
+        assert!(failure(&mcp_read(), 200, tool, true).is_some());
+        assert!(failure(&mcp_read(), 200, protocol, true).is_some());
+        assert!(failure(&rest_read(), 429, b"", false).is_some());
+    }
+}
