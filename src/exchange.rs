@@ -1,0 +1,285 @@
+//! The one way to Vault: pooled keep-alive connections, deadlines, no redirect.
+//!
+//! The gate's own calls and the agents' take the same way. Nothing is retried
+//! here but a request that may be repeated, on a connection that turned out
+//! dead before a byte of the answer.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::{Bytes, BytesMut};
+use filters::refusal::Refusal;
+use filters::secret::Secret;
+use filters::vault::VaultRequest;
+use http::HeaderValue;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
+use pingora_core::connectors::ConnectorOptions;
+use pingora_core::connectors::http::v1::Connector;
+use pingora_core::protocols::http::v1::client::HttpSession;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_http::RequestHeader;
+
+use crate::config;
+
+/// Most connections kept idle.
+const POOL: usize = 1024;
+
+/// What one request carries besides itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Envelope<'a> {
+    /// The token it acts with.
+    pub token: Option<&'a Secret>,
+    /// Goes to Vault as `X-Correlation-Id`.
+    pub correlation: Option<&'a str>,
+    /// Most bytes of the answer.
+    pub limit: usize,
+}
+
+/// Vault's answer, whole.
+#[derive(Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// No connection, or it broke.
+    Unreachable,
+    /// Past the deadline.
+    Late,
+    /// Over the limit.
+    TooLarge,
+    /// Not HTTP.
+    Nonsense,
+}
+
+impl From<Broken> for Refusal {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Unreachable => Self::UpstreamUnavailable,
+            Broken::Late => Self::UpstreamTimeout,
+            Broken::TooLarge => Self::AnswerTooLarge,
+            Broken::Nonsense => Self::UpstreamNonsense,
+        }
+    }
+}
+
+/// Vault, as the gate reaches it.
+pub struct Upstream {
+    connector: Connector,
+    peers: ArcSwap<Vec<Arc<HttpPeer>>>,
+    /// Which of the peers answered last.
+    current: AtomicUsize,
+    settings: config::Upstream,
+    host: HeaderValue,
+    namespace: Option<HeaderValue>,
+}
+
+impl Upstream {
+    /// Prepares connections; none is made yet.
+    ///
+    /// # Errors
+    /// A host or namespace that cannot stand in a header.
+    pub fn new(settings: config::Upstream) -> Result<Self, http::header::InvalidHeaderValue> {
+        let bracketed = settings.host.contains(':');
+        let host = if bracketed { format!("[{}]", settings.host) } else { settings.host.clone() };
+        let mut options = ConnectorOptions::new(POOL);
+        options.ca_file = settings.authority.as_ref().map(|path| path.to_string_lossy().into_owned());
+        let upstream = Self {
+            connector: Connector::new(Some(options)),
+            peers: ArcSwap::default(),
+            current: AtomicUsize::new(0),
+            host: HeaderValue::try_from(format!("{host}:{}", settings.port))?,
+            namespace: settings.namespace.as_deref().map(HeaderValue::try_from).transpose()?,
+            settings,
+        };
+        if let Ok(address) = upstream.settings.host.parse::<IpAddr>() {
+            upstream.publish([SocketAddr::new(address, upstream.settings.port)]);
+        }
+        Ok(upstream)
+    }
+
+    /// Looks the host name up. An address needs none; a failed look-up keeps
+    /// the peers of the last one.
+    ///
+    /// # Errors
+    /// What the resolver says.
+    pub async fn resolve(&self) -> std::io::Result<()> {
+        if self.settings.host.parse::<IpAddr>().is_err() {
+            let name = (self.settings.host.as_str(), self.settings.port);
+            self.publish(tokio::net::lookup_host(name).await?);
+        }
+        Ok(())
+    }
+
+    /// How often to look up again.
+    #[must_use]
+    pub const fn resolve_every(&self) -> Duration {
+        self.settings.resolve
+    }
+
+    fn publish(&self, addresses: impl IntoIterator<Item = SocketAddr>) {
+        let peers: Vec<_> = addresses.into_iter().map(|address| Arc::new(self.peer(address))).collect();
+        let same = |now: &[Arc<HttpPeer>]| now.iter().map(|p| &p._address).eq(peers.iter().map(|p| &p._address));
+        if !peers.is_empty() && !same(&self.peers.load()) {
+            self.peers.store(Arc::new(peers));
+        }
+    }
+
+    fn peer(&self, address: SocketAddr) -> HttpPeer {
+        let mut peer = HttpPeer::new(address, self.settings.tls, self.settings.server_name.clone());
+        peer.options.connection_timeout = Some(self.settings.connect_timeout);
+        peer.options.total_connection_timeout = Some(self.settings.connect_timeout);
+        peer.options.idle_timeout = Some(self.settings.idle);
+        peer
+    }
+
+    /// Asks Vault and reads the whole answer.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub async fn ask(&self, request: &VaultRequest, envelope: Envelope<'_>) -> Result<Answer, Broken> {
+        self.ask_within(request, envelope, self.settings.timeout).await
+    }
+
+    /// As [`Upstream::ask`], within a time of the caller's.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub async fn ask_within(
+        &self,
+        request: &VaultRequest,
+        envelope: Envelope<'_>,
+        time: Duration,
+    ) -> Result<Answer, Broken> {
+        match tokio::time::timeout(time, self.exchange(request, envelope)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Broken::Late),
+        }
+    }
+
+    async fn exchange(&self, request: &VaultRequest, envelope: Envelope<'_>) -> Result<Answer, Broken> {
+        loop {
+            let (mut session, peer, reused) = self.connect().await?;
+            match self.converse(&mut session, request, envelope).await {
+                Ok(answer) => {
+                    session.respect_keepalive();
+                    self.connector.release_http_session(session, &*peer, Some(self.settings.idle)).await;
+                    return Ok(answer);
+                }
+                // Each turn takes a connection out of the pool, so this ends.
+                Err(Stop { answered: false, .. }) if reused && request.is_repeatable() => {}
+                Err(stop) => return Err(stop.broken),
+            }
+        }
+    }
+
+    /// A connection, to the peer that answered last or to the next one.
+    async fn connect(&self) -> Result<(HttpSession, Arc<HttpPeer>, bool), Broken> {
+        let peers = self.peers.load_full();
+        let first = self.current.load(Ordering::Relaxed);
+        for turn in 0..peers.len() {
+            let index = (first + turn) % peers.len();
+            let Some(peer) = peers.get(index) else { continue };
+            if let Ok((session, reused)) = self.connector.get_http_session(&**peer).await {
+                if turn > 0 {
+                    self.current.store(index, Ordering::Relaxed);
+                }
+                return Ok((session, Arc::clone(peer), reused));
+            }
+        }
+        Err(Broken::Unreachable)
+    }
+
+    async fn converse(
+        &self,
+        session: &mut HttpSession,
+        request: &VaultRequest,
+        envelope: Envelope<'_>,
+    ) -> Result<Answer, Stop> {
+        let head = self.head(request, envelope).map_err(|_| Stop::answered(Broken::Nonsense))?;
+        session.write_request_header(head).await.map_err(|_| Stop::silent())?;
+        if let Some(body) = request.body() {
+            session.write_body(body).await.map_err(|_| Stop::silent())?;
+        }
+        session.finish_body().await.map_err(|_| Stop::silent())?;
+        session.read_response().await.map_err(|_| Stop::silent())?;
+        let status = session.get_status().map_or(0, |status| status.as_u16());
+        let body = read_body(session, envelope.limit).await.map_err(Stop::answered)?;
+        Ok(Answer { status, body })
+    }
+
+    /// The head: what is set here, and nothing of the caller's.
+    fn head(&self, request: &VaultRequest, envelope: Envelope<'_>) -> Result<Box<RequestHeader>, pingora_core::BError> {
+        let mut head = RequestHeader::build_no_case(request.method().name(), request.path().as_bytes(), Some(8))?;
+        head.insert_header(HOST, self.host.clone())?;
+        head.insert_header(USER_AGENT, "portcullis")?;
+        head.insert_header("x-vault-request", "true")?;
+        if let Some(token) = envelope.token {
+            let mut value = HeaderValue::try_from(token.expose()).map_err(|_| {
+                pingora_core::Error::explain(pingora_core::ErrorType::InternalError, "a token that is no header")
+            })?;
+            value.set_sensitive(true);
+            head.insert_header("x-vault-token", value)?;
+        }
+        if let Some(namespace) = &self.namespace {
+            head.insert_header("x-vault-namespace", namespace.clone())?;
+        }
+        if let Some(correlation) = envelope.correlation {
+            head.insert_header("x-correlation-id", correlation)?;
+        }
+        if let Some(body) = request.body() {
+            head.insert_header(CONTENT_TYPE, "application/json")?;
+            head.insert_header(CONTENT_LENGTH, body.len())?;
+        }
+        Ok(Box::new(head))
+    }
+}
+
+/// Where a conversation stopped.
+struct Stop {
+    broken: Broken,
+    /// Whether a byte of the answer had come, or the fault is not the connection's.
+    answered: bool,
+}
+
+impl Stop {
+    const fn silent() -> Self {
+        Self { broken: Broken::Unreachable, answered: false }
+    }
+
+    const fn answered(broken: Broken) -> Self {
+        Self { broken, answered: true }
+    }
+}
+
+async fn read_body(session: &mut HttpSession, limit: usize) -> Result<Bytes, Broken> {
+    let first = match read_chunk(session).await? {
+        None => return Ok(Bytes::new()),
+        Some(chunk) if chunk.len() > limit => return Err(Broken::TooLarge),
+        Some(chunk) => chunk,
+    };
+    let Some(second) = read_chunk(session).await? else { return Ok(first) };
+    let mut body = BytesMut::with_capacity((first.len() + second.len()) * 2);
+    body.extend_from_slice(&first);
+    let mut next = Some(second);
+    while let Some(chunk) = next {
+        if body.len() + chunk.len() > limit {
+            return Err(Broken::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+        next = read_chunk(session).await?;
+    }
+    Ok(body.freeze())
+}
+
+async fn read_chunk(session: &mut HttpSession) -> Result<Option<Bytes>, Broken> {
+    session.read_body_bytes().await.map_err(|_| Broken::Unreachable)
+}

@@ -1,0 +1,155 @@
+//! One immutable view of the configuration, swapped whole (invariant 8).
+//!
+//! A request uses the snapshot it started with. What must outlive a snapshot,
+//! the state of the limits, is carried over from the one before.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use filters::credential::{ApiKeys, KeyEntry, ProxyHeaders};
+use filters::grants::{Agent, Limit, Role};
+use filters::identity::{Directory, Source, UnknownAgents};
+use filters::names::AgentId;
+use filters::quota::{Cell, Rate};
+use filters::vault::Layout;
+use ipnet::IpNet;
+use moka::sync::Cache;
+
+use crate::config::{ChildTokens, Limits, Settings};
+use crate::listener::TlsMaterial;
+
+/// Most agents without an entry that are kept at once.
+const MAX_STRANGERS: u64 = 100_000;
+
+/// Everything a request reads.
+pub struct Snapshot {
+    /// 1 for the first, one more for each that follows.
+    pub version: u64,
+    /// Where things lie in Vault.
+    pub layout: Layout,
+    /// The bounds of invariant 10.
+    pub limits: Limits,
+    /// What agents' tokens are like.
+    pub child_tokens: ChildTokens,
+    /// Whether the REST surface is shown.
+    pub rest: bool,
+    /// Origins whose pages may call.
+    pub origins: Vec<String>,
+    /// Where a certificate's principal is looked for.
+    pub sources: Vec<Source>,
+    /// Whether client certificates are believed.
+    pub certificates: bool,
+    /// API keys and their owners.
+    pub api_keys: ApiKeys<Arc<Agent>>,
+    /// TLS of each listener, in the order of the configuration.
+    pub tls: Vec<Option<Arc<TlsMaterial>>>,
+    trusted_proxies: Vec<IpNet>,
+    proxy_headers: Option<ProxyHeaders>,
+    directory: Directory,
+    agents: HashMap<AgentId, Arc<Agent>>,
+    strangers: Cache<AgentId, Arc<Agent>>,
+    own_namespace: Arc<Role>,
+    rate: Option<Rate>,
+}
+
+impl Snapshot {
+    /// Compiles checked settings. `tls` was read for the same settings;
+    /// `previous` gives the state of the limits.
+    #[must_use]
+    pub fn build(settings: Settings, tls: Vec<Option<Arc<TlsMaterial>>>, previous: Option<&Self>) -> Self {
+        let roles: Vec<Arc<Role>> = settings.roles.into_iter().map(Arc::new).collect();
+        let rate = settings.rate.filter(|_| settings.rate_limited);
+        let mut agents = HashMap::with_capacity(settings.agents.len());
+        for entry in settings.agents {
+            let before = previous.and_then(|previous| previous.agents.get(&entry.id));
+            let roles = entry.roles.iter().filter_map(|index| roles.get(*index)).cloned();
+            let roles: Vec<_> = roles.map(|role| limited(role, settings.rate_limited, before)).collect();
+            let rate = entry.rate.or_else(|| widest(&roles)).or(rate).filter(|_| settings.rate_limited);
+            let cell = before.and_then(|agent| agent.limit.as_ref()).map(|limit| Arc::clone(&limit.cell));
+            let limit = rate.map(|rate| Limit { rate, cell: cell.unwrap_or_default() });
+            let agent = Agent { id: entry.id.clone(), roles, limit };
+            agents.insert(entry.id, Arc::new(agent));
+        }
+        let own_namespace = previous.map_or_else(|| Arc::new(Role::own_namespace()), |p| Arc::clone(&p.own_namespace));
+        let mut snapshot = Self {
+            version: previous.map_or(1, |previous| previous.version + 1),
+            layout: settings.layout,
+            limits: settings.limits,
+            child_tokens: settings.child_tokens,
+            rest: settings.rest,
+            origins: settings.origins,
+            sources: settings.identity.sources,
+            certificates: settings.identity.certificates,
+            api_keys: ApiKeys::default(),
+            tls,
+            trusted_proxies: settings.identity.trusted_proxies,
+            proxy_headers: settings.identity.proxy_headers,
+            directory: settings.identity.directory,
+            agents,
+            strangers: Cache::new(MAX_STRANGERS),
+            own_namespace,
+            rate,
+        };
+        snapshot.add_keys(settings.api_keys);
+        snapshot
+    }
+
+    fn add_keys(&mut self, keys: Vec<KeyEntry<AgentId>>) {
+        for key in keys {
+            if let Some(agent) = self.agent(&key.agent) {
+                self.api_keys.add(KeyEntry { digest: key.digest, agent, expires: key.expires });
+            }
+        }
+    }
+
+    /// The agent of that name: its entry, or the built-in role where agents
+    /// without an entry have their own namespace.
+    #[must_use]
+    pub fn agent(&self, id: &AgentId) -> Option<Arc<Agent>> {
+        if let Some(agent) = self.agents.get(id) {
+            return Some(Arc::clone(agent));
+        }
+        match self.directory.unknown() {
+            UnknownAgents::Refuse => None,
+            UnknownAgents::OwnNamespace => Some(self.strangers.get_with(id.clone(), || Arc::new(self.stranger(id)))),
+        }
+    }
+
+    fn stranger(&self, id: &AgentId) -> Agent {
+        let limit = self.rate.map(|rate| Limit { rate, cell: Arc::new(Cell::default()) });
+        Agent { id: id.clone(), roles: vec![(Arc::clone(&self.own_namespace), None)], limit }
+    }
+
+    /// The mapping of principals to agents.
+    #[must_use]
+    pub const fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// The identity header, where `peer` is a proxy whose word is taken.
+    #[must_use]
+    pub fn proxy_headers_from(&self, peer: Option<IpAddr>) -> Option<&ProxyHeaders> {
+        let headers = self.proxy_headers.as_ref()?;
+        let peer = peer?.to_canonical();
+        self.trusted_proxies.iter().any(|net| net.contains(&peer)).then_some(headers)
+    }
+}
+
+/// A role of an agent's with its own limit, counted where it was before.
+fn limited(role: Arc<Role>, on: bool, before: Option<&Arc<Agent>>) -> (Arc<Role>, Option<Limit>) {
+    let same = |other: &&(Arc<Role>, Option<Limit>)| other.0.name == role.name;
+    let cell = before
+        .and_then(|agent| agent.roles.iter().find(same))
+        .and_then(|(_, limit)| limit.as_ref())
+        .map(|limit| Arc::clone(&limit.cell));
+    let limit = role.rate.filter(|_| on).map(|rate| Limit { rate, cell: cell.unwrap_or_default() });
+    (role, limit)
+}
+
+/// The widest rate among the roles, so that an agent's own limit never stops
+/// what one of its roles allows.
+fn widest(roles: &[(Arc<Role>, Option<Limit>)]) -> Option<Rate> {
+    let rates = roles.iter().filter_map(|(role, _)| role.rate);
+    rates.reduce(|widest, rate| if rate.is_wider_than(&widest) { rate } else { widest })
+}

@@ -1,0 +1,128 @@
+//! Vault's health, asked in the background: what `/readyz` tells, and the
+//! circuit that answers at once while Vault is away.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use filters::vault::control;
+
+use crate::exchange::{Envelope, Upstream};
+
+use super::ANSWER_LIMIT;
+
+/// How often Vault is asked while it is well.
+const WELL: Duration = Duration::from_secs(1);
+/// How often it is asked while it is not, so that the gate is back within a
+/// second of it.
+const UNWELL: Duration = Duration::from_millis(200);
+/// How long one question may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What Vault says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Health {
+    /// Not asked yet.
+    Unknown = 0,
+    /// Active and unsealed.
+    Active = 1,
+    /// A standby that does not serve.
+    Standby = 2,
+    /// Sealed.
+    Sealed = 3,
+    /// Not initialised.
+    Uninitialised = 4,
+    /// It does not answer.
+    Unreachable = 5,
+}
+
+impl Health {
+    /// One word for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Active => "active",
+            Self::Standby => "standby",
+            Self::Sealed => "sealed",
+            Self::Uninitialised => "uninitialised",
+            Self::Unreachable => "unreachable",
+        }
+    }
+
+    const fn of_status(status: u16) -> Self {
+        match status {
+            200 | 473 => Self::Active,
+            429 | 472 => Self::Standby,
+            503 => Self::Sealed,
+            501 => Self::Uninitialised,
+            _ => Self::Unreachable,
+        }
+    }
+
+    const fn of_byte(byte: u8) -> Self {
+        match byte {
+            1 => Self::Active,
+            2 => Self::Standby,
+            3 => Self::Sealed,
+            4 => Self::Uninitialised,
+            5 => Self::Unreachable,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// Asks Vault how it is.
+pub struct Monitor {
+    upstream: Arc<Upstream>,
+    state: AtomicU8,
+}
+
+impl Monitor {
+    /// Nothing is asked before [`Monitor::run`].
+    #[must_use]
+    pub const fn new(upstream: Arc<Upstream>) -> Self {
+        Self { upstream, state: AtomicU8::new(Health::Unknown as u8) }
+    }
+
+    /// What Vault last said.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        Health::of_byte(self.state.load(Ordering::Relaxed))
+    }
+
+    /// Whether requests may go to Vault: not while it is known to be away.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self.health(), Health::Active | Health::Unknown)
+    }
+
+    /// Asks for ever, and keeps the addresses of Vault's name fresh.
+    pub async fn run(&self) {
+        let mut resolved = None::<tokio::time::Instant>;
+        loop {
+            if resolved.is_none_or(|at| at.elapsed() >= self.upstream.resolve_every()) {
+                match self.upstream.resolve().await {
+                    Ok(()) => resolved = Some(tokio::time::Instant::now()),
+                    Err(error) => tracing::warn!(%error, "Vault's name cannot be resolved"),
+                }
+            }
+            let now = self.ask().await;
+            let before = Health::of_byte(self.state.swap(now as u8, Ordering::Relaxed));
+            if now != before {
+                tracing::info!(before = before.name(), now = now.name(), "Vault's health changed");
+            }
+            tokio::time::sleep(if now == Health::Active { WELL } else { UNWELL }).await;
+        }
+    }
+
+    async fn ask(&self) -> Health {
+        let Ok(request) = control::health() else { return Health::Unknown };
+        let envelope = Envelope { limit: ANSWER_LIMIT, ..Envelope::default() };
+        match self.upstream.ask_within(&request, envelope, PATIENCE).await {
+            Ok(answer) => Health::of_status(answer.status),
+            Err(_) => Health::Unreachable,
+        }
+    }
+}
