@@ -16,6 +16,7 @@ mod wire;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Parser, Subcommand};
+use cpu::Cores;
 use scenarios::Plan;
 use std::io::Read;
 use std::path::PathBuf;
@@ -50,6 +51,9 @@ struct Cli {
     /// Short rounds: shows that everything works, the figures mean little
     #[arg(long)]
     quick: bool,
+    /// Leave the placement of servers and generator to the scheduler
+    #[arg(long)]
+    unpinned: bool,
     /// Where the figures go
     #[arg(long, default_value = "target/bench/report.json", value_name = "FILE")]
     report: PathBuf,
@@ -96,6 +100,7 @@ fn measure(cli: &Cli) -> Result<()> {
     let plan = if cli.quick { QUICK } else { PLAN };
     // `make bench ONLY=` leaves it empty.
     let only = cli.only.as_deref().filter(|name| !name.is_empty());
+    let cores = if cli.unpinned { None } else { Cores::find()? };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -106,7 +111,7 @@ fn measure(cli: &Cli) -> Result<()> {
         );
         // Whichever ends first, the servers are dropped, and so ended, with the run.
         tokio::select! {
-            report = scenarios::run(only, plan) => report,
+            report = scenarios::run(only, plan, cores) => report,
             _ = interrupt.recv() => bail!("interrupted"),
             _ = terminate.recv() => bail!("told to end"),
             () = tokio::time::sleep(RUN_LIMIT) => bail!("not done within {RUN_LIMIT:?}"),

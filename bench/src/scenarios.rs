@@ -94,7 +94,7 @@ struct Servers {
 }
 
 /// Runs all scenarios, or the one that is named.
-pub(crate) async fn run(only: Option<&str>, plan: Plan) -> Result<Report> {
+pub(crate) async fn run(only: Option<&str>, plan: Plan, cores: Option<Cores>) -> Result<Report> {
     let chosen: Vec<&Scenario> = SCENARIOS
         .iter()
         .filter(|scenario| only.is_none_or(|only| only == scenario.name))
@@ -103,10 +103,8 @@ pub(crate) async fn run(only: Option<&str>, plan: Plan) -> Result<Report> {
         let names: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
         bail!("no such scenario; there are {}", names.join(", "));
     }
-    let cores = Cores::find()?;
-    match cores {
-        Some(cores) => cpu::pin(cores.rest)?,
-        None => eprintln!("one core only: servers and generator share it"),
+    if let Some(cores) = cores {
+        cpu::pin(cores.rest)?;
     }
     let mut report = Report::default();
     let with_gate = chosen
