@@ -1,1 +1,25 @@
-//! Portcullis
+//! Portcullis: an edge proxy and policy enforcement point in front of
+//! HashiCorp Vault and OpenBao.
+//!
+//! The imperative shell around the functional core in the crate `filters`:
+//!
+//! ```text
+//! listener ─► gateway ─► exchange ─► Vault
+//!     │           │          ▲
+//!     └─ snapshot ┘          └─ vault (login, child tokens, health)
+//! ```
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
+pub mod cli;
+pub mod config;
+pub mod exchange;
+pub mod gateway;
+pub mod listener;
+mod random;
+pub mod snapshot;
+pub mod state;
+pub mod telemetry;
+pub mod vault;

@@ -16,8 +16,9 @@ use filters::vault::Layout;
 use ipnet::IpNet;
 use moka::sync::Cache;
 
-use crate::config::{ChildTokens, Limits, Settings};
+use crate::config::{Limits, Settings};
 use crate::listener::TlsMaterial;
+use crate::vault::Profile;
 
 /// Most agents without an entry that are kept at once.
 const MAX_STRANGERS: u64 = 100_000;
@@ -31,7 +32,7 @@ pub struct Snapshot {
     /// The bounds of invariant 10.
     pub limits: Limits,
     /// What agents' tokens are like.
-    pub child_tokens: ChildTokens,
+    pub child_tokens: Profile,
     /// Whether the REST surface is shown.
     pub rest: bool,
     /// Origins whose pages may call.
@@ -76,7 +77,7 @@ impl Snapshot {
             version: previous.map_or(1, |previous| previous.version + 1),
             layout: settings.layout,
             limits: settings.limits,
-            child_tokens: settings.child_tokens,
+            child_tokens: Profile::new(settings.child_tokens),
             rest: settings.rest,
             origins: settings.origins,
             sources: settings.identity.sources,

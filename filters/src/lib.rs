@@ -28,5 +28,5 @@ pub mod vault;
 pub mod operation;
 pub mod catalog;
 pub mod decide;
-//pub mod rest;
-//pub mod mcp;
+pub mod rest;
+pub mod mcp;

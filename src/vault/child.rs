@@ -11,6 +11,7 @@ use filters::names::AgentId;
 use filters::refusal::Refusal;
 use filters::secret::Secret;
 use filters::vault::{Trouble, control, trouble};
+use futures_util::future::join_all;
 use moka::Expiry;
 use moka::future::Cache;
 use serde::Deserialize;
@@ -35,12 +36,28 @@ pub struct Child {
     lifetime: Duration,
 }
 
+/// The settings that tokens are made by, and one text that stands for them all.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    settings: ChildTokens,
+    fingerprint: Arc<str>,
+}
+
+impl Profile {
+    /// The profile of `settings`.
+    #[must_use]
+    pub fn new(settings: ChildTokens) -> Self {
+        let fingerprint = format!("{settings:?}").into();
+        Self { settings, fingerprint }
+    }
+}
+
 /// Everything a token depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     agent: AgentId,
-    /// The snapshot's settings for child tokens.
-    settings: Arc<str>,
+    /// Of the profile.
+    profile: Arc<str>,
     /// Of the gate's own login.
     generation: u64,
 }
@@ -89,29 +106,29 @@ impl Children {
     ///
     /// # Errors
     /// [`Refusal::UpstreamUnavailable`] and the like where none can be minted.
-    pub async fn token_for(&self, agent: &AgentId, settings: &ChildTokens) -> Result<Arc<Child>, Refusal> {
+    pub async fn token_for(&self, agent: &AgentId, profile: &Profile) -> Result<Arc<Child>, Refusal> {
         let login = self.login.current().ok_or(Refusal::UpstreamUnavailable)?;
-        if !settings.enabled {
-            let lifetime = Duration::from_secs(u64::from(settings.ttl));
+        if !profile.settings.enabled {
+            let lifetime = Duration::from_secs(u64::from(profile.settings.ttl));
             return Ok(Arc::new(Child { token: login.token.clone(), accessor: None, lifetime }));
         }
-        let key = Key { agent: agent.clone(), settings: Arc::clone(&settings.fingerprint), generation: login.generation };
+        let key = Key { agent: agent.clone(), profile: Arc::clone(&profile.fingerprint), generation: login.generation };
         if let Some(child) = self.cache.get(&key).await {
             self.metrics.child_tokens.cached.inc();
             return Ok(child);
         }
-        let mint = self.mint(agent, settings, &login.token, login.generation);
+        let mint = self.mint(agent, profile, &login.token, login.generation);
         self.cache.try_get_with(key, mint).await.map_err(|refusal| (*refusal).clone())
     }
 
     /// Forgets `child`, which Vault says is no token; another is minted next.
-    pub async fn forget(&self, agent: &AgentId, settings: &ChildTokens, child: &Arc<Child>) {
+    pub async fn forget(&self, agent: &AgentId, profile: &Profile, child: &Arc<Child>) {
         let Some(login) = self.login.current() else { return };
-        if !settings.enabled {
+        if !profile.settings.enabled {
             self.login.reject(login.generation);
             return;
         }
-        let key = Key { agent: agent.clone(), settings: Arc::clone(&settings.fingerprint), generation: login.generation };
+        let key = Key { agent: agent.clone(), profile: Arc::clone(&profile.fingerprint), generation: login.generation };
         if self.cache.get(&key).await.is_some_and(|cached| Arc::ptr_eq(&cached, child)) {
             self.cache.invalidate(&key).await;
         }
@@ -120,11 +137,11 @@ impl Children {
     async fn mint(
         &self,
         agent: &AgentId,
-        settings: &ChildTokens,
+        profile: &Profile,
         gate: &Secret,
         generation: u64,
     ) -> Result<Arc<Child>, Refusal> {
-        let outcome = self.ask_for_one(agent, settings, gate, generation).await;
+        let outcome = self.ask_for_one(agent, profile, gate, generation).await;
         let counter = if outcome.is_ok() { &self.metrics.child_tokens.minted } else { &self.metrics.child_tokens.failed };
         counter.inc();
         outcome.map(Arc::new)
@@ -133,10 +150,11 @@ impl Children {
     async fn ask_for_one(
         &self,
         agent: &AgentId,
-        settings: &ChildTokens,
+        profile: &Profile,
         gate: &Secret,
         generation: u64,
     ) -> Result<Child, Refusal> {
+        let settings = &profile.settings;
         let (policies, alias) = match &settings.policies {
             ChildPolicies::PerAgent(prefix) => (format!("{prefix}{agent}"), false),
             ChildPolicies::Templated(policy) => (policy.clone(), true),
@@ -163,7 +181,7 @@ impl Children {
         if auth.identity_policies.is_some_and(|policies| !policies.is_empty()) {
             tracing::warn!(%agent, "the agent's entity in Vault has policies of its own, which widen its child tokens");
         }
-        let seconds = if auth.lease_duration > 0 { auth.lease_duration } else { u64::from(settings.ttl) };
+        let seconds = if auth.lease_duration > 0 { auth.lease_duration } else { u64::from(profile.settings.ttl) };
         Ok(Child {
             token: Secret::new(auth.client_token),
             accessor: (!auth.accessor.is_empty()).then_some(auth.accessor),
@@ -186,7 +204,7 @@ impl Children {
         let revoke_all = async {
             for some in accessors.chunks(REVOCATIONS) {
                 let each = some.iter().map(|accessor| self.revoke(accessor, &login.token));
-                futures_join(each).await;
+                join_all(each).await;
             }
         };
         if tokio::time::timeout(time, revoke_all).await.is_err() {
@@ -202,13 +220,4 @@ impl Children {
             tracing::warn!("a child token could not be revoked; it expires by itself");
         }
     }
-}
-
-async fn futures_join<F: Future<Output = ()>>(each: impl Iterator<Item = F>) {
-    let mut each: Vec<_> = each.map(Box::pin).collect();
-    std::future::poll_fn(|context| {
-        each.retain_mut(|one| one.as_mut().poll(context).is_pending());
-        if each.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-    })
-    .await;
 }

@@ -5,7 +5,7 @@ mod child;
 mod health;
 mod login;
 
-pub use child::{Child, Children};
+pub use child::{Child, Children, Profile};
 pub use health::{Health, Monitor};
 pub use login::{GateLogin, LoginState};
 

@@ -1,0 +1,282 @@
+//! From a body to calls. Everything is borrowed: arguments stay the bytes
+//! they came as until the operation reads them.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{Failure, Revision};
+use crate::catalog;
+use crate::operation::Entry;
+
+/// Longest id, in bytes of JSON.
+const MAX_ID: usize = 256;
+/// Longest revision that is named back to the caller.
+const MAX_VERSION: usize = 32;
+
+/// The headers that say what is in the body.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Headers<'a> {
+    /// `MCP-Protocol-Version`.
+    pub version: Option<&'a str>,
+    /// `Mcp-Method`.
+    pub method: Option<&'a str>,
+    /// `Mcp-Name`.
+    pub name: Option<&'a str>,
+}
+
+/// What a body holds.
+#[derive(Debug)]
+pub enum Body<'a> {
+    /// One message.
+    One(Message<'a>),
+    /// Several, as revision 2025-03-26 has it.
+    Batch(Vec<Message<'a>>),
+}
+
+/// One JSON-RPC message, not understood yet.
+#[derive(Debug, Deserialize)]
+pub struct Message<'a> {
+    #[serde(borrow)]
+    jsonrpc: Cow<'a, str>,
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    method: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    params: Option<&'a RawValue>,
+}
+
+/// A message that is to be answered.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// Its id, as it stood there.
+    pub id: &'a RawValue,
+    /// The revision that its answer speaks.
+    pub revision: Revision,
+    /// What is wanted.
+    pub request: Request<'a>,
+}
+
+/// What a call wants.
+#[derive(Debug)]
+pub enum Request<'a> {
+    /// The handshake of the revisions before 2026-07-28.
+    Initialize,
+    /// What the gate is, since 2026-07-28.
+    Discover,
+    /// Nothing but an answer.
+    Ping,
+    /// The seeds' goodbye; there is no session to end.
+    Shutdown,
+    /// Which tools the caller may use.
+    ListTools,
+    /// An operation.
+    CallTool {
+        /// Which.
+        kind: &'static Entry,
+        /// Its arguments, a JSON object.
+        arguments: &'a [u8],
+    },
+}
+
+/// A message that was understood.
+#[derive(Debug)]
+pub enum Understood<'a> {
+    /// It wants an answer.
+    Call(Call<'a>),
+    /// It wants none.
+    Notification,
+}
+
+/// Reads a body.
+///
+/// # Errors
+/// [`Failure::Parse`] for what is not JSON, [`Failure::Invalid`] for what is
+/// no message, or a batch where the revision has none.
+pub fn read<'a>(body: &'a [u8], headers: &Headers<'_>, max_batch: usize) -> Result<Body<'a>, Failure> {
+    let invalid = |error: serde_json::Error| {
+        if error.is_data() { Failure::Invalid("The body is not a JSON-RPC 2.0 message") } else { Failure::Parse }
+    };
+    if body.trim_ascii_start().first() != Some(&b'[') {
+        return serde_json::from_slice(body).map(Body::One).map_err(invalid);
+    }
+    if headers.version.is_some_and(|version| version != Revision::V2025_03_26.name()) {
+        return Err(Failure::Invalid("This revision has no batches"));
+    }
+    let messages: Vec<Message<'a>> = serde_json::from_slice(body).map_err(invalid)?;
+    match messages.len() {
+        0 => Err(Failure::Invalid("The batch is empty")),
+        length if length > max_batch => Err(Failure::Invalid("The batch has too many messages")),
+        _ => Ok(Body::Batch(messages)),
+    }
+}
+
+#[derive(Deserialize, Default)]
+struct Params<'a> {
+    #[serde(borrow, default, rename = "_meta")]
+    meta: Option<Meta<'a>>,
+    #[serde(borrow, default, rename = "protocolVersion")]
+    version: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    name: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    arguments: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Meta<'a> {
+    #[serde(borrow, default, rename = "io.modelcontextprotocol/protocolVersion")]
+    version: Option<Cow<'a, str>>,
+    #[serde(borrow, default, rename = "io.modelcontextprotocol/clientCapabilities")]
+    capabilities: Option<&'a RawValue>,
+}
+
+impl<'a> Message<'a> {
+    /// The id, where it is one that may be repeated in an answer.
+    #[must_use]
+    pub fn id(&self) -> Option<&'a RawValue> {
+        let id = self.id?;
+        let text = id.get();
+        let fits = text.starts_with('"') || serde_json::from_str::<i64>(text).is_ok();
+        (fits && text.len() <= MAX_ID).then_some(id)
+    }
+}
+
+/// Understands one message, by its headers and by itself. The revision is
+/// told in either case: the failure is answered in it.
+pub fn understand<'a>(
+    message: &Message<'a>,
+    headers: &Headers<'_>,
+) -> (Revision, Result<Understood<'a>, Failure>) {
+    let params = match parameters(message) {
+        Ok(params) => params,
+        Err(failure) => return (Revision::V2025_03_26, Err(failure)),
+    };
+    let revision = match revision(headers, &params) {
+        Ok(revision) => revision,
+        Err(failure) => return (Revision::V2026_07_28, Err(failure)),
+    };
+    let Some(method) = message.method.as_deref() else {
+        // An answer to a question that was never asked: nothing to do with it.
+        let failure = Failure::Invalid("The gate asks no client anything");
+        return (revision, Err(failure));
+    };
+    if message.id.is_none() {
+        return (revision, Ok(Understood::Notification));
+    }
+    let Some(id) = message.id() else {
+        return (revision, Err(Failure::Invalid("The id must be a short string or an integer")));
+    };
+    let request = if revision.is_stateless() {
+        stateless(method, headers, &params)
+    } else {
+        handshaken(method, &params)
+    };
+    (revision, request.map(|request| Understood::Call(Call { id, revision: spoken(revision, &request, &params), request })))
+}
+
+/// The handshake is answered in the revision it settles on.
+fn spoken(revision: Revision, request: &Request<'_>, params: &Params<'_>) -> Revision {
+    match request {
+        Request::Initialize => match params.version.as_deref().and_then(Revision::parse) {
+            Some(wanted) if !wanted.is_stateless() => wanted,
+            _ => Revision::V2025_11_25,
+        },
+        _ => revision,
+    }
+}
+
+fn parameters<'a>(message: &Message<'a>) -> Result<Params<'a>, Failure> {
+    if message.jsonrpc != "2.0" {
+        return Err(Failure::Invalid("The member 'jsonrpc' must be \"2.0\""));
+    }
+    match message.params {
+        None => Ok(Params::default()),
+        Some(raw) if raw.get().starts_with('{') => {
+            serde_json::from_str(raw.get()).map_err(|_| Failure::Parameters("The parameters do not fit the method"))
+        }
+        Some(_) => Err(Failure::Parameters("The parameters must be an object")),
+    }
+}
+
+/// The revision of one message: the header's and the body's must be one.
+fn revision(headers: &Headers<'_>, params: &Params<'_>) -> Result<Revision, Failure> {
+    let said = params.meta.as_ref().and_then(|meta| meta.version.as_deref());
+    match (headers.version, said) {
+        (Some(header), Some(said)) if header != said => {
+            Err(Failure::HeaderMismatch("MCP-Protocol-Version does not match the revision in _meta"))
+        }
+        (None, Some(_)) => Err(Failure::HeaderMismatch("The header MCP-Protocol-Version is missing")),
+        (None, None) => Ok(Revision::V2025_03_26),
+        (Some(version), _) => Revision::parse(version).ok_or_else(|| Failure::UnsupportedVersion(printable(version))),
+    }
+}
+
+fn printable(version: &str) -> Option<Box<str>> {
+    let plain = version.len() <= MAX_VERSION && version.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    plain.then(|| version.into())
+}
+
+fn handshaken<'a>(method: &str, params: &Params<'a>) -> Result<Request<'a>, Failure> {
+    match method {
+        "initialize" if params.version.is_none() => Err(Failure::Parameters("protocolVersion is missing")),
+        "initialize" => Ok(Request::Initialize),
+        "ping" => Ok(Request::Ping),
+        "shutdown" => Ok(Request::Shutdown),
+        "tools/list" => Ok(Request::ListTools),
+        "tools/call" => tool(params),
+        _ => Err(Failure::UnknownMethod),
+    }
+}
+
+fn stateless<'a>(method: &str, headers: &Headers<'_>, params: &Params<'a>) -> Result<Request<'a>, Failure> {
+    match headers.method {
+        None => return Err(Failure::HeaderMismatch("The header Mcp-Method is missing")),
+        Some(header) if header != method => {
+            return Err(Failure::HeaderMismatch("Mcp-Method does not match the method in the body"));
+        }
+        Some(_) => {}
+    }
+    let meta = params.meta.as_ref().ok_or(Failure::Parameters("_meta is missing"))?;
+    if meta.version.is_none() || !meta.capabilities.is_some_and(|c| c.get().starts_with('{')) {
+        return Err(Failure::Parameters("_meta must hold protocolVersion and clientCapabilities"));
+    }
+    match method {
+        "server/discover" => Ok(Request::Discover),
+        "tools/list" => Ok(Request::ListTools),
+        "tools/call" => {
+            check_name(headers, params)?;
+            tool(params)
+        }
+        _ => Err(Failure::UnknownMethod),
+    }
+}
+
+fn check_name(headers: &Headers<'_>, params: &Params<'_>) -> Result<(), Failure> {
+    let header = headers.name.ok_or(Failure::HeaderMismatch("The header Mcp-Name is missing"))?;
+    let decoded = match header.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) {
+        None => Some(Cow::Borrowed(header)),
+        Some(encoded) => base64::engine::general_purpose::STANDARD
+            .decode(encoded)
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+            .map(Cow::Owned),
+    };
+    if decoded.is_some() && decoded == params.name {
+        return Ok(());
+    }
+    Err(Failure::HeaderMismatch("Mcp-Name does not match the name in the body"))
+}
+
+fn tool<'a>(params: &Params<'a>) -> Result<Request<'a>, Failure> {
+    let name = params.name.as_deref().ok_or(Failure::Parameters("The tool's name is missing"))?;
+    let kind = catalog::find(name).ok_or(Failure::Parameters("There is no such tool"))?;
+    let arguments = params.arguments.map_or(&b"{}"[..], |raw| raw.get().as_bytes());
+    if arguments.first() != Some(&b'{') {
+        return Err(Failure::Parameters("The arguments must be an object"));
+    }
+    Ok(Request::CallTool { kind, arguments })
+}

@@ -1,0 +1,59 @@
+//! The MCP surface (Model Context Protocol over Streamable HTTP): JSON-RPC
+//! messages in, [`Call`]s out, results back.
+//!
+//! Sources: <https://modelcontextprotocol.io/specification/2025-06-18> and
+//! <https://modelcontextprotocol.io/specification/2026-07-28>. The first needs
+//! no session here, the second has none: every message stands by itself.
+
+mod failure;
+mod message;
+mod result;
+mod tools;
+
+pub use failure::Failure;
+pub use message::{Body, Call, Headers, Message, Request, Understood, read, understand};
+pub use result::{Reply, answer, discovered, done, initialized, listed, refused};
+
+/// A revision of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Revision {
+    /// The first with Streamable HTTP; it had batches and no version header.
+    V2025_03_26,
+    /// Structured content; no batches.
+    V2025_06_18,
+    /// Arguments that do not fit are results, not errors.
+    V2025_11_25,
+    /// Stateless: every request says its revision itself.
+    V2026_07_28,
+}
+
+impl Revision {
+    /// Every revision spoken, newest first.
+    pub const ALL: [Self; 4] = [Self::V2026_07_28, Self::V2025_11_25, Self::V2025_06_18, Self::V2025_03_26];
+
+    /// The revision as it stands in messages.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::V2025_03_26 => "2025-03-26",
+            Self::V2025_06_18 => "2025-06-18",
+            Self::V2025_11_25 => "2025-11-25",
+            Self::V2026_07_28 => "2026-07-28",
+        }
+    }
+
+    /// The revision of that name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|revision| revision.name() == name)
+    }
+
+    /// Whether requests carry their own revision and capabilities.
+    #[must_use]
+    pub const fn is_stateless(self) -> bool {
+        matches!(self, Self::V2026_07_28)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! Results: what a call is answered with, in the revision it speaks.
+
+use serde_json::json;
+
+use super::tools;
+use super::{Call, Revision};
+use crate::identity::Identity;
+use crate::refusal::Refusal;
+
+/// What `serverInfo` says.
+const SERVER: &str = concat!(
+    "{\"name\":\"portcullis\",\"title\":\"Portcullis\",\"version\":\"",
+    env!("CARGO_PKG_VERSION"),
+    "\"}"
+);
+const INSTRUCTIONS: &str = "Secrets and cryptography of HashiCorp Vault, each agent in its own namespace. \
+     Paths are relative to that namespace. Call whoami to see scopes and roles.";
+/// How long a client may keep the list of tools, in milliseconds.
+const TTL: u32 = 60_000;
+
+/// Opens a result and closes it again around what `body` writes.
+pub struct Reply<'b> {
+    out: &'b mut Vec<u8>,
+    revision: Revision,
+}
+
+impl<'b> Reply<'b> {
+    fn open(call: &Call<'_>, out: &'b mut Vec<u8>) -> Self {
+        out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
+        out.extend_from_slice(call.id.get().as_bytes());
+        out.extend_from_slice(b",\"result\":{");
+        if call.revision.is_stateless() {
+            out.extend_from_slice(b"\"resultType\":\"complete\",\"_meta\":{\"io.modelcontextprotocol/serverInfo\":");
+            out.extend_from_slice(SERVER.as_bytes());
+            out.extend_from_slice(b"},");
+        }
+        Self { out, revision: call.revision }
+    }
+
+    fn text(&mut self, text: &str) -> &mut Self {
+        self.out.extend_from_slice(text.as_bytes());
+        self
+    }
+
+    fn quoted(&mut self, text: &str) -> &mut Self {
+        // Writing text to a vector cannot fail.
+        let _ = serde_json::to_writer(&mut *self.out, text);
+        self
+    }
+
+    /// How long and for whom a client may keep this.
+    fn cacheable(&mut self) -> &mut Self {
+        if self.revision.is_stateless() {
+            self.text(&format!("\"ttlMs\":{TTL},\"cacheScope\":\"private\","));
+        }
+        self
+    }
+
+    fn close(&mut self) {
+        if self.out.last() == Some(&b',') {
+            self.out.pop();
+        }
+        self.text("}}");
+    }
+}
+
+/// Answers `initialize` with the revision it settled on.
+pub fn initialized(call: &Call<'_>, out: &mut Vec<u8>) {
+    let mut reply = Reply::open(call, out);
+    reply.text("\"protocolVersion\":").quoted(call.revision.name());
+    reply.text(",\"capabilities\":{\"tools\":{}},\"serverInfo\":").text(SERVER);
+    reply.text(",\"instructions\":").quoted(INSTRUCTIONS).close();
+}
+
+/// Answers `server/discover`.
+pub fn discovered(call: &Call<'_>, out: &mut Vec<u8>) {
+    let versions = json!(Revision::ALL.map(Revision::name)).to_string();
+    let mut reply = Reply::open(call, out);
+    reply.cacheable().text("\"supportedVersions\":").text(&versions);
+    reply.text(",\"capabilities\":{\"tools\":{}},\"instructions\":").quoted(INSTRUCTIONS).close();
+}
+
+/// Answers what needs no more than an answer: `ping`, `shutdown`.
+pub fn done(call: &Call<'_>, out: &mut Vec<u8>) {
+    Reply::open(call, out).close();
+}
+
+/// Answers `tools/list` with the tools that `identity` may use.
+pub fn listed(call: &Call<'_>, identity: &Identity, out: &mut Vec<u8>) {
+    let mut reply = Reply::open(call, out);
+    reply.cacheable().text("\"tools\":");
+    tools::write(identity, reply.out);
+    reply.close();
+}
+
+/// Answers `tools/call` with `json`, as structured content and as text.
+pub fn answer(call: &Call<'_>, json: &str, out: &mut Vec<u8>) {
+    out.reserve(json.len() * 2 + json.len() / 4 + 256);
+    let mut reply = Reply::open(call, out);
+    reply.text("\"content\":[{\"type\":\"text\",\"text\":").quoted(json);
+    reply.text("}],\"structuredContent\":").text(json).text(",\"isError\":false").close();
+}
+
+/// Answers `tools/call` with a refusal, as a result that says it is an error.
+pub fn refused(call: &Call<'_>, refusal: &Refusal, request_id: &str, out: &mut Vec<u8>) {
+    let body = String::from_utf8_lossy(&refusal.body(request_id)).into_owned();
+    let mut reply = Reply::open(call, out);
+    reply.text("\"content\":[{\"type\":\"text\",\"text\":").quoted(refusal.public().detail);
+    reply.text("}],\"structuredContent\":").text(&body).text(",\"isError\":true").close();
+}

@@ -1,0 +1,131 @@
+use super::*;
+use serde_json::Value;
+
+const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"t","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}"#;
+
+fn headers<'a>(version: &'a str, method: &'a str, name: &'a str) -> Headers<'a> {
+    let some = |text: &'a str| (!text.is_empty()).then_some(text);
+    Headers { version: some(version), method: some(method), name: some(name) }
+}
+
+/// The outcome of one message in words: the request's, or the failure's code.
+fn outcome(body: &str, headers: &Headers<'_>) -> (Revision, String) {
+    let message = match read(body.as_bytes(), headers, 4) {
+        Ok(Body::One(message)) => message,
+        Ok(Body::Batch(messages)) => return (Revision::V2025_03_26, format!("batch of {}", messages.len())),
+        Err(failure) => return (Revision::V2025_03_26, code(&failure)),
+    };
+    let (revision, understood) = understand(&message, headers);
+    let text = match &understood {
+        Ok(Understood::Call(Call { request: Request::CallTool { kind, arguments }, .. })) => {
+            format!("{kind:?} {}", std::str::from_utf8(arguments).unwrap())
+        }
+        Ok(Understood::Call(call)) => format!("{:?} in {}", call.request, call.revision.name()),
+        Ok(Understood::Notification) => "notification".into(),
+        Err(failure) => code(failure),
+    };
+    (revision, text)
+}
+
+fn code(failure: &Failure) -> String {
+    let mut out = Vec::new();
+    failure.write(None, &mut out);
+    serde_json::from_slice::<Value>(&out).unwrap()["error"]["code"].to_string()
+}
+
+#[test]
+fn the_revisions_with_a_handshake_are_understood() {
+    for (version, body, expected) in [
+        ("", r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#, "Initialize in 2025-06-18"),
+        ("", r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"1900-01-01"}}"#, "Initialize in 2025-11-25"),
+        ("", r#"{"jsonrpc":"2.0","id":1,"method":"initialize"}"#, "-32602"),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#, "notification"),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","id":"x","method":"ping"}"#, "Ping in 2025-06-18"),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"shutdown"}"#, "Shutdown in 2025-06-18"),
+        ("", r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#, "ListTools in 2025-03-26"),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"kv.read","arguments":{"path":"a"}}}"#, r#"kv.read {"path":"a"}"#),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"kv.list","_meta":{"progressToken":1}}}"#, "kv.list {}"),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"kv.nothing"}}"#, "-32602"),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"kv.read","arguments":[]}}"#, "-32602"),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":[]}"#, "-32602"),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"server/discover"}"#, "-32601"),
+        ("1900-01-01", r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#, "-32022"),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, "notification"),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, "-32600"),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#, "-32600"),
+        ("2025-06-18", r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#, "-32600"),
+        ("2025-06-18", r#"{"id":1,"method":"ping"}"#, "-32600"),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/list"}"#, "-32600"),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, "-32600"),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"#, "-32700"),
+        ("2025-06-18", "", "-32700"),
+        ("2025-06-18", "\u{0}", "-32700"),
+        ("2025-06-18", r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, "-32600"),
+        ("", r#"[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","id":2,"method":"ping"}]"#, "batch of 2"),
+        ("", "[]", "-32600"),
+        ("", r#"[{"jsonrpc":"2.0"},{"jsonrpc":"2.0"},{"jsonrpc":"2.0"},{"jsonrpc":"2.0"},{"jsonrpc":"2.0"}]"#, "-32600"),
+    ] {
+        assert_eq!(outcome(body, &headers(version, "", "")).1, expected, "{version} {body}");
+    }
+}
+
+#[test]
+fn a_stateless_request_must_say_the_same_in_header_and_body() {
+    let request = |method: &str, rest: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{{rest}{META}}}}}"#);
+    let call = request("tools/call", r#""name":"kv.list","arguments":{},"#);
+    let old = META.replace("2026-07-28", "2025-06-18");
+    for (version, method, name, body, expected) in [
+        ("2026-07-28", "server/discover", "", request("server/discover", ""), "Discover in 2026-07-28"),
+        ("2026-07-28", "tools/list", "", request("tools/list", ""), "ListTools in 2026-07-28"),
+        ("2026-07-28", "tools/call", "kv.list", call.clone(), "kv.list {}"),
+        ("2026-07-28", "tools/call", "=?base64?a3YubGlzdA==?=", call.clone(), "kv.list {}"),
+        ("2026-07-28", "tools/call", "=?base64?!?=", call.clone(), "-32020"),
+        ("2026-07-28", "tools/call", "kv.read", call.clone(), "-32020"),
+        ("2026-07-28", "tools/call", "", call.clone(), "-32020"),
+        ("2026-07-28", "tools/list", "kv.list", call.clone(), "-32020"),
+        ("2026-07-28", "", "kv.list", call.clone(), "-32020"),
+        ("", "tools/call", "kv.list", call.clone(), "-32020"),
+        ("2025-06-18", "tools/call", "kv.list", call.clone(), "-32020"),
+        ("2026-07-28", "ping", "", request("ping", ""), "-32601"),
+        ("2026-07-28", "initialize", "", request("initialize", ""), "-32601"),
+        ("2026-07-28", "tools/list", "", r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#.into(), "-32602"),
+        ("2026-07-28", "tools/list", "", request("tools/list", "").replace(r#","io.modelcontextprotocol/clientCapabilities":{}"#, ""), "-32602"),
+        ("2025-06-18", "tools/list", "", request("tools/list", "").replace(META, &old), "ListTools in 2025-06-18"),
+        ("2099-01-01", "tools/list", "", request("tools/list", "").replace("2026-07-28", "2099-01-01"), "-32022"),
+    ] {
+        assert_eq!(outcome(&body, &headers(version, method, name)).1, expected, "{version} {method} {name} {body}");
+    }
+}
+
+#[test]
+fn a_failure_answers_with_the_status_its_revision_asks_for() {
+    assert_eq!(Failure::UnknownMethod.status(Revision::V2026_07_28), 404);
+    assert_eq!(Failure::UnknownMethod.status(Revision::V2025_06_18), 200);
+    assert_eq!(Failure::HeaderMismatch("x").status(Revision::V2026_07_28), 400);
+    let mut out = Vec::new();
+    Failure::UnsupportedVersion(Some("1900-01-01".into())).write(None, &mut out);
+    let error: Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!(error["error"]["data"]["requested"], "1900-01-01");
+    assert_eq!(error["error"]["data"]["supported"][0], "2026-07-28");
+    assert!(error.get("id").is_none());
+}
+
+#[test]
+fn an_answer_carries_its_value_twice() {
+    let body = br#"{"jsonrpc":"2.0","id":"a\"b","method":"tools/call","params":{"name":"kv.list"}}"#;
+    let headers = headers("2025-06-18", "", "");
+    let Ok(Body::One(message)) = read(body, &headers, 1) else { panic!() };
+    let (_, Ok(Understood::Call(call))) = understand(&message, &headers) else { panic!() };
+    let mut out = Vec::new();
+    answer(&call, r#"{"keys":["a\"b","é"]}"#, &mut out);
+    let reply: Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!(reply["id"], "a\"b");
+    let text = reply["result"]["content"][0]["text"].as_str().unwrap();
+    assert_eq!(serde_json::from_str::<Value>(text).unwrap(), reply["result"]["structuredContent"]);
+    assert_eq!(reply["result"]["isError"], false);
+    let mut out = Vec::new();
+    refused(&call, &crate::refusal::Refusal::Forbidden, "r-1", &mut out);
+    let reply: Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!(reply["result"]["structuredContent"]["error"], "forbidden");
+    assert_eq!(reply["result"]["isError"], true);
+}

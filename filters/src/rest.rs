@@ -1,0 +1,235 @@
+//! The REST surface: from method, path, query and body to an [`Operation`].
+//!
+//! A request becomes the same JSON object of arguments that the operation's
+//! MCP tool takes: the template's parameter, the query's parameters and the
+//! body's members, so that one schema judges both.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use crate::catalog::CATALOG;
+use crate::operation::{Entry, Facts, Kind, Operation};
+use crate::path;
+use crate::refusal::Refusal;
+
+/// A route that matched, with its parameter as it stood in the path.
+#[derive(Debug)]
+pub struct Match<'a> {
+    /// The operation.
+    pub kind: &'static Entry,
+    parameter: Option<&'a str>,
+}
+
+struct Route {
+    kind: &'static Entry,
+    /// What stands before the parameter; the whole path where there is none.
+    before: &'static str,
+    parameter: Option<(&'static str, &'static str)>,
+}
+
+/// Longest literal text first, so that `/secrets/{path}:undelete` is seen
+/// before `/secrets/{path}`.
+static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
+    let mut routes: Vec<Route> = CATALOG.iter().map(Route::of).collect();
+    routes.sort_by_key(|route| std::cmp::Reverse(route.kind.facts.template.len()));
+    routes
+});
+
+impl Route {
+    fn of(kind: &'static Entry) -> Self {
+        let template = kind.facts.template;
+        let split = template.split_once('{').and_then(|(before, rest)| {
+            let (name, after) = rest.split_once('}')?;
+            Some((before, (name, after)))
+        });
+        match split {
+            Some((before, parameter)) => Self { kind, before, parameter: Some(parameter) },
+            None => Self { kind, before: template, parameter: None },
+        }
+    }
+
+    fn fits<'a>(&self, path: &'a str) -> Option<Option<&'a str>> {
+        match self.parameter {
+            None => (path == self.before).then_some(None),
+            Some((_, after)) => path.strip_prefix(self.before)?.strip_suffix(after).map(Some),
+        }
+    }
+}
+
+/// Finds the operation of a method and a raw path without its query.
+///
+/// # Errors
+/// 404 for an unknown path, 405 for a known one with other methods.
+pub fn route<'a>(method: &str, path: &'a str) -> Result<Match<'a>, Refusal> {
+    let mut known = false;
+    for route in ROUTES.iter() {
+        let Some(parameter) = route.fits(path) else { continue };
+        if route.kind.facts.method == method {
+            return Ok(Match { kind: route.kind, parameter });
+        }
+        known = true;
+    }
+    Err(if known { Refusal::MethodNotAllowed(allowed(path)) } else { Refusal::NotFound })
+}
+
+/// The `Allow` header of a path.
+fn allowed(path: &str) -> &'static str {
+    let methods = |method: &str| {
+        ROUTES.iter().any(|route| route.kind.facts.method == method && route.fits(path).is_some())
+    };
+    match (methods("PUT"), methods("POST")) {
+        (true, true) => "GET, PUT, POST, DELETE",
+        (true, false) => "GET, PUT, DELETE",
+        (false, _) => "GET",
+    }
+}
+
+/// Reads a request that matched. `body` is looked at only where the route
+/// takes one.
+///
+/// # Errors
+/// 400 for what is not UTF-8, a plain path or a JSON object, 422 for
+/// arguments that do not fit.
+pub fn operation(matched: &Match<'_>, query: &str, body: &[u8]) -> Result<Operation, Refusal> {
+    let facts = matched.kind.facts;
+    let mut json = Vec::with_capacity(body.len() + query.len() + 96);
+    json.push(b'{');
+    if let (Some(raw), Some((name, _))) = (matched.parameter, Route::of(matched.kind).parameter) {
+        let value = path::decode(raw.as_bytes())?;
+        member(&mut json, name, &value, Kind::Text);
+    }
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let (name, value) = (form(name)?, form(value)?);
+        member(&mut json, &name, &value, kind_of(facts, &name, &value));
+    }
+    if facts.takes_body {
+        splice(&mut json, body)?;
+    }
+    json.push(b'}');
+    matched.kind.parse(&json)
+}
+
+fn kind_of(facts: &Facts, name: &str, value: &str) -> Kind {
+    let declared = facts.query.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind);
+    let plain = value == "true" || value == "false" || is_number(value);
+    match declared {
+        Some(Kind::Plain) if plain => Kind::Plain,
+        _ => Kind::Text,
+    }
+}
+
+fn is_number(value: &str) -> bool {
+    let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    digits && (value == "0" || !value.starts_with('0'))
+}
+
+fn member(json: &mut Vec<u8>, name: &str, value: &str, kind: Kind) {
+    if json.len() > 1 {
+        json.push(b',');
+    }
+    // Writing text to a vector cannot fail.
+    let _ = serde_json::to_writer(&mut *json, name);
+    json.push(b':');
+    match kind {
+        Kind::Plain => json.extend_from_slice(value.as_bytes()),
+        Kind::Text => {
+            let _ = serde_json::to_writer(&mut *json, value);
+        }
+    }
+}
+
+/// Decodes one part of a query (`application/x-www-form-urlencoded`).
+fn form(raw: &str) -> Result<Cow<'_, str>, Refusal> {
+    if raw.contains('+') {
+        let spaced = raw.replace('+', " ");
+        return Ok(Cow::Owned(path::decode(spaced.as_bytes())?.into_owned()));
+    }
+    Ok(path::decode(raw.as_bytes())?)
+}
+
+/// Adds the members of the body, a JSON object, to those that are there.
+fn splice(json: &mut Vec<u8>, body: &[u8]) -> Result<(), Refusal> {
+    let inner = body
+        .trim_ascii()
+        .strip_prefix(b"{")
+        .and_then(|rest| rest.strip_suffix(b"}"))
+        .ok_or(Refusal::Malformed("The body must be a JSON object."))?;
+    if inner.trim_ascii().is_empty() {
+        return Ok(());
+    }
+    if json.len() > 1 {
+        json.push(b',');
+    }
+    json.extend_from_slice(inner);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grants::{Resource, Space};
+    use crate::path::SecretPath;
+
+    fn resource(method: &str, path: &str, query: &str, body: &str) -> Result<(&'static str, Option<Resource>), Refusal> {
+        let matched = route(method, path)?;
+        let operation = operation(&matched, query, body.as_bytes())?;
+        Ok((operation.kind.facts.name, operation.resource))
+    }
+
+    fn secret(space: Space, path: &str) -> Option<Resource> {
+        Some(Resource::Secret(space, SecretPath::parse(path).unwrap()))
+    }
+
+    #[test]
+    fn each_route_becomes_its_operation() {
+        for (method, path, query, body, name, expected) in [
+            ("GET", "/secrets/a/b", "", "", "kv.read", secret(Space::Own, "a/b")),
+            ("GET", "/secrets/a%20b", "version=2", "", "kv.read", secret(Space::Own, "a b")),
+            ("GET", "/secrets/a:undelete", "", "", "kv.read", secret(Space::Own, "a:undelete")),
+            ("GET", "/secrets/a", "shared=true", "", "kv.read", secret(Space::Shared, "a")),
+            ("PUT", "/secrets/a", "", r#" {"data":{"x":"1"},"cas":0} "#, "kv.write", secret(Space::Own, "a")),
+            ("DELETE", "/secrets/a", "", "", "kv.delete", secret(Space::Own, "a")),
+            ("POST", "/secrets/a/b:undelete", "", r#"{"versions":[1]}"#, "kv.undelete", secret(Space::Own, "a/b")),
+            ("POST", "/secrets/a/b:destroy", "", r#"{"versions":[1]}"#, "kv.destroy", secret(Space::Own, "a/b")),
+            ("GET", "/secrets", "prefix=12", "", "kv.list", Some(Resource::Names(Space::Own, SecretPath::parse("12").ok()))),
+            ("GET", "/secrets", "", "", "kv.list", Some(Resource::Names(Space::Own, None))),
+            ("GET", "/whoami", "", "", "whoami", None),
+        ] {
+            assert_eq!(resource(method, path, query, body), Ok((name, expected)), "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_route_is_told_apart_from_a_wrong_method() {
+        assert_eq!(route("GET", "/nothing").unwrap_err(), Refusal::NotFound);
+        assert_eq!(route("GET", "/secretsx").unwrap_err(), Refusal::NotFound);
+        assert_eq!(route("PATCH", "/secrets/a").unwrap_err(), Refusal::MethodNotAllowed("GET, PUT, DELETE"));
+        assert_eq!(route("POST", "/whoami").unwrap_err(), Refusal::MethodNotAllowed("GET"));
+        assert_eq!(route("get", "/whoami").unwrap_err(), Refusal::MethodNotAllowed("GET"));
+    }
+
+    #[test]
+    fn path_query_and_body_cannot_contradict_each_other() {
+        for (method, path, query, body) in [
+            ("GET", "/secrets/a", "path=b", ""),
+            ("GET", "/secrets/a", "version=1&version=2", ""),
+            ("PUT", "/secrets/a", "", r#"{"path":"b","data":{}}"#),
+            ("PUT", "/secrets/a", "", r#"{"data":{},"data":{}}"#),
+            ("PUT", "/secrets/a", "shared=true", r#"{"data":{},"shared":false}"#),
+            ("GET", "/secrets/a", "unknown=1", ""),
+            ("GET", "/secrets/a", "version=01", ""),
+            ("GET", "/secrets/a", "version=1,%22x%22:1", ""),
+        ] {
+            let refusal = resource(method, path, query, body).unwrap_err();
+            assert!(matches!(refusal, Refusal::Arguments(_)), "{method} {path} {query} {body}: {refusal:?}");
+        }
+        for body in ["", "[]", "1", r#"{"data":{}},"#, r#"{"data":{}"#, r#"{"data":{}}}"#, r#"{"data":{}} {}"#] {
+            let refusal = resource("PUT", "/secrets/a", "", body).unwrap_err();
+            assert!(matches!(refusal, Refusal::Malformed(_)), "{body}: {refusal:?}");
+        }
+        for path in ["/secrets/", "/secrets/a/", "/secrets/../b", "/secrets/%2e%2e/b", "/secrets/a%252fb", "/secrets/%ff"] {
+            assert!(matches!(resource("GET", path, "", ""), Err(Refusal::Path(_))), "{path}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What to say of a key that is no option. A key may be a secret in the wrong
+//! place, so it is named only where it resembles an option.
+
+use super::options::Section;
+use super::sections;
+
+/// Most edits between a key and the option it is taken for.
+const MAX_EDITS: usize = 3;
+/// Longest key that is compared.
+const MAX_KEY: usize = 40;
+
+/// What is wrong with the unknown `key` of `section`, and the mend.
+pub(super) fn unknown(key: &str, section: &Section) -> (String, String) {
+    let lower = key.to_ascii_lowercase();
+    if let Some(other) = elsewhere(&lower) {
+        return (format!("`{lower}` is no option {}", within(section)), format!("it belongs {}", within(other)));
+    }
+    match nearest(&lower, section) {
+        Some(option) => (format!("unknown key `{key}` {}", within(section)), format!("did you mean `{option}`?")),
+        None => (format!("unknown key {}", within(section)), mend(section)),
+    }
+}
+
+fn within(section: &Section) -> String {
+    match section.label {
+        "" => "at the top level".to_owned(),
+        label => format!("in `{label}`"),
+    }
+}
+
+fn mend(section: &Section) -> String {
+    if section.label.is_empty() {
+        return "remove it; `portcullis options` lists every key".to_owned();
+    }
+    let names: Vec<_> = section.options.iter().map(|option| format!("`{}`", option.name)).collect();
+    format!("known here: {}", names.join(", "))
+}
+
+fn elsewhere(key: &str) -> Option<&'static Section> {
+    let has = |section: &&&Section| section.options.iter().any(|option| option.name == key);
+    sections::ALL.iter().find(has).copied()
+}
+
+fn nearest(key: &str, section: &Section) -> Option<&'static str> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
+    if key.len() > MAX_KEY || !key.bytes().all(fits) {
+        return None;
+    }
+    let near = section.options.iter().map(|option| (edits(key, option.name), option.name));
+    let (count, name) = near.min()?;
+    (count <= MAX_EDITS.min(name.len() / 3)).then_some(name)
+}
+
+/// Levenshtein's distance, in bytes.
+fn edits(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut left = i + 1;
+        let mut diagonal = std::mem::replace(&mut row, vec![left]).into_iter();
+        let mut corner = diagonal.next().unwrap_or(0);
+        for (above, y) in diagonal.zip(b.bytes()) {
+            left = (corner + usize::from(x != y)).min(above + 1).min(left + 1);
+            corner = above;
+            row.push(left);
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::options::TOP;
+
+    #[test]
+    fn edits_are_counted() {
+        for (a, b, count) in [("", "", 0), ("a", "", 1), ("", "ab", 2), ("kitten", "sitting", 3), ("vualt", "vault", 2)] {
+            assert_eq!(edits(a, b), count, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_named_only_where_it_resembles_an_option() {
+        assert_eq!(unknown("vualt_addr", &TOP).1, "did you mean `vault_addr`?");
+        assert_eq!(unknown("threads", &TOP).1, "it belongs in `server`");
+        let (wrong, mend) = unknown("hunter2_hunter2", &TOP);
+        assert!(!wrong.contains("hunter2") && !mend.contains("hunter2"));
+        let (wrong, _) = unknown("kvx", &sections::KV);
+        assert!(!wrong.contains("kvx"));
+    }
+}

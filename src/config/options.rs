@@ -1,0 +1,139 @@
+//! The one table of options: the readers of the file, the environment and the
+//! flags are made from it, and so is the reference.
+//!
+//! [`TOP`] lies here; the file's sections are in [`super::sections`].
+
+use super::kind::Kind;
+
+/// One option.
+#[derive(Debug)]
+pub(super) struct Opt {
+    /// Its key in the file; upper case is accepted too.
+    pub(super) name: &'static str,
+    /// Its variable in the environment.
+    pub(super) variable: Option<&'static str>,
+    /// Its flag on the command line.
+    pub(super) flag: Option<&'static str>,
+    /// What it takes.
+    pub(super) kind: Kind,
+    /// Its default, read as a variable's text would be; shown only where it
+    /// begins with a space; empty for none.
+    pub(super) default: &'static str,
+    /// One line of the reference.
+    pub(super) text: &'static str,
+}
+
+/// A table of the file.
+#[derive(Debug)]
+pub(super) struct Section {
+    /// As it stands before a dot: `upstream`, `roles.*`; empty for the top.
+    pub(super) label: &'static str,
+    /// As it stands in a TOML file.
+    pub(super) title: &'static str,
+    /// Its options.
+    pub(super) options: &'static [Opt],
+}
+
+impl Opt {
+    /// An option of the file.
+    pub(super) const fn file(name: &'static str, kind: Kind, default: &'static str, text: &'static str) -> Self {
+        Self { name, variable: None, flag: None, kind, default, text }
+    }
+
+    /// The same, from the environment too.
+    pub(super) const fn or_variable(mut self, variable: &'static str) -> Self {
+        self.variable = Some(variable);
+        self
+    }
+
+    /// The same, from the command line too.
+    const fn or_flag(mut self, flag: &'static str) -> Self {
+        self.flag = Some(flag);
+        self
+    }
+}
+
+/// An option of the environment and the file.
+const fn both(
+    variable: &'static str,
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    text: &'static str,
+) -> Opt {
+    Opt::file(name, kind, default, text).or_variable(variable)
+}
+
+pub(super) const DAYS_30: u64 = 30 * 86_400;
+const PORT: Kind = Kind::Number(1, 65_535);
+const LEVELS: Kind = Kind::Choice(&["trace", "debug", "info", "warn", "warning", "error", "critical"]);
+
+/// The top of the file, and the environment.
+pub(super) static TOP: Section = Section { label: "", title: "Top level", options: &OPTIONS };
+
+#[rustfmt::skip]
+static OPTIONS: [Opt; 63] = [
+    both("VAULT_ADDR", "vault_addr", Kind::Text, "http://localhost:8200", "Where Vault or OpenBao is: `http://` or `https://`, host, port."),
+    both("VAULT_NAMESPACE", "vault_namespace", Kind::Text, "", "Vault namespace of every request (Enterprise, OpenBao)."),
+    both("VAULT_TOKEN", "vault_token", Kind::Secret, "", "The gate's own Vault token; AppRole goes first where both are given."),
+    both("VAULT_ROLE_ID", "vault_role_id", Kind::Secret, "", "AppRole: role id."),
+    both("VAULT_SECRET_ID", "vault_secret_id", Kind::Secret, "", "AppRole: secret id."),
+    both("KV_MOUNT", "kv_mount", Kind::Text, "secret", "Mount of the KV version 2 engine."),
+    both("DEFAULT_PREFIX", "default_prefix", Kind::Text, "mcp", "What precedes the agent's name in the KV tree."),
+    both("AUTH_API_KEY_ENABLED", "auth_api_key_enabled", Kind::Flag, "true", "Whether API keys are accepted (`X-API-Key`)."),
+    both("AUTH_JWT_ENABLED", "auth_jwt_enabled", Kind::Flag, "true", "Whether JWTs are accepted (`Authorization: Bearer`)."),
+    both("AUTH_MTLS_ENABLED", "auth_mtls_enabled", Kind::Flag, "false", "Whether the identity header of a trusted proxy is accepted."),
+    both("API_KEYS_JSON", "api_keys_json", Kind::Keys, "", "JSON map `{\"<api key>\": \"<agent>\"}`; prefer digests in `[agents.NAME]`."),
+    both("JWT_ISSUER", "jwt_issuer", Kind::Text, "mcp-auth", "The issuer a JWT must name."),
+    both("JWT_AUDIENCE", "jwt_audience", Kind::Text, "mcp-agents", "The audience a JWT must name."),
+    both("JWT_HS256_SECRET", "jwt_hs256_secret", Kind::Secret, "", "Shared secret of HS256 signatures."),
+    both("JWT_JWKS_URL", "jwt_jwks_url", Kind::Text, "", "URL of the issuer's public keys."),
+    both("JWT_JWKS_FILE", "jwt_jwks_file", Kind::Text, "", "File of the issuer's public keys; not together with the URL."),
+    both("JWT_JWKS_CACHE_SECONDS", "jwt_jwks_cache_seconds", Kind::Number(1, 86_400), "300", "How long fetched keys are used before they are fetched again."),
+    both("JWT_REQUIRE_KID", "jwt_require_kid", Kind::Flag, "false", "Whether a JWT must name its key."),
+    both("JWT_VALIDATE_ISSUER", "jwt_validate_issuer", Kind::Flag, "true", "Whether the issuer is checked."),
+    both("JWT_VALIDATE_AUDIENCE", "jwt_validate_audience", Kind::Flag, "true", "Whether the audience is checked."),
+    both("MTLS_IDENTITY_HEADER", "mtls_identity_header", Kind::Text, "x-ssl-client-s-dn", "Header in which a trusted proxy names its client."),
+    both("MTLS_VERIFY_HEADER", "mtls_verify_header", Kind::Text, "x-ssl-client-verify", "Header in which it says `SUCCESS`."),
+    both("MTLS_SUBJECT_CN_PREFIX", "mtls_subject_cn_prefix", Kind::Text, "CN=", "What precedes the common name in the distinguished name."),
+    both("TRUSTED_PROXIES", "trusted_proxies", Kind::Words, "", "Networks whose identity header is believed, such as `10.0.0.0/8`."),
+    both("CHILD_TOKEN_ENABLED", "child_token_enabled", Kind::Flag, "true", "Whether each agent acts with a short-lived token of its own."),
+    both("CHILD_TOKEN_TTL", "child_token_ttl", Kind::Time(5_000, 86_400_000), "90s", "How long such a token lives, in whole seconds."),
+    both("CHILD_TOKEN_POLICY_PREFIX", "child_token_policy_prefix", Kind::Text, "mcp-agent-", "What precedes the agent's name in the name of its policy."),
+    both("RATE_LIMIT_ENABLED", "rate_limit_enabled", Kind::Flag, "true", "Whether requests are limited at all."),
+    both("RATE_LIMIT_REQUESTS", "rate_limit_requests", Kind::Number(1, 10_000_000), "60", "Requests of one agent per window."),
+    both("RATE_LIMIT_WINDOW_SECONDS", "rate_limit_window_seconds", Kind::Number(1, DAYS_30), "60", "The window, in seconds."),
+    both("HOST", "host", Kind::Text, "127.0.0.1", "Loopback address of the plain-HTTP listener.").or_flag("--host"),
+    both("PORT", "port", PORT, "8089", "Port of the plain-HTTP listener.").or_flag("--port"),
+    Opt::file("plain", Kind::Flag, " `true` without listeners, or with HOST or PORT", "Whether HOST:PORT is listened on."),
+    Opt::file("plain_metrics", Kind::Flag, " `true` without trusted proxies", "Whether `/metrics` is served on HOST:PORT."),
+    both("TLS_PORT", "tls_port", PORT, "", "Port of the first TLS listener, instead of the one in its address."),
+    both("ADMIN_PORT", "admin_port", PORT, "", "Port of the admin listener, instead of the one in its address."),
+    both("RELOAD", "reload", Kind::Flag, "false", "Whether the files are watched and reloaded.").or_flag("--reload"),
+    both("LOG_LEVEL", "log_level", LEVELS, "info", "Least severe level of the server log.").or_flag("--log-level"),
+    both("LOG_DIR", "log_dir", Kind::Text, "./logs", "Where the logs are written."),
+    both("EXPOSE_REST_ROUTES", "expose_rest_routes", Kind::Flag, "true", "Whether the REST surface is there; MCP, health and metadata always are."),
+    both("CORS_ALLOW_ORIGINS", "cors_allow_origins", Kind::Words, "", "Origins whose pages may call, such as `https://inspector.example`."),
+    both("AWS_KMS_ENABLED", "aws_kms_enabled", Kind::Flag, "false", "Whether AWS KMS is offered."),
+    both("AWS_REGION", "aws_region", Kind::Text, "", "AWS region."),
+    both("AWS_KMS_DEFAULT_KEY_ID", "aws_kms_default_key_id", Kind::Text, "", "Key of requests that name none."),
+    both("AWS_KMS_ENDPOINT", "aws_kms_endpoint", Kind::Text, "", "KMS endpoint, instead of the region's."),
+    both("AWS_ACCESS_KEY_ID", "aws_access_key_id", Kind::Secret, "", "AWS credentials; AWS's own resolution where absent."),
+    both("AWS_SECRET_ACCESS_KEY", "aws_secret_access_key", Kind::Secret, "", "AWS credentials."),
+    both("AWS_SESSION_TOKEN", "aws_session_token", Kind::Secret, "", "AWS credentials, where they are temporary."),
+    both("OTEL_EXPORTER_OTLP_ENDPOINT", "otel_exporter_otlp_endpoint", Kind::Text, "", "OTLP over HTTP endpoint of traces."),
+    both("OTEL_SERVICE_NAME", "otel_service_name", Kind::Text, "portcullis", "Service name in traces."),
+    Opt::file("listeners", Kind::Tables, "", "Where callers connect."),
+    Opt::file("admin", Kind::Table, "", "Where operators connect."),
+    Opt::file("server", Kind::Table, "", "The process."),
+    Opt::file("upstream", Kind::Table, "", "How Vault is reached."),
+    Opt::file("approle", Kind::Table, "", "The gate's own login."),
+    Opt::file("child_tokens", Kind::Table, "", "What agents' tokens are like."),
+    Opt::file("kv", Kind::Table, "", "The KV engine."),
+    Opt::file("transit", Kind::Table, "", "The transit engine."),
+    Opt::file("identity", Kind::Table, "", "From principals to agents."),
+    Opt::file("roles", Kind::Named, "", "What may be done."),
+    Opt::file("agents", Kind::Named, "", "Who may do it."),
+    Opt::file("limits", Kind::Table, "", "Bounds."),
+    Opt::file("logging", Kind::Table, "", "Logs."),
+];

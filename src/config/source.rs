@@ -1,0 +1,181 @@
+//! Where values come from: flags, variables, the file.
+
+use std::cell::RefCell;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::node::{Format, Node};
+use super::report::{Findings, Place};
+
+/// Largest configuration file that is read; 100,000 agents need about 20 MiB.
+const MAX_FILE: usize = 64 << 20;
+/// The files looked for in the working directory, in this order.
+const DEFAULT_FILES: [&str; 3] = ["config.toml", "config.json", "config.yaml"];
+/// Names the file.
+const FILE_VARIABLE: &str = "APP_CONFIG_FILE";
+
+/// What is given on the command line; the text is checked like a variable's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// `--config`: the configuration file.
+    pub config: Option<PathBuf>,
+    /// `--host`.
+    pub host: Option<String>,
+    /// `--port`.
+    pub port: Option<String>,
+    /// `--log-level`.
+    pub log_level: Option<String>,
+    /// `--reload`, with or without a value.
+    pub reload: Option<String>,
+}
+
+/// What lies outside the process, so that a test can stand in for it.
+pub struct Environment<'a> {
+    /// The value of a variable.
+    pub variable: &'a dyn Fn(&str) -> Option<String>,
+    /// Reads a configuration file.
+    pub read: &'a dyn Fn(&Path) -> io::Result<String>,
+    /// Whether a certificate, key or CA file can be read.
+    pub probe: &'a dyn Fn(&Path) -> io::Result<()>,
+}
+
+impl Environment<'static> {
+    /// The variables and files of this process.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self {
+            variable: &|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()),
+            read: &read_file,
+            probe: &probe_file,
+        }
+    }
+}
+
+fn read_file(path: &Path) -> io::Result<String> {
+    std::fs::read_to_string(path)
+}
+
+fn probe_file(path: &Path) -> io::Result<()> {
+    if std::fs::metadata(path)?.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    std::fs::File::open(path).map(drop)
+}
+
+/// One reading of the configuration.
+pub(super) struct Source<'a> {
+    flags: &'a Flags,
+    environment: &'a Environment<'a>,
+    /// The name of the file in places.
+    label: Arc<str>,
+    pub(super) findings: Findings,
+    pub(super) files: RefCell<Vec<PathBuf>>,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn new(flags: &'a Flags, environment: &'a Environment<'a>) -> Self {
+        let (findings, files) = (Findings::default(), RefCell::default());
+        Self { flags, environment, label: Arc::from(""), findings, files }
+    }
+
+    /// A line of the file.
+    pub(super) fn line(&self, line: usize) -> Place {
+        Place::Line(Arc::clone(&self.label), line)
+    }
+
+    /// A flag's text.
+    pub(super) fn flag(&self, name: &str) -> Option<Zeroizing<String>> {
+        let value = match name {
+            "--host" => &self.flags.host,
+            "--port" => &self.flags.port,
+            "--log-level" => &self.flags.log_level,
+            "--reload" => &self.flags.reload,
+            _ => &None,
+        };
+        value.clone().map(Zeroizing::new)
+    }
+
+    /// A variable's text; an empty one counts as not set.
+    pub(super) fn variable(&self, name: &str) -> Option<Zeroizing<String>> {
+        (self.environment.variable)(name).map(Zeroizing::new).filter(|text| !text.is_empty())
+    }
+
+    /// Checks that a file can be read, and has it watched.
+    pub(super) fn file(&self, place: &Place, label: &str, path: &str) -> PathBuf {
+        let path = PathBuf::from(path);
+        match (self.environment.probe)(&path) {
+            Ok(()) => self.files.borrow_mut().push(path.clone()),
+            Err(error) => {
+                let wrong = format!("the file of {label} cannot be read: {}", error.kind());
+                self.findings.problem(place, wrong, "check the path, which begins at the working directory, and its permissions");
+            }
+        }
+        path
+    }
+
+    /// Reads the configuration file, if there is one.
+    pub(super) fn read_file(&mut self) -> Option<Node> {
+        let (place, path, text) = match self.chosen_file() {
+            Some((place, path)) => {
+                let text = (self.environment.read)(&path).map(Zeroizing::new);
+                (place, path, text)
+            }
+            None => self.default_file()?,
+        };
+        let text = match text {
+            Ok(text) if text.len() <= MAX_FILE => text,
+            Ok(_) => return self.unreadable(&place, "it is larger than 64MiB"),
+            Err(error) => return self.unreadable(&place, &error.kind().to_string()),
+        };
+        let Some(format) = Format::of(&path) else {
+            return self.unreadable(&place, "its name ends in none of .toml, .json, .yaml, .yml");
+        };
+        self.label = path.to_string_lossy().into();
+        self.files.borrow_mut().push(path);
+        self.parse(format, &text)
+    }
+
+    fn parse(&self, format: Format, text: &str) -> Option<Node> {
+        let faults = match format.parse(text) {
+            Ok(node) => return Some(node),
+            Err(faults) => faults,
+        };
+        for fault in faults {
+            self.findings.problem(&self.line(fault.line), fault.text, "mend the file's syntax");
+        }
+        None
+    }
+
+    fn chosen_file(&self) -> Option<(Place, PathBuf)> {
+        let flag = self.flags.config.clone().map(|path| (Place::Flag("--config"), path));
+        flag.or_else(|| {
+            let path = self.variable(FILE_VARIABLE)?;
+            Some((Place::Variable(FILE_VARIABLE), PathBuf::from(path.as_str())))
+        })
+    }
+
+    fn default_file(&self) -> Option<(Place, PathBuf, io::Result<Zeroizing<String>>)> {
+        let mut found = None;
+        for name in DEFAULT_FILES {
+            let text = match (self.environment.read)(Path::new(name)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                text => text.map(Zeroizing::new),
+            };
+            if found.is_none() {
+                found = Some((Place::Line(name.into(), 1), PathBuf::from(name), text));
+            } else {
+                self.findings.warning(&Place::Line(name.into(), 1), "not read: an earlier configuration file was found");
+            }
+        }
+        found
+    }
+
+    fn unreadable(&self, place: &Place, why: &str) -> Option<Node> {
+        let wrong = format!("the configuration file cannot be read: {why}");
+        self.findings.problem(place, wrong, "name a readable TOML, JSON or YAML file");
+        None
+    }
+}

@@ -1,0 +1,160 @@
+//! The head of a request: read once, bounded, and judged before anything else.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use filters::names::is_correlation_id;
+use filters::path::PathProblem;
+use filters::refusal::Refusal;
+use http::header::{ACCEPT, CONTENT_TYPE, ORIGIN};
+use http::{HeaderMap, Method};
+use pingora_core::protocols::http::ServerSession;
+
+use crate::config::Limits;
+
+/// Tells this process's requests from another's.
+static PROCESS: LazyLock<u64> = LazyLock::new(crate::random::u64);
+static COUNT: AtomicU64 = AtomicU64::new(0);
+
+/// A new id: 16 hexadecimal digits of the process, and a count.
+pub(super) fn request_id() -> String {
+    format!("{:016x}-{:x}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// What the head says.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) request_id: String,
+    pub(super) correlation_id: String,
+    pub(super) client: Option<IpAddr>,
+    pub(super) method: Method,
+    /// Without the query, as it came.
+    pub(super) path: String,
+    pub(super) query: String,
+    /// The origin, where it is there.
+    pub(super) origin: Option<String>,
+}
+
+impl Head {
+    /// Reads the head of `session`, and the first thing that is wrong with it.
+    pub(super) fn read(session: &ServerSession, limits: &Limits) -> (Self, Option<Refusal>) {
+        let request = session.req_header();
+        let headers = &request.headers;
+        let request_id = request_id();
+        let correlation_id = match headers.get("x-correlation-id") {
+            Some(value) if is_correlation_id(value.as_bytes()) => value.to_str().unwrap_or_default().to_owned(),
+            _ => request_id.clone(),
+        };
+        let target = std::str::from_utf8(request.raw_path());
+        let problem = match target {
+            _ if size(headers) + request.raw_path().len() > limits.head => Some(Refusal::HeadTooLarge),
+            Err(_) => Some(Refusal::Path(PathProblem::NotUtf8)),
+            Ok(target) if !target.starts_with('/') || target.contains('#') => {
+                Some(Refusal::Malformed("The request's target must be a path."))
+            }
+            Ok(_) => None,
+        };
+        let (path, query) = target.ok().and_then(|t| t.split_once('?')).unwrap_or((target.unwrap_or(""), ""));
+        let origin = headers.get(ORIGIN).map(|origin| origin.to_str().unwrap_or("null").to_owned());
+        let client = session.client_addr().and_then(|a| a.as_inet()).map(|a| a.ip().to_canonical());
+        let method = request.method.clone();
+        let (path, query) = (path.to_owned(), query.to_owned());
+        (Self { request_id, correlation_id, client, method, path, query, origin }, problem)
+    }
+
+    pub(super) fn is_mcp(&self) -> bool {
+        matches!(self.path.as_str(), "/mcp" | "/mcp/rpc")
+    }
+
+    /// The method's name, of a closed set.
+    pub(super) fn method_name(&self) -> &'static str {
+        match self.method {
+            Method::GET => "GET",
+            Method::POST => "POST",
+            Method::PUT => "PUT",
+            Method::DELETE => "DELETE",
+            Method::PATCH => "PATCH",
+            Method::OPTIONS => "OPTIONS",
+            Method::HEAD => "HEAD",
+            _ => "OTHER",
+        }
+    }
+}
+
+/// Bytes of names and values as they stood on the wire, about.
+fn size(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}
+
+/// Whether the body is declared as JSON (invariant 11: a page of another
+/// origin cannot send that without asking first).
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
+    let declared = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map_or("", str::trim);
+    let media = declared.split(';').next().unwrap_or_default().trim();
+    media.eq_ignore_ascii_case("application/json") && headers.get_all(CONTENT_TYPE).iter().nth(1).is_none()
+}
+
+/// Whether the caller takes JSON (RFC 9110 section 12.5.1); without the
+/// header it takes anything.
+pub(super) fn accepts_json(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(ACCEPT).iter().peekable();
+    values.peek().is_none()
+        || values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|part| {
+            let mut parts = part.split(';').map(str::trim);
+            let media: Cow<'_, str> = parts.next().unwrap_or_default().to_ascii_lowercase().into();
+            let refused = parts.any(|parameter| matches!(parameter, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
+            !refused && matches!(&*media, "*/*" | "application/*" | "application/json")
+        })
+}
+
+/// The one value of a header, as text.
+pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(name: http::HeaderName, value: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, value.parse().unwrap());
+        headers
+    }
+
+    #[test]
+    fn json_must_be_declared_as_such() {
+        for (value, expected) in [
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8", true),
+            ("text/plain", false),
+            ("application/jsonx", false),
+            ("text/plain; application/json", false),
+            ("", false),
+        ] {
+            assert_eq!(is_json(&with(CONTENT_TYPE, value)), expected, "{value}");
+        }
+        assert!(!is_json(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn json_may_be_excluded_by_accept() {
+        for (value, expected) in [
+            ("application/json, text/event-stream", true),
+            ("*/*", true),
+            ("text/html, application/*;q=0.8", true),
+            ("text/event-stream", false),
+            ("application/json;q=0", false),
+        ] {
+            assert_eq!(accepts_json(&with(ACCEPT, value)), expected, "{value}");
+        }
+        assert!(accepts_json(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn request_ids_differ() {
+        assert_ne!(request_id(), request_id());
+    }
+}

@@ -1,0 +1,154 @@
+//! The MCP surface: `POST /mcp` and, as the seeds have it, `POST /mcp/rpc`.
+
+use filters::identity::Identity;
+use filters::mcp::{self, Body, Call, Failure, Headers, Message, Request as Wanted, Revision, Understood};
+use filters::operation::Entry;
+use filters::refusal::Refusal;
+use http::Method;
+use pingora_core::protocols::http::ServerSession;
+
+use super::reply::Reply;
+use super::{Outcome, Request, head};
+
+/// What one message is answered with.
+struct Answered {
+    status: u16,
+    /// Empty for a notification.
+    body: Vec<u8>,
+}
+
+impl Request<'_> {
+    /// Serves one MCP request.
+    pub(super) async fn mcp(
+        &self,
+        session: &mut ServerSession,
+        identity: &Identity,
+        outcome: &mut Outcome,
+    ) -> Result<Reply, Refusal> {
+        if self.head.method != Method::POST {
+            return Err(Refusal::MethodNotAllowed("POST"));
+        }
+        let headers = session.req_header().headers.clone();
+        if !head::accepts_json(&headers) {
+            return Err(Refusal::NotAcceptable);
+        }
+        let said = Headers {
+            version: head::text(&headers, "mcp-protocol-version"),
+            method: head::text(&headers, "mcp-method"),
+            name: head::text(&headers, "mcp-name"),
+        };
+        let body = self.body(session).await?;
+        let answered = match mcp::read(&body.bytes, &said, self.snapshot.limits.batch) {
+            Err(failure) => fail(&failure, None, Revision::V2025_03_26),
+            Ok(Body::One(message)) => self.message(&message, &said, identity, outcome).await?,
+            Ok(Body::Batch(messages)) => self.batch(&messages, &said, identity, outcome).await,
+        };
+        Ok(match answered.body.is_empty() {
+            true => Reply::empty(answered.status),
+            false => Reply::json(answered.status, answered.body),
+        })
+    }
+
+    /// Answers each message of a batch. The first was paid for with the
+    /// request, each further one is charged by itself.
+    async fn batch(
+        &self,
+        messages: &[Message<'_>],
+        said: &Headers<'_>,
+        identity: &Identity,
+        outcome: &mut Outcome,
+    ) -> Answered {
+        let mut body = Vec::new();
+        for (place, message) in messages.iter().enumerate() {
+            let paid = if place == 0 { Ok(()) } else { self.charge(identity) };
+            let answered = match paid {
+                Ok(()) => self.message(message, said, identity, outcome).await,
+                Err(refusal) => Err(refusal),
+            };
+            let answer = answered.unwrap_or_else(|refusal| self.refused_message(message, said, &refusal));
+            if !answer.body.is_empty() {
+                body.push(if body.is_empty() { b'[' } else { b',' });
+                body.extend_from_slice(&answer.body);
+            }
+        }
+        if body.is_empty() {
+            return Answered { status: 202, body };
+        }
+        body.push(b']');
+        Answered { status: 200, body }
+    }
+
+    /// Answers one message. What stands for the whole request, a missing scope
+    /// or a limit, is an error of the request's own.
+    async fn message(
+        &self,
+        message: &Message<'_>,
+        said: &Headers<'_>,
+        identity: &Identity,
+        outcome: &mut Outcome,
+    ) -> Result<Answered, Refusal> {
+        let call = match mcp::understand(message, said) {
+            (revision, Err(failure)) => return Ok(fail(&failure, Some(message), revision)),
+            (_, Ok(Understood::Notification)) => return Ok(Answered { status: 202, body: Vec::new() }),
+            (_, Ok(Understood::Call(call))) => call,
+        };
+        let mut body = Vec::new();
+        match &call.request {
+            Wanted::Initialize => mcp::initialized(&call, &mut body),
+            Wanted::Discover => mcp::discovered(&call, &mut body),
+            Wanted::Ping | Wanted::Shutdown => mcp::done(&call, &mut body),
+            Wanted::ListTools => mcp::listed(&call, identity, &mut body),
+            Wanted::CallTool { kind, arguments } => {
+                return self.tool(&call, kind, arguments, identity, outcome).await;
+            }
+        }
+        Ok(Answered { status: 200, body })
+    }
+
+    async fn tool(
+        &self,
+        call: &Call<'_>,
+        kind: &'static Entry,
+        arguments: &[u8],
+        identity: &Identity,
+        outcome: &mut Outcome,
+    ) -> Result<Answered, Refusal> {
+        outcome.operation = kind.facts.name;
+        let result = match kind.parse(arguments) {
+            Ok(operation) => self.perform(identity, operation, outcome).await,
+            Err(refusal) => Err(refusal),
+        };
+        let mut body = Vec::new();
+        match result {
+            Ok(json) => {
+                let json = String::from_utf8(json).map_err(|_| Refusal::UpstreamNonsense)?;
+                mcp::answer(call, &json, &mut body);
+            }
+            Err(refusal @ (Refusal::InsufficientScope(_) | Refusal::RateLimited(_))) => return Err(refusal),
+            Err(refusal @ Refusal::Arguments(_)) if call.revision < Revision::V2025_11_25 => {
+                outcome.decision = refusal.public().code;
+                Failure::Arguments(refusal).write(Some(call.id), &mut body);
+            }
+            Err(refusal) => {
+                outcome.decision = refusal.public().code;
+                mcp::refused(call, &refusal, &self.head.request_id, &mut body);
+            }
+        }
+        Ok(Answered { status: 200, body })
+    }
+
+    /// A message of a batch that a limit or a missing scope stops.
+    fn refused_message(&self, message: &Message<'_>, said: &Headers<'_>, refusal: &Refusal) -> Answered {
+        let mut body = Vec::new();
+        if let (_, Ok(Understood::Call(call))) = mcp::understand(message, said) {
+            mcp::refused(&call, refusal, &self.head.request_id, &mut body);
+        }
+        Answered { status: 200, body }
+    }
+}
+
+fn fail(failure: &Failure, message: Option<&Message<'_>>, revision: Revision) -> Answered {
+    let mut body = Vec::new();
+    failure.write(message.and_then(Message::id), &mut body);
+    Answered { status: failure.status(revision), body }
+}

@@ -1,0 +1,184 @@
+//! The way of a request: head, identity, limit, body, operation, decision,
+//! Vault, answer. One way, no back and forth.
+
+mod authenticate;
+mod body;
+mod head;
+mod mcp;
+mod own;
+mod perform;
+mod reply;
+mod rest;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use filters::grants::{Agent, Role};
+use filters::refusal::Refusal;
+use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::server::ShutdownWatch;
+use tokio::time::timeout;
+
+use crate::snapshot::Snapshot;
+use crate::state::State;
+use crate::telemetry::{Record, RouteId};
+
+use head::Head;
+use reply::Reply;
+
+/// Which side of the gate a listener is on.
+#[derive(Clone, Copy, Debug)]
+pub enum Side {
+    /// Callers', at this place among the listeners.
+    Edge {
+        /// Its place in the configuration.
+        index: usize,
+        /// Whether `/metrics` is served there.
+        metrics: bool,
+    },
+    /// Operators'.
+    Admin,
+}
+
+/// The application behind one listener.
+pub struct Gateway {
+    state: Arc<State>,
+    side: Side,
+}
+
+/// Put on a connection that has served a request before.
+struct Served;
+
+/// What became of a request, for log and metrics.
+#[derive(Default)]
+struct Outcome {
+    route: Option<RouteId>,
+    agent: Option<Arc<Agent>>,
+    proof: &'static str,
+    operation: &'static str,
+    decision: &'static str,
+    role: Option<Arc<Role>>,
+    vault: Duration,
+}
+
+/// What every stage of one request may look at.
+struct Request<'a> {
+    state: &'a State,
+    side: Side,
+    snapshot: Arc<Snapshot>,
+    head: Head,
+}
+
+impl Gateway {
+    pub(crate) const fn new(state: Arc<State>, side: Side) -> Self {
+        Self { state, side }
+    }
+
+    async fn read_head(&self, session: &mut ServerSession) -> Option<()> {
+        let limits = self.state.snapshot().limits.clone();
+        let fresh = session.take_connection_user_context().is_none();
+        let time = if fresh { limits.head_timeout } else { limits.idle + limits.head_timeout };
+        session.set_keepalive(Some(limits.idle.as_secs().max(1)));
+        let refusal = match timeout(time, session.read_request()).await {
+            Ok(Ok(true)) => return Some(()),
+            Ok(Ok(false)) => return None,
+            Ok(Err(_)) => Refusal::Malformed("The request's head cannot be read."),
+            Err(_) if fresh => Refusal::RequestTimeout,
+            Err(_) => return None,
+        };
+        session.set_keepalive(None);
+        let id = head::request_id();
+        let reply = Reply::refused(&refusal, &id);
+        self.state.metrics.answered(RouteId::UNREAD, reply.status(), 0.0);
+        let _ = reply.write_unread(session, &id).await;
+        None
+    }
+
+    async fn serve(&self, session: &mut ServerSession, outcome: &mut Outcome) -> (Reply, Head) {
+        let snapshot = Arc::clone(&self.state.snapshot());
+        let (head, problem) = Head::read(session, &snapshot.limits);
+        let request = Request { state: &self.state, side: self.side, snapshot, head };
+        let served = match problem {
+            Some(refusal) => Err(refusal),
+            None => request.serve(session, outcome).await,
+        };
+        let reply = served.unwrap_or_else(|refusal| {
+            outcome.decision = refusal.public().code;
+            Reply::refused(&refusal, &request.head.request_id)
+        });
+        (reply, request.head)
+    }
+
+    fn tell(&self, head: &Head, outcome: &Outcome, status: u16, started: Instant) {
+        let route = outcome.route.unwrap_or(RouteId::UNMATCHED);
+        let took = started.elapsed();
+        self.state.metrics.answered(route, status, took.as_secs_f64());
+        self.state.metrics.correlated.inc();
+        let Some(log) = &self.state.log else { return };
+        let microseconds = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        log.add(&Record {
+            request_id: &head.request_id,
+            correlation_id: &head.correlation_id,
+            client: head.client,
+            method: head.method_name(),
+            route: route.labels().1,
+            agent: outcome.agent.as_ref().map_or("", |agent| agent.id.as_str()),
+            proof: outcome.proof,
+            operation: outcome.operation,
+            decision: outcome.decision,
+            role: outcome.role.as_ref().map_or("", |role| &*role.name),
+            status,
+            duration_us: microseconds(took),
+            vault_us: microseconds(outcome.vault),
+        });
+    }
+}
+
+#[async_trait]
+impl HttpServerApp for Gateway {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        self.read_head(&mut session).await?;
+        let started = Instant::now();
+        self.state.metrics.in_progress.inc();
+        let mut outcome = Outcome::default();
+        let (reply, head) = self.serve(&mut session, &mut outcome).await;
+        // What is left unread of a body would be read as the next request's head.
+        if *shutdown.borrow() || self.state.is_draining() || !session.is_body_done() {
+            session.set_keepalive(None);
+        }
+        let written = reply.write(&mut session, &head).await;
+        self.state.metrics.in_progress.dec();
+        self.tell(&head, &outcome, reply.status(), started);
+        written.ok()?;
+        let mut settings = HttpPersistentSettings::for_session(&session);
+        settings.set_user_context(Box::new(Served));
+        let reusable = session.finish().await.ok()??;
+        Some(ReusedHttpStream::from_reusable_stream(reusable, settings))
+    }
+}
+
+impl Request<'_> {
+    async fn serve(&self, session: &mut ServerSession, outcome: &mut Outcome) -> Result<Reply, Refusal> {
+        let most = self.snapshot.limits.requests;
+        let _share = self.state.load.request(most).ok_or(Refusal::Overloaded)?;
+        if let Some(reply) = self.own(outcome)? {
+            return Ok(reply);
+        }
+        let identity = self.authenticate(session)?;
+        outcome.agent = Some(Arc::clone(&identity.agent));
+        outcome.proof = identity.proof.name();
+        self.charge(&identity)?;
+        if self.head.is_mcp() {
+            outcome.route = Some(RouteId::MCP);
+            self.mcp(session, &identity, outcome).await
+        } else {
+            self.rest(session, &identity, outcome).await
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What the gate answers without asking who asks: health, readiness, metrics,
+//! a browser's preflight.
+
+use filters::refusal::Refusal;
+use http::{HeaderValue, Method};
+use serde_json::json;
+
+use crate::telemetry::RouteId;
+use crate::vault::Health;
+
+use super::reply::Reply;
+use super::{Outcome, Request, Side};
+
+impl Request<'_> {
+    /// The answer, where the request is of this kind.
+    pub(super) fn own(&self, outcome: &mut Outcome) -> Result<Option<Reply>, Refusal> {
+        self.check_origin()?;
+        if self.head.method == Method::OPTIONS && self.head.origin.is_some() {
+            outcome.route = Some(RouteId::PREFLIGHT);
+            return Ok(Some(preflight()));
+        }
+        let metrics = matches!(self.side, Side::Admin | Side::Edge { metrics: true, .. });
+        let (route, reply): (_, fn(&Self) -> Reply) = match self.head.path.as_str() {
+            "/healthz" => (RouteId::HEALTHZ, |_| alive()),
+            "/livez" => (RouteId::LIVEZ, |_| alive()),
+            "/readyz" => (RouteId::READYZ, Self::ready),
+            "/metrics" if metrics => (RouteId::METRICS, Self::metrics),
+            _ if matches!(self.side, Side::Admin) => return Err(Refusal::NotFound),
+            _ => return Ok(None),
+        };
+        if self.head.method != Method::GET {
+            return Err(Refusal::MethodNotAllowed("GET"));
+        }
+        outcome.route = Some(route);
+        Ok(Some(reply(self)))
+    }
+
+    /// A page may call from the configured origins only (invariant 11).
+    fn check_origin(&self) -> Result<(), Refusal> {
+        match &self.head.origin {
+            Some(origin) if !self.snapshot.origins.contains(origin) => Err(Refusal::OriginNotAllowed),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the gate can serve; why not, only where operators look.
+    fn ready(&self) -> Reply {
+        let health = self.state.monitor.health();
+        let login = self.state.login.current().is_some();
+        let draining = self.state.is_draining();
+        let ready = health == Health::Active && login && !draining;
+        let body = match self.side {
+            Side::Edge { .. } => json!({"ok": ready}),
+            Side::Admin => json!({
+                "ok": ready,
+                "draining": draining,
+                "snapshot": self.snapshot.version,
+                "vault": {
+                    "ok": health == Health::Active && login,
+                    "health": health.name(),
+                    "detail": self.state.login.detail(),
+                    "child_tokens": self.state.children.held(),
+                },
+            }),
+        };
+        let mut reply = Reply::json(if ready { 200 } else { 503 }, body.to_string());
+        if !ready {
+            reply.add("retry-after", 1.into());
+        }
+        reply
+    }
+
+    fn metrics(&self) -> Reply {
+        Reply::text("text/plain; version=0.0.4", self.state.metrics.render())
+    }
+}
+
+fn alive() -> Reply {
+    Reply::json(200, "{\"ok\":true}")
+}
+
+fn preflight() -> Reply {
+    let mut reply = Reply::empty(204);
+    reply.add("access-control-allow-methods", HeaderValue::from_static("GET, PUT, POST, DELETE"));
+    reply.add(
+        "access-control-allow-headers",
+        HeaderValue::from_static(
+            "authorization, content-type, x-api-key, x-correlation-id, mcp-protocol-version, mcp-method, mcp-name",
+        ),
+    );
+    reply.add("access-control-max-age", 600.into());
+    reply
+}

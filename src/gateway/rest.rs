@@ -1,0 +1,43 @@
+//! The REST surface.
+
+use filters::identity::Identity;
+use filters::refusal::Refusal;
+use filters::rest;
+use pingora_core::protocols::http::ServerSession;
+
+use crate::telemetry::RouteId;
+
+use super::reply::Reply;
+use super::{Outcome, Request, head};
+
+impl Request<'_> {
+    /// Serves one REST request.
+    pub(super) async fn rest(
+        &self,
+        session: &mut ServerSession,
+        identity: &Identity,
+        outcome: &mut Outcome,
+    ) -> Result<Reply, Refusal> {
+        if !self.snapshot.rest {
+            return Err(Refusal::NotFound);
+        }
+        let matched = rest::route(self.head.method.as_str(), &self.head.path)?;
+        let facts = matched.kind.facts;
+        outcome.route = Some(RouteId::of(matched.kind));
+        outcome.operation = facts.name;
+        if !head::accepts_json(&session.req_header().headers) {
+            return Err(Refusal::NotAcceptable);
+        }
+        let operation = if facts.takes_body {
+            let body = self.body(session).await?;
+            rest::operation(&matched, &self.head.query, &body.bytes)?
+        } else {
+            rest::operation(&matched, &self.head.query, b"")?
+        };
+        let answer = self.perform(identity, operation, outcome).await?;
+        Ok(match facts.success {
+            204 => Reply::empty(204),
+            status => Reply::json(status, answer),
+        })
+    }
+}

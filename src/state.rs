@@ -1,0 +1,231 @@
+//! What lives as long as the process: the snapshot of the moment, and what
+//! every request shares.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::{ArcSwap, Guard};
+use filters::quota::{Cell, Exceeded, Rate};
+use moka::sync::Cache;
+
+use crate::exchange::Upstream;
+use crate::snapshot::Snapshot;
+use crate::telemetry::{Metrics, RequestLog};
+use crate::vault::{Children, LoginState, Monitor};
+
+/// Most source addresses whose failures are remembered.
+const MAX_SOURCES: u64 = 65_536;
+
+/// Everything a request shares with the others.
+pub struct State {
+    snapshot: ArcSwap<Snapshot>,
+    /// The way to Vault.
+    pub upstream: Arc<Upstream>,
+    /// The gate's own login.
+    pub login: Arc<LoginState>,
+    /// Vault's health.
+    pub monitor: Arc<Monitor>,
+    /// The agents' tokens.
+    pub children: Arc<Children>,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// The request log, where it is on.
+    pub log: Option<RequestLog>,
+    /// Requests and bodies under way.
+    pub load: Load,
+    /// Failed authentications by source.
+    pub failures: Failures,
+    started: Instant,
+    draining: AtomicBool,
+}
+
+/// What [`State::new`] puts together.
+pub struct Parts {
+    /// The first snapshot.
+    pub snapshot: Snapshot,
+    /// The way to Vault.
+    pub upstream: Arc<Upstream>,
+    /// The gate's own login.
+    pub login: Arc<LoginState>,
+    /// Vault's health.
+    pub monitor: Arc<Monitor>,
+    /// The agents' tokens.
+    pub children: Arc<Children>,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// The request log, where it is on.
+    pub log: Option<RequestLog>,
+}
+
+impl State {
+    /// The state of a gate that has served nothing yet.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        parts.metrics.snapshot.set(1);
+        Self {
+            snapshot: ArcSwap::from_pointee(parts.snapshot),
+            upstream: parts.upstream,
+            login: parts.login,
+            monitor: parts.monitor,
+            children: parts.children,
+            metrics: parts.metrics,
+            log: parts.log,
+            load: Load::default(),
+            failures: Failures::default(),
+            started: Instant::now(),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// The snapshot of the moment. A request takes it once.
+    #[must_use]
+    pub fn snapshot(&self) -> Guard<Arc<Snapshot>> {
+        self.snapshot.load()
+    }
+
+    /// Publishes a snapshot, whole.
+    pub fn publish(&self, snapshot: Snapshot) {
+        self.metrics.snapshot.set(i64::try_from(snapshot.version).unwrap_or(i64::MAX));
+        self.snapshot.store(Arc::new(snapshot));
+    }
+
+    /// Nanoseconds since the gate started: the clock of the limits.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        // One second ahead, so that no limit's cell begins at zero.
+        let ahead = self.started.elapsed() + Duration::from_secs(1);
+        u64::try_from(ahead.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Says that the gate is about to end.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the gate is about to end.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
+
+/// What is under way, and its bounds (invariant 10).
+#[derive(Debug, Default)]
+pub struct Load {
+    requests: AtomicUsize,
+    body_bytes: AtomicUsize,
+}
+
+/// A share of a bound, given back when dropped.
+#[derive(Debug)]
+pub struct Share<'a> {
+    of: &'a AtomicUsize,
+    amount: usize,
+}
+
+impl Load {
+    /// Room for one more request; `None` where there are `most`.
+    pub fn request(&self, most: usize) -> Option<Share<'_>> {
+        Share::take(&self.requests, 1, most)
+    }
+
+    /// Room for a body of `bytes`; `None` where `most` would be passed.
+    pub fn body(&self, bytes: usize, most: usize) -> Option<Share<'_>> {
+        Share::take(&self.body_bytes, bytes, most)
+    }
+
+    /// How many requests are under way.
+    #[must_use]
+    pub fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
+    }
+}
+
+impl<'a> Share<'a> {
+    fn take(of: &'a AtomicUsize, amount: usize, most: usize) -> Option<Self> {
+        let before = of.fetch_add(amount, Ordering::Relaxed);
+        let share = Self { of, amount };
+        (before.saturating_add(amount) <= most).then_some(share)
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        self.of.fetch_sub(self.amount, Ordering::Relaxed);
+    }
+}
+
+/// Failed authentications by source address.
+pub struct Failures {
+    cells: Cache<IpAddr, Arc<Cell>>,
+    any: AtomicBool,
+}
+
+impl Default for Failures {
+    fn default() -> Self {
+        let cells = Cache::builder().max_capacity(MAX_SOURCES).time_to_idle(Duration::from_secs(900)).build();
+        Self { cells, any: AtomicBool::new(false) }
+    }
+}
+
+impl Failures {
+    /// Whether a credential that could be guessed may be looked at.
+    ///
+    /// # Errors
+    /// [`Exceeded`], without a charge.
+    pub fn check(&self, source: IpAddr, rate: &Rate, now: u64) -> Result<(), Exceeded> {
+        if !self.any.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        match self.cells.get(&network(source)) {
+            Some(cell) if !cell.is_open(rate, now) => Err(Exceeded { limit: rate.burst(), retry_after: 1, reset: 1 }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Charges one failure.
+    pub fn charge(&self, source: IpAddr, rate: &Rate, now: u64) {
+        self.any.store(true, Ordering::Relaxed);
+        let cell = self.cells.get_with(network(source), Arc::default);
+        // Over the limit there is nothing more to charge.
+        let _ = cell.charge(rate, now);
+    }
+}
+
+/// An IPv4 address, or the /64 that one IPv6 host has for itself.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_is_kept_and_given_back() {
+        let load = Load::default();
+        let one = load.request(1).unwrap();
+        assert!(load.request(1).is_none());
+        assert_eq!(load.requests(), 1);
+        drop(one);
+        assert_eq!(load.requests(), 0);
+        assert!(load.body(10, 9).is_none());
+    }
+
+    #[test]
+    fn failures_are_counted_by_network() {
+        let failures = Failures::default();
+        let rate = Rate::new(1, Duration::from_secs(60), 2).unwrap();
+        let (a, b): (IpAddr, IpAddr) = ("2001:db8::1".parse().unwrap(), "2001:db8::2".parse().unwrap());
+        failures.charge(a, &rate, 1);
+        failures.charge(b, &rate, 1);
+        assert!(failures.check(a, &rate, 1).is_err());
+        assert!(failures.check("2001:db8:1::1".parse().unwrap(), &rate, 1).is_ok());
+        assert!(failures.check("192.0.2.1".parse().unwrap(), &rate, 1).is_ok());
+    }
+}

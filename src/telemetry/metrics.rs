@@ -1,0 +1,215 @@
+//! Prometheus metrics. The handles of a request's labels are resolved once per
+//! route and status, not per request.
+
+use std::sync::OnceLock;
+
+use filters::catalog::CATALOG;
+use filters::operation::Entry;
+use prometheus::{
+    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
+};
+
+/// Upper bounds of the duration's buckets, in seconds.
+const BUCKETS: [f64; 13] =
+    [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5, 10.0];
+
+/// Every status the gate answers with; the last place is for any other.
+const STATUSES: [u16; 21] =
+    [200, 202, 204, 400, 401, 403, 404, 405, 406, 408, 409, 413, 415, 422, 429, 431, 500, 502, 503, 504, 0];
+
+/// Routes that are not of the catalog.
+const OWN: [(&str, &str); 8] = [
+    ("POST", "/mcp"),
+    ("GET", "/healthz"),
+    ("GET", "/livez"),
+    ("GET", "/readyz"),
+    ("GET", "/metrics"),
+    ("OPTIONS", "*"),
+    ("OTHER", "unmatched"),
+    ("OTHER", "unread"),
+];
+
+/// A method and route template whose handles are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteId(usize);
+
+impl RouteId {
+    /// `POST /mcp`.
+    pub const MCP: Self = Self(0);
+    /// `GET /healthz`.
+    pub const HEALTHZ: Self = Self(1);
+    /// `GET /livez`.
+    pub const LIVEZ: Self = Self(2);
+    /// `GET /readyz`.
+    pub const READYZ: Self = Self(3);
+    /// `GET /metrics`.
+    pub const METRICS: Self = Self(4);
+    /// A browser's preflight.
+    pub const PREFLIGHT: Self = Self(5);
+    /// No route.
+    pub const UNMATCHED: Self = Self(6);
+    /// A head that could not be read.
+    pub const UNREAD: Self = Self(7);
+
+    /// The REST route of an operation.
+    #[must_use]
+    pub fn of(kind: &'static Entry) -> Self {
+        let place = CATALOG.iter().position(|entry| std::ptr::eq(entry, kind));
+        place.map_or(Self::UNMATCHED, |place| Self(OWN.len() + place))
+    }
+
+    /// Method and template.
+    #[must_use]
+    pub fn labels(self) -> (&'static str, &'static str) {
+        let own = OWN.get(self.0).copied();
+        own.or_else(|| {
+            let facts = CATALOG.get(self.0 - OWN.len())?.facts;
+            Some((facts.method, facts.template))
+        })
+        .unwrap_or(("OTHER", "unmatched"))
+    }
+}
+
+/// Counters of child tokens.
+pub struct ChildTokenCounters {
+    /// Minted.
+    pub minted: IntCounter,
+    /// Not minted.
+    pub failed: IntCounter,
+    /// Found in the cache.
+    pub cached: IntCounter,
+    /// Minted again because Vault no longer knew the one before.
+    pub replaced: IntCounter,
+}
+
+/// Every metric of the gate.
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    durations: HistogramVec,
+    handles: Vec<OnceLock<(IntCounter, Histogram)>>,
+    operations: IntCounterVec,
+    served: Vec<IntCounter>,
+    /// Requests under way.
+    pub in_progress: IntGauge,
+    /// Requests that carry or received a correlation id.
+    pub correlated: IntCounter,
+    /// Child tokens.
+    pub child_tokens: ChildTokenCounters,
+    /// How long Vault takes to answer an agent's request.
+    pub upstream: Histogram,
+    /// Agents' requests that Vault did not answer.
+    pub upstream_broken: IntCounter,
+    /// Credentials that did not hold.
+    pub failed_authentications: IntCounter,
+    /// Lines of the request log that were dropped.
+    pub dropped_lines: IntCounter,
+    /// Reloads that were published.
+    pub reloads: IntCounter,
+    /// Reloads that were refused.
+    pub reload_failures: IntCounter,
+    /// The version of the active snapshot.
+    pub snapshot: IntGauge,
+}
+
+impl Metrics {
+    /// Registers everything.
+    ///
+    /// # Errors
+    /// Never in practice: every name stands once here.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let counter = |name: &str, help: &str| register(&registry, IntCounter::new(name, help)?);
+        let gauge = |name: &str, help: &str| register(&registry, IntGauge::new(name, help)?);
+        let labels = ["method", "route", "status"];
+        let requests = IntCounterVec::new(Opts::new("http_requests_total", "Requests by method, route and status."), &labels)?;
+        let durations = HistogramOpts::new("http_request_duration_seconds", "From head to answer.").buckets(BUCKETS.to_vec());
+        let upstream = HistogramOpts::new("portcullis_upstream_duration_seconds", "How long Vault takes to answer an agent's request.").buckets(BUCKETS.to_vec());
+        let operations = IntCounterVec::new(Opts::new("portcullis_operations_total", "Operations by name and outcome."), &["operation", "outcome"])?;
+        let children = IntCounterVec::new(Opts::new("portcullis_child_tokens_total", "Child tokens by what became of the wish for one."), &["outcome"])?;
+        register(&registry, children.clone())?;
+        Ok(Self {
+            requests: register(&registry, requests)?,
+            durations: register(&registry, HistogramVec::new(durations, &labels)?)?,
+            handles: (0..(OWN.len() + CATALOG.len()) * STATUSES.len()).map(|_| OnceLock::new()).collect(),
+            served: CATALOG.iter().map(|entry| operations.with_label_values(&[entry.facts.name, "served"])).collect(),
+            operations: register(&registry, operations)?,
+            in_progress: gauge("http_requests_in_progress", "Requests under way.")?,
+            correlated: counter("http_requests_with_correlation_total", "Requests that carry or received a correlation id.")?,
+            child_tokens: ChildTokenCounters {
+                minted: children.with_label_values(&["minted"]),
+                failed: children.with_label_values(&["failed"]),
+                cached: children.with_label_values(&["cached"]),
+                replaced: children.with_label_values(&["replaced"]),
+            },
+            upstream: register(&registry, Histogram::with_opts(upstream)?)?,
+            upstream_broken: counter("portcullis_upstream_broken_total", "Agents' requests that Vault did not answer.")?,
+            failed_authentications: counter("portcullis_failed_authentications_total", "Credentials that did not hold.")?,
+            dropped_lines: counter("portcullis_request_log_dropped_total", "Lines of the request log that were dropped.")?,
+            reloads: counter("portcullis_reloads_total", "Configurations that were published while running.")?,
+            reload_failures: counter("portcullis_reload_failures_total", "Configurations that were refused while running.")?,
+            snapshot: gauge("portcullis_snapshot_version", "The version of the active configuration.")?,
+            registry,
+        })
+    }
+
+    /// Counts one answer.
+    pub fn answered(&self, route: RouteId, status: u16, seconds: f64) {
+        let place = STATUSES.iter().position(|known| *known == status).unwrap_or(STATUSES.len() - 1);
+        let Some(slot) = self.handles.get(route.0 * STATUSES.len() + place) else { return };
+        let (count, duration) = slot.get_or_init(|| {
+            let (method, template) = route.labels();
+            let known = STATUSES.contains(&status);
+            let status = if known { status.to_string() } else { "other".to_owned() };
+            let labels = [method, template, status.as_str()];
+            (self.requests.with_label_values(&labels), self.durations.with_label_values(&labels))
+        });
+        count.inc();
+        duration.observe(seconds);
+    }
+
+    /// Counts one operation that was served.
+    pub fn served(&self, kind: &'static Entry) {
+        let place = CATALOG.iter().position(|entry| std::ptr::eq(entry, kind));
+        if let Some(counter) = place.and_then(|place| self.served.get(place)) {
+            counter.inc();
+        }
+    }
+
+    /// Counts one operation that was refused, by the refusal's code.
+    pub fn refused(&self, kind: &'static Entry, code: &'static str) {
+        self.operations.with_label_values(&[kind.facts.name, code]).inc();
+    }
+
+    /// Everything, in Prometheus' text format.
+    #[must_use]
+    pub fn render(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut out) {
+            tracing::error!(%error, "the metrics cannot be rendered");
+        }
+        out
+    }
+}
+
+fn register<C: prometheus::core::Collector + Clone + 'static>(registry: &Registry, metric: C) -> Result<C, prometheus::Error> {
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_counted_by_method_route_and_status() {
+        let metrics = Metrics::new().unwrap();
+        metrics.answered(RouteId::of(&CATALOG[0]), 200, 0.001);
+        metrics.answered(RouteId::of(&CATALOG[0]), 200, 0.001);
+        metrics.answered(RouteId::UNMATCHED, 418, 0.001);
+        let text = String::from_utf8(metrics.render()).unwrap();
+        assert!(text.contains("http_requests_total{method=\"GET\",route=\"/secrets/{path}\",status=\"200\"} 2"), "{text}");
+        assert!(text.contains("status=\"other\"} 1"));
+    }
+}

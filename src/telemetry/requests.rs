@@ -1,0 +1,209 @@
+//! The request log: one JSON line per request, written by hand into a shared
+//! buffer that a writer thread takes, so that a request pays for a lock and a
+//! copy only.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use prometheus::IntCounter;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// How often the writer looks.
+const EVERY: Duration = Duration::from_millis(50);
+/// Most bytes that wait; over it lines are dropped and counted.
+const MOST: usize = 8 << 20;
+/// Size from which the file is set aside as `requests.log.1`.
+const ROTATE: u64 = 64 << 20;
+
+/// What is told of one request. Nothing in it is the caller's free text: paths
+/// are templates, ids are closed.
+#[derive(Debug, Default)]
+pub struct Record<'a> {
+    /// The gate's id of the request.
+    pub request_id: &'a str,
+    /// The correlation id.
+    pub correlation_id: &'a str,
+    /// The TCP peer.
+    pub client: Option<IpAddr>,
+    /// The HTTP method, one of a closed set.
+    pub method: &'static str,
+    /// The route's template.
+    pub route: &'static str,
+    /// The agent's name.
+    pub agent: &'a str,
+    /// By what it was proved.
+    pub proof: &'static str,
+    /// The operation.
+    pub operation: &'static str,
+    /// `allow`, or the code of the refusal.
+    pub decision: &'static str,
+    /// The role that allowed.
+    pub role: &'a str,
+    /// The HTTP status.
+    pub status: u16,
+    /// Microseconds from head to answer.
+    pub duration_us: u64,
+    /// Microseconds of it that Vault took.
+    pub vault_us: u64,
+}
+
+/// Where request lines go.
+pub struct RequestLog {
+    shared: Arc<Shared>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    lines: Mutex<Vec<u8>>,
+    ending: AtomicBool,
+    dropped: IntCounter,
+}
+
+impl RequestLog {
+    /// Opens `requests.log` in `directory`, which is made where it is missing.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn open(directory: &Path, dropped: IntCounter) -> io::Result<Self> {
+        std::fs::create_dir_all(directory)?;
+        let mut file = Rotating::open(directory.join("requests.log"))?;
+        let shared = Arc::new(Shared { lines: Mutex::default(), ending: AtomicBool::new(false), dropped });
+        let theirs = Arc::clone(&shared);
+        let writer = thread::Builder::new().name("request-log".into()).spawn(move || theirs.write_to(&mut file))?;
+        Ok(Self { shared, writer: Mutex::new(Some(writer)) })
+    }
+
+    /// Adds one line.
+    pub fn add(&self, record: &Record<'_>) {
+        let mut lines = lock(&self.shared.lines);
+        if lines.len() > MOST {
+            drop(lines);
+            self.shared.dropped.inc();
+            return;
+        }
+        record.write(&mut lines);
+    }
+
+    /// Writes what waits and ends the writer.
+    pub fn close(&self) {
+        self.shared.ending.store(true, Ordering::Release);
+        if let Some(writer) = lock(&self.writer).take() {
+            writer.thread().unpark();
+            let _ = writer.join();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    fn write_to(&self, file: &mut Rotating) {
+        let mut lines = Vec::new();
+        loop {
+            let ending = self.ending.load(Ordering::Acquire);
+            std::mem::swap(&mut *lock(&self.lines), &mut lines);
+            if let Err(error) = file.write(&lines) {
+                tracing::error!(%error, "the request log cannot be written");
+            }
+            lines.clear();
+            if ending {
+                return;
+            }
+            thread::park_timeout(EVERY);
+        }
+    }
+}
+
+struct Rotating {
+    path: PathBuf,
+    file: File,
+    size: u64,
+}
+
+impl Rotating {
+    fn open(path: PathBuf) -> io::Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).open(&path)?;
+        let size = file.metadata()?.len();
+        Ok(Self { path, file, size })
+    }
+
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        if self.size > ROTATE {
+            std::fs::rename(&self.path, self.path.with_extension("log.1"))?;
+            *self = Self::open(std::mem::take(&mut self.path))?;
+        }
+        self.file.write_all(lines)?;
+        self.size += lines.len() as u64;
+        Ok(())
+    }
+}
+
+impl Record<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"ts\":\"");
+        let _ = OffsetDateTime::now_utc().format_into(out, &Rfc3339);
+        out.extend_from_slice(b"\",\"msg\":\"request\"");
+        for (name, value) in [
+            ("request_id", self.request_id),
+            ("correlation_id", self.correlation_id),
+            ("method", self.method),
+            ("route", self.route),
+            ("agent", self.agent),
+            ("proof", self.proof),
+            ("operation", self.operation),
+            ("decision", self.decision),
+            ("role", self.role),
+        ] {
+            if !value.is_empty() {
+                let _ = write!(out, ",\"{name}\":");
+                let _ = serde_json::to_writer(&mut *out, value);
+            }
+        }
+        if let Some(client) = self.client {
+            let _ = write!(out, ",\"client\":\"{client}\"");
+        }
+        let ms = |us: u64| (us / 1000, us % 1000);
+        let (duration, vault) = (ms(self.duration_us), ms(self.vault_us));
+        let _ = write!(
+            out,
+            ",\"status\":{},\"duration_ms\":{}.{:03},\"vault_ms\":{}.{:03}}}\n",
+            self.status, duration.0, duration.1, vault.0, vault.1
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_one_line_of_json() {
+        let mut out = Vec::new();
+        let record = Record {
+            request_id: "r-1",
+            route: "/secrets/{path}",
+            client: Some([127, 0, 0, 1].into()),
+            status: 200,
+            duration_us: 1_050,
+            ..Record::default()
+        };
+        record.write(&mut out);
+        assert!(out.ends_with(b"}\n"));
+        let line: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(line["duration_ms"], 1.05);
+        assert_eq!(line["client"], "127.0.0.1");
+        assert!(line.get("agent").is_none());
+    }
+}
