@@ -2,6 +2,7 @@
 
 use crate::cpu;
 use crate::requests::{Request, failure};
+use crate::turns::Contender;
 use crate::wire;
 use anyhow::{Context, Result, bail};
 use hdrhistogram::Histogram;
@@ -62,13 +63,13 @@ trait Stream: AsyncRead + AsyncWrite + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
 type Connection = Pin<Box<dyn Stream>>;
 
-/// Loads `target` and measures the processes `metered` for the window's measured part.
-pub(crate) async fn run(
-    target: &Target,
-    request: &Rc<Request>,
-    window: Window,
-    metered: &[u32],
-) -> Result<Round> {
+/// Loads a contender and meters its processes for the window's measured part.
+pub(crate) async fn run(contender: &Contender, window: Window) -> Result<Round> {
+    let Contender {
+        target,
+        request,
+        metered,
+    } = contender;
     let mut connections = Vec::with_capacity(CONNECTIONS);
     for _ in 0..CONNECTIONS {
         connections.push(connect(target).await?);

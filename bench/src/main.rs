@@ -2,6 +2,7 @@
 //! pass-through and nginx, all in one run.
 
 mod cpu;
+mod decide;
 mod gate;
 mod load;
 mod nginx;
@@ -11,19 +12,21 @@ mod process;
 mod report;
 mod requests;
 mod scenarios;
+mod servers;
 mod stub;
+mod turns;
 mod wire;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Parser, Subcommand};
 use cpu::Cores;
-use scenarios::Plan;
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+use turns::Plan;
 
 const RUN_LIMIT: Duration = Duration::from_mins(10);
 
@@ -70,6 +73,9 @@ enum Role {
     Stub,
     /// The bare pingora mTLS pass-through
     Passthrough(passthrough::Settings),
+    /// Decide one call again and again
+    #[command(hide = true)]
+    Decide(decide::Settings),
 }
 
 fn main() -> ExitCode {
@@ -92,6 +98,7 @@ fn start(cli: &Cli) -> Result<()> {
     match &cli.server {
         Some(Role::Stub) => stub::run(),
         Some(Role::Passthrough(settings)) => passthrough::run(settings),
+        Some(Role::Decide(settings)) => decide::run(settings),
         None => measure(cli),
     }
 }
@@ -121,11 +128,8 @@ fn measure(cli: &Cli) -> Result<()> {
     report
         .write(&cli.report)
         .with_context(|| format!("write {}", cli.report.display()))?;
-    if report.failed() {
-        bail!("some requests failed");
-    }
-    if only.is_some() && report.scenarios.is_empty() {
-        bail!("the scenario could not run");
+    if report.is_incomplete() {
+        bail!("requests have failed or scenarios could not run");
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The figures of a run: a table for people, a file for programs.
 
+use crate::decide::Cost;
 use crate::load::Round;
 use anyhow::{Result, bail};
 use hdrhistogram::Histogram;
@@ -12,6 +13,9 @@ use std::time::Duration;
 pub(crate) struct Report {
     pub(crate) scenarios: Vec<Row>,
     pub(crate) skipped: Vec<Skipped>,
+    /// Of decision and translation alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) decision: Vec<Cost>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) gate_idle_mib: Option<f64>,
 }
@@ -41,6 +45,9 @@ pub(crate) struct Ratio {
 pub(crate) struct Skipped {
     pub(crate) name: &'static str,
     pub(crate) reason: String,
+    /// Whether it should have run: not so where a tool is missing on this machine.
+    #[serde(skip)]
+    fault: bool,
 }
 
 /// What the rounds of one contender come to: medians over rounds, latencies over all of them.
@@ -91,6 +98,9 @@ impl Figures {
     }
 
     pub(crate) fn row(&self, name: &'static str, ratio: Ratio) -> Row {
+        if let Some(failure) = &self.first_failure {
+            eprintln!("{name}: {} failed, the first with {failure}", self.failed);
+        }
         Row {
             name,
             requests_per_second: rounded(self.requests_per_second, 0),
@@ -109,9 +119,23 @@ impl Figures {
 }
 
 impl Report {
-    /// Some answer was not the expected one.
-    pub(crate) fn failed(&self) -> bool {
-        self.scenarios.iter().any(|row| row.failed > 0)
+    /// A scenario that cannot run does not keep the others from running.
+    pub(crate) fn skip(&mut self, name: &'static str, error: &anyhow::Error, fault: bool) {
+        let reason = format!("{error:#}");
+        eprintln!("{name}: {reason}");
+        self.skipped.push(Skipped {
+            name,
+            reason,
+            fault,
+        });
+    }
+
+    /// A scenario should have run and did not, some answers were not the expected ones, or there
+    /// is nothing to show.
+    pub(crate) fn is_incomplete(&self) -> bool {
+        let nothing = self.scenarios.is_empty() && self.decision.is_empty();
+        let failed = self.scenarios.iter().any(|row| row.failed > 0);
+        nothing || failed || self.skipped.iter().any(|skipped| skipped.fault)
     }
 
     pub(crate) fn write(&self, file: &Path) -> Result<()> {
@@ -123,6 +147,25 @@ impl Report {
     }
 
     pub(crate) fn print(&self) {
+        if !self.scenarios.is_empty() {
+            self.print_table();
+        }
+        for cost in &self.decision {
+            println!(
+                "decision and translation among {} agents: {:.0} ns, {:.0} instructions, \
+                 {:.1} allocations",
+                cost.agents, cost.nanoseconds, cost.instructions, cost.allocations
+            );
+        }
+        if let Some(idle) = self.gate_idle_mib {
+            println!("idle memory of the gate: {idle:.1} MiB");
+        }
+        for skipped in &self.skipped {
+            println!("skipped {}: {}", skipped.name, skipped.reason);
+        }
+    }
+
+    fn print_table(&self) {
         println!(
             "\n{:<24}{:>11}{:>13}{:>9}{:>9}{:>9}{:>11}{:>9}{:>15}",
             "scenario",
@@ -148,12 +191,6 @@ impl Report {
                 cell(row.ratio.nginx, 2),
                 cell(row.vault_cpu_us_per_request, 0),
             );
-        }
-        if let Some(idle) = self.gate_idle_mib {
-            println!("\nidle memory of the gate: {idle:.1} MiB");
-        }
-        for skipped in &self.skipped {
-            println!("skipped {}: {}", skipped.name, skipped.reason);
         }
     }
 }
