@@ -161,7 +161,10 @@ impl fmt::Display for Shown {
             Self::Size(number) => (*number, &[(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "B")]),
         };
         let fits = units.iter().find(|(unit, _)| number >= *unit && number % unit == 0);
-        fits.map_or_else(|| write!(f, "{number}"), |(unit, name)| write!(f, "{}{name}", number / unit))
+        match fits {
+            Some((unit, name)) => write!(f, "{}{name}", number / unit),
+            None => write!(f, "{number}"),
+        }
     }
 }
 

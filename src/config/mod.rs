@@ -1,6 +1,51 @@
 //! Configuration: defaults, file, environment, flags, in this order; read into
-//! a mirror of the text, checked whole, and only then [`Settings`].
+//! a tree of the text, checked whole, and only then [`Settings`].
+//!
+//! [`options`] and [`sections`] are the one table of what can be said;
+//! [`source`] knows the layers, [`fields`] reads a table of the file by them,
+//! [`check`] makes settings of the fields.
 
+mod check;
+mod fields;
+mod from_toml;
+mod from_yaml;
+mod kind;
+mod markdown;
+mod near;
+mod node;
+mod options;
+mod report;
+mod sections;
 mod settings;
+mod source;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod canary;
 
+pub use markdown::options as options_as_markdown;
+pub use report::{Place, Problem, Report};
 pub use settings::*;
+pub use source::{Environment, Flags, variable};
+
+/// Reads and checks the whole configuration, with files read from the disk and
+/// variables asked of `variable`, which is [`variable()`] but in tests.
+///
+/// # Errors
+/// Every problem there is, none of them with a value.
+pub fn load(flags: &Flags, variable: &dyn Fn(&str) -> Option<String>) -> Result<Settings, Report> {
+    load_from(flags, &Environment { variable, ..Environment::of_process() })
+}
+
+/// Reads and checks the whole configuration.
+///
+/// # Errors
+/// Every problem there is, none of them with a value.
+pub fn load_from(flags: &Flags, environment: &Environment<'_>) -> Result<Settings, Report> {
+    let mut source = source::Source::new(flags, environment);
+    let file = source.read_file();
+    let settings = check::settings(&source, file.as_ref());
+    let source::Source { files, findings, .. } = source;
+    let (settings, warnings) = findings.into_result(settings)?;
+    Ok(Settings { files: files.into_inner(), warnings, ..settings })
+}

@@ -22,7 +22,7 @@ pub(super) enum Content {
     Text(Zeroizing<String>),
     List(Vec<Node>),
     Table(Vec<Entry>),
-    /// A float, a date: nothing that an option takes.
+    /// A fraction: nothing that an option takes.
     Other,
 }
 
@@ -43,7 +43,7 @@ impl Content {
             Self::Text(_) => "a text",
             Self::List(_) => "a list",
             Self::Table(_) => "a table",
-            Self::Other => "a fraction or a date",
+            Self::Other => "a fraction",
         }
     }
 }

@@ -76,7 +76,7 @@ static OPTIONS: [Opt; 63] = [
     both("VAULT_ADDR", "vault_addr", Kind::Text, "http://localhost:8200", "Where Vault or OpenBao is: `http://` or `https://`, host, port."),
     both("VAULT_NAMESPACE", "vault_namespace", Kind::Text, "", "Vault namespace of every request (Enterprise, OpenBao)."),
     both("VAULT_TOKEN", "vault_token", Kind::Secret, "", "The gate's own Vault token; AppRole goes first where both are given."),
-    both("VAULT_ROLE_ID", "vault_role_id", Kind::Secret, "", "AppRole: role id."),
+    both("VAULT_ROLE_ID", "vault_role_id", Kind::Text, "", "AppRole: role id."),
     both("VAULT_SECRET_ID", "vault_secret_id", Kind::Secret, "", "AppRole: secret id."),
     both("KV_MOUNT", "kv_mount", Kind::Text, "secret", "Mount of the KV version 2 engine."),
     both("DEFAULT_PREFIX", "default_prefix", Kind::Text, "mcp", "What precedes the agent's name in the KV tree."),

@@ -92,11 +92,17 @@ impl Findings {
         self.problems.borrow().is_empty()
     }
 
-    /// The warnings, or all the problems.
-    pub(super) fn into_result(self) -> Result<Vec<String>, Report> {
+    /// What was made and the warnings, or all the problems.
+    pub(super) fn into_result<T>(self, made: Option<T>) -> Result<(T, Vec<String>), Report> {
         let mut problems = self.problems.into_inner();
-        if problems.is_empty() {
-            return Ok(self.warnings.into_inner());
+        match made {
+            Some(made) if problems.is_empty() => return Ok((made, self.warnings.into_inner())),
+            None if problems.is_empty() => problems.push(Problem {
+                place: Place::Nowhere,
+                wrong: "it cannot be used, and nothing says why".to_owned(),
+                mend: "this is a defect of the program: report it".to_owned(),
+            }),
+            _ => {}
         }
         problems.sort();
         problems.dedup();

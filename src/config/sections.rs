@@ -150,7 +150,7 @@ section!(PRINCIPAL, "agents.*.certificate", "certificate = {…}", [
 ]);
 
 section!(API_KEY, "agents.*.api_keys", "api_keys = [{…}]", [
-    Opt::file("sha256", Kind::Secret, "", "SHA-256 of the key, 64 hexadecimal digits; required."),
+    text("sha256", "", "SHA-256 of the key, 64 hexadecimal digits; required."),
     text("expires", "", "Until when it is valid (RFC 3339)."),
 ]);
 

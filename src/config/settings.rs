@@ -58,7 +58,7 @@ pub struct Settings {
 }
 
 /// One listening address.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Listener {
     /// Where it listens; without TLS a loopback address only.
     pub address: SocketAddr,
@@ -93,7 +93,7 @@ pub enum ClientCertificates {
 }
 
 /// The operators' listener.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Admin {
     /// A loopback address, which shows and changes nothing.
     pub address: Option<SocketAddr>,
@@ -149,7 +149,7 @@ pub struct Upstream {
 }
 
 /// How the gate logs in to Vault.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Login {
     /// It cannot: it starts, and answers 503.
     None,

@@ -47,11 +47,18 @@ impl Environment<'static> {
     #[must_use]
     pub fn of_process() -> Self {
         Self {
-            variable: &|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()),
+            variable: &variable,
             read: &read_file,
             probe: &probe_file,
         }
     }
+}
+
+/// A variable of this process. What is not UTF-8 is not dropped in silence: it
+/// becomes text that its option refuses.
+#[must_use]
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
 fn read_file(path: &Path) -> io::Result<String> {

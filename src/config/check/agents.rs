@@ -1,0 +1,110 @@
+//! Who may do it: the agents that have an entry of their own.
+
+use filters::credential::KeyEntry;
+use filters::identity::{Principal, Source as Origin};
+use filters::names::AgentId;
+use filters::secret::Digest;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::super::fields::{Fields, Sited};
+use super::super::sections as section;
+use super::super::settings::AgentEntry;
+use super::keys::Key;
+use super::limits;
+use super::roles::Roles;
+
+/// The mend of a name that is none.
+pub(super) const AGENT_NAME: &str =
+    "use lower-case letters, digits, `.`, `_` and `-`, at most 63 characters, the first a letter or digit";
+
+/// An agent's entry and the principals that are its own.
+pub(super) struct Found {
+    pub(super) entry: AgentEntry,
+    pub(super) principals: Vec<Sited<Principal>>,
+}
+
+/// The agents of the file, and their API keys.
+pub(super) fn agents(top: &Fields<'_>, roles: &Roles) -> (Vec<Found>, Vec<Key>) {
+    let (mut agents, mut keys) = (Vec::new(), Vec::new());
+    for (name, fields) in top.named("agents", &section::AGENT) {
+        let roles = role_indices(&fields, roles);
+        let rate = limits::rate(&fields, "rate");
+        let principals = principals(&fields);
+        let own_keys: Vec<_> = fields.tables("api_keys", &section::API_KEY).iter().filter_map(key).collect();
+        let Some(id) = AgentId::parse(name.value) else {
+            top.problem("agents", &name.place, "has a name that is none", AGENT_NAME);
+            continue;
+        };
+        keys.extend(own_keys.into_iter().map(|(place, digest, expires)| Sited {
+            place,
+            value: KeyEntry { digest, agent: id.clone(), expires },
+        }));
+        agents.push(Found { entry: AgentEntry { id, roles, rate }, principals });
+    }
+    (agents, keys)
+}
+
+/// The built-in role where none is named at all; none where the list is empty.
+fn role_indices(fields: &Fields<'_>, roles: &Roles) -> Vec<usize> {
+    if !fields.given("roles") {
+        return vec![0];
+    }
+    let index = |word: super::super::kind::Word| {
+        let found = roles.by_name.get(word.text.as_str()).copied();
+        if found.is_none() {
+            fields.problem("roles", &word.place, "names a role that is not there", "define it in `[roles.NAME]`, or correct the name");
+        }
+        found
+    };
+    fields.words("roles").into_iter().filter_map(index).collect()
+}
+
+fn principals(fields: &Fields<'_>) -> Vec<Sited<Principal>> {
+    let mut found = Vec::new();
+    for certificate in fields.tables("certificate", &section::PRINCIPAL) {
+        if Origin::ALL.into_iter().all(|source| !certificate.given(source.name())) {
+            let mend = "give one of `spiffe`, `uri`, `dns`, `email`, `cn`, `fingerprint`";
+            fields.problem("certificate", &certificate.place, "names no principal", mend);
+        }
+        found.extend(Origin::ALL.into_iter().filter_map(|source| principal(&certificate, source)));
+    }
+    found
+}
+
+fn principal(fields: &Fields<'_>, source: Origin) -> Option<Sited<Principal>> {
+    let Sited { place, value } = fields.text(source.name())?;
+    let value = match source {
+        Origin::Spiffe if !value.starts_with("spiffe://") => {
+            fields.problem(source.name(), &place, "is no SPIFFE ID", "write `spiffe://`, a trust domain and a path");
+            return None;
+        }
+        Origin::Fingerprint => match Digest::from_hex(&value.replace(':', "")) {
+            Some(digest) => digest.to_hex(),
+            None => {
+                fields.problem(source.name(), &place, "is no SHA-256 fingerprint", "write 64 hexadecimal digits");
+                return None;
+            }
+        },
+        _ => value,
+    };
+    Some(Sited { place, value: Principal { source, value } })
+}
+
+fn key(fields: &Fields<'_>) -> Option<(super::super::report::Place, Digest, Option<i64>)> {
+    fields.require("sha256");
+    let expires = fields.text("expires").and_then(|text| {
+        let time = OffsetDateTime::parse(&text.value, &Rfc3339).ok();
+        if time.is_none() {
+            fields.problem("expires", &text.place, "is no time", "write such as `2030-01-31T12:00:00Z` (RFC 3339)");
+        }
+        time.map(OffsetDateTime::unix_timestamp)
+    });
+    let text = fields.text("sha256")?;
+    let digest = Digest::from_hex(&text.value);
+    if digest.is_none() {
+        let mend = "write 64 hexadecimal digits, as `printf %s KEY | sha256sum` prints them; not the key itself";
+        fields.problem("sha256", &text.place, "is no SHA-256 digest", mend);
+    }
+    Some((text.place, digest?, expires))
+}

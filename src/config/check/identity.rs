@@ -1,0 +1,204 @@
+//! Who is who: principals to agents, trusted proxies, origins.
+
+use std::net::IpAddr;
+
+use filters::credential::ProxyHeaders;
+use filters::identity::{Clash, Directory, Family, Source as Origin, UnknownAgents};
+use http::{HeaderName, Uri};
+use ipnet::IpNet;
+
+use super::super::fields::{Fields, Sited};
+use super::super::kind::Word;
+use super::super::sections as section;
+use super::super::settings::{ClientCertificates, Identity, Listener};
+use super::agents::Found;
+
+/// Headers that mean something else already.
+const TAKEN: [&str; 6] = ["authorization", "x-api-key", "host", "cookie", "content-type", "content-length"];
+
+/// Who is who.
+pub(super) fn identity(top: &Fields<'_>, agents: &[Found], listeners: &[Sited<Listener>]) -> Identity {
+    let fields = top.table("identity", &section::IDENTITY);
+    let sources = sources(&fields);
+    let mut directory = Directory::new(unknown(top, &fields));
+    add_principals(top, agents, &sources, &mut directory);
+    add_families(&fields, &mut directory);
+    let asks = |listener: &Sited<Listener>| {
+        listener.value.tls.as_ref().is_some_and(|tls| tls.clients != ClientCertificates::Off)
+    };
+    Identity {
+        sources,
+        directory,
+        trusted_proxies: trusted_proxies(top),
+        proxy_headers: proxy_headers(top),
+        certificates: listeners.iter().any(asks),
+    }
+}
+
+fn sources(fields: &Fields<'_>) -> Vec<Origin> {
+    let mut sources = Vec::new();
+    for Word { place, text } in fields.words("certificate") {
+        match Origin::parse(&text) {
+            Some(source) if sources.contains(&source) => {
+                fields.problem("certificate", &place, "names a source twice", "name each once");
+            }
+            Some(source) => sources.push(source),
+            None => {
+                let mend = "use `spiffe`, `uri`, `dns`, `email`, `cn`, `fingerprint`";
+                fields.problem("certificate", &place, "holds what is no source of a principal", mend);
+            }
+        }
+    }
+    sources
+}
+
+/// Whoever names agents, roles or families means to name them all.
+fn unknown(top: &Fields<'_>, fields: &Fields<'_>) -> UnknownAgents {
+    let named = top.given("agents") || top.given("roles") || fields.given("families");
+    match fields.text("unknown_agents").map(|text| text.value).as_deref() {
+        Some("own-namespace") => UnknownAgents::OwnNamespace,
+        None if !named && !fields.given("unknown_agents") => UnknownAgents::OwnNamespace,
+        _ => UnknownAgents::Refuse,
+    }
+}
+
+fn add_principals(top: &Fields<'_>, agents: &[Found], sources: &[Origin], directory: &mut Directory) {
+    for agent in agents {
+        for Sited { place, value } in &agent.principals {
+            if !sources.contains(&value.source) {
+                let text = "this principal is never looked for: `identity.certificate` does not name its source";
+                top.source.findings.warning(place, text);
+            }
+            if directory.add(value.clone(), agent.entry.id.clone()).is_err() {
+                let mend = "give each principal to one agent";
+                top.problem("agents", place, "claims a principal that another agent claims too", mend);
+            }
+        }
+    }
+}
+
+fn add_families(fields: &Fields<'_>, directory: &mut Directory) {
+    let mut places = Vec::new();
+    for rule in fields.tables("families", &section::FAMILY) {
+        let Some(family) = family(&rule) else { continue };
+        match directory.add_family(family) {
+            Ok(()) => places.push(rule.place),
+            Err(Clash::Families(index)) => {
+                let other = places.get(index).map_or_else(String::new, |place| format!(" at {place}"));
+                let mend = format!("make both templates differ from those of the rule{other}, so that each agent has one principal");
+                fields.problem("families", &rule.place, "could give one agent to two principals", &mend);
+            }
+            Err(Clash::Principal(_)) => {}
+        }
+    }
+}
+
+fn family(rule: &Fields<'_>) -> Option<Family> {
+    let names = Origin::ALL.into_iter().filter(|source| *source != Origin::Fingerprint);
+    let given: Vec<_> = names.filter(|source| rule.given(source.name())).collect();
+    let [source] = given.as_slice() else {
+        let findings = &rule.source.findings;
+        findings.problem(&rule.place, "a family has one source", "give one of `spiffe`, `uri`, `dns`, `email`, `cn`");
+        return None;
+    };
+    let (principal, agent) = (rule.text(source.name())?, rule.text("agent")?);
+    let family = Family::parse(*source, &principal.value, &agent.value);
+    if family.is_none() {
+        let mend = "write `{name}` once in the principal and once in `agent`";
+        rule.source.findings.problem(&rule.place, "a family's templates do not hold `{name}` once each", mend);
+    }
+    family
+}
+
+fn trusted_proxies(top: &Fields<'_>) -> Vec<IpNet> {
+    let network = |Word { place, text }: Word| {
+        let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+        match network {
+            Some(network) if network.prefix_len() == 0 => {
+                top.problem("trusted_proxies", &place, "would believe everybody", "name the proxies' own networks");
+            }
+            Some(_) => {}
+            None => top.problem("trusted_proxies", &place, "holds what is no network", "write such as `10.0.0.0/8` or `fd00::/8`"),
+        }
+        network
+    };
+    top.words("trusted_proxies").into_iter().filter_map(network).collect()
+}
+
+fn proxy_headers(top: &Fields<'_>) -> Option<ProxyHeaders> {
+    let identity = header(top, "mtls_identity_header");
+    let verify = header(top, "mtls_verify_header");
+    if identity.is_some() && identity == verify {
+        let place = top.place_of("mtls_verify_header");
+        top.problem("mtls_verify_header", &place, "is the identity header too", "use two headers");
+    }
+    let enabled = top.flag("auth_mtls_enabled").unwrap_or(false);
+    if enabled != top.given("trusted_proxies") {
+        let text = match enabled {
+            true => "the identity header is believed from nobody: name the proxies in `trusted_proxies`",
+            false => "`trusted_proxies` is not used while AUTH_MTLS_ENABLED is off",
+        };
+        let name = if enabled { "auth_mtls_enabled" } else { "trusted_proxies" };
+        top.source.findings.warning(&top.place_of(name), text);
+    }
+    let prefix = top.text("mtls_subject_cn_prefix")?.value.into_boxed_str();
+    let headers = ProxyHeaders { identity: identity?, verify: verify?, prefix };
+    enabled.then_some(headers)
+}
+
+fn header(top: &Fields<'_>, name: &str) -> Option<HeaderName> {
+    let text = top.text(name)?;
+    match text.value.to_ascii_lowercase().parse::<HeaderName>() {
+        Ok(header) if !TAKEN.contains(&header.as_str()) => Some(header),
+        Ok(_) => {
+            top.problem(name, &text.place, "is a header that means something else", "use a header of the proxy's own");
+            None
+        }
+        Err(_) => {
+            top.problem(name, &text.place, "is no header's name", "write such as `x-ssl-client-s-dn`");
+            None
+        }
+    }
+}
+
+/// Origins (RFC 6454) whose pages may call.
+pub(super) fn origins(top: &Fields<'_>) -> Vec<String> {
+    let mut origins = Vec::new();
+    for Word { place, text } in top.words("cors_allow_origins") {
+        match origin(&text) {
+            Some(origin) => origins.push(origin),
+            None if text == "*" => {
+                top.problem("cors_allow_origins", &place, "would let every page call", "name each origin");
+            }
+            None => {
+                let mend = "write scheme, host and port only, such as `https://inspector.example`";
+                top.problem("cors_allow_origins", &place, "holds what is no origin", mend);
+            }
+        }
+    }
+    origins
+}
+
+fn origin(text: &str) -> Option<String> {
+    if text.ends_with('/') || text.contains(['*', '#', '?', '@']) {
+        return None;
+    }
+    let uri = text.parse::<Uri>().ok()?;
+    let bare = matches!(uri.path(), "" | "/") && uri.host().is_some_and(|host| !host.is_empty());
+    uri.scheme_str().filter(|_| bare)?;
+    Some(text.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        assert_eq!(origin("https://App.example:8443").as_deref(), Some("https://app.example:8443"));
+        assert_eq!(origin("http://[::1]:1").as_deref(), Some("http://[::1]:1"));
+        for bad in ["*", "null", "https://", "https://a/", "https://a/b", "https://*.a", "a.example", "https://u@a", "https://a?b"] {
+            assert_eq!(origin(bad), None, "{bad}");
+        }
+    }
+}

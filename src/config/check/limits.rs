@@ -1,0 +1,70 @@
+//! Rates and bounds.
+
+use std::time::Duration;
+
+use filters::quota::Rate;
+
+use super::super::fields::Fields;
+use super::super::sections as section;
+use super::super::settings::Limits;
+
+/// What an answer of Vault's may have besides the value itself.
+const ENVELOPE: usize = 1 << 20;
+
+/// The rate in `name`, if it is given.
+pub(super) fn rate(fields: &Fields<'_>, name: &str) -> Option<Rate> {
+    if !fields.given(name) {
+        return None;
+    }
+    let rate = fields.table(name, &section::RATE);
+    rate.require("requests");
+    let requests = rate.number("requests")?;
+    let burst = rate.number("burst").unwrap_or(requests);
+    made(&rate, requests, rate.time("per"), burst)
+}
+
+fn made(fields: &Fields<'_>, requests: u64, per: Duration, burst: u64) -> Option<Rate> {
+    let found = match (u32::try_from(requests), u32::try_from(burst)) {
+        (Ok(requests), Ok(burst)) => Rate::new(requests, per, burst),
+        _ => None,
+    };
+    if found.is_none() && !per.is_zero() {
+        fields.problem("requests", &fields.place, "makes no rate with its period and burst", "use a shorter period or a smaller burst");
+    }
+    found
+}
+
+/// The rate of an agent that has no other.
+pub(super) fn default_rate(top: &Fields<'_>) -> Option<Rate> {
+    let requests = top.number("rate_limit_requests")?;
+    let window = Duration::from_secs(top.number("rate_limit_window_seconds")?);
+    let rate = made(top, requests, window, requests);
+    rate.filter(|_| top.flag("rate_limit_enabled").unwrap_or(true))
+}
+
+/// The bounds; `None` where a problem was noted.
+pub(super) fn limits(top: &Fields<'_>) -> Option<Limits> {
+    let fields = top.table("limits", &section::LIMITS);
+    let size = |name| fields.size(name).unwrap_or(0);
+    let body = size("body");
+    let answer = fields.size("answer").unwrap_or(body + ENVELOPE);
+    let bodies_in_flight = size("bodies_in_flight");
+    for (name, value) in [("answer", answer), ("bodies_in_flight", bodies_in_flight)] {
+        if value < body {
+            fields.problem(name, &fields.place_of(name), "is smaller than `limits.body`", "make it at least as large");
+        }
+    }
+    let failures = rate(&fields, "failed_authentications").or_else(|| Rate::new(30, Duration::from_secs(60), 30));
+    Some(Limits {
+        body,
+        answer,
+        head: size("head"),
+        head_timeout: fields.time("head_timeout"),
+        body_timeout: fields.time("body_timeout"),
+        idle: fields.time("idle_timeout"),
+        requests: size("requests"),
+        bodies_in_flight,
+        batch: size("batch"),
+        failures: failures?,
+    })
+}

@@ -1,0 +1,170 @@
+//! Where callers and operators connect.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::super::fields::{Fields, Sited};
+use super::super::report::Place;
+use super::super::sections as section;
+use super::super::settings::{Admin, ClientCertificates, Listener, Tls};
+
+/// The mend of a plain listener that others could reach.
+const USE_TLS: &str = "listen on 127.0.0.1 or ::1, or configure a TLS listener: `[[listeners]]` with `tls`";
+
+/// The listeners, the plain one of HOST and PORT last.
+pub(super) fn listeners(top: &Fields<'_>) -> Vec<Sited<Listener>> {
+    let mut found: Vec<_> = top.tables("listeners", &section::LISTENER).iter().filter_map(listener).collect();
+    set_tls_port(top, &mut found);
+    found.extend(plain(top));
+    if found.is_empty() && top.source.findings.is_clean() {
+        top.problem("listeners", &top.place_of("plain"), "has none", "configure `[[listeners]]`, or set `plain = true`");
+    }
+    for (index, listener) in found.iter().enumerate() {
+        let same = |other: &&Sited<Listener>| meet(other.value.address, listener.value.address);
+        if let Some(other) = found.iter().take(index).find(same) {
+            let mend = format!("give each listener an address of its own; the other is at {}", other.place);
+            top.problem("listeners", &listener.place, "uses an address twice", &mend);
+        }
+    }
+    found
+}
+
+fn listener(fields: &Fields<'_>) -> Option<Sited<Listener>> {
+    fields.require("address");
+    let tls = tls(fields);
+    let address = fields.text("address")?;
+    let Ok(socket) = address.value.parse::<SocketAddr>() else {
+        let mend = "write an IP address and a port, such as `0.0.0.0:8443` or `[::]:8443`";
+        fields.problem("address", &address.place, "is no address and port", mend);
+        return None;
+    };
+    if tls.is_none() && !fields.given("tls") && !socket.ip().is_loopback() {
+        fields.problem("address", &address.place, "is plain HTTP on an address that others can reach", USE_TLS);
+    }
+    let metrics = fields.flag("metrics").unwrap_or(false);
+    Some(Sited { place: fields.place.clone(), value: Listener { address: socket, tls, metrics } })
+}
+
+fn tls(fields: &Fields<'_>) -> Option<Tls> {
+    let clients = client_certificates(fields);
+    if !fields.given("tls") {
+        if clients != ClientCertificates::Off {
+            let place = fields.place_of("client_certificates");
+            fields.problem("client_certificates", &place, "needs TLS", "give the listener `tls`, or set it to `off`");
+        }
+        return None;
+    }
+    let pair = fields.table("tls", &section::TLS);
+    let files = ["certificate", "key"].map(|name| {
+        pair.require(name);
+        let path = pair.text(name)?;
+        Some(pair.source.file(&path.place, &pair.label(name), &path.value))
+    });
+    let authorities = fields.words("client_ca");
+    let read = |word: &super::super::kind::Word| fields.source.file(&word.place, &fields.label("client_ca"), &word.text);
+    let client_authorities: Vec<_> = authorities.iter().map(read).collect();
+    match (clients, client_authorities.is_empty()) {
+        (ClientCertificates::Off, false) => {
+            fields.source.findings.warning(&fields.place_of("client_ca"), "`client_ca` is not used while `client_certificates` is `off`");
+        }
+        (ClientCertificates::Optional | ClientCertificates::Required, true) => {
+            let place = fields.place_of("client_certificates");
+            fields.problem("client_certificates", &place, "needs an authority", "name its PEM file in `client_ca`");
+        }
+        _ => {}
+    }
+    let [Some(certificate), Some(key)] = files else { return None };
+    Some(Tls { certificate, key, clients, client_authorities })
+}
+
+fn client_certificates(fields: &Fields<'_>) -> ClientCertificates {
+    match fields.text("client_certificates").as_ref().map(|text| text.value.as_str()) {
+        Some("optional") => ClientCertificates::Optional,
+        Some("required") => ClientCertificates::Required,
+        _ => ClientCertificates::Off,
+    }
+}
+
+fn set_tls_port(top: &Fields<'_>, listeners: &mut [Sited<Listener>]) {
+    let Some(port) = port(top, "tls_port") else { return };
+    match listeners.iter_mut().find(|listener| listener.value.tls.is_some()) {
+        Some(listener) => listener.value.address.set_port(port),
+        None => top.source.findings.warning(&top.place_of("tls_port"), "`tls_port` is not used: there is no TLS listener"),
+    }
+}
+
+fn port(top: &Fields<'_>, name: &str) -> Option<u16> {
+    top.number(name).and_then(|port| u16::try_from(port).ok())
+}
+
+/// The listener of HOST and PORT.
+fn plain(top: &Fields<'_>) -> Option<Sited<Listener>> {
+    let asked = top.given("host") || top.given("port") || !top.given("listeners");
+    if !top.flag("plain").unwrap_or(asked) {
+        return None;
+    }
+    let host = top.text("host")?;
+    let address = match host.value.as_str() {
+        "localhost" => Ok(IpAddr::from([127, 0, 0, 1])),
+        text => text.parse(),
+    };
+    match address {
+        Ok(address) if address.is_loopback() => {
+            let metrics = top.flag("plain_metrics").unwrap_or(top.words("trusted_proxies").is_empty());
+            let address = SocketAddr::new(address, port(top, "port")?);
+            let place = if top.given("port") { top.place_of("port") } else { host.place };
+            Some(Sited { place, value: Listener { address, tls: None, metrics } })
+        }
+        Ok(_) => {
+            top.problem("host", &host.place, "is plain HTTP on an address that others can reach", USE_TLS);
+            None
+        }
+        Err(_) => {
+            top.problem("host", &host.place, "is no IP address", "write `127.0.0.1`, `::1` or `localhost`");
+            None
+        }
+    }
+}
+
+/// The operators' listener.
+pub(super) fn admin(top: &Fields<'_>, listeners: &[Sited<Listener>]) -> Admin {
+    let fields = top.table("admin", &section::ADMIN);
+    let socket = fields.text("socket").map(|path| path.value.into());
+    let mut address = admin_address(&fields);
+    if let Some(port) = port(top, "admin_port") {
+        match &mut address {
+            Some(address) => address.value.set_port(port),
+            None => top.source.findings.warning(&top.place_of("admin_port"), "`admin_port` is not used: the admin listener is off"),
+        }
+    }
+    if let Some(address) = &address
+        && let Some(other) = listeners.iter().find(|other| meet(other.value.address, address.value))
+    {
+        let place = if address.place == Place::Nowhere { &other.place } else { &address.place };
+        fields.problem("address", place, "is a listener's address too", "give each an address of its own");
+    }
+    Admin { address: address.map(|address| address.value), socket }
+}
+
+fn admin_address(fields: &Fields<'_>) -> Option<Sited<SocketAddr>> {
+    let Sited { place, value } = fields.text("address")?;
+    if value == "off" {
+        return None;
+    }
+    match value.parse::<SocketAddr>() {
+        Ok(value) if value.ip().is_loopback() => Some(Sited { place, value }),
+        Ok(_) => {
+            fields.problem("address", &place, "can be reached by others", "listen on 127.0.0.1 or ::1, or write `off`");
+            None
+        }
+        Err(_) => {
+            fields.problem("address", &place, "is no address and port", "write such as `127.0.0.1:9901`, or `off`");
+            None
+        }
+    }
+}
+
+/// Whether two sockets could not be bound both.
+fn meet(one: SocketAddr, other: SocketAddr) -> bool {
+    let everywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && (everywhere || one.ip() == other.ip())
+}

@@ -1,0 +1,119 @@
+//! From checked fields to [`Settings`]: what no single value can tell, such as
+//! clashes between two.
+//!
+//! Each function makes something of whatever it finds, so that all problems
+//! are found in one pass; what it makes is used only where there were none.
+
+mod agents;
+mod identity;
+mod keys;
+mod later;
+mod limits;
+mod listeners;
+mod roles;
+mod upstream;
+mod vault;
+
+use filters::path::SecretPath;
+use tracing::Level;
+
+use super::fields::{Fields, Sited};
+use super::node::Node;
+use super::options::TOP;
+use super::sections as section;
+use super::settings::{Logging, Server, Settings};
+use super::source::Source;
+
+/// Makes settings of everything the layers say; `None` only where a problem
+/// was noted.
+pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Settings> {
+    let top = Fields::new(source, &TOP, file);
+    let listeners = listeners::listeners(&top);
+    let admin = listeners::admin(&top, &listeners);
+    let roles = roles::roles(&top);
+    let (agents, mut api_keys) = agents::agents(&top, &roles);
+    keys::from_json(&top, &mut api_keys);
+    later::check(&top);
+    let limits = limits::limits(&top);
+    let settings = Settings {
+        admin,
+        server: server(&top),
+        logging: logging(&top),
+        upstream: upstream::upstream(&top),
+        login: vault::login(&top),
+        child_tokens: vault::child_tokens(&top),
+        layout: vault::layout(&top),
+        identity: identity::identity(&top, &agents, &listeners),
+        roles: roles.list,
+        agents: agents.into_iter().map(|agent| agent.entry).collect(),
+        api_keys: keys::finish(&top, api_keys),
+        rate: limits::default_rate(&top),
+        rate_limited: top.flag("rate_limit_enabled").unwrap_or(true),
+        limits: limits?,
+        rest: top.flag("expose_rest_routes").unwrap_or(true),
+        origins: identity::origins(&top),
+        listeners: listeners.into_iter().map(|listener| listener.value).collect(),
+        files: Vec::new(),
+        warnings: Vec::new(),
+    };
+    Some(settings)
+}
+
+fn server(top: &Fields<'_>) -> Server {
+    let fields = top.table("server", &section::SERVER);
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    Server {
+        threads: fields.size("threads").unwrap_or_else(cores),
+        drain: fields.time("drain"),
+        reload: top.flag("reload").unwrap_or(false),
+    }
+}
+
+fn logging(top: &Fields<'_>) -> Logging {
+    let fields = top.table("logging", &section::LOGGING);
+    let level = top.text("log_level").map(|level| level.value);
+    Logging {
+        level: match level.as_deref() {
+            Some("trace") => Level::TRACE,
+            Some("debug") => Level::DEBUG,
+            Some("warn" | "warning") => Level::WARN,
+            Some("error" | "critical") => Level::ERROR,
+            _ => Level::INFO,
+        },
+        directory: top.text("log_dir").map(|path| path.value).unwrap_or_default().into(),
+        requests: fields.flag("requests").unwrap_or(true),
+    }
+}
+
+/// The text of `name` as one or more plain segments of a Vault path.
+fn plain_path(fields: &Fields<'_>, name: &str) -> Option<Sited<String>> {
+    let text = fields.text(name)?;
+    let wild = text.value.contains(['*', '+', '{', '}', '?', '#']);
+    if wild || SecretPath::parse(&text.value).is_err() {
+        fields.problem(
+            name,
+            &text.place,
+            "is no plain path",
+            "write plain segments joined by `/`, without a slash at either end, `..` or wildcards",
+        );
+        return None;
+    }
+    Some(text)
+}
+
+/// The text of `name` as one plain name.
+fn plain_name(fields: &Fields<'_>, name: &str) -> Option<Sited<String>> {
+    let text = fields.text(name)?;
+    if !is_plain_name(&text.value) {
+        fields.problem(name, &text.place, "is no plain name", "use letters, digits, `.`, `_` and `-`, at most 63 characters");
+        return None;
+    }
+    Some(text)
+}
+
+/// Letters, digits, `.`, `_`, `-`, the first one a letter or digit.
+fn is_plain_name(text: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    let begins = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+    begins && text.len() <= 63 && text.bytes().all(fits)
+}

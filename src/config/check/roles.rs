@@ -1,0 +1,80 @@
+//! What may be done.
+
+use std::collections::HashMap;
+
+use filters::grants::{BadPattern, NamePattern, PathPattern, Role};
+use filters::scope::{Scope, Scopes};
+
+use super::super::fields::{Fields, Sited};
+use super::super::sections as section;
+use super::{is_plain_name, limits};
+
+/// Every role, the built-in one first.
+pub(super) struct Roles {
+    pub(super) list: Vec<Role>,
+    pub(super) by_name: HashMap<Box<str>, usize>,
+}
+
+/// The built-in role and those of the file.
+pub(super) fn roles(top: &Fields<'_>) -> Roles {
+    let builtin = Role::own_namespace();
+    let mut roles = Roles { by_name: HashMap::from([(builtin.name.clone(), 0)]), list: vec![builtin] };
+    for (name, fields) in top.named("roles", &section::ROLE) {
+        let role = role(&name, &fields);
+        if !is_plain_name(name.value) {
+            let mend = "use letters, digits, `.`, `_` and `-`, at most 63 characters";
+            top.problem("roles", &name.place, "has a name that is none", mend);
+        } else if roles.by_name.insert(role.name.clone(), roles.list.len()).is_some() {
+            top.problem("roles", &name.place, "has the name of the built-in role", "choose another name");
+        }
+        roles.list.push(role);
+    }
+    roles
+}
+
+fn role(name: &Sited<&str>, fields: &Fields<'_>) -> Role {
+    fields.require("scopes");
+    for engine in ["database", "ssh", "pki"] {
+        patterns(fields, engine, NamePattern::parse);
+    }
+    patterns(fields, "kms", kms_key);
+    Role {
+        name: name.value.into(),
+        scopes: scopes(fields),
+        kv: patterns(fields, "kv", PathPattern::parse),
+        shared: patterns(fields, "shared", PathPattern::parse),
+        transit: patterns(fields, "transit", NamePattern::parse),
+        deny: patterns(fields, "deny", PathPattern::parse),
+        rate: limits::rate(fields, "rate"),
+    }
+}
+
+fn scopes(fields: &Fields<'_>) -> Scopes {
+    let scope = |word: super::super::kind::Word| {
+        let found = Scope::ALL.into_iter().find(|scope| scope.name() == word.text);
+        if found.is_none() {
+            fields.problem("scopes", &word.place, "holds what is no scope", "use `read`, `write`, `delete`, `list`");
+        }
+        found
+    };
+    fields.words("scopes").into_iter().filter_map(scope).collect()
+}
+
+fn patterns<P>(fields: &Fields<'_>, name: &str, parse: fn(&str) -> Result<P, BadPattern>) -> Vec<P> {
+    let pattern = |word: super::super::kind::Word| match parse(&word.text) {
+        Ok(pattern) => Some(pattern),
+        Err(BadPattern(why)) => {
+            fields.problem(name, &word.place, "holds what is no pattern", why);
+            None
+        }
+    };
+    fields.words(name).into_iter().filter_map(pattern).collect()
+}
+
+/// A key's id, ARN or `alias/…`; a `*` may end it.
+fn kms_key(text: &str) -> Result<(), BadPattern> {
+    let stem = text.strip_suffix('*').unwrap_or(text);
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"/_-:".contains(&b);
+    let good = stem.bytes().all(fits) && text.len() <= 2048;
+    good.then_some(()).ok_or(BadPattern("write a key's id, its ARN or `alias/NAME`; a `*` may end it"))
+}

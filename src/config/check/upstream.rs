@@ -1,0 +1,133 @@
+//! Where Vault is.
+
+use std::net::IpAddr;
+
+use http::Uri;
+
+use super::super::fields::{Fields, Sited};
+use super::super::sections as section;
+use super::super::settings::Upstream;
+
+struct Origin {
+    tls: bool,
+    host: String,
+    port: u16,
+}
+
+/// Vault's address and how to talk to it.
+pub(super) fn upstream(top: &Fields<'_>) -> Upstream {
+    let fields = top.table("upstream", &section::UPSTREAM);
+    let origin = origin(top);
+    let server_name = server_name(&fields, &origin);
+    let authority = fields.text("ca_file");
+    if !origin.tls && authority.is_some() {
+        top.source.findings.warning(&fields.place_of("ca_file"), "the CA file is not used: VAULT_ADDR is not https");
+    }
+    Upstream {
+        server_name,
+        authority: authority.map(|path| fields.source.file(&path.place, &fields.label("ca_file"), &path.value)),
+        namespace: namespace(top),
+        connect_timeout: fields.time("connect_timeout"),
+        timeout: fields.time("timeout"),
+        idle: fields.time("idle_timeout"),
+        resolve: fields.time("resolve_interval"),
+        tls: origin.tls,
+        host: origin.host,
+        port: origin.port,
+    }
+}
+
+fn origin(top: &Fields<'_>) -> Origin {
+    let nowhere = Origin { tls: false, host: String::new(), port: 0 };
+    let Some(address) = top.text("vault_addr") else { return nowhere };
+    let Some(origin) = parse(&address.value) else {
+        let mend = "write `http://` or `https://`, a host and a port, such as `https://vault.example:8200`, and nothing more";
+        top.problem("vault_addr", &address.place, "is no address of a Vault whose name could be verified", mend);
+        return nowhere;
+    };
+    if !origin.tls && !is_local(&origin.host) {
+        let text = "Vault is reached by plain HTTP on another machine: tokens and secrets travel in the clear";
+        top.source.findings.warning(&address.place, text);
+    }
+    origin
+}
+
+fn parse(text: &str) -> Option<Origin> {
+    if text.contains(['#', '@', '?']) {
+        return None;
+    }
+    let uri = text.parse::<Uri>().ok()?;
+    let tls = match uri.scheme_str()? {
+        "http" => false,
+        "https" => true,
+        _ => return None,
+    };
+    let authority = uri.authority()?;
+    let port = match authority.as_str().strip_prefix(authority.host())? {
+        "" if tls => 443,
+        "" => 80,
+        port => port.strip_prefix(':')?.parse().ok().filter(|port| *port != 0)?,
+    };
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+    let plain = matches!(uri.path(), "" | "/") && is_host(&host);
+    plain.then_some(Origin { tls, host, port })
+}
+
+/// An IP address, or a host name (RFC 1123, and the underscore of containers).
+fn is_host(text: &str) -> bool {
+    let label = |label: &str| {
+        let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        (1..=63).contains(&label.len()) && label.bytes().all(fits) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    text.parse::<IpAddr>().is_ok() || (text.len() <= 253 && text.split('.').all(label))
+}
+
+fn is_local(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn server_name(fields: &Fields<'_>, origin: &Origin) -> String {
+    let Some(Sited { place, value }) = fields.text("server_name") else { return origin.host.clone() };
+    if !is_host(&value) {
+        fields.problem("server_name", &place, "is no host name", "write the DNS name or IP address of Vault's certificate");
+    } else if !origin.tls {
+        fields.source.findings.warning(&place, "the server name is not used: VAULT_ADDR is not https");
+    }
+    value
+}
+
+fn namespace(top: &Fields<'_>) -> Option<String> {
+    let text = top.text("vault_namespace")?;
+    let path = text.value.trim_matches('/');
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-/".contains(&b);
+    if path.is_empty() || !path.bytes().all(fits) || path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        top.problem("vault_namespace", &text.place, "is no namespace", "write such as `admin` or `admin/team`");
+    }
+    Some(path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_an_origin_whose_name_can_be_verified() {
+        for (text, host, port, tls) in [
+            ("http://localhost:8200", "localhost", 8200, false),
+            ("https://vault.example", "vault.example", 443, true),
+            ("https://vault.example:8200/", "vault.example", 8200, true),
+            ("https://[::1]:8200", "::1", 8200, true),
+            ("http://vault_1", "vault_1", 80, false),
+        ] {
+            let origin = parse(text).unwrap_or_else(|| panic!("{text}"));
+            assert_eq!((origin.host.as_str(), origin.port, origin.tls), (host, port, tls), "{text}");
+        }
+        for bad in [
+            "", "https://", "https://:8200", "vault:8200", "localhost", "ftp://vault", "https://u:p@vault",
+            "https://vault/v1", "https://vault?x", "https://vault#x", "https://vault:0", "https://vault:",
+            "https://vault:99999", "https://-a", "https://a..b", "https://*.example",
+        ] {
+            assert!(parse(bad).is_none(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The whole of it: layers, examples, broken files, canaries.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use filters::identity::UnknownAgents;
+use tracing::Level;
+
+use super::*;
+
+/// The folder of example configurations.
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("config")
+}
+
+/// Loads by the given variables and files; certificates named `missing…` are not there.
+pub(super) fn load_with(flags: &Flags, variables: &[(&str, &str)], files: &[(&str, &str)]) -> Result<Settings, Report> {
+    let variables: HashMap<_, _> = variables.iter().copied().collect();
+    let files: HashMap<_, _> = files.iter().copied().collect();
+    let environment = Environment {
+        variable: &|name| variables.get(name).map(|value| (*value).to_owned()),
+        read: &|path| {
+            let name = path.to_str().unwrap();
+            files.get(name).map(|text| (*text).to_owned()).ok_or_else(|| io::ErrorKind::NotFound.into())
+        },
+        probe: &|path| match path.to_str().unwrap().contains("missing") {
+            true => Err(io::ErrorKind::NotFound.into()),
+            false => Ok(()),
+        },
+    };
+    load_from(flags, &environment)
+}
+
+pub(super) fn load_text(name: &str, text: &str, variables: &[(&str, &str)]) -> Result<Settings, Report> {
+    let flags = Flags { config: Some(name.into()), ..Flags::default() };
+    load_with(&flags, variables, &[(name, text)])
+}
+
+fn load_toml(text: &str) -> Settings {
+    load_text("c.toml", text, &[]).unwrap_or_else(|report| panic!("{report}"))
+}
+
+fn load_variables(variables: &[(&str, &str)]) -> Settings {
+    load_with(&Flags::default(), variables, &[]).unwrap_or_else(|report| panic!("{report}"))
+}
+
+fn refused(result: Result<Settings, Report>) -> String {
+    result.err().map(|report| report.to_string()).expect("it was accepted")
+}
+
+#[test]
+fn nothing_at_all_is_a_valid_configuration() {
+    let settings = load_variables(&[]);
+    let [listener] = settings.listeners.as_slice() else { panic!("{:?}", settings.listeners) };
+    assert_eq!((listener.address.to_string().as_str(), listener.tls.is_none(), listener.metrics), ("127.0.0.1:8089", true, true));
+    assert_eq!(settings.admin.address.unwrap().to_string(), "127.0.0.1:9901");
+    assert_eq!((settings.upstream.host.as_str(), settings.upstream.port, settings.upstream.tls), ("localhost", 8200, false));
+    assert!(matches!(settings.login, Login::None));
+    assert!(settings.child_tokens.enabled && settings.child_tokens.batch);
+    assert_eq!((settings.child_tokens.ttl, settings.child_tokens.role.as_str()), (90, "portcullis"));
+    assert_eq!(settings.child_tokens.policies, ChildPolicies::PerAgent("mcp-agent-".into()));
+    assert_eq!(settings.rate.unwrap().burst(), 60);
+    assert_eq!((settings.limits.body, settings.limits.answer), (1 << 20, 2 << 20));
+    assert_eq!(settings.identity.directory.unknown(), UnknownAgents::OwnNamespace);
+    assert_eq!(settings.logging.directory, Path::new("./logs"));
+    assert_eq!(settings.server.drain, Duration::from_secs(30));
+    assert_eq!(settings.warnings.len(), 1, "{:?}", settings.warnings);
+}
+
+#[test]
+fn each_layer_overrides_the_one_before() {
+    let file = ("config.yaml", "port: 1001\nLOG_LEVEL: warn\nkv_mount: kv\n");
+    let flags = Flags { port: Some("1003".into()), ..Flags::default() };
+    let environment = [("PORT", "1002"), ("LOG_LEVEL", "DEBUG"), ("KV_MOUNT", "")];
+    let settings = load_with(&flags, &environment, &[file]).unwrap();
+    assert_eq!(settings.listeners[0].address.port(), 1003);
+    assert_eq!(settings.logging.level, Level::DEBUG);
+    assert_eq!(&*settings.layout.kv_mount, "kv", "an empty variable counts as not set");
+    assert_eq!(settings.files, [Path::new("config.yaml")]);
+}
+
+#[test]
+fn the_file_is_named_by_flag_then_variable_then_convention() {
+    let files = [("a.toml", "port = 1"), ("b.json", "{\"port\": 2}"), ("config.toml", "port = 3"), ("config.json", "{}")];
+    let flags = Flags { config: Some("a.toml".into()), ..Flags::default() };
+    let port = |flags: &Flags, variables: &[_]| {
+        let settings = load_with(flags, variables, &files).unwrap();
+        (settings.listeners[0].address.port(), settings.warnings.iter().any(|w| w.starts_with("config.json")))
+    };
+    assert_eq!(port(&flags, &[("APP_CONFIG_FILE", "b.json")]), (1, false));
+    assert_eq!(port(&Flags::default(), &[("APP_CONFIG_FILE", "b.json")]), (2, false));
+    assert_eq!(port(&Flags::default(), &[]), (3, true));
+    for name in ["gone.toml", "a.ini"] {
+        let report = refused(load_with(&Flags::default(), &[("APP_CONFIG_FILE", name)], &[("a.ini", "")]));
+        assert!(report.contains("APP_CONFIG_FILE: the configuration file cannot be read") && !report.contains(name), "{report}");
+    }
+}
+
+#[test]
+fn the_seeds_environment_is_enough() {
+    let settings = load_variables(&[
+        ("VAULT_ADDR", "https://vault.example"),
+        ("VAULT_CACERT", "ca.pem"),
+        ("VAULT_TOKEN", "exported"),
+        ("VAULT_ROLE_ID", "role"),
+        ("VAULT_SECRET_ID", "secret"),
+        ("API_KEYS_JSON", r#"{"dev-key": "agent_api"}"#),
+        ("AUTH_MTLS_ENABLED", "1"),
+        ("CHILD_TOKEN_ENABLED", "no"),
+        ("RATE_LIMIT_ENABLED", "off"),
+        ("EXPOSE_REST_ROUTES", "False"),
+        ("CORS_ALLOW_ORIGINS", "https://a.example, http://localhost:6274"),
+        ("HOST", "localhost"),
+        ("PORT", "9000"),
+        ("ADMIN_PORT", "9001"),
+    ]);
+    assert!(matches!(&settings.login, Login::AppRole { mount, role_id, .. } if mount == "approle" && role_id == "role"));
+    assert_eq!((settings.upstream.port, settings.upstream.server_name.as_str()), (443, "vault.example"));
+    assert_eq!(settings.upstream.authority.as_deref(), Some(Path::new("ca.pem")));
+    assert_eq!(settings.api_keys[0].agent.as_str(), "agent_api");
+    assert!(settings.rate.is_none() && !settings.rate_limited && !settings.rest && !settings.child_tokens.enabled);
+    assert_eq!(settings.origins, ["https://a.example", "http://localhost:6274"]);
+    assert_eq!(settings.admin.address.unwrap().port(), 9001);
+    let warnings = settings.warnings.join("\n");
+    for word in ["AppRole", "plain text", "believed from nobody", "gate's own rights"] {
+        assert!(warnings.contains(word), "{word} in {warnings}");
+    }
+    assert!(!warnings.contains("dev-key"));
+    assert!(load_variables(&[("API_KEYS_JSON", r#"{"k": "a"}"#), ("AUTH_API_KEY_ENABLED", "false")]).api_keys.is_empty());
+}
+
+#[test]
+fn a_plain_listener_is_there_only_where_it_is_meant_and_loopback() {
+    let tls = "[[listeners]]\naddress = \"0.0.0.0:8443\"\ntls = { certificate = \"c\", key = \"k\" }\n";
+    let ports = |text: &str, variables: &[(&str, &str)]| {
+        let settings = load_text("c.toml", text, variables).unwrap();
+        settings.listeners.iter().map(|listener| listener.address.port()).collect::<Vec<_>>()
+    };
+    assert_eq!(ports(tls, &[]), [8443]);
+    assert_eq!(ports(tls, &[("PORT", "9000")]), [8443, 9000]);
+    assert_eq!(ports(tls, &[("TLS_PORT", "9443")]), [9443]);
+    assert_eq!(ports(&format!("plain = true\n{tls}"), &[]), [8443, 8089]);
+    assert_eq!(ports(&format!("plain = false\n{tls}"), &[("PORT", "9000")]), [8443]);
+    let report = refused(load_with(&Flags::default(), &[("HOST", "0.0.0.0")], &[]));
+    assert!(report.contains("HOST: `host` is plain HTTP") && report.contains("configure a TLS listener"), "{report}");
+}
+
+#[test]
+fn agents_have_the_roles_they_name_or_the_built_in_one() {
+    let settings = load_toml("[roles.r]\nscopes=[\"read\"]\n[agents.a]\nroles=[\"r\",\"own-namespace\"]\n[agents.b]\n[agents.c]\nroles=[]\n");
+    let roles: Vec<_> = settings.agents.iter().map(|agent| agent.roles.clone()).collect();
+    assert_eq!(roles, [vec![1, 0], vec![0], vec![]]);
+    assert_eq!(&*settings.roles[0].name, "own-namespace");
+    assert_eq!(settings.identity.directory.unknown(), UnknownAgents::Refuse);
+}
+
+#[test]
+fn every_example_is_valid() {
+    for name in ["dev.toml", "example.toml", "example.yaml", "example.json"] {
+        let text = std::fs::read_to_string(folder().join(name)).unwrap();
+        let settings = load_text(name, &text, &[("VAULT_TOKEN", "t")]).unwrap_or_else(|report| panic!("{report}"));
+        assert!(settings.warnings.is_empty(), "{name}: {:?}", settings.warnings);
+        assert!(settings.listeners[0].tls.is_some() && settings.identity.certificates, "{name}");
+    }
+}
+
+#[test]
+fn the_dev_configuration_has_its_ports_from_the_environment() {
+    let text = std::fs::read_to_string(folder().join("dev.toml")).unwrap();
+    let ports = [("TLS_PORT", "1"), ("PORT", "2"), ("ADMIN_PORT", "3")];
+    let settings = load_text("dev.toml", &text, &ports).unwrap();
+    let listening: Vec<_> = settings.listeners.iter().map(|l| (l.address.port(), l.metrics)).collect();
+    assert_eq!((listening.as_slice(), settings.admin.address.unwrap().port()), ([(1, false), (2, true)].as_slice(), 3));
+    assert_eq!(settings.api_keys[0].digest, filters::secret::Digest::of(b"dev-key"));
+    assert_eq!(settings.agents.len(), 3);
+}
+
+/// `BLESS=1` writes the reports anew.
+#[test]
+fn every_broken_file_gets_its_report() {
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder().join("broken")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if name.ends_with(".report") {
+            continue;
+        }
+        let report = refused(load_text(&name, &std::fs::read_to_string(&path).unwrap(), &[]));
+        let expected = path.with_file_name(format!("{name}.report"));
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(&expected, &report).unwrap();
+        }
+        assert_eq!(report, std::fs::read_to_string(expected).unwrap_or_default(), "{name}");
+        count += 1;
+    }
+    assert!(count >= 10);
+}
+
+#[test]
+fn the_reference_has_every_option_and_every_default_is_valid() {
+    let text = options_as_markdown();
+    for section in sections::ALL {
+        for option in section.options {
+            assert!(text.contains(&format!("| `{}`", option.name)), "{}", option.name);
+            if !option.default.is_empty() && !option.default.starts_with(' ') {
+                assert!(option.kind.read_text(option.default, &Place::Nowhere).is_ok(), "{}", option.name);
+            }
+        }
+    }
+}
