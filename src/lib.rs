@@ -19,6 +19,7 @@ pub mod exchange;
 pub mod gateway;
 pub mod listener;
 mod random;
+pub mod reload;
 pub mod snapshot;
 pub mod state;
 pub mod telemetry;

@@ -1,1 +1,199 @@
-fn main() {}
+//! The gate's process: reads the configuration, puts the parts together,
+//! serves until it is told to end.
+
+use std::net::{SocketAddr, TcpListener};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora_core::server::configuration::ServerConf;
+use pingora_core::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
+use pingora_core::services::background::{BackgroundService, background_service};
+use portcullis::cli::{self, Command, Flags};
+use portcullis::config::{self, Settings};
+use portcullis::exchange::Upstream;
+use portcullis::reload::{self, Reload};
+use portcullis::snapshot::Snapshot;
+use portcullis::state::{Parts, State};
+use portcullis::telemetry::{self, Metrics, RequestLog};
+use portcullis::vault::{Children, LoginState, Monitor};
+use portcullis::listener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How long revoking child tokens may take at the end.
+const REVOKE: Duration = Duration::from_secs(3);
+/// A configuration or environment that the gate cannot start with.
+const UNUSABLE: u8 = 2;
+
+fn main() -> ExitCode {
+    match cli::parse() {
+        Command::Run(flags) => match run(flags) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(problem) => {
+                eprintln!("portcullis: {problem}");
+                ExitCode::from(UNUSABLE)
+            }
+        },
+        Command::Check(flags) => cli::check(&flags),
+        Command::Options => cli::options(),
+    }
+}
+
+fn run(flags: Flags) -> Result<(), String> {
+    // Before anything else of TLS, so that it is the only provider.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let source: reload::Source = Box::new(move || config::load(&flags, &|name| std::env::var(name).ok()));
+    let settings = source().map_err(|report| report.to_string())?;
+    telemetry::start_server_log(settings.logging.level);
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    bindable(&settings)?;
+    let threads = settings.server.threads;
+    let drain = settings.server.drain;
+    let (state, services) = assemble(settings, source)?;
+    let mut server = Server::new_with_opt_and_conf(None, server_conf(threads, drain));
+    server.bootstrap();
+    for service in services.listeners {
+        server.add_boxed_service(Box::new(service));
+    }
+    server.add_service(background_service("gate", Background { state, reload: services.reload, drain }));
+    server.run(RunArgs { shutdown_signal: Box::new(Signals) });
+    Ok(())
+}
+
+/// What serves.
+struct Services {
+    listeners: Vec<pingora_core::services::listening::Service<portcullis::gateway::Gateway>>,
+    reload: Option<Reload>,
+}
+
+fn assemble(settings: Settings, source: reload::Source) -> Result<(Arc<State>, Services), String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let tls = reload::load_tls(&settings.listeners).map_err(|e| text(&e))?;
+    let files = reload::files(&settings);
+    let metrics = Arc::new(Metrics::new().map_err(|e| text(&e))?);
+    let log = settings.logging.requests.then(|| {
+        RequestLog::open(&settings.logging.directory, metrics.dropped_lines.clone())
+            .map_err(|e| format!("LOG_DIR {}: {e}", settings.logging.directory.display()))
+    });
+    let log = log.transpose()?;
+    let upstream = Arc::new(Upstream::new(settings.upstream.clone()).map_err(|e| text(&e))?);
+    let login = Arc::new(LoginState::new(settings.login.clone(), Arc::clone(&upstream)));
+    let capacity = settings.child_tokens.capacity;
+    let monitor = Arc::new(Monitor::new(Arc::clone(&upstream)));
+    let children = Children::new(Arc::clone(&upstream), Arc::clone(&login), Arc::clone(&metrics), capacity);
+    let children = Arc::new(children);
+    let (listeners, admin) = (settings.listeners.clone(), settings.admin.clone());
+    let watched = settings.server.reload;
+    let snapshot = Snapshot::build(settings, tls, None);
+    let state = Arc::new(State::new(Parts { snapshot, upstream, login, monitor, children, metrics, log }));
+    let edges = listeners.iter().enumerate().map(|(index, listener)| listener::edge(&state, index, listener));
+    let mut listeners = edges.collect::<Result<Vec<_>, _>>().map_err(|e| text(&e))?;
+    listeners.extend(listener::admin(&state, &admin));
+    let reload = watched.then(|| Reload::new(source, Arc::clone(&state), files));
+    Ok((state, Services { listeners, reload }))
+}
+
+/// Names an address that is taken, and what changes it.
+fn bindable(settings: &Settings) -> Result<(), String> {
+    let admin = settings.admin.address.map(|address| (address, "ADMIN_PORT or [admin] address"));
+    let edges = settings.listeners.iter().map(|listener| {
+        let mend = if listener.tls.is_some() { "TLS_PORT or [[listeners]] address" } else { "PORT" };
+        (listener.address, mend)
+    });
+    for (address, mend) in edges.chain(admin) {
+        taken(address, mend)?;
+    }
+    Ok(())
+}
+
+fn taken(address: SocketAddr, mend: &str) -> Result<(), String> {
+    match TcpListener::bind(address) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("cannot listen on {address}: {error}; choose another with {mend}")),
+    }
+}
+
+fn server_conf(threads: usize, drain: Duration) -> ServerConf {
+    ServerConf {
+        threads,
+        // The gate ends itself when it is drained; this is for when it cannot.
+        grace_period_seconds: Some(drain.as_secs() + REVOKE.as_secs() + 2),
+        graceful_shutdown_timeout_seconds: Some(1),
+        ..ServerConf::default()
+    }
+}
+
+/// What runs beside the requests.
+struct Background {
+    state: Arc<State>,
+    reload: Option<Reload>,
+    drain: Duration,
+}
+
+#[async_trait]
+impl BackgroundService for Background {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let reload = async {
+            match &self.reload {
+                Some(reload) => reload.run().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.state.monitor.run() => {}
+            () = self.state.login.run() => {}
+            () = reload => {}
+            () = ended(&mut shutdown) => self.end().await,
+        }
+    }
+}
+
+async fn ended(shutdown: &mut ShutdownWatch) {
+    while !*shutdown.borrow() {
+        if shutdown.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Background {
+    /// Lets requests end, drops the child tokens, closes the log, and ends the
+    /// process: the listeners no longer accept by now.
+    async fn end(&self) {
+        self.state.drain();
+        let deadline = tokio::time::Instant::now() + self.drain;
+        while self.state.load.requests() > 0 && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let left = self.state.load.requests();
+        self.state.children.drop_all(REVOKE).await;
+        if let Some(log) = &self.state.log {
+            log.close();
+        }
+        tracing::info!(left, "the gate ends");
+        std::process::exit(0);
+    }
+}
+
+/// SIGTERM and SIGINT end the gate.
+struct Signals;
+
+#[async_trait]
+impl ShutdownSignalWatch for Signals {
+    async fn recv(&self) -> ShutdownSignal {
+        let (terminate, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+        match (terminate, interrupt) {
+            (Ok(mut terminate), Ok(mut interrupt)) => {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            }
+            _ => std::future::pending().await,
+        }
+        ShutdownSignal::GracefulTerminate
+    }
+}

@@ -76,11 +76,21 @@ struct Lookup {
 }
 
 /// Why there is no login, for the log and `/readyz`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 enum Failed {
     Unreachable,
     Refused(u16),
     Nonsense,
+}
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unreachable => f.write_str("Vault does not answer"),
+            Self::Refused(status) => write!(f, "Vault answers {status}"),
+            Self::Nonsense => f.write_str("Vault's answer cannot be understood"),
+        }
+    }
 }
 
 impl LoginState {
@@ -136,7 +146,7 @@ impl LoginState {
                     std::future::pending::<()>().await;
                 }
                 Err(failed) => {
-                    tracing::warn!(?failed, "the gate cannot log in to Vault");
+                    tracing::warn!(%failed, "the gate cannot log in to Vault");
                     tokio::time::sleep(jittered(pause)).await;
                     pause = (pause * 2).min(LONGEST);
                 }
@@ -171,7 +181,7 @@ impl LoginState {
                 Ok(renewed) if renewed.lifetime.is_none_or(|now| now >= lifetime.mul_f64(0.5)) => grant = renewed,
                 Ok(_) => return,
                 Err(failed) => {
-                    tracing::warn!(?failed, "the gate cannot renew its login");
+                    tracing::warn!(%failed, "the gate cannot renew its login");
                     return;
                 }
             }

@@ -1,0 +1,130 @@
+//! Live reload: a change of a watched file is read, checked, and published
+//! whole, or not at all (invariant 8).
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::{RecursiveMode, Watcher as _};
+use tokio::sync::Notify;
+
+use crate::config::{self, Listener, Settings};
+use crate::listener::{self, TlsMaterial, TlsProblem};
+use crate::snapshot::Snapshot;
+use crate::state::State;
+
+/// How long a burst of changes is waited out, so that a certificate and its
+/// key are read together.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// Where a configuration comes from; asked at start and at every reload.
+pub type Source = Box<dyn Fn() -> Result<Settings, config::Report> + Send + Sync>;
+
+/// Watches files and publishes what they say.
+pub struct Reload {
+    source: Source,
+    state: Arc<State>,
+    files: Vec<PathBuf>,
+}
+
+/// Reads the TLS files of every listener.
+///
+/// # Errors
+/// The first file that cannot be used.
+pub fn load_tls(listeners: &[Listener]) -> Result<Vec<Option<Arc<TlsMaterial>>>, TlsProblem> {
+    let load = |listener: &Listener| listener.tls.as_ref().map(|tls| listener::load(tls).map(Arc::new)).transpose();
+    listeners.iter().map(load).collect()
+}
+
+/// Every file that `settings` were read from or name.
+#[must_use]
+pub fn files(settings: &Settings) -> Vec<PathBuf> {
+    let mut files = settings.files.clone();
+    for tls in settings.listeners.iter().filter_map(|listener| listener.tls.as_ref()) {
+        files.extend([tls.certificate.clone(), tls.key.clone()]);
+        files.extend(tls.client_authorities.iter().cloned());
+    }
+    files
+}
+
+impl Reload {
+    /// Nothing is watched before [`Reload::run`].
+    #[must_use]
+    pub const fn new(source: Source, state: Arc<State>, files: Vec<PathBuf>) -> Self {
+        Self { source, state, files }
+    }
+
+    /// Watches for ever.
+    pub async fn run(&self) {
+        let changed = Arc::new(Notify::new());
+        let theirs = Arc::clone(&changed);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            if event.is_ok_and(|event| !event.kind.is_access()) {
+                theirs.notify_one();
+            }
+        });
+        let mut watcher = match watcher {
+            Ok(watcher) => watcher,
+            Err(error) => {
+                tracing::error!(%error, "files cannot be watched");
+                return std::future::pending().await;
+            }
+        };
+        // Folders, since editors and Kubernetes replace files instead of writing them.
+        for folder in folders(&self.files) {
+            if let Err(error) = watcher.watch(&folder, RecursiveMode::NonRecursive) {
+                tracing::error!(%error, folder = %folder.display(), "a folder cannot be watched");
+            }
+        }
+        let mut seen = contents(&self.files);
+        loop {
+            changed.notified().await;
+            tokio::time::sleep(SETTLE).await;
+            let now = contents(&self.files);
+            if now != seen {
+                seen = now;
+                self.reload();
+            }
+        }
+    }
+
+    fn reload(&self) {
+        match self.read() {
+            Ok(snapshot) => {
+                let version = snapshot.version;
+                self.state.publish(snapshot);
+                self.state.metrics.reloads.inc();
+                tracing::info!(version, "the configuration was reloaded");
+            }
+            Err(report) => {
+                self.state.metrics.reload_failures.inc();
+                tracing::error!(%report, "the new configuration is not used; the last good one stays");
+            }
+        }
+    }
+
+    fn read(&self) -> Result<Snapshot, String> {
+        let settings = (self.source)().map_err(|report| report.to_string())?;
+        let tls = load_tls(&settings.listeners).map_err(|problem| problem.to_string())?;
+        let current = self.state.snapshot();
+        if tls.len() != current.tls.len() {
+            return Err("the number of listeners changed, which needs a restart".to_owned());
+        }
+        Ok(Snapshot::build(settings, tls, Some(&current)))
+    }
+}
+
+fn folders(files: &[PathBuf]) -> Vec<PathBuf> {
+    let parent = |file: &PathBuf| match file.parent() {
+        Some(folder) if folder != Path::new("") => folder.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let mut folders: Vec<PathBuf> = files.iter().map(parent).collect();
+    folders.sort();
+    folders.dedup();
+    folders
+}
+
+fn contents(files: &[PathBuf]) -> Vec<Option<Vec<u8>>> {
+    files.iter().map(|file| std::fs::read(file).ok()).collect()
+}

@@ -1,0 +1,83 @@
+//! The gate against real servers. The list of modules is the list of features.
+//!
+//! One Vault serves all tests that do not harm it; what is started here is
+//! ended here, so that the list is run by hand and not by the usual harness.
+
+mod gate {
+    pub mod canary;
+    pub mod certificates;
+    pub mod clients;
+    pub mod configuration;
+    pub mod http;
+    pub mod isolation;
+    pub mod layout;
+    pub mod limits;
+    pub mod mcp;
+    pub mod operations;
+    pub mod sight;
+    pub mod tokens;
+    pub mod upstream;
+}
+
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+
+use libtest_mimic::{Arguments, Trial};
+use tests::{Gate, Plan, World};
+
+/// Started when the first test asks, ended when the last one is done.
+#[derive(Default)]
+pub struct Shared {
+    world: OnceLock<World>,
+    gate: OnceLock<Gate>,
+}
+
+impl Shared {
+    /// A Vault that no test harms.
+    pub fn world(&self) -> &World {
+        self.world.get_or_init(|| World::start(false))
+    }
+
+    /// A gate with the agents of [`tests::process::AGENTS`] and no rate limit.
+    pub fn gate(&self) -> &Gate {
+        self.gate.get_or_init(|| Gate::start(self.world(), &Plan::default()))
+    }
+}
+
+/// One test: its name, and what it does.
+pub type Case = (&'static str, fn(&Shared));
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Each test is a process or two of its own, on few cores.
+    arguments.test_threads.get_or_insert(2);
+    let shared = Arc::new(Shared::default());
+    let modules: [(&str, &[Case]); 13] = [
+        ("operations", gate::operations::CASES),
+        ("http", gate::http::CASES),
+        ("mcp", gate::mcp::CASES),
+        ("clients", gate::clients::CASES),
+        ("certificates", gate::certificates::CASES),
+        ("isolation", gate::isolation::CASES),
+        ("limits", gate::limits::CASES),
+        ("tokens", gate::tokens::CASES),
+        ("upstream", gate::upstream::CASES),
+        ("configuration", gate::configuration::CASES),
+        ("sight", gate::sight::CASES),
+        ("canary", gate::canary::CASES),
+        ("layout", gate::layout::CASES),
+    ];
+    let mut trials = Vec::new();
+    for (module, cases) in modules {
+        for &(name, case) in cases {
+            let shared = Arc::clone(&shared);
+            trials.push(Trial::test(format!("{module}::{name}"), move || {
+                case(&shared);
+                Ok(())
+            }));
+        }
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    drop(shared);
+    conclusion.exit_code()
+}

@@ -1,0 +1,178 @@
+//! Each operation, on each surface, as each kind of caller.
+
+use serde_json::{Value, json};
+use tests::Client;
+
+use crate::{Case, Shared};
+
+pub const CASES: &[Case] = &[
+    ("a_secret_is_written_read_and_listed_on_every_surface_by_every_caller", every_surface),
+    ("a_deleted_secret_is_gone_until_undeleted_and_for_good_when_destroyed", deletion),
+    ("check_and_set_conflicts_are_conflicts", check_and_set),
+    ("an_empty_prefix_is_an_empty_list", empty_prefix),
+    ("random_bytes_come_in_both_formats", random),
+    ("whoami_tells_agent_proof_scopes_and_roles", whoami),
+    ("values_of_one_byte_and_of_900_kb_pass_everywhere", sizes),
+    ("a_role_allows_only_what_it_holds", reader),
+    ("arguments_that_do_not_fit_are_422", misfits),
+];
+
+/// The agents of the shared gate, by each kind of credential.
+fn callers(shared: &Shared) -> Vec<(&'static str, Client)> {
+    let gate = shared.gate();
+    vec![
+        ("certificate", gate.agent("agent_mtls")),
+        ("api key, plain", gate.keyed()),
+        ("api key, TLS", gate.stranger().with("X-API-Key", tests::API_KEY)),
+    ]
+}
+
+/// The structured content of a tool's result, which must say the same as text.
+fn structured(response: &tests::Response) -> Value {
+    let reply = response.json();
+    let result = &reply["result"];
+    assert_eq!(result["isError"], false, "{reply}");
+    let text: Value = serde_json::from_str(result["content"][0]["text"].as_str().expect("text")).expect("JSON");
+    assert_eq!(text, result["structuredContent"]);
+    text
+}
+
+fn every_surface(shared: &Shared) {
+    for (who, client) in callers(shared) {
+        let path = format!("surface/{}", who.replace([',', ' '], "-"));
+        let target = format!("/secrets/{path}");
+        let written = client.put(&target, &json!({"data": {"foo": "bar", "n": [1, null, "é\u{1f511}"]}}));
+        assert_eq!(written.status, 200, "{who}: {written:?}");
+        assert!(written.json()["version"].as_u64().is_some_and(|version| version >= 1));
+        assert!(written.json()["created_time"].is_string());
+        let read = client.get(&target);
+        assert_eq!(read.status, 200, "{who}: {read:?}");
+        assert_eq!(read.header("cache-control"), Some("no-store"));
+        assert_eq!(read.json()["data"], json!({"foo": "bar", "n": [1, null, "é\u{1f511}"]}));
+        let by_tool = structured(&client.call("kv.read", &json!({"path": path})));
+        assert_eq!(by_tool, read.json(), "{who}");
+        assert_eq!(structured(&client.call_stateless("kv.read", &json!({"path": path}))), read.json());
+        let second = structured(&client.call("kv.write", &json!({"path": path, "data": {"foo": "baz"}})));
+        assert_eq!(second["version"].as_u64(), written.json()["version"].as_u64().map(|version| version + 1));
+        let first = client.get(&format!("{target}?version={}", written.json()["version"]));
+        assert_eq!(first.json()["data"]["foo"], "bar");
+        assert_eq!(client.get(&target).json()["data"]["foo"], "baz");
+        let name = path.split('/').next_back().expect("a name");
+        let listed = client.get("/secrets?prefix=surface/");
+        assert!(listed.json()["keys"].as_array().expect("keys").contains(&json!(name)), "{listed:?}");
+        assert_eq!(structured(&client.call("kv.list", &json!({"prefix": "surface"}))), listed.json());
+        assert_eq!(client.delete(&target).status, 204);
+        assert_eq!(client.get(&target).status, 404);
+    }
+}
+
+fn deletion(shared: &Shared) {
+    let client = shared.gate().keyed();
+    let write = || client.put("/secrets/gone/x", &json!({"data": {"a": 1}})).json()["version"].clone();
+    let version = write();
+    let versions = json!({"versions": [version]});
+    assert_eq!(client.delete("/secrets/gone/x").status, 204);
+    let gone = client.get("/secrets/gone/x");
+    assert_eq!((gone.status, gone.code().as_str()), (404, "not_found"));
+    let undeleted = client.post("/secrets/gone/x:undelete", &versions);
+    assert_eq!((undeleted.status, undeleted.json()), (200, json!({"ok": true})));
+    assert_eq!(client.get("/secrets/gone/x").status, 200);
+    assert_eq!(client.post("/secrets/gone/x:destroy", &versions).json(), json!({"ok": true}));
+    assert_eq!(client.get("/secrets/gone/x").status, 404);
+    assert_eq!(client.post("/secrets/gone/x:undelete", &versions).status, 200);
+    assert_eq!(client.get("/secrets/gone/x").status, 404, "destroyed is for good");
+    let again = write();
+    assert_eq!(structured(&client.call("kv.delete", &json!({"path": "gone/x"}))), json!({"ok": true}));
+    let arguments = json!({"path": "gone/x", "versions": [again]});
+    assert_eq!(structured(&client.call("kv.undelete", &arguments)), json!({"ok": true}));
+    assert_eq!(client.get("/secrets/gone/x").status, 200);
+    assert_eq!(structured(&client.call("kv.destroy", &arguments)), json!({"ok": true}));
+    assert_eq!(client.get("/secrets/gone/x").status, 404);
+}
+
+fn check_and_set(shared: &Shared) {
+    let client = shared.gate().keyed();
+    let path = format!("/secrets/cas/{}", std::process::id());
+    let write = |cas: u64| client.put(&path, &json!({"data": {"a": 1}, "cas": cas}));
+    assert_eq!(write(0).status, 200);
+    let refused = write(0);
+    assert_eq!((refused.status, refused.code().as_str()), (409, "check_and_set_failed"));
+    assert_eq!(write(1).json()["version"], 2);
+    let tool = client.call("kv.write", &json!({"path": &path[9..], "data": {}, "cas": 1})).json();
+    assert_eq!(tool["result"]["isError"], true);
+    assert_eq!(tool["result"]["structuredContent"]["error"], "check_and_set_failed");
+}
+
+fn empty_prefix(shared: &Shared) {
+    let client = shared.gate().keyed();
+    let listed = client.get("/secrets?prefix=nothing/here");
+    assert_eq!((listed.status, listed.json()), (200, json!({"keys": []})));
+    assert_eq!(structured(&client.call("kv.list", &json!({"prefix": "nothing/here/"}))), json!({"keys": []}));
+}
+
+fn random(shared: &Shared) {
+    let client = shared.gate().keyed();
+    let hex = client.get("/transit/random?bytes=16&format=hex").json();
+    let bytes = hex["random_bytes"].as_str().expect("text");
+    assert!(bytes.len() == 32 && bytes.bytes().all(|byte| byte.is_ascii_hexdigit()), "{hex}");
+    let base64 = client.get("/transit/random").json();
+    assert_eq!(base64["random_bytes"].as_str().map(str::len), Some(44));
+    let tool = structured(&client.call("transit.random", &json!({"bytes": 4, "format": "hex"})));
+    assert_eq!(tool["random_bytes"].as_str().map(str::len), Some(8));
+    assert_eq!(client.get("/transit/random?bytes=0").status, 422);
+    assert_eq!(client.get("/transit/random?bytes=65537").status, 422);
+}
+
+fn whoami(shared: &Shared) {
+    let gate = shared.gate();
+    let me = gate.agent("agent_mtls").get("/whoami").json();
+    let scopes = json!(["read", "write", "delete", "list"]);
+    assert_eq!(me, json!({"agent": "agent_mtls", "proof": "certificate", "scopes": scopes, "roles": ["all"]}));
+    assert_eq!(gate.keyed().get("/whoami").json()["proof"], "api_key");
+    assert_eq!(structured(&gate.keyed().call("whoami", &json!({})))["agent"], "agent_api");
+}
+
+fn sizes(shared: &Shared) {
+    let client = shared.gate().agent("agent_mtls");
+    for length in [1, 900_000] {
+        let value = "v".repeat(length);
+        let target = format!("/secrets/size/{length}");
+        assert_eq!(client.put(&target, &json!({"data": {"v": value}})).status, 200, "{length}");
+        assert_eq!(client.get(&target).json()["data"]["v"], json!(value));
+        let path = format!("size/mcp-{length}");
+        structured(&client.call("kv.write", &json!({"path": path, "data": {"v": value}})));
+        let read = structured(&client.call("kv.read", &json!({"path": path})));
+        assert_eq!(read["data"]["v"], json!(value));
+    }
+}
+
+fn reader(shared: &Shared) {
+    let gate = shared.gate();
+    let reader = gate.agent("agent_jwt");
+    assert_eq!(reader.get("/secrets/public/x").status, 404);
+    assert_eq!(reader.get("/secrets?prefix=public").status, 200);
+    for response in [
+        reader.get("/secrets/private/x"),
+        reader.get("/secrets?prefix="),
+        reader.put("/secrets/public/x", &json!({"data": {}})),
+        reader.delete("/secrets/public/x"),
+    ] {
+        assert_eq!((response.status, response.code().as_str()), (403, "forbidden"));
+        assert!(response.header("www-authenticate").is_none(), "a client must not ask for consent in a loop");
+    }
+    let tool = reader.call("kv.read", &json!({"path": "private/x"})).json();
+    assert_eq!(tool["result"]["structuredContent"]["error"], "forbidden");
+}
+
+fn misfits(shared: &Shared) {
+    let client = shared.gate().keyed();
+    let response = client.put("/secrets/x", &json!({"data": "hunter2"}));
+    assert_eq!(response.status, 422);
+    assert_eq!(response.json()["pointer"], "/data");
+    let tool = client.call("kv.read", &json!({"path": 7}));
+    assert_eq!(tool.json()["error"]["code"], -32602);
+    assert_eq!(tool.json()["error"]["data"]["pointer"], "/path");
+    let stateless = client.call_stateless("kv.read", &json!({"path": 7})).json();
+    assert_eq!(stateless["result"]["isError"], true, "since 2025-11-25 it is a result");
+    assert_eq!(stateless["result"]["structuredContent"]["error"], "invalid_arguments");
+}

@@ -1,0 +1,265 @@
+//! A gate: the real binary, started with a configuration of the test's.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+use certs::Issued;
+use tempfile::TempDir;
+
+use crate::world::World;
+use crate::{Client, free_port, wait_for};
+
+/// The API key of `agent_api` in every gate of the tests.
+pub const API_KEY: &str = "k-3f9a-dev";
+
+/// What a gate is started with.
+pub struct Plan {
+    /// Top-level keys, before any section.
+    pub top: String,
+    /// Sections.
+    pub sections: String,
+    /// Further environment.
+    pub environment: Vec<(&'static str, String)>,
+    /// `off`, `optional` or `required`.
+    pub clients: &'static str,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            top: "rate_limit_enabled = false\n".to_owned(),
+            sections: AGENTS.to_owned(),
+            environment: Vec::new(),
+            clients: "optional",
+        }
+    }
+}
+
+/// Who is known where a test says nothing else.
+pub const AGENTS: &str = r#"
+[[identity.families]]
+spiffe = "spiffe://portcullis.dev/agent/{name}"
+agent = "{name}"
+
+[roles.all]
+scopes = ["read", "write", "delete", "list"]
+kv = ["**"]
+transit = ["*"]
+
+[roles.reader]
+scopes = ["read", "list"]
+kv = ["public/**"]
+
+[agents.agent_api]
+roles = ["all"]
+api_keys = [{ sha256 = "KEY" }]
+
+[agents.agent_mtls]
+roles = ["all"]
+
+[agents.agent_jwt]
+roles = ["reader"]
+"#;
+
+/// A running gate; ended when dropped.
+pub struct Gate {
+    child: Child,
+    folder: TempDir,
+    /// Port of the TLS listener.
+    pub tls: u16,
+    /// Port of the plain listener.
+    pub plain: u16,
+    /// Port of the operators' listener.
+    pub admin: u16,
+    authority: String,
+    agents: certs::Authority,
+}
+
+/// The binary, built once.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let root = root();
+        let status = Command::new(env!("CARGO")).args(["build", "--quiet", "-p", "portcullis"]).current_dir(&root).status();
+        assert!(status.is_ok_and(|status| status.success()), "the gate does not build");
+        let folder = std::env::current_exe().expect("this test's path");
+        let target = folder.ancestors().nth(2).expect("the target folder");
+        target.join("portcullis")
+    })
+}
+
+/// The workspace's root.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the root").to_owned()
+}
+
+impl Gate {
+    /// Starts a gate in front of the world's Vault and waits until it serves.
+    pub fn start(world: &World, plan: &Plan) -> Self {
+        let gate = Self::start_unready(world, plan);
+        let client = gate.admin_client();
+        wait_for("the gate is ready", 20, || client.try_send("GET", "/readyz", &[], b"").is_ok_and(|r| r.status == 200));
+        gate
+    }
+
+    /// Starts a gate and waits until it answers at all.
+    pub fn start_unready(world: &World, plan: &Plan) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (tls, plain, admin) = (free_port(), free_port(), free_port());
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        let agents = certs::Authority::new("agents").expect("an authority");
+        fs::write(at("ca.crt"), agents.pem()).expect("a file");
+        let server = world.authority.issue(&certs::Leaf::server()).expect("a certificate");
+        server.write(folder.path(), "server").expect("files");
+        let digest = sha256(API_KEY);
+        let config = format!(
+            r#"
+vault_addr = "{vault}"
+port = {plain}
+plain = true
+log_dir = "{logs}"
+{top}
+[[listeners]]
+address = "127.0.0.1:{tls}"
+tls = {{ certificate = "{certificate}", key = "{key}" }}
+client_certificates = "{clients}"
+client_ca = ["{ca}"]
+
+[admin]
+address = "127.0.0.1:{admin}"
+socket = "{socket}"
+
+[server]
+threads = 2
+{sections}"#,
+            vault = world.vault_address(),
+            logs = at("logs"),
+            top = plan.top,
+            certificate = at("server.crt"),
+            key = at("server.key"),
+            clients = plan.clients,
+            ca = at("ca.crt"),
+            socket = at("admin.sock"),
+            sections = plan.sections.replace("KEY", &digest),
+        );
+        fs::write(at("config.toml"), config).expect("a file");
+        let mut command = Command::new(binary());
+        command.args(["--config", &at("config.toml")]).current_dir(folder.path()).env_clear();
+        command.env("VAULT_ROLE_ID", world.role_id()).env("VAULT_SECRET_ID", world.secret_id());
+        command.envs(plan.environment.iter().map(|(name, value)| (name, value)));
+        let errors = fs::File::create(at("stderr")).expect("a file");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
+        let child = command.spawn().expect("the gate");
+        let authority = world.authority.pem();
+        let mut gate = Self { child, folder, tls, plain, admin, authority, agents };
+        wait_for("the gate answers", 20, || {
+            let ended = gate.child.try_wait().expect("the gate's state");
+            assert!(ended.is_none(), "the gate ended: {}", gate.stderr());
+            gate.admin_client().try_send("GET", "/livez", &[], b"").is_ok()
+        });
+        gate
+    }
+
+    /// A certificate of the gate's client authority.
+    pub fn issue(&self, leaf: &certs::Leaf) -> Issued {
+        self.agents.issue(leaf).expect("a certificate")
+    }
+
+    /// The client authority itself.
+    pub const fn agents(&self) -> &certs::Authority {
+        &self.agents
+    }
+
+    /// The authority of the gate's server certificate, in PEM.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// An agent with its certificate.
+    pub fn agent(&self, name: &str) -> Client {
+        self.holder(&self.issue(&certs::Leaf::agent(name)))
+    }
+
+    /// A caller with any certificate.
+    pub fn holder(&self, issued: &Issued) -> Client {
+        Client::tls(self.tls, &self.authority, Some(issued))
+    }
+
+    /// A caller over TLS without a certificate.
+    pub fn stranger(&self) -> Client {
+        Client::tls(self.tls, &self.authority, None)
+    }
+
+    /// A caller over plain HTTP without a credential.
+    pub fn local(&self) -> Client {
+        Client::plain(self.plain)
+    }
+
+    /// `agent_api`, over plain HTTP with its key.
+    pub fn keyed(&self) -> Client {
+        self.local().with("X-API-Key", API_KEY)
+    }
+
+    /// An operator.
+    pub fn admin_client(&self) -> Client {
+        Client::plain(self.admin)
+    }
+
+    /// Where the gate keeps its files.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What the gate wrote to standard error.
+    pub fn stderr(&self) -> String {
+        fs::read_to_string(self.folder.path().join("stderr")).unwrap_or_default()
+    }
+
+    /// The lines of the request log.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("logs/requests.log")).unwrap_or_default()
+    }
+
+    /// One metric's value, by its name and labels as they are printed.
+    pub fn metric(&self, name: &str) -> f64 {
+        let body = self.admin_client().get("/metrics").body;
+        let text = String::from_utf8(body).expect("text");
+        let line = text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0.0)
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends SIGTERM and waits for the exit code.
+    pub fn terminate(&mut self) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill");
+        let mut code = None;
+        wait_for("the gate ends", 40, || {
+            let status = self.child.try_wait().expect("the gate's state");
+            code = status.and_then(|status| status.code());
+            status.is_some()
+        });
+        code
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// SHA-256, in hexadecimal.
+pub fn sha256(text: &str) -> String {
+    let provider = rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
+    let hash = provider.tls13().expect("TLS 1.3").common.hash_provider.hash(text.as_bytes());
+    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}

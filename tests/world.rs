@@ -1,0 +1,62 @@
+//! A real Vault, provisioned, and the authority of the gates' certificates.
+
+use local_vault::{Endpoint, Options, Provisioned, Storage, Vault, binary, provision};
+
+use crate::process::root;
+
+/// The agents that have a policy of their own in Vault.
+pub const AGENTS: [&str; 5] = ["agent_api", "agent_jwt", "agent_mtls", "alice", "bob"];
+
+/// What gates are started in.
+pub struct World {
+    /// Vault itself.
+    pub vault: Vault,
+    /// What the gate logs in with.
+    provisioned: Provisioned,
+    /// Issues the gates' server certificates.
+    pub authority: certs::Authority,
+}
+
+impl World {
+    /// Starts and provisions a Vault. With `keeps`, it keeps its data over a
+    /// restart.
+    pub fn start(keeps: bool) -> Self {
+        let binary = binary(&root()).expect("a Vault to run");
+        let storage = if keeps { Storage::File } else { Storage::Memory };
+        let vault = Vault::start(&binary, Options { storage, ..Options::default() }).expect("Vault starts");
+        let provisioned = provision(&endpoint(&vault), &AGENTS).expect("Vault is provisioned");
+        let authority = certs::Authority::new("gates").expect("an authority");
+        Self { vault, provisioned, authority }
+    }
+
+    pub fn vault_address(&self) -> String {
+        self.vault.address()
+    }
+
+    pub fn role_id(&self) -> &str {
+        &self.provisioned.role_id
+    }
+
+    pub fn secret_id(&self) -> &str {
+        &self.provisioned.secret_id
+    }
+
+    /// Asks Vault directly, with the root token.
+    pub fn ask(&self, method: &str, path: &str, body: &serde_json::Value) -> (u16, serde_json::Value) {
+        self.ask_as(self.vault.root_token(), method, path, body)
+    }
+
+    /// Asks Vault directly with any token; the path goes out as it is given.
+    pub fn ask_as(&self, token: &str, method: &str, path: &str, body: &serde_json::Value) -> (u16, serde_json::Value) {
+        let address = self.vault.address();
+        let port = address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+        let client = crate::Client::plain(port).with("X-Vault-Token", token);
+        let text = if body.is_null() { String::new() } else { body.to_string() };
+        let response = client.send(method, &format!("/v1/{path}"), &[], text.as_bytes());
+        (response.status, serde_json::from_slice(&response.body).unwrap_or_default())
+    }
+}
+
+fn endpoint(vault: &Vault) -> Endpoint {
+    Endpoint { address: vault.address(), token: vault.root_token().to_owned(), ca: None }
+}
