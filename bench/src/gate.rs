@@ -4,13 +4,13 @@
 use crate::pki::{AGENT, Pki};
 use crate::process::{Process, free_address};
 use crate::wire;
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+
+const READY: &[u8] = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// The Vault behind the gate and the gate's own login there.
 pub(crate) struct Upstream {
@@ -59,25 +59,9 @@ pub(crate) async fn start(
         .env("VAULT_SECRET_ID", &upstream.secret_id);
     let mut process = Process::start("gate", &mut command, core, &home)?;
     process
-        .ready(async |_| (ready(admin).await.ok()? == 200).then_some(()))
+        .ready(async |_| (wire::status_of(admin, READY).await.ok()? == 200).then_some(()))
         .await?;
     Ok((process, address))
-}
-
-async fn ready(admin: SocketAddr) -> Result<u16> {
-    let mut stream = TcpStream::connect(admin).await?;
-    stream
-        .write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        .await?;
-    let mut buffer = Vec::new();
-    while stream.read_buf(&mut buffer).await? > 0 {
-        if let Some(response) = wire::response(&buffer)? {
-            return Ok(response.status);
-        }
-    }
-    wire::response(&buffer)?
-        .map(|response| response.status)
-        .context("half an answer")
 }
 
 fn configuration(
@@ -92,7 +76,7 @@ fn configuration(
     let (certificate, key) = (pki.certificate.display(), pki.key.display());
     format!(
         r#"vault_addr = "{vault}"
-rate_limit_requests = 100000000
+rate_limit_requests = 10000000
 rate_limit_window_seconds = 60
 log_dir = "{logs}"
 plain = false
