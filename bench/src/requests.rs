@@ -1,5 +1,6 @@
 //! The requests that are repeated, rendered once, and what counts as a failed answer to them.
 
+use crate::pki::AGENT;
 use serde_json::{Value, json};
 
 const PATH: &str = "configs/demo";
@@ -50,6 +51,15 @@ pub(crate) fn mcp_read_stateless() -> Request {
     mcp(headers, &params)
 }
 
+/// Vault's own API, for the very secret that the agent's `rest_read` is about.
+pub(crate) fn vault_read(token: &str) -> Request {
+    vault("GET", token, None)
+}
+
+pub(crate) fn vault_write(token: &str) -> Request {
+    vault("POST", token, Some(&json!({ "data": secret() })))
+}
+
 /// Why an answer is a failed one. Bodies are looked into only when `sampled`.
 pub(crate) fn failure(
     request: &Request,
@@ -85,6 +95,15 @@ fn rest(method: &str, body: Option<&Value>) -> Request {
     let line = format!("{method} /secrets/{PATH}");
     Request {
         bytes: rendered(&line, "", body),
+        kind: Kind::Rest,
+    }
+}
+
+fn vault(method: &str, token: &str, body: Option<&Value>) -> Request {
+    let line = format!("{method} /v1/secret/data/mcp/{AGENT}/{PATH}");
+    let headers = format!("X-Vault-Request: true\r\nX-Vault-Token: {token}\r\n");
+    Request {
+        bytes: rendered(&line, &headers, body),
         kind: Kind::Rest,
     }
 }

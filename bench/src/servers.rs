@@ -70,7 +70,7 @@ impl Servers {
 }
 
 impl Server {
-    fn new((process, address): (Process, SocketAddr), pki: &Pki) -> Self {
+    pub(crate) fn new((process, address): (Process, SocketAddr), pki: &Pki) -> Self {
         Self {
             process,
             address,

@@ -5,7 +5,10 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use httparse::{EMPTY_HEADER, Header, Status};
+use std::net::SocketAddr;
 use std::ops::Range;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 const HEADERS: usize = 64;
 
@@ -29,6 +32,19 @@ pub(crate) struct Response {
 enum Framing {
     Length(usize),
     Chunked,
+}
+
+/// The status that a plain HTTP server answers to one request.
+pub(crate) async fn status_of(server: SocketAddr, request: &[u8]) -> Result<u16> {
+    let mut stream = TcpStream::connect(server).await?;
+    stream.write_all(request).await?;
+    let mut buffer = Vec::new();
+    while stream.read_buf(&mut buffer).await? > 0 {
+        if let Some(response) = response(&buffer)? {
+            return Ok(response.status);
+        }
+    }
+    bail!("connection closed with {} bytes of an answer", buffer.len())
 }
 
 /// The request at the start of `buffer`, or `None` while it is incomplete.

@@ -1,0 +1,34 @@
+# One agent's own namespace. provision.sh replaces @AGENT@: by an agent's name in the policy
+# mcp-agent-<agent>, by the name of the token's entity alias in the policy portcullis-agent.
+
+path "secret/data/mcp/@AGENT@/*" {
+  capabilities = ["create", "read", "update", "patch", "delete", "list"]
+}
+
+path "secret/metadata/mcp/@AGENT@" {
+  capabilities = ["list"]
+}
+
+path "secret/metadata/mcp/@AGENT@/*" {
+  capabilities = ["read", "list", "delete"]
+}
+
+path "secret/delete/mcp/@AGENT@/*" {
+  capabilities = ["update"]
+}
+
+path "secret/undelete/mcp/@AGENT@/*" {
+  capabilities = ["update"]
+}
+
+path "secret/destroy/mcp/@AGENT@/*" {
+  capabilities = ["update"]
+}
+
+path "transit/random" {
+  capabilities = ["update"]
+}
+
+path "transit/random/*" {
+  capabilities = ["update"]
+}

@@ -1,0 +1,82 @@
+#!/bin/sh
+# Gives a Vault what the gate and its agents need. Safe to repeat.
+#
+# Environment: VAULT_ADDR and VAULT_TOKEN (and VAULT_CACERT) of a Vault, VAULT_BINARY (default:
+# vault, from PATH), AGENTS (comma separated). Prints the gate's credentials as two lines,
+# VAULT_ROLE_ID=... and VAULT_SECRET_ID=..., and nothing else, on standard output. Every run
+# makes a new secret id.
+set -eu
+
+policies=$(cd "$(dirname "$0")/policies" && pwd)
+agents=${AGENTS-agent_api,agent_jwt,agent_mtls}
+
+vault() { "${VAULT_BINARY:-vault}" "$@"; }
+quietly() { "$@" >/dev/null; }
+
+# is_mounted secrets|auth PATH/: whether something is mounted there.
+is_mounted() { vault "$1" list -format=json | grep -q "\"$2\""; }
+
+# agent_policy POLICY NAME: writes the policy of one agent's namespace.
+agent_policy() {
+    sed -e '/^#/d' -e "s|@AGENT@|$2|g" "$policies/agent.hcl" | quietly vault policy write "$1" -
+}
+
+mount_kv() {
+    if ! is_mounted secrets secret/; then
+        quietly vault secrets enable -path=secret -version=2 kv
+    elif ! vault read -field=options sys/mounts/secret | grep -q version:2; then
+        quietly vault kv enable-versioning secret
+    fi
+    # A new mount answers 400 for as long as it sets itself up.
+    tries=0
+    until vault read secret/config >/dev/null 2>&1; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 50 ] || { echo "KV at secret/ does not get ready" >&2; exit 1; }
+        sleep 0.2
+    done
+}
+
+mount_transit() {
+    is_mounted secrets transit/ || quietly vault secrets enable transit
+    quietly vault write -f transit/keys/agents-key
+}
+
+write_policies() {
+    quietly vault policy write portcullis-gate "$policies/portcullis-gate.hcl"
+    accessor=$(vault read -field=accessor sys/auth/token)
+    agent_policy portcullis-agent "{{identity.entity.aliases.$accessor.name}}"
+    for agent in $(echo "$agents" | tr ',' ' '); do
+        case $agent in
+            *[!a-z0-9._-]* | *..*) echo "not an agent's name: $agent" >&2; exit 1 ;;
+        esac
+        agent_policy "mcp-agent-$agent" "$agent"
+    done
+}
+
+# What the gate's token roles have in common: tokens that outlive the gate's own login, never
+# carry Vault's default policy, and are batch tokens unless asked otherwise.
+write_token_roles() {
+    set -- orphan=true renewable=true token_type=default-batch token_no_default_policy=true
+    quietly vault write auth/token/roles/portcullis "$@" \
+        allowed_policies_glob='mcp-agent-*'
+    quietly vault write auth/token/roles/portcullis-templated "$@" \
+        allowed_policies=portcullis-agent allowed_entity_aliases='*'
+}
+
+write_login() {
+    is_mounted auth approle/ || quietly vault auth enable approle
+    quietly vault write auth/approle/role/portcullis token_policies=portcullis-gate \
+        token_no_default_policy=true token_ttl=1h token_max_ttl=24h
+}
+
+print_credentials() {
+    echo "VAULT_ROLE_ID=$(vault read -field=role_id auth/approle/role/portcullis/role-id)"
+    echo "VAULT_SECRET_ID=$(vault write -f -field=secret_id auth/approle/role/portcullis/secret-id)"
+}
+
+mount_kv
+mount_transit
+write_policies
+write_token_roles
+write_login
+print_credentials
