@@ -15,13 +15,15 @@ mod scenarios;
 mod servers;
 mod stub;
 mod turns;
+mod vault;
 mod wire;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Parser, Subcommand};
 use cpu::Cores;
+use local_vault::Binary;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -108,6 +110,8 @@ fn measure(cli: &Cli) -> Result<()> {
     // `make bench ONLY=` leaves it empty.
     let only = cli.only.as_deref().filter(|name| !name.is_empty());
     let cores = if cli.unpinned { None } else { Cores::find()? };
+    // Building Vault takes minutes the first time, which are not the bench's.
+    let vault = scenarios::wants_vault(only).then(find_vault);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -118,7 +122,7 @@ fn measure(cli: &Cli) -> Result<()> {
         );
         // Whichever ends first, the servers are dropped, and so ended, with the run.
         tokio::select! {
-            report = scenarios::run(only, plan, cores) => report,
+            report = scenarios::run(only, plan, cores, vault) => report,
             _ = interrupt.recv() => bail!("interrupted"),
             _ = terminate.recv() => bail!("told to end"),
             () = tokio::time::sleep(RUN_LIMIT) => bail!("not done within {RUN_LIMIT:?}"),
@@ -132,6 +136,13 @@ fn measure(cli: &Cli) -> Result<()> {
         bail!("requests have failed or scenarios could not run");
     }
     Ok(())
+}
+
+fn find_vault() -> Result<Binary> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .context("workspace")?;
+    Ok(local_vault::binary(root)?)
 }
 
 /// A child never outlives the bench, even where that had no time to end it.

@@ -7,7 +7,9 @@ use crate::report::{Ratio, Report, Row, rounded};
 use crate::requests::{self, Request};
 use crate::servers::Servers;
 use crate::turns::{Plan, take_turns};
+use crate::vault;
 use anyhow::{Context, Result, bail};
+use local_vault::Binary;
 use std::rc::Rc;
 
 struct Scenario {
@@ -41,19 +43,25 @@ const SCENARIOS: [Scenario; 7] = [
     Scenario::new("mcp-kv-write", Subject::Gate, requests::mcp_write),
 ];
 
+/// Whether a real Vault is needed.
+pub(crate) fn wants_vault(only: Option<&str>) -> bool {
+    only.is_none_or(|only| [vault::DIRECT, vault::THROUGH_GATE].contains(&only))
+}
+
 /// Runs all scenarios, or the one that is named.
-pub(crate) async fn run(only: Option<&str>, plan: Plan, cores: Option<Cores>) -> Result<Report> {
-    let names = || {
-        SCENARIOS
-            .iter()
-            .map(|scenario| scenario.name)
-            .chain([DECISION])
-    };
-    if only.is_some_and(|only| names().all(|name| name != only)) {
-        bail!(
-            "no such scenario; there are {}",
-            names().collect::<Vec<_>>().join(", ")
-        );
+pub(crate) async fn run(
+    only: Option<&str>,
+    plan: Plan,
+    cores: Option<Cores>,
+    vault: Option<Result<Binary>>,
+) -> Result<Report> {
+    let of_stub = SCENARIOS.iter().map(|scenario| scenario.name);
+    let names: Vec<_> = [DECISION, vault::DIRECT, vault::THROUGH_GATE]
+        .into_iter()
+        .chain(of_stub)
+        .collect();
+    if only.is_some_and(|only| !names.contains(&only)) {
+        bail!("no such scenario; there are {}", names.join(", "));
     }
     let wanted = |name: &str| only.is_none_or(|only| only == name);
     if let Some(cores) = cores {
@@ -66,6 +74,11 @@ pub(crate) async fn run(only: Option<&str>, plan: Plan, cores: Option<Cores>) ->
             Ok(costs) => report.decision = costs,
             Err(error) => report.skip(DECISION, &error, false),
         }
+    }
+    match vault {
+        Some(Ok(binary)) => vault::run(&binary, plan, cores, &mut report).await,
+        Some(Err(error)) => report.skip(vault::THROUGH_GATE, &error, true),
+        None => {}
     }
     let chosen: Vec<_> = SCENARIOS
         .iter()
