@@ -9,34 +9,31 @@ use nix::unistd::Pid;
 
 use crate::Error;
 
-/// Ends the process `$1` and removes the folder `$2` when standard input ends, which happens
+/// Ends the process `$1` and removes the folder `$2`, if any, when standard input ends, which happens
 /// when whoever holds the other end of the pipe exits, in whatever way.
-const WATCH: &str = r#"read -r _; kill -KILL "$1" 2>/dev/null; rm -rf "$2""#;
-
-/// How long a process has to end by itself.
-const PATIENCE: Duration = Duration::from_secs(10);
+const WATCH: &str = r#"read -r _; kill -KILL "$1" 2>/dev/null; [ -z "$2" ] || rm -rf "$2""#;
 
 /// A server process that does not outlive the process that started it.
 ///
 /// A `Drop` alone would not do: statics are not dropped, and a killed test drops nothing. So a
 /// shell beside it waits for this process to end.
 #[derive(Debug)]
-pub(crate) struct Guarded {
+pub struct Guarded {
     child: Child,
     watch: Child,
 }
 
 impl Guarded {
     /// Starts the command in a process group of its own, so that a terminal's Ctrl-C reaches
-    /// only this process, which can then end things in order. `folder` is removed with it if
+    /// only this process, which can then end things in order. A `folder` is removed with it if
     /// this process dies.
-    pub(crate) fn spawn(command: &mut Command, folder: &Path) -> Result<Guarded, Error> {
+    pub fn spawn(command: &mut Command, folder: Option<&Path>) -> Result<Guarded, Error> {
         let program = command.get_program().to_owned();
         let start = |cause| Error::Start(program.into(), cause);
         let mut child = command.process_group(0).spawn().map_err(start)?;
         let watch = Command::new("sh")
             .args(["-c", WATCH, "watch", &child.id().to_string()])
-            .arg(folder)
+            .arg(folder.unwrap_or(Path::new("")))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -52,24 +49,27 @@ impl Guarded {
         }
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Whether it has ended by itself.
-    pub(crate) fn has_ended(&mut self) -> bool {
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// Sends it a signal, without waiting for what comes of it.
     pub(crate) fn signal(&self, signal: Signal) -> Result<(), Error> {
         kill(pid(&self.child)?, signal).map_err(|cause| Error::Signal(cause.into()))
     }
 
-    /// Asks it to end, waits, and kills it when it takes too long.
-    pub(crate) fn stop(mut self) {
+    /// Asks it to end, waits, and kills it when it takes longer than
+    /// `patience`.
+    pub fn stop(mut self, patience: Duration) {
         let _ = self.signal(Signal::SIGCONT);
         let _ = self.signal(Signal::SIGTERM);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience;
         while !self.has_ended() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(10));
         }

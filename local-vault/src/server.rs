@@ -7,51 +7,21 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::cli::{Cli, command};
 use crate::process::Guarded;
-use crate::{Binary, Endpoint, Error, free_port};
+use crate::{Binary, Endpoint, Error, Options, Storage, free_port};
 
 /// How long Vault has to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long Vault has to end by itself.
+const STOPPED_WITHIN: Duration = Duration::from_secs(10);
+
 /// How often another free port is tried when Vault does not start on one.
 const PORTS_TRIED: usize = 3;
-
-/// How a Vault is to run.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// The port on 127.0.0.1; `None` takes a free one.
-    pub port: Option<u16>,
-    /// `https` with this certificate. Needs [`Storage::File`].
-    pub tls: Option<Tls>,
-    /// Where it keeps what it is given.
-    pub storage: Storage,
-}
-
-/// A server certificate, by the paths of its PEM files.
-#[derive(Clone, Debug)]
-pub struct Tls {
-    /// The certificate, valid for 127.0.0.1.
-    pub certificate: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
-    /// The certificate of the authority that signed it.
-    pub ca: PathBuf,
-}
-
-/// Where a Vault keeps what it is given.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Storage {
-    /// Dev mode: in memory, gone after a stop, and quick to start.
-    #[default]
-    Memory,
-    /// In files, in a temporary folder: still there after a restart. One unseal key, used
-    /// without being asked.
-    File,
-}
 
 /// A running Vault on loopback. Dropping it kills it and removes its files; it ends with this
 /// process too.
@@ -91,13 +61,8 @@ impl Vault {
     fn start_on(port: u16, binary: &Binary, options: Options) -> Result<Vault, Error> {
         let folder = TempDir::with_prefix("local-vault-")
             .map_err(|cause| Error::File(std::env::temp_dir(), cause))?;
-        let scheme = if options.tls.is_some() {
-            "https"
-        } else {
-            "http"
-        };
         let endpoint = Endpoint {
-            address: format!("{scheme}://127.0.0.1:{port}"),
+            address: format!("{}://127.0.0.1:{port}", options.scheme()),
             token: random_token()?,
             ca: options.tls.as_ref().map(|tls| tls.ca.clone()),
         };
@@ -137,7 +102,7 @@ impl Vault {
     /// Ends the server, in order. Its port and its files stay reserved for [`Vault::restart`].
     pub fn stop(&mut self) {
         if let Some(process) = self.process.take() {
-            process.stop();
+            process.stop(STOPPED_WITHIN);
         }
     }
 
@@ -148,7 +113,7 @@ impl Vault {
     pub fn restart(&mut self) -> Result<(), Error> {
         self.stop();
         let mut command = self.server()?;
-        self.process = Some(Guarded::spawn(&mut command, self.folder.path())?);
+        self.process = Some(Guarded::spawn(&mut command, Some(self.folder.path()))?);
         let deadline = Instant::now() + READY_WITHIN;
         self.until(deadline, Vault::is_listening)?;
         match self.options.storage {
@@ -189,39 +154,12 @@ impl Vault {
         server.arg("server").env("HOME", self.folder.path());
         server.current_dir(self.folder.path());
         server.stdout(log_file).stderr(errors);
-        match self.options.storage {
-            Storage::Memory => server.args(self.dev_arguments()),
-            Storage::File => server.arg("-config").arg(self.write_config()?),
-        };
+        let folder = self.folder.path();
+        server.args(
+            self.options
+                .arguments(self.port, self.root_token(), folder)?,
+        );
         Ok(server)
-    }
-
-    fn dev_arguments(&self) -> [String; 4] {
-        [
-            "-dev".to_owned(),
-            format!("-dev-root-token-id={}", self.endpoint.token),
-            format!("-dev-listen-address=127.0.0.1:{}", self.port),
-            "-dev-no-store-token".to_owned(),
-        ]
-    }
-
-    fn write_config(&self) -> Result<PathBuf, Error> {
-        let tls = self.options.tls.as_ref();
-        let listener = json!({
-            "address": format!("127.0.0.1:{}", self.port),
-            "tls_disable": tls.is_none(),
-            "tls_cert_file": tls.map(|tls| absolute(&tls.certificate)),
-            "tls_key_file": tls.map(|tls| absolute(&tls.key)),
-        });
-        let config = json!({
-            "storage": { "file": { "path": self.folder.path().join("data") } },
-            "listener": { "tcp": without_nulls(listener) },
-            "api_addr": self.endpoint.address,
-            "disable_mlock": true,
-        });
-        let path = self.folder.path().join("vault.json");
-        fs::write(&path, config.to_string()).map_err(Error::file(&path))?;
-        Ok(path)
     }
 
     /// Initialises the storage the first time, and unseals.
@@ -316,17 +254,6 @@ impl Vault {
     }
 }
 
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
-}
-
-fn without_nulls(mut value: Value) -> Value {
-    if let Some(fields) = value.as_object_mut() {
-        fields.retain(|_, field| !field.is_null());
-    }
-    value
-}
-
 /// 128 random bits, in hexadecimal.
 fn random_token() -> Result<String, Error> {
     let source = Path::new("/dev/urandom");
@@ -342,7 +269,7 @@ mod tests {
     use std::process::Stdio;
 
     use super::*;
-    use crate::{binary, provision};
+    use crate::{Tls, binary, provision};
 
     fn start(options: Options) -> Vault {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();

@@ -1,0 +1,127 @@
+//! `dev`: a real Vault, certificates and the gate in front, until Ctrl-C.
+
+mod gate;
+mod guide;
+mod ports;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use std::{env, io, thread};
+
+use clap::Parser;
+use local_vault::{Options, Vault, binary, provision};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use crate::gate::Gate;
+use crate::ports::Ports;
+
+/// Where the development certificates are, below the workspace's folder.
+const CERTIFICATES: &str = ".dev/certs";
+
+type Failure = Box<dyn std::error::Error>;
+
+/// Runs a Vault, mints certificates and runs the gate in front of it, until Ctrl-C.
+///
+/// The gate and `certs` must have been built beside this program; `make dev` does.
+#[derive(Parser)]
+struct Cli {
+    /// Only find or build the Vault, and say which it is.
+    #[arg(long)]
+    build_only: bool,
+
+    /// Agents that get a Vault policy and a client certificate, separated by commas.
+    #[arg(
+        long,
+        env = "AGENTS",
+        value_delimiter = ',',
+        default_value = "agent_api,agent_jwt,agent_mtls"
+    )]
+    agents: Vec<String>,
+
+    #[command(flatten)]
+    ports: Ports,
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("dev: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<(), Failure> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = root.parent().unwrap_or(root);
+    env::set_current_dir(root)?;
+    if cli.build_only {
+        println!("Vault: {}", binary(root)?);
+        return Ok(());
+    }
+    cli.ports.check()?;
+    serve(cli, root)
+}
+
+/// Starts one after the other, and ends in the reverse order: the gate first, so that what it
+/// holds in Vault can still be given back.
+fn serve(cli: &Cli, root: &Path) -> Result<(), Failure> {
+    let binary = binary(root)?;
+    println!("Vault: {binary}");
+    let ended = end_flag()?;
+    let vault = Vault::start(&binary, Options::default())?;
+    println!("Vault: in memory, at {}; provisioning", vault.address());
+    let agents: Vec<&str> = cli.agents.iter().map(String::as_str).collect();
+    let login = provision(&vault.endpoint(), &agents)?;
+    mint(&agents)?;
+    if ended.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    let mut gate = Gate::start(&beside("portcullis")?, &vault.address(), &login)?;
+    gate.wait_until_ready(&cli.ports, &ended)?;
+    if !ended.load(Ordering::Relaxed) {
+        guide::print(root, cli.ports.tls, guide::caller(&agents));
+    }
+    while !ended.load(Ordering::Relaxed) {
+        gate.check()?;
+        thread::sleep(Duration::from_millis(50));
+    }
+    println!("\nending the gate, then Vault; Ctrl-C again ends them at once");
+    gate.stop();
+    drop(vault);
+    Ok(())
+}
+
+/// A flag that Ctrl-C, a termination and a closed terminal set. The second one ends this process
+/// at once, and with it everything it started.
+fn end_flag() -> io::Result<Arc<AtomicBool>> {
+    let ended = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        flag::register_conditional_shutdown(signal, 1, Arc::clone(&ended))?;
+        flag::register(signal, Arc::clone(&ended))?;
+    }
+    Ok(ended)
+}
+
+fn mint(agents: &[&str]) -> Result<(), Failure> {
+    let mut certs = Command::new(beside("certs")?);
+    certs.args(["dev", "--out", CERTIFICATES, "--agents", &agents.join(",")]);
+    match certs.status()?.success() {
+        true => Ok(()),
+        false => Err("the certificates cannot be minted".into()),
+    }
+}
+
+/// A program that Cargo has built into the same folder as this one.
+fn beside(name: &str) -> Result<PathBuf, Failure> {
+    let path = env::current_exe()?.with_file_name(name);
+    if path.is_file() {
+        return Ok(path);
+    }
+    Err(format!("{} is not built; run `make dev`", path.display()).into())
+}

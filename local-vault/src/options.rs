@@ -1,0 +1,89 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::Error;
+
+/// How a Vault is to run.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The port on 127.0.0.1; `None` takes a free one.
+    pub port: Option<u16>,
+    /// `https` with this certificate. Needs [`Storage::File`].
+    pub tls: Option<Tls>,
+    /// Where it keeps what it is given.
+    pub storage: Storage,
+}
+
+/// A server certificate, by the paths of its PEM files.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The certificate, valid for 127.0.0.1.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// The certificate of the authority that signed it.
+    pub ca: PathBuf,
+}
+
+/// Where a Vault keeps what it is given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Storage {
+    /// Dev mode: in memory, gone after a stop, and quick to start.
+    #[default]
+    Memory,
+    /// In files, in a temporary folder: still there after a restart. One unseal key, used
+    /// without being asked.
+    File,
+}
+
+impl Options {
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
+    /// The arguments after `vault server`. What they need is written into `folder`.
+    pub(crate) fn arguments(
+        &self,
+        port: u16,
+        root_token: &str,
+        folder: &Path,
+    ) -> Result<Vec<String>, Error> {
+        match self.storage {
+            Storage::Memory => Ok(vec![
+                "-dev".to_owned(),
+                format!("-dev-root-token-id={root_token}"),
+                format!("-dev-listen-address=127.0.0.1:{port}"),
+                "-dev-no-store-token".to_owned(),
+            ]),
+            Storage::File => {
+                let config = folder.join("vault.json");
+                let text = self.config(port, folder).to_string();
+                fs::write(&config, text).map_err(Error::file(&config))?;
+                Ok(vec![format!("-config={}", config.display())])
+            }
+        }
+    }
+
+    fn config(&self, port: u16, folder: &Path) -> Value {
+        let mut listener = json!({
+            "address": format!("127.0.0.1:{port}"),
+            "tls_disable": self.tls.is_none(),
+        });
+        if let (Some(tls), Some(fields)) = (&self.tls, listener.as_object_mut()) {
+            fields.insert("tls_cert_file".into(), json!(absolute(&tls.certificate)));
+            fields.insert("tls_key_file".into(), json!(absolute(&tls.key)));
+        }
+        json!({
+            "storage": { "file": { "path": folder.join("data") } },
+            "listener": { "tcp": listener },
+            "api_addr": format!("{}://127.0.0.1:{port}", self.scheme()),
+            "disable_mlock": true,
+        })
+    }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}
