@@ -50,7 +50,13 @@ fn a_variable_never_shows_in_a_report() {
     for section in sections::ALL {
         for option in section.options {
             let Some(name) = option.variable else { continue };
-            for value in [CANARY.to_owned(), format!("{CANARY} x"), format!("{{\"{CANARY}\": 1}}"), format!("\n{CANARY}"), format!("https://{CANARY}@h")] {
+            for value in [
+                CANARY.to_owned(),
+                format!("{CANARY} x"),
+                format!("{{\"{CANARY}\": 1}}"),
+                format!("\n{CANARY}"),
+                format!("https://{CANARY}@h"),
+            ] {
                 silent(&said(load_with(&Flags::default(), &[(name, &value)], &[])));
             }
         }

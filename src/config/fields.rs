@@ -66,7 +66,9 @@ impl<'a> Fields<'a> {
 
     fn put(&mut self, entry: &'a Entry) {
         let place = self.source.line(entry.line);
-        let known = |option: &&Opt| option.name == entry.key || entry.key.eq_ignore_ascii_case(option.name) && is_upper(&entry.key);
+        let known = |option: &&Opt| {
+            option.name == entry.key || entry.key.eq_ignore_ascii_case(option.name) && is_upper(&entry.key)
+        };
         let Some(option) = self.section.options.iter().find(known) else {
             let (wrong, mend) = near::unknown(&entry.key, self.section);
             return self.source.findings.problem(&place, wrong, mend);
@@ -107,7 +109,7 @@ impl<'a> Fields<'a> {
     }
 
     fn refuse(&self, option: &Opt, place: &Place, wrong: &Wrong) -> Given<'a> {
-        self.source.findings.problem(place, format!("{} {}", self.name(option), wrong.0), format!("give {}", option.kind));
+        self.source.findings.problem(place, format!("{} {}", self.name(option), wrong.0), option.kind.mend());
         Given::Wrong
     }
 
@@ -144,8 +146,10 @@ impl<'a> Fields<'a> {
 
     /// Reports it where it is missing.
     pub(super) fn require(&self, name: &str) {
-        if !self.given(name) {
-            self.problem(name, &self.place, "is missing", "give it");
+        let described = self.section.options.iter().find(|option| option.name == name);
+        if let Some(option) = described.filter(|_| !self.given(name)) {
+            let about = option.text.trim_end_matches("; required.");
+            self.problem(name, &self.place, "is missing", &format!("give it: {about}"));
         }
     }
 
@@ -155,7 +159,12 @@ impl<'a> Fields<'a> {
             return Some(Sited { place: place.clone(), value: value.clone() });
         }
         let Some(option) = self.section.options.iter().find(|option| option.name == name) else {
-            self.problem(name, &Place::Nowhere, "is read but not described", "this is a defect of the program: report it");
+            self.problem(
+                name,
+                &Place::Nowhere,
+                "is read but not described",
+                "this is a defect of the program: report it",
+            );
             return None;
         };
         if option.default.is_empty() || option.default.starts_with(' ') {
@@ -253,7 +262,12 @@ impl<'a> Fields<'a> {
             Content::Table(entries) => entries.as_slice(),
             Content::Nothing => &[],
             other => {
-                self.problem(name, &self.source.line(node.line), &format!("is {}", other.name()), "give a table of named tables");
+                self.problem(
+                    name,
+                    &self.source.line(node.line),
+                    &format!("is {}", other.name()),
+                    "give a table of named tables",
+                );
                 &[]
             }
         };

@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     fn shape(node: &Node) -> String {
-        let content = match &node.content {
+        match &node.content {
             Content::Integer(number) => number.to_string(),
             Content::Text(text) => format!("{:?}", text.as_str()),
             Content::List(list) => format!("[{}]", list.iter().map(shape).collect::<Vec<_>>().join(" ")),
@@ -163,8 +163,7 @@ mod tests {
                 format!("{{{}}}", table.iter().map(entry).collect::<Vec<_>>().join(" "))
             }
             other => other.name().to_owned(),
-        };
-        content
+        }
     }
 
     #[test]

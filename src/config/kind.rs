@@ -69,7 +69,7 @@ impl Kind {
     /// # Errors
     /// What is wrong with it.
     pub(super) fn read_text(self, text: &str, place: &Place) -> Result<Value, Wrong> {
-        let wrong = || Wrong(format!("is not {self}"));
+        let wrong = || self.malformed();
         match self {
             Self::Flag => flag(text).map(Value::Flag).ok_or_else(wrong),
             Self::Number(..) => self.bounded(text.parse().ok().ok_or_else(wrong)?),
@@ -97,7 +97,7 @@ impl Kind {
     }
 
     fn read_word(self, text: &str) -> Result<Value, Wrong> {
-        let wrong = || Wrong(format!("is not {self}"));
+        let wrong = || self.malformed();
         match self {
             Self::Time(..) => self.bounded(milliseconds(text).ok_or_else(wrong)?),
             Self::Size(..) => self.bounded(bytes(text).ok_or_else(wrong)?),
@@ -111,6 +111,28 @@ impl Kind {
                 Err(Wrong("has a space or a character that is not ASCII".to_owned()))
             }
             _ => Ok(Value::Text(Zeroizing::new(text.to_owned()))),
+        }
+    }
+
+    fn malformed(self) -> Wrong {
+        let what = match self {
+            Self::Flag => "neither true nor false",
+            Self::Number(..) => "not a whole number",
+            Self::Time(..) => "not a duration",
+            Self::Size(..) => "not a size",
+            Self::Choice(_) => "none of the words it takes",
+            _ => "not what it takes",
+        };
+        Wrong(format!("is {what}"))
+    }
+
+    /// What to write, in a problem's mend.
+    pub(super) fn mend(self) -> String {
+        match self {
+            Self::Time(..) => format!("write {self}, such as `90s`, `2m` or `500ms`"),
+            Self::Size(..) => format!("write {self}, such as `900KB` or `1MiB`"),
+            Self::Words => "write a list of texts, such as `[\"a\", \"b\"]`".to_owned(),
+            _ => format!("write {self}"),
         }
     }
 
@@ -237,12 +259,18 @@ mod tests {
 
     #[test]
     fn measures_are_read_with_their_units() {
-        for (text, expected) in
-            [("90s", Some(90_000)), ("90", Some(90_000)), ("500ms", Some(500)), ("2m", Some(120_000)), ("1h", Some(3_600_000))]
-        {
+        for (text, expected) in [
+            ("90s", Some(90_000)),
+            ("90", Some(90_000)),
+            ("500ms", Some(500)),
+            ("2m", Some(120_000)),
+            ("1h", Some(3_600_000)),
+        ] {
             assert_eq!(milliseconds(text), expected, "{text}");
         }
-        for (text, expected) in [("1MiB", Some(1 << 20)), ("900KB", Some(900_000)), ("17", Some(17)), ("1 kib", Some(1024))] {
+        for (text, expected) in
+            [("1MiB", Some(1 << 20)), ("900KB", Some(900_000)), ("17", Some(17)), ("1 kib", Some(1024))]
+        {
             assert_eq!(bytes(text), expected, "{text}");
         }
         for bad in ["", "s", "-1s", "1.5s", "1d", "99999999999999999999h", "1e3"] {

@@ -8,9 +8,8 @@ use super::sections;
 /// One table per section, made from the table the readers use.
 #[must_use]
 pub fn options() -> String {
-    let mut text = String::from(
-        "Defaults are overridden by the file, the file by the environment, the environment by flags.\n",
-    );
+    let mut text =
+        String::from("Defaults are overridden by the file, the file by the environment, the environment by flags.\n");
     for section in sections::ALL {
         describe(section, &mut text);
     }

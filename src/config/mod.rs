@@ -5,6 +5,8 @@
 //! [`source`] knows the layers, [`fields`] reads a table of the file by them,
 //! [`check`] makes settings of the fields.
 
+#[cfg(test)]
+mod canary;
 mod check;
 mod fields;
 mod from_toml;
@@ -20,8 +22,6 @@ mod settings;
 mod source;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod canary;
 
 pub use markdown::options as options_as_markdown;
 pub use report::{Place, Problem, Report};

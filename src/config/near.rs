@@ -1,11 +1,13 @@
 //! What to say of a key that is no option. A key may be a secret in the wrong
 //! place, so it is named only where it resembles an option.
 
+use std::cmp::Reverse;
+
 use super::options::Section;
 use super::sections;
 
 /// Most edits between a key and the option it is taken for.
-const MAX_EDITS: usize = 3;
+const MAX_EDITS: usize = 4;
 /// Longest key that is compared.
 const MAX_KEY: usize = 40;
 
@@ -46,9 +48,14 @@ fn nearest(key: &str, section: &Section) -> Option<&'static str> {
     if key.len() > MAX_KEY || !key.bytes().all(fits) {
         return None;
     }
-    let near = section.options.iter().map(|option| (edits(key, option.name), option.name));
-    let (count, name) = near.min()?;
-    (count <= MAX_EDITS.min(name.len() / 3)).then_some(name)
+    let distance = |name: &str| (edits(key, name), Reverse(common_start(key, name)));
+    let name = section.options.iter().map(|option| option.name).min_by_key(|name| distance(name))?;
+    let most = (name.len() * 2 / 5).clamp(1, MAX_EDITS);
+    (edits(key, name) <= most).then_some(name)
+}
+
+fn common_start(a: &str, b: &str) -> usize {
+    a.bytes().zip(b.bytes()).take_while(|(x, y)| x == y).count()
 }
 
 /// Levenshtein's distance, in bytes.
@@ -74,7 +81,8 @@ mod tests {
 
     #[test]
     fn edits_are_counted() {
-        for (a, b, count) in [("", "", 0), ("a", "", 1), ("", "ab", 2), ("kitten", "sitting", 3), ("vualt", "vault", 2)] {
+        for (a, b, count) in [("", "", 0), ("a", "", 1), ("", "ab", 2), ("kitten", "sitting", 3), ("vualt", "vault", 2)]
+        {
             assert_eq!(edits(a, b), count, "{a} {b}");
         }
     }
@@ -82,10 +90,12 @@ mod tests {
     #[test]
     fn a_key_is_named_only_where_it_resembles_an_option() {
         assert_eq!(unknown("vualt_addr", &TOP).1, "did you mean `vault_addr`?");
+        assert_eq!(unknown("vault_address", &TOP).1, "did you mean `vault_addr`?");
+        assert_eq!(unknown("kvs", &sections::ROLE).1, "did you mean `kv`?");
         assert_eq!(unknown("threads", &TOP).1, "it belongs in `server`");
         let (wrong, mend) = unknown("hunter2_hunter2", &TOP);
         assert!(!wrong.contains("hunter2") && !mend.contains("hunter2"));
-        let (wrong, _) = unknown("kvx", &sections::KV);
+        let (wrong, _) = unknown("kvx", &sections::TLS);
         assert!(!wrong.contains("kvx"));
     }
 }

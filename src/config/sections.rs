@@ -9,13 +9,8 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
 macro_rules! section {
-    ($name:ident, $label:literal, $title:literal, [$($option:expr),* $(,)?]) => {
-        #[rustfmt::skip]
-        pub(super) static $name: Section = Section {
-            label: $label,
-            title: $title,
-            options: &[$($option),*],
-        };
+    ($name:ident, $label:literal, $title:literal, $($option:expr),* $(,)?) => {
+        pub(super) static $name: Section = Section { label: $label, title: $title, options: &[$($option),*] };
     };
 }
 
@@ -47,74 +42,86 @@ const fn table(name: &'static str, about: &'static str) -> Opt {
     Opt::file(name, Kind::Table, "", about)
 }
 
-section!(LISTENER, "listeners", "[[listeners]]", [
+section! {
+    LISTENER, "listeners", "[[listeners]]",
     text("address", "", "Address and port; required. Without `tls` a loopback address."),
     table("tls", "The server's own certificate; without it plain HTTP."),
     choice("client_certificates", &["off", "optional", "required"], "off", "Whether clients present certificates."),
     words("client_ca", "PEM files of the authorities that may issue them."),
     Opt::file("metrics", Kind::Flag, "false", "Whether `/metrics` is served here."),
-]);
+}
 
-section!(TLS, "listeners.tls", "[listeners.tls]", [
+section! {
+    TLS, "listeners.tls", "[listeners.tls]",
     text("certificate", "", "PEM file of the certificate chain; required."),
     text("key", "", "PEM file of the private key; required."),
-]);
+}
 
-section!(ADMIN, "admin", "[admin]", [
+section! {
+    ADMIN, "admin", "[admin]",
     text("address", "127.0.0.1:9901", "Loopback address that shows and changes nothing, or `off`."),
     text("socket", "", "Unix socket, mode 0600, for what changes state."),
-]);
+}
 
-section!(SERVER, "server", "[server]", [
+section! {
+    SERVER, "server", "[server]",
     number("threads", (1, 1024), " the number of cores", "Worker threads."),
     time("drain", (0, HOUR), "30s", "How long open requests may take to end after SIGTERM."),
-]);
+}
 
-section!(UPSTREAM, "upstream", "[upstream]", [
+section! {
+    UPSTREAM, "upstream", "[upstream]",
     text("server_name", " the host of VAULT_ADDR", "The name Vault's certificate must carry."),
     text("ca_file", " the system's authorities", "PEM file of the authorities that may have issued it.").or_variable("VAULT_CACERT"),
     time("connect_timeout", (10, MINUTE), "2s", "Longest time to connect, TLS included."),
     time("timeout", (100, 10 * MINUTE), "30s", "Longest time from the first byte sent to the last one read."),
     time("idle_timeout", (1000, 290_000), "90s", "How long an idle connection is kept; below Vault's own 5 minutes."),
     time("resolve_interval", (1000, HOUR), "10s", "How often the host name is looked up again."),
-]);
+}
 
-section!(APPROLE, "approle", "[approle]", [
+section! {
+    APPROLE, "approle", "[approle]",
     text("mount", "approle", "Mount of the auth method."),
-]);
+}
 
-section!(CHILD_TOKENS, "child_tokens", "[child_tokens]", [
+section! {
+    CHILD_TOKENS, "child_tokens", "[child_tokens]",
     choice("policies", &["per-agent", "templated"], "per-agent", "One policy per agent, or one templated policy for all."),
     text("templated_policy", "portcullis-agent", "The templated policy."),
     text("role", " `portcullis`; `portcullis-templated` with templated policies", "The token role they are made through."),
     choice("type", &["batch", "service"], "batch", "Service tokens can be revoked and cost Vault more."),
     number("capacity", (1, 1_000_000), "10000", "Most tokens kept."),
-]);
+}
 
-section!(KV, "kv", "[kv]", [
+section! {
+    KV, "kv", "[kv]",
     text("shared_prefix", "shared", "What precedes shared paths in the KV tree; apart from DEFAULT_PREFIX."),
-]);
+}
 
-section!(TRANSIT, "transit", "[transit]", [
+section! {
+    TRANSIT, "transit", "[transit]",
     text("mount", "transit", "Mount of the transit engine."),
-]);
+}
 
-section!(IDENTITY, "identity", "[identity]", [
+section! {
+    IDENTITY, "identity", "[identity]",
     Opt::file("certificate", Kind::Words, "spiffe,uri,dns,email,cn,fingerprint", "Where a certificate's principal is looked for, in this order."),
     choice("unknown_agents", &["refuse", "own-namespace"], " `refuse`; `own-namespace` where no file names agents, roles or families", "What becomes of a principal that nothing maps."),
     Opt::file("families", Kind::Tables, "", "Rules that map many principals."),
-]);
+}
 
-section!(FAMILY, "identity.families", "[[identity.families]]", [
+section! {
+    FAMILY, "identity.families", "[[identity.families]]",
     text("spiffe", "", "SPIFFE ID with one `{name}`; exactly one of these five."),
     text("uri", "", "URI SAN with one `{name}`."),
     text("dns", "", "DNS SAN with one `{name}`."),
     text("email", "", "Email SAN with one `{name}`."),
     text("cn", "", "Common name with one `{name}`."),
     text("agent", "{name}", "The agent, with one `{name}`."),
-]);
+}
 
-section!(ROLE, "roles.*", "[roles.NAME]", [
+section! {
+    ROLE, "roles.*", "[roles.NAME]",
     words("scopes", "Of `read`, `write`, `delete`, `list`; required."),
     words("kv", "Paths in the agent's own namespace: literal segments, `*` for one, `**` for the rest."),
     words("shared", "Paths below the shared prefix."),
@@ -125,36 +132,41 @@ section!(ROLE, "roles.*", "[roles.NAME]", [
     words("pki", "PKI roles."),
     words("kms", "KMS keys."),
     table("rate", "The role's own limit."),
-]);
+}
 
-section!(AGENT, "agents.*", "[agents.NAME]", [
+section! {
+    AGENT, "agents.*", "[agents.NAME]",
     Opt::file("roles", Kind::Words, " the built-in `own-namespace`", "Its roles, in the order in which they are asked; `[]` for none."),
     table("rate", "Its own limit, instead of `RATE_LIMIT_*`."),
     Opt::file("certificate", Kind::Tables, "", "The certificates it presents."),
     Opt::file("api_keys", Kind::Tables, "", "Its API keys, by digest."),
-]);
+}
 
-section!(RATE, "rate", "rate = {…}", [
+section! {
+    RATE, "rate", "rate = {…}",
     number("requests", (1, 10_000_000), "", "Requests per period; required."),
     time("per", (1, DAYS_30 * 1000), "60s", "The period."),
     number("burst", (1, 10_000_000), " the requests", "How many may come at once."),
-]);
+}
 
-section!(PRINCIPAL, "agents.*.certificate", "certificate = {…}", [
+section! {
+    PRINCIPAL, "agents.*.certificate", "certificate = {…}",
     text("spiffe", "", "SPIFFE ID."),
     text("uri", "", "URI SAN."),
     text("dns", "", "DNS SAN."),
     text("email", "", "Email SAN."),
     text("cn", "", "Common name."),
     text("fingerprint", "", "SHA-256 of the certificate, 64 hexadecimal digits."),
-]);
+}
 
-section!(API_KEY, "agents.*.api_keys", "api_keys = [{…}]", [
+section! {
+    API_KEY, "agents.*.api_keys", "api_keys = [{…}]",
     text("sha256", "", "SHA-256 of the key, 64 hexadecimal digits; required."),
     text("expires", "", "Until when it is valid (RFC 3339)."),
-]);
+}
 
-section!(LIMITS, "limits", "[limits]", [
+section! {
+    LIMITS, "limits", "[limits]",
     size("body", (KIB, 64 * MIB), "1MiB", "Most bytes of a request's body."),
     size("answer", (KIB, 256 * MIB), " `body` and 1MiB", "Most bytes of an answer of Vault's that is held whole."),
     size("head", (KIB, 256 * KIB), "16KiB", "Most bytes of a request's head."),
@@ -165,14 +177,32 @@ section!(LIMITS, "limits", "[limits]", [
     size("bodies_in_flight", (KIB, 64 << 30), "64MiB", "Most bytes of request bodies held at once."),
     number("batch", (1, 1000), "32", "Most messages in one MCP batch."),
     table("failed_authentications", "Failures of one source address; `{ requests = 30, per = \"60s\" }` where absent."),
-]);
+}
 
-section!(LOGGING, "logging", "[logging]", [
+section! {
+    LOGGING, "logging", "[logging]",
     Opt::file("requests", Kind::Flag, "true", "Whether one line per request is written."),
-]);
+}
 
 /// Every section, in the order of the reference.
 pub(super) static ALL: [&Section; 19] = [
-    &super::options::TOP, &LISTENER, &TLS, &ADMIN, &SERVER, &UPSTREAM, &APPROLE, &CHILD_TOKENS, &KV, &TRANSIT,
-    &IDENTITY, &FAMILY, &ROLE, &AGENT, &PRINCIPAL, &API_KEY, &RATE, &LIMITS, &LOGGING,
+    &super::options::TOP,
+    &LISTENER,
+    &TLS,
+    &ADMIN,
+    &SERVER,
+    &UPSTREAM,
+    &APPROLE,
+    &CHILD_TOKENS,
+    &KV,
+    &TRANSIT,
+    &IDENTITY,
+    &FAMILY,
+    &ROLE,
+    &AGENT,
+    &PRINCIPAL,
+    &API_KEY,
+    &RATE,
+    &LIMITS,
+    &LOGGING,
 ];

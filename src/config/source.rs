@@ -46,11 +46,7 @@ impl Environment<'static> {
     /// The variables and files of this process.
     #[must_use]
     pub fn of_process() -> Self {
-        Self {
-            variable: &variable,
-            read: &read_file,
-            probe: &probe_file,
-        }
+        Self { variable: &variable, read: &read_file, probe: &probe_file }
     }
 }
 
@@ -70,6 +66,15 @@ fn probe_file(path: &Path) -> io::Result<()> {
         return Err(io::ErrorKind::IsADirectory.into());
     }
     std::fs::File::open(path).map(drop)
+}
+
+/// Why, without the path.
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "no such file".to_owned(),
+        io::ErrorKind::InvalidData => "it is not UTF-8".to_owned(),
+        kind => kind.to_string(),
+    }
 }
 
 /// One reading of the configuration.
@@ -116,8 +121,12 @@ impl<'a> Source<'a> {
         match (self.environment.probe)(&path) {
             Ok(()) => self.files.borrow_mut().push(path.clone()),
             Err(error) => {
-                let wrong = format!("the file of {label} cannot be read: {}", error.kind());
-                self.findings.problem(place, wrong, "check the path, which begins at the working directory, and its permissions");
+                let wrong = format!("the file of {label} cannot be read: {}", reason(&error));
+                self.findings.problem(
+                    place,
+                    wrong,
+                    "check the path, which begins at the working directory, and its permissions",
+                );
             }
         }
         path
@@ -135,7 +144,7 @@ impl<'a> Source<'a> {
         let text = match text {
             Ok(text) if text.len() <= MAX_FILE => text,
             Ok(_) => return self.unreadable(&place, "it is larger than 64MiB"),
-            Err(error) => return self.unreadable(&place, &error.kind().to_string()),
+            Err(error) => return self.unreadable(&place, &reason(&error)),
         };
         let Some(format) = Format::of(&path) else {
             return self.unreadable(&place, "its name ends in none of .toml, .json, .yaml, .yml");
@@ -151,7 +160,11 @@ impl<'a> Source<'a> {
             Err(faults) => faults,
         };
         for fault in faults {
-            self.findings.problem(&self.line(fault.line), fault.text, "mend the file's syntax");
+            self.findings.problem(
+                &self.line(fault.line),
+                fault.text,
+                "check quotes, brackets and commas here and on the line before",
+            );
         }
         None
     }
@@ -174,7 +187,8 @@ impl<'a> Source<'a> {
             if found.is_none() {
                 found = Some((Place::Line(name.into(), 1), PathBuf::from(name), text));
             } else {
-                self.findings.warning(&Place::Line(name.into(), 1), "not read: an earlier configuration file was found");
+                self.findings
+                    .warning(&Place::Line(name.into(), 1), "not read: an earlier configuration file was found");
             }
         }
         found

@@ -54,9 +54,15 @@ fn refused(result: Result<Settings, Report>) -> String {
 fn nothing_at_all_is_a_valid_configuration() {
     let settings = load_variables(&[]);
     let [listener] = settings.listeners.as_slice() else { panic!("{:?}", settings.listeners) };
-    assert_eq!((listener.address.to_string().as_str(), listener.tls.is_none(), listener.metrics), ("127.0.0.1:8089", true, true));
+    assert_eq!(
+        (listener.address.to_string().as_str(), listener.tls.is_none(), listener.metrics),
+        ("127.0.0.1:8089", true, true)
+    );
     assert_eq!(settings.admin.address.unwrap().to_string(), "127.0.0.1:9901");
-    assert_eq!((settings.upstream.host.as_str(), settings.upstream.port, settings.upstream.tls), ("localhost", 8200, false));
+    assert_eq!(
+        (settings.upstream.host.as_str(), settings.upstream.port, settings.upstream.tls),
+        ("localhost", 8200, false)
+    );
     assert!(matches!(settings.login, Login::None));
     assert!(settings.child_tokens.enabled && settings.child_tokens.batch);
     assert_eq!((settings.child_tokens.ttl, settings.child_tokens.role.as_str()), (90, "portcullis"));
@@ -83,7 +89,8 @@ fn each_layer_overrides_the_one_before() {
 
 #[test]
 fn the_file_is_named_by_flag_then_variable_then_convention() {
-    let files = [("a.toml", "port = 1"), ("b.json", "{\"port\": 2}"), ("config.toml", "port = 3"), ("config.json", "{}")];
+    let files =
+        [("a.toml", "port = 1"), ("b.json", "{\"port\": 2}"), ("config.toml", "port = 3"), ("config.json", "{}")];
     let flags = Flags { config: Some("a.toml".into()), ..Flags::default() };
     let port = |flags: &Flags, variables: &[_]| {
         let settings = load_with(flags, variables, &files).unwrap();
@@ -94,7 +101,10 @@ fn the_file_is_named_by_flag_then_variable_then_convention() {
     assert_eq!(port(&Flags::default(), &[]), (3, true));
     for name in ["gone.toml", "a.ini"] {
         let report = refused(load_with(&Flags::default(), &[("APP_CONFIG_FILE", name)], &[("a.ini", "")]));
-        assert!(report.contains("APP_CONFIG_FILE: the configuration file cannot be read") && !report.contains(name), "{report}");
+        assert!(
+            report.contains("APP_CONFIG_FILE: the configuration file cannot be read") && !report.contains(name),
+            "{report}"
+        );
     }
 }
 
@@ -116,7 +126,9 @@ fn the_seeds_environment_is_enough() {
         ("PORT", "9000"),
         ("ADMIN_PORT", "9001"),
     ]);
-    assert!(matches!(&settings.login, Login::AppRole { mount, role_id, .. } if mount == "approle" && role_id == "role"));
+    assert!(
+        matches!(&settings.login, Login::AppRole { mount, role_id, .. } if mount == "approle" && role_id == "role")
+    );
     assert_eq!((settings.upstream.port, settings.upstream.server_name.as_str()), (443, "vault.example"));
     assert_eq!(settings.upstream.authority.as_deref(), Some(Path::new("ca.pem")));
     assert_eq!(settings.api_keys[0].agent.as_str(), "agent_api");
@@ -128,7 +140,9 @@ fn the_seeds_environment_is_enough() {
         assert!(warnings.contains(word), "{word} in {warnings}");
     }
     assert!(!warnings.contains("dev-key"));
-    assert!(load_variables(&[("API_KEYS_JSON", r#"{"k": "a"}"#), ("AUTH_API_KEY_ENABLED", "false")]).api_keys.is_empty());
+    assert!(
+        load_variables(&[("API_KEYS_JSON", r#"{"k": "a"}"#), ("AUTH_API_KEY_ENABLED", "false")]).api_keys.is_empty()
+    );
 }
 
 #[test]
@@ -149,7 +163,9 @@ fn a_plain_listener_is_there_only_where_it_is_meant_and_loopback() {
 
 #[test]
 fn agents_have_the_roles_they_name_or_the_built_in_one() {
-    let settings = load_toml("[roles.r]\nscopes=[\"read\"]\n[agents.a]\nroles=[\"r\",\"own-namespace\"]\n[agents.b]\n[agents.c]\nroles=[]\n");
+    let settings = load_toml(
+        "[roles.r]\nscopes=[\"read\"]\n[agents.a]\nroles=[\"r\",\"own-namespace\"]\n[agents.b]\n[agents.c]\nroles=[]\n",
+    );
     let roles: Vec<_> = settings.agents.iter().map(|agent| agent.roles.clone()).collect();
     assert_eq!(roles, [vec![1, 0], vec![0], vec![]]);
     assert_eq!(&*settings.roles[0].name, "own-namespace");

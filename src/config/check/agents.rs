@@ -33,13 +33,15 @@ pub(super) fn agents(top: &Fields<'_>, roles: &Roles) -> (Vec<Found>, Vec<Key>) 
         let principals = principals(&fields);
         let own_keys: Vec<_> = fields.tables("api_keys", &section::API_KEY).iter().filter_map(key).collect();
         let Some(id) = AgentId::parse(name.value) else {
-            top.problem("agents", &name.place, "has a name that is none", AGENT_NAME);
+            top.problem("agents", &name.place, "has an invalid name", AGENT_NAME);
             continue;
         };
-        keys.extend(own_keys.into_iter().map(|(place, digest, expires)| Sited {
-            place,
-            value: KeyEntry { digest, agent: id.clone(), expires },
-        }));
+        keys.extend(
+            own_keys.into_iter().map(|(place, digest, expires)| Sited {
+                place,
+                value: KeyEntry { digest, agent: id.clone(), expires },
+            }),
+        );
         agents.push(Found { entry: AgentEntry { id, roles, rate }, principals });
     }
     (agents, keys)
@@ -53,7 +55,12 @@ fn role_indices(fields: &Fields<'_>, roles: &Roles) -> Vec<usize> {
     let index = |word: super::super::kind::Word| {
         let found = roles.by_name.get(word.text.as_str()).copied();
         if found.is_none() {
-            fields.problem("roles", &word.place, "names a role that is not there", "define it in `[roles.NAME]`, or correct the name");
+            fields.problem(
+                "roles",
+                &word.place,
+                "names a role that is not defined",
+                "define it in `[roles.NAME]`, or correct the name",
+            );
         }
         found
     };
@@ -76,13 +83,13 @@ fn principal(fields: &Fields<'_>, source: Origin) -> Option<Sited<Principal>> {
     let Sited { place, value } = fields.text(source.name())?;
     let value = match source {
         Origin::Spiffe if !value.starts_with("spiffe://") => {
-            fields.problem(source.name(), &place, "is no SPIFFE ID", "write `spiffe://`, a trust domain and a path");
+            fields.problem(source.name(), &place, "is not a SPIFFE ID", "write `spiffe://`, a trust domain and a path");
             return None;
         }
         Origin::Fingerprint => match Digest::from_hex(&value.replace(':', "")) {
             Some(digest) => digest.to_hex(),
             None => {
-                fields.problem(source.name(), &place, "is no SHA-256 fingerprint", "write 64 hexadecimal digits");
+                fields.problem(source.name(), &place, "is not a SHA-256 fingerprint", "write 64 hexadecimal digits");
                 return None;
             }
         },
@@ -96,7 +103,7 @@ fn key(fields: &Fields<'_>) -> Option<(super::super::report::Place, Digest, Opti
     let expires = fields.text("expires").and_then(|text| {
         let time = OffsetDateTime::parse(&text.value, &Rfc3339).ok();
         if time.is_none() {
-            fields.problem("expires", &text.place, "is no time", "write such as `2030-01-31T12:00:00Z` (RFC 3339)");
+            fields.problem("expires", &text.place, "is not a time", "write such as `2030-01-31T12:00:00Z` (RFC 3339)");
         }
         time.map(OffsetDateTime::unix_timestamp)
     });
@@ -104,7 +111,7 @@ fn key(fields: &Fields<'_>) -> Option<(super::super::report::Place, Digest, Opti
     let digest = Digest::from_hex(&text.value);
     if digest.is_none() {
         let mend = "write 64 hexadecimal digits, as `printf %s KEY | sha256sum` prints them; not the key itself";
-        fields.problem("sha256", &text.place, "is no SHA-256 digest", mend);
+        fields.problem("sha256", &text.place, "is not a SHA-256 digest", mend);
     }
     Some((text.place, digest?, expires))
 }

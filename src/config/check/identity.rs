@@ -45,7 +45,7 @@ fn sources(fields: &Fields<'_>) -> Vec<Origin> {
             Some(source) => sources.push(source),
             None => {
                 let mend = "use `spiffe`, `uri`, `dns`, `email`, `cn`, `fingerprint`";
-                fields.problem("certificate", &place, "holds what is no source of a principal", mend);
+                fields.problem("certificate", &place, "holds an unknown source", mend);
             }
         }
     }
@@ -85,7 +85,9 @@ fn add_families(fields: &Fields<'_>, directory: &mut Directory) {
             Ok(()) => places.push(rule.place),
             Err(Clash::Families(index)) => {
                 let other = places.get(index).map_or_else(String::new, |place| format!(" at {place}"));
-                let mend = format!("make both templates differ from those of the rule{other}, so that each agent has one principal");
+                let mend = format!(
+                    "make both templates differ from those of the rule{other}, so that each agent has one principal"
+                );
                 fields.problem("families", &rule.place, "could give one agent to two principals", &mend);
             }
             Err(Clash::Principal(_)) => {}
@@ -98,14 +100,18 @@ fn family(rule: &Fields<'_>) -> Option<Family> {
     let given: Vec<_> = names.filter(|source| rule.given(source.name())).collect();
     let [source] = given.as_slice() else {
         let findings = &rule.source.findings;
-        findings.problem(&rule.place, "a family has one source", "give one of `spiffe`, `uri`, `dns`, `email`, `cn`");
+        findings.problem(
+            &rule.place,
+            "a family must have exactly one source",
+            "give one of `spiffe`, `uri`, `dns`, `email`, `cn`",
+        );
         return None;
     };
     let (principal, agent) = (rule.text(source.name())?, rule.text("agent")?);
     let family = Family::parse(*source, &principal.value, &agent.value);
     if family.is_none() {
         let mend = "write `{name}` once in the principal and once in `agent`";
-        rule.source.findings.problem(&rule.place, "a family's templates do not hold `{name}` once each", mend);
+        rule.source.findings.problem(&rule.place, "a family's templates must hold `{name}` once each", mend);
     }
     family
 }
@@ -118,7 +124,12 @@ fn trusted_proxies(top: &Fields<'_>) -> Vec<IpNet> {
                 top.problem("trusted_proxies", &place, "would believe everybody", "name the proxies' own networks");
             }
             Some(_) => {}
-            None => top.problem("trusted_proxies", &place, "holds what is no network", "write such as `10.0.0.0/8` or `fd00::/8`"),
+            None => top.problem(
+                "trusted_proxies",
+                &place,
+                "holds something that is not a network",
+                "write such as `10.0.0.0/8` or `fd00::/8`",
+            ),
         }
         network
     };
@@ -155,7 +166,7 @@ fn header(top: &Fields<'_>, name: &str) -> Option<HeaderName> {
             None
         }
         Err(_) => {
-            top.problem(name, &text.place, "is no header's name", "write such as `x-ssl-client-s-dn`");
+            top.problem(name, &text.place, "is not a header's name", "write such as `x-ssl-client-s-dn`");
             None
         }
     }
@@ -172,7 +183,7 @@ pub(super) fn origins(top: &Fields<'_>) -> Vec<String> {
             }
             None => {
                 let mend = "write scheme, host and port only, such as `https://inspector.example`";
-                top.problem("cors_allow_origins", &place, "holds what is no origin", mend);
+                top.problem("cors_allow_origins", &place, "holds something that is not an origin", mend);
             }
         }
     }
@@ -197,7 +208,17 @@ mod tests {
     fn an_origin_is_scheme_host_and_port() {
         assert_eq!(origin("https://App.example:8443").as_deref(), Some("https://app.example:8443"));
         assert_eq!(origin("http://[::1]:1").as_deref(), Some("http://[::1]:1"));
-        for bad in ["*", "null", "https://", "https://a/", "https://a/b", "https://*.a", "a.example", "https://u@a", "https://a?b"] {
+        for bad in [
+            "*",
+            "null",
+            "https://",
+            "https://a/",
+            "https://a/b",
+            "https://*.a",
+            "a.example",
+            "https://u@a",
+            "https://a?b",
+        ] {
             assert_eq!(origin(bad), None, "{bad}");
         }
     }

@@ -35,18 +35,19 @@ pub(super) fn from_json(top: &Fields<'_>, keys: &mut Vec<Key>) {
     if let Some(text) = text {
         match from_yaml::parse_json(text) {
             Ok(node) => add(top, &node, keys, |_| place.clone()),
-            Err(_) => top.problem(NAME, &place, "is no JSON, or holds a key twice", SHAPE),
+            Err(_) => top.problem(NAME, &place, "is not JSON, or holds a key twice", SHAPE),
         }
     }
     if keys.len() > before {
-        let text = "`api_keys_json` holds API keys in plain text; prefer `api_keys = [{ sha256 = \"…\" }]` in `[agents.NAME]`";
+        let text =
+            "`api_keys_json` holds API keys in plain text; prefer `api_keys = [{ sha256 = \"…\" }]` in `[agents.NAME]`";
         top.source.findings.warning(&place, text);
     }
 }
 
 fn add(top: &Fields<'_>, node: &Node, keys: &mut Vec<Key>, place: impl Fn(usize) -> Place) {
     let Content::Table(entries) = &node.content else {
-        return top.problem(NAME, &place(node.line), "is no map", SHAPE);
+        return top.problem(NAME, &place(node.line), "is not a map", SHAPE);
     };
     for Entry { key, line, node } in entries {
         let place = place(*line);
@@ -59,8 +60,10 @@ fn add(top: &Fields<'_>, node: &Node, keys: &mut Vec<Key>, place: impl Fn(usize)
                 let digest = Digest::of(key.as_bytes());
                 keys.push(Sited { place, value: KeyEntry { digest, agent, expires: None } });
             }
-            Some(_) => top.problem(NAME, &place, "holds a key that no header can carry", "use printable ASCII without spaces"),
-            None => top.problem(NAME, &place, "maps a key to what is no agent's name", AGENT_NAME),
+            Some(_) => {
+                top.problem(NAME, &place, "holds a key that no header can carry", "use printable ASCII without spaces")
+            }
+            None => top.problem(NAME, &place, "maps a key to an invalid agent name", AGENT_NAME),
         }
     }
 }

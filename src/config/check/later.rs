@@ -58,10 +58,12 @@ fn url(top: &Fields<'_>, name: &str) {
     let uri = text.value.parse::<Uri>().ok();
     let good = uri.is_some_and(|uri| {
         let web = matches!(uri.scheme_str(), Some("http" | "https"));
-        web && uri.authority().is_some_and(|authority| !authority.host().is_empty() && !authority.as_str().contains('@'))
+        web && uri
+            .authority()
+            .is_some_and(|authority| !authority.host().is_empty() && !authority.as_str().contains('@'))
     });
     if !good {
         let mend = "write `http://` or `https://`, a host and a path, without a user or password";
-        top.problem(name, &text.place, "is no URL", mend);
+        top.problem(name, &text.place, "is not a URL", mend);
     }
 }

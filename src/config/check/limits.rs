@@ -29,7 +29,12 @@ fn made(fields: &Fields<'_>, requests: u64, per: Duration, burst: u64) -> Option
         _ => None,
     };
     if found.is_none() && !per.is_zero() {
-        fields.problem("requests", &fields.place, "makes no rate with its period and burst", "use a shorter period or a smaller burst");
+        fields.problem(
+            "requests",
+            &fields.place,
+            "makes no rate with its period and burst",
+            "use a shorter period or a smaller burst",
+        );
     }
     found
 }

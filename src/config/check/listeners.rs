@@ -16,7 +16,12 @@ pub(super) fn listeners(top: &Fields<'_>) -> Vec<Sited<Listener>> {
     set_tls_port(top, &mut found);
     found.extend(plain(top));
     if found.is_empty() && top.source.findings.is_clean() {
-        top.problem("listeners", &top.place_of("plain"), "has none", "configure `[[listeners]]`, or set `plain = true`");
+        top.problem(
+            "listeners",
+            &top.place_of("plain"),
+            "is empty: there is nothing to listen on",
+            "configure `[[listeners]]`, or set `plain = true`",
+        );
     }
     for (index, listener) in found.iter().enumerate() {
         let same = |other: &&Sited<Listener>| meet(other.value.address, listener.value.address);
@@ -34,7 +39,7 @@ fn listener(fields: &Fields<'_>) -> Option<Sited<Listener>> {
     let address = fields.text("address")?;
     let Ok(socket) = address.value.parse::<SocketAddr>() else {
         let mend = "write an IP address and a port, such as `0.0.0.0:8443` or `[::]:8443`";
-        fields.problem("address", &address.place, "is no address and port", mend);
+        fields.problem("address", &address.place, "is not an IP address and a port", mend);
         return None;
     };
     if tls.is_none() && !fields.given("tls") && !socket.ip().is_loopback() {
@@ -60,11 +65,15 @@ fn tls(fields: &Fields<'_>) -> Option<Tls> {
         Some(pair.source.file(&path.place, &pair.label(name), &path.value))
     });
     let authorities = fields.words("client_ca");
-    let read = |word: &super::super::kind::Word| fields.source.file(&word.place, &fields.label("client_ca"), &word.text);
+    let read =
+        |word: &super::super::kind::Word| fields.source.file(&word.place, &fields.label("client_ca"), &word.text);
     let client_authorities: Vec<_> = authorities.iter().map(read).collect();
     match (clients, client_authorities.is_empty()) {
         (ClientCertificates::Off, false) => {
-            fields.source.findings.warning(&fields.place_of("client_ca"), "`client_ca` is not used while `client_certificates` is `off`");
+            fields
+                .source
+                .findings
+                .warning(&fields.place_of("client_ca"), "`client_ca` is not used while `client_certificates` is `off`");
         }
         (ClientCertificates::Optional | ClientCertificates::Required, true) => {
             let place = fields.place_of("client_certificates");
@@ -88,7 +97,9 @@ fn set_tls_port(top: &Fields<'_>, listeners: &mut [Sited<Listener>]) {
     let Some(port) = port(top, "tls_port") else { return };
     match listeners.iter_mut().find(|listener| listener.value.tls.is_some()) {
         Some(listener) => listener.value.address.set_port(port),
-        None => top.source.findings.warning(&top.place_of("tls_port"), "`tls_port` is not used: there is no TLS listener"),
+        None => {
+            top.source.findings.warning(&top.place_of("tls_port"), "`tls_port` is not used: there is no TLS listener")
+        }
     }
 }
 
@@ -119,7 +130,7 @@ fn plain(top: &Fields<'_>) -> Option<Sited<Listener>> {
             None
         }
         Err(_) => {
-            top.problem("host", &host.place, "is no IP address", "write `127.0.0.1`, `::1` or `localhost`");
+            top.problem("host", &host.place, "is not an IP address", "write `127.0.0.1`, `::1` or `localhost`");
             None
         }
     }
@@ -133,7 +144,10 @@ pub(super) fn admin(top: &Fields<'_>, listeners: &[Sited<Listener>]) -> Admin {
     if let Some(port) = port(top, "admin_port") {
         match &mut address {
             Some(address) => address.value.set_port(port),
-            None => top.source.findings.warning(&top.place_of("admin_port"), "`admin_port` is not used: the admin listener is off"),
+            None => top
+                .source
+                .findings
+                .warning(&top.place_of("admin_port"), "`admin_port` is not used: the admin listener is off"),
         }
     }
     if let Some(address) = &address
@@ -157,14 +171,21 @@ fn admin_address(fields: &Fields<'_>) -> Option<Sited<SocketAddr>> {
             None
         }
         Err(_) => {
-            fields.problem("address", &place, "is no address and port", "write such as `127.0.0.1:9901`, or `off`");
+            fields.problem(
+                "address",
+                &place,
+                "is not an IP address and a port",
+                "write such as `127.0.0.1:9901`, or `off`",
+            );
             None
         }
     }
 }
 
-/// Whether two sockets could not be bound both.
+/// Whether two sockets could not be bound both; `[::]` covers IPv4 too.
 fn meet(one: SocketAddr, other: SocketAddr) -> bool {
-    let everywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
-    one.port() != 0 && one.port() == other.port() && (everywhere || one.ip() == other.ip())
+    let covers = |a: SocketAddr, b: SocketAddr| a.ip().is_unspecified() && (a.is_ipv6() || b.is_ipv4());
+    one.port() != 0
+        && one.port() == other.port()
+        && (one.ip() == other.ip() || covers(one, other) || covers(other, one))
 }

@@ -93,7 +93,7 @@ fn plain_path(fields: &Fields<'_>, name: &str) -> Option<Sited<String>> {
         fields.problem(
             name,
             &text.place,
-            "is no plain path",
+            "is not a plain path",
             "write plain segments joined by `/`, without a slash at either end, `..` or wildcards",
         );
         return None;
@@ -105,7 +105,12 @@ fn plain_path(fields: &Fields<'_>, name: &str) -> Option<Sited<String>> {
 fn plain_name(fields: &Fields<'_>, name: &str) -> Option<Sited<String>> {
     let text = fields.text(name)?;
     if !is_plain_name(&text.value) {
-        fields.problem(name, &text.place, "is no plain name", "use letters, digits, `.`, `_` and `-`, at most 63 characters");
+        fields.problem(
+            name,
+            &text.place,
+            "is not a plain name",
+            "use letters, digits, `.`, `_` and `-`, at most 63 characters",
+        );
         return None;
     }
     Some(text)

@@ -9,6 +9,10 @@ use super::super::fields::{Fields, Sited};
 use super::super::sections as section;
 use super::{is_plain_name, limits};
 
+const PATH: &str = "write literal segments, `*` for one whole segment, `**` at the end for the rest";
+const NAME: &str = "write a name; a `*` may end it";
+const KEY: &str = "write a key's id, its ARN or `alias/NAME`; a `*` may end it";
+
 /// Every role, the built-in one first.
 pub(super) struct Roles {
     pub(super) list: Vec<Role>,
@@ -23,7 +27,7 @@ pub(super) fn roles(top: &Fields<'_>) -> Roles {
         let role = role(&name, &fields);
         if !is_plain_name(name.value) {
             let mend = "use letters, digits, `.`, `_` and `-`, at most 63 characters";
-            top.problem("roles", &name.place, "has a name that is none", mend);
+            top.problem("roles", &name.place, "has an invalid name", mend);
         } else if roles.by_name.insert(role.name.clone(), roles.list.len()).is_some() {
             top.problem("roles", &name.place, "has the name of the built-in role", "choose another name");
         }
@@ -35,16 +39,16 @@ pub(super) fn roles(top: &Fields<'_>) -> Roles {
 fn role(name: &Sited<&str>, fields: &Fields<'_>) -> Role {
     fields.require("scopes");
     for engine in ["database", "ssh", "pki"] {
-        patterns(fields, engine, NamePattern::parse);
+        patterns(fields, engine, NAME, NamePattern::parse);
     }
-    patterns(fields, "kms", kms_key);
+    patterns(fields, "kms", KEY, kms_key);
     Role {
         name: name.value.into(),
         scopes: scopes(fields),
-        kv: patterns(fields, "kv", PathPattern::parse),
-        shared: patterns(fields, "shared", PathPattern::parse),
-        transit: patterns(fields, "transit", NamePattern::parse),
-        deny: patterns(fields, "deny", PathPattern::parse),
+        kv: patterns(fields, "kv", PATH, PathPattern::parse),
+        shared: patterns(fields, "shared", PATH, PathPattern::parse),
+        transit: patterns(fields, "transit", NAME, NamePattern::parse),
+        deny: patterns(fields, "deny", PATH, PathPattern::parse),
         rate: limits::rate(fields, "rate"),
     }
 }
@@ -53,18 +57,18 @@ fn scopes(fields: &Fields<'_>) -> Scopes {
     let scope = |word: super::super::kind::Word| {
         let found = Scope::ALL.into_iter().find(|scope| scope.name() == word.text);
         if found.is_none() {
-            fields.problem("scopes", &word.place, "holds what is no scope", "use `read`, `write`, `delete`, `list`");
+            fields.problem("scopes", &word.place, "holds an unknown scope", "use `read`, `write`, `delete`, `list`");
         }
         found
     };
     fields.words("scopes").into_iter().filter_map(scope).collect()
 }
 
-fn patterns<P>(fields: &Fields<'_>, name: &str, parse: fn(&str) -> Result<P, BadPattern>) -> Vec<P> {
+fn patterns<P>(fields: &Fields<'_>, name: &str, mend: &str, parse: fn(&str) -> Result<P, BadPattern>) -> Vec<P> {
     let pattern = |word: super::super::kind::Word| match parse(&word.text) {
         Ok(pattern) => Some(pattern),
         Err(BadPattern(why)) => {
-            fields.problem(name, &word.place, "holds what is no pattern", why);
+            fields.problem(name, &word.place, &format!("holds an invalid pattern: {why}"), mend);
             None
         }
     };
@@ -76,5 +80,5 @@ fn kms_key(text: &str) -> Result<(), BadPattern> {
     let stem = text.strip_suffix('*').unwrap_or(text);
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"/_-:".contains(&b);
     let good = stem.bytes().all(fits) && text.len() <= 2048;
-    good.then_some(()).ok_or(BadPattern("write a key's id, its ARN or `alias/NAME`; a `*` may end it"))
+    good.then_some(()).ok_or(BadPattern("a character that no key's name has"))
 }

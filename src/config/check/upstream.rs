@@ -41,8 +41,9 @@ fn origin(top: &Fields<'_>) -> Origin {
     let nowhere = Origin { tls: false, host: String::new(), port: 0 };
     let Some(address) = top.text("vault_addr") else { return nowhere };
     let Some(origin) = parse(&address.value) else {
-        let mend = "write `http://` or `https://`, a host and a port, such as `https://vault.example:8200`, and nothing more";
-        top.problem("vault_addr", &address.place, "is no address of a Vault whose name could be verified", mend);
+        let mend =
+            "write `http://` or `https://`, a host and a port, such as `https://vault.example:8200`, and nothing more";
+        top.problem("vault_addr", &address.place, "is not the address of a Vault whose name could be verified", mend);
         return nowhere;
     };
     if !origin.tls && !is_local(&origin.host) {
@@ -89,7 +90,12 @@ fn is_local(host: &str) -> bool {
 fn server_name(fields: &Fields<'_>, origin: &Origin) -> String {
     let Some(Sited { place, value }) = fields.text("server_name") else { return origin.host.clone() };
     if !is_host(&value) {
-        fields.problem("server_name", &place, "is no host name", "write the DNS name or IP address of Vault's certificate");
+        fields.problem(
+            "server_name",
+            &place,
+            "is not a host name",
+            "write the DNS name or IP address of Vault's certificate",
+        );
     } else if !origin.tls {
         fields.source.findings.warning(&place, "the server name is not used: VAULT_ADDR is not https");
     }
@@ -101,7 +107,7 @@ fn namespace(top: &Fields<'_>) -> Option<String> {
     let path = text.value.trim_matches('/');
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-/".contains(&b);
     if path.is_empty() || !path.bytes().all(fits) || path.split('/').any(|part| matches!(part, "" | "." | "..")) {
-        top.problem("vault_namespace", &text.place, "is no namespace", "write such as `admin` or `admin/team`");
+        top.problem("vault_namespace", &text.place, "is not a namespace", "write such as `admin` or `admin/team`");
     }
     Some(path.to_owned())
 }
@@ -123,9 +129,22 @@ mod tests {
             assert_eq!((origin.host.as_str(), origin.port, origin.tls), (host, port, tls), "{text}");
         }
         for bad in [
-            "", "https://", "https://:8200", "vault:8200", "localhost", "ftp://vault", "https://u:p@vault",
-            "https://vault/v1", "https://vault?x", "https://vault#x", "https://vault:0", "https://vault:",
-            "https://vault:99999", "https://-a", "https://a..b", "https://*.example",
+            "",
+            "https://",
+            "https://:8200",
+            "vault:8200",
+            "localhost",
+            "ftp://vault",
+            "https://u:p@vault",
+            "https://vault/v1",
+            "https://vault?x",
+            "https://vault#x",
+            "https://vault:0",
+            "https://vault:",
+            "https://vault:99999",
+            "https://-a",
+            "https://a..b",
+            "https://*.example",
         ] {
             assert!(parse(bad).is_none(), "{bad}");
         }

@@ -27,7 +27,8 @@ pub(super) fn login(top: &Fields<'_>) -> Login {
         (None, None, None) => {
             let given = ["vault_role_id", "vault_secret_id", "vault_token"].into_iter().any(|name| top.given(name));
             if !given {
-                let text = "no credentials for Vault: the gate starts and answers 503; set VAULT_ROLE_ID and VAULT_SECRET_ID";
+                let text =
+                    "no credentials for Vault: the gate starts and answers 503; set VAULT_ROLE_ID and VAULT_SECRET_ID";
                 findings.warning(&Place::Nowhere, text);
             }
             Login::None
@@ -37,7 +38,12 @@ pub(super) fn login(top: &Fields<'_>) -> Login {
 
 fn one_half(top: &Fields<'_>, missing: &str, place: &Place) -> Login {
     if !top.given(missing) {
-        top.problem(missing, place, "is missing", "AppRole needs both VAULT_ROLE_ID and VAULT_SECRET_ID; give both or neither");
+        top.problem(
+            missing,
+            place,
+            "is missing",
+            "AppRole needs both VAULT_ROLE_ID and VAULT_SECRET_ID; give both or neither",
+        );
     }
     Login::None
 }
@@ -68,7 +74,12 @@ pub(super) fn child_tokens(top: &Fields<'_>) -> ChildTokens {
 fn ttl(top: &Fields<'_>) -> u32 {
     let ttl = top.time("child_token_ttl");
     if ttl.subsec_millis() != 0 {
-        top.problem("child_token_ttl", &top.place_of("child_token_ttl"), "is no whole number of seconds", "write such as `90s`");
+        top.problem(
+            "child_token_ttl",
+            &top.place_of("child_token_ttl"),
+            "is not a whole number of seconds",
+            "write such as `90s`",
+        );
     }
     u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX)
 }
@@ -79,7 +90,7 @@ fn policy_prefix(top: &Fields<'_>) -> String {
     let Some(Sited { place, value }) = top.text(name) else { return String::new() };
     let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
     if !value.bytes().all(fits) {
-        top.problem(name, &place, "is no beginning of a policy's name", "use lower-case letters, digits, `.`, `_` and `-`");
+        top.problem(name, &place, "cannot begin a policy's name", "use lower-case letters, digits, `.`, `_` and `-`");
     } else if ["root", "default"].into_iter().any(|builtin| builtin.starts_with(&value)) {
         top.problem(name, &place, "begins a policy of Vault's own", "use another, such as `mcp-agent-`");
     }
@@ -89,7 +100,12 @@ fn policy_prefix(top: &Fields<'_>) -> String {
 fn policy_name(fields: &Fields<'_>) -> String {
     let Some(Sited { place, value }) = plain_name(fields, "templated_policy") else { return String::new() };
     if ["root", "default"].contains(&value.to_ascii_lowercase().as_str()) {
-        fields.problem("templated_policy", &place, "is a policy of Vault's own", "use another, such as `portcullis-agent`");
+        fields.problem(
+            "templated_policy",
+            &place,
+            "is a policy of Vault's own",
+            "use another, such as `portcullis-agent`",
+        );
     }
     value
 }
@@ -104,7 +120,12 @@ pub(super) fn layout(top: &Fields<'_>) -> Layout {
     apart(&kv, "shared_prefix", shared.as_ref(), own.as_ref(), "`default_prefix`");
     apart(&transit, "mount", transit_mount.as_ref(), kv_mount.as_ref(), "`kv_mount`");
     let text = |found: Option<Sited<String>>| found.map(|text| text.value).unwrap_or_default().into_boxed_str();
-    Layout { kv_mount: text(kv_mount), transit_mount: text(transit_mount), own_prefix: text(own), shared_prefix: text(shared) }
+    Layout {
+        kv_mount: text(kv_mount),
+        transit_mount: text(transit_mount),
+        own_prefix: text(own),
+        shared_prefix: text(shared),
+    }
 }
 
 fn apart(fields: &Fields<'_>, name: &str, one: Option<&Sited<String>>, other: Option<&Sited<String>>, label: &str) {
