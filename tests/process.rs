@@ -82,7 +82,11 @@ pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let root = root();
-        let status = Command::new(env!("CARGO")).args(["build", "--quiet", "-p", "portcullis"]).current_dir(&root).status();
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        // The whole workspace is selected so that features, and with them the
+        // dependencies that are built already, are those of `cargo test --workspace`.
+        let arguments = ["build", "--quiet", "--workspace", "--bin", "portcullis"];
+        let status = Command::new(cargo).args(arguments).current_dir(&root).status();
         assert!(status.is_ok_and(|status| status.success()), "the gate does not build");
         let folder = std::env::current_exe().expect("this test's path");
         let target = folder.ancestors().nth(2).expect("the target folder");

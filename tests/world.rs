@@ -1,6 +1,8 @@
 //! A real Vault, provisioned, and the authority of the gates' certificates.
 
-use local_vault::{Endpoint, Options, Provisioned, Storage, Vault, binary, provision};
+use local_vault::{Options, Provisioned, Storage, Tls, Vault, binary, provision};
+
+use std::path::Path;
 
 use crate::process::root;
 
@@ -21,10 +23,20 @@ impl World {
     /// Starts and provisions a Vault. With `keeps`, it keeps its data over a
     /// restart.
     pub fn start(keeps: bool) -> Self {
-        let binary = binary(&root()).expect("a Vault to run");
         let storage = if keeps { Storage::File } else { Storage::Memory };
-        let vault = Vault::start(&binary, Options { storage, ..Options::default() }).expect("Vault starts");
-        let provisioned = provision(&endpoint(&vault), &AGENTS).expect("Vault is provisioned");
+        Self::with(Options { storage, ..Options::default() })
+    }
+
+    /// Starts and provisions a Vault behind TLS, with these PEM files.
+    pub fn start_tls(certificate: &Path, key: &Path, ca: &Path) -> Self {
+        let tls = Tls { certificate: certificate.into(), key: key.into(), ca: ca.into() };
+        Self::with(Options { storage: Storage::File, tls: Some(tls), ..Options::default() })
+    }
+
+    fn with(options: Options) -> Self {
+        let binary = binary(&root()).expect("a Vault to run");
+        let vault = Vault::start(&binary, options).expect("Vault starts");
+        let provisioned = provision(&vault.endpoint(), &AGENTS).expect("Vault is provisioned");
         let authority = certs::Authority::new("gates").expect("an authority");
         Self { vault, provisioned, authority }
     }
@@ -55,8 +67,4 @@ impl World {
         let response = client.send(method, &format!("/v1/{path}"), &[], text.as_bytes());
         (response.status, serde_json::from_slice(&response.body).unwrap_or_default())
     }
-}
-
-fn endpoint(vault: &Vault) -> Endpoint {
-    Endpoint { address: vault.address(), token: vault.root_token().to_owned(), ca: None }
 }

@@ -1,0 +1,72 @@
+// The official TypeScript client, once through the gate.
+//
+// Reads on standard input what to do, as JSON: `modules` (the folder of the
+// installed packages), `url`, `headers`, `path`, `value`, and for TLS `ca`,
+// `certificate` and `key`, all PEM files. Prints what it saw as JSON.
+
+import { readFileSync } from "node:fs";
+import { request } from "node:https";
+import { createRequire } from "node:module";
+
+const plan = JSON.parse(readFileSync(0, "utf8"));
+const sdk = createRequire(`${plan.modules}/`);
+const { Client } = sdk("@modelcontextprotocol/sdk/client/index.js");
+const { StreamableHTTPClientTransport } = sdk("@modelcontextprotocol/sdk/client/streamableHttp.js");
+
+// The built-in fetch takes no client certificate.
+function overTls(url, { method = "GET", headers, body, signal } = {}) {
+  const options = {
+    method,
+    signal,
+    headers: Object.fromEntries(new Headers(headers)),
+    ca: readFileSync(plan.ca),
+    cert: readFileSync(plan.certificate),
+    key: readFileSync(plan.key),
+  };
+  return new Promise((resolve, reject) => {
+    const sent = request(url, options, (received) => {
+      const chunks = [];
+      received.on("data", (chunk) => chunks.push(chunk));
+      received.on("error", reject);
+      received.on("end", () => {
+        const { statusCode: status, headers } = received;
+        const bare = status === 202 || status === 204;
+        resolve(new Response(bare ? null : Buffer.concat(chunks), { status, headers }));
+      });
+    });
+    sent.on("error", reject);
+    sent.end(body);
+  });
+}
+
+const transport = new StreamableHTTPClientTransport(new URL(plan.url), {
+  requestInit: { headers: plan.headers },
+  fetch: plan.ca ? overTls : fetch,
+});
+// It tells its revision to the transport only.
+let revision;
+const settle = transport.setProtocolVersion.bind(transport);
+transport.setProtocolVersion = (version) => settle((revision = version));
+
+const client = new Client({ name: "tests", version: "1" });
+await client.connect(transport);
+
+async function call(name, args) {
+  const result = await client.callTool({ name, arguments: args });
+  return {
+    error: result.isError,
+    structured: result.structuredContent,
+    texts: result.content.map((block) => block.text),
+  };
+}
+
+const { tools } = await client.listTools();
+const seen = {
+  revision,
+  tools: tools.map((tool) => tool.name),
+  write: await call("kv.write", { path: plan.path, data: { value: plan.value } }),
+  read: await call("kv.read", { path: plan.path }),
+  missing: await call("kv.read", { path: `${plan.path}/missing` }),
+};
+await client.close();
+console.log(JSON.stringify(seen));

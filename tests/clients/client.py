@@ -1,0 +1,47 @@
+"""The official Python client, once through the gate.
+
+Reads on standard input what to do, as JSON: `url`, `headers`, `mode` (as the
+client has it: "legacy", "auto" or a revision), `path`, `value`, and for TLS
+`ca`, `certificate` and `key`, all PEM files. Prints what it saw as JSON.
+"""
+
+import asyncio
+import json
+import ssl
+import sys
+
+import httpx2
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+
+
+def http_client(plan):
+    verify = True
+    if "ca" in plan:
+        verify = ssl.create_default_context(cafile=plan["ca"])
+        verify.load_cert_chain(plan["certificate"], plan["key"])
+    return httpx2.AsyncClient(headers=plan["headers"], verify=verify, trust_env=False, timeout=30)
+
+
+async def call(client, tool, arguments):
+    result = await client.call_tool(tool, arguments)
+    texts = [block.text for block in result.content]
+    return {"error": result.is_error, "structured": result.structured_content, "texts": texts}
+
+
+async def main(plan):
+    async with http_client(plan) as http:
+        transport = streamable_http_client(plan["url"], http_client=http)
+        async with Client(transport, mode=plan["mode"], read_timeout_seconds=30) as client:
+            tools = await client.list_tools()
+            data = {"value": plan["value"]}
+            return {
+                "revision": client.protocol_version,
+                "tools": [tool.name for tool in tools.tools],
+                "write": await call(client, "kv.write", {"path": plan["path"], "data": data}),
+                "read": await call(client, "kv.read", {"path": plan["path"]}),
+                "missing": await call(client, "kv.read", {"path": plan["path"] + "/missing"}),
+            }
+
+
+print(json.dumps(asyncio.run(main(json.load(sys.stdin)))))

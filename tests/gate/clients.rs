@@ -1,0 +1,131 @@
+//! The official MCP clients, from their packages, use secrets through the gate.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+use tests::process::root;
+use tests::{API_KEY, Gate};
+
+use crate::{Case, Shared};
+
+pub const CASES: &[Case] = &[
+    ("the_python_client_works_with_a_key", python_with_a_key),
+    ("the_python_client_works_with_a_certificate", python_with_a_certificate),
+    ("the_typescript_client_works_with_a_key", typescript_with_a_key),
+    ("the_typescript_client_works_with_a_certificate", typescript_with_a_certificate),
+];
+
+/// How the Python client settles on a revision, and on which.
+const MODES: [(&str, &str); 3] =
+    [("legacy", "2025-11-25"), ("auto", "2026-07-28"), ("2026-07-28", "2026-07-28")];
+
+const TOOLS: [&str; 8] = [
+    "kv.read",
+    "kv.write",
+    "kv.list",
+    "kv.delete",
+    "kv.undelete",
+    "kv.destroy",
+    "transit.random",
+    "whoami",
+];
+
+fn python_with_a_key(shared: &Shared) {
+    for (mode, revision) in MODES {
+        let plan = plan(&with_key(shared.gate()), &json!({"mode": mode}));
+        check(&python(&plan), &plan, revision);
+    }
+}
+
+fn python_with_a_certificate(shared: &Shared) {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (mode, revision) in MODES {
+        let plan = plan(&with_certificate(shared.gate(), folder.path()), &json!({"mode": mode}));
+        check(&python(&plan), &plan, revision);
+    }
+}
+
+fn typescript_with_a_key(shared: &Shared) {
+    let plan = plan(&with_key(shared.gate()), &json!({}));
+    check(&typescript(&plan), &plan, "2025-11-25");
+}
+
+fn typescript_with_a_certificate(shared: &Shared) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let plan = plan(&with_certificate(shared.gate(), folder.path()), &json!({}));
+    check(&typescript(&plan), &plan, "2025-11-25");
+}
+
+fn with_key(gate: &Gate) -> Value {
+    json!({"url": format!("http://127.0.0.1:{}/mcp", gate.plain), "headers": {"X-API-Key": API_KEY}})
+}
+
+fn with_certificate(gate: &Gate, folder: &Path) -> Value {
+    let at = |name: &str| folder.join(name);
+    std::fs::write(at("ca.crt"), gate.authority()).expect("a file");
+    gate.issue(&certs::Leaf::agent("agent_mtls")).write(folder, "agent").expect("files");
+    json!({
+        "url": format!("https://localhost:{}/mcp", gate.tls),
+        "headers": {},
+        "ca": at("ca.crt"),
+        "certificate": at("agent.crt"),
+        "key": at("agent.key"),
+    })
+}
+
+/// What a client is told: the way in, `more`, and a secret of its own.
+fn plan(way: &Value, more: &Value) -> Value {
+    let mode = more["mode"].as_str().unwrap_or("only");
+    let scheme = way["url"].as_str().expect("a URL").split(':').next().expect("a scheme");
+    let mut plan = json!({"path": format!("clients/{scheme}/{mode}"), "value": "päss\u{1f511}\"\\\n"});
+    for part in [way, more] {
+        let part = part.as_object().expect("an object").clone();
+        plan.as_object_mut().expect("an object").extend(part);
+    }
+    plan
+}
+
+fn check(seen: &Value, plan: &Value, revision: &str) {
+    assert_eq!(seen["revision"], revision, "{seen}");
+    assert_eq!(seen["tools"], json!(TOOLS), "{seen}");
+    assert_eq!(seen["write"]["error"], false, "{seen}");
+    assert!(seen["write"]["structured"]["version"].is_u64(), "{seen}");
+    assert_eq!(seen["read"]["error"], false, "{seen}");
+    assert_eq!(seen["read"]["structured"]["data"], json!({"value": plan["value"]}), "{seen}");
+    let text = seen["read"]["texts"][0].as_str().expect("text");
+    assert_eq!(serde_json::from_str::<Value>(text).expect("JSON"), seen["read"]["structured"]);
+    assert_eq!(seen["missing"]["error"], true, "{seen}");
+    assert_eq!(seen["missing"]["structured"]["error"], "not_found", "{seen}");
+}
+
+fn python(plan: &Value) -> Value {
+    let program = installed("target/venv/bin/python");
+    run(Command::new(program).arg(root().join("tests/clients/client.py")), plan)
+}
+
+fn typescript(plan: &Value) -> Value {
+    let mut plan = plan.clone();
+    plan["modules"] = json!(installed("target/node/node_modules").parent());
+    run(Command::new("node").arg(root().join("tests/clients/client.mjs")), &plan)
+}
+
+/// What `make test` puts in place.
+fn installed(path: &str) -> PathBuf {
+    let path = root().join(path);
+    assert!(path.exists(), "{} is missing: `make test` installs the clients", path.display());
+    path
+}
+
+fn run(command: &mut Command, plan: &Value) -> Value {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let mut input = child.stdin.take().expect("its input");
+    input.write_all(plan.to_string().as_bytes()).expect("it reads its plan");
+    drop(input);
+    let output = child.wait_with_output().expect("its end");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?} with {plan}: {said}");
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("no JSON from {command:?}: {said}"))
+}

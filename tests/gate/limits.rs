@@ -1,0 +1,142 @@
+//! Rate limits and the bounds of everything else.
+
+use std::io::{Read, Write};
+
+use serde_json::json;
+use tests::{Gate, Plan, wait_for};
+
+use crate::{Case, Shared};
+
+pub const CASES: &[Case] = &[
+    ("over_the_rate_is_429_with_its_headers_on_every_surface", rate),
+    ("a_roles_own_rate_is_counted_by_itself", role_rate),
+    ("each_further_message_of_a_batch_is_charged", batch),
+    ("failed_authentications_are_limited_by_source", failures),
+    ("bodies_over_the_limit_are_413", bodies),
+    ("slow_heads_and_bodies_are_408", slow),
+    ("over_the_bound_of_concurrent_work_is_503", overload),
+    ("a_body_is_not_read_before_its_caller_is_known", early),
+];
+
+fn plan(top: &str, more: &str) -> Plan {
+    Plan { top: top.to_owned(), sections: format!("{}\n{more}", tests::process::AGENTS), ..Plan::default() }
+}
+
+fn rate(shared: &Shared) {
+    let gate = Gate::start(shared.world(), &plan("rate_limit_requests = 5\nrate_limit_window_seconds = 3600\n", ""));
+    let client = gate.keyed();
+    for _ in 0..5 {
+        assert_eq!(client.get("/whoami").status, 200);
+    }
+    for refused in [client.get("/whoami"), client.call("whoami", &json!({})), client.get("/nothing")] {
+        assert_eq!((refused.status, refused.code().as_str()), (429, "rate_limited"));
+        let seconds = |name: &str| refused.header(name).and_then(|value| value.parse::<u64>().ok());
+        assert!(seconds("retry-after").is_some_and(|wait| (1..=720).contains(&wait)), "{refused:?}");
+        assert_eq!(seconds("ratelimit-limit"), Some(5));
+        assert_eq!(seconds("ratelimit-remaining"), Some(0));
+        assert!(seconds("ratelimit-reset").is_some_and(|reset| reset > 2800));
+    }
+    assert_eq!(gate.agent("agent_mtls").get("/whoami").status, 200, "another agent has a limit of its own");
+    assert_eq!(client.get("/healthz").status, 200);
+}
+
+fn role_rate(shared: &Shared) {
+    let more = "[roles.slow]\nscopes = [\"read\"]\nkv = [\"slow/**\"]\nrate = { requests = 2, per = \"1h\" }\n\
+                [roles.fast]\nscopes = [\"list\"]\nkv = [\"**\"]\nrate = { requests = 1000, per = \"60s\" }\n\
+                [agents.alice]\nroles = [\"slow\", \"fast\"]\n";
+    let gate = Gate::start(shared.world(), &plan("rate_limit_requests = 1\nrate_limit_window_seconds = 3600\n", more));
+    let alice = gate.agent("alice");
+    for _ in 0..2 {
+        assert_eq!(alice.get("/secrets/slow/x").status, 404);
+    }
+    assert_eq!(alice.get("/secrets/slow/x").status, 429);
+    for _ in 0..10 {
+        assert_eq!(alice.get("/secrets").status, 200);
+    }
+}
+
+fn batch(shared: &Shared) {
+    let gate = Gate::start(shared.world(), &plan("rate_limit_requests = 3\nrate_limit_window_seconds = 3600\n", ""));
+    let call = |id: u32| json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": "whoami"}});
+    let messages = json!([call(1), call(2), call(3), call(4)]);
+    let response = gate.keyed().mcp_with(&[], &messages);
+    assert_eq!(response.status, 200, "{response:?}");
+    let errors: Vec<bool> = response.json().as_array().expect("a batch").iter().map(|reply| reply["result"]["isError"] == true).collect();
+    assert_eq!(errors, [false, false, false, true]);
+    assert_eq!(gate.keyed().get("/whoami").status, 429);
+}
+
+fn failures(shared: &Shared) {
+    let more = "[limits]\nfailed_authentications = { requests = 3, per = \"1h\" }\n";
+    let gate = Gate::start(shared.world(), &plan("rate_limit_enabled = false\n", more));
+    let wrong = gate.local().with("X-API-Key", "guess");
+    for _ in 0..3 {
+        assert_eq!(wrong.get("/whoami").status, 401);
+    }
+    let refused = wrong.get("/whoami");
+    assert_eq!((refused.status, refused.code().as_str()), (429, "too_many_failures"));
+    assert_eq!(gate.keyed().get("/whoami").status, 429, "a right guess is not told apart");
+    assert_eq!(gate.agent("agent_mtls").get("/whoami").status, 200, "a certificate cannot be guessed");
+    assert!(gate.metric("portcullis_failed_authentications_total") >= 3.0);
+}
+
+fn bodies(shared: &Shared) {
+    let gate = Gate::start(shared.world(), &plan("rate_limit_enabled = false\n", "[limits]\nbody = 1000\n"));
+    let client = gate.keyed();
+    let fits = json!({"data": {"v": "x".repeat(900)}});
+    let over = json!({"data": {"v": "x".repeat(1000)}});
+    assert_eq!(client.put("/secrets/limit/x", &fits).status, 200);
+    let refused = client.put("/secrets/limit/x", &over);
+    assert_eq!((refused.status, refused.code().as_str()), (413, "body_too_large"));
+    assert_eq!(client.call("kv.write", &json!({"path": "x", "data": over})).status, 413);
+    // Chunked, so that the length is not known before.
+    let mut stream = client.connect().expect("a connection");
+    let head = format!("PUT /secrets/limit/x HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n", tests::API_KEY);
+    stream.write_all(head.as_bytes()).expect("written");
+    let chunk = format!("3e8\r\n{}\r\n", "x".repeat(1000));
+    let _ = stream.write_all(chunk.as_bytes()).and_then(|()| stream.write_all(chunk.as_bytes()));
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    assert!(answer.starts_with(b"HTTP/1.1 413"), "{}", String::from_utf8_lossy(&answer));
+}
+
+fn slow(shared: &Shared) {
+    let more = "[limits]\nhead_timeout = \"500ms\"\nbody_timeout = \"500ms\"\n";
+    let gate = Gate::start(shared.world(), &plan("rate_limit_enabled = false\n", more));
+    let body = format!("PUT /secrets/x HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {}\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{{", tests::API_KEY);
+    for begun in ["GET /whoami HTTP/1.1\r\nHost: loc", &body] {
+        let mut stream = gate.local().connect().expect("a connection");
+        stream.write_all(begun.as_bytes()).expect("written");
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        assert!(answer.starts_with(b"HTTP/1.1 408"), "{begun:.20}: {}", String::from_utf8_lossy(&answer));
+    }
+}
+
+fn overload(shared: &Shared) {
+    let more = "[limits]\nrequests = 1\nbody_timeout = \"20s\"\n";
+    let gate = Gate::start(shared.world(), &plan("rate_limit_enabled = false\n", more));
+    let mut held = gate.local().connect().expect("a connection");
+    let head = format!("PUT /secrets/x HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {}\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{{", tests::API_KEY);
+    held.write_all(head.as_bytes()).expect("written");
+    let mut refused = None;
+    wait_for("the gate is at its limit", 10, || {
+        let response = gate.local().get("/healthz");
+        refused = (response.status == 503).then_some(response);
+        refused.is_some()
+    });
+    let refused = refused.expect("a refusal");
+    assert_eq!((refused.code().as_str(), refused.header("retry-after")), ("overloaded", Some("1")));
+    drop(held);
+    wait_for("the gate serves again", 10, || gate.local().get("/healthz").status == 200);
+}
+
+fn early(shared: &Shared) {
+    let gate = shared.gate();
+    let mut stream = gate.local().connect().expect("a connection");
+    let head = "PUT /secrets/x HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n";
+    stream.write_all(head.as_bytes()).expect("written");
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    assert!(answer.starts_with(b"HTTP/1.1 401"), "{}", String::from_utf8_lossy(&answer));
+}

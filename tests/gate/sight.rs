@@ -1,0 +1,123 @@
+//! Health, metrics, the request log, and an orderly end.
+
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+
+use serde_json::{Value, json};
+use tests::{Gate, Plan, wait_for};
+
+use crate::{Case, Shared};
+
+pub const CASES: &[Case] = &[
+    ("metrics_are_for_operators_and_count_by_route_template", metrics),
+    ("one_json_line_per_request_says_who_what_and_how_it_ended", log),
+    ("readiness_details_are_for_operators", readiness),
+    ("the_admin_socket_is_the_owners_alone", socket),
+    ("sigterm_lets_requests_end_and_exits_0", sigterm),
+];
+
+fn metrics(shared: &Shared) {
+    let gate = Gate::start(shared.world(), &Plan::default());
+    let client = gate.agent("agent_mtls");
+    client.get("/secrets/one/two");
+    client.get("/secrets/one/three");
+    client.call("kv.list", &json!({}));
+    for outside in [gate.keyed(), client.clone()] {
+        assert_eq!(outside.get("/metrics").status, 404);
+    }
+    let body = gate.admin_client().get("/metrics").body;
+    let text = String::from_utf8(body).expect("text");
+    for line in [
+        "http_requests_total{method=\"GET\",route=\"/secrets/{path}\",status=\"404\"} 2",
+        "http_requests_total{method=\"POST\",route=\"/mcp\",status=\"200\"} 1",
+        "http_request_duration_seconds_count{method=\"GET\",route=\"/secrets/{path}\",status=\"404\"} 2",
+        "portcullis_operations_total{operation=\"kv.list\",outcome=\"served\"} 1",
+        "portcullis_operations_total{operation=\"kv.read\",outcome=\"not_found\"} 2",
+        "portcullis_child_tokens_total{outcome=\"minted\"} 1",
+        "portcullis_upstream_duration_seconds_count 3",
+        "portcullis_snapshot_version 1",
+    ] {
+        assert!(text.lines().any(|other| other == line), "{line} is not in\n{text}");
+    }
+    assert!(text.contains("http_requests_in_progress 1"), "the one that asks");
+    assert!(gate.metric("http_requests_with_correlation_total") >= 3.0);
+    assert!(!text.contains("one/two"), "paths are templates");
+}
+
+fn log(shared: &Shared) {
+    let gate = Gate::start(shared.world(), &Plan::default());
+    let client = gate.agent("agent_mtls").with("X-Correlation-Id", "trace-7");
+    client.put("/secrets/logged/x", &json!({"data": {"a": 1}}));
+    client.call("kv.read", &json!({"path": "logged/x"}));
+    gate.agent("agent_jwt").get("/secrets/logged/x");
+    gate.local().get("/whoami");
+    wait_for("the lines are written", 10, || gate.log().lines().filter(|line| line.contains("/whoami")).count() == 1);
+    let lines: Vec<Value> = gate.log().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let find = |route: &str, agent: &str| {
+        let found = lines.iter().find(|line| line["route"] == route && line["agent"].as_str().unwrap_or("") == agent);
+        found.unwrap_or_else(|| panic!("{route} {agent} is not in {lines:?}"))
+    };
+    let put = find("/secrets/{path}", "agent_mtls");
+    for (name, value) in [
+        ("method", json!("PUT")),
+        ("correlation_id", json!("trace-7")),
+        ("proof", json!("certificate")),
+        ("operation", json!("kv.write")),
+        ("decision", json!("allow")),
+        ("role", json!("all")),
+        ("status", json!(200)),
+        ("client", json!("127.0.0.1")),
+    ] {
+        assert_eq!(put[name], value, "{name} in {put}");
+    }
+    assert!(put["request_id"].is_string() && put["ts"].is_string());
+    assert!(put["duration_ms"].as_f64() >= put["vault_ms"].as_f64());
+    assert_eq!(find("/mcp", "agent_mtls")["operation"], "kv.read");
+    let refused = find("/secrets/{path}", "agent_jwt");
+    assert_eq!((&refused["decision"], &refused["status"]), (&json!("forbidden"), &json!(403)));
+    assert_eq!(find("unmatched", "")["decision"], "unauthenticated");
+}
+
+fn readiness(shared: &Shared) {
+    let gate = shared.gate();
+    assert_eq!(gate.local().get("/readyz").json(), json!({"ok": true}));
+    let detail = gate.admin_client().get("/readyz").json();
+    assert_eq!((&detail["vault"]["ok"], &detail["vault"]["health"]), (&json!(true), &json!("active")), "{detail}");
+    assert_eq!(gate.admin_client().get("/secrets/x").status, 404, "operators' side has no agents' routes");
+    assert_eq!(gate.admin_client().get("/whoami").status, 404);
+}
+
+fn socket(shared: &Shared) {
+    let gate = shared.gate();
+    let path = gate.folder().join("admin.sock");
+    let mode = std::fs::metadata(&path).expect("a socket").permissions().mode() & 0o777;
+    assert_eq!(mode, 0o600);
+    let mut stream = UnixStream::connect(&path).expect("a connection");
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("written");
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"health\":\"active\""), "{answer}");
+}
+
+fn sigterm(shared: &Shared) {
+    let mut gate = Gate::start(shared.world(), &Plan::default());
+    let client = gate.keyed();
+    let mut stream = client.connect().expect("a connection");
+    let head = format!(
+        "PUT /secrets/drained HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {}\r\nContent-Type: application/json\r\nContent-Length: 18\r\n\r\n{{\"data\":",
+        tests::API_KEY
+    );
+    stream.write_all(head.as_bytes()).expect("written");
+    wait_for("the request is under way", 10, || gate.metric("http_requests_in_progress") >= 2.0);
+    let pid = gate.pid().to_string();
+    let sent = std::process::Command::new("kill").args(["-TERM", &pid]).status();
+    assert!(sent.is_ok_and(|status| status.success()));
+    wait_for("the gate no longer accepts", 10, || gate.local().connect().is_err());
+    stream.write_all(b"{\"a\":\"b\"}}").expect("the open request goes on");
+    let mut answer = Vec::new();
+    std::io::Read::read_to_end(&mut stream, &mut answer).expect("an answer");
+    assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    assert_eq!(gate.terminate(), Some(0));
+    assert!(gate.log().contains("kv.write"), "the last line is written too");
+}

@@ -1,0 +1,127 @@
+//! The agents' child tokens: minted once, replaced when Vault no longer knows
+//! them, never another's, never the gate's.
+
+use serde_json::{Value, json};
+use tests::{Gate, Plan};
+
+use crate::{Case, Shared};
+
+pub const CASES: &[Case] = &[
+    ("many_waiting_requests_mint_one_token", minted_once),
+    ("a_token_revoked_behind_the_gates_back_is_replaced_once", revoked),
+    ("a_path_that_vault_denies_mints_no_new_token", denied),
+    ("a_token_that_cannot_be_minted_fails_the_request", not_minted),
+    ("switched_off_the_gates_own_token_serves", off),
+    ("vaults_audit_names_the_agent", audit),
+    ("what_is_held_is_dropped_at_the_end", dropped),
+];
+
+const MINTED: &str = "portcullis_child_tokens_total{outcome=\"minted\"}";
+const REPLACED: &str = "portcullis_child_tokens_total{outcome=\"replaced\"}";
+
+fn service(more: &str) -> Plan {
+    let sections = format!("{}\n[child_tokens]\ntype = \"service\"\n{more}", tests::process::AGENTS);
+    Plan { sections, ..Plan::default() }
+}
+
+fn minted_once(shared: &Shared) {
+    let gate = Gate::start(shared.world(), &Plan::default());
+    let client = gate.keyed();
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| assert_eq!(client.get("/secrets/x/y").status, 404));
+        }
+    });
+    assert_eq!(gate.metric(MINTED), 1.0);
+    assert_eq!(gate.agent("agent_mtls").get("/secrets/x/y").status, 404);
+    assert_eq!(gate.metric(MINTED), 2.0, "another agent has a token of its own");
+}
+
+/// The accessors of the service tokens whose display name names `agent`.
+fn accessors(shared: &Shared, agent: &str) -> Vec<String> {
+    let world = shared.world();
+    let listed = world.ask("LIST", "auth/token/accessors", &Value::Null).1;
+    let keys = listed["data"]["keys"].as_array().cloned().unwrap_or_default();
+    keys.iter()
+        .filter_map(Value::as_str)
+        .filter(|accessor| {
+            let found = world.ask("POST", "auth/token/lookup-accessor", &json!({"accessor": accessor})).1;
+            found["data"]["meta"]["agent"] == agent
+        })
+        .map(str::to_owned)
+        .collect()
+}
+
+fn revoked(shared: &Shared) {
+    let gate = Gate::start(shared.world(), &Plan { sections: format!("{}\n[agents.alice]\nroles = [\"all\"]\n", service("").sections), ..Plan::default() });
+    let alice = gate.agent("alice");
+    assert_eq!(alice.put("/secrets/revoked", &json!({"data": {"a": 1}})).status, 200);
+    let found = accessors(shared, "alice");
+    assert_eq!(found.len(), 1);
+    let (status, _) = shared.world().ask("POST", "auth/token/revoke-accessor", &json!({"accessor": found[0]}));
+    assert_eq!(status, 204);
+    assert_eq!(alice.get("/secrets/revoked").json()["data"]["a"], 1);
+    assert_eq!((gate.metric(MINTED), gate.metric(REPLACED)), (2.0, 1.0), "one new token, one retry");
+    assert_eq!(alice.get("/secrets/revoked").status, 200);
+    assert_eq!(gate.metric(MINTED), 2.0);
+}
+
+fn denied(shared: &Shared) {
+    // Agents without a policy in Vault may do nothing there, whatever the gate says.
+    let sections = format!("{}\n[agents.unprovisioned]\nroles = [\"all\"]\n", tests::process::AGENTS);
+    let gate = Gate::start(shared.world(), &Plan { sections, ..Plan::default() });
+    let client = gate.agent("unprovisioned");
+    for _ in 0..3 {
+        let response = client.get("/secrets/x");
+        assert_eq!((response.status, response.code().as_str()), (403, "denied_by_vault"));
+    }
+    assert_eq!((gate.metric(MINTED), gate.metric(REPLACED)), (1.0, 0.0));
+}
+
+fn not_minted(shared: &Shared) {
+    let sections = format!("{}\n[child_tokens]\nrole = \"no-such-role\"\n", tests::process::AGENTS);
+    let gate = Gate::start(shared.world(), &Plan { sections, ..Plan::default() });
+    let response = gate.keyed().get("/secrets/x");
+    assert_eq!((response.status, response.code().as_str()), (503, "upstream_unavailable"));
+    assert!(gate.metric("portcullis_child_tokens_total{outcome=\"failed\"}") >= 1.0);
+    assert!(gate.stderr().contains("does not give the agent a child token"));
+}
+
+fn off(shared: &Shared) {
+    let top = format!("rate_limit_enabled = false\nchild_token_enabled = false\nvault_token = \"{}\"\n", shared.world().vault.root_token());
+    // The AppRole would win over the token.
+    let environment = vec![("VAULT_ROLE_ID", String::new()), ("VAULT_SECRET_ID", String::new())];
+    let gate = Gate::start(shared.world(), &Plan { top, environment, ..Plan::default() });
+    assert_eq!(gate.keyed().put("/secrets/off", &json!({"data": {"a": 1}})).status, 200);
+    assert_eq!(gate.metric(MINTED), 0.0);
+    assert!(gate.stderr().contains("CHILD_TOKEN_ENABLED"), "a warning");
+}
+
+fn audit(shared: &Shared) {
+    let world = shared.world();
+    let folder = tempfile_dir();
+    let file = folder.path().join("audit.log");
+    let options = json!({"type": "file", "options": {"file_path": file.display().to_string(), "log_raw": "true"}});
+    let (status, answer) = world.ask("PUT", "sys/audit/tests", &options);
+    assert!(status < 300, "{answer}");
+    let gate = shared.gate();
+    let client = gate.agent("agent_mtls").with("X-Correlation-Id", "audit-me");
+    assert_eq!(client.get("/secrets/audited").status, 404);
+    tests::wait_for("Vault's audit names the agent", 10, || {
+        let lines = std::fs::read_to_string(&file).unwrap_or_default();
+        lines.lines().any(|line| line.contains("secret/data/mcp/agent_mtls/audited") && line.contains("\"display_name\":\"token-agent_mtls\""))
+    });
+    world.ask("DELETE", "sys/audit/tests", &Value::Null);
+}
+
+fn tempfile_dir() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+fn dropped(shared: &Shared) {
+    let mut gate = Gate::start(shared.world(), &Plan { sections: format!("{}\n[agents.bob]\nroles = [\"all\"]\n", service("").sections), ..Plan::default() });
+    assert_eq!(gate.agent("bob").get("/secrets/none").status, 404);
+    assert_eq!(accessors(shared, "bob").len(), 1);
+    assert_eq!(gate.terminate(), Some(0));
+    assert!(accessors(shared, "bob").is_empty());
+}

@@ -1,0 +1,172 @@
+//! Vault stopped, sealed, slow, restarted, behind TLS, and without credentials.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::json;
+use tests::{Client, Gate, Plan, World, wait_for};
+
+use crate::{Case, Shared};
+
+pub const CASES: &[Case] = &[
+    ("stopped_and_restarted_under_traffic", restarted),
+    ("sealed_and_unsealed", sealed),
+    ("slow_is_503_and_over_when_it_is_over", slow),
+    ("without_credentials_the_gate_starts_and_says_why", no_credentials),
+    ("vault_behind_tls_is_verified_by_name", tls),
+    ("a_redirect_of_vaults_is_neither_followed_nor_passed_on", redirect),
+];
+
+/// Nothing but an answer, or a 503 that says when to try again.
+fn served_or_unavailable(client: &Client) -> bool {
+    let response = client.get("/secrets/kept");
+    match response.status {
+        200 => true,
+        503 => {
+            assert!(matches!(response.code().as_str(), "upstream_unavailable" | "upstream_timeout"), "{response:?}");
+            assert!(response.header("retry-after").is_some(), "{response:?}");
+            false
+        }
+        _ => panic!("{response:?}"),
+    }
+}
+
+/// A gate before a Vault that keeps its data, with one secret.
+fn kept(world: &World) -> (Gate, Client) {
+    let more = "[upstream]\ntimeout = \"3s\"\nconnect_timeout = \"1s\"\n";
+    let sections = format!("{}\n{more}", tests::process::AGENTS);
+    let gate = Gate::start(world, &Plan { sections, ..Plan::default() });
+    let client = gate.keyed();
+    assert_eq!(client.put("/secrets/kept", &json!({"data": {"a": 1}})).status, 200);
+    (gate, client)
+}
+
+fn ready(gate: &Gate) -> bool {
+    gate.admin_client().get("/readyz").status == 200
+}
+
+fn restarted(_: &Shared) {
+    let mut world = World::start(true);
+    let (gate, client) = kept(&world);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let traffic = scope.spawn(|| {
+            let mut counts = [0_u32; 2];
+            while !done.load(Ordering::Relaxed) {
+                counts[usize::from(served_or_unavailable(&client))] += 1;
+            }
+            counts
+        });
+        world.vault.stop();
+        wait_for("the gate notices", 10, || !ready(&gate));
+        assert_eq!(client.get("/livez").status, 200, "the gate itself stays alive");
+        let detail = gate.admin_client().get("/readyz").json();
+        assert_eq!(detail["vault"]["health"], "unreachable", "{detail}");
+        world.vault.restart().expect("Vault restarts");
+        wait_for("the gate serves again", 10, || served_or_unavailable(&client));
+        done.store(true, Ordering::Relaxed);
+        let [unavailable, served] = traffic.join().expect("traffic");
+        assert!(unavailable > 0 && served > 0, "{unavailable} {served}");
+    });
+}
+
+fn sealed(_: &Shared) {
+    let mut world = World::start(true);
+    let (gate, client) = kept(&world);
+    world.vault.seal().expect("sealed");
+    wait_for("the gate notices", 10, || !served_or_unavailable(&client));
+    wait_for("it says why", 10, || gate.admin_client().get("/readyz").json()["vault"]["health"] == "sealed");
+    let public = gate.local().get("/readyz");
+    assert_eq!((public.status, public.json()), (503, json!({"ok": false})), "details are for operators");
+    world.vault.unseal().expect("unsealed");
+    wait_for("the gate serves again", 10, || served_or_unavailable(&client));
+}
+
+fn slow(_: &Shared) {
+    let world = World::start(true);
+    let (_gate, client) = kept(&world);
+    world.vault.pause().expect("paused");
+    assert!(!served_or_unavailable(&client));
+    let tool = client.call("kv.read", &json!({"path": "kept"})).json();
+    assert_eq!(tool["result"]["isError"], true, "{tool}");
+    world.vault.resume().expect("resumed");
+    wait_for("the gate serves again", 10, || served_or_unavailable(&client));
+}
+
+fn no_credentials(shared: &Shared) {
+    let environment = vec![("VAULT_ROLE_ID", String::new()), ("VAULT_SECRET_ID", String::new())];
+    let gate = Gate::start_unready(shared.world(), &Plan { environment, ..Plan::default() });
+    let response = gate.keyed().get("/secrets/x");
+    assert_eq!((response.status, response.code().as_str()), (503, "upstream_unavailable"));
+    assert_eq!(gate.keyed().get("/whoami").status, 200);
+    wait_for("it says why", 10, || {
+        let detail = gate.admin_client().get("/readyz").json();
+        detail["vault"]["detail"].as_str().is_some_and(|detail| detail.contains("VAULT_ROLE_ID"))
+    });
+}
+
+fn tls(_: &Shared) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let authority = certs::Authority::new("vault").expect("an authority");
+    let server = authority.issue(&certs::Leaf::server()).expect("a certificate");
+    server.write(folder.path(), "vault").expect("files");
+    std::fs::write(folder.path().join("ca.crt"), authority.pem()).expect("a file");
+    let file = |name: &str| folder.path().join(name);
+    let at = |name: &str| file(name).display().to_string();
+    let world = World::start_tls(&file("vault.crt"), &file("vault.key"), &file("ca.crt"));
+    let upstream = |lines: &str| Plan { sections: format!("{}\n[upstream]\n{lines}", tests::process::AGENTS), ..Plan::default() };
+    let gate = Gate::start(&world, &upstream(&format!("ca_file = \"{}\"\n", at("ca.crt"))));
+    assert_eq!(gate.keyed().put("/secrets/tls", &json!({"data": {"a": 1}})).status, 200);
+    assert_eq!(gate.keyed().get("/secrets/tls").json()["data"]["a"], 1);
+    let wrong = format!("ca_file = \"{}\"\nserver_name = \"vault.example\"\n", at("ca.crt"));
+    for lines in [wrong.as_str(), ""] {
+        let gate = Gate::start_unready(&world, &upstream(lines));
+        assert_eq!(gate.keyed().get("/secrets/tls").status, 503, "{lines}");
+        assert_eq!(gate.admin_client().get("/readyz").status, 503);
+    }
+}
+
+/// Vault redirects only what the gate never sends, so a stand-in that answers
+/// as Vault would, and redirects every secret.
+fn redirect(shared: &Shared) {
+    let elsewhere = TcpListener::bind("127.0.0.1:0").expect("a port");
+    elsewhere.set_nonblocking(true).expect("a mode");
+    let location = format!("http://{}/v1/stolen", elsewhere.local_addr().expect("an address"));
+    let vault = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("http://{}", vault.local_addr().expect("an address"));
+    std::thread::spawn(move || {
+        for stream in vault.incoming().flatten() {
+            let location = location.clone();
+            std::thread::spawn(move || redirecting(stream, &location));
+        }
+    });
+    let environment = vec![("VAULT_ADDR", address)];
+    let gate = Gate::start(shared.world(), &Plan { environment, ..Plan::default() });
+    let response = gate.keyed().get("/secrets/x");
+    assert_eq!((response.status, response.code().as_str()), (502, "upstream_nonsense"));
+    assert!(response.header("location").is_none());
+    assert!(elsewhere.accept().is_err(), "nobody followed");
+}
+
+fn redirecting(mut stream: TcpStream, location: &str) {
+    let auth = r#"{"auth":{"client_token":"t","accessor":"","lease_duration":3600,"renewable":true}}"#;
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while stream.read(&mut byte).is_ok_and(|read| read == 1) {
+        head.push(byte[0]);
+        if !head.ends_with(b"\r\n\r\n") {
+            continue;
+        }
+        let text = String::from_utf8_lossy(&std::mem::take(&mut head)).to_lowercase();
+        let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+        let mut body = vec![0; length.unwrap_or(0)];
+        let _ = stream.read_exact(&mut body);
+        let answer = if text.contains("/v1/secret/") {
+            format!("HTTP/1.1 307 Temporary Redirect\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n")
+        } else {
+            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{auth}", auth.len())
+        };
+        let _ = stream.write_all(answer.as_bytes());
+    }
+}
