@@ -16,7 +16,7 @@ pub(crate) fn print(root: &Path, port: u16, agent: &str) {
     let certificates = root.join(CERTIFICATES);
     let folder = certificates.display();
     let curl = format!(
-        "curl --cacert '{folder}/ca.crt' --cert '{folder}/{agent}.crt' --key '{folder}/{agent}.key'"
+        "curl -sS -w '\\n' --cacert '{folder}/ca.crt' --cert '{folder}/{agent}.crt' --key '{folder}/{agent}.key'"
     );
     println!(
         r#"
