@@ -5,11 +5,16 @@ use std::fmt::Write as _;
 use super::options::{Opt, Section};
 use super::sections;
 
+const INTRODUCTION: &str = "\
+Defaults are overridden by the file, the file by the environment, the environment by flags.
+The file is named by `--config`, else by `APP_CONFIG_FILE`; else it is `config.toml`, `config.json` or
+`config.yaml` in the working directory.
+";
+
 /// One table per section, made from the table the readers use.
 #[must_use]
 pub fn options() -> String {
-    let mut text =
-        String::from("Defaults are overridden by the file, the file by the environment, the environment by flags.\n");
+    let mut text = String::from(INTRODUCTION);
     for section in sections::ALL {
         describe(section, &mut text);
     }

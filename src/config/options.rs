@@ -122,7 +122,7 @@ static OPTIONS: [Opt; 63] = [
     both("AWS_SECRET_ACCESS_KEY", "aws_secret_access_key", Kind::Secret, "", "AWS credentials."),
     both("AWS_SESSION_TOKEN", "aws_session_token", Kind::Secret, "", "AWS credentials, where they are temporary."),
     both("OTEL_EXPORTER_OTLP_ENDPOINT", "otel_exporter_otlp_endpoint", Kind::Text, "", "OTLP over HTTP endpoint of traces."),
-    both("OTEL_SERVICE_NAME", "otel_service_name", Kind::Text, "portcullis", "Service name in traces."),
+    both("OTEL_SERVICE_NAME", "otel_service_name", Kind::Text, "vault-mcp", "Service name in traces."),
     Opt::file("listeners", Kind::Tables, "", "Where callers connect."),
     Opt::file("admin", Kind::Table, "", "Where operators connect."),
     Opt::file("server", Kind::Table, "", "The process."),
