@@ -9,6 +9,9 @@ use crate::Error;
 /// How often a build says how far it is.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 
+/// The package that Go compiles last, before it links: the module's own.
+const MAIN_PACKAGE: &str = "portcullis/local-vault";
+
 /// Builds the Go module in `module` into the file `built`, unless that is what `built` is.
 pub(crate) fn ensure(module: &Path, built: &Path) -> Result<(), Error> {
     let folder = built.parent().unwrap_or(Path::new("."));
@@ -48,8 +51,9 @@ fn compile(module: &Path, built: &Path) -> Result<(), Error> {
         .stderr(Stdio::piped())
         .spawn()
         .map_err(Error::NoGo)?;
-    let said = follow(&mut build, |count| {
-        format!("compiled {count} packages of at most {packages}")
+    let said = follow(&mut build, |count, line| match line {
+        MAIN_PACKAGE => "linking".to_owned(),
+        _ => format!("compiled {count} packages of at most {packages}"),
     });
     finish(build, said)?;
     fs::rename(&unfinished, built).map_err(Error::file(built))
@@ -66,7 +70,7 @@ fn count_packages(module: &Path) -> Result<usize, Error> {
     let packages = list.stdout.take().map(|stdout| {
         std::thread::spawn(move || BufReader::new(stdout).lines().map_while(Result::ok).count())
     });
-    let said = follow(&mut list, |count| format!("fetched {count} modules"));
+    let said = follow(&mut list, |count, _| format!("fetched {count} modules"));
     finish(list, said)?;
     Ok(packages.and_then(|count| count.join().ok()).unwrap_or(0))
 }
@@ -80,7 +84,7 @@ fn go(module: &Path) -> Command {
 
 /// Reads what Go says line by line until it ends, tells how far it is every few seconds, and
 /// returns the last lines.
-fn follow(child: &mut Child, progress: impl Fn(usize) -> String) -> Vec<String> {
+fn follow(child: &mut Child, progress: impl Fn(usize, &str) -> String) -> Vec<String> {
     let started = Instant::now();
     let mut reported = started;
     let mut last: Vec<String> = Vec::new();
@@ -92,11 +96,11 @@ fn follow(child: &mut Child, progress: impl Fn(usize) -> String) -> Vec<String> 
         .map_while(Result::ok)
         .enumerate()
     {
-        if reported.elapsed() >= REPORT_EVERY {
+        if reported.elapsed() >= REPORT_EVERY || line == MAIN_PACKAGE {
             reported = Instant::now();
             eprintln!(
                 "  {}, {} s",
-                progress(index + 1),
+                progress(index + 1, &line),
                 started.elapsed().as_secs()
             );
         }
