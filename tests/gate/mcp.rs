@@ -265,49 +265,73 @@ fn handshake(shared: &Shared) {
     assert_eq!(Schema::of("2025-03-26").error(&response)["code"], -32602);
 }
 
-/// A stateless call of `kv.list`, with `change` made to its headers and parameters.
-fn stateless_call(client: &Client, change: impl Fn(&mut BTreeMap<&str, &str>, &mut Value)) -> Response {
+/// What is changed in a stateless call.
+enum Change {
+    Nothing,
+    /// A header is another, or missing.
+    Header(&'static str, Option<&'static str>),
+    /// A member of `_meta` is another, or missing.
+    Meta(&'static str, Option<Value>),
+    /// There is no `_meta`.
+    NoMeta,
+}
+
+/// A stateless call of `kv.list`, changed.
+fn stateless_call(client: &Client, change: &Change) -> Response {
     let mut headers =
         BTreeMap::from([("MCP-Protocol-Version", STATELESS), ("Mcp-Method", "tools/call"), ("Mcp-Name", "kv.list")]);
-    let mut params = json!({"name": "kv.list", "arguments": {}, "_meta": meta()});
-    change(&mut headers, &mut params);
+    let mut meta = meta();
+    let members = meta.as_object_mut().expect("an object");
+    match change {
+        Change::Nothing | Change::NoMeta => {}
+        Change::Header(name, None) => assert!(headers.remove(name).is_some()),
+        Change::Header(name, Some(value)) => assert!(headers.insert(name, value).is_some()),
+        Change::Meta(name, None) => assert!(members.remove(*name).is_some()),
+        Change::Meta(name, Some(value)) => members[*name] = value.clone(),
+    }
+    let mut params = json!({"name": "kv.list", "arguments": {}});
+    if !matches!(change, Change::NoMeta) {
+        params["_meta"] = meta;
+    }
     let headers: Vec<_> = headers.into_iter().collect();
     client.mcp_with(&headers, &request("tools/call", &params))
 }
 
 fn stateless_headers(shared: &Shared) {
-    type Change = fn(&mut BTreeMap<&str, &str>, &mut Value);
     const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
     const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
     let client = shared.gate().keyed();
     let schema = Schema::of(STATELESS);
-    let changes: [(&str, Change, i64); 12] = [
-        ("no version header", |headers, _| drop(headers.remove("MCP-Protocol-Version")), -32020),
-        ("another version header", |h, _| drop(h.insert("MCP-Protocol-Version", "2025-06-18")), -32020),
-        ("no method header", |headers, _| drop(headers.remove("Mcp-Method")), -32020),
-        ("another method header", |headers, _| drop(headers.insert("Mcp-Method", "tools/list")), -32020),
-        ("a method header in other case", |headers, _| drop(headers.insert("Mcp-Method", "Tools/Call")), -32020),
-        ("no name header", |headers, _| drop(headers.remove("Mcp-Name")), -32020),
-        ("another name header", |headers, _| drop(headers.insert("Mcp-Name", "kv.read")), -32020),
-        ("a broken name header", |headers, _| drop(headers.insert("Mcp-Name", "=?base64?!?=")), -32020),
-        ("another version in the body", |_, params| params["_meta"][VERSION] = json!("2025-11-25"), -32020),
-        ("no _meta", |_, params| drop(params.as_object_mut().and_then(|params| params.remove("_meta"))), -32602),
-        ("no capabilities", |_, p| drop(p["_meta"].as_object_mut().and_then(|m| m.remove(CAPABILITIES))), -32602),
-        ("capabilities of a wrong kind", |_, params| params["_meta"][CAPABILITIES] = json!([]), -32602),
-    ];
-    for (what, change, code) in changes {
-        let response = stateless_call(&client, change);
+    let header = |name, value| (Change::Header(name, value), -32020);
+    for (number, (change, code)) in [
+        header("MCP-Protocol-Version", None),
+        header("MCP-Protocol-Version", Some("2025-06-18")),
+        header("Mcp-Method", None),
+        header("Mcp-Method", Some("tools/list")),
+        header("Mcp-Method", Some("Tools/Call")),
+        header("Mcp-Name", None),
+        header("Mcp-Name", Some("kv.read")),
+        header("Mcp-Name", Some("=?base64?!?=")),
+        (Change::Meta(VERSION, Some(json!("2025-11-25"))), -32020),
+        (Change::Meta(VERSION, None), -32602),
+        (Change::Meta(CAPABILITIES, None), -32602),
+        (Change::Meta(CAPABILITIES, Some(json!([]))), -32602),
+        (Change::NoMeta, -32602),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let response = stateless_call(&client, &change);
         let error = schema.error(&response);
-        assert_eq!((error["code"].as_i64(), response.status), (Some(code), 400), "{what}: {error}");
-        assert_eq!(response.json()["id"], 7, "{what}");
+        assert_eq!((error["code"].as_i64(), response.status), (Some(code), 400), "row {number}: {error}");
+        assert_eq!(response.json()["id"], 7, "row {number}");
     }
-    let unchanged: [Change; 3] = [
-        |_, _| {},
-        |headers, _| drop(headers.insert("Mcp-Name", "=?base64?a3YubGlzdA==?=")),
-        |_, params| params["_meta"]["io.modelcontextprotocol/logLevel"] = json!("debug"),
-    ];
-    for change in unchanged {
-        let result = schema.result("CallToolResult", &stateless_call(&client, change));
+    for change in [
+        Change::Nothing,
+        Change::Header("Mcp-Name", Some("=?base64?a3YubGlzdA==?=")),
+        Change::Meta("io.modelcontextprotocol/clientInfo", None),
+    ] {
+        let result = schema.result("CallToolResult", &stateless_call(&client, &change));
         assert_eq!(result["isError"], false);
     }
 }
