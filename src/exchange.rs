@@ -27,9 +27,22 @@ use crate::config;
 /// Most connections kept idle.
 const POOL: usize = 1024;
 
+/// Whose connections a request takes. A connection is driven by the thread
+/// that made it, so requests never take one of the background's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lane {
+    /// The gate's own, beside the requests.
+    #[default]
+    Background,
+    /// The requests'.
+    Requests,
+}
+
 /// What one request carries besides itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Envelope<'a> {
+    /// Whose connections it takes.
+    pub lane: Lane,
     /// The token it acts with.
     pub token: Option<&'a Secret>,
     /// Goes to Vault as `X-Correlation-Id`.
@@ -71,10 +84,16 @@ impl From<Broken> for Refusal {
     }
 }
 
+/// One address of Vault's, for each lane.
+struct Peers {
+    background: Arc<HttpPeer>,
+    requests: Arc<HttpPeer>,
+}
+
 /// Vault, as the gate reaches it.
 pub struct Upstream {
     connector: Connector,
-    peers: ArcSwap<Vec<Arc<HttpPeer>>>,
+    peers: ArcSwap<Vec<Peers>>,
     /// Which of the peers answered last.
     current: AtomicUsize,
     settings: config::Upstream,
@@ -126,15 +145,21 @@ impl Upstream {
     }
 
     fn publish(&self, addresses: impl IntoIterator<Item = SocketAddr>) {
-        let peers: Vec<_> = addresses.into_iter().map(|address| Arc::new(self.peer(address))).collect();
-        let same = |now: &[Arc<HttpPeer>]| now.iter().map(|p| &p._address).eq(peers.iter().map(|p| &p._address));
+        let both = |address| Peers {
+            background: Arc::new(self.peer(address, Lane::Background)),
+            requests: Arc::new(self.peer(address, Lane::Requests)),
+        };
+        let peers: Vec<_> = addresses.into_iter().map(both).collect();
+        let address = |peers: &Peers| peers.requests._address.clone();
+        let same = |now: &[Peers]| now.iter().map(address).eq(peers.iter().map(address));
         if !peers.is_empty() && !same(&self.peers.load()) {
             self.peers.store(Arc::new(peers));
         }
     }
 
-    fn peer(&self, address: SocketAddr) -> HttpPeer {
+    fn peer(&self, address: SocketAddr, lane: Lane) -> HttpPeer {
         let mut peer = HttpPeer::new(address, self.settings.tls, self.settings.server_name.clone());
+        peer.group_key = lane as u64;
         peer.options.connection_timeout = Some(self.settings.connect_timeout);
         peer.options.total_connection_timeout = Some(self.settings.connect_timeout);
         peer.options.idle_timeout = Some(self.settings.idle);
@@ -167,7 +192,7 @@ impl Upstream {
 
     async fn exchange(&self, request: &VaultRequest, envelope: Envelope<'_>) -> Result<Answer, Broken> {
         loop {
-            let (mut session, peer, reused) = self.connect().await?;
+            let (mut session, peer, reused) = self.connect(envelope.lane).await?;
             match self.converse(&mut session, request, envelope).await {
                 Ok(answer) => {
                     session.respect_keepalive();
@@ -182,12 +207,16 @@ impl Upstream {
     }
 
     /// A connection, to the peer that answered last or to the next one.
-    async fn connect(&self) -> Result<(HttpSession, Arc<HttpPeer>, bool), Broken> {
+    async fn connect(&self, lane: Lane) -> Result<(HttpSession, Arc<HttpPeer>, bool), Broken> {
         let peers = self.peers.load_full();
         let first = self.current.load(Ordering::Relaxed);
         for turn in 0..peers.len() {
             let index = (first + turn) % peers.len();
-            let Some(peer) = peers.get(index) else { continue };
+            let Some(peers) = peers.get(index) else { continue };
+            let peer = match lane {
+                Lane::Background => &peers.background,
+                Lane::Requests => &peers.requests,
+            };
             if let Ok((session, reused)) = self.connector.get_http_session(&**peer).await {
                 if turn > 0 {
                     self.current.store(index, Ordering::Relaxed);

@@ -43,7 +43,7 @@ fn main() -> ExitCode {
 fn run(flags: Flags) -> Result<(), String> {
     // Before anything else of TLS, so that it is the only provider.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let source: reload::Source = Box::new(move || config::load(&flags, &|name| std::env::var(name).ok()));
+    let source: reload::Source = Box::new(move || config::load(&flags, &config::variable));
     let settings = source().map_err(|report| report.to_string())?;
     telemetry::start_server_log(settings.logging.level);
     for warning in &settings.warnings {
@@ -72,7 +72,7 @@ struct Services {
 fn assemble(settings: Settings, source: reload::Source) -> Result<(Arc<State>, Services), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let tls = reload::load_tls(&settings.listeners).map_err(|e| text(&e))?;
-    let files = reload::files(&settings);
+    let files = settings.files.clone();
     let metrics = Arc::new(Metrics::new().map_err(|e| text(&e))?);
     let log = settings.logging.requests.then(|| {
         RequestLog::open(&settings.logging.directory, metrics.dropped_lines.clone())

@@ -36,17 +36,6 @@ pub fn load_tls(listeners: &[Listener]) -> Result<Vec<Option<Arc<TlsMaterial>>>,
     listeners.iter().map(load).collect()
 }
 
-/// Every file that `settings` were read from or name.
-#[must_use]
-pub fn files(settings: &Settings) -> Vec<PathBuf> {
-    let mut files = settings.files.clone();
-    for tls in settings.listeners.iter().filter_map(|listener| listener.tls.as_ref()) {
-        files.extend([tls.certificate.clone(), tls.key.clone()]);
-        files.extend(tls.client_authorities.iter().cloned());
-    }
-    files
-}
-
 impl Reload {
     /// Nothing is watched before [`Reload::run`].
     #[must_use]

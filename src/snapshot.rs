@@ -50,6 +50,8 @@ pub struct Snapshot {
     directory: Directory,
     agents: HashMap<AgentId, Arc<Agent>>,
     strangers: Cache<AgentId, Arc<Agent>>,
+    /// What agents without an entry have used of their limits; shared by all snapshots.
+    cells: Cache<AgentId, Arc<Cell>>,
     own_namespace: Arc<Role>,
     rate: Option<Rate>,
 }
@@ -89,6 +91,7 @@ impl Snapshot {
             directory: settings.identity.directory,
             agents,
             strangers: Cache::new(MAX_STRANGERS),
+            cells: previous.map_or_else(|| Cache::new(MAX_STRANGERS), |previous| previous.cells.clone()),
             own_namespace,
             rate,
         };
@@ -98,8 +101,11 @@ impl Snapshot {
 
     fn add_keys(&mut self, keys: Vec<KeyEntry<AgentId>>) {
         for key in keys {
-            if let Some(agent) = self.agent(&key.agent) {
-                self.api_keys.add(KeyEntry { digest: key.digest, agent, expires: key.expires });
+            match self.agent(&key.agent) {
+                Some(agent) => {
+                    self.api_keys.add(KeyEntry { digest: key.digest, agent, expires: key.expires });
+                }
+                None => tracing::warn!(agent = %key.agent, "an API key belongs to an agent that is not configured"),
             }
         }
     }
@@ -118,7 +124,8 @@ impl Snapshot {
     }
 
     fn stranger(&self, id: &AgentId) -> Agent {
-        let limit = self.rate.map(|rate| Limit { rate, cell: Arc::new(Cell::default()) });
+        let cell = || self.cells.get_with(id.clone(), Arc::default);
+        let limit = self.rate.map(|rate| Limit { rate, cell: cell() });
         Agent { id: id.clone(), roles: vec![(Arc::clone(&self.own_namespace), None)], limit }
     }
 

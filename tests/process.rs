@@ -161,7 +161,9 @@ threads = 2
         wait_for("the gate answers", 20, || {
             let ended = gate.child.try_wait().expect("the gate's state");
             assert!(ended.is_none(), "the gate ended: {}", gate.stderr());
-            gate.admin_client().try_send("GET", "/livez", &[], b"").is_ok()
+            // Each listener binds by itself.
+            let ports = [gate.admin, gate.plain, gate.tls];
+            ports.iter().all(|port| std::net::TcpStream::connect(("127.0.0.1", *port)).is_ok())
         });
         gate
     }

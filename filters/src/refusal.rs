@@ -113,7 +113,7 @@ impl Refusal {
             Self::AnswerTooLarge => (StatusCode::BAD_GATEWAY, "answer_too_large", "Vault's answer is over the configured limit."),
             Self::UpstreamUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "upstream_unavailable", "Vault is not available."),
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "The gate is at its limit of concurrent work."),
-            Self::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", "Vault did not answer in time."),
+            Self::UpstreamTimeout => (StatusCode::SERVICE_UNAVAILABLE, "upstream_timeout", "Vault did not answer in time."),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The gate met an unexpected condition."),
         };
         Public { status, code, detail }
@@ -124,7 +124,7 @@ impl Refusal {
     pub const fn retry_after(&self) -> Option<u64> {
         match self {
             Self::RateLimited(exceeded) | Self::TooManyFailures(exceeded) => Some(exceeded.retry_after),
-            Self::UpstreamUnavailable | Self::Overloaded => Some(1),
+            Self::UpstreamUnavailable | Self::UpstreamTimeout | Self::Overloaded => Some(1),
             _ => None,
         }
     }
@@ -192,7 +192,7 @@ mod tests {
             (Refusal::AnswerTooLarge, 502, "answer_too_large"),
             (Refusal::UpstreamUnavailable, 503, "upstream_unavailable"),
             (Refusal::Overloaded, 503, "overloaded"),
-            (Refusal::UpstreamTimeout, 504, "upstream_timeout"),
+            (Refusal::UpstreamTimeout, 503, "upstream_timeout"),
         ]
     }
 

@@ -52,7 +52,7 @@ impl PartialEq for Secret {
 impl Eq for Secret {}
 
 /// A SHA-256 digest, compared in constant time.
-#[derive(Clone, Copy, Hash)]
+#[derive(Clone, Copy)]
 pub struct Digest([u8; 32]);
 
 impl Digest {

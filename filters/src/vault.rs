@@ -193,7 +193,8 @@ pub mod control {
     /// A bad role name.
     pub fn create_child(role: &str, child: &ChildToken) -> Result<VaultRequest, PathProblem> {
         let path = VaultPath::render(&["auth/token/create", role])?;
-        let mut body = json!({
+        let alias = child.alias.then(|| child.agent.as_str());
+        let body = json!({
             "policies": child.policies.iter().map(|policy| &**policy).collect::<Vec<_>>(),
             "no_default_policy": true,
             "type": if child.batch { "batch" } else { "service" },
@@ -201,10 +202,8 @@ pub mod control {
             "renewable": false,
             "display_name": child.agent.as_str(),
             "meta": {"agent": child.agent.as_str()},
+            "entity_alias": alias.unwrap_or_default(),
         });
-        if child.alias {
-            body["entity_alias"] = child.agent.as_str().into();
-        }
         Ok(post(path, &body, true))
     }
 

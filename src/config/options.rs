@@ -106,7 +106,7 @@ static OPTIONS: [Opt; 63] = [
     both("HOST", "host", Kind::Text, "127.0.0.1", "Loopback address of the plain-HTTP listener.").or_flag("--host"),
     both("PORT", "port", PORT, "8089", "Port of the plain-HTTP listener.").or_flag("--port"),
     Opt::file("plain", Kind::Flag, " `true` without listeners, or with HOST or PORT", "Whether HOST:PORT is listened on."),
-    Opt::file("plain_metrics", Kind::Flag, " `true` without trusted proxies", "Whether `/metrics` is served on HOST:PORT."),
+    Opt::file("plain_metrics", Kind::Flag, "false", "Whether `/metrics` is served on HOST:PORT."),
     both("TLS_PORT", "tls_port", PORT, "", "Port of the first TLS listener, instead of the one in its address."),
     both("ADMIN_PORT", "admin_port", PORT, "", "Port of the admin listener, instead of the one in its address."),
     both("RELOAD", "reload", Kind::Flag, "false", "Whether the files are watched and reloaded.").or_flag("--reload"),

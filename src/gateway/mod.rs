@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use filters::grants::{Agent, Role};
 use filters::refusal::Refusal;
+use filters::rest::{self as routes, Match};
 use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
@@ -163,22 +164,43 @@ impl HttpServerApp for Gateway {
     }
 }
 
+/// Where a request is served.
+enum Surface<'a> {
+    Mcp,
+    Rest(Match<'a>),
+}
+
 impl Request<'_> {
+    /// Where the request is served. Found before its caller is known, for log
+    /// and metrics; told after.
+    fn route(&self, outcome: &mut Outcome) -> Result<Surface<'_>, Refusal> {
+        if self.head.is_mcp() {
+            outcome.route = Some(RouteId::MCP);
+            return Ok(Surface::Mcp);
+        }
+        if !self.snapshot.rest {
+            return Err(Refusal::NotFound);
+        }
+        let matched = routes::route(self.head.method.as_str(), &self.head.path)?;
+        outcome.route = Some(RouteId::of(matched.kind));
+        outcome.operation = matched.kind.facts.name;
+        Ok(Surface::Rest(matched))
+    }
+
     async fn serve(&self, session: &mut ServerSession, outcome: &mut Outcome) -> Result<Reply, Refusal> {
         let most = self.snapshot.limits.requests;
         let _share = self.state.load.request(most).ok_or(Refusal::Overloaded)?;
         if let Some(reply) = self.own(outcome)? {
             return Ok(reply);
         }
+        let matched = self.route(outcome);
         let identity = self.authenticate(session)?;
         outcome.agent = Some(Arc::clone(&identity.agent));
         outcome.proof = identity.proof.name();
         self.charge(&identity)?;
-        if self.head.is_mcp() {
-            outcome.route = Some(RouteId::MCP);
-            self.mcp(session, &identity, outcome).await
-        } else {
-            self.rest(session, &identity, outcome).await
+        match matched? {
+            Surface::Mcp => self.mcp(session, &identity, outcome).await,
+            Surface::Rest(matched) => self.rest(session, &matched, &identity, outcome).await,
         }
     }
 }

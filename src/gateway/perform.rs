@@ -10,7 +10,7 @@ use filters::operation::{Absent, Entry, Operation};
 use filters::refusal::Refusal;
 use filters::vault::{Trouble, VaultRequest, trouble};
 
-use crate::exchange::{Answer, Envelope};
+use crate::exchange::{Answer, Envelope, Lane};
 
 use super::{Outcome, Request};
 
@@ -69,6 +69,7 @@ impl Request<'_> {
         loop {
             let child = self.state.children.token_for(agent, profile).await?;
             let envelope = Envelope {
+                lane: Lane::Requests,
                 token: Some(&child.token),
                 correlation: Some(&self.head.correlation_id),
                 limit: self.snapshot.limits.answer,

@@ -104,7 +104,7 @@ impl Reply {
     }
 
     fn response(&self, request_id: &str) -> Result<ResponseHeader, pingora_core::BError> {
-        let mut response = ResponseHeader::build(self.status, Some(10))?;
+        let mut response = ResponseHeader::build_no_case(self.status, Some(10))?;
         if self.status != 204 {
             response.insert_header(CONTENT_LENGTH, self.body.len())?;
         }

@@ -2,10 +2,8 @@
 
 use filters::identity::Identity;
 use filters::refusal::Refusal;
-use filters::rest;
+use filters::rest::{self, Match};
 use pingora_core::protocols::http::ServerSession;
-
-use crate::telemetry::RouteId;
 
 use super::reply::Reply;
 use super::{Outcome, Request, head};
@@ -15,24 +13,19 @@ impl Request<'_> {
     pub(super) async fn rest(
         &self,
         session: &mut ServerSession,
+        matched: &Match<'_>,
         identity: &Identity,
         outcome: &mut Outcome,
     ) -> Result<Reply, Refusal> {
-        if !self.snapshot.rest {
-            return Err(Refusal::NotFound);
-        }
-        let matched = rest::route(self.head.method.as_str(), &self.head.path)?;
         let facts = matched.kind.facts;
-        outcome.route = Some(RouteId::of(matched.kind));
-        outcome.operation = facts.name;
         if !head::accepts_json(&session.req_header().headers) {
             return Err(Refusal::NotAcceptable);
         }
         let operation = if facts.takes_body {
             let body = self.body(session).await?;
-            rest::operation(&matched, &self.head.query, &body.bytes)?
+            rest::operation(matched, &self.head.query, &body.bytes)?
         } else {
-            rest::operation(&matched, &self.head.query, b"")?
+            rest::operation(matched, &self.head.query, b"")?
         };
         let answer = self.perform(identity, operation, outcome).await?;
         Ok(match facts.success {

@@ -17,7 +17,7 @@ use moka::future::Cache;
 use serde::Deserialize;
 
 use crate::config::{ChildPolicies, ChildTokens};
-use crate::exchange::{Envelope, Upstream};
+use crate::exchange::{Envelope, Lane, Upstream};
 use crate::telemetry::Metrics;
 
 use super::{ANSWER_LIMIT, LoginState};
@@ -167,7 +167,8 @@ impl Children {
             ttl: settings.ttl,
         };
         let request = control::create_child(&settings.role, &wanted)?;
-        let envelope = Envelope { token: Some(gate), correlation: None, limit: ANSWER_LIMIT };
+        let envelope =
+            Envelope { lane: Lane::Requests, token: Some(gate), correlation: None, limit: ANSWER_LIMIT };
         let answer = self.upstream.ask(&request, envelope).await?;
         if answer.status != 200 {
             if trouble(answer.status, &answer.body) == Trouble::InvalidToken {
@@ -214,7 +215,7 @@ impl Children {
 
     async fn revoke(&self, accessor: &str, gate: &Secret) {
         let Ok(request) = control::revoke_accessor(accessor) else { return };
-        let envelope = Envelope { token: Some(gate), correlation: None, limit: ANSWER_LIMIT };
+        let envelope = Envelope { token: Some(gate), limit: ANSWER_LIMIT, ..Envelope::default() };
         let outcome = self.upstream.ask(&request, envelope).await;
         if !outcome.is_ok_and(|answer| answer.status == 204) {
             tracing::warn!("a child token could not be revoked; it expires by itself");

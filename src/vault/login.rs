@@ -212,7 +212,7 @@ impl LoginState {
 
     async fn ask(&self, request: Result<VaultRequest, PathProblem>, token: Option<&Secret>) -> Result<Answer, Failed> {
         let request = request.map_err(|_| Failed::Nonsense)?;
-        let envelope = Envelope { token, correlation: None, limit: ANSWER_LIMIT };
+        let envelope = Envelope { token, limit: ANSWER_LIMIT, ..Envelope::default() };
         match self.upstream.ask(&request, envelope).await {
             Ok(answer) if answer.status == 200 => Ok(answer),
             Ok(answer) => Err(Failed::Refused(answer.status)),

@@ -81,10 +81,10 @@ fn failures(shared: &Shared) {
 }
 
 fn bodies(shared: &Shared) {
-    let gate = Gate::start(shared.world(), &plan("rate_limit_enabled = false\n", "[limits]\nbody = 1000\n"));
+    let gate = Gate::start(shared.world(), &plan("rate_limit_enabled = false\n", "[limits]\nbody = 2000\n"));
     let client = gate.keyed();
-    let fits = json!({"data": {"v": "x".repeat(900)}});
-    let over = json!({"data": {"v": "x".repeat(1000)}});
+    let fits = json!({"data": {"v": "x".repeat(1900)}});
+    let over = json!({"data": {"v": "x".repeat(2000)}});
     assert_eq!(client.put("/secrets/limit/x", &fits).status, 200);
     let refused = client.put("/secrets/limit/x", &over);
     assert_eq!((refused.status, refused.code().as_str()), (413, "body_too_large"));
@@ -93,7 +93,7 @@ fn bodies(shared: &Shared) {
     let mut stream = client.connect().expect("a connection");
     let head = format!("PUT /secrets/limit/x HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n", tests::API_KEY);
     stream.write_all(head.as_bytes()).expect("written");
-    let chunk = format!("3e8\r\n{}\r\n", "x".repeat(1000));
+    let chunk = format!("7d0\r\n{}\r\n", "x".repeat(2000));
     let _ = stream.write_all(chunk.as_bytes()).and_then(|()| stream.write_all(chunk.as_bytes()));
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);

@@ -94,7 +94,7 @@ fn off(shared: &Shared) {
     let gate = Gate::start(shared.world(), &Plan { top, environment, ..Plan::default() });
     assert_eq!(gate.keyed().put("/secrets/off", &json!({"data": {"a": 1}})).status, 200);
     assert_eq!(gate.metric(MINTED), 0.0);
-    assert!(gate.stderr().contains("CHILD_TOKEN_ENABLED"), "a warning");
+    assert!(gate.stderr().contains("child_token_enabled"), "a warning");
 }
 
 fn audit(shared: &Shared) {

@@ -174,7 +174,6 @@ impl Describe for Write {
             body.push(b'}');
         }
         body.push(b'}');
-        // With a check-and-set version a second try cannot write twice.
         let ask = ask(Method::Post, "data", Some(body), false);
         Ok((secret(&arguments.path, arguments.shared)?, ask))
     }

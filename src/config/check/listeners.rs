@@ -120,7 +120,7 @@ fn plain(top: &Fields<'_>) -> Option<Sited<Listener>> {
     };
     match address {
         Ok(address) if address.is_loopback() => {
-            let metrics = top.flag("plain_metrics").unwrap_or(top.words("trusted_proxies").is_empty());
+            let metrics = top.flag("plain_metrics").unwrap_or(false);
             let address = SocketAddr::new(address, port(top, "port")?);
             let place = if top.given("port") { top.place_of("port") } else { host.place };
             Some(Sited { place, value: Listener { address, tls: None, metrics } })
