@@ -33,10 +33,7 @@ impl Authority {
         let params = authority_params(common_name)?;
         let certificate = params.self_signed(&key)?.pem();
         let issuer = Issuer::new(params, key);
-        Ok(Authority {
-            issuer,
-            certificate,
-        })
+        Ok(Authority { issuer, certificate })
     }
 
     /// Brings back the authority that `certificate` is of; `None` when `key` is not its key.
@@ -48,10 +45,7 @@ impl Authority {
             return None;
         }
         let issuer = Issuer::new(authority_params(common_name).ok()?, key);
-        Some(Authority {
-            issuer,
-            certificate,
-        })
+        Some(Authority { issuer, certificate })
     }
 
     /// The authority's certificate, PEM.
@@ -63,10 +57,7 @@ impl Authority {
     pub fn issue(&self, leaf: &Leaf) -> Result<Issued, Error> {
         let key = KeyPair::generate()?;
         let certificate = leaf.params()?.signed_by(&key, &self.issuer)?;
-        Ok(Issued {
-            certificate: certificate.pem(),
-            key: key.serialize_pem(),
-        })
+        Ok(Issued { certificate: certificate.pem(), key: key.serialize_pem() })
     }
 
     pub(crate) fn key_pem(&self) -> String {
@@ -76,9 +67,7 @@ impl Authority {
 
 impl fmt::Debug for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authority")
-            .field("certificate", &self.certificate)
-            .finish_non_exhaustive()
+        f.debug_struct("Authority").field("certificate", &self.certificate).finish_non_exhaustive()
     }
 }
 
@@ -93,21 +82,13 @@ impl Issued {
 
 impl fmt::Debug for Issued {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Issued")
-            .field("certificate", &self.certificate)
-            .field("key", &"[redacted]")
-            .finish()
+        f.debug_struct("Issued").field("certificate", &self.certificate).field("key", &"[redacted]").finish()
     }
 }
 
 /// Writes a file of mode 0600. A file that was there with wider rights loses them first.
 fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.set_permissions(Permissions::from_mode(0o600))?;
     file.write_all(text.as_bytes())
 }

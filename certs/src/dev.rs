@@ -33,10 +33,7 @@ pub enum Minted {
 impl DevFolder {
     /// Keeps its certificates in `dir`; with `force` every one of them is made anew.
     pub fn new(dir: impl Into<PathBuf>, force: bool) -> DevFolder {
-        DevFolder {
-            dir: dir.into(),
-            force,
-        }
+        DevFolder { dir: dir.into(), force }
     }
 
     /// Mints what is missing or ends within a week, and returns what became of each certificate
@@ -62,10 +59,7 @@ impl DevFolder {
             return Ok((authority, Minted::Kept));
         }
         let authority = Authority::new(AUTHORITY_NAME)?;
-        let issued = Issued {
-            certificate: authority.pem(),
-            key: authority.key_pem(),
-        };
+        let issued = Issued { certificate: authority.pem(), key: authority.key_pem() };
         self.write("ca", &issued)?;
         Ok((authority, Minted::New))
     }
@@ -81,12 +75,7 @@ impl DevFolder {
         Ok(name.and_then(|name| Authority::kept(&name, text, &key)))
     }
 
-    fn leaf(
-        &self,
-        authority: &Authority,
-        name: &str,
-        leaf: &Leaf,
-    ) -> Result<(PathBuf, Minted), Error> {
+    fn leaf(&self, authority: &Authority, name: &str, leaf: &Leaf) -> Result<(PathBuf, Minted), Error> {
         let certificate = self.path(name, "crt");
         if !self.force && self.is_good(authority, name)? {
             return Ok((certificate, Minted::Kept));
@@ -101,9 +90,8 @@ impl DevFolder {
             return Ok(false);
         };
         let issuer = Facts::parse(&authority.pem()).and_then(|facts| facts.key_id);
-        Ok(Facts::parse(&text).is_some_and(|facts| {
-            issuer.is_some() && facts.issuer_key_id == issuer && !facts.ends_within(RENEW_BEFORE)
-        }))
+        Ok(Facts::parse(&text)
+            .is_some_and(|facts| issuer.is_some() && facts.issuer_key_id == issuer && !facts.ends_within(RENEW_BEFORE)))
     }
 
     fn read(&self, name: &str, extension: &str) -> Result<Option<String>, Error> {
@@ -116,9 +104,7 @@ impl DevFolder {
     }
 
     fn write(&self, name: &str, issued: &Issued) -> Result<(), Error> {
-        issued
-            .write(&self.dir, name)
-            .map_err(|cause| Error::File(self.path(name, "*"), cause))
+        issued.write(&self.dir, name).map_err(|cause| Error::File(self.path(name, "*"), cause))
     }
 
     fn path(&self, name: &str, extension: &str) -> PathBuf {
@@ -167,10 +153,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         mint(dir.path(), &["a"], false);
         let fates = mint(dir.path(), &["a", "b"], false);
-        assert_eq!(
-            fates,
-            [Minted::Kept, Minted::Kept, Minted::Kept, Minted::New]
-        );
+        assert_eq!(fates, [Minted::Kept, Minted::Kept, Minted::Kept, Minted::New]);
     }
 
     #[test]
@@ -203,10 +186,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         mint(dir.path(), &["a"], false);
         let folder = DevFolder::new(dir.path(), false);
-        let leaf = Leaf {
-            validity: Validity::Seconds(6 * 86_400),
-            ..Leaf::agent("a")
-        };
+        let leaf = Leaf { validity: Validity::Seconds(6 * 86_400), ..Leaf::agent("a") };
         let authority = folder.kept_authority().unwrap().unwrap();
         folder.write("a", &authority.issue(&leaf).unwrap()).unwrap();
         let fates = mint(dir.path(), &["a"], false);
@@ -228,17 +208,7 @@ mod tests {
         for good in ["a", "agent_api", "0.b-c", &"a".repeat(63)] {
             assert!(is_agent_name(good), "{good}");
         }
-        for bad in [
-            "",
-            "..",
-            "a..b",
-            "a/b",
-            "A",
-            "_a",
-            "ca",
-            "server",
-            &"a".repeat(64),
-        ] {
+        for bad in ["", "..", "a..b", "a/b", "A", "_a", "ca", "server", &"a".repeat(64)] {
             assert!(!is_agent_name(bad), "{bad}");
         }
     }

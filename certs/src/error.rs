@@ -20,10 +20,7 @@ impl fmt::Display for Error {
         match self {
             Error::Encoding(cause) => write!(f, "the certificate cannot be encoded: {cause}"),
             Error::TooManyCommonNames(count) => {
-                write!(
-                    f,
-                    "{count} common names are more than the two that can be written"
-                )
+                write!(f, "{count} common names are more than the two that can be written")
             }
             Error::AgentName(name) => write!(
                 f,

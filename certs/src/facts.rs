@@ -34,29 +34,20 @@ impl Facts {
 /// Whether `key` is the public key that `pem` certifies.
 pub(crate) fn certifies(pem: &str, key: &[u8]) -> bool {
     parse_x509_pem(pem.as_bytes()).is_ok_and(|(_, pem)| {
-        pem.parse_x509()
-            .is_ok_and(|certificate| certificate.public_key().subject_public_key.data == key)
+        pem.parse_x509().is_ok_and(|certificate| certificate.public_key().subject_public_key.data == key)
     })
 }
 
 fn key_id(certificate: &X509Certificate<'_>) -> Option<Vec<u8>> {
-    certificate
-        .extensions()
-        .iter()
-        .find_map(|extension| match extension.parsed_extension() {
-            ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
-            _ => None,
-        })
+    certificate.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
+        _ => None,
+    })
 }
 
 fn issuer_key_id(certificate: &X509Certificate<'_>) -> Option<Vec<u8>> {
-    certificate
-        .extensions()
-        .iter()
-        .find_map(|extension| match extension.parsed_extension() {
-            ParsedExtension::AuthorityKeyIdentifier(id) => {
-                id.key_identifier.as_ref().map(|id| id.0.to_vec())
-            }
-            _ => None,
-        })
+    certificate.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::AuthorityKeyIdentifier(id) => id.key_identifier.as_ref().map(|id| id.0.to_vec()),
+        _ => None,
+    })
 }

@@ -21,32 +21,20 @@ fn agent() -> Leaf {
 
 /// Certificates with a good subject and one flaw.
 fn flawed() -> Vec<(&'static str, Leaf)> {
-    let validity = |validity| Leaf {
-        validity,
-        ..agent()
-    };
+    let validity = |validity| Leaf { validity, ..agent() };
     let usage = |usage| Leaf { usage, ..agent() };
     vec![
         ("expired", validity(Validity::Expired)),
         ("not-yet-valid", validity(Validity::NotYet)),
         ("no-client-auth", usage(Usage::Server)),
         ("no-eku", usage(Usage::None)),
-        (
-            "ca-as-leaf",
-            Leaf {
-                is_ca: true,
-                ..agent()
-            },
-        ),
+        ("ca-as-leaf", Leaf { is_ca: true, ..agent() }),
     ]
 }
 
 /// Sound certificates with a subject that names nobody, or more than one.
 fn subjects() -> Vec<(&'static str, Leaf)> {
-    let two = Leaf {
-        common_names: vec!["agent_mtls".into(), "agent_api".into()],
-        ..Leaf::bare()
-    };
+    let two = Leaf { common_names: vec!["agent_mtls".into(), "agent_api".into()], ..Leaf::bare() };
     vec![
         ("empty-subject", Leaf::bare()),
         ("two-cns", two),
@@ -81,9 +69,7 @@ mod tests {
     fn common_names(issued: &Issued) -> Vec<String> {
         with(issued, |certificate| {
             let names = certificate.subject().iter_common_name();
-            names
-                .map(|name| name.as_str().unwrap().to_owned())
-                .collect()
+            names.map(|name| name.as_str().unwrap().to_owned()).collect()
         })
     }
 

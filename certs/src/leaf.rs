@@ -1,8 +1,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue,
-    ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa,
+    KeyUsagePurpose, SanType,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -72,18 +72,12 @@ impl Leaf {
     /// An agent's client certificate: its name as the common name and as the last segment of a
     /// SPIFFE URI, valid for 90 days.
     pub fn agent(name: &str) -> Leaf {
-        Leaf {
-            uris: vec![format!("spiffe://{TRUST_DOMAIN}/agent/{name}")],
-            ..Leaf::common_name(name)
-        }
+        Leaf { uris: vec![format!("spiffe://{TRUST_DOMAIN}/agent/{name}")], ..Leaf::common_name(name) }
     }
 
     /// A client certificate whose only name is a common name.
     pub(crate) fn common_name(name: &str) -> Leaf {
-        Leaf {
-            common_names: vec![name.into()],
-            ..Leaf::bare()
-        }
+        Leaf { common_names: vec![name.into()], ..Leaf::bare() }
     }
 
     /// A client certificate that names nobody.
@@ -191,12 +185,7 @@ mod tests {
         let (_, pem) = parse_x509_pem(issued.certificate.as_bytes()).unwrap();
         let certificate = pem.parse_x509().unwrap();
         let names = certificate.subject_alternative_name().unwrap().unwrap();
-        names
-            .value
-            .general_names
-            .iter()
-            .map(GeneralName::to_string)
-            .collect()
+        names.value.general_names.iter().map(GeneralName::to_string).collect()
     }
 
     #[test]
@@ -212,19 +201,13 @@ mod tests {
 
     #[test]
     fn three_common_names_are_refused() {
-        let leaf = Leaf {
-            common_names: vec!["a".into(), "b".into(), "c".into()],
-            ..Leaf::bare()
-        };
+        let leaf = Leaf { common_names: vec!["a".into(), "b".into(), "c".into()], ..Leaf::bare() };
         assert!(matches!(leaf.params(), Err(Error::TooManyCommonNames(3))));
     }
 
     #[test]
     fn a_key_does_not_show() {
-        let issued = Authority::new("CA")
-            .unwrap()
-            .issue(&Leaf::server())
-            .unwrap();
+        let issued = Authority::new("CA").unwrap().issue(&Leaf::server()).unwrap();
         assert!(issued.key.contains("PRIVATE KEY"));
         assert!(!format!("{issued:?}").contains("PRIVATE KEY"));
     }

@@ -26,12 +26,7 @@ struct Dev {
     out: PathBuf,
 
     /// Agents that get a client certificate, separated by commas.
-    #[arg(
-        long,
-        env = "AGENTS",
-        value_delimiter = ',',
-        default_value = "agent_api,agent_jwt,agent_mtls"
-    )]
+    #[arg(long, env = "AGENTS", value_delimiter = ',', default_value = "agent_api,agent_jwt,agent_mtls")]
     agents: Vec<String>,
 
     /// Replace certificates that are still good, the CA's too.

@@ -47,16 +47,11 @@ pub fn binary(root: &Path) -> Result<Binary, Error> {
     }
     let built = root.join("target/local-vault/vault");
     compile::ensure(&root.join("local-vault"), &built)?;
-    Ok(Binary {
-        path: built,
-        kind: Kind::Built,
-    })
+    Ok(Binary { path: built, kind: Kind::Built })
 }
 
 fn in_path(name: &str) -> Option<PathBuf> {
-    env::split_paths(&env::var_os("PATH")?)
-        .map(|dir| dir.join(name))
-        .find(|path| is_executable(path))
+    env::split_paths(&env::var_os("PATH")?).map(|dir| dir.join(name)).find(|path| is_executable(path))
 }
 
 fn is_executable(path: &Path) -> bool {

@@ -77,9 +77,7 @@ pub(crate) fn command(program: &Path) -> Command {
 /// Runs `command` to its end and returns its standard output. `asked` names it in an error.
 pub(crate) fn output(command: &mut Command, asked: &str) -> Result<String, Error> {
     let program = PathBuf::from(command.get_program());
-    let output = command
-        .output()
-        .map_err(|cause| Error::Start(program, cause))?;
+    let output = command.output().map_err(|cause| Error::Start(program, cause))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }

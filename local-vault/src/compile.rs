@@ -39,10 +39,7 @@ fn sources(module: &Path) -> Result<Vec<u8>, Error> {
 }
 
 fn compile(module: &Path, built: &Path) -> Result<(), Error> {
-    eprintln!(
-        "building Vault from {}: the first time takes some minutes, later Go's cache helps",
-        module.display()
-    );
+    eprintln!("building Vault from {}: the first time takes some minutes, later Go's cache helps", module.display());
     let packages = count_packages(module)?;
     let unfinished = built.with_extension("unfinished");
     let mut build = go(module)
@@ -67,9 +64,10 @@ fn count_packages(module: &Path) -> Result<usize, Error> {
         .stderr(Stdio::piped())
         .spawn()
         .map_err(Error::NoGo)?;
-    let packages = list.stdout.take().map(|stdout| {
-        std::thread::spawn(move || BufReader::new(stdout).lines().map_while(Result::ok).count())
-    });
+    let packages = list
+        .stdout
+        .take()
+        .map(|stdout| std::thread::spawn(move || BufReader::new(stdout).lines().map_while(Result::ok).count()));
     let said = follow(&mut list, |count, _| format!("fetched {count} modules"));
     finish(list, said)?;
     Ok(packages.and_then(|count| count.join().ok()).unwrap_or(0))
@@ -91,18 +89,10 @@ fn follow(child: &mut Child, progress: impl Fn(usize, &str) -> String) -> Vec<St
     let Some(stderr) = child.stderr.take() else {
         return last;
     };
-    for (index, line) in BufReader::new(stderr)
-        .lines()
-        .map_while(Result::ok)
-        .enumerate()
-    {
+    for (index, line) in BufReader::new(stderr).lines().map_while(Result::ok).enumerate() {
         if reported.elapsed() >= REPORT_EVERY || line == MAIN_PACKAGE {
             reported = Instant::now();
-            eprintln!(
-                "  {}, {} s",
-                progress(index + 1, &line),
-                started.elapsed().as_secs()
-            );
+            eprintln!("  {}, {} s", progress(index + 1, &line), started.elapsed().as_secs());
         }
         last.push(line);
         if last.len() > 20 {
@@ -113,9 +103,7 @@ fn follow(child: &mut Child, progress: impl Fn(usize, &str) -> String) -> Vec<St
 }
 
 fn finish(mut child: Child, said: Vec<String>) -> Result<(), Error> {
-    let status = child
-        .wait()
-        .map_err(|cause| Error::Start(PathBuf::from("go"), cause))?;
+    let status = child.wait().map_err(|cause| Error::Start(PathBuf::from("go"), cause))?;
     if status.success() {
         return Ok(());
     }

@@ -44,12 +44,7 @@ impl Options {
     }
 
     /// The arguments after `vault server`. What they need is written into `folder`.
-    pub(crate) fn arguments(
-        &self,
-        port: u16,
-        root_token: &str,
-        folder: &Path,
-    ) -> Result<Vec<String>, Error> {
+    pub(crate) fn arguments(&self, port: u16, root_token: &str, folder: &Path) -> Result<Vec<String>, Error> {
         match self.storage {
             Storage::Memory => Ok(vec![
                 "-dev".to_owned(),

@@ -14,9 +14,7 @@ pub fn free_port() -> Result<u16, Error> {
             Err(cause) => last = Some(cause),
         }
     }
-    Err(Error::Port(
-        last.unwrap_or_else(|| std::io::ErrorKind::AddrInUse.into()),
-    ))
+    Err(Error::Port(last.unwrap_or_else(|| std::io::ErrorKind::AddrInUse.into())))
 }
 
 fn try_pair() -> std::io::Result<u16> {

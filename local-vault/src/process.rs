@@ -88,6 +88,5 @@ impl Drop for Guarded {
 
 fn pid(child: &Child) -> Result<Pid, Error> {
     let id = i32::try_from(child.id());
-    id.map(Pid::from_raw)
-        .map_err(|_| Error::Signal(io::ErrorKind::InvalidInput.into()))
+    id.map(Pid::from_raw).map_err(|_| Error::Signal(io::ErrorKind::InvalidInput.into()))
 }

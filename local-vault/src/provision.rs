@@ -15,10 +15,7 @@ pub struct Provisioned {
 
 impl fmt::Debug for Provisioned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Provisioned")
-            .field("role_id", &self.role_id)
-            .field("secret_id", &"[redacted]")
-            .finish()
+        f.debug_struct("Provisioned").field("role_id", &self.role_id).field("secret_id", &"[redacted]").finish()
     }
 }
 
@@ -32,20 +29,13 @@ pub fn provision(vault: &Endpoint, agents: &[&str]) -> Result<Provisioned, Error
     let script = crate_folder.join("provision.sh");
     let mut shell = command(Path::new("sh"));
     vault.export(&mut shell);
-    shell
-        .arg(&script)
-        .env("AGENTS", agents.join(","))
-        .env("VAULT_BINARY", binary(&workspace(crate_folder))?.path);
+    shell.arg(&script).env("AGENTS", agents.join(",")).env("VAULT_BINARY", binary(&workspace(crate_folder))?.path);
     let printed = output(&mut shell, "provision.sh")?;
     let field = |name: &str| {
         let line = printed.lines().find_map(|line| line.strip_prefix(name));
-        line.map(str::to_owned)
-            .ok_or_else(|| Error::Refused("provision.sh".into(), format!("printed no {name}")))
+        line.map(str::to_owned).ok_or_else(|| Error::Refused("provision.sh".into(), format!("printed no {name}")))
     };
-    Ok(Provisioned {
-        role_id: field("VAULT_ROLE_ID=")?,
-        secret_id: field("VAULT_SECRET_ID=")?,
-    })
+    Ok(Provisioned { role_id: field("VAULT_ROLE_ID=")?, secret_id: field("VAULT_SECRET_ID=")? })
 }
 
 fn workspace(crate_folder: &Path) -> PathBuf {

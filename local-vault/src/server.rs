@@ -41,9 +41,7 @@ impl Vault {
     /// token.
     pub fn start(binary: &Binary, options: Options) -> Result<Vault, Error> {
         if options.tls.is_some() && options.storage == Storage::Memory {
-            return Err(Error::Options(
-                "Vault's dev mode has no TLS; use file storage",
-            ));
+            return Err(Error::Options("Vault's dev mode has no TLS; use file storage"));
         }
         if let Some(port) = options.port {
             return Vault::start_on(port, binary, options);
@@ -59,8 +57,7 @@ impl Vault {
     }
 
     fn start_on(port: u16, binary: &Binary, options: Options) -> Result<Vault, Error> {
-        let folder = TempDir::with_prefix("local-vault-")
-            .map_err(|cause| Error::File(std::env::temp_dir(), cause))?;
+        let folder = TempDir::with_prefix("local-vault-").map_err(|cause| Error::File(std::env::temp_dir(), cause))?;
         let endpoint = Endpoint {
             address: format!("{}://127.0.0.1:{port}", options.scheme()),
             token: random_token()?,
@@ -155,10 +152,7 @@ impl Vault {
         server.current_dir(self.folder.path());
         server.stdout(log_file).stderr(errors);
         let folder = self.folder.path();
-        server.args(
-            self.options
-                .arguments(self.port, self.root_token(), folder)?,
-        );
+        server.args(self.options.arguments(self.port, self.root_token(), folder)?);
         Ok(server)
     }
 
@@ -172,21 +166,12 @@ impl Vault {
     }
 
     fn initialise(&mut self) -> Result<(), Error> {
-        let init = [
-            "operator",
-            "init",
-            "-key-shares=1",
-            "-key-threshold=1",
-            "-format=json",
-        ];
+        let init = ["operator", "init", "-key-shares=1", "-key-threshold=1", "-format=json"];
         let printed = self.cli().run(&init)?;
         let answer: Value = serde_json::from_str(&printed).unwrap_or_default();
         let text = |pointer: &str| answer.pointer(pointer).and_then(Value::as_str);
         let (Some(key), Some(token)) = (text("/unseal_keys_b64/0"), text("/root_token")) else {
-            return Err(Error::Refused(
-                "vault operator init".into(),
-                "no keys".into(),
-            ));
+            return Err(Error::Refused("vault operator init".into(), "no keys".into()));
         };
         self.unseal_key = key.to_owned();
         self.endpoint.token = token.to_owned();
@@ -194,11 +179,7 @@ impl Vault {
     }
 
     /// Asks again and again until `ready` says so; fails when the server ends or time is up.
-    fn until(
-        &mut self,
-        deadline: Instant,
-        mut ready: impl FnMut(&mut Vault) -> bool,
-    ) -> Result<(), Error> {
+    fn until(&mut self, deadline: Instant, mut ready: impl FnMut(&mut Vault) -> bool) -> Result<(), Error> {
         while !ready(self) {
             let ended = self.process.as_mut().is_none_or(Guarded::has_ended);
             if ended || Instant::now() >= deadline {
@@ -223,24 +204,17 @@ impl Vault {
     /// Dev mode prints the key that it unsealed itself with.
     fn read_unseal_key(&mut self) -> bool {
         let log = fs::read_to_string(self.log_path()).unwrap_or_default();
-        let key = log
-            .lines()
-            .find_map(|line| line.strip_prefix("Unseal Key: "));
+        let key = log.lines().find_map(|line| line.strip_prefix("Unseal Key: "));
         self.unseal_key = key.unwrap_or_default().trim().to_owned();
         !self.unseal_key.is_empty()
     }
 
     fn cli(&self) -> Cli<'_> {
-        Cli {
-            binary: &self.binary,
-            endpoint: &self.endpoint,
-        }
+        Cli { binary: &self.binary, endpoint: &self.endpoint }
     }
 
     fn signal(&self, signal: Signal) -> Result<(), Error> {
-        self.process
-            .as_ref()
-            .map_or(Ok(()), |process| process.signal(signal))
+        self.process.as_ref().map_or(Ok(()), |process| process.signal(signal))
     }
 
     fn log_path(&self) -> PathBuf {
@@ -294,19 +268,13 @@ mod tests {
         assert!(kept(&vault));
         vault.restart().unwrap();
         assert!(!kept(&vault));
-        assert_eq!(
-            (vault.address(), vault.root_token()),
-            (address, token.as_str())
-        );
+        assert_eq!((vault.address(), vault.root_token()), (address, token.as_str()));
     }
 
     #[test]
     fn file_storage_remembers_over_a_stop() {
         let storage = Storage::File;
-        let mut vault = start(Options {
-            storage,
-            ..Options::default()
-        });
+        let mut vault = start(Options { storage, ..Options::default() });
         provision(&vault.endpoint(), &["a"]).unwrap();
         keep(&vault);
         vault.stop();
@@ -353,16 +321,8 @@ mod tests {
         let (certificate, key) = (folder.path().join("s.crt"), folder.path().join("s.key"));
         fs::write(&certificate, minted.cert.pem()).unwrap();
         fs::write(&key, minted.signing_key.serialize_pem()).unwrap();
-        let tls = Some(Tls {
-            ca: certificate.clone(),
-            certificate,
-            key,
-        });
-        let vault = start(Options {
-            tls,
-            storage: Storage::File,
-            port: None,
-        });
+        let tls = Some(Tls { ca: certificate.clone(), certificate, key });
+        let vault = start(Options { tls, storage: Storage::File, port: None });
         assert!(vault.address().starts_with("https://"));
         provision(&vault.endpoint(), &["a"]).unwrap();
     }

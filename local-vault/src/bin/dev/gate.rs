@@ -43,11 +43,7 @@ impl Gate {
     }
 
     /// Waits until the gate says that it is ready, or until `ended`.
-    pub(crate) fn wait_until_ready(
-        &mut self,
-        ports: &Ports,
-        ended: &AtomicBool,
-    ) -> Result<(), &'static str> {
+    pub(crate) fn wait_until_ready(&mut self, ports: &Ports, ended: &AtomicBool) -> Result<(), &'static str> {
         let deadline = Instant::now() + READY_WITHIN;
         while !is_ready(ports.plain).unwrap_or(false) && !ended.load(Ordering::Relaxed) {
             self.check()?;

@@ -34,12 +34,7 @@ struct Cli {
     build_only: bool,
 
     /// Agents that get a Vault policy and a client certificate, separated by commas.
-    #[arg(
-        long,
-        env = "AGENTS",
-        value_delimiter = ',',
-        default_value = "agent_api,agent_jwt,agent_mtls"
-    )]
+    #[arg(long, env = "AGENTS", value_delimiter = ',', default_value = "agent_api,agent_jwt,agent_mtls")]
     agents: Vec<String>,
 
     #[command(flatten)]

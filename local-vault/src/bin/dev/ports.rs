@@ -56,11 +56,7 @@ mod tests {
     fn a_taken_port_is_named_with_its_variable() {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
-        let ports = Ports {
-            plain: 0,
-            tls: port,
-            admin: 0,
-        };
+        let ports = Ports { plain: 0, tls: port, admin: 0 };
         let problem = ports.check().unwrap_err();
         assert!(problem.contains(&port.to_string()), "{problem}");
         assert!(problem.contains("TLS_PORT=<port>"), "{problem}");
