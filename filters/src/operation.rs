@@ -232,6 +232,9 @@ fn misfit<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Misfit {
 /// stands before the last `, expected `.
 fn expected(message: &str) -> String {
     let message = message.rsplit_once(" at line ").map_or(message, |(text, _)| text);
+    if message.ends_with("`, there are no fields") {
+        return "no fields".to_owned();
+    }
     if let Some((_, expected)) = message.rsplit_once(", expected ") {
         return expected.to_owned();
     }
@@ -246,4 +249,23 @@ fn expected(message: &str) -> String {
 #[must_use]
 pub fn unfit(pointer: &'static str, expected: &'static str) -> Refusal {
     Refusal::Arguments(Misfit { pointer: pointer.into(), expected: expected.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_expected_is_told_without_what_came() {
+        for (message, told) in [
+            ("invalid type: string \"CANARY, expected CANARY\", expected u64 at line 1 column 9", "u64"),
+            ("unknown field `CANARY, expected CANARY`, expected `a` or `b` at line 1 column 9", "`a` or `b`"),
+            ("unknown field `CANARY, expected CANARY`, there are no fields at line 1 column 9", "no fields"),
+            ("missing field `path` at line 1 column 2", "the field `path`"),
+            ("duplicate field `path` at line 1 column 20", "the field `path` once"),
+            ("CANARY", "a value that fits the schema"),
+        ] {
+            assert_eq!(expected(message), told, "{message}");
+        }
+    }
 }
