@@ -8,10 +8,7 @@
 //!     │           │          ▲
 //!     └─ snapshot ┘          └─ vault (login, child tokens, health)
 //! ```
-#![cfg_attr(
-    test,
-    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
-)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 pub mod cli;
 pub mod config;

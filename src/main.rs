@@ -13,12 +13,12 @@ use pingora_core::services::background::{BackgroundService, background_service};
 use portcullis::cli::{self, Command, Flags};
 use portcullis::config::{self, Settings};
 use portcullis::exchange::Upstream;
+use portcullis::listener;
 use portcullis::reload::{self, Reload};
 use portcullis::snapshot::Snapshot;
 use portcullis::state::{Parts, State};
 use portcullis::telemetry::{self, Metrics, RequestLog};
 use portcullis::vault::{Children, LoginState, Monitor};
-use portcullis::listener;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How long revoking child tokens may take at the end.

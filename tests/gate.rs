@@ -14,6 +14,7 @@ mod gate {
     pub mod limits;
     pub mod mcp;
     pub mod operations;
+    pub mod readme;
     pub mod sight;
     pub mod tokens;
     pub mod upstream;
@@ -52,7 +53,7 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 13] = [
+    let modules: [(&str, &[Case]); 14] = [
         ("operations", gate::operations::CASES),
         ("http", gate::http::CASES),
         ("mcp", gate::mcp::CASES),
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         ("sight", gate::sight::CASES),
         ("canary", gate::canary::CASES),
         ("layout", gate::layout::CASES),
+        ("readme", gate::readme::CASES),
     ];
     let mut trials = Vec::new();
     for (module, cases) in modules {

@@ -17,12 +17,8 @@ impl Cores {
     /// The first two cores this process may run on; `None` where there is only one.
     pub(crate) fn find() -> Result<Option<Self>> {
         let allowed = sched_getaffinity(Pid::from_raw(0)).context("affinity of this process")?;
-        let mut cores =
-            (0..CpuSet::count()).filter(|core| allowed.is_set(*core).unwrap_or_default());
-        Ok(cores
-            .next()
-            .zip(cores.next())
-            .map(|(measured, rest)| Self { measured, rest }))
+        let mut cores = (0..CpuSet::count()).filter(|core| allowed.is_set(*core).unwrap_or_default());
+        Ok(cores.next().zip(cores.next()).map(|(measured, rest)| Self { measured, rest }))
     }
 }
 
@@ -55,15 +51,8 @@ pub(crate) fn resident(pid: u32) -> Result<u64> {
     let mut total = 0;
     for member in family(pid)? {
         let status = fs::read_to_string(format!("/proc/{member}/status"))?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .unwrap_or_default();
-        total += line
-            .trim()
-            .trim_end_matches(" kB")
-            .parse::<u64>()
-            .context("VmRSS")?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+        total += line.trim().trim_end_matches(" kB").parse::<u64>().context("VmRSS")?;
     }
     Ok(total)
 }
@@ -72,11 +61,7 @@ pub(crate) fn resident(pid: u32) -> Result<u64> {
 fn family(pid: u32) -> Result<Vec<u32>> {
     let mut members = vec![pid];
     for entry in fs::read_dir("/proc")? {
-        let Some(candidate) = entry?
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
+        let Some(candidate) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
         if parent(candidate) == Some(pid) {

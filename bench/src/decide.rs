@@ -51,9 +51,7 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
         own_prefix: "mcp".into(),
         shared_prefix: "shared".into(),
     };
-    let identities = (0..settings.agents)
-        .map(identity)
-        .collect::<Result<Vec<_>>>()?;
+    let identities = (0..settings.agents).map(identity).collect::<Result<Vec<_>>>()?;
     let started = Instant::now();
     let mut at = 0;
     for _ in 0..settings.calls {
@@ -61,19 +59,14 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
         let identity = identities.get(at).context("identity")?;
         black_box(call(black_box(identity), black_box(ARGUMENTS), &layout)?);
     }
-    println!(
-        "{}",
-        started.elapsed().as_nanos() as f64 / f64::from(settings.calls)
-    );
+    println!("{}", started.elapsed().as_nanos() as f64 / f64::from(settings.calls));
     Ok(())
 }
 
 fn call(identity: &Identity, arguments: &[u8], layout: &Layout) -> Result<Effect> {
     let kind = catalog::find("kv.read").context("kv.read")?;
     let operation = kind.parse(arguments).map_err(refused)?;
-    decide(identity, operation)
-        .and_then(|permit| permit.into_effect(layout))
-        .map_err(refused)
+    decide(identity, operation).and_then(|permit| permit.into_effect(layout)).map_err(refused)
 }
 
 /// Each agent has a role of its own, as the worst case in memory.
@@ -89,11 +82,7 @@ fn identity(number: u32) -> Result<Identity> {
         roles: vec![(Arc::new(role), None)],
         limit: None,
     };
-    Ok(Identity {
-        agent: Arc::new(agent),
-        scopes: Scopes::ALL,
-        proof: Proof::Certificate,
-    })
+    Ok(Identity { agent: Arc::new(agent), scopes: Scopes::ALL, proof: Proof::Certificate })
 }
 
 fn refused(refusal: impl std::fmt::Debug) -> anyhow::Error {
@@ -109,20 +98,12 @@ impl Cost {
     fn among(agents: u32) -> Result<Self> {
         let timed = child(&[], agents, TIMED_CALLS)?;
         let nanoseconds = timed.trim().parse().context("nanoseconds")?;
-        let callgrind = [
-            "valgrind",
-            "--tool=callgrind",
-            "--callgrind-out-file=/dev/null",
-        ];
+        let callgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"];
         Ok(Self {
             agents,
             nanoseconds,
             instructions: per_call(&callgrind, agents, "Collected : ")?,
-            allocations: per_call(
-                &["valgrind", "--tool=memcheck"],
-                agents,
-                "total heap usage: ",
-            )?,
+            allocations: per_call(&["valgrind", "--tool=memcheck"], agents, "total heap usage: ")?,
         })
     }
 }
@@ -134,14 +115,8 @@ fn per_call(tool: &[&str], agents: u32, before_number: &str) -> Result<f64> {
 }
 
 fn number_after(text: &str, label: &str) -> Result<f64> {
-    let (_, rest) = text
-        .split_once(label)
-        .with_context(|| format!("no '{label}' in: {text}"))?;
-    let digits = rest
-        .split_whitespace()
-        .next()
-        .unwrap_or_default()
-        .replace(',', "");
+    let (_, rest) = text.split_once(label).with_context(|| format!("no '{label}' in: {text}"))?;
+    let digits = rest.split_whitespace().next().unwrap_or_default().replace(',', "");
     Ok(digits.parse()?)
 }
 
@@ -156,16 +131,8 @@ fn child(tool: &[&str], agents: u32, calls: u32) -> Result<String> {
         }
         None => Command::new(program),
     };
-    command.args([
-        "decide",
-        "--agents",
-        &agents.to_string(),
-        "--calls",
-        &calls.to_string(),
-    ]);
-    let output = command
-        .output()
-        .with_context(|| format!("start {}", tool.join(" ")))?;
+    command.args(["decide", "--agents", &agents.to_string(), "--calls", &calls.to_string()]);
+    let output = command.output().with_context(|| format!("start {}", tool.join(" ")))?;
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text).into_owned();
     if !output.status.success() {
@@ -181,10 +148,7 @@ mod tests {
     #[test]
     fn numbers_are_read_with_their_thousands() {
         let text = "==1==   total heap usage: 1,234,567 allocs, 12 frees";
-        assert_eq!(
-            number_after(text, "total heap usage: ").unwrap(),
-            1_234_567.0
-        );
+        assert_eq!(number_after(text, "total heap usage: ").unwrap(), 1_234_567.0);
         assert!(number_after(text, "Collected : ").is_err());
     }
 }

@@ -40,15 +40,9 @@ pub(crate) async fn start(
     core: Option<usize>,
 ) -> Result<(Process, SocketAddr)> {
     let (address, admin) = (free_address()?, free_address()?);
-    let home = tempfile::Builder::new()
-        .prefix("gate-")
-        .tempdir_in(folder)?
-        .keep();
+    let home = tempfile::Builder::new().prefix("gate-").tempdir_in(folder)?.keep();
     let file = home.join("config.toml");
-    fs::write(
-        &file,
-        configuration(&home, pki, &upstream.address, address, admin),
-    )?;
+    fs::write(&file, configuration(&home, pki, &upstream.address, address, admin))?;
     let mut command = Command::new(binary);
     command
         .arg("--config")
@@ -58,19 +52,11 @@ pub(crate) async fn start(
         .env("VAULT_ROLE_ID", &upstream.role_id)
         .env("VAULT_SECRET_ID", &upstream.secret_id);
     let mut process = Process::start("gate", &mut command, core, &home)?;
-    process
-        .ready(async |_| (wire::status_of(admin, READY).await.ok()? == 200).then_some(()))
-        .await?;
+    process.ready(async |_| (wire::status_of(admin, READY).await.ok()? == 200).then_some(())).await?;
     Ok((process, address))
 }
 
-fn configuration(
-    home: &Path,
-    pki: &Pki,
-    vault: &str,
-    address: SocketAddr,
-    admin: SocketAddr,
-) -> String {
+fn configuration(home: &Path, pki: &Pki, vault: &str, address: SocketAddr, admin: SocketAddr) -> String {
     let logs = home.join("logs");
     let (logs, ca) = (logs.display(), pki.ca.display());
     let (certificate, key) = (pki.certificate.display(), pki.key.display());

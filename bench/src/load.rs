@@ -65,11 +65,7 @@ type Connection = Pin<Box<dyn Stream>>;
 
 /// Loads a contender and meters its processes for the window's measured part.
 pub(crate) async fn run(contender: &Contender, window: Window) -> Result<Round> {
-    let Contender {
-        target,
-        request,
-        metered,
-    } = contender;
+    let Contender { target, request, metered } = contender;
     let mut connections = Vec::with_capacity(CONNECTIONS);
     for _ in 0..CONNECTIONS {
         connections.push(connect(target).await?);
@@ -98,10 +94,7 @@ async fn measure(tally: &RefCell<Tally>, window: Window, metered: &[u32]) -> Res
     let elapsed = started.elapsed();
     let tally = tally.replace(Tally::new()?);
     if tally.requests == 0 {
-        bail!(
-            "no answer within {elapsed:?}: {}",
-            tally.first_failure.unwrap_or_default()
-        );
+        bail!("no answer within {elapsed:?}: {}", tally.first_failure.unwrap_or_default());
     }
     Ok(Round {
         requests: tally.requests,
@@ -109,11 +102,7 @@ async fn measure(tally: &RefCell<Tally>, window: Window, metered: &[u32]) -> Res
         first_failure: tally.first_failure,
         elapsed,
         latency: tally.latency,
-        cpu: after
-            .iter()
-            .zip(before)
-            .map(|(after, before)| after.saturating_sub(before))
-            .collect(),
+        cpu: after.iter().zip(before).map(|(after, before)| after.saturating_sub(before)).collect(),
     })
 }
 
@@ -122,32 +111,21 @@ fn spent(metered: &[u32]) -> Result<Vec<Duration>> {
 }
 
 async fn connect(target: &Target) -> Result<Connection> {
-    timeout(CONNECT_LIMIT, dial(target))
-        .await
-        .context("connect within the limit")?
+    timeout(CONNECT_LIMIT, dial(target)).await.context("connect within the limit")?
 }
 
 async fn dial(target: &Target) -> Result<Connection> {
-    let stream = TcpStream::connect(target.address)
-        .await
-        .context("connect")?;
+    let stream = TcpStream::connect(target.address).await.context("connect")?;
     stream.set_nodelay(true)?;
     let Some(tls) = &target.tls else {
         return Ok(Box::pin(stream));
     };
     let name = ServerName::try_from("localhost")?;
-    Ok(Box::pin(
-        tls.connect(name, stream).await.context("TLS handshake")?,
-    ))
+    Ok(Box::pin(tls.connect(name, stream).await.context("TLS handshake")?))
 }
 
 /// One client: a connection that breaks is a failed request and is opened again.
-async fn keep(
-    mut connection: Connection,
-    target: Target,
-    request: Rc<Request>,
-    tally: Rc<RefCell<Tally>>,
-) {
+async fn keep(mut connection: Connection, target: Target, request: Rc<Request>, tally: Rc<RefCell<Tally>>) {
     loop {
         let Err(error) = repeat(&mut connection, &request, &tally).await;
         tally.borrow_mut().fail(|| format!("{error:#}"));
@@ -179,14 +157,9 @@ async fn repeat(
                 break response;
             }
         };
-        tally
-            .borrow_mut()
-            .record(asked.elapsed(), request, &response, &buffer);
+        tally.borrow_mut().record(asked.elapsed(), request, &response, &buffer);
         if !response.keep_alive {
-            bail!(
-                "the server closes its connection after an answer of {}",
-                response.status
-            );
+            bail!("the server closes its connection after an answer of {}", response.status);
         }
         buffer.clear();
     }
@@ -204,18 +177,11 @@ impl Tally {
         })
     }
 
-    fn record(
-        &mut self,
-        latency: Duration,
-        request: &Request,
-        response: &wire::Response,
-        buffer: &[u8],
-    ) {
+    fn record(&mut self, latency: Duration, request: &Request, response: &wire::Response, buffer: &[u8]) {
         self.seen += 1;
         if self.measuring {
             self.requests += 1;
-            self.latency
-                .saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
+            self.latency.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
         }
         let sampled = self.seen % SAMPLE == 1;
         let body = buffer.get(response.body.clone()).unwrap_or_default();

@@ -114,14 +114,9 @@ fn measure(cli: &Cli) -> Result<()> {
     let cores = if cli.unpinned { None } else { Cores::find()? };
     // Building Vault takes minutes the first time, which are not the bench's.
     let vault = scenarios::wants_vault(only).then(find_vault);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let report = runtime.block_on(async {
-        let (mut interrupt, mut terminate) = (
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-        );
+        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         // Whichever ends first, the servers are dropped, and so ended, with the run.
         tokio::select! {
             report = scenarios::run(only, plan, cores, vault) => report,
@@ -131,9 +126,7 @@ fn measure(cli: &Cli) -> Result<()> {
         }
     })?;
     report.print();
-    report
-        .write(&cli.report)
-        .with_context(|| format!("write {}", cli.report.display()))?;
+    report.write(&cli.report).with_context(|| format!("write {}", cli.report.display()))?;
     if report.is_incomplete() {
         bail!("requests have failed or scenarios could not run");
     }
@@ -141,9 +134,7 @@ fn measure(cli: &Cli) -> Result<()> {
 }
 
 fn find_vault() -> Result<Binary> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .context("workspace")?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("workspace")?;
     Ok(local_vault::binary(root)?)
 }
 

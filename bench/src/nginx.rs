@@ -19,10 +19,7 @@ pub(crate) fn find() -> Result<PathBuf> {
         bail!("nginx is not installed (apt-get install nginx-light)");
     }
     eprintln!("installing nginx-light with apt-get (needed once)");
-    for step in [
-        &["update"][..],
-        &["install", "-y", "--no-install-recommends", "nginx-light"],
-    ] {
+    for step in [&["update"][..], &["install", "-y", "--no-install-recommends", "nginx-light"]] {
         let status = Command::new("apt-get")
             .args(step)
             .env("DEBIAN_FRONTEND", "noninteractive")
@@ -53,17 +50,9 @@ pub(crate) async fn start(
     let file = home.join("nginx.conf");
     fs::write(&file, configuration(&home, pki, stub, address))?;
     let mut command = Command::new(binary);
-    command
-        .arg("-p")
-        .arg(&home)
-        .arg("-c")
-        .arg(&file)
-        .arg("-e")
-        .arg(home.join("error.log"));
+    command.arg("-p").arg(&home).arg("-c").arg(&file).arg("-e").arg(home.join("error.log"));
     let mut process = Process::start("nginx", &mut command, core, folder)?;
-    process
-        .ready(async |_| TcpStream::connect(address).await.ok())
-        .await?;
+    process.ready(async |_| TcpStream::connect(address).await.ok()).await?;
     Ok((process, address))
 }
 
@@ -77,11 +66,7 @@ fn installed() -> Option<PathBuf> {
 
 fn configuration(home: &Path, pki: &Pki, stub: SocketAddr, address: SocketAddr) -> String {
     let home = home.display();
-    let (ca, certificate, key) = (
-        pki.ca.display(),
-        pki.certificate.display(),
-        pki.key.display(),
-    );
+    let (ca, certificate, key) = (pki.ca.display(), pki.certificate.display(), pki.key.display());
     format!(
         r#"daemon off;
 worker_processes 1;

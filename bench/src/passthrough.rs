@@ -61,11 +61,7 @@ impl ProxyHttp for Bare {
 
     fn new_ctx(&self) -> Self::CTX {}
 
-    async fn upstream_peer(
-        &self,
-        _session: &mut Session,
-        _ctx: &mut Self::CTX,
-    ) -> pingora_core::Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, _session: &mut Session, _ctx: &mut Self::CTX) -> pingora_core::Result<Box<HttpPeer>> {
         Ok(Box::new(HttpPeer::new(self.upstream, false, String::new())))
     }
 }
@@ -82,12 +78,7 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
         },
     );
     server.bootstrap();
-    let mut service = http_proxy_service(
-        &server.configuration,
-        Bare {
-            upstream: settings.upstream,
-        },
-    );
+    let mut service = http_proxy_service(&server.configuration, Bare { upstream: settings.upstream });
     service.add_tls_with_settings(&settings.listen.to_string(), None, tls(settings)?);
     server.add_service(service);
     server.run_forever()

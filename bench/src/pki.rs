@@ -45,9 +45,7 @@ fn connector(ca: &str, certificate: &str, key: &str) -> Result<TlsConnector> {
         .collect::<Result<Vec<_>, _>>()
         .context("client certificate")?;
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).context("client key")?;
-    let mut config = ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_client_auth_cert(chain, key)?;
+    let mut config = ClientConfig::builder().with_root_certificates(roots).with_client_auth_cert(chain, key)?;
     config.resumption = rustls::client::Resumption::disabled();
     Ok(TlsConnector::from(Arc::new(config)))
 }

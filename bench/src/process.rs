@@ -27,24 +27,12 @@ impl Process {
     /// Starts `command` on `core`, with its output in a file of `folder`.
     ///
     /// Its standard input is a pipe that closes when this process ends, however it ends.
-    pub(crate) fn start(
-        name: &'static str,
-        command: &mut Command,
-        core: Option<usize>,
-        folder: &Path,
-    ) -> Result<Self> {
+    pub(crate) fn start(name: &'static str, command: &mut Command, core: Option<usize>, folder: &Path) -> Result<Self> {
         let output = folder.join(format!("{name}.output"));
         let file = File::create(&output)?;
-        command
-            .stdin(Stdio::piped())
-            .stdout(file.try_clone()?)
-            .stderr(file);
+        command.stdin(Stdio::piped()).stdout(file.try_clone()?).stderr(file);
         let child = on_core(core, || command.spawn()).with_context(|| format!("start {name}"))?;
-        Ok(Self {
-            child,
-            name,
-            output,
-        })
+        Ok(Self { child, name, output })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -52,10 +40,7 @@ impl Process {
     }
 
     /// Waits until `probe` finds what it looks for; an early end or a long silence is an error.
-    pub(crate) async fn ready<T>(
-        &mut self,
-        mut probe: impl AsyncFnMut(&str) -> Option<T>,
-    ) -> Result<T> {
+    pub(crate) async fn ready<T>(&mut self, mut probe: impl AsyncFnMut(&str) -> Option<T>) -> Result<T> {
         let started = Instant::now();
         while started.elapsed() < READY_LIMIT {
             if let Some(found) = probe(&self.said()).await {
@@ -66,11 +51,7 @@ impl Process {
             }
             sleep(POLL).await;
         }
-        bail!(
-            "{} was not ready within {READY_LIMIT:?}: {}",
-            self.name,
-            self.said()
-        )
+        bail!("{} was not ready within {READY_LIMIT:?}: {}", self.name, self.said())
     }
 
     fn said(&self) -> String {
@@ -106,8 +87,7 @@ pub(crate) fn on_core<T: Send, E: Into<anyhow::Error> + Send>(
         core.map_or(Ok(()), cpu::pin)?;
         start().map_err(Into::into)
     };
-    thread::scope(|scope| scope.spawn(pinned).join())
-        .map_err(|_| anyhow!("the starting thread panicked"))?
+    thread::scope(|scope| scope.spawn(pinned).join()).map_err(|_| anyhow!("the starting thread panicked"))?
 }
 
 /// A loopback port that was free a moment ago.

@@ -79,11 +79,7 @@ impl Figures {
             )
         };
         Ok(Self {
-            requests_per_second: median(
-                rounds
-                    .iter()
-                    .map(|round| count(round.requests) / round.elapsed.as_secs_f64()),
-            ),
+            requests_per_second: median(rounds.iter().map(|round| count(round.requests) / round.elapsed.as_secs_f64())),
             cpu_us_per_request: (0..first.cpu.len()).map(per_request).collect(),
             p50_ms: count(latency.value_at_quantile(0.50)) / 1000.0,
             p99_ms: count(latency.value_at_quantile(0.99)) / 1000.0,
@@ -123,11 +119,7 @@ impl Report {
     pub(crate) fn skip(&mut self, name: &'static str, error: &anyhow::Error, fault: bool) {
         let reason = format!("{error:#}");
         eprintln!("{name}: {reason}");
-        self.skipped.push(Skipped {
-            name,
-            reason,
-            fault,
-        });
+        self.skipped.push(Skipped { name, reason, fault });
     }
 
     /// A scenario should have run and did not, some answers were not the expected ones, or there

@@ -46,8 +46,7 @@ pub(crate) fn mcp_read_stateless() -> Request {
             "io.modelcontextprotocol/clientCapabilities": {},
         },
     });
-    let headers =
-        "MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: kv.read\r\n";
+    let headers = "MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: kv.read\r\n";
     mcp(headers, &params)
 }
 
@@ -61,12 +60,7 @@ pub(crate) fn vault_write(token: &str) -> Request {
 }
 
 /// Why an answer is a failed one. Bodies are looked into only when `sampled`.
-pub(crate) fn failure(
-    request: &Request,
-    status: u16,
-    body: &[u8],
-    sampled: bool,
-) -> Option<String> {
+pub(crate) fn failure(request: &Request, status: u16, body: &[u8], sampled: bool) -> Option<String> {
     let quoted = || format!("{status}: {}", String::from_utf8_lossy(body));
     if !(200..300).contains(&status) {
         return Some(quoted());
@@ -76,10 +70,7 @@ pub(crate) fn failure(
     }
     let text = String::from_utf8_lossy(body);
     // A chunked body still has its sizes around the one JSON object.
-    let object = text
-        .find('{')
-        .zip(text.rfind('}'))
-        .and_then(|(from, to)| text.get(from..=to))?;
+    let object = text.find('{').zip(text.rfind('}')).and_then(|(from, to)| text.get(from..=to))?;
     let Ok(answer) = serde_json::from_str::<Value>(object) else {
         return Some(quoted());
     };
@@ -93,28 +84,19 @@ fn secret() -> Value {
 
 fn rest(method: &str, body: Option<&Value>) -> Request {
     let line = format!("{method} /secrets/{PATH}");
-    Request {
-        bytes: rendered(&line, "", body),
-        kind: Kind::Rest,
-    }
+    Request { bytes: rendered(&line, "", body), kind: Kind::Rest }
 }
 
 fn vault(method: &str, token: &str, body: Option<&Value>) -> Request {
     let line = format!("{method} /v1/secret/data/mcp/{AGENT}/{PATH}");
     let headers = format!("X-Vault-Request: true\r\nX-Vault-Token: {token}\r\n");
-    Request {
-        bytes: rendered(&line, &headers, body),
-        kind: Kind::Rest,
-    }
+    Request { bytes: rendered(&line, &headers, body), kind: Kind::Rest }
 }
 
 fn mcp(headers: &str, params: &Value) -> Request {
     let headers = format!("Accept: application/json, text/event-stream\r\n{headers}");
     let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
-    Request {
-        bytes: rendered("POST /mcp", &headers, Some(&body)),
-        kind: Kind::Mcp,
-    }
+    Request { bytes: rendered("POST /mcp", &headers, Some(&body)), kind: Kind::Mcp }
 }
 
 fn rendered(line: &str, headers: &str, body: Option<&Value>) -> Vec<u8> {
@@ -123,8 +105,7 @@ fn rendered(line: &str, headers: &str, body: Option<&Value>) -> Vec<u8> {
         return format!("{head}\r\n").into_bytes();
     };
     let length = body.len();
-    format!("{head}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")
-        .into_bytes()
+    format!("{head}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
 }
 
 #[cfg(test)]
@@ -134,13 +115,7 @@ mod tests {
 
     #[test]
     fn every_request_is_one_whole_message() {
-        for request in [
-            rest_read(),
-            rest_write(),
-            mcp_read(),
-            mcp_write(),
-            mcp_read_stateless(),
-        ] {
+        for request in [rest_read(), rest_write(), mcp_read(), mcp_write(), mcp_read_stateless()] {
             let end = wire::request(&request.bytes).unwrap().unwrap().end;
             assert_eq!(end, request.bytes.len());
         }

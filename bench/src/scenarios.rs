@@ -35,11 +35,7 @@ const SCENARIOS: [Scenario; 7] = [
     Scenario::new("rest-kv-read", Subject::Gate, requests::rest_read),
     Scenario::new("rest-kv-write", Subject::Gate, requests::rest_write),
     Scenario::new("mcp-kv-read", Subject::Gate, requests::mcp_read),
-    Scenario::new(
-        "mcp-kv-read-stateless",
-        Subject::Gate,
-        requests::mcp_read_stateless,
-    ),
+    Scenario::new("mcp-kv-read-stateless", Subject::Gate, requests::mcp_read_stateless),
     Scenario::new("mcp-kv-write", Subject::Gate, requests::mcp_write),
 ];
 
@@ -56,10 +52,7 @@ pub(crate) async fn run(
     vault: Option<Result<Binary>>,
 ) -> Result<Report> {
     let of_stub = SCENARIOS.iter().map(|scenario| scenario.name);
-    let names: Vec<_> = [DECISION, vault::DIRECT, vault::THROUGH_GATE]
-        .into_iter()
-        .chain(of_stub)
-        .collect();
+    let names: Vec<_> = [DECISION, vault::DIRECT, vault::THROUGH_GATE].into_iter().chain(of_stub).collect();
     if only.is_some_and(|only| !names.contains(&only)) {
         bail!("no such scenario; there are {}", names.join(", "));
     }
@@ -80,29 +73,17 @@ pub(crate) async fn run(
         Some(Err(error)) => report.skip(vault::THROUGH_GATE, &error, true),
         None => {}
     }
-    let chosen: Vec<_> = SCENARIOS
-        .iter()
-        .filter(|scenario| wanted(scenario.name))
-        .collect();
+    let chosen: Vec<_> = SCENARIOS.iter().filter(|scenario| wanted(scenario.name)).collect();
     if !chosen.is_empty() {
         before_the_stub(&chosen, plan, cores, &mut report).await?;
     }
     Ok(report)
 }
 
-async fn before_the_stub(
-    chosen: &[&Scenario],
-    plan: Plan,
-    cores: Option<Cores>,
-    report: &mut Report,
-) -> Result<()> {
-    let folder = tempfile::Builder::new()
-        .prefix("portcullis-bench-")
-        .tempdir()?;
+async fn before_the_stub(chosen: &[&Scenario], plan: Plan, cores: Option<Cores>, report: &mut Report) -> Result<()> {
+    let folder = tempfile::Builder::new().prefix("portcullis-bench-").tempdir()?;
     let pki = Pki::mint(folder.path())?;
-    let with_gate = chosen
-        .iter()
-        .any(|scenario| scenario.subject == Subject::Gate);
+    let with_gate = chosen.iter().any(|scenario| scenario.subject == Subject::Gate);
     let servers = Servers::start(folder.path(), &pki, cores, with_gate).await?;
     if let Ok(gate) = &servers.gate {
         report.gate_idle_mib = Some(rounded(gate.memory()?, 1));
@@ -118,11 +99,7 @@ async fn before_the_stub(
 
 impl Scenario {
     const fn new(name: &'static str, subject: Subject, request: fn() -> Request) -> Self {
-        Self {
-            name,
-            subject,
-            request,
-        }
+        Self { name, subject, request }
     }
 
     /// Pingora and nginx are always among the contenders, so every row has its ratios.
@@ -140,12 +117,7 @@ impl Scenario {
             }
             (Subject::Nginx, Err(error), _) | (Subject::Gate, _, Err(error)) => bail!("{error:#}"),
         };
-        eprintln!(
-            "{}: {} rounds, {} servers in turns",
-            self.name,
-            plan.rounds,
-            contenders.len()
-        );
+        eprintln!("{}: {} rounds, {} servers in turns", self.name, plan.rounds, contenders.len());
         let figures = take_turns(&contenders, plan).await?;
         let own = figures.get(subject).context("figures of the subject")?;
         let ratio = Ratio {

@@ -34,12 +34,7 @@ pub(crate) struct Servers {
 
 impl Servers {
     /// Starts them with their files in `folder`; the gate only `with_gate`.
-    pub(crate) async fn start(
-        folder: &Path,
-        pki: &Pki,
-        cores: Option<Cores>,
-        with_gate: bool,
-    ) -> Result<Self> {
+    pub(crate) async fn start(folder: &Path, pki: &Pki, cores: Option<Cores>, with_gate: bool) -> Result<Self> {
         let measured = cores.map(|cores| cores.measured);
         let (stub, upstream) = start_stub(folder, cores.map(|cores| cores.rest)).await?;
         let pingora = start_pingora(folder, pki, upstream, measured).await?;
@@ -60,22 +55,13 @@ impl Servers {
             Err(error) => Err(error),
         };
         let server = |started| Server::new(started, pki);
-        Ok(Self {
-            gate: gate.map(server),
-            nginx: nginx.map(server),
-            pingora: server(pingora),
-            _stub: stub,
-        })
+        Ok(Self { gate: gate.map(server), nginx: nginx.map(server), pingora: server(pingora), _stub: stub })
     }
 }
 
 impl Server {
     pub(crate) fn new((process, address): (Process, SocketAddr), pki: &Pki) -> Self {
-        Self {
-            process,
-            address,
-            tls: pki.connector.clone(),
-        }
+        Self { process, address, tls: pki.connector.clone() }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -84,10 +70,7 @@ impl Server {
 
     pub(crate) fn asked(&self, request: &Rc<Request>) -> Contender {
         Contender {
-            target: Target {
-                address: self.address,
-                tls: Some(self.tls.clone()),
-            },
+            target: Target { address: self.address, tls: Some(self.tls.clone()) },
             request: Rc::clone(request),
             metered: vec![self.pid()],
         }
@@ -103,9 +86,7 @@ async fn start_stub(folder: &Path, core: Option<usize>) -> Result<(Process, Sock
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--attached", "stub"]);
     let mut process = Process::start("stub", &mut command, core, folder)?;
-    let address = process
-        .ready(async |said| said.split_once('\n')?.0.parse().ok())
-        .await?;
+    let address = process.ready(async |said| said.split_once('\n')?.0.parse().ok()).await?;
     Ok((process, address))
 }
 
@@ -127,8 +108,6 @@ async fn start_pingora(
     }
     .pass_to(&mut command);
     let mut process = Process::start("passthrough", &mut command, core, folder)?;
-    process
-        .ready(async |_| TcpStream::connect(address).await.ok())
-        .await?;
+    process.ready(async |_| TcpStream::connect(address).await.ok()).await?;
     Ok((process, address))
 }

@@ -32,9 +32,7 @@ struct Answers {
 
 /// Serves until the process ends; the first line on standard output is the address.
 pub(crate) fn run() -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         println!("{}", listener.local_addr()?);
@@ -56,9 +54,7 @@ async fn serve(mut stream: TcpStream, answers: &Answers) -> Result<()> {
     while buffer.len() < REQUEST_LIMIT {
         while let Some(request) = wire::request(&buffer)? {
             let end = request.end;
-            stream
-                .write_all(answers.to(request.method, request.path))
-                .await?;
+            stream.write_all(answers.to(request.method, request.path)).await?;
             buffer.drain(..end);
         }
         if stream.read_buf(&mut buffer).await? == 0 {
@@ -85,11 +81,7 @@ impl Answers {
     fn to(&self, method: &str, target: &str) -> &[u8] {
         let path = target.split('?').next().unwrap_or(target);
         let Some(api) = path.strip_prefix("/v1/") else {
-            return if method == "PUT" {
-                &self.written
-            } else {
-                &self.read
-            };
+            return if method == "PUT" { &self.written } else { &self.read };
         };
         let writes = matches!(method, "POST" | "PUT");
         match api {
@@ -126,22 +118,10 @@ mod tests {
     fn every_answer_is_a_whole_response_with_json() {
         let answers = Answers::render();
         let cases = [
-            (
-                "GET",
-                "/v1/secret/data/mcp/agent_mtls/configs/demo",
-                "/data/data/username",
-            ),
-            (
-                "POST",
-                "/v1/secret/data/mcp/agent_mtls/configs/demo",
-                "/data/version",
-            ),
+            ("GET", "/v1/secret/data/mcp/agent_mtls/configs/demo", "/data/data/username"),
+            ("POST", "/v1/secret/data/mcp/agent_mtls/configs/demo", "/data/version"),
             ("PUT", "/v1/auth/approle/login", "/auth/client_token"),
-            (
-                "POST",
-                "/v1/auth/token/create/portcullis",
-                "/auth/client_token",
-            ),
+            ("POST", "/v1/auth/token/create/portcullis", "/auth/client_token"),
             ("GET", "/v1/auth/token/lookup-self", "/data/ttl"),
             ("POST", "/v1/auth/token/renew-self", "/auth/lease_duration"),
             ("GET", "/v1/sys/health?standbyok=true", "/initialized"),

@@ -30,15 +30,8 @@ pub(crate) struct Contender {
 pub(crate) async fn take_turns(contenders: &[Contender], plan: Plan) -> Result<Vec<Figures>> {
     let mut rounds: Vec<Vec<Round>> = contenders.iter().map(|_| Vec::new()).collect();
     for turn in 0..plan.rounds {
-        let warm_up = if turn == 0 {
-            plan.first_warm_up
-        } else {
-            plan.warm_up
-        };
-        let window = Window {
-            warm_up,
-            measured: plan.measured,
-        };
+        let warm_up = if turn == 0 { plan.first_warm_up } else { plan.warm_up };
+        let window = Window { warm_up, measured: plan.measured };
         let mut order: Vec<_> = contenders.iter().zip(&mut rounds).collect();
         if turn % 2 == 1 {
             order.reverse();

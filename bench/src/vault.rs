@@ -28,35 +28,21 @@ pub(crate) async fn run(binary: &Binary, plan: Plan, cores: Option<Cores>, repor
 }
 
 async fn measure(binary: &Binary, plan: Plan, cores: Option<Cores>) -> Result<[Row; 2]> {
-    let folder = tempfile::Builder::new()
-        .prefix("portcullis-bench-")
-        .tempdir()?;
+    let folder = tempfile::Builder::new().prefix("portcullis-bench-").tempdir()?;
     let pki = Pki::mint(folder.path())?;
     // Vault has the measured core to itself in both; the gate is beside the generator.
-    let vault = on_core(cores.map(|cores| cores.measured), || {
-        Vault::start(binary, Options::default())
-    })?;
+    let vault = on_core(cores.map(|cores| cores.measured), || Vault::start(binary, Options::default()))?;
     let address = vault.address();
     let pid = vault.pid().context("Vault has stopped")?;
-    let server = address
-        .trim_start_matches("http://")
-        .parse()
-        .context("Vault's address")?;
+    let server = address.trim_start_matches("http://").parse().context("Vault's address")?;
     write_demo(server, vault.root_token()).await?;
     let Provisioned { role_id, secret_id } = local_vault::provision(&vault.endpoint(), &[AGENT])?;
-    let upstream = Upstream {
-        address,
-        role_id,
-        secret_id,
-    };
+    let upstream = Upstream { address, role_id, secret_id };
     let beside = cores.map(|cores| cores.rest);
     let started = gate::start(&gate::find()?, folder.path(), &pki, &upstream, beside).await?;
     let gate = Server::new(started, &pki);
     let direct = Contender {
-        target: Target {
-            address: server,
-            tls: None,
-        },
+        target: Target { address: server, tls: None },
         request: Rc::new(requests::vault_read(vault.root_token())),
         metered: vec![pid],
     };
@@ -68,14 +54,8 @@ async fn measure(binary: &Binary, plan: Plan, cores: Option<Cores>) -> Result<[R
         bail!("not two contenders");
     };
     let row = |figures: &Figures, name| {
-        let vault = figures
-            .cpu_us_per_request
-            .last()
-            .map(|cpu| rounded(*cpu, 2));
-        Row {
-            vault_cpu_us_per_request: vault,
-            ..figures.row(name, Ratio::default())
-        }
+        let vault = figures.cpu_us_per_request.last().map(|cpu| rounded(*cpu, 2));
+        Row { vault_cpu_us_per_request: vault, ..figures.row(name, Ratio::default()) }
     };
     Ok([row(direct, DIRECT), row(through, THROUGH_GATE)])
 }

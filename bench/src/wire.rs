@@ -68,26 +68,17 @@ pub(crate) fn response(buffer: &[u8]) -> Result<Option<Response>> {
     let Status::Complete(head) = parsed.parse(buffer)? else {
         return Ok(None);
     };
-    let status = parsed
-        .code
-        .ok_or_else(|| anyhow!("a response without status"))?;
+    let status = parsed.code.ok_or_else(|| anyhow!("a response without status"))?;
     let end = match status {
         100..200 | 204 | 304 => Some(head),
         _ => message_end(buffer, head, &framing(parsed.headers)?)?,
     };
     let keep_alive = !named(parsed.headers, "connection").any(|value| value == b"close");
-    Ok(end.map(|end| Response {
-        status,
-        body: head..end,
-        keep_alive,
-    }))
+    Ok(end.map(|end| Response { status, body: head..end, keep_alive }))
 }
 
 fn named<'h>(headers: &'h [Header<'h>], name: &'h str) -> impl Iterator<Item = &'h [u8]> {
-    headers
-        .iter()
-        .filter(move |header| header.name.eq_ignore_ascii_case(name))
-        .map(|header| header.value)
+    headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
 }
 
 fn framing(headers: &[Header<'_>]) -> Result<Framing> {
@@ -97,11 +88,7 @@ fn framing(headers: &[Header<'_>]) -> Result<Framing> {
     let Some(length) = named(headers, "content-length").next() else {
         return Ok(Framing::Length(0));
     };
-    Ok(Framing::Length(
-        std::str::from_utf8(length)?
-            .parse()
-            .context("content-length")?,
-    ))
+    Ok(Framing::Length(std::str::from_utf8(length)?.parse().context("content-length")?))
 }
 
 fn message_end(buffer: &[u8], head: usize, framing: &Framing) -> Result<Option<usize>> {

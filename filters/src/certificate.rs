@@ -78,11 +78,7 @@ impl PeerCertificate {
 }
 
 fn common_names(certificate: &X509Certificate<'_>) -> Option<Vec<String>> {
-    certificate
-        .subject()
-        .iter_common_name()
-        .map(|name| name.as_str().map(str::to_owned).ok())
-        .collect()
+    certificate.subject().iter_common_name().map(|name| name.as_str().map(str::to_owned).ok()).collect()
 }
 
 #[cfg(test)]

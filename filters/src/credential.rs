@@ -196,7 +196,10 @@ mod tests {
         assert_eq!(read(&[name, ("x-ssl-client-verify", "SUCCESS")]), Ok(Offered::DistinguishedName("CN=bob".into())));
         assert_eq!(read(&[name]), Err(Refusal::Unauthenticated));
         assert_eq!(read(&[name, ("x-ssl-client-verify", "FAILED")]), Err(Refusal::Unauthenticated));
-        assert_eq!(read(&[name, ("x-ssl-client-verify", "SUCCESS"), ("x-api-key", "k")]), Err(Refusal::Unauthenticated));
+        assert_eq!(
+            read(&[name, ("x-ssl-client-verify", "SUCCESS"), ("x-api-key", "k")]),
+            Err(Refusal::Unauthenticated)
+        );
         assert!(matches!(read(&[name, name, ("x-ssl-client-verify", "SUCCESS")]), Err(Refusal::Malformed(_))));
     }
 

@@ -219,10 +219,7 @@ mod tests {
 
     #[test]
     fn a_deny_wins_over_every_role() {
-        let bob = identity(
-            Scopes::ALL,
-            vec![role(&Scope::ALL, &["**"], &[], &[]), role(&[], &[], &[], &["prod/**"])],
-        );
+        let bob = identity(Scopes::ALL, vec![role(&Scope::ALL, &["**"], &[], &[]), role(&[], &[], &[], &["prod/**"])]);
         assert!(asked(&bob, "kv.read", r#"{"path":"dev/x"}"#).is_ok());
         assert_eq!(asked(&bob, "kv.read", r#"{"path":"prod/x"}"#), Err(Refusal::Forbidden));
         assert_eq!(asked(&bob, "kv.list", r#"{"prefix":"prod"}"#), Err(Refusal::Forbidden));

@@ -100,7 +100,9 @@ impl Segment {
     fn parse(text: &str) -> Result<Self, BadPattern> {
         match text {
             "*" => Ok(Self::Any),
-            _ if text.contains('*') => Err(BadPattern("'*' stands for one whole segment, '**' for the rest of the path")),
+            _ if text.contains('*') => {
+                Err(BadPattern("'*' stands for one whole segment, '**' for the rest of the path"))
+            }
             _ if text.contains('+') => Err(BadPattern("'+' would be a wildcard in Vault's policy")),
             _ => match path::judge(text) {
                 Ok(()) => Ok(Self::Literal(text.into())),
@@ -235,9 +237,7 @@ impl Role {
     fn holds(&self, resource: &Resource) -> bool {
         match resource {
             Resource::Secret(space, path) => self.space(*space).iter().any(|p| p.covers(path)),
-            Resource::Names(space, prefix) => {
-                self.space(*space).iter().any(|p| p.covers_children(prefix.as_ref()))
-            }
+            Resource::Names(space, prefix) => self.space(*space).iter().any(|p| p.covers_children(prefix.as_ref())),
             Resource::Nameless(_) => true,
         }
     }
@@ -247,9 +247,7 @@ impl Role {
     pub fn denies(&self, resource: &Resource) -> bool {
         match resource {
             Resource::Secret(Space::Own, path) => self.deny.iter().any(|p| p.covers(path)),
-            Resource::Names(Space::Own, prefix) => {
-                self.deny.iter().any(|p| p.touches_children(prefix.as_ref()))
-            }
+            Resource::Names(Space::Own, prefix) => self.deny.iter().any(|p| p.touches_children(prefix.as_ref())),
             Resource::Secret(Space::Shared, _) | Resource::Names(Space::Shared, _) | Resource::Nameless(_) => false,
         }
     }
@@ -368,7 +366,9 @@ mod tests {
 
     #[test]
     fn what_vault_could_not_say_is_no_pattern() {
-        for bad in ["", "/", "a//b", "/a", "a/", "a*", "a/b*", "a/**/b", "a**", "***", "..", "a/../b", "a+b", "+", "a\\b"] {
+        for bad in
+            ["", "/", "a//b", "/a", "a/", "a*", "a/b*", "a/**/b", "a**", "***", "..", "a/../b", "a+b", "+", "a\\b"]
+        {
             assert!(PathPattern::parse(bad).is_err(), "{bad}");
         }
         for bad in ["", "a*b", "*a", "**", "a/b", "..", "+"] {

@@ -29,8 +29,7 @@ pub enum Source {
 
 impl Source {
     /// Every source, in the default order.
-    pub const ALL: [Self; 6] =
-        [Self::Spiffe, Self::Uri, Self::Dns, Self::Email, Self::CommonName, Self::Fingerprint];
+    pub const ALL: [Self; 6] = [Self::Spiffe, Self::Uri, Self::Dns, Self::Email, Self::CommonName, Self::Fingerprint];
 
     /// The source's name in the configuration.
     #[must_use]
@@ -158,8 +157,7 @@ impl Family {
     /// Whether one agent could come of both families, or one principal fit both.
     #[must_use]
     pub fn may_meet(&self, other: &Self) -> bool {
-        self.source == other.source
-            && (self.principal.may_meet(&other.principal) || self.agent.may_meet(&other.agent))
+        self.source == other.source && (self.principal.may_meet(&other.principal) || self.agent.may_meet(&other.agent))
     }
 
     fn agent_of(&self, principal: &Principal) -> Option<AgentId> {
@@ -344,7 +342,13 @@ mod tests {
         directory.add_family(family).unwrap();
         let agent = |text: &str| directory.agent_of(&spiffe(text)).map(|a| a.to_string());
         assert_eq!(agent("spiffe://corp/agent/ci").as_deref(), Some("x-ci"));
-        for bad in ["spiffe://corp/agent/", "spiffe://corp/agent/a/b", "spiffe://corp/agent/..", "spiffe://corp/agent/BOB", "spiffe://other/agent/ci"] {
+        for bad in [
+            "spiffe://corp/agent/",
+            "spiffe://corp/agent/a/b",
+            "spiffe://corp/agent/..",
+            "spiffe://corp/agent/BOB",
+            "spiffe://other/agent/ci",
+        ] {
             assert_eq!(agent(bad), None, "{bad}");
         }
         assert_eq!(directory.agent_of(&cn("spiffe://corp/agent/ci")), None);

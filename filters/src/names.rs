@@ -56,10 +56,7 @@ impl fmt::Debug for AgentId {
 /// Whether a caller's correlation id may be passed on: `[A-Za-z0-9._-]{1,128}`.
 #[must_use]
 pub fn is_correlation_id(text: &[u8]) -> bool {
-    (1..=128).contains(&text.len())
-        && text
-            .iter()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(b))
+    (1..=128).contains(&text.len()) && text.iter().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(b))
 }
 
 #[cfg(test)]
@@ -72,10 +69,9 @@ mod tests {
             assert!(AgentId::parse(good).is_some(), "{good}");
         }
         let long = "a".repeat(64);
-        for bad in [
-            "", "+", "*", "..", "a..b", "a/b", "BOB", "bob\0x", "-a", ".a", "_a", "a b", "a%2e", "é",
-            "a\n", &long,
-        ] {
+        for bad in
+            ["", "+", "*", "..", "a..b", "a/b", "BOB", "bob\0x", "-a", ".a", "_a", "a b", "a%2e", "é", "a\n", &long]
+        {
             assert!(AgentId::parse(bad).is_none(), "{bad:?}");
         }
     }

@@ -152,9 +152,7 @@ fn judge_character(c: char) -> Result<(), PathProblem> {
 }
 
 fn decodes(segment: &[u8]) -> bool {
-    segment.windows(3).any(|w| {
-        matches!(w, [b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
-    })
+    segment.windows(3).any(|w| matches!(w, [b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit()))
 }
 
 /// Spaces other than U+0020, zero-width, bidirectional and other format
@@ -170,9 +168,22 @@ fn prints(c: char) -> bool {
 }
 
 fn looks_like_separator(c: char) -> bool {
-    matches!(u32::from(c),
-        0x2024..=0x2026 | 0x2044 | 0x2215 | 0x2216 | 0x29f5 | 0x29f8 | 0x29f9
-        | 0xfe52 | 0xfe68 | 0xff0e | 0xff0f | 0xff3c)
+    matches!(
+        u32::from(c),
+        0x2024
+            ..=0x2026
+                | 0x2044
+                | 0x2215
+                | 0x2216
+                | 0x29f5
+                | 0x29f8
+                | 0x29f9
+                | 0xfe52
+                | 0xfe68
+                | 0xff0e
+                | 0xff0f
+                | 0xff3c
+    )
 }
 
 /// A path of Vault's HTTP API below `/v1/`, escaped, with nothing in it that
@@ -350,7 +361,10 @@ mod tests {
         for part in ["..", "a/../b", "", "%2e%2e", "a\\b", "a\nb"] {
             assert!(VaultPath::render(&["secret", "data", part]).is_err(), "{part:?}");
         }
-        assert_eq!(path.with_number("version", 3).with_number("x", 1).as_str().split_once('?').unwrap().1, "version=3&x=1");
+        assert_eq!(
+            path.with_number("version", 3).with_number("x", 1).as_str().split_once('?').unwrap().1,
+            "version=3&x=1"
+        );
     }
 
     proptest! {

@@ -92,29 +92,75 @@ impl Refusal {
         let (status, code, detail) = match self {
             Self::Malformed(detail) => (StatusCode::BAD_REQUEST, "bad_request", *detail),
             Self::Path(problem) => (StatusCode::BAD_REQUEST, "invalid_path", problem.text()),
-            Self::RejectedByVault => (StatusCode::BAD_REQUEST, "rejected_by_vault", "Vault rejected the request as invalid."),
+            Self::RejectedByVault => {
+                (StatusCode::BAD_REQUEST, "rejected_by_vault", "Vault rejected the request as invalid.")
+            }
             Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated", "A valid credential is required."),
             Self::InsufficientScope(scope) => (StatusCode::FORBIDDEN, "insufficient_scope", scope_text(*scope)),
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "This agent may not do that."),
             Self::DeniedByVault => (StatusCode::FORBIDDEN, "denied_by_vault", "Vault's policy denies this."),
-            Self::OriginNotAllowed => (StatusCode::FORBIDDEN, "origin_not_allowed", "Requests from this origin are not allowed."),
+            Self::OriginNotAllowed => {
+                (StatusCode::FORBIDDEN, "origin_not_allowed", "Requests from this origin are not allowed.")
+            }
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is nothing here."),
-            Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This route has no such method; see the Allow header."),
-            Self::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, "not_acceptable", "Answers are application/json, which the Accept header excludes."),
-            Self::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, "request_timeout", "The request took too long to arrive."),
-            Self::CheckAndSet => (StatusCode::CONFLICT, "check_and_set_failed", "The current version is not the one given as cas."),
-            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The body is over the configured limit."),
-            Self::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "The body must be declared as application/json."),
-            Self::Arguments(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_arguments", "An argument does not fit the schema."),
-            Self::RateLimited(_) => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", "Too many requests; see the Retry-After header."),
-            Self::TooManyFailures(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_failures", "Too many failed authentications; see the Retry-After header."),
-            Self::HeadTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", "The request's head is over the configured limit."),
-            Self::UpstreamNonsense => (StatusCode::BAD_GATEWAY, "upstream_nonsense", "Vault's answer could not be understood."),
-            Self::AnswerTooLarge => (StatusCode::BAD_GATEWAY, "answer_too_large", "Vault's answer is over the configured limit."),
-            Self::UpstreamUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "upstream_unavailable", "Vault is not available."),
-            Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "The gate is at its limit of concurrent work."),
-            Self::UpstreamTimeout => (StatusCode::SERVICE_UNAVAILABLE, "upstream_timeout", "Vault did not answer in time."),
-            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The gate met an unexpected condition."),
+            Self::MethodNotAllowed(_) => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "This route has no such method; see the Allow header.",
+            ),
+            Self::NotAcceptable => (
+                StatusCode::NOT_ACCEPTABLE,
+                "not_acceptable",
+                "Answers are application/json, which the Accept header excludes.",
+            ),
+            Self::RequestTimeout => {
+                (StatusCode::REQUEST_TIMEOUT, "request_timeout", "The request took too long to arrive.")
+            }
+            Self::CheckAndSet => {
+                (StatusCode::CONFLICT, "check_and_set_failed", "The current version is not the one given as cas.")
+            }
+            Self::BodyTooLarge => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The body is over the configured limit.")
+            }
+            Self::UnsupportedMediaType => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "The body must be declared as application/json.",
+            ),
+            Self::Arguments(_) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "invalid_arguments", "An argument does not fit the schema.")
+            }
+            Self::RateLimited(_) => {
+                (StatusCode::TOO_MANY_REQUESTS, "rate_limited", "Too many requests; see the Retry-After header.")
+            }
+            Self::TooManyFailures(_) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_failures",
+                "Too many failed authentications; see the Retry-After header.",
+            ),
+            Self::HeadTooLarge => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "head_too_large",
+                "The request's head is over the configured limit.",
+            ),
+            Self::UpstreamNonsense => {
+                (StatusCode::BAD_GATEWAY, "upstream_nonsense", "Vault's answer could not be understood.")
+            }
+            Self::AnswerTooLarge => {
+                (StatusCode::BAD_GATEWAY, "answer_too_large", "Vault's answer is over the configured limit.")
+            }
+            Self::UpstreamUnavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, "upstream_unavailable", "Vault is not available.")
+            }
+            Self::Overloaded => {
+                (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "The gate is at its limit of concurrent work.")
+            }
+            Self::UpstreamTimeout => {
+                (StatusCode::SERVICE_UNAVAILABLE, "upstream_timeout", "Vault did not answer in time.")
+            }
+            Self::Internal => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The gate met an unexpected condition.")
+            }
         };
         Public { status, code, detail }
     }
@@ -183,7 +229,11 @@ mod tests {
             (Refusal::CheckAndSet, 409, "check_and_set_failed"),
             (Refusal::BodyTooLarge, 413, "body_too_large"),
             (Refusal::UnsupportedMediaType, 415, "unsupported_media_type"),
-            (Refusal::Arguments(Misfit { pointer: "/path".into(), expected: "a string".into() }), 422, "invalid_arguments"),
+            (
+                Refusal::Arguments(Misfit { pointer: "/path".into(), expected: "a string".into() }),
+                422,
+                "invalid_arguments",
+            ),
             (Refusal::RateLimited(EXCEEDED), 429, "rate_limited"),
             (Refusal::TooManyFailures(EXCEEDED), 429, "too_many_failures"),
             (Refusal::HeadTooLarge, 431, "head_too_large"),

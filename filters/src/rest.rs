@@ -74,9 +74,8 @@ pub fn route<'a>(method: &str, path: &'a str) -> Result<Match<'a>, Refusal> {
 
 /// The `Allow` header of a path.
 fn allowed(path: &str) -> &'static str {
-    let methods = |method: &str| {
-        ROUTES.iter().any(|route| route.kind.facts.method == method && route.fits(path).is_some())
-    };
+    let methods =
+        |method: &str| ROUTES.iter().any(|route| route.kind.facts.method == method && route.fits(path).is_some());
     match (methods("PUT"), methods("POST")) {
         (true, true) => "GET, PUT, POST, DELETE",
         (true, false) => "GET, PUT, DELETE",
@@ -171,7 +170,12 @@ mod tests {
     use crate::grants::{Resource, Space};
     use crate::path::SecretPath;
 
-    fn resource(method: &str, path: &str, query: &str, body: &str) -> Result<(&'static str, Option<Resource>), Refusal> {
+    fn resource(
+        method: &str,
+        path: &str,
+        query: &str,
+        body: &str,
+    ) -> Result<(&'static str, Option<Resource>), Refusal> {
         let matched = route(method, path)?;
         let operation = operation(&matched, query, body.as_bytes())?;
         Ok((operation.kind.facts.name, operation.resource))
@@ -192,7 +196,14 @@ mod tests {
             ("DELETE", "/secrets/a", "", "", "kv.delete", secret(Space::Own, "a")),
             ("POST", "/secrets/a/b:undelete", "", r#"{"versions":[1]}"#, "kv.undelete", secret(Space::Own, "a/b")),
             ("POST", "/secrets/a/b:destroy", "", r#"{"versions":[1]}"#, "kv.destroy", secret(Space::Own, "a/b")),
-            ("GET", "/secrets", "prefix=12", "", "kv.list", Some(Resource::Names(Space::Own, SecretPath::parse("12").ok()))),
+            (
+                "GET",
+                "/secrets",
+                "prefix=12",
+                "",
+                "kv.list",
+                Some(Resource::Names(Space::Own, SecretPath::parse("12").ok())),
+            ),
             ("GET", "/secrets", "", "", "kv.list", Some(Resource::Names(Space::Own, None))),
             ("GET", "/whoami", "", "", "whoami", None),
         ] {
@@ -228,7 +239,9 @@ mod tests {
             let refusal = resource("PUT", "/secrets/a", "", body).unwrap_err();
             assert!(matches!(refusal, Refusal::Malformed(_)), "{body}: {refusal:?}");
         }
-        for path in ["/secrets/", "/secrets/a/", "/secrets/../b", "/secrets/%2e%2e/b", "/secrets/a%252fb", "/secrets/%ff"] {
+        for path in
+            ["/secrets/", "/secrets/a/", "/secrets/../b", "/secrets/%2e%2e/b", "/secrets/a%252fb", "/secrets/%ff"]
+        {
             assert!(matches!(resource("GET", path, "", ""), Err(Refusal::Path(_))), "{path}");
         }
     }

@@ -131,10 +131,7 @@ mod tests {
     #[test]
     fn a_digest_reads_back_what_it_writes_and_nothing_else() {
         let digest = Digest::of(b"abc");
-        assert_eq!(
-            digest.to_hex(),
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
+        assert_eq!(digest.to_hex(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         assert_eq!(Digest::from_hex(&digest.to_hex()), Some(digest));
         for bad in ["", "ba78", &"g".repeat(64), &"+a".repeat(32)] {
             assert_eq!(Digest::from_hex(bad), None, "{bad}");

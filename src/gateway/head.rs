@@ -33,7 +33,7 @@ pub(super) struct Head {
     /// Without the query, as it came.
     pub(super) path: String,
     pub(super) query: String,
-    /// The origin, where it is there.
+    /// The origin of a page; forgotten where it may not call.
     pub(super) origin: Option<String>,
 }
 

@@ -28,15 +28,14 @@ impl Request<'_> {
         if self.head.method != Method::POST {
             return Err(Refusal::MethodNotAllowed("POST"));
         }
-        let headers = session.req_header().headers.clone();
-        if !head::accepts_json(&headers) {
+        let headers = &session.req_header().headers;
+        if !head::accepts_json(headers) {
             return Err(Refusal::NotAcceptable);
         }
-        let said = Headers {
-            version: head::text(&headers, "mcp-protocol-version"),
-            method: head::text(&headers, "mcp-method"),
-            name: head::text(&headers, "mcp-name"),
-        };
+        let owned =
+            ["mcp-protocol-version", "mcp-method", "mcp-name"].map(|name| head::text(headers, name).map(str::to_owned));
+        let [version, method, name] = owned.each_ref().map(Option::as_deref);
+        let said = Headers { version, method, name };
         let body = self.body(session).await?;
         let answered = match mcp::read(&body.bytes, &said, self.snapshot.limits.batch) {
             Err(failure) => fail(&failure, None, Revision::V2025_03_26),

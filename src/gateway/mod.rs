@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use filters::grants::{Agent, Role};
 use filters::refusal::Refusal;
 use filters::rest::{self as routes, Match};
-use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
+use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
 use tokio::time::timeout;
@@ -47,6 +47,7 @@ pub enum Side {
 pub struct Gateway {
     state: Arc<State>,
     side: Side,
+    options: HttpServerOptions,
 }
 
 /// Put on a connection that has served a request before.
@@ -73,8 +74,10 @@ struct Request<'a> {
 }
 
 impl Gateway {
-    pub(crate) const fn new(state: Arc<State>, side: Side) -> Self {
-        Self { state, side }
+    pub(crate) fn new(state: Arc<State>, side: Side) -> Self {
+        let mut options = HttpServerOptions::default();
+        options.h2_idle_timeout = Some(state.snapshot().limits.idle);
+        Self { state, side, options }
     }
 
     async fn read_head(&self, session: &mut ServerSession) -> Option<()> {
@@ -82,6 +85,7 @@ impl Gateway {
         let fresh = session.take_connection_user_context().is_none();
         let time = if fresh { limits.head_timeout } else { limits.idle + limits.head_timeout };
         session.set_keepalive(Some(limits.idle.as_secs().max(1)));
+        session.set_write_timeout(Some(limits.body_timeout));
         let refusal = match timeout(time, session.read_request()).await {
             Ok(Ok(true)) => return Some(()),
             Ok(Ok(false)) => return None,
@@ -109,7 +113,9 @@ impl Gateway {
             outcome.decision = refusal.public().code;
             Reply::refused(&refusal, &request.head.request_id)
         });
-        (reply, request.head)
+        let mut head = request.head;
+        head.origin = head.origin.filter(|origin| request.snapshot.origins.contains(origin));
+        (reply, head)
     }
 
     fn tell(&self, head: &Head, outcome: &Outcome, status: u16, started: Instant) {
@@ -139,6 +145,10 @@ impl Gateway {
 
 #[async_trait]
 impl HttpServerApp for Gateway {
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        Some(&self.options)
+    }
+
     async fn process_new_http(
         self: &Arc<Self>,
         mut session: ServerSession,

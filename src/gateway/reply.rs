@@ -79,9 +79,10 @@ impl Reply {
     pub(super) async fn write(&self, session: &mut ServerSession, head: &Head) -> Result<(), pingora_core::BError> {
         let mut response = self.response(&head.request_id)?;
         response.insert_header("x-correlation-id", head.correlation_id.as_str())?;
-        if let Some(origin) = head.origin.as_deref().filter(|_| self.status != 403) {
+        if let Some(origin) = head.origin.as_deref() {
             response.insert_header(ACCESS_CONTROL_ALLOW_ORIGIN, origin)?;
-            response.insert_header(ACCESS_CONTROL_EXPOSE_HEADERS, "x-request-id, x-correlation-id, www-authenticate")?;
+            response
+                .insert_header(ACCESS_CONTROL_EXPOSE_HEADERS, "x-request-id, x-correlation-id, www-authenticate")?;
             response.insert_header(VARY, "origin")?;
         }
         self.send(session, response).await

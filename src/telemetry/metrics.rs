@@ -11,8 +11,7 @@ use prometheus::{
 };
 
 /// Upper bounds of the duration's buckets, in seconds.
-const BUCKETS: [f64; 13] =
-    [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5, 10.0];
+const BUCKETS: [f64; 13] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5, 10.0];
 
 /// Every status the gate answers with; the last place is for any other.
 const STATUSES: [u16; 21] =
@@ -123,11 +122,23 @@ impl Metrics {
         let counter = |name: &str, help: &str| register(&registry, IntCounter::new(name, help)?);
         let gauge = |name: &str, help: &str| register(&registry, IntGauge::new(name, help)?);
         let labels = ["method", "route", "status"];
-        let requests = IntCounterVec::new(Opts::new("http_requests_total", "Requests by method, route and status."), &labels)?;
-        let durations = HistogramOpts::new("http_request_duration_seconds", "From head to answer.").buckets(BUCKETS.to_vec());
-        let upstream = HistogramOpts::new("portcullis_upstream_duration_seconds", "How long Vault takes to answer an agent's request.").buckets(BUCKETS.to_vec());
-        let operations = IntCounterVec::new(Opts::new("portcullis_operations_total", "Operations by name and outcome."), &["operation", "outcome"])?;
-        let children = IntCounterVec::new(Opts::new("portcullis_child_tokens_total", "Child tokens by what became of the wish for one."), &["outcome"])?;
+        let requests =
+            IntCounterVec::new(Opts::new("http_requests_total", "Requests by method, route and status."), &labels)?;
+        let durations =
+            HistogramOpts::new("http_request_duration_seconds", "From head to answer.").buckets(BUCKETS.to_vec());
+        let upstream = HistogramOpts::new(
+            "portcullis_upstream_duration_seconds",
+            "How long Vault takes to answer an agent's request.",
+        )
+        .buckets(BUCKETS.to_vec());
+        let operations = IntCounterVec::new(
+            Opts::new("portcullis_operations_total", "Operations by name and outcome."),
+            &["operation", "outcome"],
+        )?;
+        let children = IntCounterVec::new(
+            Opts::new("portcullis_child_tokens_total", "Child tokens by what became of the wish for one."),
+            &["outcome"],
+        )?;
         register(&registry, children.clone())?;
         Ok(Self {
             requests: register(&registry, requests)?,
@@ -136,7 +147,10 @@ impl Metrics {
             served: CATALOG.iter().map(|entry| operations.with_label_values(&[entry.facts.name, "served"])).collect(),
             operations: register(&registry, operations)?,
             in_progress: gauge("http_requests_in_progress", "Requests under way.")?,
-            correlated: counter("http_requests_with_correlation_total", "Requests that carry or received a correlation id.")?,
+            correlated: counter(
+                "http_requests_with_correlation_total",
+                "Requests that carry or received a correlation id.",
+            )?,
             child_tokens: ChildTokenCounters {
                 minted: children.with_label_values(&["minted"]),
                 failed: children.with_label_values(&["failed"]),
@@ -144,11 +158,23 @@ impl Metrics {
                 replaced: children.with_label_values(&["replaced"]),
             },
             upstream: register(&registry, Histogram::with_opts(upstream)?)?,
-            upstream_broken: counter("portcullis_upstream_broken_total", "Agents' requests that Vault did not answer.")?,
-            failed_authentications: counter("portcullis_failed_authentications_total", "Credentials that did not hold.")?,
-            dropped_lines: counter("portcullis_request_log_dropped_total", "Lines of the request log that were dropped.")?,
+            upstream_broken: counter(
+                "portcullis_upstream_broken_total",
+                "Agents' requests that Vault did not answer.",
+            )?,
+            failed_authentications: counter(
+                "portcullis_failed_authentications_total",
+                "Credentials that did not hold.",
+            )?,
+            dropped_lines: counter(
+                "portcullis_request_log_dropped_total",
+                "Lines of the request log that were dropped.",
+            )?,
             reloads: counter("portcullis_reloads_total", "Configurations that were published while running.")?,
-            reload_failures: counter("portcullis_reload_failures_total", "Configurations that were refused while running.")?,
+            reload_failures: counter(
+                "portcullis_reload_failures_total",
+                "Configurations that were refused while running.",
+            )?,
             snapshot: gauge("portcullis_snapshot_version", "The version of the active configuration.")?,
             registry,
         })
@@ -193,7 +219,10 @@ impl Metrics {
     }
 }
 
-fn register<C: prometheus::core::Collector + Clone + 'static>(registry: &Registry, metric: C) -> Result<C, prometheus::Error> {
+fn register<C: prometheus::core::Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: C,
+) -> Result<C, prometheus::Error> {
     registry.register(Box::new(metric.clone()))?;
     Ok(metric)
 }
@@ -209,7 +238,10 @@ mod tests {
         metrics.answered(RouteId::of(&CATALOG[0]), 200, 0.001);
         metrics.answered(RouteId::UNMATCHED, 418, 0.001);
         let text = String::from_utf8(metrics.render()).unwrap();
-        assert!(text.contains("http_requests_total{method=\"GET\",route=\"/secrets/{path}\",status=\"200\"} 2"), "{text}");
+        assert!(
+            text.contains("http_requests_total{method=\"GET\",route=\"/secrets/{path}\",status=\"200\"} 2"),
+            "{text}"
+        );
         assert!(text.contains("status=\"other\"} 1"));
     }
 }

@@ -176,9 +176,9 @@ impl Record<'_> {
         }
         let ms = |us: u64| (us / 1000, us % 1000);
         let (duration, vault) = (ms(self.duration_us), ms(self.vault_us));
-        let _ = write!(
+        let _ = writeln!(
             out,
-            ",\"status\":{},\"duration_ms\":{}.{:03},\"vault_ms\":{}.{:03}}}\n",
+            ",\"status\":{},\"duration_ms\":{}.{:03},\"vault_ms\":{}.{:03}}}",
             self.status, duration.0, duration.1, vault.0, vault.1
         );
     }

@@ -142,7 +142,8 @@ impl Children {
         generation: u64,
     ) -> Result<Arc<Child>, Refusal> {
         let outcome = self.ask_for_one(agent, profile, gate, generation).await;
-        let counter = if outcome.is_ok() { &self.metrics.child_tokens.minted } else { &self.metrics.child_tokens.failed };
+        let counter =
+            if outcome.is_ok() { &self.metrics.child_tokens.minted } else { &self.metrics.child_tokens.failed };
         counter.inc();
         outcome.map(Arc::new)
     }
@@ -167,8 +168,7 @@ impl Children {
             ttl: settings.ttl,
         };
         let request = control::create_child(&settings.role, &wanted)?;
-        let envelope =
-            Envelope { lane: Lane::Requests, token: Some(gate), correlation: None, limit: ANSWER_LIMIT };
+        let envelope = Envelope { lane: Lane::Requests, token: Some(gate), correlation: None, limit: ANSWER_LIMIT };
         let answer = self.upstream.ask(&request, envelope).await?;
         if answer.status != 200 {
             if trouble(answer.status, &answer.body) == Trouble::InvalidToken {

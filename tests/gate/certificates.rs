@@ -82,6 +82,15 @@ fn versions(shared: &Shared) {
         assert_eq!(put.send().expect("an answer").status(), 200);
         let read = client.get(at("/secrets/size/versions")).send().expect("an answer");
         assert!(read.text().expect("text").contains(&value));
+        let arguments = serde_json::json!({"path": "size/versions", "data": {"v": value}});
+        let params = serde_json::json!({"name": "kv.write", "arguments": arguments});
+        let message = serde_json::json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
+        let post = |body: String| client.post(at("/mcp")).header("content-type", "application/json").body(body).send();
+        let written = post(message.to_string()).expect("an answer").text().expect("text");
+        assert!(written.contains("\"isError\":false"), "{written:.300}");
+        let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"kv.read","arguments":{"path":"size/versions"}}}"#;
+        let read = post(call.to_owned()).expect("an answer").text().expect("text");
+        assert_eq!(read.matches(&value).count(), 2, "as text and as structured content");
         // Over the limit: 413, and the connection or stream is not left half-read.
         let body = format!("{{\"data\":{{\"v\":\"{}\"}}}}", "v".repeat(1_100_000));
         let put = client.put(at("/secrets/size/versions")).header("content-type", "application/json").body(body);

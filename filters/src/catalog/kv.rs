@@ -227,13 +227,8 @@ impl Describe for List {
 
     fn plan(arguments: ListArguments<'_>) -> Result<Plan, Refusal> {
         let prefix = SecretPath::parse_prefix(&arguments.prefix)?;
-        let ask = Ask::Vault {
-            method: Method::List,
-            api: "metadata".into(),
-            query: None,
-            body: None,
-            repeatable: true,
-        };
+        let ask =
+            Ask::Vault { method: Method::List, api: "metadata".into(), query: None, body: None, repeatable: true };
         Ok((Some(Resource::Names(space(arguments.shared), prefix)), ask))
     }
 

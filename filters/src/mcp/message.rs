@@ -147,10 +147,7 @@ impl<'a> Message<'a> {
 
 /// Understands one message, by its headers and by itself. The revision is
 /// told in either case: the failure is answered in it.
-pub fn understand<'a>(
-    message: &Message<'a>,
-    headers: &Headers<'_>,
-) -> (Revision, Result<Understood<'a>, Failure>) {
+pub fn understand<'a>(message: &Message<'a>, headers: &Headers<'_>) -> (Revision, Result<Understood<'a>, Failure>) {
     let params = match parameters(message) {
         Ok(params) => params,
         Err(failure) => return (Revision::V2025_03_26, Err(failure)),
@@ -170,12 +167,12 @@ pub fn understand<'a>(
     let Some(id) = message.id() else {
         return (revision, Err(Failure::Invalid("The id must be a short string or an integer")));
     };
-    let request = if revision.is_stateless() {
-        stateless(method, headers, &params)
-    } else {
-        handshaken(method, &params)
-    };
-    (revision, request.map(|request| Understood::Call(Call { id, revision: spoken(revision, &request, &params), request })))
+    let request =
+        if revision.is_stateless() { stateless(method, headers, &params) } else { handshaken(method, &params) };
+    (
+        revision,
+        request.map(|request| Understood::Call(Call { id, revision: spoken(revision, &request, &params), request })),
+    )
 }
 
 /// The handshake is answered in the revision it settles on.

@@ -8,11 +8,8 @@ use crate::identity::Identity;
 use crate::refusal::Refusal;
 
 /// What `serverInfo` says.
-const SERVER: &str = concat!(
-    "{\"name\":\"portcullis\",\"title\":\"Portcullis\",\"version\":\"",
-    env!("CARGO_PKG_VERSION"),
-    "\"}"
-);
+const SERVER: &str =
+    concat!("{\"name\":\"portcullis\",\"title\":\"Portcullis\",\"version\":\"", env!("CARGO_PKG_VERSION"), "\"}");
 const INSTRUCTIONS: &str = "Secrets and cryptography of HashiCorp Vault, each agent in its own namespace. \
      Paths are relative to that namespace. Call whoami to see scopes and roles.";
 /// How long a client may keep the list of tools, in milliseconds.

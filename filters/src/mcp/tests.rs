@@ -36,17 +36,37 @@ fn code(failure: &Failure) -> String {
 #[test]
 fn the_revisions_with_a_handshake_are_understood() {
     for (version, body, expected) in [
-        ("", r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#, "Initialize in 2025-06-18"),
-        ("", r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"1900-01-01"}}"#, "Initialize in 2025-11-25"),
+        (
+            "",
+            r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#,
+            "Initialize in 2025-06-18",
+        ),
+        (
+            "",
+            r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"1900-01-01"}}"#,
+            "Initialize in 2025-11-25",
+        ),
         ("", r#"{"jsonrpc":"2.0","id":1,"method":"initialize"}"#, "-32602"),
         ("2025-06-18", r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#, "notification"),
         ("2025-06-18", r#"{"jsonrpc":"2.0","id":"x","method":"ping"}"#, "Ping in 2025-06-18"),
         ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"shutdown"}"#, "Shutdown in 2025-06-18"),
         ("", r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#, "ListTools in 2025-03-26"),
-        ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"kv.read","arguments":{"path":"a"}}}"#, r#"kv.read {"path":"a"}"#),
-        ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"kv.list","_meta":{"progressToken":1}}}"#, "kv.list {}"),
+        (
+            "2025-06-18",
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"kv.read","arguments":{"path":"a"}}}"#,
+            r#"kv.read {"path":"a"}"#,
+        ),
+        (
+            "2025-06-18",
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"kv.list","_meta":{"progressToken":1}}}"#,
+            "kv.list {}",
+        ),
         ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"kv.nothing"}}"#, "-32602"),
-        ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"kv.read","arguments":[]}}"#, "-32602"),
+        (
+            "2025-06-18",
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"kv.read","arguments":[]}}"#,
+            "-32602",
+        ),
         ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":[]}"#, "-32602"),
         ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"server/discover"}"#, "-32601"),
         ("1900-01-01", r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#, "-32022"),
@@ -63,7 +83,11 @@ fn the_revisions_with_a_handshake_are_understood() {
         ("2025-06-18", r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, "-32600"),
         ("", r#"[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","id":2,"method":"ping"}]"#, "batch of 2"),
         ("", "[]", "-32600"),
-        ("", r#"[{"jsonrpc":"2.0"},{"jsonrpc":"2.0"},{"jsonrpc":"2.0"},{"jsonrpc":"2.0"},{"jsonrpc":"2.0"}]"#, "-32600"),
+        (
+            "",
+            r#"[{"jsonrpc":"2.0"},{"jsonrpc":"2.0"},{"jsonrpc":"2.0"},{"jsonrpc":"2.0"},{"jsonrpc":"2.0"}]"#,
+            "-32600",
+        ),
     ] {
         assert_eq!(outcome(body, &headers(version, "", "")).1, expected, "{version} {body}");
     }
@@ -71,7 +95,9 @@ fn the_revisions_with_a_handshake_are_understood() {
 
 #[test]
 fn a_stateless_request_must_say_the_same_in_header_and_body() {
-    let request = |method: &str, rest: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{{rest}{META}}}}}"#);
+    let request = |method: &str, rest: &str| {
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{{rest}{META}}}}}"#)
+    };
     let call = request("tools/call", r#""name":"kv.list","arguments":{},"#);
     let old = META.replace("2026-07-28", "2025-06-18");
     for (version, method, name, body, expected) in [
@@ -89,7 +115,13 @@ fn a_stateless_request_must_say_the_same_in_header_and_body() {
         ("2026-07-28", "ping", "", request("ping", ""), "-32601"),
         ("2026-07-28", "initialize", "", request("initialize", ""), "-32601"),
         ("2026-07-28", "tools/list", "", r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#.into(), "-32602"),
-        ("2026-07-28", "tools/list", "", request("tools/list", "").replace(r#","io.modelcontextprotocol/clientCapabilities":{}"#, ""), "-32602"),
+        (
+            "2026-07-28",
+            "tools/list",
+            "",
+            request("tools/list", "").replace(r#","io.modelcontextprotocol/clientCapabilities":{}"#, ""),
+            "-32602",
+        ),
         ("2025-06-18", "tools/list", "", request("tools/list", "").replace(META, &old), "ListTools in 2025-06-18"),
         ("2099-01-01", "tools/list", "", request("tools/list", "").replace("2026-07-28", "2099-01-01"), "-32022"),
     ] {

@@ -57,7 +57,11 @@ fn tool(entry: &Entry) -> Value {
 fn output(mut schema: Value) -> Value {
     let required = schema.as_object_mut().and_then(|schema| schema.remove("required")).unwrap_or_else(|| json!([]));
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
-        for (name, text) in [("error", "Stable code of a failed call."), ("detail", "What failed, in one sentence."), ("request_id", "The failed call's id in the gate's log.")] {
+        for (name, text) in [
+            ("error", "Stable code of a failed call."),
+            ("detail", "What failed, in one sentence."),
+            ("request_id", "The failed call's id in the gate's log."),
+        ] {
             properties.insert(name.into(), json!({"type": "string", "description": text}));
         }
     }
