@@ -107,7 +107,9 @@ fn canary(place: &str) -> String {
 fn plan(more: &[(&'static str, String)]) -> Plan {
     let mut environment = vec![("LOG_LEVEL", "trace".to_owned()), ("RUST_LOG", "trace".to_owned())];
     environment.extend_from_slice(more);
-    let sections = format!("{AGENTS}\n[agents.alice]\nroles = [\"all\"]\n[limits]\nfailed_authentications = {{ requests = 100000, per = \"1s\" }}\n");
+    let sections = format!(
+        "{AGENTS}\n[agents.alice]\nroles = [\"all\"]\n[limits]\nfailed_authentications = {{ requests = 100000, per = \"1s\" }}\n"
+    );
     Plan { sections, environment, ..Plan::default() }
 }
 
@@ -157,7 +159,9 @@ fn secrets(search: &Search, client: &Client) {
     let mut arguments = data;
     arguments["path"] = json!(name);
     search.hear("a tool that writes", &client.call("kv.write", &arguments));
-    for read in [client.call("kv.read", &json!({"path": name})), client.call_stateless("kv.read", &json!({"path": name}))] {
+    for read in
+        [client.call("kv.read", &json!({"path": name})), client.call_stateless("kv.read", &json!({"path": name}))]
+    {
         assert!(String::from_utf8_lossy(&read.body).contains(&value), "{read:?}");
         search.hear("a tool that reads", &read);
     }
@@ -287,9 +291,12 @@ fn bodies(search: &Search, client: &Client) {
         "{\"data\":{\"a\":\"CANARY\u{0}\"}}",
     ] {
         let body = body.replace("CANARY", &canary("body"));
-        for (method, target) in
-            [("PUT", "/secrets/body"), ("POST", "/secrets/body:undelete"), ("POST", "/secrets/body:destroy"), ("POST", "/mcp")]
-        {
+        for (method, target) in [
+            ("PUT", "/secrets/body"),
+            ("POST", "/secrets/body:undelete"),
+            ("POST", "/secrets/body:destroy"),
+            ("POST", "/mcp"),
+        ] {
             for media in ["application/json", "text/plain"] {
                 let response = client.send(method, target, &[("Content-Type", media)], body.as_bytes());
                 search.hear(&format!("{method} {target} {body}"), &response);
@@ -299,7 +306,8 @@ fn bodies(search: &Search, client: &Client) {
     let large = format!("{{\"data\":{{\"a\":\"{}\"}}}}", canary("large").repeat(200_000));
     for (method, target) in [("PUT", "/secrets/body"), ("POST", "/mcp")] {
         // The gate may close before it has taken it all.
-        if let Ok(response) = client.try_send(method, target, &[("Content-Type", "application/json")], large.as_bytes()) {
+        if let Ok(response) = client.try_send(method, target, &[("Content-Type", "application/json")], large.as_bytes())
+        {
             assert_eq!(response.status, 413);
             search.hear("a body that is too large", &response);
         }
@@ -354,7 +362,9 @@ fn messages(search: &Search, client: &Client) {
         json!({"format": odd}),
         json!({"format": {odd.as_str(): 1}}),
     ] {
-        for tool in ["kv.read", "kv.write", "kv.list", "kv.delete", "kv.undelete", "kv.destroy", "transit.random", "whoami"] {
+        for tool in
+            ["kv.read", "kv.write", "kv.list", "kv.delete", "kv.undelete", "kv.destroy", "transit.random", "whoami"]
+        {
             search.hear(&format!("{tool} {arguments}"), &client.call(tool, &arguments));
             search.hear(&format!("{tool} {arguments}"), &client.call_stateless(tool, &arguments));
         }
@@ -380,7 +390,8 @@ fn message_headers(search: &Search, client: &Client) {
         ("Mcp-Param-Path", value.clone()),
         ("Mcp-Session-Id", value.clone()),
     ] {
-        let mut headers = vec![("MCP-Protocol-Version", "2026-07-28"), ("Mcp-Method", "tools/call"), ("Mcp-Name", "kv.list")];
+        let mut headers =
+            vec![("MCP-Protocol-Version", "2026-07-28"), ("Mcp-Method", "tools/call"), ("Mcp-Name", "kv.list")];
         headers.retain(|(other, _)| *other != name);
         headers.push((name, &value));
         search.hear(&format!("{name} {value}"), &client.mcp_with(&headers, &message));
@@ -389,7 +400,8 @@ fn message_headers(search: &Search, client: &Client) {
 
 fn credentials(search: &Search, gate: &Gate) {
     let value = canary("credential");
-    for client in [gate.local(), gate.stranger(), gate.agent("agent_mtls"), gate.agent(&canary("agent")), gate.keyed()] {
+    for client in [gate.local(), gate.stranger(), gate.agent("agent_mtls"), gate.agent(&canary("agent")), gate.keyed()]
+    {
         for (name, text) in [
             ("X-API-Key", value.clone()),
             ("X-API-Key", value.repeat(100)),
@@ -513,7 +525,9 @@ fn read_request(stream: &mut TcpStream) -> Option<String> {
 fn reply(status: u16, body: &Value) -> String {
     let body = body.to_string();
     let length = body.len();
-    format!("HTTP/1.1 {status} x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+    format!(
+        "HTTP/1.1 {status} x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )
 }
 
 fn healthy() -> String {
@@ -538,7 +552,9 @@ fn hostile_vault(path: &str) -> String {
         "6" => format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{value}\r\n{value}"),
         "7" => format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", value.repeat(200_000)),
         "8" => body(&value),
-        "9" => body(&format!("{{\"data\":{{\"data\":{{\"a\":\"{value}\"}},\"metadata\":{{\"version\":\"{value}\"}}}}}}")),
+        "9" => {
+            body(&format!("{{\"data\":{{\"data\":{{\"a\":\"{value}\"}},\"metadata\":{{\"version\":\"{value}\"}}}}}}"))
+        }
         "10" => body(&format!("{{\"data\":{{\"data\":{{\"a\":\"{value}\"}}}}}}")),
         "11" => body(&format!("{{\"data\":{{\"data\":{{\"a\":{value}}}}}}}")),
         "12" => reply(404, &json!({"data": {"data": null, "metadata": {"custom_metadata": {"a": value}}}})),

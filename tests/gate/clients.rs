@@ -18,19 +18,10 @@ pub const CASES: &[Case] = &[
 ];
 
 /// How the Python client settles on a revision, and on which.
-const MODES: [(&str, &str); 3] =
-    [("legacy", "2025-11-25"), ("auto", "2026-07-28"), ("2026-07-28", "2026-07-28")];
+const MODES: [(&str, &str); 3] = [("legacy", "2025-11-25"), ("auto", "2026-07-28"), ("2026-07-28", "2026-07-28")];
 
-const TOOLS: [&str; 8] = [
-    "kv.read",
-    "kv.write",
-    "kv.list",
-    "kv.delete",
-    "kv.undelete",
-    "kv.destroy",
-    "transit.random",
-    "whoami",
-];
+const TOOLS: [&str; 8] =
+    ["kv.read", "kv.write", "kv.list", "kv.delete", "kv.undelete", "kv.destroy", "transit.random", "whoami"];
 
 fn python_with_a_key(shared: &Shared) {
     for (mode, revision) in MODES {

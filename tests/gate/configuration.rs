@@ -51,7 +51,8 @@ fn check(_: &Shared) {
                 [agents.a]\nroles = [\"b\"]\n";
     let folder = folder_with("gate.toml", text);
     let environment = [("RATE_LIMIT_REQUESTS", "many"), ("VAULT_ADDR", "ftp://vault")];
-    for verb in [&["check", "--config", "gate.toml"][..], &["--config", "gate.toml"], &["run", "--config", "gate.toml"]] {
+    for verb in [&["check", "--config", "gate.toml"][..], &["--config", "gate.toml"], &["run", "--config", "gate.toml"]]
+    {
         let (code, text) = said(&run(folder.path(), verb, &environment));
         assert_eq!(code, Some(2), "{verb:?}: {text}");
         for place in [
@@ -80,7 +81,8 @@ fn kinds(_: &Shared) {
         ("other.toml", ""),
     ] {
         let folder = folder_with(name, text);
-        let environment: &[(&str, &str)] = if name.starts_with("other") { &[("APP_CONFIG_FILE", "other.toml")] } else { &[] };
+        let environment: &[(&str, &str)] =
+            if name.starts_with("other") { &[("APP_CONFIG_FILE", "other.toml")] } else { &[] };
         let output = run(folder.path(), &["check"], environment);
         let (code, text) = said(&output);
         assert_eq!(code, Some(0), "{name}: {text}");
@@ -110,7 +112,9 @@ fn echoes(_: &Shared) {
     }
     let value = format!("{CANARY} \"{CANARY}\" {{");
     let folder = folder_with("config.toml", "");
-    for variable in ["VAULT_ADDR", "API_KEYS_JSON", "PORT", "HOST", "LOG_LEVEL", "TRUSTED_PROXIES", "CHILD_TOKEN_TTL", "RELOAD"] {
+    for variable in
+        ["VAULT_ADDR", "API_KEYS_JSON", "PORT", "HOST", "LOG_LEVEL", "TRUSTED_PROXIES", "CHILD_TOKEN_TTL", "RELOAD"]
+    {
         silent(variable, &run(folder.path(), &["check"], &[(variable, &value)]));
     }
     for flag in ["--port", "--host", "--log-level"] {

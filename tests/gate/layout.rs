@@ -35,10 +35,8 @@ const EDGES: [(&str, &[&str]); 6] = [
 const FRAMEWORK: [&str; 4] = ["src/listener/", "src/gateway/", "src/exchange.rs", "src/main.rs"];
 
 /// Where a secret's text is taken out, each with the reason.
-const EXPOSURES: [(&str, &str); 2] = [
-    ("src/exchange.rs", "the token's header to Vault"),
-    ("filters/src/vault.rs", "the body of the gate's own login"),
-];
+const EXPOSURES: [(&str, &str); 2] =
+    [("src/exchange.rs", "the token's header to Vault"), ("filters/src/vault.rs", "the body of the gate's own login")];
 
 /// Most lines of a file of the gate.
 const LINES: usize = 450;
@@ -136,7 +134,8 @@ fn order(_: &Shared) {
         let own_place = place(own).unwrap_or_else(|| panic!("{file} is of no module in lib.rs"));
         for (start, _) in text.match_indices("crate::") {
             let used = identifier(&text[start + "crate::".len()..]);
-            let used_place = place(used).unwrap_or_else(|| panic!("{file}: `crate::{used}` is no module: name one per line"));
+            let used_place =
+                place(used).unwrap_or_else(|| panic!("{file}: `crate::{used}` is no module: name one per line"));
             assert!(used_place <= own_place, "{file} uses {used}, which stands below it in lib.rs");
         }
         // At the top of a module `super` is the crate itself.
@@ -206,7 +205,10 @@ fn places() -> BTreeSet<String> {
             places.insert(format!("{folder}/"));
         }
         for below in ["src/", "filters/src/"] {
-            match file.strip_prefix(below).map(|inside| inside.split_once('/').map_or((inside, false), |(top, _)| (top, true))) {
+            match file
+                .strip_prefix(below)
+                .map(|inside| inside.split_once('/').map_or((inside, false), |(top, _)| (top, true)))
+            {
                 // A crate's root is its list of modules.
                 None | Some(("lib.rs", _)) => {}
                 Some((top, folder)) => drop(places.insert(format!("{below}{top}{}", if folder { "/" } else { "" }))),

@@ -115,7 +115,8 @@ fn described(message: &Value) -> &Value {
 
 fn fits(schema: &Value, instance: &Value, what: &str) {
     let validator = jsonschema::validator_for(schema).unwrap_or_else(|error| panic!("{what}: {error}"));
-    let problems: Vec<String> = validator.iter_errors(instance).map(|e| format!("{}: {e}", e.instance_path())).collect();
+    let problems: Vec<String> =
+        validator.iter_errors(instance).map(|e| format!("{}: {e}", e.instance_path())).collect();
     assert!(problems.is_empty(), "{what}: {problems:#?} in {instance}");
 }
 
@@ -507,7 +508,8 @@ fn paths(shared: &Shared) {
 
 fn visible_tools(shared: &Shared) {
     let gate = shared.gate();
-    let sections = format!("{AGENTS}\n[roles.nothing]\nscopes = []\nkv = [\"**\"]\n[agents.alice]\nroles = [\"nothing\"]\n");
+    let sections =
+        format!("{AGENTS}\n[roles.nothing]\nscopes = []\nkv = [\"**\"]\n[agents.alice]\nroles = [\"nothing\"]\n");
     let other = Gate::start(shared.world(), &Plan { sections, ..Plan::default() });
     let every = EVERY.map(|(name, _)| name);
     for (client, expected) in [
@@ -519,7 +521,8 @@ fn visible_tools(shared: &Shared) {
     ] {
         for revision in HANDSHAKEN.into_iter().chain([STATELESS]) {
             let listed = ask(&client, revision, "tools/list", &json!({})).json();
-            let names: Vec<_> = listed["result"]["tools"].as_array().expect("tools").iter().map(|t| &t["name"]).collect();
+            let names: Vec<_> =
+                listed["result"]["tools"].as_array().expect("tools").iter().map(|t| &t["name"]).collect();
             assert_eq!(json!(names), json!(expected), "{revision}");
         }
         for (name, arguments) in EVERY {
