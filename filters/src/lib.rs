@@ -11,19 +11,19 @@
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
-pub mod catalog;
-pub mod certificate;
-pub mod credential;
-pub mod decide;
-pub mod grants;
-pub mod identity;
-pub mod mcp;
+pub mod secret;
 pub mod names;
-pub mod operation;
 pub mod path;
+pub mod scope;
 pub mod quota;
 pub mod refusal;
-pub mod rest;
-pub mod scope;
-pub mod secret;
+pub mod grants;
+pub mod certificate;
+pub mod identity;
+pub mod credential;
 pub mod vault;
+pub mod operation;
+pub mod catalog;
+pub mod decide;
+pub mod rest;
+pub mod mcp;

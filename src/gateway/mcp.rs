@@ -140,7 +140,10 @@ impl Request<'_> {
     fn refused_message(&self, message: &Message<'_>, said: &Headers<'_>, refusal: &Refusal) -> Answered {
         let mut body = Vec::new();
         if let (_, Ok(Understood::Call(call))) = mcp::understand(message, said) {
-            mcp::refused(&call, refusal, &self.head.request_id, &mut body);
+            match call.request {
+                Wanted::CallTool { .. } => mcp::refused(&call, refusal, &self.head.request_id, &mut body),
+                _ => Failure::Refused(refusal.clone()).write(Some(call.id), &mut body),
+            }
         }
         Answered { status: 200, body }
     }

@@ -21,6 +21,8 @@ pub enum Failure {
     Arguments(Refusal),
     /// Headers and body say different things.
     HeaderMismatch(&'static str),
+    /// A message of a batch that a limit or a missing scope stops.
+    Refused(Refusal),
     /// A revision that is not spoken.
     UnsupportedVersion(Option<Box<str>>),
 }
@@ -32,6 +34,7 @@ impl Failure {
             Self::Invalid(_) => -32600,
             Self::UnknownMethod => -32601,
             Self::Parameters(_) | Self::Arguments(_) => -32602,
+            Self::Refused(_) => -32000,
             Self::HeaderMismatch(_) => -32020,
             Self::UnsupportedVersion(_) => -32022,
         }
@@ -43,6 +46,7 @@ impl Failure {
             Self::Invalid(text) | Self::Parameters(text) | Self::HeaderMismatch(text) => text,
             Self::UnknownMethod => "Method not found",
             Self::Arguments(_) => "The arguments do not fit the tool's schema",
+            Self::Refused(refusal) => refusal.public().detail,
             Self::UnsupportedVersion(_) => "Unsupported protocol version",
         }
     }
@@ -54,7 +58,7 @@ impl Failure {
             Self::Parse | Self::Invalid(_) | Self::HeaderMismatch(_) | Self::UnsupportedVersion(_) => 400,
             Self::UnknownMethod if revision.is_stateless() => 404,
             Self::Parameters(_) if revision.is_stateless() => 400,
-            Self::UnknownMethod | Self::Parameters(_) | Self::Arguments(_) => 200,
+            Self::UnknownMethod | Self::Parameters(_) | Self::Arguments(_) | Self::Refused(_) => 200,
         }
     }
 
@@ -66,6 +70,9 @@ impl Failure {
             }
             Self::Arguments(Refusal::Arguments(misfit)) => {
                 Some(json!({"error": "invalid_arguments", "pointer": misfit.pointer, "expected": misfit.expected}))
+            }
+            Self::Refused(refusal) => {
+                Some(json!({"error": refusal.public().code, "retry_after": refusal.retry_after()}))
             }
             _ => None,
         }
