@@ -104,7 +104,9 @@ impl Gate {
     pub fn start(world: &World, plan: &Plan) -> Self {
         let gate = Self::start_unready(world, plan);
         let client = gate.admin_client();
-        wait_for("the gate is ready", 20, || client.try_send("GET", "/readyz", &[], b"").is_ok_and(|r| r.status == 200));
+        wait_for("the gate is ready", 20, || {
+            client.try_send("GET", "/readyz", &[], b"").is_ok_and(|r| r.status == 200)
+        });
         gate
     }
 

@@ -8,7 +8,8 @@ use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
 
 /// Headers that may stand once at most.
-const SINGLE: [&str; 4] = ["authorization", "x-api-key", "x-vault-wrap-ttl", "mcp-protocol-version"];
+const SINGLE: [&str; 6] =
+    ["authorization", "x-api-key", "x-vault-wrap-ttl", "mcp-protocol-version", "mcp-method", "mcp-name"];
 
 /// The names of the headers by which a trusted proxy names its client.
 #[derive(Clone, Debug)]

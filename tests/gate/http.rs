@@ -41,7 +41,11 @@ fn content_type(shared: &Shared) {
         for (method, path) in [("PUT", "/secrets/x"), ("POST", "/secrets/x:undelete"), ("POST", "/mcp")] {
             let headers: &[(&str, &str)] = if declared.is_empty() { &[] } else { &[("Content-Type", declared)] };
             let response = client.send(method, path, headers, body);
-            assert_eq!((response.status, response.code().as_str()), (415, "unsupported_media_type"), "{method} {path} {declared}");
+            assert_eq!(
+                (response.status, response.code().as_str()),
+                (415, "unsupported_media_type"),
+                "{method} {path} {declared}"
+            );
         }
     }
     let charset = client.send("PUT", "/secrets/x", &[("Content-Type", "application/json; charset=utf-8")], body);
@@ -49,10 +53,8 @@ fn content_type(shared: &Shared) {
 }
 
 fn origins(shared: &Shared) {
-    let plan = Plan {
-        environment: vec![("CORS_ALLOW_ORIGINS", "https://inspector.example".to_owned())],
-        ..Plan::default()
-    };
+    let plan =
+        Plan { environment: vec![("CORS_ALLOW_ORIGINS", "https://inspector.example".to_owned())], ..Plan::default() };
     let gate = Gate::start(shared.world(), &plan);
     let client = gate.keyed();
     for path in ["/whoami", "/healthz", "/secrets/x"] {
@@ -62,11 +64,18 @@ fn origins(shared: &Shared) {
     }
     assert_eq!(client.send("GET", "/whoami", &[("Origin", "null")], b"").status, 403);
     let allowed = client.send("GET", "/whoami", &[("Origin", "https://inspector.example")], b"");
-    assert_eq!((allowed.status, allowed.header("access-control-allow-origin")), (200, Some("https://inspector.example")));
+    assert_eq!(
+        (allowed.status, allowed.header("access-control-allow-origin")),
+        (200, Some("https://inspector.example"))
+    );
     let asked = [("Origin", "https://inspector.example"), ("Access-Control-Request-Method", "POST")];
     let preflight = gate.local().send("OPTIONS", "/mcp", &asked, b"");
     assert_eq!(preflight.status, 204);
-    assert!(preflight.header("access-control-allow-headers").is_some_and(|headers| headers.contains("mcp-protocol-version")));
+    assert!(
+        preflight
+            .header("access-control-allow-headers")
+            .is_some_and(|headers| headers.contains("mcp-protocol-version"))
+    );
 }
 
 fn ids(shared: &Shared) {
@@ -120,7 +129,10 @@ fn malformed(shared: &Shared) {
         ("GET /whoami HTTP/1.1\r\nHost: localhost\r\nbad header\r\n\r\n", "400"),
         ("GET http://evil.example/whoami HTTP/1.1\r\nHost: localhost\r\n\r\n", "400"),
         ("GET * HTTP/1.1\r\nHost: localhost\r\n\r\n", "400"),
-        ("PUT /secrets/x HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: x\r\n\r\n", "400"),
+        (
+            "PUT /secrets/x HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: x\r\n\r\n",
+            "400",
+        ),
         ("PUT /secrets/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", "400"),
         (&long, "431"),
     ] {
@@ -136,8 +148,18 @@ fn malformed(shared: &Shared) {
 
 fn decoding(shared: &Shared) {
     let client = shared.gate().keyed();
-    for (path, same) in [("a%20b/c", "a b/c"), ("caf%C3%A9", "café"), ("100%25", "100%"), ("q%3Fx%23y", "q?x#y"), ("plus+plus", "plus+plus")] {
-        assert_eq!(client.put(&format!("/secrets/decoding/{path}"), &json!({"data": {"at": same}})).status, 200, "{path}");
+    for (path, same) in [
+        ("a%20b/c", "a b/c"),
+        ("caf%C3%A9", "café"),
+        ("100%25", "100%"),
+        ("q%3Fx%23y", "q?x#y"),
+        ("plus+plus", "plus+plus"),
+    ] {
+        assert_eq!(
+            client.put(&format!("/secrets/decoding/{path}"), &json!({"data": {"at": same}})).status,
+            200,
+            "{path}"
+        );
         let tool = client.call("kv.read", &json!({"path": format!("decoding/{same}")})).json();
         assert_eq!(tool["result"]["structuredContent"]["data"]["at"], same);
     }

@@ -87,14 +87,18 @@ fn templated(shared: &Shared) {
 }
 
 fn two_agents(more: &str) -> Plan {
-    let sections = format!("{}\n[agents.alice]\nroles = [\"all\"]\n[agents.bob]\nroles = [\"all\"]\n{more}", tests::process::AGENTS);
+    let sections = format!(
+        "{}\n[agents.alice]\nroles = [\"all\"]\n[agents.bob]\nroles = [\"all\"]\n{more}",
+        tests::process::AGENTS
+    );
     Plan { sections, ..Plan::default() }
 }
 
 /// What Vault itself lets through, and the gate does not.
 fn tricks(shared: &Shared) {
     let world = shared.world();
-    let put = |path: &str, value: &str| world.ask("POST", &format!("secret/data/{path}"), &json!({"data": {"v": value}}));
+    let put =
+        |path: &str, value: &str| world.ask("POST", &format!("secret/data/{path}"), &json!({"data": {"v": value}}));
     put("trick/victim/x", SECRET);
     let allowed = "{ capabilities = [\"create\", \"update\", \"read\", \"list\"] }";
     let paths = ["data", "metadata"].map(|api| format!("path \"secret/{api}/trick/mine/*\" {allowed}"));
@@ -138,7 +142,8 @@ fn token(answer: Value) -> String {
 /// Agents are known by their common name, and nobody has an entry.
 fn by_common_name() -> Plan {
     Plan {
-        sections: "[identity]\nunknown_agents = \"own-namespace\"\n[child_tokens]\npolicies = \"templated\"\n".to_owned(),
+        sections: "[identity]\nunknown_agents = \"own-namespace\"\n[child_tokens]\npolicies = \"templated\"\n"
+            .to_owned(),
         ..Plan::default()
     }
 }
@@ -166,11 +171,25 @@ fn trusted_proxy(shared: &Shared) {
         gate.local().with("X-SSL-Client-S-DN", name).with("X-SSL-Client-Verify", verify).get("/whoami")
     };
     let known = proxied("CN=bob,O=corp", "SUCCESS");
-    assert_eq!((known.status, &known.json()["agent"], &known.json()["proof"]), (200, &json!("bob"), &json!("trusted_proxy")));
-    for (name, verify) in [("CN=bob", "FAILED"), ("CN=bob", "NONE"), ("CN=bob,CN=eve", "SUCCESS"), ("CN=BOB", "SUCCESS"), ("CN=+", "SUCCESS"), ("O=x", "SUCCESS")] {
+    assert_eq!(
+        (known.status, &known.json()["agent"], &known.json()["proof"]),
+        (200, &json!("bob"), &json!("trusted_proxy"))
+    );
+    for (name, verify) in [
+        ("CN=bob", "FAILED"),
+        ("CN=bob", "NONE"),
+        ("CN=bob,CN=eve", "SUCCESS"),
+        ("CN=BOB", "SUCCESS"),
+        ("CN=+", "SUCCESS"),
+        ("O=x", "SUCCESS"),
+    ] {
         assert_eq!(proxied(name, verify).status, 401, "{name} {verify}");
     }
-    let twice = gate.local().with("X-SSL-Client-S-DN", "CN=bob").with("X-SSL-Client-S-DN", "CN=eve").with("X-SSL-Client-Verify", "SUCCESS");
+    let twice = gate
+        .local()
+        .with("X-SSL-Client-S-DN", "CN=bob")
+        .with("X-SSL-Client-S-DN", "CN=eve")
+        .with("X-SSL-Client-Verify", "SUCCESS");
     assert_eq!(twice.get("/whoami").status, 400);
 }
 

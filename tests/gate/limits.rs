@@ -61,7 +61,8 @@ fn batch(shared: &Shared) {
     let messages = json!([call(1), call(2), call(3), call(4)]);
     let response = gate.keyed().mcp_with(&[], &messages);
     assert_eq!(response.status, 200, "{response:?}");
-    let errors: Vec<bool> = response.json().as_array().expect("a batch").iter().map(|reply| reply["result"]["isError"] == true).collect();
+    let errors: Vec<bool> =
+        response.json().as_array().expect("a batch").iter().map(|reply| reply["result"]["isError"] == true).collect();
     assert_eq!(errors, [false, false, false, true]);
     assert_eq!(gate.keyed().get("/whoami").status, 429);
 }
@@ -91,7 +92,10 @@ fn bodies(shared: &Shared) {
     assert_eq!(client.call("kv.write", &json!({"path": "x", "data": over})).status, 413);
     // Chunked, so that the length is not known before.
     let mut stream = client.connect().expect("a connection");
-    let head = format!("PUT /secrets/limit/x HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n", tests::API_KEY);
+    let head = format!(
+        "PUT /secrets/limit/x HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
+        tests::API_KEY
+    );
     stream.write_all(head.as_bytes()).expect("written");
     let chunk = format!("7d0\r\n{}\r\n", "x".repeat(2000));
     let _ = stream.write_all(chunk.as_bytes()).and_then(|()| stream.write_all(chunk.as_bytes()));
@@ -103,7 +107,10 @@ fn bodies(shared: &Shared) {
 fn slow(shared: &Shared) {
     let more = "[limits]\nhead_timeout = \"500ms\"\nbody_timeout = \"500ms\"\n";
     let gate = Gate::start(shared.world(), &plan("rate_limit_enabled = false\n", more));
-    let body = format!("PUT /secrets/x HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {}\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{{", tests::API_KEY);
+    let body = format!(
+        "PUT /secrets/x HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {}\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{{",
+        tests::API_KEY
+    );
     for begun in ["GET /whoami HTTP/1.1\r\nHost: loc", &body] {
         let mut stream = gate.local().connect().expect("a connection");
         stream.write_all(begun.as_bytes()).expect("written");
@@ -117,7 +124,10 @@ fn overload(shared: &Shared) {
     let more = "[limits]\nrequests = 1\nbody_timeout = \"20s\"\n";
     let gate = Gate::start(shared.world(), &plan("rate_limit_enabled = false\n", more));
     let mut held = gate.local().connect().expect("a connection");
-    let head = format!("PUT /secrets/x HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {}\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{{", tests::API_KEY);
+    let head = format!(
+        "PUT /secrets/x HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {}\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{{",
+        tests::API_KEY
+    );
     held.write_all(head.as_bytes()).expect("written");
     let mut refused = None;
     wait_for("the gate is at its limit", 10, || {

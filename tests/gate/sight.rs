@@ -52,7 +52,9 @@ fn log(shared: &Shared) {
     client.call("kv.read", &json!({"path": "logged/x"}));
     gate.agent("agent_jwt").get("/secrets/logged/x");
     gate.local().get("/whoami");
-    wait_for("the lines are written", 10, || gate.log().lines().filter(|line| line.contains("unauthenticated")).count() == 1);
+    wait_for("the lines are written", 10, || {
+        gate.log().lines().filter(|line| line.contains("unauthenticated")).count() == 1
+    });
     let lines: Vec<Value> = gate.log().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let find = |route: &str, agent: &str| {
         let found = lines.iter().find(|line| line["route"] == route && line["agent"].as_str().unwrap_or("") == agent);

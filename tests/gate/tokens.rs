@@ -53,7 +53,10 @@ fn accessors(shared: &Shared, agent: &str) -> Vec<String> {
 }
 
 fn revoked(shared: &Shared) {
-    let gate = Gate::start(shared.world(), &Plan { sections: format!("{}\n[agents.alice]\nroles = [\"all\"]\n", service("").sections), ..Plan::default() });
+    let gate = Gate::start(
+        shared.world(),
+        &Plan { sections: format!("{}\n[agents.alice]\nroles = [\"all\"]\n", service("").sections), ..Plan::default() },
+    );
     let alice = gate.agent("alice");
     assert_eq!(alice.put("/secrets/revoked", &json!({"data": {"a": 1}})).status, 200);
     let found = accessors(shared, "alice");
@@ -88,7 +91,10 @@ fn not_minted(shared: &Shared) {
 }
 
 fn off(shared: &Shared) {
-    let top = format!("rate_limit_enabled = false\nchild_token_enabled = false\nvault_token = \"{}\"\n", shared.world().vault.root_token());
+    let top = format!(
+        "rate_limit_enabled = false\nchild_token_enabled = false\nvault_token = \"{}\"\n",
+        shared.world().vault.root_token()
+    );
     // The AppRole would win over the token.
     let environment = vec![("VAULT_ROLE_ID", String::new()), ("VAULT_SECRET_ID", String::new())];
     let gate = Gate::start(shared.world(), &Plan { top, environment, ..Plan::default() });
@@ -109,7 +115,11 @@ fn audit(shared: &Shared) {
     assert_eq!(client.get("/secrets/audited").status, 404);
     tests::wait_for("Vault's audit names the agent", 10, || {
         let lines = std::fs::read_to_string(&file).unwrap_or_default();
-        lines.lines().any(|line| line.contains("mcp/agent_mtls/audited") && line.contains(r#""metadata":{"agent":"agent_mtls"}"#) && line.contains("audit-me"))
+        lines.lines().any(|line| {
+            line.contains("mcp/agent_mtls/audited")
+                && line.contains(r#""metadata":{"agent":"agent_mtls"}"#)
+                && line.contains("audit-me")
+        })
     });
     world.ask("DELETE", "sys/audit/tests", &Value::Null);
 }
@@ -119,7 +129,10 @@ fn tempfile_dir() -> tempfile::TempDir {
 }
 
 fn dropped(shared: &Shared) {
-    let mut gate = Gate::start(shared.world(), &Plan { sections: format!("{}\n[agents.bob]\nroles = [\"all\"]\n", service("").sections), ..Plan::default() });
+    let mut gate = Gate::start(
+        shared.world(),
+        &Plan { sections: format!("{}\n[agents.bob]\nroles = [\"all\"]\n", service("").sections), ..Plan::default() },
+    );
     assert_eq!(gate.agent("bob").get("/secrets/none").status, 404);
     assert_eq!(accessors(shared, "bob").len(), 1);
     assert_eq!(gate.terminate(), Some(0));

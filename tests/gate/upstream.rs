@@ -115,7 +115,8 @@ fn tls(_: &Shared) {
     let file = |name: &str| folder.path().join(name);
     let at = |name: &str| file(name).display().to_string();
     let world = World::start_tls(&file("vault.crt"), &file("vault.key"), &file("ca.crt"));
-    let upstream = |lines: &str| Plan { sections: format!("{}\n[upstream]\n{lines}", tests::process::AGENTS), ..Plan::default() };
+    let upstream =
+        |lines: &str| Plan { sections: format!("{}\n[upstream]\n{lines}", tests::process::AGENTS), ..Plan::default() };
     let gate = Gate::start(&world, &upstream(&format!("ca_file = \"{}\"\n", at("ca.crt"))));
     assert_eq!(gate.keyed().put("/secrets/tls", &json!({"data": {"a": 1}})).status, 200);
     assert_eq!(gate.keyed().get("/secrets/tls").json()["data"]["a"], 1);
