@@ -20,4 +20,5 @@ pub mod reload;
 pub mod snapshot;
 pub mod state;
 pub mod telemetry;
+pub mod tls;
 pub mod vault;

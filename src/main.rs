@@ -12,13 +12,12 @@ use pingora_core::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch,
 use pingora_core::services::background::{BackgroundService, background_service};
 use portcullis::cli::{self, Command, Flags};
 use portcullis::config::{self, Settings};
-use portcullis::exchange::Upstream;
-use portcullis::listener;
+use portcullis::gateway::{self, Gateway};
 use portcullis::reload::{self, Reload};
 use portcullis::snapshot::Snapshot;
-use portcullis::state::{Parts, State};
+use portcullis::state::State;
 use portcullis::telemetry::{self, Metrics, RequestLog};
-use portcullis::vault::{Children, LoginState, Monitor};
+use portcullis::vault::Vault;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How long revoking child tokens may take at the end.
@@ -65,7 +64,7 @@ fn run(flags: Flags) -> Result<(), String> {
 
 /// What serves.
 struct Services {
-    listeners: Vec<pingora_core::services::listening::Service<portcullis::gateway::Gateway>>,
+    listeners: Vec<pingora_core::services::listening::Service<Gateway>>,
     reload: Option<Reload>,
 }
 
@@ -79,19 +78,14 @@ fn assemble(settings: Settings, source: reload::Source) -> Result<(Arc<State>, S
             .map_err(|e| format!("LOG_DIR {}: {e}", settings.logging.directory.display()))
     });
     let log = log.transpose()?;
-    let upstream = Arc::new(Upstream::new(settings.upstream.clone()).map_err(|e| text(&e))?);
-    let login = Arc::new(LoginState::new(settings.login.clone(), Arc::clone(&upstream)));
-    let capacity = settings.child_tokens.capacity;
-    let monitor = Arc::new(Monitor::new(Arc::clone(&upstream)));
-    let children = Children::new(Arc::clone(&upstream), Arc::clone(&login), Arc::clone(&metrics), capacity);
-    let children = Arc::new(children);
+    let vault = Vault::new(&settings, Arc::clone(&metrics)).map_err(|e| text(&e))?;
     let (listeners, admin) = (settings.listeners.clone(), settings.admin.clone());
     let watched = settings.server.reload;
     let snapshot = Snapshot::build(settings, tls, None);
-    let state = Arc::new(State::new(Parts { snapshot, upstream, login, monitor, children, metrics, log }));
-    let edges = listeners.iter().enumerate().map(|(index, listener)| listener::edge(&state, index, listener));
+    let state = Arc::new(State::new(snapshot, vault, metrics, log));
+    let edges = listeners.iter().enumerate().map(|(index, listener)| gateway::edge(&state, index, listener));
     let mut listeners = edges.collect::<Result<Vec<_>, _>>().map_err(|e| text(&e))?;
-    listeners.extend(listener::admin(&state, &admin));
+    listeners.extend(gateway::admin(&state, &admin));
     let reload = watched.then(|| Reload::new(source, Arc::clone(&state), files));
     Ok((state, Services { listeners, reload }))
 }
@@ -143,8 +137,8 @@ impl BackgroundService for Background {
             }
         };
         tokio::select! {
-            () = self.state.monitor.run() => {}
-            () = self.state.login.run() => {}
+            () = self.state.vault.monitor.run() => {}
+            () = self.state.vault.login.run() => {}
             () = reload => {}
             () = ended(&mut shutdown) => self.end().await,
         }
@@ -169,7 +163,7 @@ impl Background {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let left = self.state.load.requests();
-        self.state.children.drop_all(REVOKE).await;
+        self.state.vault.children.drop_all(REVOKE).await;
         if let Some(log) = &self.state.log {
             log.close();
         }

@@ -9,9 +9,9 @@ use notify::{RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 
 use crate::config::{self, Listener, Settings};
-use crate::listener::{self, TlsMaterial, TlsProblem};
 use crate::snapshot::Snapshot;
 use crate::state::State;
+use crate::tls::{self, TlsMaterial, TlsProblem};
 
 /// How long a burst of changes is waited out, so that a certificate and its
 /// key are read together.
@@ -32,7 +32,7 @@ pub struct Reload {
 /// # Errors
 /// The first file that cannot be used.
 pub fn load_tls(listeners: &[Listener]) -> Result<Vec<Option<Arc<TlsMaterial>>>, TlsProblem> {
-    let load = |listener: &Listener| listener.tls.as_ref().map(|tls| listener::load(tls).map(Arc::new)).transpose();
+    let load = |listener: &Listener| listener.tls.as_ref().map(|tls| tls::load(tls).map(Arc::new)).transpose();
     listeners.iter().map(load).collect()
 }
 

@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use moka::sync::Cache;
 
 use crate::config::{Limits, Settings};
-use crate::listener::TlsMaterial;
+use crate::tls::TlsMaterial;
 use crate::vault::Profile;
 
 /// Most agents without an entry that are kept at once.

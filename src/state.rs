@@ -10,10 +10,9 @@ use arc_swap::{ArcSwap, Guard};
 use filters::quota::{Cell, Exceeded, Rate};
 use moka::sync::Cache;
 
-use crate::exchange::Upstream;
 use crate::snapshot::Snapshot;
 use crate::telemetry::{Metrics, RequestLog};
-use crate::vault::{Children, LoginState, Monitor};
+use crate::vault::Vault;
 
 /// Most source addresses whose failures are remembered.
 const MAX_SOURCES: u64 = 65_536;
@@ -21,14 +20,8 @@ const MAX_SOURCES: u64 = 65_536;
 /// Everything a request shares with the others.
 pub struct State {
     snapshot: ArcSwap<Snapshot>,
-    /// The way to Vault.
-    pub upstream: Arc<Upstream>,
-    /// The gate's own login.
-    pub login: Arc<LoginState>,
-    /// Vault's health.
-    pub monitor: Arc<Monitor>,
-    /// The agents' tokens.
-    pub children: Arc<Children>,
+    /// Vault, as the gate uses it.
+    pub vault: Vault,
     /// Metrics.
     pub metrics: Arc<Metrics>,
     /// The request log, where it is on.
@@ -41,37 +34,16 @@ pub struct State {
     draining: AtomicBool,
 }
 
-/// What [`State::new`] puts together.
-pub struct Parts {
-    /// The first snapshot.
-    pub snapshot: Snapshot,
-    /// The way to Vault.
-    pub upstream: Arc<Upstream>,
-    /// The gate's own login.
-    pub login: Arc<LoginState>,
-    /// Vault's health.
-    pub monitor: Arc<Monitor>,
-    /// The agents' tokens.
-    pub children: Arc<Children>,
-    /// Metrics.
-    pub metrics: Arc<Metrics>,
-    /// The request log, where it is on.
-    pub log: Option<RequestLog>,
-}
-
 impl State {
     /// The state of a gate that has served nothing yet.
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
-        parts.metrics.snapshot.set(1);
+    pub fn new(snapshot: Snapshot, vault: Vault, metrics: Arc<Metrics>, log: Option<RequestLog>) -> Self {
+        metrics.snapshot.set(1);
         Self {
-            snapshot: ArcSwap::from_pointee(parts.snapshot),
-            upstream: parts.upstream,
-            login: parts.login,
-            monitor: parts.monitor,
-            children: parts.children,
-            metrics: parts.metrics,
-            log: parts.log,
+            snapshot: ArcSwap::from_pointee(snapshot),
+            vault,
+            metrics,
+            log,
             load: Load::default(),
             failures: Failures::default(),
             started: Instant::now(),

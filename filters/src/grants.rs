@@ -66,33 +66,31 @@ impl PathPattern {
     /// names may be shown. `None` is the root of the namespace.
     #[must_use]
     pub fn covers_children(&self, prefix: Option<&SecretPath>) -> bool {
-        let mut pattern = self.segments.iter();
-        for name in prefix.into_iter().flat_map(SecretPath::segments) {
-            match pattern.next() {
-                Some(segment) if segment.fits(name) => {}
-                Some(_) => return false,
-                None => return self.open,
-            }
-        }
-        match (pattern.next(), pattern.next()) {
-            (None, _) => self.open,
-            (Some(Segment::Any), None) => true,
-            _ => false,
+        match self.below(prefix) {
+            Err(inside) => inside,
+            Ok([]) => self.open,
+            Ok(rest) => matches!(rest, [Segment::Any]),
         }
     }
 
     /// Whether `prefix` or anything below it may be covered: what a deny looks at.
     #[must_use]
     pub fn touches_children(&self, prefix: Option<&SecretPath>) -> bool {
-        let mut pattern = self.segments.iter();
+        self.below(prefix).map_or_else(|inside| inside, |rest| self.open && rest.is_empty())
+    }
+
+    /// What is left of the pattern below `prefix`; where it ends before
+    /// `prefix` does, or does not fit, whether `prefix` is inside.
+    fn below(&self, prefix: Option<&SecretPath>) -> Result<&[Segment], bool> {
+        let mut rest = self.segments.as_slice();
         for name in prefix.into_iter().flat_map(SecretPath::segments) {
-            match pattern.next() {
-                Some(segment) if segment.fits(name) => {}
-                Some(_) => return false,
-                None => return self.open,
+            match rest.split_first() {
+                Some((segment, after)) if segment.fits(name) => rest = after,
+                Some(_) => return Err(false),
+                None => return Err(self.open),
             }
         }
-        self.open && pattern.next().is_none()
+        Ok(rest)
     }
 }
 

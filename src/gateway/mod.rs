@@ -9,6 +9,9 @@ mod own;
 mod perform;
 mod reply;
 mod rest;
+mod service;
+
+pub use service::{admin, edge};
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -74,7 +77,7 @@ struct Request<'a> {
 }
 
 impl Gateway {
-    pub(crate) fn new(state: Arc<State>, side: Side) -> Self {
+    fn new(state: Arc<State>, side: Side) -> Self {
         let mut options = HttpServerOptions::default();
         options.h2_idle_timeout = Some(state.snapshot().limits.idle);
         Self { state, side, options }

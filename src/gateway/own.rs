@@ -45,8 +45,8 @@ impl Request<'_> {
 
     /// Whether the gate can serve; why not, only where operators look.
     fn ready(&self) -> Reply {
-        let health = self.state.monitor.health();
-        let login = self.state.login.current().is_some();
+        let health = self.state.vault.monitor.health();
+        let login = self.state.vault.login.current().is_some();
         let draining = self.state.is_draining();
         let ready = health == Health::Active && login && !draining;
         let body = match self.side {
@@ -58,8 +58,8 @@ impl Request<'_> {
                 "vault": {
                     "ok": health == Health::Active && login,
                     "health": health.name(),
-                    "detail": self.state.login.detail(),
-                    "child_tokens": self.state.children.held(),
+                    "detail": self.state.vault.login.detail(),
+                    "child_tokens": self.state.vault.children.held(),
                 },
             }),
         };

@@ -60,21 +60,21 @@ impl Request<'_> {
     /// longer knows the first. A refused token has done nothing, so that any
     /// request may be asked again.
     async fn ask_vault(&self, identity: &Identity, request: &VaultRequest) -> Result<Answer, Refusal> {
-        if !self.state.monitor.is_open() {
+        if !self.state.vault.monitor.is_open() {
             return Err(Refusal::UpstreamUnavailable);
         }
         let agent = &identity.agent.id;
         let profile = &self.snapshot.child_tokens;
         let mut renewed = false;
         loop {
-            let child = self.state.children.token_for(agent, profile).await?;
+            let child = self.state.vault.children.token_for(agent, profile).await?;
             let envelope = Envelope {
                 lane: Lane::Requests,
                 token: Some(&child.token),
                 correlation: Some(&self.head.correlation_id),
                 limit: self.snapshot.limits.answer,
             };
-            let answer = self.state.upstream.ask(request, envelope).await.inspect_err(|_| {
+            let answer = self.state.vault.upstream.ask(request, envelope).await.inspect_err(|_| {
                 self.state.metrics.upstream_broken.inc();
             })?;
             let dead = answer.status == 403 && trouble(answer.status, &answer.body) == Trouble::InvalidToken;
@@ -83,7 +83,7 @@ impl Request<'_> {
             }
             renewed = true;
             self.state.metrics.child_tokens.replaced.inc();
-            self.state.children.forget(agent, profile, &Arc::clone(&child)).await;
+            self.state.vault.children.forget(agent, profile, &Arc::clone(&child)).await;
         }
     }
 }
