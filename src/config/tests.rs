@@ -56,7 +56,7 @@ fn nothing_at_all_is_a_valid_configuration() {
     let [listener] = settings.listeners.as_slice() else { panic!("{:?}", settings.listeners) };
     assert_eq!(
         (listener.address.to_string().as_str(), listener.tls.is_none(), listener.metrics),
-        ("127.0.0.1:8089", true, true)
+        ("127.0.0.1:8089", true, false)
     );
     assert_eq!(settings.admin.address.unwrap().to_string(), "127.0.0.1:9901");
     assert_eq!(
