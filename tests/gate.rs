@@ -49,6 +49,8 @@ impl Shared {
 pub type Case = (&'static str, fn(&Shared));
 
 fn main() -> ExitCode {
+    // With the whole workspace built, rustls has two providers to choose from.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let mut arguments = Arguments::from_args();
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
