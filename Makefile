@@ -30,7 +30,7 @@ test: vault clients ## Run every test, real servers included
 .PHONY: bench
 bench: vault nginx ## Measure; one scenario with ONLY=mcp-kv-read
 	cargo build --release -p portcullis -p bench
-	cargo run --release -p bench --
+	target/release/bench
 
 .PHONY: check
 check: ## Check format, lints and dependencies

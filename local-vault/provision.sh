@@ -39,6 +39,7 @@ mount_kv() {
 mount_transit() {
     is_mounted secrets transit/ || quietly vault secrets enable transit
     quietly vault write -f transit/keys/agents-key
+    quietly vault write transit/keys/agents-signing-key type=ed25519
 }
 
 write_policies() {

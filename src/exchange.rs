@@ -265,7 +265,7 @@ impl Upstream {
             head.insert_header("x-correlation-id", correlation)?;
         }
         if let Some(body) = request.body() {
-            head.insert_header(CONTENT_TYPE, "application/json")?;
+            head.insert_header(CONTENT_TYPE, request.method().media())?;
             head.insert_header(CONTENT_LENGTH, body.len())?;
         }
         Ok(Box::new(head))

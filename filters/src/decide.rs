@@ -119,7 +119,10 @@ fn render(layout: &Layout, agent: &Agent, resource: &Resource, api: &str) -> Res
         Resource::Nameless(Engine::Transit) => {
             return Ok(VaultPath::render(&[&layout.transit_mount, api])?);
         }
-        Resource::Nameless(Engine::Kv) => return Err(Refusal::Internal),
+        Resource::Key(Engine::Transit, name) => {
+            return Ok(VaultPath::render(&[&layout.transit_mount, api, name])?);
+        }
+        Resource::Key(Engine::Kv, _) | Resource::Nameless(Engine::Kv) => return Err(Refusal::Internal),
     };
     let path = path.map(SecretPath::as_str);
     let mut parts = [&*layout.kv_mount, api, "", "", ""];
@@ -139,7 +142,7 @@ fn render(layout: &Layout, agent: &Agent, resource: &Resource, api: &str) -> Res
 mod tests {
     use super::*;
     use crate::catalog;
-    use crate::grants::PathPattern;
+    use crate::grants::{NamePattern, PathPattern};
     use crate::identity::Proof;
     use crate::names::AgentId;
     use crate::scope::{Scope, Scopes};
@@ -161,6 +164,7 @@ mod tests {
             scopes: scopes.iter().copied().collect(),
             kv: patterns(kv),
             shared: patterns(shared),
+            transit: vec![NamePattern::Exact("k".into())],
             deny: patterns(deny),
             ..Role::default()
         }
@@ -193,7 +197,16 @@ mod tests {
             ("kv.list", r#"{"prefix":"a/"}"#, "LIST /v1/secret/metadata/mcp/bob/a"),
             ("kv.undelete", r#"{"path":"a","versions":[1]}"#, "POST /v1/secret/undelete/mcp/bob/a"),
             ("kv.destroy", r#"{"path":"a","versions":[1]}"#, "POST /v1/secret/destroy/mcp/bob/a"),
+            ("kv.patch", r#"{"path":"a","data":{"x":null}}"#, "PATCH /v1/secret/data/mcp/bob/a"),
+            ("kv.metadata", r#"{"path":"a"}"#, "GET /v1/secret/metadata/mcp/bob/a"),
             ("transit.random", "{}", "POST /v1/transit/random/32"),
+            ("transit.encrypt", r#"{"key":"k","plaintext":""}"#, "POST /v1/transit/encrypt/k"),
+            ("transit.decrypt", r#"{"key":"k","ciphertext":"c"}"#, "POST /v1/transit/decrypt/k"),
+            ("transit.rewrap", r#"{"key":"k","ciphertext":"c"}"#, "POST /v1/transit/rewrap/k"),
+            ("transit.generate_data_key", r#"{"key":"k"}"#, "POST /v1/transit/datakey/plaintext/k"),
+            ("transit.sign", r#"{"key":"k","input":""}"#, "POST /v1/transit/sign/k"),
+            ("transit.verify", r#"{"key":"k","input":"","hmac":"h"}"#, "POST /v1/transit/verify/k"),
+            ("transit.hmac", r#"{"key":"k","input":""}"#, "POST /v1/transit/hmac/k"),
         ] {
             assert_eq!(asked(&bob, name, arguments).as_deref(), Ok(request));
         }
@@ -232,6 +245,9 @@ mod tests {
         let nobody = identity(Scopes::ALL, vec![]);
         assert_eq!(asked(&nobody, "kv.read", r#"{"path":"x"}"#), Err(Refusal::Forbidden));
         assert_eq!(asked(&nobody, "transit.random", "{}"), Err(Refusal::Forbidden));
+        let keyed = identity(Scopes::ALL, vec![role(&Scope::ALL, &[], &[], &[])]);
+        let other = r#"{"key":"another","plaintext":""}"#;
+        assert_eq!(asked(&keyed, "transit.encrypt", other), Err(Refusal::Forbidden));
     }
 
     #[test]
@@ -248,6 +264,11 @@ mod tests {
             ("kv.undelete", r#"{"path":"x","versions":[]}"#, "/versions"),
             ("kv.undelete", r#"{"path":"x","versions":[1,"hunter2"]}"#, "/versions/1"),
             ("transit.random", r#"{"bytes":0}"#, "/bytes"),
+            ("transit.encrypt", r#"{"key":"k"}"#, ""),
+            ("transit.encrypt", r#"{"key":"k","batch_input":[{"plaintext":1}]}"#, "/batch_input/0/plaintext"),
+            ("transit.sign", r#"{"key":"k","input":"","hash_algorithm":"hunter2"}"#, "/hash_algorithm"),
+            ("transit.verify", r#"{"key":"k","input":""}"#, ""),
+            ("transit.generate_data_key", r#"{"key":"k","bits":7}"#, "/bits"),
             ("transit.random", r#"{"format":"hunter2"}"#, "/format"),
         ] {
             let refusal = asked(&bob, name, arguments).unwrap_err();

@@ -179,6 +179,8 @@ pub enum Resource {
     Secret(Space, SecretPath),
     /// The names directly below a prefix; `None` is the root.
     Names(Space, Option<SecretPath>),
+    /// A named thing of an engine, such as a transit key.
+    Key(Engine, Box<str>),
     /// An engine, but nothing in it that has a name.
     Nameless(Engine),
 }
@@ -189,7 +191,7 @@ impl Resource {
     pub const fn engine(&self) -> Engine {
         match self {
             Self::Secret(..) | Self::Names(..) => Engine::Kv,
-            Self::Nameless(engine) => *engine,
+            Self::Key(engine, _) | Self::Nameless(engine) => *engine,
         }
     }
 }
@@ -236,6 +238,8 @@ impl Role {
         match resource {
             Resource::Secret(space, path) => self.space(*space).iter().any(|p| p.covers(path)),
             Resource::Names(space, prefix) => self.space(*space).iter().any(|p| p.covers_children(prefix.as_ref())),
+            Resource::Key(Engine::Transit, name) => self.transit.iter().any(|p| p.covers(name)),
+            Resource::Key(Engine::Kv, _) => false,
             Resource::Nameless(_) => true,
         }
     }
@@ -246,17 +250,22 @@ impl Role {
         match resource {
             Resource::Secret(Space::Own, path) => self.deny.iter().any(|p| p.covers(path)),
             Resource::Names(Space::Own, prefix) => self.deny.iter().any(|p| p.touches_children(prefix.as_ref())),
-            Resource::Secret(Space::Shared, _) | Resource::Names(Space::Shared, _) | Resource::Nameless(_) => false,
+            Resource::Secret(Space::Shared, _)
+            | Resource::Names(Space::Shared, _)
+            | Resource::Key(..)
+            | Resource::Nameless(_) => false,
         }
     }
 
-    /// Whether it gives anything at all of `engine` under `scope`.
+    /// Whether it gives anything at all of `engine` under `scope`; of what has
+    /// no name, whether it gives the scope.
     #[must_use]
-    pub fn reaches(&self, scope: Scope, engine: Engine) -> bool {
+    pub fn reaches(&self, scope: Scope, engine: Engine, named: bool) -> bool {
         self.scopes.contains(scope)
             && match engine {
+                _ if !named => true,
                 Engine::Kv => !self.kv.is_empty() || !self.shared.is_empty(),
-                Engine::Transit => true,
+                Engine::Transit => !self.transit.is_empty(),
             }
     }
 
@@ -299,8 +308,8 @@ impl Agent {
 
     /// Whether any role gives anything of `engine` under `scope`.
     #[must_use]
-    pub fn reaches(&self, scope: Scope, engine: Engine) -> bool {
-        self.roles.iter().any(|(role, _)| role.reaches(scope, engine))
+    pub fn reaches(&self, scope: Scope, engine: Engine, named: bool) -> bool {
+        self.roles.iter().any(|(role, _)| role.reaches(scope, engine, named))
     }
 }
 

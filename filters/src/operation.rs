@@ -25,6 +25,8 @@ pub struct Facts {
     pub scope: Option<Scope>,
     /// The engine, unless the gate answers itself.
     pub engine: Option<Engine>,
+    /// Whether it touches something that a grant must name.
+    pub named: bool,
     /// Hints for MCP clients.
     pub hints: Hints,
     /// The REST method.

@@ -31,7 +31,7 @@ pub enum Refusal {
     /// No such route, secret or version.
     NotFound,
     /// The route exists with other methods.
-    MethodNotAllowed(&'static str),
+    MethodNotAllowed(String),
     /// The caller accepts no JSON.
     NotAcceptable,
     /// The head or body took too long to arrive.
@@ -223,7 +223,7 @@ mod tests {
             (Refusal::DeniedByVault, 403, "denied_by_vault"),
             (Refusal::OriginNotAllowed, 403, "origin_not_allowed"),
             (Refusal::NotFound, 404, "not_found"),
-            (Refusal::MethodNotAllowed("GET"), 405, "method_not_allowed"),
+            (Refusal::MethodNotAllowed("GET".into()), 405, "method_not_allowed"),
             (Refusal::NotAcceptable, 406, "not_acceptable"),
             (Refusal::RequestTimeout, 408, "request_timeout"),
             (Refusal::CheckAndSet, 409, "check_and_set_failed"),

@@ -31,6 +31,8 @@ pub enum Method {
     Get,
     /// Create or update.
     Post,
+    /// Change a part (JSON merge patch, RFC 7396).
+    Patch,
     /// Delete.
     Delete,
     /// List, Vault's own method.
@@ -38,12 +40,22 @@ pub enum Method {
 }
 
 impl Method {
+    /// The media type of a body.
+    #[must_use]
+    pub const fn media(self) -> &'static str {
+        match self {
+            Self::Patch => "application/merge-patch+json",
+            Self::Get | Self::Post | Self::Delete | Self::List => "application/json",
+        }
+    }
+
     /// As it stands in a request line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Get => "GET",
             Self::Post => "POST",
+            Self::Patch => "PATCH",
             Self::Delete => "DELETE",
             Self::List => "LIST",
         }

@@ -32,3 +32,35 @@ path "transit/random" {
 path "transit/random/*" {
   capabilities = ["update"]
 }
+
+path "transit/encrypt/agents-key" {
+  capabilities = ["update"]
+}
+
+path "transit/decrypt/agents-key" {
+  capabilities = ["update"]
+}
+
+path "transit/rewrap/agents-key" {
+  capabilities = ["update"]
+}
+
+path "transit/datakey/plaintext/agents-key" {
+  capabilities = ["update"]
+}
+
+path "transit/hmac/agents-key" {
+  capabilities = ["update"]
+}
+
+path "transit/verify/agents-key" {
+  capabilities = ["update"]
+}
+
+path "transit/sign/agents-signing-key" {
+  capabilities = ["update"]
+}
+
+path "transit/verify/agents-signing-key" {
+  capabilities = ["update"]
+}

@@ -26,7 +26,7 @@ impl Request<'_> {
         outcome: &mut Outcome,
     ) -> Result<Reply, Refusal> {
         if self.head.method != Method::POST {
-            return Err(Refusal::MethodNotAllowed("POST"));
+            return Err(Refusal::MethodNotAllowed("POST".into()));
         }
         let headers = &session.req_header().headers;
         if !head::accepts_json(headers) {

@@ -29,7 +29,7 @@ impl Request<'_> {
             _ => return Ok(None),
         };
         if self.head.method != Method::GET {
-            return Err(Refusal::MethodNotAllowed("GET"));
+            return Err(Refusal::MethodNotAllowed("GET".into()));
         }
         outcome.route = Some(route);
         Ok(Some(reply(self)))
@@ -81,7 +81,7 @@ fn alive() -> Reply {
 
 fn preflight() -> Reply {
     let mut reply = Reply::empty(204);
-    reply.add("access-control-allow-methods", HeaderValue::from_static("GET, PUT, POST, DELETE"));
+    reply.add("access-control-allow-methods", HeaderValue::from_static("GET, PUT, POST, PATCH, DELETE"));
     reply.add(
         "access-control-allow-headers",
         HeaderValue::from_static(

@@ -50,7 +50,9 @@ impl Reply {
                 reply.add("ratelimit-reset", exceeded.reset.into());
             }
             Refusal::MethodNotAllowed(methods) => {
-                reply.headers.push((ALLOW, HeaderValue::from_static(methods)));
+                if let Ok(methods) = HeaderValue::try_from(methods.as_str()) {
+                    reply.headers.push((ALLOW, methods));
+                }
             }
             Refusal::Unauthenticated => {
                 reply.headers.push((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"portcullis\"")));

@@ -20,8 +20,25 @@ pub const CASES: &[Case] = &[
 /// How the Python client settles on a revision, and on which.
 const MODES: [(&str, &str); 3] = [("legacy", "2025-11-25"), ("auto", "2026-07-28"), ("2026-07-28", "2026-07-28")];
 
-const TOOLS: [&str; 8] =
-    ["kv.read", "kv.write", "kv.list", "kv.delete", "kv.undelete", "kv.destroy", "transit.random", "whoami"];
+const TOOLS: [&str; 17] = [
+    "kv.read",
+    "kv.write",
+    "kv.patch",
+    "kv.list",
+    "kv.metadata",
+    "kv.delete",
+    "kv.undelete",
+    "kv.destroy",
+    "transit.encrypt",
+    "transit.decrypt",
+    "transit.rewrap",
+    "transit.generate_data_key",
+    "transit.sign",
+    "transit.verify",
+    "transit.hmac",
+    "transit.random",
+    "whoami",
+];
 
 fn python_with_a_key(shared: &Shared) {
     for (mode, revision) in MODES {

@@ -23,8 +23,8 @@ fn routes(shared: &Shared) {
     let client = shared.gate().keyed();
     let response = client.get("/nothing");
     assert_eq!((response.status, response.code().as_str()), (404, "not_found"));
-    let response = client.send("PATCH", "/secrets/x", &[], b"");
-    assert_eq!((response.status, response.header("allow")), (405, Some("GET, PUT, DELETE")));
+    let response = client.send("POST", "/secrets/x", &[], b"");
+    assert_eq!((response.status, response.header("allow")), (405, Some("DELETE, GET, PATCH, PUT")));
     assert_eq!(client.get("/mcp").header("allow"), Some("POST"));
     assert_eq!(client.send("GET", "/secrets/x", &[("Accept", "text/html")], b"").status, 406);
     assert_eq!(client.send("TRACE", "/secrets/x", &[], b"").status, 405);

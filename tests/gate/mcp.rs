@@ -32,13 +32,22 @@ const HANDSHAKEN: [&str; 3] = ["2025-03-26", "2025-06-18", "2025-11-25"];
 const STATELESS: &str = "2026-07-28";
 
 /// Every tool, with arguments that it takes.
-const EVERY: [(&str, &str); 8] = [
+const EVERY: [(&str, &str); 17] = [
     ("kv.read", r#"{"path": "public/none"}"#),
     ("kv.write", r#"{"path": "public/visible", "data": {}}"#),
+    ("kv.patch", r#"{"path": "public/visible", "data": {}}"#),
     ("kv.list", r#"{"prefix": "public"}"#),
+    ("kv.metadata", r#"{"path": "public/none"}"#),
     ("kv.delete", r#"{"path": "public/visible"}"#),
     ("kv.undelete", r#"{"path": "public/visible", "versions": [1]}"#),
     ("kv.destroy", r#"{"path": "public/visible", "versions": [1]}"#),
+    ("transit.encrypt", r#"{"key": "agents-key", "plaintext": "eA=="}"#),
+    ("transit.decrypt", r#"{"key": "agents-key", "ciphertext": "vault:v1:eA=="}"#),
+    ("transit.rewrap", r#"{"key": "agents-key", "ciphertext": "vault:v1:eA=="}"#),
+    ("transit.generate_data_key", r#"{"key": "agents-key"}"#),
+    ("transit.sign", r#"{"key": "agents-signing-key", "input": "eA=="}"#),
+    ("transit.verify", r#"{"key": "agents-key", "input": "eA==", "hmac": "vault:v1:eA=="}"#),
+    ("transit.hmac", r#"{"key": "agents-key", "input": "eA=="}"#),
     ("transit.random", r#"{}"#),
     ("whoami", r#"{}"#),
 ];
@@ -516,7 +525,7 @@ fn visible_tools(shared: &Shared) {
         (gate.agent("agent_mtls"), &every[..]),
         (gate.keyed(), &every[..]),
         // Random bytes touch nothing that has a name: the scope is enough.
-        (gate.agent("agent_jwt"), &["kv.read", "kv.list", "transit.random", "whoami"][..]),
+        (gate.agent("agent_jwt"), &["kv.read", "kv.list", "kv.metadata", "transit.random", "whoami"][..]),
         (other.agent("alice"), &["whoami"][..]),
     ] {
         for revision in HANDSHAKEN.into_iter().chain([STATELESS]) {
@@ -551,6 +560,11 @@ fn tool_schemas(shared: &Shared) {
         }
     }
     let mut used = Vec::new();
+    let key = "agents-key";
+    let sealed = client.call("transit.encrypt", &json!({"key": key, "plaintext": "eA=="})).json();
+    let sealed = &sealed["result"]["structuredContent"]["ciphertext"];
+    let hmac = client.call("transit.hmac", &json!({"key": key, "input": "eA=="})).json();
+    let hmac = &hmac["result"]["structuredContent"]["hmac"];
     for (name, arguments, fails) in [
         ("kv.write", json!({"path": "mcp/schema", "data": {"a": {"b": [1, null]}}}), ""),
         ("kv.write", json!({"path": "mcp/schema", "data": {}, "cas": 1, "shared": false}), ""),
@@ -560,6 +574,10 @@ fn tool_schemas(shared: &Shared) {
         ("kv.read", json!({"path": "mcp/schema", "version": 99}), "not_found"),
         ("kv.read", json!({"path": "mcp/schema", "shared": true}), "forbidden"),
         ("kv.read", json!({"path": "../mcp/schema"}), "invalid_path"),
+        ("kv.patch", json!({"path": "mcp/schema", "data": {"b": 1}}), ""),
+        ("kv.patch", json!({"path": "mcp/nothing", "data": {"b": 1}}), "not_found"),
+        ("kv.metadata", json!({"path": "mcp/schema"}), ""),
+        ("kv.metadata", json!({"path": "mcp/nothing"}), "not_found"),
         ("kv.list", json!({}), ""),
         ("kv.list", json!({"prefix": "mcp"}), ""),
         ("kv.list", json!({"prefix": "mcp", "shared": true}), "forbidden"),
@@ -569,6 +587,17 @@ fn tool_schemas(shared: &Shared) {
         ("kv.undelete", json!({"path": "..", "versions": [2]}), "invalid_path"),
         ("kv.destroy", json!({"path": "mcp/schema", "versions": [1, 2]}), ""),
         ("kv.destroy", json!({"path": "..", "versions": [1]}), "invalid_path"),
+        ("transit.encrypt", json!({"key": key, "plaintext": "eA=="}), ""),
+        ("transit.encrypt", json!({"key": key, "batch_input": [{"plaintext": "eA=="}]}), ""),
+        ("transit.encrypt", json!({"key": "another", "plaintext": "eA=="}), "denied_by_vault"),
+        ("transit.decrypt", json!({"key": key, "ciphertext": sealed}), ""),
+        ("transit.decrypt", json!({"key": key, "batch_input": [{"ciphertext": sealed}]}), ""),
+        ("transit.decrypt", json!({"key": key, "ciphertext": "vault:v1:eA=="}), "rejected_by_vault"),
+        ("transit.rewrap", json!({"key": key, "ciphertext": sealed}), ""),
+        ("transit.generate_data_key", json!({"key": key, "bits": 512}), ""),
+        ("transit.sign", json!({"key": "agents-signing-key", "input": "eA=="}), ""),
+        ("transit.verify", json!({"key": key, "input": "eA==", "hmac": hmac}), ""),
+        ("transit.hmac", json!({"key": key, "input": "eA==", "hash_algorithm": "sha3-256"}), ""),
         ("transit.random", json!({}), ""),
         ("transit.random", json!({"bytes": 65536, "format": "hex"}), ""),
         ("whoami", json!({}), ""),
@@ -598,6 +627,13 @@ fn misfits(client: &Client, tools: &BTreeMap<String, Value>) {
         ("kv.delete", json!({"path": null})),
         ("kv.undelete", json!({"path": "a", "versions": []})),
         ("kv.destroy", json!({"path": "a", "versions": [0]})),
+        ("kv.patch", json!({"path": "a", "data": 1})),
+        ("kv.metadata", json!({"path": "a", "version": 1})),
+        ("transit.encrypt", json!({"key": "k", "batch_input": []})),
+        ("transit.decrypt", json!({"key": "k", "ciphertext": 1})),
+        ("transit.sign", json!({"key": "k"})),
+        ("transit.verify", json!({"key": "k", "input": "", "hash_algorithm": "md5"})),
+        ("transit.hmac", json!({"input": ""})),
         ("transit.random", json!({"bytes": 65537})),
         ("transit.random", json!({"format": "HEX"})),
         ("whoami", json!({"a": 1})),

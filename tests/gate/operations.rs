@@ -11,6 +11,9 @@ pub const CASES: &[Case] = &[
     ("check_and_set_conflicts_are_conflicts", check_and_set),
     ("an_empty_prefix_is_an_empty_list", empty_prefix),
     ("random_bytes_come_in_both_formats", random),
+    ("transit_encrypts_signs_and_authenticates_with_keys_by_grant", transit),
+    ("a_patch_changes_what_it_names", patch),
+    ("metadata_tells_versions_and_never_values", metadata),
     ("whoami_tells_agent_proof_scopes_and_roles", whoami),
     ("values_of_one_byte_and_of_900_kb_pass_everywhere", sizes),
     ("a_role_allows_only_what_it_holds", reader),
@@ -175,4 +178,79 @@ fn misfits(shared: &Shared) {
     let stateless = client.call_stateless("kv.read", &json!({"path": 7})).json();
     assert_eq!(stateless["result"]["isError"], true, "since 2025-11-25 it is a result");
     assert_eq!(stateless["result"]["structuredContent"]["error"], "invalid_arguments");
+}
+
+fn transit(shared: &Shared) {
+    let client = shared.gate().keyed();
+    let post = |path: &str, body: &Value| {
+        let response = client.post(&format!("/transit/{path}"), body);
+        assert_eq!(response.status, 200, "{path}: {response:?}");
+        response.json()
+    };
+    let (key, plaintext) = ("agents-key", "aGVsbG8=");
+    let sealed = post("encrypt", &json!({"key": key, "plaintext": plaintext}));
+    assert!(sealed["ciphertext"].as_str().is_some_and(|text| text.starts_with("vault:v1:")), "{sealed}");
+    let opened = structured(&client.call("transit.decrypt", &json!({"key": key, "ciphertext": sealed["ciphertext"]})));
+    assert_eq!(opened["plaintext"], plaintext);
+    let anew = post("rewrap", &json!({"key": key, "ciphertext": sealed["ciphertext"]}));
+    assert_ne!(anew["ciphertext"], sealed["ciphertext"]);
+    let batch = post("encrypt", &json!({"key": key, "batch_input": [{"plaintext": plaintext}, {"plaintext": "eA=="}]}));
+    assert_eq!(batch["batch_results"].as_array().map(Vec::len), Some(2), "{batch}");
+    let opened =
+        post("decrypt", &json!({"key": key, "batch_input": [{"ciphertext": batch["batch_results"][1]["ciphertext"]}]}));
+    assert_eq!(opened["batch_results"][0]["plaintext"], "eA==");
+    let data_key = post("data-key", &json!({"key": key, "bits": 128}));
+    let opened = post("decrypt", &json!({"key": key, "ciphertext": data_key["ciphertext"]}));
+    assert_eq!(opened["plaintext"], data_key["plaintext"]);
+    let hmac = post("hmac", &json!({"key": key, "input": plaintext, "hash_algorithm": "sha2-512"}));
+    let checked = json!({"key": key, "input": plaintext, "hmac": hmac["hmac"], "hash_algorithm": "sha2-512"});
+    assert_eq!(post("verify", &checked), json!({"valid": true}));
+    let signed = post("sign", &json!({"key": "agents-signing-key", "input": plaintext}));
+    let verify = |input: &str| json!({"key": "agents-signing-key", "input": input, "signature": signed["signature"]});
+    assert_eq!(structured(&client.call("transit.verify", &verify(plaintext))), json!({"valid": true}));
+    assert_eq!(post("verify", &verify("eA==")), json!({"valid": false}));
+    for (body, status) in [
+        (json!({"key": key}), 422),
+        (json!({"key": key, "plaintext": plaintext, "batch_input": []}), 422),
+        (json!({"key": "../agents-key", "plaintext": plaintext}), 400),
+        (json!({"key": key, "plaintext": "not base64"}), 400),
+        (json!({"key": "another-key", "plaintext": plaintext}), 403),
+    ] {
+        assert_eq!(client.post("/transit/encrypt", &body).status, status, "{body}");
+    }
+    // The role `reader` names no key.
+    let reader = shared.gate().agent("agent_jwt");
+    let refused = reader.post("/transit/decrypt", &json!({"key": key, "ciphertext": sealed["ciphertext"]}));
+    assert_eq!((refused.status, refused.code().as_str()), (403, "forbidden"));
+}
+
+fn patch(shared: &Shared) {
+    let client = shared.gate().keyed();
+    let path = format!("/secrets/patch/{}", std::process::id());
+    let json = [("Content-Type", "application/json")];
+    let patch = |body: Value| client.send("PATCH", &path, &json, body.to_string().as_bytes());
+    assert_eq!(patch(json!({"data": {"a": 1}})).status, 404, "there is nothing to patch");
+    assert_eq!(client.put(&path, &json!({"data": {"a": 1, "b": 2}})).status, 200);
+    assert_eq!(patch(json!({"data": {"b": null, "c": 3}})).json()["version"], 2);
+    assert_eq!(client.get(&path).json()["data"], json!({"a": 1, "c": 3}));
+    let stale = patch(json!({"data": {"a": 9}, "cas": 1}));
+    assert_eq!((stale.status, stale.code().as_str()), (409, "check_and_set_failed"));
+    let arguments = json!({"path": &path[9..], "data": {"d": 4}, "cas": 2});
+    assert_eq!(structured(&client.call("kv.patch", &arguments))["version"], 3);
+    assert_eq!(client.get(&path).json()["data"], json!({"a": 1, "c": 3, "d": 4}));
+}
+
+fn metadata(shared: &Shared) {
+    let client = shared.gate().keyed();
+    let path = format!("/secrets/known/{}", std::process::id());
+    for value in ["first-value", "second-value"] {
+        assert_eq!(client.put(&path, &json!({"data": {"v": value}})).status, 200);
+    }
+    let known = client.get(&format!("{path}:metadata"));
+    assert_eq!(known.status, 200, "{known:?}");
+    assert_eq!(known.json()["current_version"], 2);
+    assert_eq!(known.json()["versions"].as_object().map(serde_json::Map::len), Some(2));
+    assert!(!String::from_utf8_lossy(&known.body).contains("-value"), "never values");
+    assert_eq!(structured(&client.call("kv.metadata", &json!({"path": &path[9..]}))), known.json());
+    assert_eq!(client.get("/secrets/known/nothing:metadata").status, 404);
 }

@@ -37,6 +37,7 @@ impl Describe for WhoAmI {
         summary: "Tells which agent the gate takes the caller for, its scopes and its roles.",
         scope: None,
         engine: None,
+        named: false,
         hints: Hints { read_only: true, destructive: false, idempotent: true },
         method: "GET",
         template: "/whoami",

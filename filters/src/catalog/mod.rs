@@ -9,13 +9,22 @@ mod transit;
 use crate::operation::Entry;
 
 /// Every operation, in the order in which surfaces show them.
-pub static CATALOG: [Entry; 8] = [
+pub static CATALOG: [Entry; 17] = [
     Entry::of::<kv::Read>(),
     Entry::of::<kv::Write>(),
+    Entry::of::<kv::Patch>(),
     Entry::of::<kv::List>(),
+    Entry::of::<kv::Metadata>(),
     Entry::of::<kv::Delete>(),
     Entry::of::<kv::Undelete>(),
     Entry::of::<kv::Destroy>(),
+    Entry::of::<transit::Encrypt>(),
+    Entry::of::<transit::Decrypt>(),
+    Entry::of::<transit::Rewrap>(),
+    Entry::of::<transit::DataKey>(),
+    Entry::of::<transit::Sign>(),
+    Entry::of::<transit::Verify>(),
+    Entry::of::<transit::Hmac>(),
     Entry::of::<transit::Random>(),
     Entry::of::<gate::WhoAmI>(),
 ];

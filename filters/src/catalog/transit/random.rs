@@ -1,5 +1,4 @@
-//! Cryptography as a service.
-//! API: <https://developer.hashicorp.com/vault/api-docs/secret/transit>
+//! Random bytes.
 
 use std::borrow::Cow;
 
@@ -7,7 +6,7 @@ use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::answer::{data_of, write};
+use crate::catalog::answer::{data_of, write};
 use crate::grants::{Engine, Resource};
 use crate::operation::{Absent, Ask, Describe, Facts, Hints, Kind, Plan, unfit};
 use crate::refusal::Refusal;
@@ -18,7 +17,7 @@ use crate::vault::Method;
 const MAX_BYTES: u32 = 65_536;
 
 /// `transit.random`.
-pub(super) struct Random;
+pub(in crate::catalog) struct Random;
 
 /// How bytes are written as text.
 #[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
@@ -33,7 +32,7 @@ enum Format {
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RandomArguments {
+pub(in crate::catalog) struct RandomArguments {
     /// How many bytes, 1 to 65536.
     #[serde(default = "default_bytes")]
     #[schemars(range(min = 1, max = 65536))]
@@ -49,7 +48,7 @@ const fn default_bytes() -> u32 {
 
 /// Random bytes from Vault's source of entropy.
 #[derive(Serialize, Deserialize, JsonSchema)]
-pub(super) struct RandomAnswer<'a> {
+pub(in crate::catalog) struct RandomAnswer<'a> {
     /// The bytes, in the format asked for.
     #[serde(borrow)]
     random_bytes: Cow<'a, str>,
@@ -64,6 +63,7 @@ impl Describe for Random {
         summary: "Gives random bytes from Vault, as base64 or hexadecimal.",
         scope: Some(Scope::Read),
         engine: Some(Engine::Transit),
+        named: false,
         hints: Hints { read_only: true, destructive: false, idempotent: false },
         method: "GET",
         template: "/transit/random",

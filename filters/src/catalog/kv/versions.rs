@@ -1,0 +1,133 @@
+//! Versions of secrets: deleted, brought back, destroyed.
+
+use std::borrow::Cow;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{PATH_SHARED, PathArguments, ask, secret};
+use crate::catalog::answer::{Done, done};
+use crate::grants::Engine;
+use crate::operation::{Absent, Describe, Facts, Hints, Plan, unfit};
+use crate::refusal::Refusal;
+use crate::scope::Scope;
+use crate::vault::Method;
+
+/// Most versions that one call may undelete or destroy.
+const MAX_VERSIONS: usize = 100;
+
+/// `kv.delete`.
+pub(in crate::catalog) struct Delete;
+
+impl Describe for Delete {
+    type Arguments<'a> = PathArguments<'a>;
+    type Answer<'a> = Done;
+    const FACTS: Facts = Facts {
+        name: "kv.delete",
+        title: "Delete a secret",
+        summary: "Deletes the latest version of a secret of the agent's; it can be undeleted.",
+        scope: Some(Scope::Delete),
+        engine: Some(Engine::Kv),
+        named: true,
+        hints: Hints { read_only: false, destructive: true, idempotent: true },
+        method: "DELETE",
+        template: "/secrets/{path}",
+        query: PATH_SHARED,
+        takes_body: false,
+        success: 204,
+        absent: Absent::NotFound,
+    };
+
+    fn plan(arguments: PathArguments<'_>) -> Result<Plan, Refusal> {
+        Ok((secret(&arguments.path, arguments.shared)?, ask(Method::Delete, "data", None, true)))
+    }
+
+    fn project(_: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
+        done(out)
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::catalog) struct VersionsArguments<'a> {
+    /// Path of the secret below the agent's namespace, segments joined by '/'.
+    #[serde(borrow)]
+    path: Cow<'a, str>,
+    /// The versions, from 1; at most 100.
+    #[schemars(length(min = 1, max = 100), inner(range(min = 1)))]
+    versions: Vec<u64>,
+    /// Whether the path is below the shared prefix instead.
+    #[serde(default)]
+    shared: bool,
+}
+
+fn plan_versions(api: &str, arguments: &VersionsArguments<'_>) -> Result<Plan, Refusal> {
+    let versions = &arguments.versions;
+    if versions.is_empty() || versions.len() > MAX_VERSIONS || versions.contains(&0) {
+        return Err(unfit("/versions", "1 to 100 versions, each from 1"));
+    }
+    let body = serde_json::to_vec(&serde_json::json!({ "versions": versions })).map_err(|_| Refusal::Internal)?;
+    Ok((secret(&arguments.path, arguments.shared)?, ask(Method::Post, api, Some(body), true)))
+}
+
+/// `kv.undelete`.
+pub(in crate::catalog) struct Undelete;
+
+impl Describe for Undelete {
+    type Arguments<'a> = VersionsArguments<'a>;
+    type Answer<'a> = Done;
+    const FACTS: Facts = Facts {
+        name: "kv.undelete",
+        title: "Undelete versions of a secret",
+        summary: "Brings deleted versions of a secret of the agent's back.",
+        scope: Some(Scope::Write),
+        engine: Some(Engine::Kv),
+        named: true,
+        hints: Hints { read_only: false, destructive: false, idempotent: true },
+        method: "POST",
+        template: "/secrets/{path}:undelete",
+        query: PATH_SHARED,
+        takes_body: true,
+        success: 200,
+        absent: Absent::NotFound,
+    };
+
+    fn plan(arguments: VersionsArguments<'_>) -> Result<Plan, Refusal> {
+        plan_versions("undelete", &arguments)
+    }
+
+    fn project(_: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
+        done(out)
+    }
+}
+
+/// `kv.destroy`.
+pub(in crate::catalog) struct Destroy;
+
+impl Describe for Destroy {
+    type Arguments<'a> = VersionsArguments<'a>;
+    type Answer<'a> = Done;
+    const FACTS: Facts = Facts {
+        name: "kv.destroy",
+        title: "Destroy versions of a secret",
+        summary: "Destroys versions of a secret of the agent's for good.",
+        scope: Some(Scope::Write),
+        engine: Some(Engine::Kv),
+        named: true,
+        hints: Hints { read_only: false, destructive: true, idempotent: true },
+        method: "POST",
+        template: "/secrets/{path}:destroy",
+        query: PATH_SHARED,
+        takes_body: true,
+        success: 200,
+        absent: Absent::NotFound,
+    };
+
+    fn plan(arguments: VersionsArguments<'_>) -> Result<Plan, Refusal> {
+        plan_versions("destroy", &arguments)
+    }
+
+    fn project(_: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
+        done(out)
+    }
+}

@@ -1,0 +1,48 @@
+//! Cryptography as a service.
+//! API: <https://developer.hashicorp.com/vault/api-docs/secret/transit>
+
+mod cipher;
+mod random;
+mod signature;
+
+pub(super) use cipher::{DataKey, Decrypt, Encrypt, Rewrap};
+pub(super) use random::Random;
+pub(super) use signature::{Hmac, Sign, Verify};
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::grants::{Engine, Resource};
+use crate::operation::{Ask, Plan, unfit};
+use crate::path;
+use crate::refusal::Refusal;
+use crate::vault::Method;
+
+/// Most items of one batch.
+const MAX_BATCH: usize = 1000;
+
+/// A request about the key of that name. None of them changes anything in
+/// Vault, so that each may be sent again.
+fn about(key: &str, api: &str, body: &impl Serialize) -> Result<Plan, Refusal> {
+    path::judge(key)?;
+    let body = serde_json::to_vec(body).map_err(|_| Refusal::Internal)?;
+    let ask = Ask::Vault {
+        method: Method::Post,
+        api: api.to_owned(),
+        query: None,
+        body: Some(Bytes::from(body)),
+        repeatable: true,
+    };
+    Ok((Some(Resource::Key(Engine::Transit, key.into())), ask))
+}
+
+/// One input or a batch of them, never both and never none.
+fn one_or_batch<T>(one: &Option<Cow<'_, str>>, batch: &Option<Vec<T>>, what: &'static str) -> Result<(), Refusal> {
+    match (one, batch) {
+        (Some(_), None) => Ok(()),
+        (None, Some(items)) if (1..=MAX_BATCH).contains(&items.len()) => Ok(()),
+        _ => Err(unfit("", what)),
+    }
+}

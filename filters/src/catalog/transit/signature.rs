@@ -1,0 +1,266 @@
+//! Signatures and message authentication with a key that never leaves Vault.
+
+use std::borrow::Cow;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::about;
+use crate::catalog::answer::{data_of, write};
+use crate::grants::Engine;
+use crate::operation::{Absent, Describe, Facts, Hints, Plan, unfit};
+use crate::refusal::Refusal;
+use crate::scope::Scope;
+
+/// How the input is hashed.
+#[derive(Clone, Copy, Deserialize, Serialize, JsonSchema)]
+enum Hash {
+    /// SHA-1, for what is old.
+    #[serde(rename = "sha1")]
+    Sha1,
+    /// SHA-2, 224 bits.
+    #[serde(rename = "sha2-224")]
+    Sha2With224,
+    /// SHA-2, 256 bits: Vault's default.
+    #[serde(rename = "sha2-256")]
+    Sha2With256,
+    /// SHA-2, 384 bits.
+    #[serde(rename = "sha2-384")]
+    Sha2With384,
+    /// SHA-2, 512 bits.
+    #[serde(rename = "sha2-512")]
+    Sha2With512,
+    /// SHA-3, 224 bits.
+    #[serde(rename = "sha3-224")]
+    Sha3With224,
+    /// SHA-3, 256 bits.
+    #[serde(rename = "sha3-256")]
+    Sha3With256,
+    /// SHA-3, 384 bits.
+    #[serde(rename = "sha3-384")]
+    Sha3With384,
+    /// SHA-3, 512 bits.
+    #[serde(rename = "sha3-512")]
+    Sha3With512,
+    /// Not at all; with prehashed input of RSA PKCS #1 v1.5 only.
+    #[serde(rename = "none")]
+    None,
+}
+
+/// How an RSA key signs.
+#[derive(Clone, Copy, Deserialize, Serialize, JsonSchema)]
+enum Scheme {
+    /// RSASSA-PSS: Vault's default.
+    #[serde(rename = "pss")]
+    Pss,
+    /// RSASSA-PKCS1-v1_5.
+    #[serde(rename = "pkcs1v15")]
+    Pkcs1v15,
+}
+
+/// How an ECDSA signature is written.
+#[derive(Clone, Copy, Deserialize, Serialize, JsonSchema)]
+enum Marshaling {
+    /// ASN.1: Vault's default.
+    #[serde(rename = "asn1")]
+    Asn1,
+    /// As JSON Web Signatures have it.
+    #[serde(rename = "jws")]
+    Jws,
+}
+
+/// What is signed.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::catalog) struct SignArguments<'a> {
+    /// Name of the key.
+    #[serde(borrow, skip_serializing)]
+    key: Cow<'a, str>,
+    /// The bytes to sign, as base64.
+    #[serde(borrow)]
+    input: Cow<'a, str>,
+    /// Context of a derived key, as base64.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    context: Option<Cow<'a, str>>,
+    /// Version of the key; the latest where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key_version: Option<u64>,
+    /// Whether the input is a hash already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    prehashed: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hash_algorithm: Option<Hash>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    signature_algorithm: Option<Scheme>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    marshaling_algorithm: Option<Marshaling>,
+}
+
+/// A signature.
+#[derive(Deserialize, Serialize, JsonSchema)]
+pub(in crate::catalog) struct SignAnswer<'a> {
+    /// It names its key's version.
+    #[serde(borrow)]
+    signature: Cow<'a, str>,
+    /// The version of the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key_version: Option<u64>,
+}
+
+/// What is verified: a signature, or a keyed hash.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::catalog) struct VerifyArguments<'a> {
+    /// Name of the key.
+    #[serde(borrow, skip_serializing)]
+    key: Cow<'a, str>,
+    /// The bytes that were signed, as base64.
+    #[serde(borrow)]
+    input: Cow<'a, str>,
+    /// What transit.sign answered.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    signature: Option<Cow<'a, str>>,
+    /// What transit.hmac answered, instead of a signature.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    hmac: Option<Cow<'a, str>>,
+    /// Context of a derived key, as base64.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    context: Option<Cow<'a, str>>,
+    /// Whether the input is a hash already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    prehashed: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hash_algorithm: Option<Hash>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    signature_algorithm: Option<Scheme>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    marshaling_algorithm: Option<Marshaling>,
+}
+
+/// Whether it holds.
+#[derive(Deserialize, Serialize, JsonSchema)]
+pub(in crate::catalog) struct VerifyAnswer {
+    /// Whether the key made it over this input.
+    valid: bool,
+}
+
+/// What is authenticated.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::catalog) struct HmacArguments<'a> {
+    /// Name of the key.
+    #[serde(borrow, skip_serializing)]
+    key: Cow<'a, str>,
+    /// The bytes, as base64.
+    #[serde(borrow)]
+    input: Cow<'a, str>,
+    /// Version of the key; the latest where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key_version: Option<u64>,
+    #[serde(default, rename(serialize = "algorithm"), skip_serializing_if = "Option::is_none")]
+    hash_algorithm: Option<Hash>,
+}
+
+/// A keyed hash.
+#[derive(Deserialize, Serialize, JsonSchema)]
+pub(in crate::catalog) struct HmacAnswer<'a> {
+    /// It names its key's version.
+    #[serde(borrow)]
+    hmac: Cow<'a, str>,
+}
+
+/// `transit.sign`.
+pub(in crate::catalog) struct Sign;
+
+impl Describe for Sign {
+    type Arguments<'a> = SignArguments<'a>;
+    type Answer<'a> = SignAnswer<'a>;
+    const FACTS: Facts = Facts {
+        name: "transit.sign",
+        title: "Sign",
+        summary: "Signs bytes with a key that stays in Vault.",
+        scope: Some(Scope::Write),
+        engine: Some(Engine::Transit),
+        named: true,
+        hints: Hints { read_only: true, destructive: false, idempotent: false },
+        method: "POST",
+        template: "/transit/sign",
+        query: &[],
+        takes_body: true,
+        success: 200,
+        absent: Absent::NotFound,
+    };
+
+    fn plan(arguments: SignArguments<'_>) -> Result<Plan, Refusal> {
+        about(&arguments.key, "sign", &arguments)
+    }
+
+    fn project(body: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
+        write(&data_of::<SignAnswer<'_>>(body)?, out)
+    }
+}
+
+/// `transit.verify`.
+pub(in crate::catalog) struct Verify;
+
+impl Describe for Verify {
+    type Arguments<'a> = VerifyArguments<'a>;
+    type Answer<'a> = VerifyAnswer;
+    const FACTS: Facts = Facts {
+        name: "transit.verify",
+        title: "Verify",
+        summary: "Tells whether a signature or keyed hash was made by a key over these bytes.",
+        scope: Some(Scope::Read),
+        engine: Some(Engine::Transit),
+        named: true,
+        hints: Hints { read_only: true, destructive: false, idempotent: true },
+        method: "POST",
+        template: "/transit/verify",
+        query: &[],
+        takes_body: true,
+        success: 200,
+        absent: Absent::NotFound,
+    };
+
+    fn plan(arguments: VerifyArguments<'_>) -> Result<Plan, Refusal> {
+        if arguments.signature.is_some() == arguments.hmac.is_some() {
+            return Err(unfit("", "either signature or hmac"));
+        }
+        about(&arguments.key, "verify", &arguments)
+    }
+
+    fn project(body: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
+        write(&data_of::<VerifyAnswer>(body)?, out)
+    }
+}
+
+/// `transit.hmac`.
+pub(in crate::catalog) struct Hmac;
+
+impl Describe for Hmac {
+    type Arguments<'a> = HmacArguments<'a>;
+    type Answer<'a> = HmacAnswer<'a>;
+    const FACTS: Facts = Facts {
+        name: "transit.hmac",
+        title: "Keyed hash",
+        summary: "Gives the keyed hash (HMAC) of bytes, with a key that stays in Vault.",
+        scope: Some(Scope::Write),
+        engine: Some(Engine::Transit),
+        named: true,
+        hints: Hints { read_only: true, destructive: false, idempotent: true },
+        method: "POST",
+        template: "/transit/hmac",
+        query: &[],
+        takes_body: true,
+        success: 200,
+        absent: Absent::NotFound,
+    };
+
+    fn plan(arguments: HmacArguments<'_>) -> Result<Plan, Refusal> {
+        about(&arguments.key, "hmac", &arguments)
+    }
+
+    fn project(body: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
+        write(&data_of::<HmacAnswer<'_>>(body)?, out)
+    }
+}
