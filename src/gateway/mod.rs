@@ -104,9 +104,10 @@ impl Gateway {
         None
     }
 
-    async fn serve(&self, session: &mut ServerSession, outcome: &mut Outcome) -> (Reply, Head) {
+    async fn serve(&self, session: &mut ServerSession, admitted: bool, outcome: &mut Outcome) -> (Reply, Head) {
         let snapshot = Arc::clone(&self.state.snapshot());
         let (head, problem) = Head::read(session, &snapshot.limits);
+        let problem = if admitted { problem } else { Some(Refusal::Overloaded) };
         let request = Request { state: &self.state, side: self.side, snapshot, head };
         let served = match problem {
             Some(refusal) => Err(refusal),
@@ -160,8 +161,12 @@ impl HttpServerApp for Gateway {
         self.read_head(&mut session).await?;
         let started = Instant::now();
         self.state.metrics.in_progress.inc();
+        // Held until the answer is written: the gate does not end before.
+        let share = self.state.load.request(self.state.snapshot().limits.requests);
+        // Operators get in however full it is.
+        let admitted = share.is_some() || matches!(self.side, Side::Admin);
         let mut outcome = Outcome::default();
-        let (reply, head) = self.serve(&mut session, &mut outcome).await;
+        let (reply, head) = self.serve(&mut session, admitted, &mut outcome).await;
         // What is left unread of a body would be read as the next request's head.
         if *shutdown.borrow() || self.state.is_draining() || !session.is_body_done() {
             session.set_keepalive(None);
@@ -173,6 +178,7 @@ impl HttpServerApp for Gateway {
         let mut settings = HttpPersistentSettings::for_session(&session);
         settings.set_user_context(Box::new(Served));
         let reusable = session.finish().await.ok()??;
+        drop(share);
         Some(ReusedHttpStream::from_reusable_stream(reusable, settings))
     }
 }
@@ -201,8 +207,6 @@ impl Request<'_> {
     }
 
     async fn serve(&self, session: &mut ServerSession, outcome: &mut Outcome) -> Result<Reply, Refusal> {
-        let most = self.snapshot.limits.requests;
-        let _share = self.state.load.request(most).ok_or(Refusal::Overloaded)?;
         if let Some(reply) = self.own(outcome)? {
             return Ok(reply);
         }

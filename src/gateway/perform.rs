@@ -1,7 +1,6 @@
 //! From an operation to its answer: decide, ask Vault with the agent's own
 //! token, project.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use filters::decide::{Effect, decide};
@@ -83,7 +82,7 @@ impl Request<'_> {
             }
             renewed = true;
             self.state.metrics.child_tokens.replaced.inc();
-            self.state.vault.children.forget(agent, profile, &Arc::clone(&child)).await;
+            self.state.vault.children.forget(agent, profile, &child).await;
         }
     }
 }

@@ -192,8 +192,8 @@ impl Children {
 
     /// How many tokens are held.
     #[must_use]
-    pub fn held(&self) -> u64 {
-        self.cache.entry_count()
+    pub fn held(&self) -> usize {
+        self.cache.iter().count()
     }
 
     /// Drops every token: a batch token by forgetting it, a service token by

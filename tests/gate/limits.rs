@@ -137,6 +137,7 @@ fn overload(shared: &Shared) {
     });
     let refused = refused.expect("a refusal");
     assert_eq!((refused.code().as_str(), refused.header("retry-after")), ("overloaded", Some("1")));
+    assert_eq!(gate.admin_client().get("/livez").status, 200, "operators get in");
     drop(held);
     wait_for("the gate serves again", 10, || gate.local().get("/healthz").status == 200);
 }

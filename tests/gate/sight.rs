@@ -84,8 +84,10 @@ fn log(shared: &Shared) {
 fn readiness(shared: &Shared) {
     let gate = shared.gate();
     assert_eq!(gate.local().get("/readyz").json(), json!({"ok": true}));
+    assert_eq!(gate.keyed().get("/secrets/none").status, 404);
     let detail = gate.admin_client().get("/readyz").json();
     assert_eq!((&detail["vault"]["ok"], &detail["vault"]["health"]), (&json!(true), &json!("active")), "{detail}");
+    assert!(detail["vault"]["child_tokens"].as_u64() >= Some(1), "{detail}");
     assert_eq!(gate.admin_client().get("/secrets/x").status, 404, "operators' side has no agents' routes");
     assert_eq!(gate.admin_client().get("/whoami").status, 404);
 }

@@ -15,6 +15,7 @@ pub const CASES: &[Case] = &[
     ("slow_is_503_and_over_when_it_is_over", slow),
     ("without_credentials_the_gate_starts_and_says_why", no_credentials),
     ("vault_behind_tls_is_verified_by_name", tls),
+    ("vault_is_found_by_name", by_name),
     ("a_redirect_of_vaults_is_neither_followed_nor_passed_on", redirect),
 ];
 
@@ -126,6 +127,14 @@ fn tls(_: &Shared) {
         assert_eq!(gate.keyed().get("/secrets/tls").status, 503, "{lines}");
         assert_eq!(gate.admin_client().get("/readyz").status, 503);
     }
+}
+
+/// `localhost` may have two addresses, at one of which nobody listens.
+fn by_name(shared: &Shared) {
+    let address = shared.world().vault_address().replace("127.0.0.1", "localhost");
+    let environment = vec![("VAULT_ADDR", address)];
+    let gate = Gate::start(shared.world(), &Plan { environment, ..Plan::default() });
+    assert_eq!(gate.keyed().put("/secrets/named", &json!({"data": {"a": 1}})).status, 200);
 }
 
 /// Vault redirects only what the gate never sends, so a stand-in that answers
