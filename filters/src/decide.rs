@@ -3,17 +3,19 @@
 //! A [`Permit`] has private fields and no constructor but [`decide`]:
 //!
 //! ```compile_fail
-//! use filters::decide::Permit;
-//! fn forge(agent: std::sync::Arc<filters::grants::Agent>) -> Permit {
-//!     Permit { agent, role: None, operation: todo!(), answer: Vec::new() }
+//! use filters::{decide::Permit, grants::Agent, operation::Operation};
+//! fn forge(agent: std::sync::Arc<Agent>, operation: Operation) -> Permit {
+//!     Permit { agent, role: None, operation, answer: Vec::new() }
 //! }
 //! ```
 //!
 //! and what reaches Vault for an agent has no constructor but a permit:
 //!
 //! ```compile_fail
-//! use filters::vault::{Method, VaultRequest};
-//! let request = VaultRequest::new(Method::Get, todo!(), None, true);
+//! use filters::{path::VaultPath, vault::{Method, VaultRequest}};
+//! fn forge(path: VaultPath) -> VaultRequest {
+//!     VaultRequest::new(Method::Get, path, None, true)
+//! }
 //! ```
 
 use std::sync::Arc;
