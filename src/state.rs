@@ -151,10 +151,7 @@ impl Failures {
         if !self.any.load(Ordering::Relaxed) {
             return Ok(());
         }
-        match self.cells.get(&network(source)) {
-            Some(cell) if !cell.is_open(rate, now) => Err(Exceeded { limit: rate.burst(), retry_after: 1, reset: 1 }),
-            _ => Ok(()),
-        }
+        self.cells.get(&network(source)).map_or(Ok(()), |cell| cell.check(rate, now))
     }
 
     /// Charges one failure.

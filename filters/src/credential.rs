@@ -129,18 +129,6 @@ impl<A> ApiKeys<A> {
         let found = self.0.get(&digest.shelf())?.iter().find(|entry| entry.digest == digest)?;
         found.expires.is_none_or(|expires| now < expires).then_some(&found.agent)
     }
-
-    /// How many keys there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.values().map(Vec::len).sum()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 #[cfg(test)]

@@ -152,17 +152,6 @@ pub enum Engine {
     Transit,
 }
 
-impl Engine {
-    /// The engine's name in logs and documentation.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Kv => "kv",
-            Self::Transit => "transit",
-        }
-    }
-}
-
 /// Which part of the KV tree a path is below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Space {
@@ -183,17 +172,6 @@ pub enum Resource {
     Key(Engine, Box<str>),
     /// An engine, but nothing in it that has a name.
     Nameless(Engine),
-}
-
-impl Resource {
-    /// The engine it belongs to.
-    #[must_use]
-    pub const fn engine(&self) -> Engine {
-        match self {
-            Self::Secret(..) | Self::Names(..) => Engine::Kv,
-            Self::Key(engine, _) | Self::Nameless(engine) => *engine,
-        }
-    }
 }
 
 /// A role: scopes, and the resources they hold for.

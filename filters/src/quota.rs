@@ -35,6 +35,21 @@ impl Rate {
         self.requests
     }
 
+    /// The arrival time after one more request at `now`, where `seen` was the
+    /// one before.
+    fn next(&self, seen: u64, now: u64) -> Result<u64, Exceeded> {
+        let next = seen.max(now).saturating_add(self.interval);
+        let ahead = next.saturating_sub(now);
+        if ahead <= self.tolerance {
+            return Ok(next);
+        }
+        Err(Exceeded {
+            limit: self.requests,
+            retry_after: seconds(ahead - self.tolerance).max(1),
+            reset: seconds(seen.saturating_sub(now)),
+        })
+    }
+
     /// Whether this rate lets more through than `other`, in the long run.
     #[must_use]
     pub const fn is_wider_than(&self, other: &Self) -> bool {
@@ -66,15 +81,7 @@ impl Cell {
     pub fn charge(&self, rate: &Rate, now: u64) -> Result<(), Exceeded> {
         let mut seen = self.0.load(Ordering::Relaxed);
         loop {
-            let next = seen.max(now).saturating_add(rate.interval);
-            let ahead = next.saturating_sub(now);
-            if ahead > rate.tolerance {
-                return Err(Exceeded {
-                    limit: rate.requests,
-                    retry_after: seconds(ahead - rate.tolerance).max(1),
-                    reset: seconds(seen.saturating_sub(now)),
-                });
-            }
+            let next = rate.next(seen, now)?;
             match self.0.compare_exchange_weak(seen, next, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return Ok(()),
                 Err(current) => seen = current,
@@ -83,10 +90,11 @@ impl Cell {
     }
 
     /// Whether a request would pass at `now`; charges nothing.
-    #[must_use]
-    pub fn is_open(&self, rate: &Rate, now: u64) -> bool {
-        let next = self.0.load(Ordering::Relaxed).max(now).saturating_add(rate.interval);
-        next.saturating_sub(now) <= rate.tolerance
+    ///
+    /// # Errors
+    /// [`Exceeded`].
+    pub fn check(&self, rate: &Rate, now: u64) -> Result<(), Exceeded> {
+        rate.next(self.0.load(Ordering::Relaxed), now).map(drop)
     }
 }
 
@@ -124,8 +132,10 @@ mod tests {
         for _ in 0..100 {
             assert!(cell.charge(&rate, 2 * SECOND).is_err());
         }
-        assert!(!cell.is_open(&rate, 10 * SECOND));
-        assert!(cell.is_open(&rate, 11 * SECOND));
+        let refused = cell.check(&rate, 2 * SECOND).unwrap_err();
+        assert_eq!((refused.retry_after, refused.reset), (9, 9));
+        assert!(cell.check(&rate, 10 * SECOND).is_err());
+        assert!(cell.check(&rate, 11 * SECOND).is_ok());
         assert!(cell.charge(&rate, 11 * SECOND).is_ok());
     }
 

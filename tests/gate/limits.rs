@@ -76,6 +76,8 @@ fn failures(shared: &Shared) {
     }
     let refused = wrong.get("/whoami");
     assert_eq!((refused.status, refused.code().as_str()), (429, "too_many_failures"));
+    let wait = refused.header("retry-after").and_then(|wait| wait.parse::<u64>().ok());
+    assert!(wait.is_some_and(|wait| (1000..=1200).contains(&wait)), "three an hour is one in 20 minutes: {wait:?}");
     assert_eq!(gate.keyed().get("/whoami").status, 429, "a right guess is not told apart");
     assert_eq!(gate.agent("agent_mtls").get("/whoami").status, 200, "a certificate cannot be guessed");
     assert!(gate.metric("portcullis_failed_authentications_total") >= 3.0);
@@ -123,14 +125,18 @@ fn slow(shared: &Shared) {
 fn overload(shared: &Shared) {
     let more = "[limits]\nrequests = 1\nbody_timeout = \"20s\"\n";
     let gate = Gate::start(shared.world(), &plan("rate_limit_enabled = false\n", more));
-    let mut held = gate.local().connect().expect("a connection");
     let head = format!(
         "PUT /secrets/x HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {}\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{{",
         tests::API_KEY
     );
-    held.write_all(head.as_bytes()).expect("written");
+    // One that comes while another is answered is refused itself, so that one
+    // more is held at each turn.
+    let mut held = Vec::new();
     let mut refused = None;
     wait_for("the gate is at its limit", 10, || {
+        let mut stream = gate.local().connect().expect("a connection");
+        stream.write_all(head.as_bytes()).expect("written");
+        held.push(stream);
         let response = gate.local().get("/healthz");
         refused = (response.status == 503).then_some(response);
         refused.is_some()
