@@ -45,6 +45,8 @@ pub struct Envelope<'a> {
     pub lane: Lane,
     /// The token it acts with.
     pub token: Option<&'a Secret>,
+    /// Seconds that Vault wraps the answer for: `X-Vault-Wrap-TTL`.
+    pub wrap_ttl: Option<u32>,
     /// Goes to Vault as `X-Correlation-Id`.
     pub correlation: Option<&'a str>,
     /// Most bytes of the answer.
@@ -260,6 +262,9 @@ impl Upstream {
         }
         if let Some(namespace) = &self.namespace {
             head.insert_header("x-vault-namespace", namespace.clone())?;
+        }
+        if let Some(seconds) = envelope.wrap_ttl {
+            head.insert_header("x-vault-wrap-ttl", seconds)?;
         }
         if let Some(correlation) = envelope.correlation {
             head.insert_header("x-correlation-id", correlation)?;

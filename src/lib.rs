@@ -8,6 +8,7 @@
 //!     │           │          ▲
 //!     └─ snapshot ┘          └─ vault (login, child tokens, health)
 //! ```
+#![recursion_limit = "256"]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 pub mod cli;

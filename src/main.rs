@@ -139,6 +139,7 @@ impl BackgroundService for Background {
         tokio::select! {
             () = self.state.vault.monitor.run() => {}
             () = self.state.vault.login.run() => {}
+            () = self.state.vault.handles.run(|| self.state.snapshot().layout.clone()) => {}
             () = reload => {}
             () = ended(&mut shutdown) => self.end().await,
         }

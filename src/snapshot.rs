@@ -16,7 +16,7 @@ use filters::vault::Layout;
 use ipnet::IpNet;
 use moka::sync::Cache;
 
-use crate::config::{Limits, Settings};
+use crate::config::{Leases, Limits, Settings};
 use crate::tls::TlsMaterial;
 use crate::vault::Profile;
 
@@ -33,6 +33,10 @@ pub struct Snapshot {
     pub limits: Limits,
     /// What agents' tokens are like.
     pub child_tokens: Profile,
+    /// What leases are like.
+    pub leases: Leases,
+    /// Seconds that a wrapped answer waits where only the role asks for wrapping.
+    pub wrap_ttl: u32,
     /// Whether the REST surface is shown.
     pub rest: bool,
     /// Origins whose pages may call.
@@ -71,7 +75,7 @@ impl Snapshot {
             let rate = entry.rate.or_else(|| widest(&roles)).or(rate).filter(|_| settings.rate_limited);
             let cell = before.and_then(|agent| agent.limit.as_ref()).map(|limit| Arc::clone(&limit.cell));
             let limit = rate.map(|rate| Limit { rate, cell: cell.unwrap_or_default() });
-            let agent = Agent { id: entry.id.clone(), roles, limit };
+            let agent = Agent { id: entry.id.clone(), generation: entry.generation, roles, limit };
             agents.insert(entry.id, Arc::new(agent));
         }
         let own_namespace = previous.map_or_else(|| Arc::new(Role::own_namespace()), |p| Arc::clone(&p.own_namespace));
@@ -80,6 +84,8 @@ impl Snapshot {
             layout: settings.layout,
             limits: settings.limits,
             child_tokens: Profile::new(settings.child_tokens),
+            leases: settings.leases,
+            wrap_ttl: settings.wrap_ttl,
             rest: settings.rest,
             origins: settings.origins,
             sources: settings.identity.sources,
@@ -126,7 +132,7 @@ impl Snapshot {
     fn stranger(&self, id: &AgentId) -> Agent {
         let cell = || self.cells.get_with(id.clone(), Arc::default);
         let limit = self.rate.map(|rate| Limit { rate, cell: cell() });
-        Agent { id: id.clone(), roles: vec![(Arc::clone(&self.own_namespace), None)], limit }
+        Agent { id: id.clone(), generation: 1, roles: vec![(Arc::clone(&self.own_namespace), None)], limit }
     }
 
     /// The mapping of principals to agents.

@@ -6,12 +6,13 @@
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use filters::catalog;
-use filters::decide::{Effect, decide};
+use filters::decide::{Effect, Ground, decide};
 use filters::grants::{Agent, PathPattern, Role};
+use filters::handle::Keyring;
 use filters::identity::{Identity, Proof};
 use filters::names::AgentId;
 use filters::scope::{Scope, Scopes};
-use filters::vault::Layout;
+use filters::vault::{Layout, Mounts};
 use serde::Serialize;
 use std::hint::black_box;
 use std::process::Command;
@@ -47,9 +48,12 @@ pub(crate) struct Cost {
 pub(crate) fn run(settings: &Settings) -> Result<()> {
     let layout = Layout {
         kv_mount: "secret".into(),
-        transit_mount: "transit".into(),
+        mounts: Mounts { transit: "transit".into(), database: "database".into(), ssh: "ssh".into(), pki: "pki".into() },
         own_prefix: "mcp".into(),
         shared_prefix: "shared".into(),
+        gate_prefix: "portcullis".into(),
+        handle_key: "portcullis-handles".into(),
+        kms_default_key: None,
     };
     let identities = (0..settings.agents).map(identity).collect::<Result<Vec<_>>>()?;
     let started = Instant::now();
@@ -66,7 +70,9 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
 fn call(identity: &Identity, arguments: &[u8], layout: &Layout) -> Result<Effect> {
     let kind = catalog::find("kv.read").context("kv.read")?;
     let operation = kind.parse(arguments).map_err(refused)?;
-    decide(identity, operation).and_then(|permit| permit.into_effect(layout)).map_err(refused)
+    let keyring = Keyring::default();
+    let ground = Ground { layout, keyring: &keyring, namespace: "", now: 0 };
+    decide(identity, operation, ground).and_then(|permit| permit.into_effect(layout)).map_err(refused)
 }
 
 /// Each agent has a role of its own, as the worst case in memory.
@@ -79,6 +85,7 @@ fn identity(number: u32) -> Result<Identity> {
     };
     let agent = Agent {
         id: AgentId::parse(&format!("agent-{number}")).context("agent name")?,
+        generation: 1,
         roles: vec![(Arc::new(role), None)],
         limit: None,
     };

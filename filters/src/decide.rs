@@ -5,7 +5,7 @@
 //! ```compile_fail
 //! use filters::{decide::Permit, grants::Agent, operation::Operation};
 //! fn forge(agent: std::sync::Arc<Agent>, operation: Operation) -> Permit {
-//!     Permit { agent, role: None, operation, answer: Vec::new() }
+//!     Permit { agent, role: None, operation, claims: None, answer: Vec::new() }
 //! }
 //! ```
 //!
@@ -20,12 +20,32 @@
 
 use std::sync::Arc;
 
-use crate::grants::{Agent, Engine, Limit, Resource, Role, Space};
+use bytes::Bytes;
+use serde_json::json;
+
+use crate::catalog;
+use crate::grants::{Agent, Engine, Limit, Resource, Role, Space, Ttl, Wrapping};
+use crate::handle::{Binding, Claims, Keyring, Purpose, StandsFor};
 use crate::identity::Identity;
-use crate::operation::{Ask, Entry, Operation};
+use crate::operation::{Ask, Call, Entry, Issues, Operation, Redeem, WrapTtl};
 use crate::path::{SecretPath, VaultPath};
 use crate::refusal::Refusal;
-use crate::vault::{Layout, VaultRequest};
+use crate::scope::Scope;
+use crate::secret::Secret;
+use crate::vault::{Layout, Method, VaultRequest, control};
+
+/// What a decision is made by, beside the identity and the operation.
+#[derive(Clone, Copy, Debug)]
+pub struct Ground<'a> {
+    /// Where things lie in Vault.
+    pub layout: &'a Layout,
+    /// The keys of handles.
+    pub keyring: &'a Keyring,
+    /// The Vault namespace of the gate.
+    pub namespace: &'a str,
+    /// Seconds since the epoch.
+    pub now: u64,
+}
 
 /// An operation that this agent may do now. Consumed by [`Permit::into_effect`].
 #[derive(Debug)]
@@ -33,6 +53,7 @@ pub struct Permit {
     agent: Arc<Agent>,
     role: Option<(Arc<Role>, Option<Limit>)>,
     operation: Operation,
+    claims: Option<Claims>,
     answer: Vec<u8>,
 }
 
@@ -41,36 +62,130 @@ pub struct Permit {
 pub enum Effect {
     /// Ask Vault with the agent's own token.
     Vault(VaultRequest),
+    /// Ask Vault for something that the agent gets a handle of.
+    Issue(Issues, Origin, VaultRequest),
+    /// Ask Vault about what the agent has a handle of.
+    Redeem(Redeemed),
     /// The gate's own answer, a JSON object.
     Own(Vec<u8>),
 }
 
+/// Which operation, on what, a handle comes of.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The operation's name.
+    pub operation: &'static str,
+    /// What it touched.
+    pub resource: Resource,
+}
+
+impl Origin {
+    /// What is sealed into the handle, which ends at `expires`, in seconds
+    /// since the epoch.
+    #[must_use]
+    pub fn claims(self, expires: u64, stands_for: StandsFor) -> Claims {
+        Claims { operation: self.operation.into(), resource: self.resource, expires, stands_for }
+    }
+}
+
+/// An answer is to be wrapped.
+#[derive(Debug)]
+pub struct Wrap {
+    /// For how many seconds.
+    pub ttl: u32,
+    /// What it is the answer of.
+    pub origin: Origin,
+}
+
+/// What the agent has a handle of, and what is asked of Vault about it.
+#[derive(Debug)]
+pub struct Redeemed {
+    /// What becomes of it.
+    pub redeem: Redeem,
+    /// What was sealed.
+    pub claims: Claims,
+    /// The request, which the gate's own token makes.
+    pub request: VaultRequest,
+}
+
+impl Redeemed {
+    /// The wrapping token, by which a wrapped answer is asked for instead.
+    #[must_use]
+    pub fn wrapping_token(&self) -> Option<Secret> {
+        match (self.redeem, &self.claims.stands_for) {
+            (Redeem::Unwrap, StandsFor::Wrapped { token }) => Some(Secret::new(token.to_string())),
+            _ => None,
+        }
+    }
+}
+
 /// Whether `identity` may do `operation`: the credential carries the scope,
-/// one role of the agent's holds scope and resource both, and none denies.
+/// one role of the agent's holds scope, resource and demands, and none denies.
 ///
 /// # Errors
 /// [`Refusal::InsufficientScope`] where only the credential is short of it,
+/// [`Refusal::NotFound`] for a handle that has ended,
 /// [`Refusal::Forbidden`] for everything else.
-pub fn decide(identity: &Identity, operation: Operation) -> Result<Permit, Refusal> {
+pub fn decide(identity: &Identity, operation: Operation, ground: Ground<'_>) -> Result<Permit, Refusal> {
     let agent = Arc::clone(&identity.agent);
-    let mut answer = Vec::new();
-    let role = match (operation.kind.facts.scope, &operation.resource, &operation.ask) {
-        (None, None, Ask::Own(own)) => {
-            own(identity, &mut answer);
-            None
+    let mut permit = Permit { agent, role: None, operation, claims: None, answer: Vec::new() };
+    match &permit.operation.ask {
+        Ask::Own(own) if permit.operation.resource.is_none() => own(identity, &mut permit.answer),
+        Ask::Own(_) => return Err(Refusal::Forbidden),
+        Ask::Held(handle, redeem) => {
+            let claims = redeemed(&permit.agent, handle, *redeem, ground)?;
+            let issuer = catalog::find(&claims.operation).ok_or(Refusal::Forbidden)?;
+            let scope = permit.operation.kind.facts.scope.or(issuer.facts.scope).ok_or(Refusal::Forbidden)?;
+            permit.role = Some(permit.held_by(identity, scope, &claims.resource)?);
+            permit.claims = Some(claims);
         }
-        (Some(scope), Some(resource), Ask::Vault { .. }) => {
-            if !identity.scopes.contains(scope) {
-                return Err(Refusal::InsufficientScope(scope));
+        Ask::Vault(_) | Ask::Issue(..) => {
+            let scope = permit.operation.kind.facts.scope.ok_or(Refusal::Forbidden)?;
+            let resource = permit.operation.resource.as_ref().ok_or(Refusal::Forbidden)?;
+            if is_the_gates(resource, ground.layout) {
+                return Err(Refusal::Forbidden);
             }
-            Some(agent.role_for(scope, resource).ok_or(Refusal::Forbidden)?.clone())
+            permit.role = Some(permit.held_by(identity, scope, resource)?);
         }
-        _ => return Err(Refusal::Forbidden),
+    }
+    Ok(permit)
+}
+
+/// Whether it is the gate's own, whatever a grant says: who may ask for
+/// authentication codes of the key behind handles has every handle's key.
+fn is_the_gates(resource: &Resource, layout: &Layout) -> bool {
+    matches!(resource, Resource::Key(Engine::Transit, name) if *name == layout.handle_key)
+}
+
+/// Opens a handle of the agent's own.
+fn redeemed(agent: &Agent, handle: &str, redeem: Redeem, ground: Ground<'_>) -> Result<Claims, Refusal> {
+    if ground.keyring.is_empty() {
+        return Err(Refusal::UpstreamUnavailable);
+    }
+    let purpose = match redeem {
+        Redeem::RenewLease(_) | Redeem::RevokeLease => Purpose::Lease,
+        Redeem::RevokeCertificate => Purpose::Certificate,
+        Redeem::Unwrap | Redeem::LookUpWrap => Purpose::Wrapped,
     };
-    Ok(Permit { agent, role, operation, answer })
+    let binding = Binding { purpose, agent, namespace: ground.namespace };
+    let claims: Claims = ground.keyring.open(handle, binding).ok_or(Refusal::Forbidden)?;
+    if claims.holds_at(ground.now) { Ok(claims) } else { Err(Refusal::NotFound) }
 }
 
 impl Permit {
+    /// The role that holds it.
+    fn held_by(
+        &self,
+        identity: &Identity,
+        scope: Scope,
+        resource: &Resource,
+    ) -> Result<(Arc<Role>, Option<Limit>), Refusal> {
+        if !identity.scopes.contains(scope) {
+            return Err(Refusal::InsufficientScope(scope));
+        }
+        self.agent.role_for(scope, resource, &self.operation.demand).cloned().ok_or(Refusal::Forbidden)
+    }
+
     /// The name of the role that allowed; none where none was needed.
     #[must_use]
     pub fn role(&self) -> Option<&Arc<Role>> {
@@ -81,6 +196,19 @@ impl Permit {
     #[must_use]
     pub const fn kind(&self) -> &'static Entry {
         self.operation.kind
+    }
+
+    /// Whether the answer is to be wrapped: as the caller asks, or for
+    /// `unsaid` seconds where only the role requires it.
+    #[must_use]
+    pub fn wrap(&self, unsaid: u32) -> Option<Wrap> {
+        if !self.operation.kind.facts.secret {
+            return None;
+        }
+        let required = self.role().is_some_and(|role| role.wrapping == Wrapping::Required);
+        let asked = self.operation.wrap.map(WrapTtl::seconds);
+        let ttl = asked.or_else(|| required.then_some(unsaid))?;
+        Some(Wrap { ttl, origin: origin(self.operation.kind, self.operation.resource.clone()?) })
     }
 
     /// Charges the limit of the role that allowed, if it has one, at `now`
@@ -101,16 +229,79 @@ impl Permit {
     /// # Errors
     /// [`Refusal::Path`] where the rendered path would not be plain.
     pub fn into_effect(self, layout: &Layout) -> Result<Effect, Refusal> {
-        let Ask::Vault { method, api, query, body, repeatable } = self.operation.ask else {
-            return Ok(Effect::Own(self.answer));
-        };
-        let resource = self.operation.resource.ok_or(Refusal::Internal)?;
-        let path = render(layout, &self.agent, &resource, &api)?;
-        let path = match query {
-            Some((name, number)) => path.with_number(name, number),
-            None => path,
-        };
-        Ok(Effect::Vault(VaultRequest::new(method, path, body, repeatable)))
+        let most = self.role().and_then(|role| role.max_ttl);
+        let unsaid = most.filter(|_| self.operation.demand.ttl == Ttl::Unsaid);
+        let Operation { kind, resource, ask, .. } = self.operation;
+        let resource = || resource.ok_or(Refusal::Internal);
+        match ask {
+            Ask::Own(_) => Ok(Effect::Own(self.answer)),
+            Ask::Vault(call) => Ok(Effect::Vault(request(layout, &self.agent, &resource()?, call, unsaid)?)),
+            Ask::Issue(issues, call) => {
+                let resource = resource()?;
+                let request = request(layout, &self.agent, &resource, call, unsaid)?;
+                Ok(Effect::Issue(issues, origin(kind, resource), request))
+            }
+            Ask::Held(_, redeem) => {
+                let claims = self.claims.ok_or(Refusal::Internal)?;
+                let request = redeeming(layout, redeem, &claims)?;
+                Ok(Effect::Redeem(Redeemed { redeem, claims, request }))
+            }
+        }
+    }
+}
+
+const fn origin(kind: &'static Entry, resource: Resource) -> Origin {
+    Origin { operation: kind.facts.name, resource }
+}
+
+fn request(
+    layout: &Layout,
+    agent: &Agent,
+    resource: &Resource,
+    call: Call,
+    ttl: Option<u32>,
+) -> Result<VaultRequest, Refusal> {
+    let path = render(layout, agent, resource, &call.api)?;
+    let path = match call.query {
+        Some((name, number)) => path.with_number(name, number),
+        None => path,
+    };
+    let body = match (call.body, ttl) {
+        (Some(body), Some(ttl)) => Some(with_ttl(&body, ttl)),
+        (body, _) => body,
+    };
+    Ok(VaultRequest::new(call.method, path, body, call.repeatable))
+}
+
+/// Adds the role's longest life to a body, an object that names none.
+fn with_ttl(body: &[u8], seconds: u32) -> Bytes {
+    let rest = body.strip_prefix(b"{").unwrap_or_default();
+    let comma = if rest == b"}" { "" } else { "," };
+    let mut out = format!("{{\"ttl\":\"{seconds}s\"{comma}").into_bytes();
+    out.extend_from_slice(rest);
+    out.into()
+}
+
+/// What is asked about what a handle stands for.
+fn redeeming(layout: &Layout, redeem: Redeem, claims: &Claims) -> Result<VaultRequest, Refusal> {
+    let post = |parts: &[&str], body: serde_json::Value, repeatable| {
+        let body = Some(Bytes::from(body.to_string()));
+        Ok(VaultRequest::new(Method::Post, VaultPath::render(parts)?, body, repeatable))
+    };
+    match (redeem, &claims.stands_for) {
+        (Redeem::RenewLease(increment), StandsFor::Lease { id, .. }) => {
+            let increment = increment.map(|increment| json!({"lease_id": id, "increment": increment}));
+            post(&["sys/leases/renew"], increment.unwrap_or_else(|| json!({"lease_id": id})), true)
+        }
+        (Redeem::RevokeLease, StandsFor::Lease { accessor, .. }) => Ok(control::revoke_accessor(accessor)?),
+        (Redeem::RevokeCertificate, StandsFor::Certificate { serial }) => {
+            post(&[&layout.mounts.pki, "revoke"], json!({"serial_number": serial}), true)
+        }
+        (Redeem::Unwrap, StandsFor::Wrapped { .. }) => post(&["sys/wrapping/unwrap"], json!({}), false),
+        (Redeem::LookUpWrap, StandsFor::Wrapped { token }) => {
+            post(&["sys/wrapping/lookup"], json!({"token": token}), true)
+        }
+        _ => Err(Refusal::Forbidden),
     }
 }
 
@@ -118,13 +309,15 @@ fn render(layout: &Layout, agent: &Agent, resource: &Resource, api: &str) -> Res
     let (space, path) = match resource {
         Resource::Secret(space, path) => (*space, Some(path)),
         Resource::Names(space, prefix) => (*space, prefix.as_ref()),
-        Resource::Nameless(Engine::Transit) => {
-            return Ok(VaultPath::render(&[&layout.transit_mount, api])?);
-        }
-        Resource::Key(Engine::Transit, name) => {
-            return Ok(VaultPath::render(&[&layout.transit_mount, api, name])?);
-        }
         Resource::Key(Engine::Kv, _) | Resource::Nameless(Engine::Kv) => return Err(Refusal::Internal),
+        Resource::Nameless(engine) => {
+            let mount = layout.mount(*engine).ok_or(Refusal::Internal)?;
+            return Ok(VaultPath::render(&[mount, api])?);
+        }
+        Resource::Key(engine, name) => {
+            let mount = layout.mount(*engine).ok_or(Refusal::Internal)?;
+            return Ok(VaultPath::render(&[mount, api, name])?);
+        }
     };
     let path = path.map(SecretPath::as_str);
     let mut parts = [&*layout.kv_mount, api, "", "", ""];
@@ -141,172 +334,4 @@ fn render(layout: &Layout, agent: &Agent, resource: &Resource, api: &str) -> Res
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::catalog;
-    use crate::grants::{NamePattern, PathPattern};
-    use crate::identity::Proof;
-    use crate::names::AgentId;
-    use crate::scope::{Scope, Scopes};
-    use proptest::prelude::*;
-
-    fn layout() -> Layout {
-        Layout {
-            kv_mount: "secret".into(),
-            transit_mount: "transit".into(),
-            own_prefix: "mcp".into(),
-            shared_prefix: "shared".into(),
-        }
-    }
-
-    fn role(scopes: &[Scope], kv: &[&str], shared: &[&str], deny: &[&str]) -> Role {
-        let patterns = |texts: &[&str]| texts.iter().map(|t| PathPattern::parse(t).unwrap()).collect();
-        Role {
-            name: "r".into(),
-            scopes: scopes.iter().copied().collect(),
-            kv: patterns(kv),
-            shared: patterns(shared),
-            transit: vec![NamePattern::Exact("k".into())],
-            deny: patterns(deny),
-            ..Role::default()
-        }
-    }
-
-    fn identity(scopes: Scopes, roles: Vec<Role>) -> Identity {
-        let roles = roles.into_iter().map(|role| (Arc::new(role), None)).collect();
-        let agent = Agent { id: AgentId::parse("bob").unwrap(), roles, limit: None };
-        Identity { agent: Arc::new(agent), scopes, proof: Proof::Certificate }
-    }
-
-    fn asked(identity: &Identity, name: &str, arguments: &str) -> Result<String, Refusal> {
-        let operation = catalog::find(name).unwrap().parse(arguments.as_bytes())?;
-        match decide(identity, operation)?.into_effect(&layout())? {
-            Effect::Vault(request) => Ok(format!("{request:?}")),
-            Effect::Own(answer) => Ok(String::from_utf8(answer).unwrap()),
-        }
-    }
-
-    #[test]
-    fn each_operation_asks_vault_below_the_agents_own_namespace() {
-        let bob = identity(Scopes::ALL, vec![role(&Scope::ALL, &["**"], &["team/**"], &[])]);
-        for (name, arguments, request) in [
-            ("kv.read", r#"{"path":"a/b c"}"#, "GET /v1/secret/data/mcp/bob/a/b%20c"),
-            ("kv.read", r#"{"path":"a","version":3}"#, "GET /v1/secret/data/mcp/bob/a?version=3"),
-            ("kv.read", r#"{"path":"team/x","shared":true}"#, "GET /v1/secret/data/shared/team/x"),
-            ("kv.write", r#"{"path":"a","data":{"x":1}}"#, "POST /v1/secret/data/mcp/bob/a"),
-            ("kv.delete", r#"{"path":"a"}"#, "DELETE /v1/secret/data/mcp/bob/a"),
-            ("kv.list", "{}", "LIST /v1/secret/metadata/mcp/bob"),
-            ("kv.list", r#"{"prefix":"a/"}"#, "LIST /v1/secret/metadata/mcp/bob/a"),
-            ("kv.undelete", r#"{"path":"a","versions":[1]}"#, "POST /v1/secret/undelete/mcp/bob/a"),
-            ("kv.destroy", r#"{"path":"a","versions":[1]}"#, "POST /v1/secret/destroy/mcp/bob/a"),
-            ("kv.patch", r#"{"path":"a","data":{"x":null}}"#, "PATCH /v1/secret/data/mcp/bob/a"),
-            ("kv.metadata", r#"{"path":"a"}"#, "GET /v1/secret/metadata/mcp/bob/a"),
-            ("transit.random", "{}", "POST /v1/transit/random/32"),
-            ("transit.encrypt", r#"{"key":"k","plaintext":""}"#, "POST /v1/transit/encrypt/k"),
-            ("transit.decrypt", r#"{"key":"k","ciphertext":"c"}"#, "POST /v1/transit/decrypt/k"),
-            ("transit.rewrap", r#"{"key":"k","ciphertext":"c"}"#, "POST /v1/transit/rewrap/k"),
-            ("transit.generate_data_key", r#"{"key":"k"}"#, "POST /v1/transit/datakey/plaintext/k"),
-            ("transit.sign", r#"{"key":"k","input":""}"#, "POST /v1/transit/sign/k"),
-            ("transit.verify", r#"{"key":"k","input":"","hmac":"h"}"#, "POST /v1/transit/verify/k"),
-            ("transit.hmac", r#"{"key":"k","input":""}"#, "POST /v1/transit/hmac/k"),
-        ] {
-            assert_eq!(asked(&bob, name, arguments).as_deref(), Ok(request));
-        }
-        let me: serde_json::Value = serde_json::from_str(&asked(&bob, "whoami", "{}").unwrap()).unwrap();
-        assert_eq!(me["agent"], "bob");
-        assert_eq!(me["scopes"], serde_json::json!(["read", "write", "delete", "list"]));
-    }
-
-    #[test]
-    fn one_role_must_hold_scope_and_resource_both() {
-        let bob = identity(
-            Scopes::ALL,
-            vec![role(&[Scope::Read], &["prod/**"], &[], &[]), role(&[Scope::Write], &["dev/**"], &[], &[])],
-        );
-        let refused = Err(Refusal::Forbidden);
-        assert!(asked(&bob, "kv.read", r#"{"path":"prod/x"}"#).is_ok());
-        assert!(asked(&bob, "kv.write", r#"{"path":"dev/x","data":{}}"#).is_ok());
-        assert_eq!(asked(&bob, "kv.write", r#"{"path":"prod/x","data":{}}"#), refused);
-        assert_eq!(asked(&bob, "kv.read", r#"{"path":"dev/x"}"#), refused);
-        assert_eq!(asked(&bob, "kv.read", r#"{"path":"prod/x","shared":true}"#), refused);
-        assert_eq!(asked(&bob, "kv.list", r#"{"prefix":"prod"}"#), refused);
-    }
-
-    #[test]
-    fn a_deny_wins_over_every_role() {
-        let bob = identity(Scopes::ALL, vec![role(&Scope::ALL, &["**"], &[], &[]), role(&[], &[], &[], &["prod/**"])]);
-        assert!(asked(&bob, "kv.read", r#"{"path":"dev/x"}"#).is_ok());
-        assert_eq!(asked(&bob, "kv.read", r#"{"path":"prod/x"}"#), Err(Refusal::Forbidden));
-        assert_eq!(asked(&bob, "kv.list", r#"{"prefix":"prod"}"#), Err(Refusal::Forbidden));
-    }
-
-    #[test]
-    fn a_scope_that_only_the_credential_lacks_is_told_apart() {
-        let bob = identity([Scope::List].into_iter().collect(), vec![role(&Scope::ALL, &["**"], &[], &[])]);
-        assert_eq!(asked(&bob, "kv.read", r#"{"path":"x"}"#), Err(Refusal::InsufficientScope(Scope::Read)));
-        let nobody = identity(Scopes::ALL, vec![]);
-        assert_eq!(asked(&nobody, "kv.read", r#"{"path":"x"}"#), Err(Refusal::Forbidden));
-        assert_eq!(asked(&nobody, "transit.random", "{}"), Err(Refusal::Forbidden));
-        let keyed = identity(Scopes::ALL, vec![role(&Scope::ALL, &[], &[], &[])]);
-        let other = r#"{"key":"another","plaintext":""}"#;
-        assert_eq!(asked(&keyed, "transit.encrypt", other), Err(Refusal::Forbidden));
-    }
-
-    #[test]
-    fn arguments_that_do_not_fit_are_named_without_their_value() {
-        let bob = identity(Scopes::ALL, vec![role(&Scope::ALL, &["**"], &[], &[])]);
-        for (name, arguments, pointer) in [
-            ("kv.read", r#"{"path":"x","version":"hunter2"}"#, "/version"),
-            ("kv.read", r#"{"path":"x","hunter2":1}"#, ""),
-            ("kv.read", r#"{"version":1}"#, ""),
-            ("kv.read", r#"{"path":"x","path":"hunter2"}"#, ""),
-            ("kv.read", r#"{"path":"x","version":0}"#, "/version"),
-            ("kv.write", r#"{"path":"x","data":"hunter2"}"#, "/data"),
-            ("kv.write", r#"{"path":"x","data":{},"cas":"hunter2, expected hunter2"}"#, "/cas"),
-            ("kv.undelete", r#"{"path":"x","versions":[]}"#, "/versions"),
-            ("kv.undelete", r#"{"path":"x","versions":[1,"hunter2"]}"#, "/versions/1"),
-            ("transit.random", r#"{"bytes":0}"#, "/bytes"),
-            ("transit.encrypt", r#"{"key":"k"}"#, ""),
-            ("transit.encrypt", r#"{"key":"k","batch_input":[{"plaintext":1}]}"#, "/batch_input/0/plaintext"),
-            ("transit.sign", r#"{"key":"k","input":"","hash_algorithm":"hunter2"}"#, "/hash_algorithm"),
-            ("transit.verify", r#"{"key":"k","input":""}"#, ""),
-            ("transit.generate_data_key", r#"{"key":"k","bits":7}"#, "/bits"),
-            ("transit.random", r#"{"format":"hunter2"}"#, "/format"),
-        ] {
-            let refusal = asked(&bob, name, arguments).unwrap_err();
-            let Refusal::Arguments(misfit) = refusal else { panic!("{arguments}: {refusal:?}") };
-            assert_eq!(misfit.pointer, pointer, "{arguments}: {misfit:?}");
-            assert!(!misfit.expected.contains("hunter2"), "{misfit:?}");
-        }
-        assert!(matches!(asked(&bob, "kv.read", "{"), Err(Refusal::Malformed(_))));
-        assert!(matches!(asked(&bob, "kv.read", r#"{"path":"../x"}"#), Err(Refusal::Path(_))));
-    }
-
-    proptest! {
-        #[test]
-        fn removing_a_grant_never_widens_access(
-            patterns in prop::collection::vec(("[ab*]|\\*\\*", "[ab*]|\\*\\*"), 1..5),
-            removed in 0_usize..5,
-            path in "[ab](/[ab]){0,2}",
-            name in prop::sample::select(vec!["kv.read", "kv.list", "kv.write"]),
-        ) {
-            let texts: Vec<String> = patterns.iter()
-                .map(|(a, b)| if a == "**" { a.clone() } else { format!("{a}/{b}") })
-                .collect();
-            let fewer: Vec<&str> = texts.iter().enumerate().filter(|(i, _)| *i != removed).map(|(_, t)| t.as_str()).collect();
-            let all: Vec<&str> = texts.iter().map(String::as_str).collect();
-            let arguments = match name {
-                "kv.list" => format!(r#"{{"prefix":"{path}"}}"#),
-                "kv.write" => format!(r#"{{"path":"{path}","data":{{}}}}"#),
-                _ => format!(r#"{{"path":"{path}"}}"#),
-            };
-            let with = asked(&identity(Scopes::ALL, vec![role(&Scope::ALL, &all, &[], &[])]), name, &arguments);
-            let without = asked(&identity(Scopes::ALL, vec![role(&Scope::ALL, &fewer, &[], &[])]), name, &arguments);
-            prop_assert!(with.is_ok() || without.is_err());
-            if let Ok(request) = with {
-                let inside = request.contains("/mcp/bob/");
-                prop_assert!(inside);
-            }
-        }
-    }
-}
+mod tests;

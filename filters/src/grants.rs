@@ -7,6 +7,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::names::AgentId;
 use crate::path::{self, SecretPath};
 use crate::quota::{Cell, Rate};
@@ -133,6 +135,25 @@ impl NamePattern {
         Ok(if prefix { Self::Prefix(stem.into()) } else { Self::Exact(stem.into()) })
     }
 
+    /// Reads the name of a KMS key, which may have slashes: `alias/agents-*`.
+    ///
+    /// # Errors
+    /// As [`NamePattern::parse`].
+    pub fn parse_slashed(text: &str) -> Result<Self, BadPattern> {
+        let (parents, last) = text.rsplit_once('/').map_or((None, text), |(parents, last)| (Some(parents), last));
+        let Some(parents) = parents else { return Self::parse(last) };
+        for parent in parents.split('/') {
+            Self::parse(parent).and_then(|pattern| match pattern {
+                Self::Exact(_) => Ok(()),
+                Self::Prefix(_) => Err(BadPattern("'*' may stand at the end of a name only")),
+            })?;
+        }
+        Ok(match Self::parse(last)? {
+            Self::Exact(_) => Self::Exact(text.into()),
+            Self::Prefix(stem) => Self::Prefix(format!("{parents}/{stem}").into()),
+        })
+    }
+
     /// Whether `name` is covered.
     #[must_use]
     pub fn covers(&self, name: &str) -> bool {
@@ -143,17 +164,27 @@ impl NamePattern {
     }
 }
 
-/// The engines of Vault whose resources are names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The engines that an operation may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Engine {
     /// Key/value secrets, version 2.
     Kv,
     /// Cryptography as a service.
     Transit,
+    /// Logins of databases.
+    Database,
+    /// SSH keys and one-time passwords.
+    Ssh,
+    /// Certificates.
+    Pki,
+    /// AWS KMS, which is not Vault's.
+    Kms,
 }
 
 /// Which part of the KV tree a path is below.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Space {
     /// The agent's own namespace.
     Own,
@@ -162,16 +193,58 @@ pub enum Space {
 }
 
 /// What an operation touches.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Resource {
     /// A secret.
     Secret(Space, SecretPath),
     /// The names directly below a prefix; `None` is the root.
     Names(Space, Option<SecretPath>),
-    /// A named thing of an engine, such as a transit key.
+    /// A named thing of an engine: a transit key, a database role. A KMS key
+    /// without a name is the configured default.
     Key(Engine, Box<str>),
     /// An engine, but nothing in it that has a name.
     Nameless(Engine),
+}
+
+/// What grants bound beside the resource.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// How long what is issued is to live.
+    pub ttl: Ttl,
+    /// Whom an SSH certificate or password is to log in as, and with what.
+    pub login: Option<Login>,
+}
+
+/// How long what is issued is to live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ttl {
+    /// Nothing is issued, or the engine alone decides.
+    #[default]
+    Fixed,
+    /// As the engine's role has it.
+    Unsaid,
+    /// So many seconds.
+    Seconds(u32),
+}
+
+/// Whom an SSH certificate or password is to log in as, and with what.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Login {
+    /// User names; the engine's default where there is none.
+    pub principals: Vec<Box<str>>,
+    /// Extensions such as `permit-pty`.
+    pub extensions: Vec<Box<str>>,
+}
+
+/// Whether secret material is answered in the clear.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wrapping {
+    /// Unless the caller asks otherwise.
+    #[default]
+    Optional,
+    /// Never: only as a handle that is redeemed once.
+    Required,
 }
 
 /// A role: scopes, and the resources they hold for.
@@ -187,8 +260,24 @@ pub struct Role {
     pub shared: Vec<PathPattern>,
     /// Names of transit keys.
     pub transit: Vec<NamePattern>,
+    /// Names of database roles.
+    pub database: Vec<NamePattern>,
+    /// Names of SSH roles.
+    pub ssh: Vec<NamePattern>,
+    /// Names of PKI roles.
+    pub pki: Vec<NamePattern>,
+    /// KMS keys: ids, ARNs or aliases, as callers name them.
+    pub kms: Vec<NamePattern>,
     /// Paths of the own namespace that are refused whatever else says.
     pub deny: Vec<PathPattern>,
+    /// User names that SSH may log in as; whatever Vault's role allows where absent.
+    pub ssh_principals: Option<Vec<NamePattern>>,
+    /// Extensions that SSH certificates may carry; likewise.
+    pub ssh_extensions: Option<Vec<NamePattern>>,
+    /// Longest life of an SSH or PKI certificate, in seconds.
+    pub max_ttl: Option<u32>,
+    /// Whether secret material is answered in the clear.
+    pub wrapping: Wrapping,
     /// The role's own limit, if it has one.
     pub rate: Option<Rate>,
 }
@@ -206,19 +295,48 @@ impl Role {
         }
     }
 
-    /// Whether this role alone holds both the scope and the resource.
+    /// Whether this role alone holds the scope, the resource and what is
+    /// demanded of it.
     #[must_use]
-    pub fn allows(&self, scope: Scope, resource: &Resource) -> bool {
-        self.scopes.contains(scope) && self.holds(resource)
+    pub fn allows(&self, scope: Scope, resource: &Resource, demand: &Demand) -> bool {
+        self.scopes.contains(scope) && self.holds(resource) && self.admits(demand)
     }
 
     fn holds(&self, resource: &Resource) -> bool {
         match resource {
             Resource::Secret(space, path) => self.space(*space).iter().any(|p| p.covers(path)),
             Resource::Names(space, prefix) => self.space(*space).iter().any(|p| p.covers_children(prefix.as_ref())),
-            Resource::Key(Engine::Transit, name) => self.transit.iter().any(|p| p.covers(name)),
-            Resource::Key(Engine::Kv, _) => false,
+            Resource::Key(engine, name) => self.names(*engine).iter().any(|p| p.covers(name)),
             Resource::Nameless(_) => true,
+        }
+    }
+
+    fn admits(&self, demand: &Demand) -> bool {
+        let covered = |patterns: &[NamePattern], names: &[Box<str>]| {
+            names.iter().all(|name| patterns.iter().any(|pattern| pattern.covers(name)))
+        };
+        let brief = match (demand.ttl, self.max_ttl) {
+            (Ttl::Seconds(asked), Some(most)) => asked <= most,
+            _ => true,
+        };
+        brief
+            && demand.login.as_ref().is_none_or(|login| {
+                let principals = self.ssh_principals.as_ref();
+                principals.is_none_or(|may| !login.principals.is_empty() && covered(may, &login.principals))
+                    && self.ssh_extensions.as_ref().is_none_or(|may| covered(may, &login.extensions))
+            })
+    }
+
+    /// The names that the role holds of an engine; paths are not among them.
+    #[must_use]
+    pub fn names(&self, engine: Engine) -> &[NamePattern] {
+        match engine {
+            Engine::Kv => &[],
+            Engine::Transit => &self.transit,
+            Engine::Database => &self.database,
+            Engine::Ssh => &self.ssh,
+            Engine::Pki => &self.pki,
+            Engine::Kms => &self.kms,
         }
     }
 
@@ -243,7 +361,7 @@ impl Role {
             && match engine {
                 _ if !named => true,
                 Engine::Kv => !self.kv.is_empty() || !self.shared.is_empty(),
-                Engine::Transit => !self.transit.is_empty(),
+                other => !self.names(other).is_empty(),
             }
     }
 
@@ -268,6 +386,9 @@ pub struct Limit {
 pub struct Agent {
     /// Its closed name.
     pub id: AgentId,
+    /// Raised when the name is given to somebody else, who then inherits
+    /// nothing that was issued before.
+    pub generation: u32,
     /// Its roles.
     pub roles: Vec<(Arc<Role>, Option<Limit>)>,
     /// The limit charged before anything else is known of a request.
@@ -277,11 +398,11 @@ pub struct Agent {
 impl Agent {
     /// The first role that allows, unless any role denies.
     #[must_use]
-    pub fn role_for(&self, scope: Scope, resource: &Resource) -> Option<&(Arc<Role>, Option<Limit>)> {
+    pub fn role_for(&self, scope: Scope, resource: &Resource, demand: &Demand) -> Option<&(Arc<Role>, Option<Limit>)> {
         if self.roles.iter().any(|(role, _)| role.denies(resource)) {
             return None;
         }
-        self.roles.iter().find(|(role, _)| role.allows(scope, resource))
+        self.roles.iter().find(|(role, _)| role.allows(scope, resource, demand))
     }
 
     /// Whether any role gives anything of `engine` under `scope`.

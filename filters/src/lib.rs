@@ -22,6 +22,8 @@ pub mod certificate;
 pub mod identity;
 pub mod credential;
 pub mod vault;
+pub mod shape;
+pub mod handle;
 pub mod operation;
 pub mod catalog;
 pub mod decide;

@@ -1,15 +1,19 @@
 //! What is asked, on whichever surface: an [`Operation`], and the one
 //! description of its kind from which every surface is made.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 use serde_json::error::Category;
+use serde_json::{Value, json};
 
-use crate::grants::{Engine, Resource};
+use crate::grants::{Demand, Engine, Resource};
 use crate::identity::Identity;
 use crate::refusal::{Misfit, Refusal};
 use crate::scope::Scope;
+use crate::shape::Shape;
 use crate::vault::Method;
 
 /// The facts of an operation that need no argument.
@@ -41,6 +45,62 @@ pub struct Facts {
     pub success: u16,
     /// What a 404 of Vault's means.
     pub absent: Absent,
+    /// What of Vault's API it asks, and what Vault's policy must allow there.
+    pub reach: Reach,
+    /// Whether the answer is secret material, which may be wrapped.
+    pub secret: bool,
+    /// Whether it is on REST only, out of a language model's reach.
+    pub rest_only: bool,
+}
+
+impl Facts {
+    /// What most operations have in common: `POST` with a JSON body, about
+    /// something that has a name.
+    pub const POST: Self = Self {
+        name: "",
+        title: "",
+        summary: "",
+        scope: None,
+        engine: None,
+        named: true,
+        hints: Hints { read_only: false, destructive: false, idempotent: false },
+        method: "POST",
+        template: "",
+        query: &[],
+        takes_body: true,
+        success: 200,
+        absent: Absent::NotFound,
+        reach: Reach { apis: &[], may: &[] },
+        secret: false,
+        rest_only: false,
+    };
+}
+
+/// What of Vault's API an operation asks with the agent's token.
+#[derive(Clone, Copy, Debug)]
+pub struct Reach {
+    /// What stands between mount and resource: `data`, `datakey/plaintext`.
+    pub apis: &'static [&'static str],
+    /// What a policy must allow there.
+    pub may: &'static [Capability],
+}
+
+/// A capability of Vault's policies.
+/// Source: <https://developer.hashicorp.com/vault/docs/concepts/policies#capabilities>
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Capability {
+    /// `create`
+    Create,
+    /// `read`
+    Read,
+    /// `update`
+    Update,
+    /// `patch`
+    Patch,
+    /// `delete`
+    Delete,
+    /// `list`
+    List,
 }
 
 /// MCP tool annotations.
@@ -77,7 +137,7 @@ pub trait Describe {
     /// What the caller says.
     type Arguments<'a>: Deserialize<'a> + JsonSchema;
     /// What the caller gets.
-    type Answer<'a>: JsonSchema;
+    const SHAPE: &'static Shape;
     /// The rest.
     const FACTS: Facts;
 
@@ -86,35 +146,91 @@ pub trait Describe {
     /// # Errors
     /// A value that the schema cannot refuse by itself.
     fn plan(arguments: Self::Arguments<'_>) -> Result<Plan, Refusal>;
-
-    /// Writes the answer for a body of Vault's to `out`.
-    ///
-    /// # Errors
-    /// [`Refusal::UpstreamNonsense`] where it is not what Vault answers.
-    fn project(body: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal>;
 }
 
-/// What an operation touches (`None` where the gate answers itself) and asks.
-pub type Plan = (Option<Resource>, Ask);
+/// What an operation touches and asks, by its arguments.
+#[derive(Debug)]
+pub struct Plan {
+    pub(crate) resource: Option<Resource>,
+    pub(crate) ask: Ask,
+    pub(crate) demand: Demand,
+    pub(crate) wrap: Option<WrapTtl>,
+}
+
+impl Plan {
+    /// An answer of the gate's own.
+    pub(crate) fn own(answer: fn(&Identity, &mut Vec<u8>)) -> Self {
+        Self { resource: None, ask: Ask::Own(answer), demand: Demand::default(), wrap: None }
+    }
+
+    /// Something asked about a resource.
+    pub(crate) fn about(resource: Resource, ask: Ask) -> Self {
+        Self { resource: Some(resource), ask, demand: Demand::default(), wrap: None }
+    }
+
+    /// The same, its answer wrapped.
+    pub(crate) const fn wrapped(mut self, wrap: Option<WrapTtl>) -> Self {
+        self.wrap = wrap;
+        self
+    }
+
+    /// The same, where grants bound more than the resource's name.
+    pub(crate) fn demanding(mut self, demand: Demand) -> Self {
+        self.demand = demand;
+        self
+    }
+}
 
 /// What is asked for, with everything but the agent in it.
 #[derive(Debug)]
 pub enum Ask {
-    /// A request of Vault's API below a mount.
-    Vault {
-        /// The method.
-        method: Method,
-        /// What stands between mount and resource: `data`, `metadata`, `random/32`.
-        api: String,
-        /// A numeric query parameter.
-        query: Option<(&'static str, u64)>,
-        /// The JSON body.
-        body: Option<Bytes>,
-        /// Whether it may be sent again.
-        repeatable: bool,
-    },
+    /// Of Vault, with the agent's token.
+    Vault(Call),
+    /// Of Vault, for something that the agent gets a handle of.
+    Issue(Issues, Call),
+    /// About what the agent has a handle of.
+    Held(Box<str>, Redeem),
     /// The gate answers itself.
     Own(fn(&Identity, &mut Vec<u8>)),
+}
+
+/// What a handle is given out for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Issues {
+    /// A lease, which has a token of its own and ends with it.
+    Lease,
+    /// A certificate.
+    Certificate,
+}
+
+/// A request of Vault's API below a mount.
+#[derive(Debug)]
+pub struct Call {
+    /// The method.
+    pub method: Method,
+    /// What stands between mount and resource: `data`, `metadata`, `random/32`.
+    pub api: Cow<'static, str>,
+    /// A numeric query parameter.
+    pub query: Option<(&'static str, u64)>,
+    /// The JSON body.
+    pub body: Option<Bytes>,
+    /// Whether it may be sent again.
+    pub repeatable: bool,
+}
+
+/// What becomes of what a handle stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redeem {
+    /// The lease lives on, if possible for so many seconds more.
+    RenewLease(Option<u32>),
+    /// The lease ends.
+    RevokeLease,
+    /// The certificate is revoked.
+    RevokeCertificate,
+    /// The wrapped answer is given out, once.
+    Unwrap,
+    /// The wrapped answer's times are told.
+    LookUpWrap,
 }
 
 /// One request of a caller's, on whichever surface it came.
@@ -122,9 +238,84 @@ pub enum Ask {
 pub struct Operation {
     /// What kind it is.
     pub kind: &'static Entry,
-    /// What it touches; `None` where the gate answers itself.
+    /// What it touches; `None` where the gate answers itself, or a handle says it.
     pub resource: Option<Resource>,
     pub(crate) ask: Ask,
+    pub(crate) demand: Demand,
+    pub(crate) wrap: Option<WrapTtl>,
+}
+
+/// How long a wrapped answer may wait: whole seconds, or a duration such as
+/// `90s`, `5m` or `1h`; at most a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrapTtl(u32);
+
+impl WrapTtl {
+    /// Longest time, in seconds.
+    pub const MAX: u32 = 86_400;
+
+    /// Reads a duration; `None` unless it is from 1 s to a day.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        seconds(text).filter(|seconds| (1..=Self::MAX).contains(seconds)).map(Self)
+    }
+
+    /// Whole seconds.
+    #[must_use]
+    pub const fn seconds(self) -> u32 {
+        self.0
+    }
+}
+
+/// Reads whole seconds or a duration as Vault has it: `90`, `90s`, `5m`, `1h`.
+#[must_use]
+pub fn seconds(text: &str) -> Option<u32> {
+    let (number, unit) = match text.strip_suffix(['s', 'm', 'h']) {
+        Some(number) => (number, text.as_bytes().last().copied().unwrap_or(b's')),
+        None => (text, b's'),
+    };
+    if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let unit = match unit {
+        b'm' => 60,
+        b'h' => 3600,
+        _ => 1,
+    };
+    number.parse::<u32>().ok()?.checked_mul(unit)
+}
+
+impl<'de> Deserialize<'de> for WrapTtl {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Given<'a> {
+            Number(u32),
+            Text(#[serde(borrow)] Cow<'a, str>),
+        }
+        let wrong = || serde::de::Error::custom(", expected 1 to 86400 seconds, or a duration such as `5m`");
+        let seconds = match Given::deserialize(deserializer).map_err(|_| wrong())? {
+            Given::Number(number) if (1..=Self::MAX).contains(&number) => Some(Self(number)),
+            Given::Number(_) => None,
+            Given::Text(text) => Self::parse(&text),
+        };
+        seconds.ok_or_else(wrong)
+    }
+}
+
+impl JsonSchema for WrapTtl {
+    fn schema_name() -> Cow<'static, str> {
+        "WrapTtl".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": Self::MAX},
+                {"type": "string", "pattern": "^[0-9]{1,5}[smh]?$"},
+            ],
+        })
+    }
 }
 
 /// A row of the catalog: a [`Describe`] whose types are forgotten.
@@ -132,22 +323,16 @@ pub struct Entry {
     /// The facts.
     pub facts: &'static Facts,
     parse: fn(&'static Entry, &[u8]) -> Result<Operation, Refusal>,
-    project: fn(&[u8], &mut Vec<u8>) -> Result<(), Refusal>,
+    /// What the caller gets.
+    pub shape: &'static Shape,
     input: fn() -> Schema,
-    output: fn() -> Schema,
 }
 
 impl Entry {
     /// The row of one description.
     #[must_use]
     pub const fn of<D: Describe>() -> Self {
-        Self {
-            facts: &D::FACTS,
-            parse: parse::<D>,
-            project: D::project,
-            input: schema::<D::Arguments<'static>>,
-            output: schema::<D::Answer<'static>>,
-        }
+        Self { facts: &D::FACTS, parse: parse::<D>, shape: D::SHAPE, input: schema::<D::Arguments<'static>> }
     }
 
     /// Reads the arguments, a JSON object.
@@ -158,12 +343,30 @@ impl Entry {
         (self.parse)(self, arguments)
     }
 
-    /// Writes the answer for Vault's body to `out`; an empty body is `{"ok":true}`.
+    /// Writes the answer for a whole body of Vault's to `out`.
     ///
     /// # Errors
     /// [`Refusal::UpstreamNonsense`].
     pub fn project(&self, body: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
-        (self.project)(body, out)
+        if self.shape.is_given() {
+            out.extend_from_slice(b"{\"ok\":true}");
+            return Ok(());
+        }
+        self.shape.project(body, out)
+    }
+
+    /// The JSON Schema of the answer; where it may be wrapped, of that too.
+    #[must_use]
+    pub fn output_schema(&self) -> Value {
+        let mut schema = self.shape.schema();
+        if let (true, Some(members)) = (self.facts.secret, schema.as_object_mut()) {
+            let required = members.remove("required").unwrap_or_else(|| json!([]));
+            members.insert("anyOf".into(), json!([{"required": required}, {"required": ["wrapped"]}]));
+            if let Some(properties) = members.get_mut("properties").and_then(Value::as_object_mut) {
+                properties.insert("wrapped".into(), wrapped_schema());
+            }
+        }
+        schema
     }
 
     /// The JSON Schema of the arguments.
@@ -171,18 +374,26 @@ impl Entry {
     pub fn input_schema(&self) -> Schema {
         (self.input)()
     }
-
-    /// The JSON Schema of the answer.
-    #[must_use]
-    pub fn output_schema(&self) -> Schema {
-        (self.output)()
-    }
 }
 
 impl std::fmt::Debug for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.facts.name)
     }
+}
+
+/// What stands for an answer that is wrapped.
+fn wrapped_schema() -> Value {
+    json!({
+        "type": "object",
+        "description": "Stands for the answer, which is given out once, over REST, for this handle.",
+        "properties": {
+            "handle": {"type": "string"},
+            "operation": {"type": "string", "description": "The operation whose answer it is."},
+            "ttl": {"type": "integer", "minimum": 1, "description": "Seconds until it is gone."},
+        },
+        "required": ["handle", "operation", "ttl"],
+    })
 }
 
 fn schema<T: JsonSchema>() -> Schema {
@@ -197,8 +408,8 @@ fn schema<T: JsonSchema>() -> Schema {
 
 fn parse<D: Describe>(kind: &'static Entry, arguments: &[u8]) -> Result<Operation, Refusal> {
     let arguments = read::<D::Arguments<'_>>(arguments)?;
-    let (resource, ask) = D::plan(arguments)?;
-    Ok(Operation { kind, resource, ask })
+    let Plan { resource, ask, demand, wrap } = D::plan(arguments)?;
+    Ok(Operation { kind, resource, ask, demand, wrap })
 }
 
 fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Refusal> {

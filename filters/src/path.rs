@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Longest segment, in bytes after decoding.
 pub const MAX_SEGMENT: usize = 255;
@@ -103,6 +104,20 @@ impl SecretPath {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl Serialize for SecretPath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+/// Judged again, as any text is.
+impl<'de> Deserialize<'de> for SecretPath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Box::<str>::deserialize(deserializer)?;
+        Self::parse(&text).map_err(|problem| serde::de::Error::custom(problem.text()))
     }
 }
 

@@ -48,6 +48,8 @@ pub enum Refusal {
     RateLimited(Exceeded),
     /// Too many failed authentications from this address.
     TooManyFailures(Exceeded),
+    /// The agent has as many live leases as it may.
+    LeaseBudget,
     /// The head is over the limit.
     HeadTooLarge,
     /// Vault answered something that is not an answer of its API.
@@ -137,6 +139,11 @@ impl Refusal {
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_failures",
                 "Too many failed authentications; see the Retry-After header.",
+            ),
+            Self::LeaseBudget => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "lease_budget_exhausted",
+                "This agent has as many live leases as it may; revoke one, or wait until one ends.",
             ),
             Self::HeadTooLarge => (
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -236,6 +243,7 @@ mod tests {
             ),
             (Refusal::RateLimited(EXCEEDED), 429, "rate_limited"),
             (Refusal::TooManyFailures(EXCEEDED), 429, "too_many_failures"),
+            (Refusal::LeaseBudget, 429, "lease_budget_exhausted"),
             (Refusal::HeadTooLarge, 431, "head_too_large"),
             (Refusal::Internal, 500, "internal_error"),
             (Refusal::UpstreamNonsense, 502, "upstream_nonsense"),

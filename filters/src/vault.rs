@@ -3,12 +3,13 @@
 //! A [`VaultRequest`] cannot be made outside this crate but by the functions
 //! of [`control`], which name the few things the gate asks for itself.
 
-use std::sync::Arc;
+pub mod control;
 
 use bytes::Bytes;
 use serde::Deserialize;
 
-use crate::path::{PathProblem, VaultPath};
+use crate::grants::Engine;
+use crate::path::VaultPath;
 use crate::refusal::Refusal;
 
 /// Where things lie in Vault.
@@ -16,12 +17,46 @@ use crate::refusal::Refusal;
 pub struct Layout {
     /// Mount of the KV version 2 engine.
     pub kv_mount: Box<str>,
-    /// Mount of the transit engine.
-    pub transit_mount: Box<str>,
+    /// Mounts of the other engines.
+    pub mounts: Mounts,
     /// What precedes the agent's name in the KV tree.
     pub own_prefix: Box<str>,
     /// What precedes shared paths in the KV tree.
     pub shared_prefix: Box<str>,
+    /// What precedes the gate's own bookkeeping in the KV tree.
+    pub gate_prefix: Box<str>,
+    /// The transit key that the keys of handles are derived from.
+    pub handle_key: Box<str>,
+    /// The KMS key of calls that name none.
+    pub kms_default_key: Option<Box<str>>,
+}
+
+/// Mounts of the engines whose resources are names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mounts {
+    /// Of the transit engine.
+    pub transit: Box<str>,
+    /// Of the database engine.
+    pub database: Box<str>,
+    /// Of the SSH engine.
+    pub ssh: Box<str>,
+    /// Of the PKI engine.
+    pub pki: Box<str>,
+}
+
+impl Layout {
+    /// The mount of an engine of Vault's.
+    #[must_use]
+    pub fn mount(&self, engine: Engine) -> Option<&str> {
+        match engine {
+            Engine::Kv => Some(&self.kv_mount),
+            Engine::Transit => Some(&self.mounts.transit),
+            Engine::Database => Some(&self.mounts.database),
+            Engine::Ssh => Some(&self.mounts.ssh),
+            Engine::Pki => Some(&self.mounts.pki),
+            Engine::Kms => None,
+        }
+    }
 }
 
 /// A method of Vault's HTTP API.
@@ -143,97 +178,6 @@ pub fn trouble(status: u16, body: &[u8]) -> Trouble {
         _ => Refusal::UpstreamNonsense,
     };
     Trouble::Refused(refusal)
-}
-
-/// What the gate asks of Vault for itself.
-pub mod control {
-    use serde::Serialize;
-    use serde_json::json;
-
-    use super::{Arc, Bytes, Method, PathProblem, VaultPath, VaultRequest};
-    use crate::names::AgentId;
-    use crate::secret::Secret;
-
-    /// What a child token is to be.
-    #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-    pub struct ChildToken {
-        /// Whose it is.
-        pub agent: AgentId,
-        /// Its policies.
-        pub policies: Vec<Arc<str>>,
-        /// The agent's name as entity alias, for templated policies.
-        pub alias: bool,
-        /// A batch token, or a service token that can be revoked.
-        pub batch: bool,
-        /// Seconds it lives.
-        pub ttl: u32,
-    }
-
-    fn post(path: VaultPath, body: &impl Serialize, repeatable: bool) -> VaultRequest {
-        let body = serde_json::to_vec(body).unwrap_or_default();
-        VaultRequest::new(Method::Post, path, Some(Bytes::from(body)), repeatable)
-    }
-
-    /// Logs in by AppRole.
-    ///
-    /// # Errors
-    /// A bad mount.
-    pub fn login_approle(mount: &str, role_id: &str, secret_id: &Secret) -> Result<VaultRequest, PathProblem> {
-        let path = VaultPath::render(&["auth", mount, "login"])?;
-        Ok(post(path, &json!({"role_id": role_id, "secret_id": secret_id.expose()}), true))
-    }
-
-    /// Looks up the token it is sent with.
-    ///
-    /// # Errors
-    /// Never in practice: the path is fixed.
-    pub fn lookup_self() -> Result<VaultRequest, PathProblem> {
-        Ok(VaultRequest::new(Method::Get, VaultPath::render(&["auth/token/lookup-self"])?, None, true))
-    }
-
-    /// Renews the token it is sent with.
-    ///
-    /// # Errors
-    /// Never in practice: the path is fixed.
-    pub fn renew_self() -> Result<VaultRequest, PathProblem> {
-        Ok(post(VaultPath::render(&["auth/token/renew-self"])?, &json!({}), true))
-    }
-
-    /// Makes a child token through a token role.
-    ///
-    /// # Errors
-    /// A bad role name.
-    pub fn create_child(role: &str, child: &ChildToken) -> Result<VaultRequest, PathProblem> {
-        let path = VaultPath::render(&["auth/token/create", role])?;
-        let alias = child.alias.then(|| child.agent.as_str());
-        let body = json!({
-            "policies": child.policies.iter().map(|policy| &**policy).collect::<Vec<_>>(),
-            "no_default_policy": true,
-            "type": if child.batch { "batch" } else { "service" },
-            "ttl": format!("{}s", child.ttl),
-            "renewable": false,
-            "display_name": child.agent.as_str(),
-            "meta": {"agent": child.agent.as_str()},
-            "entity_alias": alias.unwrap_or_default(),
-        });
-        Ok(post(path, &body, true))
-    }
-
-    /// Revokes a service token by its accessor.
-    ///
-    /// # Errors
-    /// Never in practice: the path is fixed.
-    pub fn revoke_accessor(accessor: &str) -> Result<VaultRequest, PathProblem> {
-        Ok(post(VaultPath::render(&["auth/token/revoke-accessor"])?, &json!({"accessor": accessor}), true))
-    }
-
-    /// Asks whether Vault is initialised, unsealed and active; 200 if so.
-    ///
-    /// # Errors
-    /// Never in practice: the path is fixed.
-    pub fn health() -> Result<VaultRequest, PathProblem> {
-        Ok(VaultRequest::new(Method::Get, VaultPath::render(&["sys/health"])?, None, true))
-    }
 }
 
 #[cfg(test)]

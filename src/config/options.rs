@@ -72,7 +72,7 @@ const LEVELS: Kind = Kind::Choice(&["trace", "debug", "info", "warn", "warning",
 pub(super) static TOP: Section = Section { label: "", title: "Top level", options: &OPTIONS };
 
 #[rustfmt::skip]
-static OPTIONS: [Opt; 63] = [
+static OPTIONS: [Opt; 69] = [
     both("VAULT_ADDR", "vault_addr", Kind::Text, "http://localhost:8200", "Where Vault or OpenBao is: `http://` or `https://`, host, port."),
     both("VAULT_NAMESPACE", "vault_namespace", Kind::Text, "", "Vault namespace of every request (Enterprise, OpenBao)."),
     both("VAULT_TOKEN", "vault_token", Kind::Secret, "", "The gate's own Vault token; AppRole goes first where both are given."),
@@ -131,6 +131,12 @@ static OPTIONS: [Opt; 63] = [
     Opt::file("child_tokens", Kind::Table, "", "What agents' tokens are like."),
     Opt::file("kv", Kind::Table, "", "The KV engine."),
     Opt::file("transit", Kind::Table, "", "The transit engine."),
+    Opt::file("database", Kind::Table, "", "The database engine."),
+    Opt::file("ssh", Kind::Table, "", "The SSH engine."),
+    Opt::file("pki", Kind::Table, "", "The PKI engine."),
+    Opt::file("handles", Kind::Table, "", "What agents get instead of leases' ids and the like."),
+    Opt::file("leases", Kind::Table, "", "Leases of agents."),
+    Opt::file("wrapping", Kind::Table, "", "Wrapped answers."),
     Opt::file("identity", Kind::Table, "", "From principals to agents."),
     Opt::file("roles", Kind::Named, "", "What may be done."),
     Opt::file("agents", Kind::Named, "", "Who may do it."),

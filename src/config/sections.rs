@@ -104,6 +104,39 @@ section! {
 }
 
 section! {
+    DATABASE, "database", "[database]",
+    text("mount", "database", "Mount of the database engine."),
+}
+
+section! {
+    SSH, "ssh", "[ssh]",
+    text("mount", "ssh", "Mount of the SSH engine."),
+}
+
+section! {
+    PKI, "pki", "[pki]",
+    text("mount", "pki", "Mount of the PKI engine."),
+}
+
+section! {
+    HANDLES, "handles", "[handles]",
+    text("key", "portcullis-handles", "Transit key that the keys of handles are derived from; made where it is missing."),
+}
+
+section! {
+    LEASES, "leases", "[leases]",
+    time("ttl", (60_000, DAYS_30 * 1000), "24h", "Longest life of a lease, renewals included; in whole seconds."),
+    number("per_agent", (1, 10_000), "100", "Most live leases of one agent."),
+    text("role", "portcullis-leases", "The token role that the leases' tokens are made through."),
+    text("prefix", "portcullis", "What precedes the gate's record of leases in the KV tree; apart from agents' and shared paths."),
+}
+
+section! {
+    WRAPPING, "wrapping", "[wrapping]",
+    time("default_ttl", (1000, 24 * HOUR), "5m", "How long a wrapped answer waits where only the role asks for wrapping; in whole seconds."),
+}
+
+section! {
     IDENTITY, "identity", "[identity]",
     Opt::file("certificate", Kind::Words, "spiffe,uri,dns,email,cn,fingerprint", "Where a certificate's principal is looked for, in this order."),
     choice("unknown_agents", &["refuse", "own-namespace"], " `refuse`; `own-namespace` where no file names agents, roles or families", "What becomes of a principal that nothing maps."),
@@ -127,15 +160,20 @@ section! {
     words("shared", "Paths below the shared prefix."),
     words("transit", "Transit keys; a `*` may end a name."),
     words("deny", "Paths of the own namespace that are refused whatever else says."),
-    words("database", "Database roles."),
+    words("database", "Database roles; a `*` may end a name, as in the next three."),
     words("ssh", "SSH roles."),
     words("pki", "PKI roles."),
-    words("kms", "KMS keys."),
+    words("kms", "KMS keys as callers name them: ids, ARNs, `alias/NAME`; a `*` may end one."),
+    words("ssh_principals", "User names that SSH may log in as; where absent, what Vault's role allows."),
+    words("ssh_extensions", "Extensions that SSH certificates may carry; where absent, what Vault's role allows."),
+    time("max_ttl", (1000, DAYS_30 * 1000), "", "Longest life of SSH and PKI certificates, in whole seconds."),
+    choice("wrap", &["optional", "required"], "optional", "Whether secret material is answered as a handle only."),
     table("rate", "The role's own limit."),
 }
 
 section! {
     AGENT, "agents.*", "[agents.NAME]",
+    number("generation", (1, 4_000_000_000), "1", "Raise it when the name is given to somebody else: what was issued before is not theirs."),
     Opt::file("roles", Kind::Words, " the built-in `own-namespace`", "Its roles, in the order in which they are asked; `[]` for none."),
     table("rate", "Its own limit, instead of `RATE_LIMIT_*`."),
     Opt::file("certificate", Kind::Tables, "", "The certificates it presents."),
@@ -185,7 +223,7 @@ section! {
 }
 
 /// Every section, in the order of the reference.
-pub(super) static ALL: [&Section; 19] = [
+pub(super) static ALL: [&Section; 25] = [
     &super::options::TOP,
     &LISTENER,
     &TLS,
@@ -196,6 +234,12 @@ pub(super) static ALL: [&Section; 19] = [
     &CHILD_TOKENS,
     &KV,
     &TRANSIT,
+    &DATABASE,
+    &SSH,
+    &PKI,
+    &HANDLES,
+    &LEASES,
+    &WRAPPING,
     &IDENTITY,
     &FAMILY,
     &ROLE,

@@ -31,6 +31,10 @@ pub struct Settings {
     pub login: Login,
     /// What agents' tokens are like.
     pub child_tokens: ChildTokens,
+    /// What leases are like.
+    pub leases: Leases,
+    /// Seconds that a wrapped answer waits where only the role asks for wrapping.
+    pub wrap_ttl: u32,
     /// Where things lie in Vault.
     pub layout: Layout,
     /// Who is who.
@@ -183,6 +187,17 @@ pub struct ChildTokens {
     pub capacity: u64,
 }
 
+/// What leases are like.
+#[derive(Clone, Debug)]
+pub struct Leases {
+    /// Seconds that a lease lives at most, renewals included.
+    pub ttl: u32,
+    /// Most live leases of one agent.
+    pub per_agent: usize,
+    /// The token role that their tokens are made through.
+    pub role: String,
+}
+
 /// Which policies a child token carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChildPolicies {
@@ -212,6 +227,8 @@ pub struct Identity {
 pub struct AgentEntry {
     /// Its name.
     pub id: AgentId,
+    /// Raised when the name is given to somebody else.
+    pub generation: u32,
     /// Indices into [`Settings::roles`], in the order in which they are asked.
     pub roles: Vec<usize>,
     /// Its own rate, if it has one.

@@ -3,6 +3,7 @@
 
 mod authenticate;
 mod body;
+mod handles;
 mod head;
 mod mcp;
 mod own;

@@ -1,17 +1,32 @@
-//! From an operation to its answer: decide, ask Vault with the agent's own
-//! token, project.
+//! From an operation to its answer: decide, ask Vault, project, wrap.
 
 use std::time::Instant;
 
-use filters::decide::{Effect, decide};
+use filters::decide::{Effect, Ground, Wrap, decide};
+use filters::grants::Agent;
+use filters::handle::{Binding, Claims, Purpose, StandsFor};
 use filters::identity::Identity;
-use filters::operation::{Absent, Entry, Operation};
+use filters::operation::{Absent, Entry, Issues, Operation};
 use filters::refusal::Refusal;
-use filters::vault::{Trouble, VaultRequest, trouble};
+use filters::vault::{Trouble, VaultRequest, control, trouble};
+use serde::Deserialize;
+use serde_json::json;
 
 use crate::exchange::{Answer, Envelope, Lane};
+use crate::vault::{Along, epoch_seconds};
 
 use super::{Outcome, Request};
+
+#[derive(Deserialize)]
+struct WrapAnswer {
+    wrap_info: WrapInfo,
+}
+
+#[derive(Deserialize)]
+struct WrapInfo {
+    token: Box<str>,
+    ttl: u64,
+}
 
 impl Request<'_> {
     /// The answer, a JSON object.
@@ -37,32 +52,65 @@ impl Request<'_> {
         operation: Operation,
         outcome: &mut Outcome,
     ) -> Result<Vec<u8>, Refusal> {
-        let permit = decide(identity, operation)?;
+        let (kind, effect, wrap) = self.decided(identity, operation, outcome)?;
+        let agent = &identity.agent;
+        if let Effect::Own(answer) = effect {
+            return Ok(answer);
+        }
+        let started = Instant::now();
+        let answer = async {
+            let answer = match effect {
+                Effect::Own(answer) => answer,
+                Effect::Vault(request) => read(kind, &self.ask_vault(agent, &request).await?)?,
+                Effect::Issue(Issues::Lease, origin, request) => {
+                    Box::pin(self.lease(agent, kind, origin, &request)).await?
+                }
+                Effect::Issue(Issues::Certificate, origin, request) => {
+                    Box::pin(self.issued_certificate(agent, kind, origin, &request)).await?
+                }
+                Effect::Redeem(redeemed) => Box::pin(self.redeem(agent, kind, &redeemed)).await?,
+            };
+            match wrap {
+                Some(wrap) => Box::pin(self.wrap(agent, wrap, &answer)).await,
+                None => Ok(answer),
+            }
+        };
+        let answer = answer.await;
+        let took = started.elapsed();
+        outcome.vault += took;
+        self.state.metrics.upstream.observe(took.as_secs_f64());
+        answer
+    }
+
+    /// Decides, and charges the role's limit.
+    fn decided(
+        &self,
+        identity: &Identity,
+        operation: Operation,
+        outcome: &mut Outcome,
+    ) -> Result<(&'static Entry, Effect, Option<Wrap>), Refusal> {
+        let keyring = self.state.vault.handles.keyring();
+        let layout = &self.snapshot.layout;
+        let namespace = &self.state.vault.namespace;
+        let ground = Ground { layout, keyring: &keyring, namespace, now: epoch_seconds() };
+        let permit = decide(identity, operation, ground)?;
         permit.charge(self.state.now())?;
         outcome.decision = "allow";
         outcome.role = permit.role().cloned();
-        let kind = permit.kind();
-        match permit.into_effect(&self.snapshot.layout)? {
-            Effect::Own(answer) => Ok(answer),
-            Effect::Vault(request) => {
-                let started = Instant::now();
-                let answer = self.ask_vault(identity, &request).await;
-                let took = started.elapsed();
-                outcome.vault += took;
-                self.state.metrics.upstream.observe(took.as_secs_f64());
-                read(kind, &answer?)
-            }
+        let (kind, wrap) = (permit.kind(), permit.wrap(self.snapshot.wrap_ttl));
+        let effect = permit.into_effect(layout)?;
+        let seals = wrap.is_some() || matches!(effect, Effect::Issue(..));
+        if seals && keyring.is_empty() {
+            return Err(Refusal::UpstreamUnavailable);
         }
+        Ok((kind, effect, wrap))
     }
 
     /// Asks with the agent's token, and once more with another where Vault no
     /// longer knows the first. A refused token has done nothing, so that any
     /// request may be asked again.
-    async fn ask_vault(&self, identity: &Identity, request: &VaultRequest) -> Result<Answer, Refusal> {
-        if !self.state.vault.monitor.is_open() {
-            return Err(Refusal::UpstreamUnavailable);
-        }
-        let agent = &identity.agent.id;
+    pub(super) async fn ask_vault(&self, agent: &Agent, request: &VaultRequest) -> Result<Answer, Refusal> {
+        self.check_circuit()?;
         let profile = &self.snapshot.child_tokens;
         let mut renewed = false;
         loop {
@@ -72,6 +120,7 @@ impl Request<'_> {
                 token: Some(&child.token),
                 correlation: Some(&self.head.correlation_id),
                 limit: self.snapshot.limits.answer,
+                ..Envelope::default()
             };
             let answer = self.state.vault.upstream.ask(request, envelope).await.inspect_err(|_| {
                 self.state.metrics.upstream_broken.inc();
@@ -85,10 +134,39 @@ impl Request<'_> {
             self.state.vault.children.forget(agent, profile, &child).await;
         }
     }
+
+    /// Nothing is asked of a Vault that is known to be away.
+    pub(super) fn check_circuit(&self) -> Result<(), Refusal> {
+        if self.state.vault.monitor.is_open() { Ok(()) } else { Err(Refusal::UpstreamUnavailable) }
+    }
+
+    /// What goes along with the gate's own calls for this request.
+    pub(super) fn along(&self) -> Along<'_> {
+        let limit = Some(self.snapshot.limits.answer);
+        Along { lane: Lane::Requests, correlation: Some(&self.head.correlation_id), limit, ..Along::default() }
+    }
+
+    /// Gives the answer to Vault to keep, and the agent a handle of it.
+    async fn wrap(&self, agent: &Agent, wrap: Wrap, answer: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let along = Along { wrap_ttl: Some(wrap.ttl), ..self.along() };
+        let answer = self.state.vault.own.succeed(control::wrap(answer), along).await?;
+        let WrapAnswer { wrap_info } = serde_json::from_slice(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?;
+        let operation = wrap.origin.operation;
+        let claims = wrap.origin.claims(epoch_seconds() + wrap_info.ttl, StandsFor::Wrapped { token: wrap_info.token });
+        let handle = self.seal(agent, Purpose::Wrapped, &claims)?;
+        let wrapped = json!({"wrapped": {"handle": handle, "operation": operation, "ttl": wrap_info.ttl}});
+        Ok(wrapped.to_string().into_bytes())
+    }
+
+    /// A handle for the agent.
+    pub(super) fn seal(&self, agent: &Agent, purpose: Purpose, claims: &Claims) -> Result<String, Refusal> {
+        let binding = Binding { purpose, agent, namespace: &self.state.vault.namespace };
+        self.state.vault.handles.keyring().seal(claims, binding).map_err(|_| Refusal::UpstreamUnavailable)
+    }
 }
 
 /// What Vault's answer means for the operation.
-fn read(kind: &'static Entry, answer: &Answer) -> Result<Vec<u8>, Refusal> {
+pub(super) fn read(kind: &'static Entry, answer: &Answer) -> Result<Vec<u8>, Refusal> {
     match answer.status {
         200..=299 => {
             let mut out = Vec::with_capacity(answer.body.len());
@@ -99,10 +177,15 @@ fn read(kind: &'static Entry, answer: &Answer) -> Result<Vec<u8>, Refusal> {
             Absent::NotFound => Err(Refusal::NotFound),
             Absent::Empty(answer) => Ok(answer.into()),
         },
-        status => match trouble(status, &answer.body) {
-            Trouble::Refused(refusal) => Err(refusal),
-            // A token that is dead twice is the gate's trouble, not the caller's.
-            Trouble::InvalidToken => Err(Refusal::UpstreamUnavailable),
-        },
+        status => Err(refusal(status, &answer.body)),
+    }
+}
+
+/// What an answer that is none means.
+pub(super) fn refusal(status: u16, body: &[u8]) -> Refusal {
+    match trouble(status, body) {
+        Trouble::Refused(refusal) => refusal,
+        // A token that is dead twice is the gate's trouble, not the caller's.
+        Trouble::InvalidToken => Refusal::UpstreamUnavailable,
     }
 }

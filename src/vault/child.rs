@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use filters::grants::Agent;
 use filters::names::AgentId;
 use filters::refusal::Refusal;
 use filters::secret::Secret;
@@ -16,7 +17,7 @@ use moka::Expiry;
 use moka::future::Cache;
 use serde::Deserialize;
 
-use crate::config::{ChildPolicies, ChildTokens};
+use crate::config::{self, ChildPolicies, ChildTokens};
 use crate::exchange::{Envelope, Lane, Upstream};
 use crate::telemetry::Metrics;
 
@@ -52,14 +53,41 @@ impl Profile {
     }
 }
 
+/// A token that one lease is asked for with.
+pub struct LeaseToken {
+    /// The token.
+    pub token: Secret,
+    /// By which it is revoked.
+    pub accessor: String,
+}
+
+impl ChildPolicies {
+    fn token(&self, agent: &AgentId, batch: bool, ttl: u32) -> control::ChildToken {
+        let (policy, alias) = match self {
+            Self::PerAgent(prefix) => (format!("{prefix}{agent}"), false),
+            Self::Templated(policy) => (policy.clone(), true),
+        };
+        control::ChildToken { agent: agent.clone(), policies: vec![policy.into()], alias, batch, ttl }
+    }
+}
+
 /// Everything a token depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     agent: AgentId,
+    /// Of the agent's name.
+    agent_generation: u32,
     /// Of the profile.
     profile: Arc<str>,
     /// Of the gate's own login.
     generation: u64,
+}
+
+impl Key {
+    fn new(agent: &Agent, profile: &Profile, generation: u64) -> Self {
+        let profile = Arc::clone(&profile.fingerprint);
+        Self { agent: agent.id.clone(), agent_generation: agent.generation, profile, generation }
+    }
 }
 
 struct Lifetime;
@@ -106,29 +134,29 @@ impl Children {
     ///
     /// # Errors
     /// [`Refusal::UpstreamUnavailable`] and the like where none can be minted.
-    pub async fn token_for(&self, agent: &AgentId, profile: &Profile) -> Result<Arc<Child>, Refusal> {
+    pub async fn token_for(&self, agent: &Agent, profile: &Profile) -> Result<Arc<Child>, Refusal> {
         let login = self.login.current().ok_or(Refusal::UpstreamUnavailable)?;
         if !profile.settings.enabled {
             let lifetime = Duration::from_secs(u64::from(profile.settings.ttl));
             return Ok(Arc::new(Child { token: login.token.clone(), accessor: None, lifetime }));
         }
-        let key = Key { agent: agent.clone(), profile: Arc::clone(&profile.fingerprint), generation: login.generation };
+        let key = Key::new(agent, profile, login.generation);
         if let Some(child) = self.cache.get(&key).await {
             self.metrics.child_tokens.cached.inc();
             return Ok(child);
         }
-        let mint = self.mint(agent, profile, &login.token, login.generation);
+        let mint = self.mint(&agent.id, profile, &login.token, login.generation);
         self.cache.try_get_with(key, mint).await.map_err(|refusal| (*refusal).clone())
     }
 
     /// Forgets `child`, which Vault says is no token; another is minted next.
-    pub async fn forget(&self, agent: &AgentId, profile: &Profile, child: &Arc<Child>) {
+    pub async fn forget(&self, agent: &Agent, profile: &Profile, child: &Arc<Child>) {
         let Some(login) = self.login.current() else { return };
         if !profile.settings.enabled {
             self.login.reject(login.generation);
             return;
         }
-        let key = Key { agent: agent.clone(), profile: Arc::clone(&profile.fingerprint), generation: login.generation };
+        let key = Key::new(agent, profile, login.generation);
         if self.cache.get(&key).await.is_some_and(|cached| Arc::ptr_eq(&cached, child)) {
             self.cache.invalidate(&key).await;
         }
@@ -156,38 +184,59 @@ impl Children {
         generation: u64,
     ) -> Result<Child, Refusal> {
         let settings = &profile.settings;
-        let (policies, alias) = match &settings.policies {
-            ChildPolicies::PerAgent(prefix) => (format!("{prefix}{agent}"), false),
-            ChildPolicies::Templated(policy) => (policy.clone(), true),
-        };
-        let wanted = control::ChildToken {
-            agent: agent.clone(),
-            policies: vec![policies.into()],
-            alias,
-            batch: settings.batch,
-            ttl: settings.ttl,
-        };
-        let request = control::create_child(&settings.role, &wanted)?;
-        let envelope = Envelope { lane: Lane::Requests, token: Some(gate), correlation: None, limit: ANSWER_LIMIT };
-        let answer = self.upstream.ask(&request, envelope).await?;
-        if answer.status != 200 {
-            if trouble(answer.status, &answer.body) == Trouble::InvalidToken {
-                self.login.reject(generation);
-            }
-            tracing::error!(%agent, status = answer.status, "Vault does not give the agent a child token");
-            return Err(Refusal::UpstreamUnavailable);
-        }
-        let minted: Minted = serde_json::from_slice(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?;
-        let auth = minted.auth;
-        if auth.identity_policies.is_some_and(|policies| !policies.is_empty()) {
-            tracing::warn!(%agent, "the agent's entity in Vault has policies of its own, which widen its child tokens");
-        }
-        let seconds = if auth.lease_duration > 0 { auth.lease_duration } else { u64::from(profile.settings.ttl) };
+        let wanted = settings.policies.token(agent, settings.batch, settings.ttl);
+        let auth = self.create(&settings.role, &wanted, gate, generation).await?;
+        let seconds = if auth.lease_duration > 0 { auth.lease_duration } else { u64::from(settings.ttl) };
         Ok(Child {
             token: Secret::new(auth.client_token),
             accessor: (!auth.accessor.is_empty()).then_some(auth.accessor),
             lifetime: Duration::from_secs(seconds).mul_f64(0.8),
         })
+    }
+
+    /// A token for one lease, which ends with it; it is not kept. It carries
+    /// the agent's own policies, be child tokens on or off.
+    ///
+    /// # Errors
+    /// As [`Children::token_for`].
+    pub async fn lease_token(
+        &self,
+        agent: &AgentId,
+        profile: &Profile,
+        leases: &config::Leases,
+    ) -> Result<LeaseToken, Refusal> {
+        let login = self.login.current().ok_or(Refusal::UpstreamUnavailable)?;
+        let wanted = profile.settings.policies.token(agent, false, leases.ttl);
+        let auth = self.create(&leases.role, &wanted, &login.token, login.generation).await?;
+        if auth.accessor.is_empty() {
+            return Err(Refusal::UpstreamNonsense);
+        }
+        Ok(LeaseToken { token: Secret::new(auth.client_token), accessor: auth.accessor })
+    }
+
+    async fn create(
+        &self,
+        role: &str,
+        wanted: &control::ChildToken,
+        gate: &Secret,
+        generation: u64,
+    ) -> Result<Auth, Refusal> {
+        let agent = &wanted.agent;
+        let request = control::create_child(role, wanted)?;
+        let envelope = Envelope { lane: Lane::Requests, token: Some(gate), limit: ANSWER_LIMIT, ..Envelope::default() };
+        let answer = self.upstream.ask(&request, envelope).await?;
+        if answer.status != 200 {
+            if trouble(answer.status, &answer.body) == Trouble::InvalidToken {
+                self.login.reject(generation);
+            }
+            tracing::error!(%agent, role, status = answer.status, "Vault does not give the agent a token");
+            return Err(Refusal::UpstreamUnavailable);
+        }
+        let Minted { auth } = serde_json::from_slice(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?;
+        if auth.identity_policies.as_ref().is_some_and(|policies| !policies.is_empty()) {
+            tracing::warn!(%agent, "the agent's entity in Vault has policies of its own, which widen its tokens");
+        }
+        Ok(auth)
     }
 
     /// How many tokens are held.

@@ -1,15 +1,22 @@
 //! What the gate does with Vault for itself: its login, the agents' child
-//! tokens, and an eye on Vault's health.
+//! tokens and leases, the keys of handles, and an eye on Vault's health.
 
 mod child;
+mod handles;
 mod health;
+mod lease;
 mod login;
+mod own;
 
 pub use child::{Child, Children, Profile};
+pub use handles::Handles;
 pub use health::{Health, Monitor};
+pub use lease::{Issued, Leases, Wanted};
 pub use login::{GateLogin, LoginState};
+pub use own::{Along, OwnCalls};
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::config::Settings;
 use crate::exchange::Upstream;
@@ -25,6 +32,14 @@ pub struct Vault {
     pub monitor: Monitor,
     /// The agents' tokens.
     pub children: Children,
+    /// What is asked with the gate's own token.
+    pub own: OwnCalls,
+    /// The keys of handles.
+    pub handles: Handles,
+    /// The agents' leases.
+    pub leases: Leases,
+    /// The namespace it all is in; empty for the root's.
+    pub namespace: Box<str>,
 }
 
 impl Vault {
@@ -38,9 +53,19 @@ impl Vault {
         let monitor = Monitor::new(Arc::clone(&upstream));
         let capacity = settings.child_tokens.capacity;
         let children = Children::new(Arc::clone(&upstream), Arc::clone(&login), metrics, capacity);
-        Ok(Self { upstream, login, monitor, children })
+        let own = OwnCalls::new(Arc::clone(&upstream), Arc::clone(&login));
+        let handles = Handles::new(own.clone());
+        let leases = Leases::new(Arc::clone(&upstream), own.clone());
+        let namespace = settings.upstream.namespace.clone().unwrap_or_default().into();
+        Ok(Self { upstream, login, monitor, children, own, handles, leases, namespace })
     }
 }
 
 /// Most bytes of an answer to the gate itself.
 const ANSWER_LIMIT: usize = 1 << 20;
+
+/// The wall clock, in seconds since the epoch.
+#[must_use]
+pub fn epoch_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}

@@ -87,7 +87,7 @@ fn not_minted(shared: &Shared) {
     let response = gate.keyed().get("/secrets/x");
     assert_eq!((response.status, response.code().as_str()), (503, "upstream_unavailable"));
     assert!(gate.metric("portcullis_child_tokens_total{outcome=\"failed\"}") >= 1.0);
-    assert!(gate.stderr().contains("does not give the agent a child token"));
+    assert!(gate.stderr().contains("does not give the agent a token"));
 }
 
 fn off(shared: &Shared) {

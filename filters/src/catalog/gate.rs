@@ -4,9 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Identity;
-use crate::operation::{Absent, Ask, Describe, Facts, Hints, Plan};
+use crate::operation::{Describe, Facts, Hints, Plan};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
+use crate::shape::{Member, Shape, Type};
 
 /// `whoami`.
 pub(super) struct WhoAmI;
@@ -15,45 +16,40 @@ pub(super) struct WhoAmI;
 #[serde(deny_unknown_fields)]
 pub(super) struct Nothing {}
 
-/// Who is asking, as the gate sees it.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct Myself<'a> {
-    /// The agent's name.
-    agent: &'a str,
-    /// By what it was proved.
-    proof: &'a str,
-    /// What the credential carries.
-    scopes: Vec<Scope>,
-    /// The agent's roles.
-    roles: Vec<&'a str>,
-}
-
 impl Describe for WhoAmI {
     type Arguments<'a> = Nothing;
-    type Answer<'a> = Myself<'a>;
     const FACTS: Facts = Facts {
         name: "whoami",
         title: "Who am I",
         summary: "Tells which agent the gate takes the caller for, its scopes and its roles.",
-        scope: None,
-        engine: None,
         named: false,
         hints: Hints { read_only: true, destructive: false, idempotent: true },
         method: "GET",
         template: "/whoami",
-        query: &[],
         takes_body: false,
-        success: 200,
-        absent: Absent::NotFound,
+        ..Facts::POST
+    };
+    const SHAPE: &'static Shape = &Shape {
+        about: "Who is asking, as the gate sees it.",
+        members: &[
+            Member::given("agent", Type::Text, "The agent's name."),
+            Member::given("proof", Type::Text, "By what it was proved."),
+            Member::given("scopes", Type::Texts, "What the credential carries."),
+            Member::given("roles", Type::Texts, "The agent's roles."),
+        ],
     };
 
     fn plan(_: Nothing) -> Result<Plan, Refusal> {
-        Ok((None, Ask::Own(answer)))
+        Ok(Plan::own(answer))
     }
+}
 
-    fn project(_: &[u8], _: &mut Vec<u8>) -> Result<(), Refusal> {
-        Err(Refusal::Internal)
-    }
+#[derive(Serialize)]
+struct Myself<'a> {
+    agent: &'a str,
+    proof: &'a str,
+    scopes: Vec<Scope>,
+    roles: Vec<&'a str>,
 }
 
 fn answer(identity: &Identity, out: &mut Vec<u8>) {

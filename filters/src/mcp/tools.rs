@@ -43,7 +43,7 @@ fn tool(entry: &Entry) -> Value {
         "title": facts.title,
         "description": facts.summary,
         "inputSchema": entry.input_schema(),
-        "outputSchema": output(entry.output_schema().to_value()),
+        "outputSchema": output(entry.output_schema()),
         "annotations": {
             "title": facts.title,
             "readOnlyHint": facts.hints.read_only,
@@ -57,8 +57,14 @@ fn tool(entry: &Entry) -> Value {
 /// The answer's schema, widened by the members of an error, since clients
 /// check the structured content of failed calls too.
 fn output(mut schema: Value) -> Value {
-    let required = schema.as_object_mut().and_then(|schema| schema.remove("required")).unwrap_or_else(|| json!([]));
-    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+    let Some(members) = schema.as_object_mut() else { return schema };
+    let mut forms = match (members.remove("anyOf"), members.remove("required")) {
+        (Some(Value::Array(forms)), _) => forms,
+        (_, required) => vec![json!({"required": required.unwrap_or_else(|| json!([]))})],
+    };
+    forms.push(json!({"required": ["error"]}));
+    members.insert("anyOf".into(), forms.into());
+    if let Some(properties) = members.get_mut("properties").and_then(Value::as_object_mut) {
         for (name, text) in [
             ("error", "Stable code of a failed call."),
             ("detail", "What failed, in one sentence."),
@@ -66,9 +72,6 @@ fn output(mut schema: Value) -> Value {
         ] {
             properties.insert(name.into(), json!({"type": "string", "description": text}));
         }
-    }
-    if let Some(schema) = schema.as_object_mut() {
-        schema.insert("anyOf".into(), json!([{"required": required}, {"required": ["error"]}]));
     }
     schema
 }

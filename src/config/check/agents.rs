@@ -30,6 +30,7 @@ pub(super) fn agents(top: &Fields<'_>, roles: &Roles) -> (Vec<Found>, Vec<Key>) 
     for (name, fields) in top.named("agents", &section::AGENT) {
         let roles = role_indices(&fields, roles);
         let rate = limits::rate(&fields, "rate");
+        let generation = fields.number("generation").and_then(|number| u32::try_from(number).ok()).unwrap_or(1);
         let principals = principals(&fields);
         let own_keys: Vec<_> = fields.tables("api_keys", &section::API_KEY).iter().filter_map(key).collect();
         let Some(id) = AgentId::parse(name.value) else {
@@ -42,7 +43,7 @@ pub(super) fn agents(top: &Fields<'_>, roles: &Roles) -> (Vec<Found>, Vec<Key>) 
                 value: KeyEntry { digest, agent: id.clone(), expires },
             }),
         );
-        agents.push(Found { entry: AgentEntry { id, roles, rate }, principals });
+        agents.push(Found { entry: AgentEntry { id, generation, roles, rate }, principals });
     }
     (agents, keys)
 }

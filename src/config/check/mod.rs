@@ -42,6 +42,8 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
         upstream: upstream::upstream(&top),
         login: vault::login(&top),
         child_tokens: vault::child_tokens(&top),
+        leases: vault::leases(&top),
+        wrap_ttl: vault::wrap_ttl(&top),
         layout: vault::layout(&top),
         identity: identity::identity(&top, &agents, &listeners),
         roles: roles.list,
@@ -99,6 +101,15 @@ fn plain_path(fields: &Fields<'_>, name: &str) -> Option<Sited<String>> {
         return None;
     }
     Some(text)
+}
+
+/// A duration in whole seconds.
+fn whole_seconds(fields: &Fields<'_>, name: &str) -> u32 {
+    let time = fields.time(name);
+    if time.subsec_nanos() != 0 {
+        fields.problem(name, &fields.place_of(name), "is not a whole number of seconds", "write such as `90s`");
+    }
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
 }
 
 /// The text of `name` as one plain name.

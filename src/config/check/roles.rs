@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use filters::grants::{BadPattern, NamePattern, PathPattern, Role};
+use filters::grants::{BadPattern, NamePattern, PathPattern, Role, Wrapping};
 use filters::scope::{Scope, Scopes};
 
 use super::super::fields::{Fields, Sited};
 use super::super::sections as section;
-use super::{is_plain_name, limits};
+use super::{is_plain_name, limits, whole_seconds};
 
 const PATH: &str = "write literal segments, `*` for one whole segment, `**` at the end for the rest";
 const NAME: &str = "write a name; a `*` may end it";
@@ -38,16 +38,25 @@ pub(super) fn roles(top: &Fields<'_>) -> Roles {
 
 fn role(name: &Sited<&str>, fields: &Fields<'_>) -> Role {
     fields.require("scopes");
-    for engine in ["database", "ssh", "pki"] {
-        patterns(fields, engine, NAME, NamePattern::parse);
-    }
-    patterns(fields, "kms", KEY, kms_key);
+    let names = |name| patterns(fields, name, NAME, NamePattern::parse);
+    let bounded = |name| fields.given(name).then(|| names(name));
     Role {
         name: name.value.into(),
         scopes: scopes(fields),
         kv: patterns(fields, "kv", PATH, PathPattern::parse),
         shared: patterns(fields, "shared", PATH, PathPattern::parse),
-        transit: patterns(fields, "transit", NAME, NamePattern::parse),
+        transit: names("transit"),
+        database: names("database"),
+        ssh: names("ssh"),
+        pki: names("pki"),
+        kms: patterns(fields, "kms", KEY, kms_key),
+        ssh_principals: bounded("ssh_principals"),
+        ssh_extensions: bounded("ssh_extensions"),
+        max_ttl: fields.given("max_ttl").then(|| whole_seconds(fields, "max_ttl")),
+        wrapping: match fields.text("wrap").as_ref().map(|word| word.value.as_str()) {
+            Some("required") => Wrapping::Required,
+            _ => Wrapping::Optional,
+        },
         deny: patterns(fields, "deny", PATH, PathPattern::parse),
         rate: limits::rate(fields, "rate"),
     }
@@ -76,9 +85,11 @@ fn patterns<P>(fields: &Fields<'_>, name: &str, mend: &str, parse: fn(&str) -> R
 }
 
 /// A key's id, ARN or `alias/…`; a `*` may end it.
-fn kms_key(text: &str) -> Result<(), BadPattern> {
+fn kms_key(text: &str) -> Result<NamePattern, BadPattern> {
     let stem = text.strip_suffix('*').unwrap_or(text);
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"/_-:".contains(&b);
-    let good = stem.bytes().all(fits) && text.len() <= 2048;
-    good.then_some(()).ok_or(BadPattern("a character that no key's name has"))
+    if !stem.bytes().all(fits) || text.len() > 2048 {
+        return Err(BadPattern("a character that no key's name has"));
+    }
+    NamePattern::parse_slashed(text)
 }

@@ -1,12 +1,12 @@
 //! How the gate logs in to Vault, what agents' tokens are like, where things lie.
 
-use filters::vault::Layout;
+use filters::vault::{Layout, Mounts};
 
 use super::super::fields::{Fields, Sited};
 use super::super::report::Place;
 use super::super::sections as section;
-use super::super::settings::{ChildPolicies, ChildTokens, Login};
-use super::{plain_name, plain_path};
+use super::super::settings::{ChildPolicies, ChildTokens, Leases, Login};
+use super::{plain_name, plain_path, whole_seconds};
 
 /// How the gate logs in; AppRole goes before a token that happens to be exported.
 pub(super) fn login(top: &Fields<'_>) -> Login {
@@ -63,7 +63,7 @@ pub(super) fn child_tokens(top: &Fields<'_>) -> ChildTokens {
     let default_role = if templated { "portcullis-templated" } else { "portcullis" };
     ChildTokens {
         enabled,
-        ttl: ttl(top),
+        ttl: whole_seconds(top, "child_token_ttl"),
         policies: if templated { ChildPolicies::Templated(policy) } else { ChildPolicies::PerAgent(prefix) },
         role: role.unwrap_or_else(|| default_role.to_owned()),
         batch: fields.text("type").is_none_or(|text| text.value == "batch"),
@@ -71,17 +71,19 @@ pub(super) fn child_tokens(top: &Fields<'_>) -> ChildTokens {
     }
 }
 
-fn ttl(top: &Fields<'_>) -> u32 {
-    let ttl = top.time("child_token_ttl");
-    if ttl.subsec_millis() != 0 {
-        top.problem(
-            "child_token_ttl",
-            &top.place_of("child_token_ttl"),
-            "is not a whole number of seconds",
-            "write such as `90s`",
-        );
+/// What leases are like.
+pub(super) fn leases(top: &Fields<'_>) -> Leases {
+    let fields = top.table("leases", &section::LEASES);
+    Leases {
+        ttl: whole_seconds(&fields, "ttl"),
+        per_agent: fields.size("per_agent").unwrap_or(0),
+        role: plain_name(&fields, "role").map(|role| role.value).unwrap_or_default(),
     }
-    u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX)
+}
+
+/// How long a wrapped answer waits where only the role asks for wrapping.
+pub(super) fn wrap_ttl(top: &Fields<'_>) -> u32 {
+    whole_seconds(&top.table("wrapping", &section::WRAPPING), "default_ttl")
 }
 
 /// With a prefix of `root`, an agent could come to be named after Vault's root policy.
@@ -112,20 +114,45 @@ fn policy_name(fields: &Fields<'_>) -> String {
 
 /// Where things lie in Vault: nothing inside something else.
 pub(super) fn layout(top: &Fields<'_>) -> Layout {
-    let (kv, transit) = (top.table("kv", &section::KV), top.table("transit", &section::TRANSIT));
-    let kv_mount = plain_path(top, "kv_mount");
-    let transit_mount = plain_path(&transit, "mount");
+    let kv = top.table("kv", &section::KV);
     let own = plain_path(top, "default_prefix");
     let shared = plain_path(&kv, "shared_prefix");
     apart(&kv, "shared_prefix", shared.as_ref(), own.as_ref(), "`default_prefix`");
-    apart(&transit, "mount", transit_mount.as_ref(), kv_mount.as_ref(), "`kv_mount`");
+    let leases = top.table("leases", &section::LEASES);
+    let gate = plain_path(&leases, "prefix");
+    apart(&leases, "prefix", gate.as_ref(), own.as_ref(), "`default_prefix`");
+    apart(&leases, "prefix", gate.as_ref(), shared.as_ref(), "`kv.shared_prefix`");
+    let [transit, database, ssh, pki] = mounts(top);
     let text = |found: Option<Sited<String>>| found.map(|text| text.value).unwrap_or_default().into_boxed_str();
     Layout {
-        kv_mount: text(kv_mount),
-        transit_mount: text(transit_mount),
+        kv_mount: text(plain_path(top, "kv_mount")),
+        mounts: Mounts { transit: text(transit), database: text(database), ssh: text(ssh), pki: text(pki) },
         own_prefix: text(own),
         shared_prefix: text(shared),
+        gate_prefix: text(gate),
+        handle_key: text(plain_name(&top.table("handles", &section::HANDLES), "key")),
+        kms_default_key: top.text("aws_kms_default_key_id").map(|key| key.value.into()),
     }
+}
+
+/// The mounts of the engines beside KV, apart from each other and from it.
+fn mounts(top: &Fields<'_>) -> [Option<Sited<String>>; 4] {
+    let mut before = vec![("`kv_mount`".to_owned(), top.text("kv_mount"))];
+    let engines = [
+        ("transit", &section::TRANSIT),
+        ("database", &section::DATABASE),
+        ("ssh", &section::SSH),
+        ("pki", &section::PKI),
+    ];
+    engines.map(|(name, section)| {
+        let fields = top.table(name, section);
+        let mount = plain_path(&fields, "mount");
+        for (label, other) in &before {
+            apart(&fields, "mount", mount.as_ref(), other.as_ref(), label);
+        }
+        before.push((fields.label("mount"), fields.text("mount")));
+        mount
+    })
 }
 
 fn apart(fields: &Fields<'_>, name: &str, one: Option<&Sited<String>>, other: Option<&Sited<String>>, label: &str) {

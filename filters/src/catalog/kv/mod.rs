@@ -16,9 +16,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::grants::{Resource, Space};
-use crate::operation::{Ask, Kind};
+use crate::operation::{Ask, Call, Kind};
 use crate::path::SecretPath;
 use crate::refusal::Refusal;
+use crate::shape::{Member, Shape, Type};
 use crate::vault::Method;
 
 const PATH_SHARED: &[(&str, Kind)] = &[("shared", Kind::Plain)];
@@ -27,13 +28,22 @@ fn space(shared: bool) -> Space {
     if shared { Space::Shared } else { Space::Own }
 }
 
-fn secret(path: &str, shared: bool) -> Result<Option<Resource>, Refusal> {
-    Ok(Some(Resource::Secret(space(shared), SecretPath::parse(path)?)))
+fn secret(path: &str, shared: bool) -> Result<Resource, Refusal> {
+    Ok(Resource::Secret(space(shared), SecretPath::parse(path)?))
 }
 
-fn ask(method: Method, api: &str, body: Option<Vec<u8>>, repeatable: bool) -> Ask {
-    Ask::Vault { method, api: api.to_owned(), query: None, body: body.map(Bytes::from), repeatable }
+fn ask(method: Method, api: &'static str, body: Option<Vec<u8>>, repeatable: bool) -> Ask {
+    Ask::Vault(Call { method, api: api.into(), query: None, body: body.map(Bytes::from), repeatable })
 }
+
+/// What a write answers.
+const WRITTEN: &Shape = &Shape {
+    about: "The version that was written.",
+    members: &[
+        Member::new("version", &["data", "version"], Type::Count, "Its number, from 1."),
+        Member::new("created_time", &["data", "created_time"], Type::Text, "When it was written (RFC 3339)."),
+    ],
+};
 
 /// A secret, and nothing more.
 #[derive(Deserialize, JsonSchema)]

@@ -3,15 +3,15 @@
 use std::borrow::Cow;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{PATH_SHARED, ask, secret};
-use crate::catalog::answer::{data_of, write};
+use super::{PATH_SHARED, WRITTEN, ask, secret};
 use crate::grants::Engine;
-use crate::operation::{Absent, Ask, Describe, Facts, Hints, Kind, Plan, unfit};
+use crate::operation::{Ask, Call, Capability, Describe, Facts, Hints, Kind, Plan, Reach, WrapTtl, unfit};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
+use crate::shape::{Member, Shape, Type};
 use crate::vault::Method;
 
 /// `kv.read`.
@@ -30,52 +30,40 @@ pub(in crate::catalog) struct ReadArguments<'a> {
     /// Whether the path is below the shared prefix instead.
     #[serde(default)]
     shared: bool,
-}
-
-/// A secret and which version of it this is.
-#[derive(Serialize, JsonSchema)]
-pub(in crate::catalog) struct ReadAnswer<'a> {
-    /// The secret's fields.
-    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
-    data: &'a RawValue,
-    /// Its version, from 1.
-    version: u64,
-    /// When that version was written (RFC 3339).
-    created_time: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-struct VaultSecret<'a> {
-    #[serde(borrow)]
-    data: &'a RawValue,
-    #[serde(borrow)]
-    metadata: VaultVersion<'a>,
-}
-
-#[derive(Deserialize)]
-struct VaultVersion<'a> {
-    version: u64,
-    #[serde(borrow)]
-    created_time: Cow<'a, str>,
+    /// Answer with a handle that is redeemed once, within this time.
+    #[serde(default)]
+    wrap_ttl: Option<WrapTtl>,
 }
 
 impl Describe for Read {
     type Arguments<'a> = ReadArguments<'a>;
-    type Answer<'a> = ReadAnswer<'a>;
     const FACTS: Facts = Facts {
         name: "kv.read",
         title: "Read a secret",
         summary: "Reads a secret of the agent's, the latest version or the one named.",
         scope: Some(Scope::Read),
         engine: Some(Engine::Kv),
-        named: true,
         hints: Hints { read_only: true, destructive: false, idempotent: true },
         method: "GET",
         template: "/secrets/{path}",
         query: &[("version", Kind::Plain), ("shared", Kind::Plain)],
         takes_body: false,
-        success: 200,
-        absent: Absent::NotFound,
+        reach: Reach { apis: &["data"], may: &[Capability::Read] },
+        secret: true,
+        ..Facts::POST
+    };
+    const SHAPE: &'static Shape = &Shape {
+        about: "A secret and which version of it this is.",
+        members: &[
+            Member::new("data", &["data", "data"], Type::Object, "The secret's fields."),
+            Member::new("version", &["data", "metadata", "version"], Type::Count, "Its version, from 1."),
+            Member::new(
+                "created_time",
+                &["data", "metadata", "created_time"],
+                Type::Text,
+                "When that version was written (RFC 3339).",
+            ),
+        ],
     };
 
     fn plan(arguments: ReadArguments<'_>) -> Result<Plan, Refusal> {
@@ -83,14 +71,9 @@ impl Describe for Read {
             Some(0) => return Err(unfit("/version", "a version from 1")),
             version => version.map(|version| ("version", version)),
         };
-        let ask = Ask::Vault { method: Method::Get, api: "data".into(), query, body: None, repeatable: true };
-        Ok((secret(&arguments.path, arguments.shared)?, ask))
-    }
-
-    fn project(body: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
-        let secret: VaultSecret<'_> = data_of(body)?;
-        let VaultVersion { version, created_time } = secret.metadata;
-        write(&ReadAnswer { data: secret.data, version, created_time }, out)
+        let call = Call { method: Method::Get, api: "data".into(), query, body: None, repeatable: true };
+        let resource = secret(&arguments.path, arguments.shared)?;
+        Ok(Plan::about(resource, Ask::Vault(call)).wrapped(arguments.wrap_ttl))
     }
 }
 
@@ -115,41 +98,25 @@ pub(in crate::catalog) struct WriteArguments<'a> {
     shared: bool,
 }
 
-/// The version that was written.
-#[derive(Serialize, JsonSchema)]
-pub(in crate::catalog) struct WriteAnswer<'a> {
-    /// Its number, from 1.
-    version: u64,
-    /// When it was written (RFC 3339).
-    created_time: Cow<'a, str>,
-}
-
 impl Describe for Write {
     type Arguments<'a> = WriteArguments<'a>;
-    type Answer<'a> = WriteAnswer<'a>;
     const FACTS: Facts = Facts {
         name: "kv.write",
         title: "Write a secret",
         summary: "Writes a new version of a secret of the agent's, if wanted only over a given version.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Kv),
-        named: true,
         hints: Hints { read_only: false, destructive: false, idempotent: false },
         method: "PUT",
         template: "/secrets/{path}",
         query: PATH_SHARED,
-        takes_body: true,
-        success: 200,
-        absent: Absent::NotFound,
+        reach: Reach { apis: &["data"], may: &[Capability::Create, Capability::Update] },
+        ..Facts::POST
     };
+    const SHAPE: &'static Shape = WRITTEN;
 
     fn plan(arguments: WriteArguments<'_>) -> Result<Plan, Refusal> {
         plan_write(Method::Post, &arguments)
-    }
-
-    fn project(body: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
-        let VaultVersion { version, created_time } = data_of(body)?;
-        write(&WriteAnswer { version, created_time }, out)
     }
 }
 
@@ -168,7 +135,7 @@ fn plan_write(method: Method, arguments: &WriteArguments<'_>) -> Result<Plan, Re
         body.push(b'}');
     }
     body.push(b'}');
-    Ok((secret(&arguments.path, arguments.shared)?, ask(method, "data", Some(body), false)))
+    Ok(Plan::about(secret(&arguments.path, arguments.shared)?, ask(method, "data", Some(body), false)))
 }
 
 /// `kv.patch`.
@@ -176,28 +143,22 @@ pub(in crate::catalog) struct Patch;
 
 impl Describe for Patch {
     type Arguments<'a> = WriteArguments<'a>;
-    type Answer<'a> = WriteAnswer<'a>;
     const FACTS: Facts = Facts {
         name: "kv.patch",
         title: "Patch a secret",
         summary: "Changes the fields given and removes those given as null (RFC 7396); the others stay.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Kv),
-        named: true,
         hints: Hints { read_only: false, destructive: false, idempotent: false },
         method: "PATCH",
         template: "/secrets/{path}",
         query: PATH_SHARED,
-        takes_body: true,
-        success: 200,
-        absent: Absent::NotFound,
+        reach: Reach { apis: &["data"], may: &[Capability::Patch] },
+        ..Facts::POST
     };
+    const SHAPE: &'static Shape = WRITTEN;
 
     fn plan(arguments: WriteArguments<'_>) -> Result<Plan, Refusal> {
         plan_write(Method::Patch, &arguments)
-    }
-
-    fn project(body: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
-        Write::project(body, out)
     }
 }

@@ -6,11 +6,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{PATH_SHARED, PathArguments, ask, secret};
-use crate::catalog::answer::{Done, done};
 use crate::grants::Engine;
-use crate::operation::{Absent, Describe, Facts, Hints, Plan, unfit};
+use crate::operation::{Capability, Describe, Facts, Hints, Plan, Reach, unfit};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
+use crate::shape::Shape;
 use crate::vault::Method;
 
 /// Most versions that one call may undelete or destroy.
@@ -21,29 +21,25 @@ pub(in crate::catalog) struct Delete;
 
 impl Describe for Delete {
     type Arguments<'a> = PathArguments<'a>;
-    type Answer<'a> = Done;
     const FACTS: Facts = Facts {
         name: "kv.delete",
         title: "Delete a secret",
         summary: "Deletes the latest version of a secret of the agent's; it can be undeleted.",
         scope: Some(Scope::Delete),
         engine: Some(Engine::Kv),
-        named: true,
         hints: Hints { read_only: false, destructive: true, idempotent: true },
         method: "DELETE",
         template: "/secrets/{path}",
         query: PATH_SHARED,
         takes_body: false,
         success: 204,
-        absent: Absent::NotFound,
+        reach: Reach { apis: &["data"], may: &[Capability::Delete] },
+        ..Facts::POST
     };
+    const SHAPE: &'static Shape = &Shape::DONE;
 
     fn plan(arguments: PathArguments<'_>) -> Result<Plan, Refusal> {
-        Ok((secret(&arguments.path, arguments.shared)?, ask(Method::Delete, "data", None, true)))
-    }
-
-    fn project(_: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
-        done(out)
+        Ok(Plan::about(secret(&arguments.path, arguments.shared)?, ask(Method::Delete, "data", None, true)))
     }
 }
 
@@ -61,13 +57,13 @@ pub(in crate::catalog) struct VersionsArguments<'a> {
     shared: bool,
 }
 
-fn plan_versions(api: &str, arguments: &VersionsArguments<'_>) -> Result<Plan, Refusal> {
+fn plan_versions(api: &'static str, arguments: &VersionsArguments<'_>) -> Result<Plan, Refusal> {
     let versions = &arguments.versions;
     if versions.is_empty() || versions.len() > MAX_VERSIONS || versions.contains(&0) {
         return Err(unfit("/versions", "1 to 100 versions, each from 1"));
     }
     let body = serde_json::to_vec(&serde_json::json!({ "versions": versions })).map_err(|_| Refusal::Internal)?;
-    Ok((secret(&arguments.path, arguments.shared)?, ask(Method::Post, api, Some(body), true)))
+    Ok(Plan::about(secret(&arguments.path, arguments.shared)?, ask(Method::Post, api, Some(body), true)))
 }
 
 /// `kv.undelete`.
@@ -75,29 +71,22 @@ pub(in crate::catalog) struct Undelete;
 
 impl Describe for Undelete {
     type Arguments<'a> = VersionsArguments<'a>;
-    type Answer<'a> = Done;
     const FACTS: Facts = Facts {
         name: "kv.undelete",
         title: "Undelete versions of a secret",
         summary: "Brings deleted versions of a secret of the agent's back.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Kv),
-        named: true,
         hints: Hints { read_only: false, destructive: false, idempotent: true },
-        method: "POST",
         template: "/secrets/{path}:undelete",
         query: PATH_SHARED,
-        takes_body: true,
-        success: 200,
-        absent: Absent::NotFound,
+        reach: Reach { apis: &["undelete"], may: &[Capability::Update] },
+        ..Facts::POST
     };
+    const SHAPE: &'static Shape = &Shape::DONE;
 
     fn plan(arguments: VersionsArguments<'_>) -> Result<Plan, Refusal> {
         plan_versions("undelete", &arguments)
-    }
-
-    fn project(_: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
-        done(out)
     }
 }
 
@@ -106,28 +95,21 @@ pub(in crate::catalog) struct Destroy;
 
 impl Describe for Destroy {
     type Arguments<'a> = VersionsArguments<'a>;
-    type Answer<'a> = Done;
     const FACTS: Facts = Facts {
         name: "kv.destroy",
         title: "Destroy versions of a secret",
         summary: "Destroys versions of a secret of the agent's for good.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Kv),
-        named: true,
         hints: Hints { read_only: false, destructive: true, idempotent: true },
-        method: "POST",
         template: "/secrets/{path}:destroy",
         query: PATH_SHARED,
-        takes_body: true,
-        success: 200,
-        absent: Absent::NotFound,
+        reach: Reach { apis: &["destroy"], may: &[Capability::Update] },
+        ..Facts::POST
     };
+    const SHAPE: &'static Shape = &Shape::DONE;
 
     fn plan(arguments: VersionsArguments<'_>) -> Result<Plan, Refusal> {
         plan_versions("destroy", &arguments)
-    }
-
-    fn project(_: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
-        done(out)
     }
 }

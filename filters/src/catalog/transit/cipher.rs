@@ -4,16 +4,32 @@ use std::borrow::Cow;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use super::{about, one_or_batch};
-use crate::catalog::answer::{data_of, write};
 use crate::grants::Engine;
-use crate::operation::{Absent, Describe, Facts, Hints, Plan, unfit};
+use crate::operation::{Capability, Describe, Facts, Hints, Plan, Reach, WrapTtl, unfit};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
+use crate::shape::{Member, Shape, Type};
 
 const PURE: Hints = Hints { read_only: true, destructive: false, idempotent: false };
+
+/// What encryption answers.
+const CIPHERTEXT: &Shape = &Shape {
+    about: "A ciphertext, or one result per item of the batch.",
+    members: &[
+        Member::new(
+            "ciphertext",
+            &["data", "ciphertext"],
+            Type::Text,
+            "The ciphertext, which names its key's version.",
+        )
+        .or_absent(),
+        Member::new("key_version", &["data", "key_version"], Type::Count, "The version of the key.").or_absent(),
+        Member::new("batch_results", &["data", "batch_results"], Type::List, "One result per item, in their order.")
+            .or_absent(),
+    ],
+};
 
 /// What is encrypted.
 #[derive(Deserialize, Serialize, JsonSchema)]
@@ -51,7 +67,7 @@ struct EncryptItem<'a> {
     key_version: Option<u64>,
 }
 
-/// What is decrypted, or encrypted anew.
+/// What is encrypted anew.
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::catalog) struct CiphertextArguments<'a> {
@@ -81,31 +97,26 @@ struct CiphertextItem<'a> {
     context: Option<Cow<'a, str>>,
 }
 
-/// A ciphertext, or one result per item of the batch.
-#[derive(Deserialize, Serialize, JsonSchema)]
-pub(in crate::catalog) struct CiphertextAnswer<'a> {
-    /// The ciphertext, which names its key's version.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+/// What is decrypted.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::catalog) struct DecryptArguments<'a> {
+    /// Name of the key.
+    #[serde(borrow)]
+    key: Cow<'a, str>,
+    /// What an encryption answered.
+    #[serde(borrow, default)]
     ciphertext: Option<Cow<'a, str>>,
-    /// The version of the key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    key_version: Option<u64>,
-    /// One result per item, in their order.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Vec<serde_json::Value>>")]
-    batch_results: Option<&'a RawValue>,
-}
-
-/// A plaintext, or one result per item of the batch.
-#[derive(Deserialize, Serialize, JsonSchema)]
-pub(in crate::catalog) struct PlaintextAnswer<'a> {
-    /// The bytes, as base64.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    plaintext: Option<Cow<'a, str>>,
-    /// One result per item, in their order.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Vec<serde_json::Value>>")]
-    batch_results: Option<&'a RawValue>,
+    /// Context of a derived key, as base64.
+    #[serde(borrow, default)]
+    context: Option<Cow<'a, str>>,
+    /// Several at once, instead of ciphertext.
+    #[serde(borrow, default)]
+    #[schemars(length(min = 1, max = 1000))]
+    batch_input: Option<Vec<CiphertextItem<'a>>>,
+    /// Answer with a handle that is redeemed once, within this time.
+    #[serde(default)]
+    wrap_ttl: Option<WrapTtl>,
 }
 
 /// `transit.encrypt`.
@@ -113,22 +124,18 @@ pub(in crate::catalog) struct Encrypt;
 
 impl Describe for Encrypt {
     type Arguments<'a> = EncryptArguments<'a>;
-    type Answer<'a> = CiphertextAnswer<'a>;
     const FACTS: Facts = Facts {
         name: "transit.encrypt",
         title: "Encrypt",
         summary: "Encrypts bytes with a key that stays in Vault.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Transit),
-        named: true,
         hints: PURE,
-        method: "POST",
         template: "/transit/encrypt",
-        query: &[],
-        takes_body: true,
-        success: 200,
-        absent: Absent::NotFound,
+        reach: Reach { apis: &["encrypt"], may: &[Capability::Update] },
+        ..Facts::POST
     };
+    const SHAPE: &'static Shape = CIPHERTEXT;
 
     fn plan(arguments: EncryptArguments<'_>) -> Result<Plan, Refusal> {
         one_or_batch(
@@ -138,40 +145,43 @@ impl Describe for Encrypt {
         )?;
         about(&arguments.key, "encrypt", &arguments)
     }
-
-    fn project(body: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
-        write(&data_of::<CiphertextAnswer<'_>>(body)?, out)
-    }
 }
 
 /// `transit.decrypt`.
 pub(in crate::catalog) struct Decrypt;
 
 impl Describe for Decrypt {
-    type Arguments<'a> = CiphertextArguments<'a>;
-    type Answer<'a> = PlaintextAnswer<'a>;
+    type Arguments<'a> = DecryptArguments<'a>;
     const FACTS: Facts = Facts {
         name: "transit.decrypt",
         title: "Decrypt",
         summary: "Decrypts what transit.encrypt encrypted.",
         scope: Some(Scope::Read),
         engine: Some(Engine::Transit),
-        named: true,
         hints: PURE,
-        method: "POST",
         template: "/transit/decrypt",
-        query: &[],
-        takes_body: true,
-        success: 200,
-        absent: Absent::NotFound,
+        reach: Reach { apis: &["decrypt"], may: &[Capability::Update] },
+        secret: true,
+        ..Facts::POST
+    };
+    const SHAPE: &'static Shape = &Shape {
+        about: "A plaintext, or one result per item of the batch.",
+        members: &[
+            Member::new("plaintext", &["data", "plaintext"], Type::Text, "The bytes, as base64.").or_absent(),
+            Member::new(
+                "batch_results",
+                &["data", "batch_results"],
+                Type::List,
+                "One result per item, in their order.",
+            )
+            .or_absent(),
+        ],
     };
 
-    fn plan(arguments: CiphertextArguments<'_>) -> Result<Plan, Refusal> {
-        plan_ciphertext("decrypt", &arguments)
-    }
-
-    fn project(body: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
-        write(&data_of::<PlaintextAnswer<'_>>(body)?, out)
+    fn plan(arguments: DecryptArguments<'_>) -> Result<Plan, Refusal> {
+        let DecryptArguments { key, ciphertext, context, batch_input, wrap_ttl } = arguments;
+        let arguments = CiphertextArguments { key, ciphertext, context, batch_input };
+        Ok(plan_ciphertext("decrypt", &arguments)?.wrapped(wrap_ttl))
     }
 }
 
@@ -180,33 +190,25 @@ pub(in crate::catalog) struct Rewrap;
 
 impl Describe for Rewrap {
     type Arguments<'a> = CiphertextArguments<'a>;
-    type Answer<'a> = CiphertextAnswer<'a>;
     const FACTS: Facts = Facts {
         name: "transit.rewrap",
         title: "Encrypt anew",
         summary: "Encrypts a ciphertext anew with the latest version of its key, without showing what is in it.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Transit),
-        named: true,
         hints: PURE,
-        method: "POST",
         template: "/transit/rewrap",
-        query: &[],
-        takes_body: true,
-        success: 200,
-        absent: Absent::NotFound,
+        reach: Reach { apis: &["rewrap"], may: &[Capability::Update] },
+        ..Facts::POST
     };
+    const SHAPE: &'static Shape = CIPHERTEXT;
 
     fn plan(arguments: CiphertextArguments<'_>) -> Result<Plan, Refusal> {
         plan_ciphertext("rewrap", &arguments)
     }
-
-    fn project(body: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
-        write(&data_of::<CiphertextAnswer<'_>>(body)?, out)
-    }
 }
 
-fn plan_ciphertext(api: &str, arguments: &CiphertextArguments<'_>) -> Result<Plan, Refusal> {
+fn plan_ciphertext(api: &'static str, arguments: &CiphertextArguments<'_>) -> Result<Plan, Refusal> {
     one_or_batch(
         &arguments.ciphertext,
         &arguments.batch_input,
@@ -231,46 +233,42 @@ pub(in crate::catalog) struct DataKeyArguments<'a> {
     /// Context of a derived key, as base64.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     context: Option<Cow<'a, str>>,
-}
-
-/// A new key, in the clear and encrypted.
-#[derive(Deserialize, Serialize, JsonSchema)]
-pub(in crate::catalog) struct DataKeyAnswer<'a> {
-    /// The key itself, as base64.
-    #[serde(borrow)]
-    plaintext: Cow<'a, str>,
-    /// The same, encrypted: to keep beside the data.
-    #[serde(borrow)]
-    ciphertext: Cow<'a, str>,
+    /// Answer with a handle that is redeemed once, within this time.
+    #[serde(default, skip_serializing)]
+    wrap_ttl: Option<WrapTtl>,
 }
 
 impl Describe for DataKey {
     type Arguments<'a> = DataKeyArguments<'a>;
-    type Answer<'a> = DataKeyAnswer<'a>;
     const FACTS: Facts = Facts {
         name: "transit.generate_data_key",
         title: "Generate a data key",
         summary: "Gives a new key to encrypt data with, in the clear and encrypted.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Transit),
-        named: true,
         hints: PURE,
-        method: "POST",
         template: "/transit/data-key",
-        query: &[],
-        takes_body: true,
-        success: 200,
-        absent: Absent::NotFound,
+        reach: Reach { apis: &["datakey/plaintext"], may: &[Capability::Update] },
+        secret: true,
+        ..Facts::POST
+    };
+    const SHAPE: &'static Shape = &Shape {
+        about: "A new key, in the clear and encrypted.",
+        members: &[
+            Member::new("plaintext", &["data", "plaintext"], Type::Text, "The key itself, as base64."),
+            Member::new(
+                "ciphertext",
+                &["data", "ciphertext"],
+                Type::Text,
+                "The same, encrypted: to keep beside the data.",
+            ),
+        ],
     };
 
     fn plan(arguments: DataKeyArguments<'_>) -> Result<Plan, Refusal> {
         if !matches!(arguments.bits, None | Some(128 | 256 | 512)) {
             return Err(unfit("/bits", "128, 256 or 512"));
         }
-        about(&arguments.key, "datakey/plaintext", &arguments)
-    }
-
-    fn project(body: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
-        write(&data_of::<DataKeyAnswer<'_>>(body)?, out)
+        Ok(about(&arguments.key, "datakey/plaintext", &arguments)?.wrapped(arguments.wrap_ttl))
     }
 }

@@ -11,11 +11,10 @@ pub(super) use signature::{Hmac, Sign, Verify};
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
 use serde::Serialize;
 
 use crate::grants::{Engine, Resource};
-use crate::operation::{Ask, Plan, unfit};
+use crate::operation::{Ask, Call, Plan, unfit};
 use crate::path;
 use crate::refusal::Refusal;
 use crate::vault::Method;
@@ -25,17 +24,11 @@ const MAX_BATCH: usize = 1000;
 
 /// A request about the key of that name. None of them changes anything in
 /// Vault, so that each may be sent again.
-fn about(key: &str, api: &str, body: &impl Serialize) -> Result<Plan, Refusal> {
+fn about(key: &str, api: &'static str, body: &impl Serialize) -> Result<Plan, Refusal> {
     path::judge(key)?;
     let body = serde_json::to_vec(body).map_err(|_| Refusal::Internal)?;
-    let ask = Ask::Vault {
-        method: Method::Post,
-        api: api.to_owned(),
-        query: None,
-        body: Some(Bytes::from(body)),
-        repeatable: true,
-    };
-    Ok((Some(Resource::Key(Engine::Transit, key.into())), ask))
+    let call = Call { method: Method::Post, api: api.into(), query: None, body: Some(body.into()), repeatable: true };
+    Ok(Plan::about(Resource::Key(Engine::Transit, key.into()), Ask::Vault(call)))
 }
 
 /// One input or a batch of them, never both and never none.

@@ -1,16 +1,14 @@
 //! Random bytes.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use crate::catalog::answer::{data_of, write};
 use crate::grants::{Engine, Resource};
-use crate::operation::{Absent, Ask, Describe, Facts, Hints, Kind, Plan, unfit};
+use crate::operation::{Ask, Call, Capability, Describe, Facts, Hints, Kind, Plan, Reach, WrapTtl, unfit};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
+use crate::shape::{Member, Shape, Type};
 use crate::vault::Method;
 
 /// Most random bytes in one call; Vault's own limit is 128 KiB.
@@ -40,23 +38,17 @@ pub(in crate::catalog) struct RandomArguments {
     /// How they are written.
     #[serde(default)]
     format: Format,
+    /// Answer with a handle that is redeemed once, within this time.
+    #[serde(default)]
+    wrap_ttl: Option<WrapTtl>,
 }
 
 const fn default_bytes() -> u32 {
     32
 }
 
-/// Random bytes from Vault's source of entropy.
-#[derive(Serialize, Deserialize, JsonSchema)]
-pub(in crate::catalog) struct RandomAnswer<'a> {
-    /// The bytes, in the format asked for.
-    #[serde(borrow)]
-    random_bytes: Cow<'a, str>,
-}
-
 impl Describe for Random {
     type Arguments<'a> = RandomArguments;
-    type Answer<'a> = RandomAnswer<'a>;
     const FACTS: Facts = Facts {
         name: "transit.random",
         title: "Random bytes",
@@ -69,8 +61,18 @@ impl Describe for Random {
         template: "/transit/random",
         query: &[("bytes", Kind::Plain), ("format", Kind::Text)],
         takes_body: false,
-        success: 200,
-        absent: Absent::NotFound,
+        reach: Reach { apis: &["random"], may: &[Capability::Update] },
+        secret: true,
+        ..Facts::POST
+    };
+    const SHAPE: &'static Shape = &Shape {
+        about: "Random bytes from Vault's source of entropy.",
+        members: &[Member::new(
+            "random_bytes",
+            &["data", "random_bytes"],
+            Type::Text,
+            "The bytes, in the format asked for.",
+        )],
     };
 
     fn plan(arguments: RandomArguments) -> Result<Plan, Refusal> {
@@ -81,17 +83,13 @@ impl Describe for Random {
             Format::Base64 => "{\"format\":\"base64\"}",
             Format::Hex => "{\"format\":\"hex\"}",
         };
-        let ask = Ask::Vault {
+        let call = Call {
             method: Method::Post,
-            api: format!("random/{}", arguments.bytes),
+            api: format!("random/{}", arguments.bytes).into(),
             query: None,
             body: Some(Bytes::from_static(body.as_bytes())),
             repeatable: true,
         };
-        Ok((Some(Resource::Nameless(Engine::Transit)), ask))
-    }
-
-    fn project(body: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
-        write(&data_of::<RandomAnswer<'_>>(body)?, out)
+        Ok(Plan::about(Resource::Nameless(Engine::Transit), Ask::Vault(call)).wrapped(arguments.wrap_ttl))
     }
 }

@@ -6,11 +6,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::about;
-use crate::catalog::answer::{data_of, write};
 use crate::grants::Engine;
-use crate::operation::{Absent, Describe, Facts, Hints, Plan, unfit};
+use crate::operation::{Capability, Describe, Facts, Hints, Plan, Reach, unfit};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
+use crate::shape::{Member, Shape, Type};
 
 /// How the input is hashed.
 #[derive(Clone, Copy, Deserialize, Serialize, JsonSchema)]
@@ -96,17 +96,6 @@ pub(in crate::catalog) struct SignArguments<'a> {
     marshaling_algorithm: Option<Marshaling>,
 }
 
-/// A signature.
-#[derive(Deserialize, Serialize, JsonSchema)]
-pub(in crate::catalog) struct SignAnswer<'a> {
-    /// It names its key's version.
-    #[serde(borrow)]
-    signature: Cow<'a, str>,
-    /// The version of the key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    key_version: Option<u64>,
-}
-
 /// What is verified: a signature, or a keyed hash.
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -137,13 +126,6 @@ pub(in crate::catalog) struct VerifyArguments<'a> {
     marshaling_algorithm: Option<Marshaling>,
 }
 
-/// Whether it holds.
-#[derive(Deserialize, Serialize, JsonSchema)]
-pub(in crate::catalog) struct VerifyAnswer {
-    /// Whether the key made it over this input.
-    valid: bool,
-}
-
 /// What is authenticated.
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -161,42 +143,32 @@ pub(in crate::catalog) struct HmacArguments<'a> {
     hash_algorithm: Option<Hash>,
 }
 
-/// A keyed hash.
-#[derive(Deserialize, Serialize, JsonSchema)]
-pub(in crate::catalog) struct HmacAnswer<'a> {
-    /// It names its key's version.
-    #[serde(borrow)]
-    hmac: Cow<'a, str>,
-}
-
 /// `transit.sign`.
 pub(in crate::catalog) struct Sign;
 
 impl Describe for Sign {
     type Arguments<'a> = SignArguments<'a>;
-    type Answer<'a> = SignAnswer<'a>;
     const FACTS: Facts = Facts {
         name: "transit.sign",
         title: "Sign",
         summary: "Signs bytes with a key that stays in Vault.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Transit),
-        named: true,
         hints: Hints { read_only: true, destructive: false, idempotent: false },
-        method: "POST",
         template: "/transit/sign",
-        query: &[],
-        takes_body: true,
-        success: 200,
-        absent: Absent::NotFound,
+        reach: Reach { apis: &["sign"], may: &[Capability::Update] },
+        ..Facts::POST
+    };
+    const SHAPE: &'static Shape = &Shape {
+        about: "A signature.",
+        members: &[
+            Member::new("signature", &["data", "signature"], Type::Text, "It names its key's version."),
+            Member::new("key_version", &["data", "key_version"], Type::Count, "The version of the key.").or_absent(),
+        ],
     };
 
     fn plan(arguments: SignArguments<'_>) -> Result<Plan, Refusal> {
         about(&arguments.key, "sign", &arguments)
-    }
-
-    fn project(body: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
-        write(&data_of::<SignAnswer<'_>>(body)?, out)
     }
 }
 
@@ -205,21 +177,20 @@ pub(in crate::catalog) struct Verify;
 
 impl Describe for Verify {
     type Arguments<'a> = VerifyArguments<'a>;
-    type Answer<'a> = VerifyAnswer;
     const FACTS: Facts = Facts {
         name: "transit.verify",
         title: "Verify",
         summary: "Tells whether a signature or keyed hash was made by a key over these bytes.",
         scope: Some(Scope::Read),
         engine: Some(Engine::Transit),
-        named: true,
         hints: Hints { read_only: true, destructive: false, idempotent: true },
-        method: "POST",
         template: "/transit/verify",
-        query: &[],
-        takes_body: true,
-        success: 200,
-        absent: Absent::NotFound,
+        reach: Reach { apis: &["verify"], may: &[Capability::Update] },
+        ..Facts::POST
+    };
+    const SHAPE: &'static Shape = &Shape {
+        about: "Whether it holds.",
+        members: &[Member::new("valid", &["data", "valid"], Type::Flag, "Whether the key made it over this input.")],
     };
 
     fn plan(arguments: VerifyArguments<'_>) -> Result<Plan, Refusal> {
@@ -228,10 +199,6 @@ impl Describe for Verify {
         }
         about(&arguments.key, "verify", &arguments)
     }
-
-    fn project(body: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
-        write(&data_of::<VerifyAnswer>(body)?, out)
-    }
 }
 
 /// `transit.hmac`.
@@ -239,28 +206,23 @@ pub(in crate::catalog) struct Hmac;
 
 impl Describe for Hmac {
     type Arguments<'a> = HmacArguments<'a>;
-    type Answer<'a> = HmacAnswer<'a>;
     const FACTS: Facts = Facts {
         name: "transit.hmac",
         title: "Keyed hash",
         summary: "Gives the keyed hash (HMAC) of bytes, with a key that stays in Vault.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Transit),
-        named: true,
         hints: Hints { read_only: true, destructive: false, idempotent: true },
-        method: "POST",
         template: "/transit/hmac",
-        query: &[],
-        takes_body: true,
-        success: 200,
-        absent: Absent::NotFound,
+        reach: Reach { apis: &["hmac"], may: &[Capability::Update] },
+        ..Facts::POST
+    };
+    const SHAPE: &'static Shape = &Shape {
+        about: "A keyed hash.",
+        members: &[Member::new("hmac", &["data", "hmac"], Type::Text, "It names its key's version.")],
     };
 
     fn plan(arguments: HmacArguments<'_>) -> Result<Plan, Refusal> {
         about(&arguments.key, "hmac", &arguments)
-    }
-
-    fn project(body: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
-        write(&data_of::<HmacAnswer<'_>>(body)?, out)
     }
 }

@@ -1,0 +1,181 @@
+//! Handles: what an agent gets instead of a lease's id, a certificate's serial
+//! number or a wrapping token (DESIGN section 8).
+//!
+//! A handle is sealed (AES-256-GCM-SIV, RFC 8452), not signed: nobody can look
+//! into it, and nobody but the agent it was given to can have it opened. What
+//! it is bound to is authenticated and not in it: another agent, another
+//! generation of the same name, another purpose or Vault namespace, or a
+//! changed bit, and it does not open.
+
+use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, Nonce, RandomizedNonceKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::grants::{Agent, Resource};
+
+/// What every handle begins with, so that it is recognised where it leaks.
+const PREFIX: &str = "pch1_";
+/// Longest handle that is looked at, in bytes of text.
+pub const MAX_HANDLE: usize = 4096;
+const NONCE: usize = 12;
+
+/// What a handle is for: one domain per kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// A lease of Vault's.
+    Lease,
+    /// A certificate that may be revoked.
+    Certificate,
+    /// A wrapped answer.
+    Wrapped,
+    /// A place in a listing.
+    Cursor,
+}
+
+impl Purpose {
+    /// Every purpose.
+    pub const ALL: [Self; 4] = [Self::Lease, Self::Certificate, Self::Wrapped, Self::Cursor];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Lease => "lease",
+            Self::Certificate => "certificate",
+            Self::Wrapped => "wrapped",
+            Self::Cursor => "cursor",
+        }
+    }
+}
+
+/// What is sealed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// The operation that issued it.
+    pub operation: Box<str>,
+    /// What that operation touched.
+    pub resource: Resource,
+    /// When the handle ends, in seconds since the epoch.
+    pub expires: u64,
+    /// What it stands for.
+    pub stands_for: StandsFor,
+}
+
+/// What a handle stands for.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StandsFor {
+    /// A lease, and the token that it ends with.
+    Lease {
+        /// Vault's id of the lease.
+        id: Box<str>,
+        /// The accessor of its token.
+        accessor: Box<str>,
+    },
+    /// A certificate.
+    Certificate {
+        /// Its serial number, as Vault writes it.
+        serial: Box<str>,
+    },
+    /// A wrapped answer.
+    Wrapped {
+        /// Vault's wrapping token.
+        token: Box<str>,
+    },
+}
+
+impl std::fmt::Debug for Claims {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Claims({})", self.operation)
+    }
+}
+
+/// What a handle is bound to.
+#[derive(Clone, Copy, Debug)]
+pub struct Binding<'a> {
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Whose it is.
+    pub agent: &'a Agent,
+    /// The Vault namespace of the gate.
+    pub namespace: &'a str,
+}
+
+impl Binding<'_> {
+    fn text(&self) -> String {
+        let Self { purpose, agent, namespace } = self;
+        format!("portcullis handle 1\n{}\n{}\n{}\n{namespace}", purpose.name(), agent.id, agent.generation)
+    }
+}
+
+/// The keys of handles: the first seals, all open.
+#[derive(Debug, Default)]
+pub struct Keyring {
+    keys: Vec<(u32, RandomizedNonceKey)>,
+}
+
+/// Why nothing was sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoKey;
+
+impl Keyring {
+    /// The keys, each with its version; the first seals.
+    #[must_use]
+    pub fn new(keys: impl IntoIterator<Item = (u32, [u8; 32])>) -> Self {
+        let key = |(version, bytes): (u32, [u8; 32])| {
+            let bytes = Zeroizing::new(bytes);
+            RandomizedNonceKey::new(&AES_256_GCM_SIV, &*bytes).ok().map(|key| (version, key))
+        };
+        Self { keys: keys.into_iter().filter_map(key).collect() }
+    }
+
+    /// Whether nothing can be sealed or opened.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// The version that seals.
+    #[must_use]
+    pub fn sealing(&self) -> Option<u32> {
+        self.keys.first().map(|(version, _)| *version)
+    }
+
+    /// Seals `claims` for the holder that `binding` names.
+    ///
+    /// # Errors
+    /// [`NoKey`] where there is no key.
+    pub fn seal<T: Serialize>(&self, claims: &T, binding: Binding<'_>) -> Result<String, NoKey> {
+        let (version, key) = self.keys.first().ok_or(NoKey)?;
+        let mut sealed = Zeroizing::new(serde_json::to_vec(claims).map_err(|_| NoKey)?);
+        let nonce = key.seal_in_place_append_tag(Aad::from(binding.text()), &mut *sealed).map_err(|_| NoKey)?;
+        let mut bytes = Vec::with_capacity(4 + NONCE + sealed.len());
+        bytes.extend_from_slice(&version.to_be_bytes());
+        bytes.extend_from_slice(nonce.as_ref());
+        bytes.extend_from_slice(&sealed);
+        Ok(format!("{PREFIX}{}", BASE64.encode(bytes)))
+    }
+
+    /// Opens a handle; `None` for one that was not sealed for this holder and
+    /// purpose, under a key that is still there.
+    #[must_use]
+    pub fn open<T: for<'a> Deserialize<'a>>(&self, handle: &str, binding: Binding<'_>) -> Option<T> {
+        let text = handle.strip_prefix(PREFIX).filter(|_| handle.len() <= MAX_HANDLE)?;
+        let bytes = BASE64.decode(text).ok()?;
+        let (version, rest) = bytes.split_at_checked(4)?;
+        let (nonce, sealed) = rest.split_at_checked(NONCE)?;
+        let version = u32::from_be_bytes(version.try_into().ok()?);
+        let (_, key) = self.keys.iter().find(|(known, _)| *known == version)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let mut sealed = Zeroizing::new(sealed.to_vec());
+        let plain = key.open_in_place(nonce, Aad::from(binding.text()), &mut sealed).ok()?;
+        serde_json::from_slice(plain).ok()
+    }
+}
+
+impl Claims {
+    /// Whether it holds at `now`, in seconds since the epoch.
+    #[must_use]
+    pub const fn holds_at(&self, now: u64) -> bool {
+        now < self.expires
+    }
+}

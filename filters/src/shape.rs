@@ -1,0 +1,139 @@
+//! What a caller gets of Vault's answer: a table of members, from which the
+//! answer's schema is made, and a machine that picks them out of Vault's JSON
+//! as it arrives.
+//!
+//! The machine takes bytes and gives bytes: the same for one-byte chunks as
+//! for one chunk. It holds no more than a member's name, however large the
+//! answer, and checks the grammar of RFC 8259, so that an answer that breaks
+//! off is never a shorter valid one.
+
+use serde_json::{Map, Value, json};
+
+use crate::refusal::Refusal;
+
+mod machine;
+
+pub use machine::Projection;
+
+/// An answer: one object with these members.
+#[derive(Debug)]
+pub struct Shape {
+    /// What it is, in one sentence.
+    pub about: &'static str,
+    /// Its members.
+    pub members: &'static [Member],
+}
+
+/// One member of an answer.
+#[derive(Debug)]
+pub struct Member {
+    /// Its name in the answer.
+    pub name: &'static str,
+    /// Where it lies in Vault's answer, name by name; empty for what the gate
+    /// adds itself.
+    pub from: &'static [&'static str],
+    /// What it is.
+    pub holds: Type,
+    /// What it means, in one sentence.
+    pub about: &'static str,
+    /// Whether it may be absent, or null in Vault's answer.
+    pub optional: bool,
+}
+
+/// The kind of a member's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// A string.
+    Text,
+    /// A whole number from 0.
+    Count,
+    /// True or false.
+    Flag,
+    /// An object.
+    Object,
+    /// A list of anything.
+    List,
+    /// A list of strings.
+    Texts,
+}
+
+impl Member {
+    /// A member that is always there.
+    #[must_use]
+    pub const fn new(name: &'static str, from: &'static [&'static str], holds: Type, about: &'static str) -> Self {
+        Self { name, from, holds, about, optional: false }
+    }
+
+    /// One that the gate adds itself.
+    #[must_use]
+    pub const fn given(name: &'static str, holds: Type, about: &'static str) -> Self {
+        Self::new(name, &[], holds, about)
+    }
+
+    /// The same, where it may be absent.
+    #[must_use]
+    pub const fn or_absent(mut self) -> Self {
+        self.optional = true;
+        self
+    }
+}
+
+impl Type {
+    /// Whether a value of this kind begins with `byte`.
+    const fn begins(self, byte: u8) -> bool {
+        match self {
+            Self::Text => byte == b'"',
+            Self::Count => byte.is_ascii_digit(),
+            Self::Flag => matches!(byte, b't' | b'f'),
+            Self::Object => byte == b'{',
+            Self::List | Self::Texts => byte == b'[',
+        }
+    }
+
+    fn schema(self) -> Value {
+        match self {
+            Self::Text => json!({"type": "string"}),
+            Self::Count => json!({"type": "integer", "minimum": 0}),
+            Self::Flag => json!({"type": "boolean"}),
+            Self::Object => json!({"type": "object", "additionalProperties": true}),
+            Self::List => json!({"type": "array", "items": true}),
+            Self::Texts => json!({"type": "array", "items": {"type": "string"}}),
+        }
+    }
+}
+
+impl Shape {
+    /// Nothing but that it was done: `{"ok":true}`.
+    pub const DONE: Self = Self { about: "It was done.", members: &[Member::given("ok", Type::Flag, "Always true.")] };
+
+    /// Whether nothing is picked: the gate adds all there is.
+    #[must_use]
+    pub fn is_given(&self) -> bool {
+        self.members.iter().all(|member| member.from.is_empty())
+    }
+
+    /// The JSON Schema (draft 2020-12) of the answer.
+    #[must_use]
+    pub fn schema(&self) -> Value {
+        let mut properties = Map::new();
+        for member in self.members {
+            let mut schema = member.holds.schema();
+            if let Some(schema) = schema.as_object_mut() {
+                schema.insert("description".into(), member.about.into());
+            }
+            properties.insert(member.name.into(), schema);
+        }
+        let required: Vec<_> = self.members.iter().filter(|m| !m.optional).map(|m| m.name).collect();
+        json!({"type": "object", "description": self.about, "properties": properties, "required": required})
+    }
+
+    /// Picks the members out of a whole answer.
+    ///
+    /// # Errors
+    /// [`Refusal::UpstreamNonsense`] for what is not JSON or lacks a member.
+    pub fn project(&'static self, body: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let mut projection = Projection::new(self);
+        projection.push(body, out)?;
+        projection.finish(out)
+    }
+}

@@ -1,0 +1,340 @@
+//! The machine behind [`Shape`]: a JSON reader that never goes back.
+
+use super::{Member, Shape};
+use crate::refusal::Refusal;
+
+/// Deepest nesting of Vault's answer.
+const MAX_DEPTH: usize = 128;
+/// Deepest place of a member, and the longest name on the way there.
+const MAX_PLACE: usize = 4;
+const MAX_NAME: usize = 32;
+
+/// What may come next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// A value; or, where it may be empty, the end of the list.
+    Value {
+        or_end: bool,
+    },
+    /// A name; or, where it may be empty, the end of the object.
+    Name {
+        or_end: bool,
+    },
+    Colon,
+    /// A comma, or the end of what is open.
+    After,
+    /// The rest of a string.
+    Text {
+        name: bool,
+    },
+    /// What follows a backslash.
+    Escape {
+        name: bool,
+    },
+    /// So many more hexadecimal digits.
+    Hex {
+        name: bool,
+        left: u8,
+    },
+    /// The rest of `true`, `false` or `null`.
+    Word(&'static [u8]),
+    Number(Digits),
+    /// Nothing but white space.
+    End,
+}
+
+/// How far a number is (RFC 8259 section 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Digits {
+    Minus,
+    Zero,
+    Whole,
+    Point,
+    Fraction,
+    Exponent,
+    Sign,
+    Power,
+}
+
+/// One answer on its way from Vault to a caller.
+#[derive(Debug)]
+pub struct Projection {
+    members: &'static [Member],
+    next: Next,
+    /// The open objects (`true`) and lists.
+    open: Vec<bool>,
+    /// By depth, a bit for each member whose place leads into the object there.
+    live: [u32; MAX_PLACE],
+    /// The same for the value that comes next.
+    fits: u32,
+    /// The member that the value that comes next is.
+    is: Option<usize>,
+    /// The name that is being read; too long where it fits no member.
+    name: [u8; MAX_NAME],
+    length: usize,
+    /// The depth at which the value that is copied lies.
+    copies: Option<usize>,
+    /// A bit for each member that was there.
+    seen: u32,
+    begun: bool,
+}
+
+impl Projection {
+    /// Nothing has arrived yet.
+    #[must_use]
+    pub fn new(shape: &'static Shape) -> Self {
+        let picked = shape.members.iter().enumerate().filter(|(_, member)| !member.from.is_empty());
+        Self {
+            members: shape.members,
+            next: Next::Value { or_end: false },
+            open: Vec::with_capacity(8),
+            live: [0; MAX_PLACE],
+            fits: picked.fold(0, |bits, (index, _)| bits | 1 << index),
+            is: None,
+            name: [0; MAX_NAME],
+            length: 0,
+            copies: None,
+            seen: 0,
+            begun: false,
+        }
+    }
+
+    /// Adds a member of the gate's own; before the first byte of Vault's.
+    pub fn give(&mut self, name: &str, value: &serde_json::Value, out: &mut Vec<u8>) {
+        self.begin(name, out);
+        out.extend_from_slice(value.to_string().as_bytes());
+    }
+
+    /// Takes what arrived next; what is to be sent is added to `out`.
+    ///
+    /// # Errors
+    /// [`Refusal::UpstreamNonsense`] where it is not JSON, or a member is not
+    /// what it is to be.
+    pub fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let mut rest = chunk;
+        while let Some((&byte, after)) = rest.split_first() {
+            if let Next::Text { name } = self.next {
+                rest = self.text(name, rest, out)?;
+                continue;
+            }
+            let inside = self.copies.is_some();
+            if let Next::Number(digits) = self.next {
+                match digits.with(byte)? {
+                    Some(digits) => self.next = Next::Number(digits),
+                    None => {
+                        // This byte is no longer of the number.
+                        self.close();
+                        continue;
+                    }
+                }
+            } else {
+                self.step(byte, out)?;
+            }
+            if inside || self.copies.is_some() {
+                out.push(byte);
+            }
+            rest = after;
+        }
+        Ok(())
+    }
+
+    /// Ends the answer.
+    ///
+    /// # Errors
+    /// [`Refusal::UpstreamNonsense`] where Vault's broke off or lacks a member.
+    pub fn finish(mut self, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let there = |(index, member): (usize, &Member)| {
+            member.optional || member.from.is_empty() || self.seen & (1 << index) != 0
+        };
+        if self.next != Next::End || !self.members.iter().enumerate().all(there) {
+            return Err(Refusal::UpstreamNonsense);
+        }
+        if !self.begun {
+            self.begun = true;
+            out.push(b'{');
+        }
+        out.push(b'}');
+        Ok(())
+    }
+
+    fn begin(&mut self, name: &str, out: &mut Vec<u8>) {
+        out.push(if self.begun { b',' } else { b'{' });
+        self.begun = true;
+        out.push(b'"');
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b"\":");
+    }
+
+    /// One byte outside of strings and numbers.
+    fn step(&mut self, byte: u8, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        match (self.next, byte) {
+            (Next::Escape { name }, b'u') => self.next = Next::Hex { name, left: 4 },
+            (Next::Escape { name }, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                self.next = Next::Text { name };
+            }
+            (Next::Hex { name, left }, _) if byte.is_ascii_hexdigit() => {
+                self.next = if left > 1 { Next::Hex { name, left: left - 1 } } else { Next::Text { name } };
+            }
+            (Next::Word(rest), _) => match rest.split_first() {
+                Some((&first, [])) if first == byte => self.close(),
+                Some((&first, rest)) if first == byte => self.next = Next::Word(rest),
+                _ => return Err(Refusal::UpstreamNonsense),
+            },
+            (Next::Escape { .. } | Next::Hex { .. }, _) => return Err(Refusal::UpstreamNonsense),
+            (_, b' ' | b'\n' | b'\r' | b'\t') => {}
+            (Next::Value { or_end: true }, b']') | (Next::Name { or_end: true }, b'}') => self.leave(byte)?,
+            (Next::Value { .. }, _) => self.value(byte, out)?,
+            (Next::Name { .. }, b'"') => {
+                self.length = 0;
+                self.next = Next::Text { name: true };
+            }
+            (Next::Colon, b':') => self.next = Next::Value { or_end: false },
+            (Next::After, b',') => {
+                let object = self.open.last() == Some(&true);
+                self.next = if object { Next::Name { or_end: false } } else { Next::Value { or_end: false } };
+            }
+            (Next::After, b'}' | b']') => self.leave(byte)?,
+            _ => return Err(Refusal::UpstreamNonsense),
+        }
+        Ok(())
+    }
+
+    /// The first byte of a value.
+    fn value(&mut self, byte: u8, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let is = self.is.take();
+        if let (None, Some((index, member))) =
+            (self.copies, is.and_then(|index| Some((index, self.members.get(index)?))))
+        {
+            if !(member.optional && byte == b'n') {
+                self.copy(index, member, byte, out)?;
+            }
+        }
+        self.next = match byte {
+            b'{' => self.enter(true)?,
+            _ if self.open.is_empty() => return Err(Refusal::UpstreamNonsense),
+            b'[' => self.enter(false)?,
+            b'"' => Next::Text { name: false },
+            b'-' => Next::Number(Digits::Minus),
+            b'0' => Next::Number(Digits::Zero),
+            b'1'..=b'9' => Next::Number(Digits::Whole),
+            b't' => Next::Word(b"rue"),
+            b'f' => Next::Word(b"alse"),
+            b'n' => Next::Word(b"ull"),
+            _ => return Err(Refusal::UpstreamNonsense),
+        };
+        Ok(())
+    }
+
+    fn copy(&mut self, index: usize, member: &Member, byte: u8, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        if self.seen & (1 << index) != 0 || !member.holds.begins(byte) {
+            return Err(Refusal::UpstreamNonsense);
+        }
+        self.seen |= 1 << index;
+        self.copies = Some(self.open.len());
+        self.begin(member.name, out);
+        Ok(())
+    }
+
+    fn enter(&mut self, object: bool) -> Result<Next, Refusal> {
+        let leads = if object && self.copies.is_none() { self.fits } else { 0 };
+        if let Some(live) = self.live.get_mut(self.open.len()) {
+            *live = leads;
+        }
+        self.fits = 0;
+        if self.open.len() == MAX_DEPTH {
+            return Err(Refusal::UpstreamNonsense);
+        }
+        self.open.push(object);
+        Ok(if object { Next::Name { or_end: true } } else { Next::Value { or_end: true } })
+    }
+
+    fn leave(&mut self, byte: u8) -> Result<(), Refusal> {
+        if self.open.pop() != Some(byte == b'}') {
+            return Err(Refusal::UpstreamNonsense);
+        }
+        self.close();
+        Ok(())
+    }
+
+    /// A value has ended.
+    fn close(&mut self) {
+        if self.copies == Some(self.open.len()) {
+            self.copies = None;
+        }
+        self.next = if self.open.is_empty() { Next::End } else { Next::After };
+    }
+
+    /// As much of a string as there is; what is left is given back.
+    fn text<'c>(&mut self, name: bool, rest: &'c [u8], out: &mut Vec<u8>) -> Result<&'c [u8], Refusal> {
+        let plain = rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20);
+        let (run, after) = rest.split_at(plain.unwrap_or(rest.len()));
+        if self.copies.is_some() {
+            out.extend_from_slice(run);
+        } else if name {
+            self.read_name(run);
+        }
+        let Some((&byte, after)) = after.split_first() else { return Ok(after) };
+        if self.copies.is_some() {
+            out.push(byte);
+        }
+        match byte {
+            b'"' if name => self.named(),
+            b'"' => self.close(),
+            b'\\' => {
+                // No member's name needs one.
+                self.length = MAX_NAME + 1;
+                self.next = Next::Escape { name };
+            }
+            _ => return Err(Refusal::UpstreamNonsense),
+        }
+        Ok(after)
+    }
+
+    fn read_name(&mut self, run: &[u8]) {
+        match self.name.get_mut(self.length..self.length + run.len()) {
+            Some(place) => {
+                place.copy_from_slice(run);
+                self.length += run.len();
+            }
+            None => self.length = MAX_NAME + 1,
+        }
+    }
+
+    /// A name has ended: which members does it lead to?
+    fn named(&mut self) {
+        self.next = Next::Colon;
+        (self.fits, self.is) = (0, None);
+        if self.copies.is_some() {
+            return;
+        }
+        let Some(depth) = self.open.len().checked_sub(1) else { return };
+        let live = self.live.get(depth).copied().unwrap_or(0);
+        let Some(name) = self.name.get(..self.length) else { return };
+        for (index, member) in self.members.iter().enumerate() {
+            let here = member.from.get(depth).is_some_and(|part| part.as_bytes() == name);
+            if live & (1 << index) != 0 && here {
+                self.fits |= 1 << index;
+                if member.from.len() == depth + 1 {
+                    self.is = Some(index);
+                }
+            }
+        }
+    }
+}
+
+impl Digits {
+    /// How far the number is with `byte`; `None` where it ended before.
+    fn with(self, byte: u8) -> Result<Option<Self>, Refusal> {
+        Ok(Some(match (self, byte) {
+            (Self::Minus, b'0') => Self::Zero,
+            (Self::Minus, b'1'..=b'9') | (Self::Whole, b'0'..=b'9') => Self::Whole,
+            (Self::Zero | Self::Whole, b'.') => Self::Point,
+            (Self::Zero | Self::Whole | Self::Fraction, b'e' | b'E') => Self::Exponent,
+            (Self::Point | Self::Fraction, b'0'..=b'9') => Self::Fraction,
+            (Self::Exponent, b'+' | b'-') => Self::Sign,
+            (Self::Exponent | Self::Sign | Self::Power, b'0'..=b'9') => Self::Power,
+            (Self::Zero | Self::Whole | Self::Fraction | Self::Power, _) => return Ok(None),
+            _ => return Err(Refusal::UpstreamNonsense),
+        }))
+    }
+}

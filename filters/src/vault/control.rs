@@ -1,0 +1,183 @@
+//! What the gate asks of Vault for itself.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::{Layout, Method, VaultRequest};
+use crate::names::AgentId;
+use crate::path::{PathProblem, VaultPath};
+use crate::secret::Secret;
+
+/// What a child token is to be.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ChildToken {
+    /// Whose it is.
+    pub agent: AgentId,
+    /// Its policies.
+    pub policies: Vec<Arc<str>>,
+    /// The agent's name as entity alias, for templated policies.
+    pub alias: bool,
+    /// A batch token, or a service token that can be revoked.
+    pub batch: bool,
+    /// Seconds it lives.
+    pub ttl: u32,
+}
+
+fn post(path: VaultPath, body: &impl Serialize, repeatable: bool) -> VaultRequest {
+    let body = serde_json::to_vec(body).unwrap_or_default();
+    VaultRequest::new(Method::Post, path, Some(Bytes::from(body)), repeatable)
+}
+
+/// Logs in by AppRole.
+///
+/// # Errors
+/// A bad mount.
+pub fn login_approle(mount: &str, role_id: &str, secret_id: &Secret) -> Result<VaultRequest, PathProblem> {
+    let path = VaultPath::render(&["auth", mount, "login"])?;
+    Ok(post(path, &json!({"role_id": role_id, "secret_id": secret_id.expose()}), true))
+}
+
+/// Looks up the token it is sent with.
+///
+/// # Errors
+/// Never in practice: the path is fixed.
+pub fn lookup_self() -> Result<VaultRequest, PathProblem> {
+    Ok(VaultRequest::new(Method::Get, VaultPath::render(&["auth/token/lookup-self"])?, None, true))
+}
+
+/// Renews the token it is sent with.
+///
+/// # Errors
+/// Never in practice: the path is fixed.
+pub fn renew_self() -> Result<VaultRequest, PathProblem> {
+    Ok(post(VaultPath::render(&["auth/token/renew-self"])?, &json!({}), true))
+}
+
+/// Makes a child token through a token role.
+///
+/// # Errors
+/// A bad role name.
+pub fn create_child(role: &str, child: &ChildToken) -> Result<VaultRequest, PathProblem> {
+    let path = VaultPath::render(&["auth/token/create", role])?;
+    let alias = child.alias.then(|| child.agent.as_str());
+    let body = json!({
+        "policies": child.policies.iter().map(|policy| &**policy).collect::<Vec<_>>(),
+        "no_default_policy": true,
+        "type": if child.batch { "batch" } else { "service" },
+        "ttl": format!("{}s", child.ttl),
+        "renewable": false,
+        "display_name": child.agent.as_str(),
+        "meta": {"agent": child.agent.as_str()},
+        "entity_alias": alias.unwrap_or_default(),
+    });
+    Ok(post(path, &body, true))
+}
+
+/// Revokes a service token by its accessor.
+///
+/// # Errors
+/// Never in practice: the path is fixed.
+pub fn revoke_accessor(accessor: &str) -> Result<VaultRequest, PathProblem> {
+    Ok(post(VaultPath::render(&["auth/token/revoke-accessor"])?, &json!({"accessor": accessor}), true))
+}
+
+/// Asks whether Vault is initialised, unsealed and active; 200 if so.
+///
+/// # Errors
+/// Never in practice: the path is fixed.
+pub fn health() -> Result<VaultRequest, PathProblem> {
+    Ok(VaultRequest::new(Method::Get, VaultPath::render(&["sys/health"])?, None, true))
+}
+
+/// What the keys of handles are derived over.
+const DERIVATION: &[u8] = b"portcullis handles 1";
+
+/// Tells the versions of the transit key behind handles.
+///
+/// # Errors
+/// A bad mount or name.
+pub fn handle_key(layout: &Layout) -> Result<VaultRequest, PathProblem> {
+    let path = VaultPath::render(&[&layout.mounts.transit, "keys", &layout.handle_key])?;
+    Ok(VaultRequest::new(Method::Get, path, None, true))
+}
+
+/// Makes that key; changes nothing where it is there.
+///
+/// # Errors
+/// A bad mount or name.
+pub fn create_handle_key(layout: &Layout) -> Result<VaultRequest, PathProblem> {
+    let path = VaultPath::render(&[&layout.mounts.transit, "keys", &layout.handle_key])?;
+    Ok(post(path, &json!({"type": "aes256-gcm96"}), true))
+}
+
+/// Derives the key of handles from one version of it.
+///
+/// # Errors
+/// A bad mount or name.
+pub fn derive_handle_key(layout: &Layout, version: u32) -> Result<VaultRequest, PathProblem> {
+    let path = VaultPath::render(&[&layout.mounts.transit, "hmac", &layout.handle_key, "sha2-256"])?;
+    Ok(post(path, &json!({"input": BASE64.encode(DERIVATION), "key_version": version}), true))
+}
+
+/// Reads the answer to [`derive_handle_key`].
+#[must_use]
+pub fn derived_handle_key(body: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
+    #[derive(Deserialize)]
+    struct Answer<'a> {
+        #[serde(borrow)]
+        data: Hmac<'a>,
+    }
+    #[derive(Deserialize)]
+    struct Hmac<'a> {
+        hmac: &'a str,
+    }
+    let answer: Answer<'_> = serde_json::from_slice(body).ok()?;
+    let text = answer.data.hmac.rsplit(':').next()?;
+    // A decoder wants room for the padding too.
+    let mut decoded = Zeroizing::new([0; 36]);
+    let length = BASE64.decode_slice(text, &mut *decoded).ok()?;
+    let mut key = Zeroizing::new([0; 32]);
+    key.copy_from_slice(decoded.get(..length).filter(|bytes| bytes.len() == 32)?);
+    Some(key)
+}
+
+fn leases_of(layout: &Layout, agent: &AgentId) -> Result<VaultPath, PathProblem> {
+    VaultPath::render(&[&layout.kv_mount, "data", &layout.gate_prefix, "leases", agent.as_str()])
+}
+
+/// Reads the record of an agent's live leases.
+///
+/// # Errors
+/// A bad mount or prefix.
+pub fn read_leases(layout: &Layout, agent: &AgentId) -> Result<VaultRequest, PathProblem> {
+    Ok(VaultRequest::new(Method::Get, leases_of(layout, agent)?, None, true))
+}
+
+/// Writes it, if its version is still `version`; 0 where there was none.
+///
+/// # Errors
+/// A bad mount or prefix.
+pub fn write_leases(
+    layout: &Layout,
+    agent: &AgentId,
+    version: u64,
+    leases: &impl Serialize,
+) -> Result<VaultRequest, PathProblem> {
+    let body = json!({"options": {"cas": version}, "data": {"leases": leases}});
+    Ok(post(leases_of(layout, agent)?, &body, false))
+}
+
+/// Wraps `answer`, a JSON object, for as long as the request's header says.
+///
+/// # Errors
+/// Never in practice: the path is fixed.
+pub fn wrap(answer: &[u8]) -> Result<VaultRequest, PathProblem> {
+    let body = [b"{\"answer\":", answer, b"}"].concat();
+    Ok(VaultRequest::new(Method::Post, VaultPath::render(&["sys/wrapping/wrap"])?, Some(body.into()), false))
+}

@@ -1,0 +1,140 @@
+//! What agents get handles of: leases and certificates, and what becomes of
+//! them; wrapped answers, and their redemption.
+
+use filters::decide::{Origin, Redeemed};
+use filters::grants::Agent;
+use filters::handle::{Purpose, StandsFor};
+use filters::operation::{Entry, Redeem};
+use filters::refusal::Refusal;
+use filters::vault::VaultRequest;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::exchange::{Answer, Envelope, Lane};
+use crate::vault::{Issued, Wanted, epoch_seconds};
+
+use super::Request;
+use super::perform::{read, refusal};
+
+/// A certificate of Vault's whose answer tells no end has ended by then.
+const LONGEST: u64 = 10 * 366 * 86_400;
+
+#[derive(Deserialize)]
+struct CertificateAnswer {
+    data: Certificate,
+}
+
+#[derive(Deserialize)]
+struct Certificate {
+    serial_number: Box<str>,
+    expiration: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct RenewAnswer {
+    lease_duration: u64,
+}
+
+impl Request<'_> {
+    /// A lease with a token of its own.
+    pub(super) async fn lease(
+        &self,
+        agent: &Agent,
+        kind: &'static Entry,
+        origin: Origin,
+        request: &VaultRequest,
+    ) -> Result<Vec<u8>, Refusal> {
+        self.check_circuit()?;
+        let wanted = Wanted {
+            agent,
+            profile: &self.snapshot.child_tokens,
+            settings: &self.snapshot.leases,
+            layout: &self.snapshot.layout,
+            correlation: &self.head.correlation_id,
+        };
+        let vault = &self.state.vault;
+        let Issued { answer, id, accessor, lasts, ends } = vault.leases.issue(wanted, &vault.children, request).await?;
+        let claims = origin.claims(ends, StandsFor::Lease { id, accessor });
+        let handle = self.seal(agent, Purpose::Lease, &claims)?;
+        with(kind, &answer, &[("lease_id", handle.into()), ("lease_duration", lasts.into())])
+    }
+
+    /// A certificate that only this agent may revoke.
+    pub(super) async fn issued_certificate(
+        &self,
+        agent: &Agent,
+        kind: &'static Entry,
+        origin: Origin,
+        request: &VaultRequest,
+    ) -> Result<Vec<u8>, Refusal> {
+        let answer = self.ask_vault(agent, request).await?;
+        if !matches!(answer.status, 200..=299) {
+            return read(kind, &answer);
+        }
+        let CertificateAnswer { data } = serde_json::from_slice(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?;
+        let expires = data.expiration.unwrap_or_else(|| epoch_seconds() + LONGEST);
+        let claims = origin.claims(expires, StandsFor::Certificate { serial: data.serial_number });
+        let handle = self.seal(agent, Purpose::Certificate, &claims)?;
+        with(kind, &answer, &[("handle", handle.into())])
+    }
+
+    /// Asks, with the gate's own token, about what the agent has a handle of.
+    /// What Vault calls a bad request is something that is no longer there.
+    pub(super) async fn redeem(
+        &self,
+        agent: &Agent,
+        kind: &'static Entry,
+        redeemed: &Redeemed,
+    ) -> Result<Vec<u8>, Refusal> {
+        self.check_circuit()?;
+        let answer = self.ask_about(redeemed).await?;
+        let (leases, layout) = (&self.state.vault.leases, &self.snapshot.layout);
+        let gone = !matches!(answer.status, 200..=299);
+        match (redeemed.redeem, &redeemed.claims.stands_for) {
+            (Redeem::RevokeLease, StandsFor::Lease { accessor, .. }) => {
+                leases.strike(layout, &agent.id, accessor).await?;
+            }
+            (Redeem::RenewLease(_), StandsFor::Lease { accessor, .. }) if !gone => {
+                let renewed: RenewAnswer =
+                    serde_json::from_slice(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?;
+                let now = epoch_seconds();
+                let lasts = renewed.lease_duration.min(redeemed.claims.expires.saturating_sub(now));
+                leases.last(layout, agent, accessor, now + lasts).await?;
+                return with(kind, &answer, &[("lease_duration", lasts.into())]);
+            }
+            _ => {}
+        }
+        match answer.status {
+            200..=299 => read(kind, &answer),
+            400 | 404 => Err(Refusal::NotFound),
+            status => Err(refusal(status, &answer.body)),
+        }
+    }
+
+    async fn ask_about(&self, redeemed: &Redeemed) -> Result<Answer, Refusal> {
+        let vault = &self.state.vault;
+        let Some(token) = redeemed.wrapping_token() else {
+            return vault.own.ask(Ok(redeemed.request.clone()), self.along()).await;
+        };
+        let envelope = Envelope {
+            lane: Lane::Requests,
+            token: Some(&token),
+            correlation: Some(&self.head.correlation_id),
+            limit: self.snapshot.limits.answer.saturating_mul(2),
+            ..Envelope::default()
+        };
+        Ok(vault.upstream.ask(&redeemed.request, envelope).await?)
+    }
+}
+
+/// The answer, with what the gate adds itself.
+fn with(kind: &'static Entry, answer: &Answer, given: &[(&str, Value)]) -> Result<Vec<u8>, Refusal> {
+    let mut out = Vec::with_capacity(answer.body.len() + 512);
+    let mut projection = filters::shape::Projection::new(kind.shape);
+    for (name, value) in given {
+        projection.give(name, value, &mut out);
+    }
+    projection.push(&answer.body, &mut out)?;
+    projection.finish(&mut out)?;
+    Ok(out)
+}

@@ -1,0 +1,141 @@
+//! The keys of handles: derived from each version of a transit key, so that
+//! nothing is stored, every gate has the same, and rotating or withdrawing a
+//! version in Vault rotates or withdraws it here.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Guard};
+use filters::handle::Keyring;
+use filters::refusal::Refusal;
+use filters::vault::{Layout, control};
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use super::own::{Along, OwnCalls};
+
+/// How often the versions are looked at.
+const LOOK: Duration = Duration::from_secs(5);
+/// How often, as long as there are none.
+const SEEK: Duration = Duration::from_millis(200);
+/// How old a version is before it seals: every gate has looked by then.
+const SETTLED: u64 = 10;
+/// Most versions kept, the latest ones.
+const VERSIONS: usize = 64;
+
+/// The keys of handles, kept up to date.
+pub struct Handles {
+    own: OwnCalls,
+    keyring: ArcSwap<Keyring>,
+}
+
+/// A version and when it was made, in seconds since the epoch.
+type Version = (u32, u64);
+type Derived = HashMap<Version, Zeroizing<[u8; 32]>>;
+
+#[derive(Deserialize)]
+struct KeyAnswer {
+    data: Key,
+}
+
+#[derive(Deserialize)]
+struct Key {
+    keys: BTreeMap<u32, u64>,
+    #[serde(default)]
+    min_decryption_version: u32,
+}
+
+impl Handles {
+    /// No keys before [`Handles::run`].
+    #[must_use]
+    pub fn new(own: OwnCalls) -> Self {
+        Self { own, keyring: ArcSwap::default() }
+    }
+
+    /// The keys of the moment.
+    #[must_use]
+    pub fn keyring(&self) -> Guard<Arc<Keyring>> {
+        self.keyring.load()
+    }
+
+    /// Looks at the transit key for ever; where Vault is away, the keys stay.
+    pub async fn run(&self, layout: impl Fn() -> Layout) {
+        let mut derived = Derived::new();
+        let mut told = false;
+        loop {
+            let outcome = self.look(&layout(), &mut derived).await;
+            match outcome {
+                Ok(()) => told = false,
+                Err(Refusal::UpstreamUnavailable | Refusal::UpstreamTimeout) => {}
+                Err(refusal) if !told => {
+                    told = true;
+                    let code = refusal.public().code;
+                    tracing::error!(code, "the transit key of handles cannot be used: no leases, no wrapped answers");
+                }
+                Err(_) => {}
+            }
+            tokio::time::sleep(if self.keyring.load().is_empty() { SEEK } else { LOOK }).await;
+        }
+    }
+
+    async fn look(&self, layout: &Layout, derived: &mut Derived) -> Result<(), Refusal> {
+        let along = Along::default();
+        let mut answer = self.own.ask(control::handle_key(layout), along).await?;
+        if answer.status == 404 {
+            self.own.succeed(control::create_handle_key(layout), along).await?;
+            answer = self.own.succeed(control::handle_key(layout), along).await?;
+        } else if answer.status != 200 {
+            return Err(Refusal::DeniedByVault);
+        }
+        let key: KeyAnswer = serde_json::from_slice(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?;
+        let key = key.data;
+        let live = key.keys.into_iter().rev().filter(|(version, _)| *version >= key.min_decryption_version);
+        let live: Vec<Version> = live.take(VERSIONS).collect();
+        let known = derived.len() == live.len() && live.iter().all(|version| derived.contains_key(version));
+        for version in &live {
+            if !derived.contains_key(version) {
+                let bytes = self.derive(layout, version.0).await?;
+                derived.insert(*version, bytes);
+            }
+        }
+        derived.retain(|version, _| live.contains(version));
+        let order = sealing_first(&live, super::epoch_seconds());
+        if !known || self.keyring.load().sealing() != order.first().map(|version| version.0) {
+            let keys = order.iter().filter_map(|version| Some((version.0, **derived.get(version)?)));
+            self.keyring.store(Arc::new(Keyring::new(keys)));
+        }
+        Ok(())
+    }
+
+    async fn derive(&self, layout: &Layout, version: u32) -> Result<Zeroizing<[u8; 32]>, Refusal> {
+        let answer = self.own.succeed(control::derive_handle_key(layout, version), Along::default()).await?;
+        control::derived_handle_key(&answer.body).ok_or(Refusal::UpstreamNonsense)
+    }
+}
+
+/// The latest settled version first; where none is settled, the oldest, which
+/// other gates are the likeliest to know.
+fn sealing_first(latest_first: &[Version], now: u64) -> Vec<Version> {
+    let mut order = latest_first.to_vec();
+    let settled = order.iter().position(|(_, made)| made.saturating_add(SETTLED) <= now);
+    let first = settled.or_else(|| order.len().checked_sub(1));
+    if let Some(first) = first {
+        order.get_mut(..=first).unwrap_or_default().rotate_right(1);
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_version_seals_once_every_gate_has_seen_it() {
+        assert_eq!(sealing_first(&[], 100), []);
+        assert_eq!(sealing_first(&[(1, 99)], 100), [(1, 99)]);
+        assert_eq!(sealing_first(&[(3, 95), (2, 50), (1, 10)], 100), [(2, 50), (3, 95), (1, 10)]);
+        assert_eq!(sealing_first(&[(3, 90), (2, 50)], 100), [(3, 90), (2, 50)]);
+        assert_eq!(sealing_first(&[(3, 99), (2, 98)], 100), [(2, 98), (3, 99)]);
+    }
+}

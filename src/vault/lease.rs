@@ -1,0 +1,262 @@
+//! Leases: each has a token of its own, with which it ends, and stands in the
+//! agent's record in Vault, so that any gate can count and end it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use filters::grants::Agent;
+use filters::names::AgentId;
+use filters::refusal::Refusal;
+use filters::vault::{Layout, Trouble, VaultRequest, control, trouble};
+use moka::sync::Cache;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+
+use crate::config;
+use crate::exchange::{Answer, Envelope, Lane, Upstream};
+
+use super::own::{Along, OwnCalls};
+use super::{Children, Profile, epoch_seconds};
+
+/// How often a record is read again that another gate has changed meanwhile.
+const TURNS: usize = 10;
+/// Most agents whose records are waited for in line at once.
+const QUEUES: u64 = 10_000;
+
+/// The leases of agents.
+pub struct Leases {
+    upstream: Arc<Upstream>,
+    own: OwnCalls,
+    /// One line per agent, so that a gate never races itself.
+    lines: Cache<AgentId, Arc<Mutex<()>>>,
+}
+
+/// Who wants a lease, and by which settings.
+#[derive(Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Whose it is to be.
+    pub agent: &'a Agent,
+    /// What agents' tokens are like.
+    pub profile: &'a Profile,
+    /// What leases are like.
+    pub settings: &'a config::Leases,
+    /// Where things lie in Vault.
+    pub layout: &'a Layout,
+    /// Goes to Vault as `X-Correlation-Id`.
+    pub correlation: &'a str,
+}
+
+/// A lease that Vault has given out.
+pub struct Issued {
+    /// Vault's answer.
+    pub answer: Answer,
+    /// Vault's id of the lease.
+    pub id: Box<str>,
+    /// The accessor of its token.
+    pub accessor: Box<str>,
+    /// Seconds it lasts, unless it is renewed.
+    pub lasts: u64,
+    /// Until when it can be renewed, in seconds since the epoch.
+    pub ends: u64,
+}
+
+/// One live lease in the record, by its token's accessor.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Live {
+    /// In seconds since the epoch.
+    expires: u64,
+    /// The agent's generation.
+    generation: u32,
+}
+
+/// What one agent holds, at one version in Vault.
+struct Record {
+    version: u64,
+    leases: BTreeMap<Box<str>, Live>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RecordAnswer {
+    data: Versioned,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Versioned {
+    data: Option<Held>,
+    metadata: Metadata,
+}
+
+#[derive(Default, Deserialize)]
+struct Held {
+    leases: BTreeMap<Box<str>, Live>,
+}
+
+#[derive(Default, Deserialize)]
+struct Metadata {
+    version: u64,
+}
+
+#[derive(Deserialize)]
+struct LeaseAnswer {
+    lease_id: Box<str>,
+    lease_duration: u64,
+}
+
+impl Leases {
+    /// By this way to Vault.
+    #[must_use]
+    pub fn new(upstream: Arc<Upstream>, own: OwnCalls) -> Self {
+        let lines = Cache::builder().max_capacity(QUEUES).time_to_idle(Duration::from_secs(600)).build();
+        Self { upstream, own, lines }
+    }
+
+    /// Asks for a lease with a token that is its own: first the record, then
+    /// the lease, so that none is live that is not counted.
+    ///
+    /// # Errors
+    /// [`Refusal::LeaseBudget`], what Vault says, or that it is away. Nothing
+    /// is left behind then.
+    pub async fn issue(
+        &self,
+        wanted: Wanted<'_>,
+        children: &Children,
+        request: &VaultRequest,
+    ) -> Result<Issued, Refusal> {
+        let agent = &wanted.agent.id;
+        let room = |leases: &BTreeMap<_, _>| match leases.len() < wanted.settings.per_agent {
+            true => Ok(()),
+            false => Err(Refusal::LeaseBudget),
+        };
+        let line = self.lines.get_with(agent.clone(), Arc::default);
+        let turn = line.lock().await;
+        let record = self.read(wanted.layout, agent).await?;
+        room(&record.leases)?;
+        let token = children.lease_token(agent, wanted.profile, wanted.settings).await?;
+        let accessor: Box<str> = token.accessor.as_str().into();
+        let ends = epoch_seconds() + u64::from(wanted.settings.ttl);
+        let entry = Live { expires: ends, generation: wanted.agent.generation };
+        let outcome = async {
+            let counted = self.write(wanted.layout, agent, record, |leases| {
+                room(leases)?;
+                leases.insert(accessor.clone(), entry.clone());
+                Ok(())
+            });
+            counted.await?;
+            drop(turn);
+            let envelope = Envelope {
+                lane: Lane::Requests,
+                token: Some(&token.token),
+                correlation: Some(wanted.correlation),
+                limit: super::ANSWER_LIMIT,
+                ..Envelope::default()
+            };
+            let answer = self.upstream.ask(request, envelope).await?;
+            if !matches!(answer.status, 200..=299) {
+                return Err(match trouble(answer.status, &answer.body) {
+                    Trouble::Refused(refusal) => refusal,
+                    Trouble::InvalidToken => Refusal::UpstreamUnavailable,
+                });
+            }
+            let lease: LeaseAnswer = serde_json::from_slice(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?;
+            let lasts = lease.lease_duration.min(u64::from(wanted.settings.ttl));
+            self.last(wanted.layout, wanted.agent, &accessor, epoch_seconds() + lasts).await?;
+            Ok(Issued { answer, id: lease.lease_id, accessor: accessor.clone(), lasts, ends })
+        };
+        let outcome = outcome.await;
+        if outcome.is_err() {
+            self.undo(wanted.layout, agent, &accessor).await;
+        }
+        outcome
+    }
+
+    /// Notes until when a lease lasts now.
+    ///
+    /// # Errors
+    /// That Vault is away.
+    pub async fn last(&self, layout: &Layout, agent: &Agent, accessor: &str, expires: u64) -> Result<(), Refusal> {
+        let entry = Live { expires, generation: agent.generation };
+        self.change(layout, &agent.id, |leases| {
+            leases.insert(accessor.into(), entry.clone());
+            Ok(())
+        })
+        .await
+    }
+
+    /// Strikes a lease from the record.
+    ///
+    /// # Errors
+    /// That Vault is away.
+    pub async fn strike(&self, layout: &Layout, agent: &AgentId, accessor: &str) -> Result<(), Refusal> {
+        self.change(layout, agent, |leases| {
+            leases.remove(accessor);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Ends what was begun, as far as possible.
+    async fn undo(&self, layout: &Layout, agent: &AgentId, accessor: &str) {
+        let along = Along { lane: Lane::Requests, ..Along::default() };
+        let revoked = self.own.succeed(control::revoke_accessor(accessor), along).await;
+        let struck = self.strike(layout, agent, accessor).await;
+        if revoked.is_err() || struck.is_err() {
+            tracing::warn!(%agent, "a lease that was not given out could not be ended; it expires by itself");
+        }
+    }
+
+    /// Changes the agent's record.
+    async fn change(
+        &self,
+        layout: &Layout,
+        agent: &AgentId,
+        change: impl Fn(&mut BTreeMap<Box<str>, Live>) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let line = self.lines.get_with(agent.clone(), Arc::default);
+        let _turn = line.lock().await;
+        let record = self.read(layout, agent).await?;
+        self.write(layout, agent, record, change).await
+    }
+
+    /// The agent's record, without what has ended.
+    async fn read(&self, layout: &Layout, agent: &AgentId) -> Result<Record, Refusal> {
+        let along = Along { lane: Lane::Requests, ..Along::default() };
+        let answer = self.own.ask(control::read_leases(layout, agent), along).await?;
+        // A record that was deleted is a 404 that tells its version.
+        let Some(Versioned { data, metadata }) = (match answer.status {
+            200 => serde_json::from_slice::<RecordAnswer>(&answer.body).ok().map(|answer| answer.data),
+            404 => Some(serde_json::from_slice::<RecordAnswer>(&answer.body).unwrap_or_default().data),
+            _ => None,
+        }) else {
+            tracing::error!(%agent, status = answer.status, "the record of leases cannot be read");
+            return Err(Refusal::UpstreamUnavailable);
+        };
+        let now = epoch_seconds();
+        let mut leases = data.unwrap_or_default().leases;
+        leases.retain(|_, lease| lease.expires > now);
+        Ok(Record { version: metadata.version, leases })
+    }
+
+    /// Writes the record, changed; where another gate was faster, theirs.
+    async fn write(
+        &self,
+        layout: &Layout,
+        agent: &AgentId,
+        mut record: Record,
+        change: impl Fn(&mut BTreeMap<Box<str>, Live>) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let along = Along { lane: Lane::Requests, ..Along::default() };
+        for _ in 0..TURNS {
+            change(&mut record.leases)?;
+            let request = control::write_leases(layout, agent, record.version, &record.leases);
+            match self.own.succeed(request, along).await {
+                Ok(_) => return Ok(()),
+                Err(Refusal::CheckAndSet) => record = self.read(layout, agent).await?,
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        Err(Refusal::UpstreamUnavailable)
+    }
+}

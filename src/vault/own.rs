@@ -1,0 +1,84 @@
+//! Vault, asked with the gate's own token.
+
+use std::sync::Arc;
+
+use filters::path::PathProblem;
+use filters::refusal::Refusal;
+use filters::vault::{Trouble, VaultRequest, trouble};
+
+use crate::exchange::{Answer, Envelope, Lane, Upstream};
+
+use super::{ANSWER_LIMIT, LoginState};
+
+/// What goes along with one request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Along<'a> {
+    /// Whose connections it takes.
+    pub lane: Lane,
+    /// Goes to Vault as `X-Correlation-Id`.
+    pub correlation: Option<&'a str>,
+    /// Seconds that Vault wraps the answer for.
+    pub wrap_ttl: Option<u32>,
+    /// Most bytes of the answer, where it may be large.
+    pub limit: Option<usize>,
+}
+
+/// Vault, asked with the gate's own token.
+#[derive(Clone)]
+pub struct OwnCalls {
+    upstream: Arc<Upstream>,
+    login: Arc<LoginState>,
+}
+
+impl OwnCalls {
+    /// By this way and login.
+    #[must_use]
+    pub const fn new(upstream: Arc<Upstream>, login: Arc<LoginState>) -> Self {
+        Self { upstream, login }
+    }
+
+    /// Asks; any status is an answer.
+    ///
+    /// # Errors
+    /// [`Refusal::UpstreamUnavailable`] and the like where there is none.
+    pub async fn ask(&self, request: Result<VaultRequest, PathProblem>, along: Along<'_>) -> Result<Answer, Refusal> {
+        let login = self.login.current().ok_or(Refusal::UpstreamUnavailable)?;
+        let envelope = Envelope {
+            lane: along.lane,
+            token: Some(&login.token),
+            wrap_ttl: along.wrap_ttl,
+            correlation: along.correlation,
+            limit: along.limit.unwrap_or(ANSWER_LIMIT),
+        };
+        let answer = self.upstream.ask(&request?, envelope).await?;
+        if answer.status == 403 && trouble(answer.status, &answer.body) == Trouble::InvalidToken {
+            self.login.reject(login.generation);
+            return Err(Refusal::UpstreamUnavailable);
+        }
+        Ok(answer)
+    }
+
+    /// Asks, and takes nothing but a success.
+    ///
+    /// # Errors
+    /// As [`OwnCalls::ask`], and what Vault's answer means. What Vault denies
+    /// the gate is the gate's trouble, not the caller's.
+    pub async fn succeed(
+        &self,
+        request: Result<VaultRequest, PathProblem>,
+        along: Along<'_>,
+    ) -> Result<Answer, Refusal> {
+        let answer = self.ask(request, along).await?;
+        if matches!(answer.status, 200..=299) {
+            return Ok(answer);
+        }
+        Err(match trouble(answer.status, &answer.body) {
+            Trouble::Refused(Refusal::DeniedByVault) => {
+                tracing::error!("Vault's policy denies the gate what it needs for itself; see `portcullis-gate.hcl`");
+                Refusal::UpstreamUnavailable
+            }
+            Trouble::Refused(refusal) => refusal,
+            Trouble::InvalidToken => Refusal::UpstreamUnavailable,
+        })
+    }
+}
