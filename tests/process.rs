@@ -47,6 +47,10 @@ agent = "{name}"
 scopes = ["read", "write", "delete", "list"]
 kv = ["**"]
 transit = ["*"]
+database = ["*"]
+ssh = ["*"]
+pki = ["*"]
+kms = ["*"]
 
 [roles.reader]
 scopes = ["read", "list"]

@@ -27,7 +27,8 @@ use crate::catalog;
 use crate::grants::{Agent, Engine, Limit, Resource, Role, Space, Ttl, Wrapping};
 use crate::handle::{Binding, Claims, Keyring, Purpose, StandsFor};
 use crate::identity::Identity;
-use crate::operation::{Ask, Call, Entry, Issues, Operation, Redeem, WrapTtl};
+use crate::lifetime::WrapTtl;
+use crate::operation::{Ask, Call, Entry, Issues, Operation, Reach, Redeem};
 use crate::path::{SecretPath, VaultPath};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
@@ -232,6 +233,9 @@ impl Permit {
         let most = self.role().and_then(|role| role.max_ttl);
         let unsaid = most.filter(|_| self.operation.demand.ttl == Ttl::Unsaid);
         let Operation { kind, resource, ask, .. } = self.operation;
+        if let Ask::Vault(call) | Ask::Issue(_, call) = &ask {
+            within(kind.facts.reach, &call.api)?;
+        }
         let resource = || resource.ok_or(Refusal::Internal);
         match ask {
             Ask::Own(_) => Ok(Effect::Own(self.answer)),
@@ -248,6 +252,13 @@ impl Permit {
             }
         }
     }
+}
+
+/// What is asked of Vault is what the operation's facts say, from which
+/// Vault's policies are written.
+fn within(reach: Reach, api: &str) -> Result<(), Refusal> {
+    let covers = |known: &str| api.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if reach.apis.iter().any(|known| covers(known)) { Ok(()) } else { Err(Refusal::Internal) }
 }
 
 const fn origin(kind: &'static Entry, resource: Resource) -> Origin {

@@ -1,8 +1,4 @@
 //! Grants: what a role may touch, as data a person can read (DESIGN section 7).
-//!
-//! Patterns are only what Vault's policies can express too: literal segments,
-//! `*` for one whole segment (Vault's `+`), `**` at the end (Vault's trailing
-//! `*`), and a trailing `*` in a name.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,159 +6,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::names::AgentId;
-use crate::path::{self, SecretPath};
+use crate::path::SecretPath;
+use crate::pattern::{NamePattern, PathPattern};
 use crate::quota::{Cell, Rate};
 use crate::scope::{Scope, Scopes};
-
-/// A pattern over the path of a secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PathPattern {
-    segments: Vec<Segment>,
-    /// `**` at the end: one or more further segments.
-    open: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Segment {
-    Literal(Box<str>),
-    Any,
-}
-
-/// A pattern over one name, such as a transit key's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NamePattern {
-    /// Exactly this name.
-    Exact(Box<str>),
-    /// Any name that begins so.
-    Prefix(Box<str>),
-}
-
-/// A pattern that is not one; the text says what would be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BadPattern(pub &'static str);
-
-impl PathPattern {
-    /// Reads `apps/*/config`, `apps/**` or `**`.
-    ///
-    /// # Errors
-    /// [`BadPattern`] for anything Vault's policies could not say.
-    pub fn parse(text: &str) -> Result<Self, BadPattern> {
-        let (body, open) = match text.strip_suffix("**") {
-            Some("") => return Ok(Self { segments: Vec::new(), open: true }),
-            Some(body) => (body.strip_suffix('/').ok_or(BadPattern("'**' must be a whole segment at the end"))?, true),
-            None => (text, false),
-        };
-        let segments = body.split('/').map(Segment::parse).collect::<Result<_, _>>()?;
-        Ok(Self { segments, open })
-    }
-
-    /// Whether the secret at `path` is covered.
-    #[must_use]
-    pub fn covers(&self, path: &SecretPath) -> bool {
-        let mut rest = path.segments();
-        self.segments.iter().all(|segment| rest.next().is_some_and(|name| segment.fits(name)))
-            && (rest.next().is_some() == self.open)
-    }
-
-    /// Whether everything directly below `prefix` is covered, so that its
-    /// names may be shown. `None` is the root of the namespace.
-    #[must_use]
-    pub fn covers_children(&self, prefix: Option<&SecretPath>) -> bool {
-        match self.below(prefix) {
-            Err(inside) => inside,
-            Ok([]) => self.open,
-            Ok(rest) => matches!(rest, [Segment::Any]),
-        }
-    }
-
-    /// Whether `prefix` or anything below it may be covered: what a deny looks at.
-    #[must_use]
-    pub fn touches_children(&self, prefix: Option<&SecretPath>) -> bool {
-        self.below(prefix).map_or_else(|inside| inside, |rest| self.open && rest.is_empty())
-    }
-
-    /// What is left of the pattern below `prefix`; where it ends before
-    /// `prefix` does, or does not fit, whether `prefix` is inside.
-    fn below(&self, prefix: Option<&SecretPath>) -> Result<&[Segment], bool> {
-        let mut rest = self.segments.as_slice();
-        for name in prefix.into_iter().flat_map(SecretPath::segments) {
-            match rest.split_first() {
-                Some((segment, after)) if segment.fits(name) => rest = after,
-                Some(_) => return Err(false),
-                None => return Err(self.open),
-            }
-        }
-        Ok(rest)
-    }
-}
-
-impl Segment {
-    fn parse(text: &str) -> Result<Self, BadPattern> {
-        match text {
-            "*" => Ok(Self::Any),
-            _ if text.contains('*') => {
-                Err(BadPattern("'*' stands for one whole segment, '**' for the rest of the path"))
-            }
-            _ if text.contains('+') => Err(BadPattern("'+' would be a wildcard in Vault's policy")),
-            _ => match path::judge(text) {
-                Ok(()) => Ok(Self::Literal(text.into())),
-                Err(problem) => Err(BadPattern(problem.text())),
-            },
-        }
-    }
-
-    fn fits(&self, name: &str) -> bool {
-        match self {
-            Self::Literal(literal) => **literal == *name,
-            Self::Any => true,
-        }
-    }
-}
-
-impl NamePattern {
-    /// Reads `deploy-*` or `deploy-key`.
-    ///
-    /// # Errors
-    /// [`BadPattern`] for a `*` elsewhere than at the end, or a bad name.
-    pub fn parse(text: &str) -> Result<Self, BadPattern> {
-        let (stem, prefix) = text.strip_suffix('*').map_or((text, false), |stem| (stem, true));
-        if stem.contains(['*', '+']) {
-            return Err(BadPattern("'*' may stand at the end of a name only"));
-        }
-        if !(prefix && stem.is_empty()) {
-            path::judge(stem).map_err(|problem| BadPattern(problem.text()))?;
-        }
-        Ok(if prefix { Self::Prefix(stem.into()) } else { Self::Exact(stem.into()) })
-    }
-
-    /// Reads the name of a KMS key, which may have slashes: `alias/agents-*`.
-    ///
-    /// # Errors
-    /// As [`NamePattern::parse`].
-    pub fn parse_slashed(text: &str) -> Result<Self, BadPattern> {
-        let (parents, last) = text.rsplit_once('/').map_or((None, text), |(parents, last)| (Some(parents), last));
-        let Some(parents) = parents else { return Self::parse(last) };
-        for parent in parents.split('/') {
-            Self::parse(parent).and_then(|pattern| match pattern {
-                Self::Exact(_) => Ok(()),
-                Self::Prefix(_) => Err(BadPattern("'*' may stand at the end of a name only")),
-            })?;
-        }
-        Ok(match Self::parse(last)? {
-            Self::Exact(_) => Self::Exact(text.into()),
-            Self::Prefix(stem) => Self::Prefix(format!("{parents}/{stem}").into()),
-        })
-    }
-
-    /// Whether `name` is covered.
-    #[must_use]
-    pub fn covers(&self, name: &str) -> bool {
-        match self {
-            Self::Exact(exact) => **exact == *name,
-            Self::Prefix(stem) => name.starts_with(&**stem),
-        }
-    }
-}
 
 /// The engines that an operation may ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -287,12 +134,7 @@ impl Role {
     /// its own namespace, nothing else.
     #[must_use]
     pub fn own_namespace() -> Self {
-        Self {
-            name: "own-namespace".into(),
-            scopes: Scopes::ALL,
-            kv: vec![PathPattern { segments: Vec::new(), open: true }],
-            ..Self::default()
-        }
+        Self { name: "own-namespace".into(), scopes: Scopes::ALL, kv: vec![PathPattern::EVERYTHING], ..Self::default() }
     }
 
     /// Whether this role alone holds the scope, the resource and what is
@@ -417,71 +259,5 @@ impl fmt::Debug for Agent {
         let roles = self.roles.iter().map(|(role, _)| &role.name);
         write!(f, "{}", self.id)?;
         f.debug_list().entries(roles).finish()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn path(text: &str) -> SecretPath {
-        SecretPath::parse(text).unwrap()
-    }
-
-    #[test]
-    fn patterns_cover_what_they_say() {
-        for (pattern, covered, not) in [
-            ("**", vec!["a", "a/b/c"], vec![]),
-            ("apps/**", vec!["apps/a", "apps/a/b"], vec!["apps", "appsx/a", "x/apps/a"]),
-            ("apps/*", vec!["apps/a"], vec!["apps", "apps/a/b"]),
-            ("apps/*/db", vec!["apps/x/db"], vec!["apps/db", "apps/x/y/db", "apps/x/dbx"]),
-            ("apps/db", vec!["apps/db"], vec!["apps", "apps/db/x", "APPS/db"]),
-            ("*/**", vec!["a/b", "a/b/c"], vec!["a"]),
-        ] {
-            let pattern = PathPattern::parse(pattern).unwrap();
-            for yes in covered {
-                assert!(pattern.covers(&path(yes)), "{pattern:?} {yes}");
-            }
-            for no in not {
-                assert!(!pattern.covers(&path(no)), "{pattern:?} {no}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_listing_is_covered_only_where_every_name_in_it_is() {
-        for (pattern, prefix, covered) in [
-            ("**", "", true),
-            ("**", "a/b", true),
-            ("apps/**", "", false),
-            ("apps/**", "apps", true),
-            ("apps/**", "apps/x", true),
-            ("apps/**", "other", false),
-            ("apps/*", "apps", true),
-            ("apps/*", "apps/x", false),
-            ("apps/*/db", "apps", false),
-            ("apps/*/*", "apps/x", true),
-            ("apps/db", "apps", false),
-            ("*", "", true),
-        ] {
-            let prefix = SecretPath::parse_prefix(prefix).unwrap();
-            let parsed = PathPattern::parse(pattern).unwrap();
-            assert_eq!(parsed.covers_children(prefix.as_ref()), covered, "{pattern} {prefix:?}");
-        }
-    }
-
-    #[test]
-    fn what_vault_could_not_say_is_no_pattern() {
-        for bad in
-            ["", "/", "a//b", "/a", "a/", "a*", "a/b*", "a/**/b", "a**", "***", "..", "a/../b", "a+b", "+", "a\\b"]
-        {
-            assert!(PathPattern::parse(bad).is_err(), "{bad}");
-        }
-        for bad in ["", "a*b", "*a", "**", "a/b", "..", "+"] {
-            assert!(NamePattern::parse(bad).is_err(), "{bad}");
-        }
-        assert!(NamePattern::parse("deploy-*").unwrap().covers("deploy-1"));
-        assert!(NamePattern::parse("*").unwrap().covers("any"));
-        assert!(!NamePattern::parse("deploy").unwrap().covers("deploy-1"));
     }
 }

@@ -179,3 +179,6 @@ impl Claims {
         now < self.expires
     }
 }
+
+#[cfg(test)]
+mod tests;

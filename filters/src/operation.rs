@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::grants::{Demand, Engine, Resource};
 use crate::identity::Identity;
+use crate::lifetime::WrapTtl;
 use crate::refusal::{Misfit, Refusal};
 use crate::scope::Scope;
 use crate::shape::Shape;
@@ -168,6 +169,11 @@ impl Plan {
         Self { resource: Some(resource), ask, demand: Demand::default(), wrap: None }
     }
 
+    /// Something asked about what the agent has a handle of.
+    pub(crate) fn held(handle: &str, redeem: Redeem) -> Self {
+        Self { resource: None, ask: Ask::Held(handle.into(), redeem), demand: Demand::default(), wrap: None }
+    }
+
     /// The same, its answer wrapped.
     pub(crate) const fn wrapped(mut self, wrap: Option<WrapTtl>) -> Self {
         self.wrap = wrap;
@@ -201,6 +207,8 @@ pub enum Issues {
     Lease,
     /// A certificate.
     Certificate,
+    /// A password that is used once, soon; there is no handle of it.
+    Password,
 }
 
 /// A request of Vault's API below a mount.
@@ -243,79 +251,6 @@ pub struct Operation {
     pub(crate) ask: Ask,
     pub(crate) demand: Demand,
     pub(crate) wrap: Option<WrapTtl>,
-}
-
-/// How long a wrapped answer may wait: whole seconds, or a duration such as
-/// `90s`, `5m` or `1h`; at most a day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WrapTtl(u32);
-
-impl WrapTtl {
-    /// Longest time, in seconds.
-    pub const MAX: u32 = 86_400;
-
-    /// Reads a duration; `None` unless it is from 1 s to a day.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        seconds(text).filter(|seconds| (1..=Self::MAX).contains(seconds)).map(Self)
-    }
-
-    /// Whole seconds.
-    #[must_use]
-    pub const fn seconds(self) -> u32 {
-        self.0
-    }
-}
-
-/// Reads whole seconds or a duration as Vault has it: `90`, `90s`, `5m`, `1h`.
-#[must_use]
-pub fn seconds(text: &str) -> Option<u32> {
-    let (number, unit) = match text.strip_suffix(['s', 'm', 'h']) {
-        Some(number) => (number, text.as_bytes().last().copied().unwrap_or(b's')),
-        None => (text, b's'),
-    };
-    if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let unit = match unit {
-        b'm' => 60,
-        b'h' => 3600,
-        _ => 1,
-    };
-    number.parse::<u32>().ok()?.checked_mul(unit)
-}
-
-impl<'de> Deserialize<'de> for WrapTtl {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Given<'a> {
-            Number(u32),
-            Text(#[serde(borrow)] Cow<'a, str>),
-        }
-        let wrong = || serde::de::Error::custom(", expected 1 to 86400 seconds, or a duration such as `5m`");
-        let seconds = match Given::deserialize(deserializer).map_err(|_| wrong())? {
-            Given::Number(number) if (1..=Self::MAX).contains(&number) => Some(Self(number)),
-            Given::Number(_) => None,
-            Given::Text(text) => Self::parse(&text),
-        };
-        seconds.ok_or_else(wrong)
-    }
-}
-
-impl JsonSchema for WrapTtl {
-    fn schema_name() -> Cow<'static, str> {
-        "WrapTtl".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        schemars::json_schema!({
-            "anyOf": [
-                {"type": "integer", "minimum": 1, "maximum": Self::MAX},
-                {"type": "string", "pattern": "^[0-9]{1,5}[smh]?$"},
-            ],
-        })
-    }
 }
 
 /// A row of the catalog: a [`Describe`] whose types are forgotten.

@@ -81,13 +81,25 @@ fn allowed(path: &str) -> String {
     methods.join(", ")
 }
 
-/// Reads a request that matched. `body` is looked at only where the route
+/// What a request that matched carries beside its path.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Carried<'a> {
+    /// The raw query.
+    pub query: &'a str,
+    /// The body; empty stands for an empty object.
+    pub body: &'a [u8],
+    /// The header `X-Vault-Wrap-TTL`: the argument `wrap_ttl`.
+    pub wrap_ttl: Option<&'a str>,
+}
+
+/// Reads a request that matched. The body is looked at only where the route
 /// takes one.
 ///
 /// # Errors
-/// 400 for what is not UTF-8, a plain path or a JSON object, 422 for
-/// arguments that do not fit.
-pub fn operation(matched: &Match<'_>, query: &str, body: &[u8]) -> Result<Operation, Refusal> {
+/// 400 for what is not UTF-8, a plain path or a JSON object, and for a wrap
+/// header where nothing can be wrapped; 422 for arguments that do not fit.
+pub fn operation(matched: &Match<'_>, carried: Carried<'_>) -> Result<Operation, Refusal> {
+    let Carried { query, body, wrap_ttl } = carried;
     let facts = matched.kind.facts;
     let mut json = Vec::with_capacity(body.len() + query.len() + 96);
     json.push(b'{');
@@ -100,7 +112,13 @@ pub fn operation(matched: &Match<'_>, query: &str, body: &[u8]) -> Result<Operat
         let (name, value) = (form(name)?, form(value)?);
         member(&mut json, &name, &value, kind_of(facts, &name, &value));
     }
-    if facts.takes_body {
+    if let Some(text) = wrap_ttl {
+        if !facts.secret {
+            return Err(Refusal::Malformed("The answer of this route cannot be wrapped."));
+        }
+        member(&mut json, "wrap_ttl", text, Kind::Text);
+    }
+    if facts.takes_body && !body.is_empty() {
         splice(&mut json, body)?;
     }
     json.push(b'}');
@@ -175,7 +193,8 @@ mod tests {
         body: &str,
     ) -> Result<(&'static str, Option<Resource>), Refusal> {
         let matched = route(method, path)?;
-        let operation = operation(&matched, query, body.as_bytes())?;
+        let carried = Carried { query, body: body.as_bytes(), wrap_ttl: None };
+        let operation = operation(&matched, carried)?;
         Ok((operation.kind.facts.name, operation.resource))
     }
 
@@ -236,7 +255,9 @@ mod tests {
             let refusal = resource(method, path, query, body).unwrap_err();
             assert!(matches!(refusal, Refusal::Arguments(_)), "{method} {path} {query} {body}: {refusal:?}");
         }
-        for body in ["", "[]", "1", r#"{"data":{}},"#, r#"{"data":{}"#, r#"{"data":{}}}"#, r#"{"data":{}} {}"#] {
+        let empty = resource("PUT", "/secrets/a", "", "").unwrap_err();
+        assert!(matches!(empty, Refusal::Arguments(_)), "{empty:?}");
+        for body in ["[]", "1", r#"{"data":{}},"#, r#"{"data":{}"#, r#"{"data":{}}}"#, r#"{"data":{}} {}"#] {
             let refusal = resource("PUT", "/secrets/a", "", body).unwrap_err();
             assert!(matches!(refusal, Refusal::Malformed(_)), "{body}: {refusal:?}");
         }

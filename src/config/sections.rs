@@ -111,6 +111,7 @@ section! {
 section! {
     SSH, "ssh", "[ssh]",
     text("mount", "ssh", "Mount of the SSH engine."),
+    time("otp_ttl", (5_000, HOUR), "10m", "Longest life of a one-time password, in whole seconds."),
 }
 
 section! {

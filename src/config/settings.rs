@@ -196,6 +196,8 @@ pub struct Leases {
     pub per_agent: usize,
     /// The token role that their tokens are made through.
     pub role: String,
+    /// Seconds that a one-time SSH password lasts at most.
+    pub password_ttl: u32,
 }
 
 /// Which policies a child token carries.

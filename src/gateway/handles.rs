@@ -6,7 +6,7 @@ use filters::grants::Agent;
 use filters::handle::{Purpose, StandsFor};
 use filters::operation::{Entry, Redeem};
 use filters::refusal::Refusal;
-use filters::vault::VaultRequest;
+use filters::vault::{VaultRequest, control};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -57,6 +57,34 @@ impl Request<'_> {
         let claims = origin.claims(ends, StandsFor::Lease { id, accessor });
         let handle = self.seal(agent, Purpose::Lease, &claims)?;
         with(kind, &answer, &[("lease_id", handle.into()), ("lease_duration", lasts.into())])
+    }
+
+    /// A password that is used soon: with a token that outlives the agent's
+    /// own, since the password ends with the token.
+    pub(super) async fn password(
+        &self,
+        agent: &Agent,
+        kind: &'static Entry,
+        request: &VaultRequest,
+    ) -> Result<Vec<u8>, Refusal> {
+        self.check_circuit()?;
+        let leases = &self.snapshot.leases;
+        let seconds = leases.password_ttl;
+        let vault = &self.state.vault;
+        let token = vault.children.lease_token(&agent.id, &self.snapshot.child_tokens, leases, seconds).await?;
+        let envelope = Envelope {
+            lane: Lane::Requests,
+            token: Some(&token.token),
+            correlation: Some(&self.head.correlation_id),
+            limit: self.snapshot.limits.answer,
+            ..Envelope::default()
+        };
+        let answer = vault.upstream.ask(request, envelope).await?;
+        if !matches!(answer.status, 200..=299) {
+            // It expires by itself where it cannot be revoked.
+            let _ = vault.own.ask(control::revoke_accessor(&token.accessor), self.along()).await;
+        }
+        read(kind, &answer)
     }
 
     /// A certificate that only this agent may revoke.

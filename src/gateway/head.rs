@@ -14,6 +14,8 @@ use pingora_core::protocols::http::ServerSession;
 
 use crate::config::Limits;
 
+const WRAP_TTL: &str = "x-vault-wrap-ttl";
+
 /// Tells this process's requests from another's.
 static PROCESS: LazyLock<u64> = LazyLock::new(crate::random::u64);
 static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -33,6 +35,8 @@ pub(super) struct Head {
     /// Without the query, as it came.
     pub(super) path: String,
     pub(super) query: String,
+    /// How long the caller lets its answer be wrapped.
+    pub(super) wrap_ttl: Option<String>,
     /// The origin of a page; forgotten where it may not call.
     pub(super) origin: Option<String>,
 }
@@ -54,14 +58,19 @@ impl Head {
             Ok(target) if !target.starts_with('/') || target.contains('#') => {
                 Some(Refusal::Malformed("The request's target must be a path."))
             }
+            Ok(_) if headers.get_all(WRAP_TTL).iter().nth(1).is_some() => {
+                Some(Refusal::Malformed("The X-Vault-Wrap-TTL header stands twice."))
+            }
             Ok(_) => None,
         };
+        // What is no text is no duration either, and refused as such.
+        let wrap_ttl = headers.get(WRAP_TTL).map(|value| value.to_str().unwrap_or_default().to_owned());
         let (path, query) = target.ok().and_then(|t| t.split_once('?')).unwrap_or((target.unwrap_or(""), ""));
         let origin = headers.get(ORIGIN).map(|origin| origin.to_str().unwrap_or("null").to_owned());
         let client = session.client_addr().and_then(|a| a.as_inet()).map(|a| a.ip().to_canonical());
         let method = request.method.clone();
         let (path, query) = (path.to_owned(), query.to_owned());
-        (Self { request_id, correlation_id, client, method, path, query, origin }, problem)
+        (Self { request_id, correlation_id, client, method, path, query, wrap_ttl, origin }, problem)
     }
 
     pub(super) fn is_mcp(&self) -> bool {

@@ -32,6 +32,9 @@ impl Request<'_> {
         if !head::accepts_json(headers) {
             return Err(Refusal::NotAcceptable);
         }
+        if self.head.wrap_ttl.is_some() {
+            return Err(Refusal::Malformed("A tool is asked to wrap its answer by its argument wrap_ttl."));
+        }
         let owned =
             ["mcp-protocol-version", "mcp-method", "mcp-name"].map(|name| head::text(headers, name).map(str::to_owned));
         let [version, method, name] = owned.each_ref().map(Option::as_deref);

@@ -68,6 +68,7 @@ impl Request<'_> {
                 Effect::Issue(Issues::Certificate, origin, request) => {
                     Box::pin(self.issued_certificate(agent, kind, origin, &request)).await?
                 }
+                Effect::Issue(Issues::Password, _, request) => Box::pin(self.password(agent, kind, &request)).await?,
                 Effect::Redeem(redeemed) => Box::pin(self.redeem(agent, kind, &redeemed)).await?,
             };
             match wrap {
@@ -99,7 +100,7 @@ impl Request<'_> {
         outcome.role = permit.role().cloned();
         let (kind, wrap) = (permit.kind(), permit.wrap(self.snapshot.wrap_ttl));
         let effect = permit.into_effect(layout)?;
-        let seals = wrap.is_some() || matches!(effect, Effect::Issue(..));
+        let seals = wrap.is_some() || matches!(effect, Effect::Issue(Issues::Lease | Issues::Certificate, ..));
         if seals && keyring.is_empty() {
             return Err(Refusal::UpstreamUnavailable);
         }

@@ -2,7 +2,7 @@
 
 use filters::identity::Identity;
 use filters::refusal::Refusal;
-use filters::rest::{self, Match};
+use filters::rest::{self, Carried, Match};
 use pingora_core::protocols::http::ServerSession;
 
 use super::reply::Reply;
@@ -21,11 +21,13 @@ impl Request<'_> {
         if !head::accepts_json(&session.req_header().headers) {
             return Err(Refusal::NotAcceptable);
         }
+        let wrap_ttl = self.head.wrap_ttl.as_deref();
+        let carried = Carried { query: &self.head.query, wrap_ttl, ..Carried::default() };
         let operation = if facts.takes_body {
             let body = self.body(session).await?;
-            rest::operation(matched, &self.head.query, &body.bytes)?
+            rest::operation(matched, Carried { body: &body.bytes, ..carried })?
         } else {
-            rest::operation(matched, &self.head.query, b"")?
+            rest::operation(matched, carried)?
         };
         let answer = self.perform(identity, operation, outcome).await?;
         Ok(match facts.success {

@@ -194,7 +194,7 @@ impl Children {
         })
     }
 
-    /// A token for one lease, which ends with it; it is not kept. It carries
+    /// A token of `ttl` seconds for one lease, which ends with it; it is not kept. It carries
     /// the agent's own policies, be child tokens on or off.
     ///
     /// # Errors
@@ -204,9 +204,10 @@ impl Children {
         agent: &AgentId,
         profile: &Profile,
         leases: &config::Leases,
+        ttl: u32,
     ) -> Result<LeaseToken, Refusal> {
         let login = self.login.current().ok_or(Refusal::UpstreamUnavailable)?;
-        let wanted = profile.settings.policies.token(agent, false, leases.ttl);
+        let wanted = profile.settings.policies.token(agent, false, ttl);
         let auth = self.create(&leases.role, &wanted, &login.token, login.generation).await?;
         if auth.accessor.is_empty() {
             return Err(Refusal::UpstreamNonsense);

@@ -20,7 +20,7 @@ pub const CASES: &[Case] = &[
 /// How the Python client settles on a revision, and on which.
 const MODES: [(&str, &str); 3] = [("legacy", "2025-11-25"), ("auto", "2026-07-28"), ("2026-07-28", "2026-07-28")];
 
-const TOOLS: [&str; 17] = [
+const TOOLS: [&str; 26] = [
     "kv.read",
     "kv.write",
     "kv.patch",
@@ -37,6 +37,15 @@ const TOOLS: [&str; 17] = [
     "transit.verify",
     "transit.hmac",
     "transit.random",
+    "db.issue_creds",
+    "db.renew",
+    "db.revoke",
+    "ssh.sign",
+    "ssh.otp",
+    "pki.issue",
+    "pki.sign",
+    "pki.revoke",
+    "wrap.lookup",
     "whoami",
 ];
 

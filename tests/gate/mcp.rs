@@ -32,7 +32,7 @@ const HANDSHAKEN: [&str; 3] = ["2025-03-26", "2025-06-18", "2025-11-25"];
 const STATELESS: &str = "2026-07-28";
 
 /// Every tool, with arguments that it takes.
-const EVERY: [(&str, &str); 17] = [
+const EVERY: [(&str, &str); 26] = [
     ("kv.read", r#"{"path": "public/none"}"#),
     ("kv.write", r#"{"path": "public/visible", "data": {}}"#),
     ("kv.patch", r#"{"path": "public/visible", "data": {}}"#),
@@ -49,6 +49,15 @@ const EVERY: [(&str, &str); 17] = [
     ("transit.verify", r#"{"key": "agents-key", "input": "eA==", "hmac": "vault:v1:eA=="}"#),
     ("transit.hmac", r#"{"key": "agents-key", "input": "eA=="}"#),
     ("transit.random", r#"{}"#),
+    ("db.issue_creds", r#"{"role": "none"}"#),
+    ("db.renew", r#"{"lease_id": "pch1_none"}"#),
+    ("db.revoke", r#"{"lease_id": "pch1_none"}"#),
+    ("ssh.sign", r#"{"role": "none", "public_key": "x"}"#),
+    ("ssh.otp", r#"{"role": "none", "ip": "127.0.0.1", "username": "ops"}"#),
+    ("pki.issue", r#"{"role": "none", "common_name": "x"}"#),
+    ("pki.sign", r#"{"role": "none", "csr": "x"}"#),
+    ("pki.revoke", r#"{"handle": "pch1_none"}"#),
+    ("wrap.lookup", r#"{"handle": "pch1_none"}"#),
     ("whoami", r#"{}"#),
 ];
 
@@ -525,8 +534,11 @@ fn visible_tools(shared: &Shared) {
         (gate.agent("agent_mtls"), &every[..]),
         (gate.keyed(), &every[..]),
         // Random bytes touch nothing that has a name: the scope is enough.
-        (gate.agent("agent_jwt"), &["kv.read", "kv.list", "kv.metadata", "transit.random", "whoami"][..]),
-        (other.agent("alice"), &["whoami"][..]),
+        (
+            gate.agent("agent_jwt"),
+            &["kv.read", "kv.list", "kv.metadata", "transit.random", "wrap.lookup", "whoami"][..],
+        ),
+        (other.agent("alice"), &["wrap.lookup", "whoami"][..]),
     ] {
         for revision in HANDSHAKEN.into_iter().chain([STATELESS]) {
             let listed = ask(&client, revision, "tools/list", &json!({})).json();
@@ -534,7 +546,9 @@ fn visible_tools(shared: &Shared) {
                 listed["result"]["tools"].as_array().expect("tools").iter().map(|t| &t["name"]).collect();
             assert_eq!(json!(names), json!(expected), "{revision}");
         }
-        for (name, arguments) in EVERY {
+        // What is asked by a handle is refused where the handle is not one.
+        let by_name = |arguments: &&str| !arguments.contains("pch1_");
+        for (name, arguments) in EVERY.into_iter().filter(|(_, arguments)| by_name(arguments)) {
             let arguments = serde_json::from_str(arguments).expect("JSON");
             let answer = client.call(name, &arguments).json();
             let refused = answer["result"]["structuredContent"]["error"] == "forbidden";

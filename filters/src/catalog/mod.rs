@@ -1,14 +1,25 @@
 //! Everything that may be asked, each described once. Adding an engine is one
 //! file here and its rows in [`CATALOG`].
 
+mod database;
 mod gate;
 mod kv;
+mod pki;
+mod ssh;
 mod transit;
+mod wrap;
 
-use crate::operation::Entry;
+use serde::Serialize;
+
+use crate::grants::{Engine, Resource};
+use crate::handle::MAX_HANDLE;
+use crate::operation::{Call, Entry, Plan, Redeem, unfit};
+use crate::path;
+use crate::refusal::Refusal;
+use crate::vault::Method;
 
 /// Every operation, in the order in which surfaces show them.
-pub static CATALOG: [Entry; 17] = [
+pub static CATALOG: [Entry; 27] = [
     Entry::of::<kv::Read>(),
     Entry::of::<kv::Write>(),
     Entry::of::<kv::Patch>(),
@@ -25,6 +36,16 @@ pub static CATALOG: [Entry; 17] = [
     Entry::of::<transit::Verify>(),
     Entry::of::<transit::Hmac>(),
     Entry::of::<transit::Random>(),
+    Entry::of::<database::IssueCreds>(),
+    Entry::of::<database::Renew>(),
+    Entry::of::<database::Revoke>(),
+    Entry::of::<ssh::Sign>(),
+    Entry::of::<ssh::Otp>(),
+    Entry::of::<pki::Issue>(),
+    Entry::of::<pki::Sign>(),
+    Entry::of::<pki::Revoke>(),
+    Entry::of::<wrap::Unwrap>(),
+    Entry::of::<wrap::LookUp>(),
     Entry::of::<gate::WhoAmI>(),
 ];
 
@@ -32,6 +53,31 @@ pub static CATALOG: [Entry; 17] = [
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Entry> {
     CATALOG.iter().find(|entry| entry.facts.name == name)
+}
+
+/// Something of an engine's that has a name.
+fn named(engine: Engine, name: &str) -> Result<Resource, Refusal> {
+    path::judge(name)?;
+    Ok(Resource::Key(engine, name.into()))
+}
+
+/// Something asked of Vault with a JSON body.
+fn post(api: &'static str, body: &impl Serialize, repeatable: bool) -> Result<Call, Refusal> {
+    let body = serde_json::to_vec(body).map_err(|_| Refusal::Internal)?;
+    Ok(Call { method: Method::Post, api: api.into(), query: None, body: Some(body.into()), repeatable })
+}
+
+/// Something asked about what the agent has a handle of.
+fn held(pointer: &'static str, handle: &str, redeem: Redeem) -> Result<Plan, Refusal> {
+    if handle.is_empty() || handle.len() > MAX_HANDLE {
+        return Err(unfit(pointer, "a handle that the gate has given out"));
+    }
+    Ok(Plan::held(handle, redeem))
+}
+
+/// Text of 1 to `most` bytes.
+fn text_bound(pointer: &'static str, text: &str, most: usize) -> Result<(), Refusal> {
+    if (1..=most).contains(&text.len()) { Ok(()) } else { Err(unfit(pointer, "some text, not too long")) }
 }
 
 #[cfg(test)]
@@ -49,6 +95,7 @@ mod tests {
                 assert_eq!(schema.get("type").and_then(|t| t.as_str()), Some("object"), "{}", facts.name);
             }
             assert_eq!(facts.engine.is_some(), facts.scope.is_some(), "{}", facts.name);
+            assert_eq!(facts.reach.apis.is_empty(), facts.reach.may.is_empty(), "{}", facts.name);
             assert!(std::ptr::eq(find(facts.name).unwrap(), entry));
         }
     }

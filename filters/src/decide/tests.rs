@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::catalog;
-use crate::grants::{NamePattern, PathPattern};
 use crate::identity::Proof;
 use crate::names::AgentId;
+use crate::pattern::{NamePattern, PathPattern};
 use crate::scope::Scopes;
 use crate::vault::Mounts;
 use proptest::prelude::*;
@@ -28,10 +28,17 @@ fn role(scopes: &[Scope], kv: &[&str], shared: &[&str], deny: &[&str]) -> Role {
         scopes: scopes.iter().copied().collect(),
         kv: patterns(kv),
         shared: patterns(shared),
-        transit: vec![NamePattern::Exact("k".into())],
+        transit: names("k"),
+        database: names("k"),
+        ssh: names("k"),
+        pki: names("k"),
         deny: patterns(deny),
         ..Role::default()
     }
+}
+
+fn names(name: &str) -> Vec<NamePattern> {
+    vec![NamePattern::parse(name).unwrap()]
 }
 
 fn identity(scopes: Scopes, roles: Vec<Role>) -> Identity {
@@ -74,6 +81,11 @@ fn each_operation_asks_vault_below_the_agents_own_namespace() {
         ("transit.sign", r#"{"key":"k","input":""}"#, "POST /v1/transit/sign/k"),
         ("transit.verify", r#"{"key":"k","input":"","hmac":"h"}"#, "POST /v1/transit/verify/k"),
         ("transit.hmac", r#"{"key":"k","input":""}"#, "POST /v1/transit/hmac/k"),
+        ("db.issue_creds", r#"{"role":"k"}"#, "GET /v1/database/creds/k"),
+        ("ssh.sign", r#"{"role":"k","public_key":""}"#, "POST /v1/ssh/sign/k"),
+        ("ssh.otp", r#"{"role":"k","ip":"192.0.2.1","username":"u"}"#, "POST /v1/ssh/creds/k"),
+        ("pki.issue", r#"{"role":"k","common_name":"c"}"#, "POST /v1/pki/issue/k"),
+        ("pki.sign", r#"{"role":"k","csr":""}"#, "POST /v1/pki/sign/k"),
     ] {
         assert_eq!(asked(&bob, name, arguments).as_deref(), Ok(request));
     }
@@ -103,6 +115,106 @@ fn a_deny_wins_over_every_role() {
     assert!(asked(&bob, "kv.read", r#"{"path":"dev/x"}"#).is_ok());
     assert_eq!(asked(&bob, "kv.read", r#"{"path":"prod/x"}"#), Err(Refusal::Forbidden));
     assert_eq!(asked(&bob, "kv.list", r#"{"prefix":"prod"}"#), Err(Refusal::Forbidden));
+}
+
+#[test]
+fn what_is_demanded_must_be_in_the_same_role() {
+    let bounded = Role {
+        ssh_principals: Some([names("ops"), names("dep*")].concat()),
+        ssh_extensions: Some(names("permit-pty")),
+        max_ttl: Some(600),
+        ..role(&Scope::ALL, &[], &[], &[])
+    };
+    let bob = identity(Scopes::ALL, vec![bounded]);
+    let sign = |more: &str| asked(&bob, "ssh.sign", &format!(r#"{{"role":"k","public_key":"x"{more}}}"#));
+    for allowed in [
+        r#","valid_principals":"ops""#,
+        r#","valid_principals":"ops, deploy","ttl":"10m""#,
+        r#","valid_principals":"ops","ttl":600,"extensions":{"permit-pty":""}"#,
+    ] {
+        assert!(sign(allowed).is_ok(), "{allowed}");
+    }
+    for refused in [
+        "",
+        r#","valid_principals":"root""#,
+        r#","valid_principals":"ops,root""#,
+        r#","valid_principals":"ops","ttl":601"#,
+        r#","valid_principals":"ops","extensions":{"permit-port-forwarding":""}"#,
+    ] {
+        assert_eq!(sign(refused), Err(Refusal::Forbidden), "{refused}");
+    }
+    for wrong in [r#","valid_principals":"""#, r#","valid_principals":"ops,,x""#, r#","valid_principals":"a b""#] {
+        assert!(matches!(sign(wrong), Err(Refusal::Arguments(_))), "{wrong}");
+    }
+    assert!(asked(&bob, "ssh.otp", r#"{"role":"k","ip":"::1","username":"ops"}"#).is_ok());
+    assert_eq!(asked(&bob, "ssh.otp", r#"{"role":"k","ip":"::1","username":"root"}"#), Err(Refusal::Forbidden));
+    assert_eq!(asked(&bob, "pki.issue", r#"{"role":"k","common_name":"c","ttl":"11m"}"#), Err(Refusal::Forbidden));
+}
+
+/// The body of what is asked of Vault.
+fn body(identity: &Identity, name: &str, arguments: &str) -> serde_json::Value {
+    let operation = catalog::find(name).unwrap().parse(arguments.as_bytes()).unwrap();
+    let (layout, keyring) = (layout(), Keyring::default());
+    let ground = Ground { layout: &layout, keyring: &keyring, namespace: "", now: 0 };
+    match decide(identity, operation, ground).unwrap().into_effect(&layout).unwrap() {
+        Effect::Vault(request) | Effect::Issue(_, _, request) => {
+            serde_json::from_slice(request.body().unwrap()).unwrap()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_longest_life_of_the_role_is_asked_for_where_the_caller_names_none() {
+    let bounded = Role { max_ttl: Some(600), ..role(&Scope::ALL, &[], &[], &[]) };
+    let (bob, free) =
+        (identity(Scopes::ALL, vec![bounded]), identity(Scopes::ALL, vec![role(&Scope::ALL, &[], &[], &[])]));
+    for (name, arguments) in
+        [("ssh.sign", r#"{"role":"k","public_key":"x"}"#), ("pki.issue", r#"{"role":"k","common_name":"c"}"#)]
+    {
+        assert_eq!(body(&bob, name, arguments)["ttl"], "600s");
+        assert_eq!(body(&free, name, arguments)["ttl"], serde_json::Value::Null);
+        let named = arguments.replace('}', r#","ttl":"1m"}"#);
+        assert_eq!(body(&bob, name, &named)["ttl"], "60s");
+    }
+}
+
+#[test]
+fn a_handle_is_redeemed_by_its_holder_within_its_time_and_grants() {
+    let layout = layout();
+    let keyring = Keyring::new([(1, [1; 32])]);
+    let mine = Role { database: names("readonly"), ..role(&Scope::ALL, &[], &[], &[]) };
+    let bob = identity(Scopes::ALL, vec![mine]);
+    let claims = Claims {
+        operation: "db.issue_creds".into(),
+        resource: Resource::Key(Engine::Database, "readonly".into()),
+        expires: 100,
+        stands_for: StandsFor::Lease { id: "database/creds/readonly/x".into(), accessor: "acc".into() },
+    };
+    let seal = |purpose, agent| keyring.seal(&claims, Binding { purpose, agent, namespace: "" }).unwrap();
+    let handle = seal(Purpose::Lease, &bob.agent);
+    let redeem = |who: &Identity, name: &str, handle: &str, keyring: &Keyring, now| {
+        let member = if name.starts_with("db") { "lease_id" } else { "handle" };
+        let operation = catalog::find(name).unwrap().parse(format!("{{\"{member}\":\"{handle}\"}}").as_bytes())?;
+        let permit = decide(who, operation, Ground { layout: &layout, keyring, namespace: "", now })?;
+        match permit.into_effect(&layout)? {
+            Effect::Redeem(redeemed) => Ok(format!("{:?}", redeemed.request)),
+            other => panic!("{other:?}"),
+        }
+    };
+    let renewed = redeem(&bob, "db.renew", &handle, &keyring, 99);
+    assert_eq!(renewed.as_deref(), Ok("POST /v1/sys/leases/renew"));
+    let revoked = redeem(&bob, "db.revoke", &handle, &keyring, 99);
+    assert_eq!(revoked.as_deref(), Ok("POST /v1/auth/token/revoke-accessor"), "never by the lease's id");
+    assert_eq!(redeem(&bob, "db.renew", &handle, &keyring, 100), Err(Refusal::NotFound));
+    assert_eq!(redeem(&bob, "db.renew", &handle, &Keyring::default(), 1), Err(Refusal::UpstreamUnavailable));
+    assert_eq!(redeem(&bob, "pki.revoke", &handle, &keyring, 1), Err(Refusal::Forbidden), "another purpose");
+    let wrapped = seal(Purpose::Wrapped, &bob.agent);
+    assert_eq!(redeem(&bob, "wrap.unwrap", &wrapped, &keyring, 1), Err(Refusal::Forbidden), "it holds a lease");
+    let other = identity(Scopes::ALL, vec![role(&Scope::ALL, &[], &[], &[])]);
+    assert_eq!(redeem(&other, "db.renew", &handle, &keyring, 1), Err(Refusal::Forbidden), "the grant is gone");
+    let reader = Identity { scopes: [Scope::Read].into_iter().collect(), ..bob.clone() };
+    assert_eq!(redeem(&reader, "db.renew", &handle, &keyring, 1), Err(Refusal::InsufficientScope(Scope::Write)));
 }
 
 #[test]

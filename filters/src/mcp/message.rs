@@ -270,7 +270,8 @@ fn check_name(headers: &Headers<'_>, params: &Params<'_>) -> Result<(), Failure>
 
 fn tool<'a>(params: &Params<'a>) -> Result<Request<'a>, Failure> {
     let name = params.name.as_deref().ok_or(Failure::Parameters("The tool's name is missing"))?;
-    let kind = catalog::find(name).ok_or(Failure::Parameters("There is no such tool"))?;
+    let kind =
+        catalog::find(name).filter(|kind| !kind.facts.rest_only).ok_or(Failure::Parameters("There is no such tool"))?;
     let arguments = params.arguments.map_or(&b"{}"[..], |raw| raw.get().as_bytes());
     if arguments.first() != Some(&b'{') {
         return Err(Failure::Parameters("The arguments must be an object"));

@@ -29,6 +29,7 @@ pub(super) fn write(identity: &Identity, out: &mut Vec<u8>) {
 
 fn may_use(identity: &Identity, entry: &Entry) -> bool {
     match (entry.facts.scope, entry.facts.engine) {
+        _ if entry.facts.rest_only => false,
         (Some(scope), Some(engine)) => {
             identity.scopes.contains(scope) && identity.agent.reaches(scope, engine, entry.facts.named)
         }

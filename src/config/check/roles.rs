@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use filters::grants::{BadPattern, NamePattern, PathPattern, Role, Wrapping};
+use filters::grants::{Role, Wrapping};
+use filters::pattern::{BadPattern, NamePattern, PathPattern};
 use filters::scope::{Scope, Scopes};
 
 use super::super::fields::{Fields, Sited};

@@ -78,6 +78,7 @@ pub(super) fn leases(top: &Fields<'_>) -> Leases {
         ttl: whole_seconds(&fields, "ttl"),
         per_agent: fields.size("per_agent").unwrap_or(0),
         role: plain_name(&fields, "role").map(|role| role.value).unwrap_or_default(),
+        password_ttl: whole_seconds(&top.table("ssh", &section::SSH), "otp_ttl"),
     }
 }
 

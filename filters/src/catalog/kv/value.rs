@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 
 use super::{PATH_SHARED, WRITTEN, ask, secret};
 use crate::grants::Engine;
-use crate::operation::{Ask, Call, Capability, Describe, Facts, Hints, Kind, Plan, Reach, WrapTtl, unfit};
+use crate::lifetime::WrapTtl;
+use crate::operation::{Ask, Call, Capability, Describe, Facts, Hints, Kind, Plan, Reach, unfit};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{about, one_or_batch};
 use crate::grants::Engine;
-use crate::operation::{Capability, Describe, Facts, Hints, Plan, Reach, WrapTtl, unfit};
+use crate::lifetime::WrapTtl;
+use crate::operation::{Capability, Describe, Facts, Hints, Plan, Reach, unfit};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};

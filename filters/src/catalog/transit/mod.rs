@@ -13,11 +13,10 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use crate::grants::{Engine, Resource};
-use crate::operation::{Ask, Call, Plan, unfit};
-use crate::path;
+use super::{named, post};
+use crate::grants::Engine;
+use crate::operation::{Ask, Plan, unfit};
 use crate::refusal::Refusal;
-use crate::vault::Method;
 
 /// Most items of one batch.
 const MAX_BATCH: usize = 1000;
@@ -25,10 +24,7 @@ const MAX_BATCH: usize = 1000;
 /// A request about the key of that name. None of them changes anything in
 /// Vault, so that each may be sent again.
 fn about(key: &str, api: &'static str, body: &impl Serialize) -> Result<Plan, Refusal> {
-    path::judge(key)?;
-    let body = serde_json::to_vec(body).map_err(|_| Refusal::Internal)?;
-    let call = Call { method: Method::Post, api: api.into(), query: None, body: Some(body.into()), repeatable: true };
-    Ok(Plan::about(Resource::Key(Engine::Transit, key.into()), Ask::Vault(call)))
+    Ok(Plan::about(named(Engine::Transit, key)?, Ask::Vault(post(api, body, true)?)))
 }
 
 /// One input or a batch of them, never both and never none.

@@ -5,7 +5,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::grants::{Engine, Resource};
-use crate::operation::{Ask, Call, Capability, Describe, Facts, Hints, Kind, Plan, Reach, WrapTtl, unfit};
+use crate::lifetime::WrapTtl;
+use crate::operation::{Ask, Call, Capability, Describe, Facts, Hints, Kind, Plan, Reach, unfit};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};

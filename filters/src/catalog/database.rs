@@ -1,0 +1,137 @@
+//! Logins of databases, made on demand and leased.
+//! API: <https://developer.hashicorp.com/vault/api-docs/secret/databases>
+
+use std::borrow::Cow;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{held, named};
+use crate::grants::Engine;
+use crate::lifetime::WrapTtl;
+use crate::operation::{Ask, Call, Capability, Describe, Facts, Hints, Issues, Plan, Reach, Redeem};
+use crate::refusal::Refusal;
+use crate::scope::Scope;
+use crate::shape::{Member, Shape, Type};
+use crate::vault::Method;
+
+/// `db.issue_creds`.
+pub(super) struct IssueCreds;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct IssueArguments<'a> {
+    /// The database role.
+    #[serde(borrow)]
+    role: Cow<'a, str>,
+    /// Answer with a handle that is redeemed once, within this time.
+    #[serde(default)]
+    wrap_ttl: Option<WrapTtl>,
+}
+
+impl Describe for IssueCreds {
+    type Arguments<'a> = IssueArguments<'a>;
+    const FACTS: Facts = Facts {
+        name: "db.issue_creds",
+        title: "Issue a database login",
+        summary: "Makes a new database login that ends with its lease; renew or revoke it by its lease_id.",
+        scope: Some(Scope::Write),
+        engine: Some(Engine::Database),
+        hints: Hints { read_only: false, destructive: false, idempotent: false },
+        template: "/db/creds/{role}",
+        reach: Reach { apis: &["creds"], may: &[Capability::Read] },
+        secret: true,
+        ..Facts::POST
+    };
+    const SHAPE: &'static Shape = &Shape {
+        about: "A login, and the lease it ends with.",
+        members: &[
+            Member::given("lease_id", Type::Text, "The lease's handle: only this agent can renew or revoke it."),
+            Member::given("lease_duration", Type::Count, "Seconds the login lasts, unless it is renewed."),
+            Member::new("renewable", &["renewable"], Type::Flag, "Whether it can be renewed."),
+            Member::new("username", &["data", "username"], Type::Text, "The user's name.").or_absent(),
+            Member::new("password", &["data", "password"], Type::Text, "The password.").or_absent(),
+            Member::new("rsa_private_key", &["data", "rsa_private_key"], Type::Text, "The key, where it is one.")
+                .or_absent(),
+            Member::new("client_certificate", &["data", "client_certificate"], Type::Text, "Where it is one.")
+                .or_absent(),
+            Member::new("private_key", &["data", "private_key"], Type::Text, "The key of the client certificate.")
+                .or_absent(),
+        ],
+    };
+
+    fn plan(arguments: IssueArguments<'_>) -> Result<Plan, Refusal> {
+        let call = Call { method: Method::Get, api: "creds".into(), query: None, body: None, repeatable: false };
+        let resource = named(Engine::Database, &arguments.role)?;
+        Ok(Plan::about(resource, Ask::Issue(Issues::Lease, call)).wrapped(arguments.wrap_ttl))
+    }
+}
+
+/// `db.renew`.
+pub(super) struct Renew;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RenewArguments<'a> {
+    /// What db.issue_creds answered.
+    #[serde(borrow)]
+    lease_id: Cow<'a, str>,
+    /// For how many seconds from now; as the role has it where it is absent.
+    #[serde(default)]
+    increment: Option<u32>,
+}
+
+impl Describe for Renew {
+    type Arguments<'a> = RenewArguments<'a>;
+    const FACTS: Facts = Facts {
+        name: "db.renew",
+        title: "Renew a database login",
+        summary: "Lets a database login of this agent's live on.",
+        scope: Some(Scope::Write),
+        engine: Some(Engine::Database),
+        hints: Hints { read_only: false, destructive: false, idempotent: true },
+        template: "/db/renew",
+        ..Facts::POST
+    };
+    const SHAPE: &'static Shape = &Shape {
+        about: "How long the login lives now.",
+        members: &[
+            Member::given("lease_duration", Type::Count, "Seconds the login lasts, unless it is renewed."),
+            Member::new("renewable", &["renewable"], Type::Flag, "Whether it can be renewed again."),
+        ],
+    };
+
+    fn plan(arguments: RenewArguments<'_>) -> Result<Plan, Refusal> {
+        held("/lease_id", &arguments.lease_id, Redeem::RenewLease(arguments.increment))
+    }
+}
+
+/// `db.revoke`.
+pub(super) struct Revoke;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RevokeArguments<'a> {
+    /// What db.issue_creds answered.
+    #[serde(borrow)]
+    lease_id: Cow<'a, str>,
+}
+
+impl Describe for Revoke {
+    type Arguments<'a> = RevokeArguments<'a>;
+    const FACTS: Facts = Facts {
+        name: "db.revoke",
+        title: "Revoke a database login",
+        summary: "Ends a database login of this agent's at once.",
+        scope: Some(Scope::Write),
+        engine: Some(Engine::Database),
+        hints: Hints { read_only: false, destructive: true, idempotent: true },
+        template: "/db/revoke",
+        ..Facts::POST
+    };
+    const SHAPE: &'static Shape = &Shape::DONE;
+
+    fn plan(arguments: RevokeArguments<'_>) -> Result<Plan, Refusal> {
+        held("/lease_id", &arguments.lease_id, Redeem::RevokeLease)
+    }
+}

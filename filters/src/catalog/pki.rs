@@ -1,0 +1,189 @@
+//! X.509 certificates.
+//! API: <https://developer.hashicorp.com/vault/api-docs/secret/pki>
+
+use std::borrow::Cow;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{held, named, post, text_bound};
+use crate::grants::{Demand, Engine, Ttl};
+use crate::lifetime::{Lifetime, WrapTtl};
+use crate::operation::{Ask, Capability, Describe, Facts, Hints, Issues, Plan, Reach, Redeem};
+use crate::refusal::Refusal;
+use crate::scope::Scope;
+use crate::shape::{Member, Shape, Type};
+
+const MAKES: Hints = Hints { read_only: false, destructive: false, idempotent: false };
+
+const HANDLE: Member = Member::given("handle", Type::Text, "The certificate's handle: only this agent can revoke it.");
+const CERTIFICATE: Member = Member::new("certificate", &["data", "certificate"], Type::Text, "The certificate, PEM.");
+const ISSUER: Member = Member::new("issuing_ca", &["data", "issuing_ca"], Type::Text, "Who issued it, PEM.");
+const CHAIN: Member =
+    Member::new("ca_chain", &["data", "ca_chain"], Type::Texts, "The authorities above it, PEM.").or_absent();
+const SERIAL: Member = Member::new("serial_number", &["data", "serial_number"], Type::Text, "Its serial number.");
+const EXPIRATION: Member = Member::new(
+    "expiration",
+    &["data", "expiration"],
+    Type::Count,
+    "Until when it is valid, in seconds since the epoch.",
+)
+.or_absent();
+
+/// `pki.issue`.
+pub(super) struct Issue;
+
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct IssueArguments<'a> {
+    /// The PKI role.
+    #[serde(borrow, skip_serializing)]
+    role: Cow<'a, str>,
+    /// The common name.
+    #[serde(borrow)]
+    #[schemars(length(min = 1, max = 255))]
+    common_name: Cow<'a, str>,
+    /// Further DNS names and email addresses, joined by commas.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    alt_names: Option<Cow<'a, str>>,
+    /// Addresses, joined by commas.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    ip_sans: Option<Cow<'a, str>>,
+    /// URIs, joined by commas.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    uri_sans: Option<Cow<'a, str>>,
+    /// How long it is valid; as the role has it where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ttl: Option<Lifetime>,
+    /// Answer with a handle that is redeemed once, within this time.
+    #[serde(default, skip_serializing)]
+    wrap_ttl: Option<WrapTtl>,
+}
+
+impl Describe for Issue {
+    type Arguments<'a> = IssueArguments<'a>;
+    const FACTS: Facts = Facts {
+        name: "pki.issue",
+        title: "Issue a certificate",
+        summary: "Makes a new key and a certificate for it; revoke it by its handle.",
+        scope: Some(Scope::Write),
+        engine: Some(Engine::Pki),
+        hints: MAKES,
+        template: "/pki/issue",
+        reach: Reach { apis: &["issue"], may: &[Capability::Update] },
+        secret: true,
+        ..Facts::POST
+    };
+    const SHAPE: &'static Shape = &Shape {
+        about: "A certificate and its key.",
+        members: &[
+            HANDLE,
+            CERTIFICATE,
+            Member::new("private_key", &["data", "private_key"], Type::Text, "Its private key, PEM."),
+            Member::new("private_key_type", &["data", "private_key_type"], Type::Text, "The key's algorithm."),
+            ISSUER,
+            CHAIN,
+            SERIAL,
+            EXPIRATION,
+        ],
+    };
+
+    fn plan(arguments: IssueArguments<'_>) -> Result<Plan, Refusal> {
+        text_bound("/common_name", &arguments.common_name, 255)?;
+        Ok(issue(&arguments.role, "issue", arguments.ttl, &arguments)?.wrapped(arguments.wrap_ttl))
+    }
+}
+
+/// `pki.sign`.
+pub(super) struct Sign;
+
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SignArguments<'a> {
+    /// The PKI role.
+    #[serde(borrow, skip_serializing)]
+    role: Cow<'a, str>,
+    /// The certificate signing request, PEM.
+    #[serde(borrow)]
+    csr: Cow<'a, str>,
+    /// The common name, where it is not the request's.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    common_name: Option<Cow<'a, str>>,
+    /// Further DNS names and email addresses, joined by commas.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    alt_names: Option<Cow<'a, str>>,
+    /// Addresses, joined by commas.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    ip_sans: Option<Cow<'a, str>>,
+    /// URIs, joined by commas.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    uri_sans: Option<Cow<'a, str>>,
+    /// How long it is valid; as the role has it where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ttl: Option<Lifetime>,
+}
+
+impl Describe for Sign {
+    type Arguments<'a> = SignArguments<'a>;
+    const FACTS: Facts = Facts {
+        name: "pki.sign",
+        title: "Sign a certificate request",
+        summary: "Makes a certificate for a key that its owner keeps; revoke it by its handle.",
+        scope: Some(Scope::Write),
+        engine: Some(Engine::Pki),
+        hints: MAKES,
+        template: "/pki/sign",
+        reach: Reach { apis: &["sign"], may: &[Capability::Update] },
+        ..Facts::POST
+    };
+    const SHAPE: &'static Shape =
+        &Shape { about: "A certificate.", members: &[HANDLE, CERTIFICATE, ISSUER, CHAIN, SERIAL, EXPIRATION] };
+
+    fn plan(arguments: SignArguments<'_>) -> Result<Plan, Refusal> {
+        issue(&arguments.role, "sign", arguments.ttl, &arguments)
+    }
+}
+
+fn issue(role: &str, api: &'static str, ttl: Option<Lifetime>, body: &impl Serialize) -> Result<Plan, Refusal> {
+    let ask = Ask::Issue(Issues::Certificate, post(api, body, false)?);
+    let ttl = ttl.map_or(Ttl::Unsaid, |ttl| Ttl::Seconds(ttl.seconds()));
+    Ok(Plan::about(named(Engine::Pki, role)?, ask).demanding(Demand { ttl, login: None }))
+}
+
+/// `pki.revoke`.
+pub(super) struct Revoke;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RevokeArguments<'a> {
+    /// What pki.issue or pki.sign answered.
+    #[serde(borrow)]
+    handle: Cow<'a, str>,
+}
+
+impl Describe for Revoke {
+    type Arguments<'a> = RevokeArguments<'a>;
+    const FACTS: Facts = Facts {
+        name: "pki.revoke",
+        title: "Revoke a certificate",
+        summary: "Revokes a certificate that was issued to this agent.",
+        scope: Some(Scope::Write),
+        engine: Some(Engine::Pki),
+        hints: Hints { read_only: false, destructive: true, idempotent: true },
+        template: "/pki/revoke",
+        ..Facts::POST
+    };
+    const SHAPE: &'static Shape = &Shape {
+        about: "When it was revoked.",
+        members: &[Member::new(
+            "revocation_time",
+            &["data", "revocation_time"],
+            Type::Count,
+            "In seconds since the epoch.",
+        )],
+    };
+
+    fn plan(arguments: RevokeArguments<'_>) -> Result<Plan, Refusal> {
+        held("/handle", &arguments.handle, Redeem::RevokeCertificate)
+    }
+}

@@ -1,0 +1,199 @@
+//! SSH access: signed keys and one-time passwords.
+//! API: <https://developer.hashicorp.com/vault/api-docs/secret/ssh>
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{named, post, text_bound};
+use crate::grants::{Demand, Engine, Login, Ttl};
+use crate::lifetime::{Lifetime, WrapTtl};
+use crate::operation::{Ask, Capability, Describe, Facts, Hints, Issues, Plan, Reach, unfit};
+use crate::refusal::Refusal;
+use crate::scope::Scope;
+use crate::shape::{Member, Shape, Type};
+
+/// Most principals, extensions or options of one certificate.
+const MOST: usize = 64;
+
+const MAKES: Hints = Hints { read_only: false, destructive: false, idempotent: false };
+
+/// `ssh.sign`.
+pub(super) struct Sign;
+
+/// For whom a certificate is.
+#[derive(Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum CertType {
+    /// Somebody who logs in.
+    #[default]
+    User,
+    /// A host that is logged in to.
+    Host,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SignArguments<'a> {
+    /// The SSH role.
+    #[serde(borrow)]
+    role: Cow<'a, str>,
+    /// The public key, as in an OpenSSH `.pub` file.
+    #[serde(borrow)]
+    public_key: Cow<'a, str>,
+    /// For whom it is.
+    #[serde(default)]
+    cert_type: CertType,
+    /// User or host names joined by commas; the role's default where it is absent.
+    #[serde(borrow, default)]
+    valid_principals: Option<Cow<'a, str>>,
+    /// How long it is valid; as the role has it where it is absent.
+    #[serde(default)]
+    ttl: Option<Lifetime>,
+    /// Such as `permit-pty`, each with its value; the role's default where it is absent.
+    #[serde(borrow, default)]
+    extensions: Option<BTreeMap<Cow<'a, str>, Cow<'a, str>>>,
+    /// Such as `source-address`, each with its value.
+    #[serde(borrow, default)]
+    critical_options: Option<BTreeMap<Cow<'a, str>, Cow<'a, str>>>,
+}
+
+#[derive(Serialize)]
+struct SignBody<'a> {
+    public_key: &'a str,
+    cert_type: CertType,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    valid_principals: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extensions: Option<&'a BTreeMap<Cow<'a, str>, Cow<'a, str>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    critical_options: Option<&'a BTreeMap<Cow<'a, str>, Cow<'a, str>>>,
+}
+
+impl Describe for Sign {
+    type Arguments<'a> = SignArguments<'a>;
+    const FACTS: Facts = Facts {
+        name: "ssh.sign",
+        title: "Sign an SSH key",
+        summary: "Signs a public key, with which its owner then logs in until the certificate ends.",
+        scope: Some(Scope::Write),
+        engine: Some(Engine::Ssh),
+        hints: MAKES,
+        template: "/ssh/sign",
+        reach: Reach { apis: &["sign"], may: &[Capability::Update] },
+        ..Facts::POST
+    };
+    const SHAPE: &'static Shape = &Shape {
+        about: "A certificate of the key.",
+        members: &[
+            Member::new("signed_key", &["data", "signed_key"], Type::Text, "The certificate, as in `-cert.pub` files."),
+            Member::new("serial_number", &["data", "serial_number"], Type::Text, "Its serial number, in hexadecimal."),
+        ],
+    };
+
+    fn plan(arguments: SignArguments<'_>) -> Result<Plan, Refusal> {
+        let resource = named(Engine::Ssh, &arguments.role)?;
+        let principals = principals(arguments.valid_principals.as_deref())?;
+        for (pointer, options) in
+            [("/extensions", &arguments.extensions), ("/critical_options", &arguments.critical_options)]
+        {
+            if options.as_ref().is_some_and(|options| options.len() > MOST) {
+                return Err(unfit(pointer, "at most 64 members"));
+            }
+        }
+        let extensions = arguments.extensions.iter().flatten().map(|(name, _)| Box::from(&**name)).collect();
+        let joined = || principals.iter().map(|name| &**name).collect::<Vec<_>>().join(",");
+        let body = SignBody {
+            public_key: &arguments.public_key,
+            cert_type: arguments.cert_type,
+            valid_principals: arguments.valid_principals.is_some().then(joined),
+            ttl: arguments.ttl.map(Lifetime::text),
+            extensions: arguments.extensions.as_ref(),
+            critical_options: arguments.critical_options.as_ref(),
+        };
+        let call = post("sign", &body, true)?;
+        let ttl = arguments.ttl.map_or(Ttl::Unsaid, |ttl| Ttl::Seconds(ttl.seconds()));
+        let demand = Demand { ttl, login: Some(Login { principals, extensions }) };
+        Ok(Plan::about(resource, Ask::Vault(call)).demanding(demand))
+    }
+}
+
+/// The names of a list that Vault reads as this does.
+fn principals(list: Option<&str>) -> Result<Vec<Box<str>>, Refusal> {
+    let Some(list) = list else { return Ok(Vec::new()) };
+    let plain = |name: &&str| {
+        !name.is_empty() && name.len() <= 255 && !name.bytes().any(|byte| byte.is_ascii_whitespace() || byte < 0x20)
+    };
+    let names: Vec<&str> = list.split(',').map(str::trim).collect();
+    if names.len() > MOST || !names.iter().all(|name| plain(name)) {
+        return Err(unfit("/valid_principals", "1 to 64 names joined by commas"));
+    }
+    Ok(names.into_iter().map(Box::from).collect())
+}
+
+/// `ssh.otp`.
+pub(super) struct Otp;
+
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OtpArguments<'a> {
+    /// The SSH role.
+    #[serde(borrow, skip_serializing)]
+    role: Cow<'a, str>,
+    /// Address of the host that is logged in to.
+    #[serde(borrow)]
+    #[schemars(length(max = 45))]
+    ip: Cow<'a, str>,
+    /// The user name.
+    #[serde(borrow)]
+    #[schemars(length(min = 1, max = 255))]
+    username: Cow<'a, str>,
+    /// The port, where it is not the role's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    port: Option<u16>,
+    /// Answer with a handle that is redeemed once, within this time.
+    #[serde(default, skip_serializing)]
+    wrap_ttl: Option<WrapTtl>,
+}
+
+impl Describe for Otp {
+    type Arguments<'a> = OtpArguments<'a>;
+    const FACTS: Facts = Facts {
+        name: "ssh.otp",
+        title: "Get a one-time SSH password",
+        summary: "Gives a password with which one SSH login to one host succeeds, for some minutes.",
+        scope: Some(Scope::Write),
+        engine: Some(Engine::Ssh),
+        hints: MAKES,
+        template: "/ssh/otp",
+        reach: Reach { apis: &["creds"], may: &[Capability::Update] },
+        secret: true,
+        ..Facts::POST
+    };
+    const SHAPE: &'static Shape = &Shape {
+        about: "A one-time password, and where it is good for.",
+        members: &[
+            Member::new("otp", &["data", "key"], Type::Text, "The password."),
+            Member::new("ip", &["data", "ip"], Type::Text, "The host's address."),
+            Member::new("username", &["data", "username"], Type::Text, "The user name."),
+            Member::new("port", &["data", "port"], Type::Count, "The host's port."),
+        ],
+    };
+
+    fn plan(arguments: OtpArguments<'_>) -> Result<Plan, Refusal> {
+        let resource = named(Engine::Ssh, &arguments.role)?;
+        text_bound("/username", &arguments.username, 255)?;
+        if arguments.ip.parse::<std::net::IpAddr>().is_err() {
+            return Err(unfit("/ip", "an IPv4 or IPv6 address"));
+        }
+        let call = post("creds", &arguments, false)?;
+        let login = Login { principals: vec![arguments.username.as_ref().into()], extensions: Vec::new() };
+        let demand = Demand { ttl: Ttl::Fixed, login: Some(login) };
+        Ok(Plan::about(resource, Ask::Issue(Issues::Password, call)).demanding(demand).wrapped(arguments.wrap_ttl))
+    }
+}

@@ -1,0 +1,70 @@
+//! Wrapped answers, and how they are redeemed.
+//! API: <https://developer.hashicorp.com/vault/docs/concepts/response-wrapping>
+
+use std::borrow::Cow;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::held;
+use crate::operation::{Describe, Facts, Hints, Plan, Redeem};
+use crate::refusal::Refusal;
+use crate::shape::{Member, Shape, Type};
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Arguments<'a> {
+    /// What stood in the wrapped answer.
+    #[serde(borrow)]
+    handle: Cow<'a, str>,
+}
+
+/// `wrap.unwrap`.
+pub(super) struct Unwrap;
+
+impl Describe for Unwrap {
+    type Arguments<'a> = Arguments<'a>;
+    const FACTS: Facts = Facts {
+        name: "wrap.unwrap",
+        title: "Unwrap an answer",
+        summary: "Gives out a wrapped answer to the agent it is for, once.",
+        hints: Hints { read_only: false, destructive: true, idempotent: false },
+        template: "/wrap/unwrap",
+        rest_only: true,
+        ..Facts::POST
+    };
+    const SHAPE: &'static Shape = &Shape {
+        about: "The answer that was wrapped.",
+        members: &[Member::new("answer", &["data", "answer"], Type::Object, "What the operation answered.")],
+    };
+
+    fn plan(arguments: Arguments<'_>) -> Result<Plan, Refusal> {
+        held("/handle", &arguments.handle, Redeem::Unwrap)
+    }
+}
+
+/// `wrap.lookup`.
+pub(super) struct LookUp;
+
+impl Describe for LookUp {
+    type Arguments<'a> = Arguments<'a>;
+    const FACTS: Facts = Facts {
+        name: "wrap.lookup",
+        title: "Look up a wrapped answer",
+        summary: "Tells whether a wrapped answer of this agent's still waits, without giving it out.",
+        hints: Hints { read_only: true, destructive: false, idempotent: true },
+        template: "/wrap/lookup",
+        ..Facts::POST
+    };
+    const SHAPE: &'static Shape = &Shape {
+        about: "The times of a wrapped answer that still waits.",
+        members: &[
+            Member::new("creation_time", &["data", "creation_time"], Type::Text, "When it was wrapped (RFC 3339)."),
+            Member::new("creation_ttl", &["data", "creation_ttl"], Type::Count, "How many seconds it waits."),
+        ],
+    };
+
+    fn plan(arguments: Arguments<'_>) -> Result<Plan, Refusal> {
+        held("/handle", &arguments.handle, Redeem::LookUpWrap)
+    }
+}

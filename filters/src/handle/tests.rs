@@ -1,0 +1,112 @@
+//! Whose handle it is: nobody else's, for nothing else, never after.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::grants::{Engine, Resource};
+use crate::names::AgentId;
+
+fn agent(name: &str, generation: u32) -> Agent {
+    Agent { id: AgentId::parse(name).unwrap(), generation, roles: Vec::new(), limit: None }
+}
+
+fn claims(secret: &str) -> Claims {
+    Claims {
+        operation: "db.issue_creds".into(),
+        resource: Resource::Key(Engine::Database, "readonly".into()),
+        expires: 100,
+        stands_for: StandsFor::Lease { id: secret.into(), accessor: "a".into() },
+    }
+}
+
+/// Who, for what, in which namespace.
+#[derive(Clone, Debug, PartialEq)]
+struct Holder {
+    name: &'static str,
+    generation: u32,
+    purpose: Purpose,
+    namespace: &'static str,
+}
+
+impl Holder {
+    fn binding<'a>(&self, agent: &'a Agent) -> Binding<'a> {
+        Binding { purpose: self.purpose, agent, namespace: self.namespace }
+    }
+}
+
+fn holder() -> impl Strategy<Value = Holder> {
+    let names = prop_oneof![Just("alice"), Just("alice.1"), Just("bob")];
+    // What is bound stands in lines: one field must never pass for another.
+    let namespaces = prop_oneof![Just(""), Just("1"), Just("team"), Just("team/a")];
+    (names, 1..4_u32, 0..Purpose::ALL.len(), namespaces).prop_map(|(name, generation, purpose, namespace)| Holder {
+        name,
+        generation,
+        purpose: Purpose::ALL[purpose],
+        namespace,
+    })
+}
+
+proptest! {
+    #[test]
+    fn only_the_holder_opens_a_handle(theirs in holder(), others in holder(), secret in "[a-z/]{0,40}") {
+        let keyring = Keyring::new([(1, [7; 32])]);
+        let (owner, other) = (agent(theirs.name, theirs.generation), agent(others.name, others.generation));
+        let handle = keyring.seal(&claims(&secret), theirs.binding(&owner)).unwrap();
+        let opened: Option<Claims> = keyring.open(&handle, others.binding(&other));
+        prop_assert_eq!(opened.is_some(), theirs == others);
+        prop_assert!(opened.is_none_or(|opened| opened == claims(&secret)));
+    }
+
+    #[test]
+    fn a_changed_bit_opens_nothing(place in any::<prop::sample::Index>(), bit in 0..8_u8, cut in 0..40_usize) {
+        let keyring = Keyring::new([(1, [7; 32])]);
+        let alice = agent("alice", 1);
+        let binding = Binding { purpose: Purpose::Lease, agent: &alice, namespace: "" };
+        let handle = keyring.seal(&claims("database/creds/readonly/x"), binding).unwrap();
+        let mut bytes = BASE64.decode(handle.strip_prefix(PREFIX).unwrap()).unwrap();
+        let place = place.index(bytes.len());
+        bytes[place] ^= 1 << bit;
+        let changed = format!("{PREFIX}{}", BASE64.encode(&bytes));
+        prop_assert!(keyring.open::<Claims>(&changed, binding).is_none());
+        let shorter = &handle[..handle.len().saturating_sub(cut + 1)];
+        prop_assert!(keyring.open::<Claims>(shorter, binding).is_none());
+    }
+
+    #[test]
+    fn what_was_never_a_handle_opens_nothing(text in "(pch1_)?[A-Za-z0-9_-]{0,80}") {
+        let keyring = Keyring::new([(1, [7; 32])]);
+        let alice = agent("alice", 1);
+        let binding = Binding { purpose: Purpose::Wrapped, agent: &alice, namespace: "" };
+        prop_assert!(keyring.open::<Claims>(&text, binding).is_none());
+    }
+}
+
+#[test]
+fn a_withdrawn_key_opens_nothing_and_an_old_one_still_does() {
+    let alice = agent("alice", 1);
+    let binding = Binding { purpose: Purpose::Wrapped, agent: &alice, namespace: "" };
+    let before = Keyring::new([(1, [1; 32])]);
+    let old = before.seal(&claims("x"), binding).unwrap();
+    let rotated = Keyring::new([(2, [2; 32]), (1, [1; 32])]);
+    assert!(rotated.open::<Claims>(&old, binding).is_some());
+    let new = rotated.seal(&claims("x"), binding).unwrap();
+    assert!(before.open::<Claims>(&new, binding).is_none(), "the first key seals");
+    let withdrawn = Keyring::new([(2, [2; 32])]);
+    assert!(withdrawn.open::<Claims>(&old, binding).is_none());
+    assert!(withdrawn.open::<Claims>(&new, binding).is_some());
+    // The same number with other material is another key.
+    assert!(Keyring::new([(1, [9; 32])]).open::<Claims>(&old, binding).is_none());
+    assert_eq!(Keyring::default().seal(&claims("x"), binding), Err(NoKey));
+}
+
+#[test]
+fn a_handle_shows_nothing_of_what_it_stands_for() {
+    let alice = agent("alice", 1);
+    let binding = Binding { purpose: Purpose::Wrapped, agent: &alice, namespace: "" };
+    let keyring = Keyring::new([(1, [1; 32])]);
+    let (one, two) = (keyring.seal(&claims("hvs.CANARY"), binding), keyring.seal(&claims("hvs.CANARY"), binding));
+    assert_ne!(one, two);
+    let bytes = BASE64.decode(one.unwrap().strip_prefix(PREFIX).unwrap()).unwrap();
+    assert!(!bytes.windows(6).any(|window| window == b"CANARY" || window == b"readon"));
+    assert!(!format!("{:?}", claims("hvs.CANARY")).contains("CANARY"));
+}
