@@ -61,7 +61,7 @@ write_token_roles() {
     quietly vault write auth/token/roles/portcullis "$@" \
         allowed_policies_glob='mcp-agent-*'
     quietly vault write auth/token/roles/portcullis-templated "$@" \
-        allowed_policies=portcullis-agent allowed_entity_aliases='*'
+        allowed_policies=portcullis-agent allowed_policies_glob='portcullis-roles-*' allowed_entity_aliases='*'
 }
 
 write_login() {

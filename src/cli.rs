@@ -5,12 +5,19 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use filters::names::AgentId;
 
-use crate::config;
 pub use crate::config::Flags;
+use crate::config::{self, Settings};
+use crate::policy::{self, Problem, Sync};
+use crate::reload;
 
+/// Vault refused, or does not answer.
+const FAILED: u8 = 1;
 /// A configuration that was refused.
 const REFUSED: u8 = 2;
+/// Vault is not as the configuration has it.
+const DIFFERS: u8 = 3;
 
 /// What the process was started to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +28,22 @@ pub enum Command {
     Check(Flags),
     /// Print the reference of options.
     Options,
+    /// Print one agent's policy, or write all to Vault.
+    Policy(Flags, Policies),
+}
+
+/// Which policies, and what becomes of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Policies {
+    /// This agent's is printed.
+    Print(String),
+    /// What differs from Vault is shown, and written where that is said.
+    Sync {
+        /// Whether it is written.
+        write: bool,
+        /// Whether it is kept in step for ever.
+        watch: bool,
+    },
 }
 
 const AFTER: &str = "\
@@ -53,6 +76,24 @@ Exit codes:
   0  the configuration is valid; warnings are printed
   2  it is not";
 
+const POLICY_AFTER: &str = "\
+Reads the same file, environment and flags as `portcullis run` would. --sync
+logs in to Vault as the gate would: give it VAULT_TOKEN of somebody who may
+write policies and token roles, with empty VAULT_ROLE_ID and VAULT_SECRET_ID.
+Policies are removed only where they were written by this command.
+
+Exit codes:
+  0  printed; or Vault is as the configuration has it
+  1  Vault refused, or does not answer
+  2  the configuration was refused, or has no such agent
+  3  Vault differs, and --yes was not given: nothing was written
+
+Examples:
+  portcullis policy agent_mtls | vault policy write mcp-agent-agent_mtls -
+  portcullis policy --sync                what would be written, line by line
+  portcullis policy --sync --yes          write it
+  portcullis policy --sync --yes --watch  and again whenever the file changes";
+
 const OPTIONS_AFTER: &str = "\
 Exit code: 0.
 
@@ -77,9 +118,30 @@ enum Verb {
     /// Check the configuration and say everything that is wrong with it.
     #[command(after_help = CHECK_AFTER)]
     Check(Given),
+    /// Print an agent's policy for Vault, or keep Vault's policies in step.
+    #[command(after_help = POLICY_AFTER)]
+    Policy(PolicyLine),
     /// Print every option with its variable, kind and default, as Markdown.
     #[command(after_help = OPTIONS_AFTER)]
     Options,
+}
+
+#[derive(Debug, Args)]
+struct PolicyLine {
+    /// The agent whose policy is printed.
+    #[arg(required_unless_present = "sync", conflicts_with = "sync")]
+    agent: Option<String>,
+    /// Show what differs between all policies and token roles and Vault's.
+    #[arg(long)]
+    sync: bool,
+    /// Write it to Vault.
+    #[arg(long, requires = "sync")]
+    yes: bool,
+    /// Go on, and do so again whenever the configuration changes.
+    #[arg(long, requires = "yes")]
+    watch: bool,
+    #[command(flatten)]
+    given: Given,
 }
 
 #[derive(Debug, Args)]
@@ -115,6 +177,10 @@ impl From<Line> for Command {
             Some(Verb::Run(given)) => Self::Run(given.into()),
             Some(Verb::Check(given)) => Self::Check(given.into()),
             Some(Verb::Options) => Self::Options,
+            Some(Verb::Policy(PolicyLine { agent, sync: _, yes, watch, given })) => {
+                let sync = Policies::Sync { write: yes, watch };
+                Self::Policy(given.into(), agent.map_or(sync, Policies::Print))
+            }
         }
     }
 }
@@ -149,6 +215,92 @@ pub fn options() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// `portcullis policy`.
+#[must_use]
+pub fn policy(flags: &Flags, wanted: &Policies) -> ExitCode {
+    let settings = match config::load(flags, &config::variable) {
+        Ok(settings) => settings,
+        Err(report) => {
+            eprint!("{report}");
+            return ExitCode::from(REFUSED);
+        }
+    };
+    let outcome = match wanted {
+        Policies::Print(agent) => {
+            let id = AgentId::parse(agent).ok_or(Problem::UnknownAgent);
+            id.and_then(|id| policy::of_agent(&settings, &id)).map(|text| {
+                print(&text);
+                ExitCode::SUCCESS
+            })
+        }
+        Policies::Sync { write, watch } => sync(flags, settings, *write, *watch),
+    };
+    outcome.unwrap_or_else(|problem| {
+        eprintln!("portcullis: {problem}");
+        ExitCode::from(match problem {
+            Problem::UnknownAgent | Problem::TooManyPaths(_) => REFUSED,
+            Problem::NoLogin | Problem::Vault(..) => FAILED,
+        })
+    })
+}
+
+fn sync(flags: &Flags, settings: Settings, write: bool, watch: bool) -> Result<ExitCode, Problem> {
+    // There is one provider of cryptography; a second installation changes nothing.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|_| Problem::NoLogin)?;
+    let code = runtime.block_on(sync_once(&settings, write))?;
+    if watch {
+        runtime.block_on(sync_for_ever(flags, &settings.files));
+    }
+    Ok(code)
+}
+
+async fn sync_once(settings: &Settings, write: bool) -> Result<ExitCode, Problem> {
+    Sync::with(settings, async |sync| {
+        let changes = sync.changes(settings).await?;
+        for change in &changes {
+            print(&change.to_string());
+            if write {
+                sync.make(change).await?;
+            }
+        }
+        let (text, code) = match (changes.len(), write) {
+            (0, _) => ("Vault is as the configuration has it\n".to_owned(), ExitCode::SUCCESS),
+            (count, true) => (format!("written: {count}\n"), ExitCode::SUCCESS),
+            (count, false) => {
+                (format!("to write: {count}; nothing was written, repeat with --yes\n"), ExitCode::from(DIFFERS))
+            }
+        };
+        print(&text);
+        Ok(code)
+    })
+    .await
+}
+
+/// Syncs whenever one of `files` changes. A configuration that is refused, or
+/// a Vault that is away, is told and waited out.
+async fn sync_for_ever(flags: &Flags, files: &[PathBuf]) {
+    let changed = tokio::sync::Notify::new();
+    let syncing = async {
+        loop {
+            changed.notified().await;
+            match config::load(flags, &config::variable) {
+                Err(report) => eprint!("{report}"),
+                Ok(settings) => {
+                    if let Err(problem) = sync_once(&settings, true).await {
+                        eprintln!("portcullis: {problem}");
+                    }
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = reload::watch(files, || changed.notify_one()) => {}
+        () = syncing => {}
+    }
+}
+
 /// Whoever stops reading has seen enough.
 fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
@@ -181,8 +333,20 @@ mod tests {
     }
 
     #[test]
+    fn policies_are_printed_or_written_when_told_so() {
+        let policy = |line: &[&str]| read(&[&["portcullis", "policy"], line].concat());
+        let sync = |write, watch| Command::Policy(Flags::default(), Policies::Sync { write, watch });
+        assert_eq!(policy(&["bob"]), Command::Policy(Flags::default(), Policies::Print("bob".into())));
+        assert_eq!(policy(&["--sync"]), sync(false, false));
+        assert_eq!(policy(&["--sync", "--yes", "--watch"]), sync(true, true));
+        for wrong in [&[][..], &["--yes"], &["bob", "--sync"], &["--sync", "--watch"]] {
+            assert!(Line::try_parse_from([&["portcullis", "policy"], wrong].concat()).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
     fn help_names_exit_codes_and_examples() {
-        for verb in ["run", "check", "options"] {
+        for verb in ["run", "check", "options", "policy"] {
             let error = Line::try_parse_from(["portcullis", verb, "--help"]).err().map(|e| e.to_string());
             let help = error.unwrap_or_default();
             assert!(help.contains("Exit code"), "{help}");

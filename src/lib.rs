@@ -16,6 +16,7 @@ pub mod config;
 pub mod exchange;
 pub mod gateway;
 pub mod listener;
+pub mod policy;
 mod random;
 pub mod reload;
 pub mod snapshot;

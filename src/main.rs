@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         },
         Command::Check(flags) => cli::check(&flags),
         Command::Options => cli::options(),
+        Command::Policy(flags, wanted) => cli::policy(&flags, &wanted),
     }
 }
 

@@ -45,36 +45,7 @@ impl Reload {
 
     /// Watches for ever.
     pub async fn run(&self) {
-        let changed = Arc::new(Notify::new());
-        let theirs = Arc::clone(&changed);
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            if event.is_ok_and(|event| !event.kind.is_access()) {
-                theirs.notify_one();
-            }
-        });
-        let mut watcher = match watcher {
-            Ok(watcher) => watcher,
-            Err(error) => {
-                tracing::error!(%error, "files cannot be watched");
-                return std::future::pending().await;
-            }
-        };
-        // Folders, since editors and Kubernetes replace files instead of writing them.
-        for folder in folders(&self.files) {
-            if let Err(error) = watcher.watch(&folder, RecursiveMode::NonRecursive) {
-                tracing::error!(%error, folder = %folder.display(), "a folder cannot be watched");
-            }
-        }
-        let mut seen = contents(&self.files);
-        loop {
-            changed.notified().await;
-            tokio::time::sleep(SETTLE).await;
-            let now = contents(&self.files);
-            if now != seen {
-                seen = now;
-                self.reload();
-            }
-        }
+        watch(&self.files, || self.reload()).await;
     }
 
     fn reload(&self) {
@@ -100,6 +71,41 @@ impl Reload {
             return Err("the number of listeners changed, which needs a restart".to_owned());
         }
         Ok(Snapshot::build(settings, tls, Some(&current)))
+    }
+}
+
+/// Calls `changed` whenever what is in one of `files` is not what it was; for
+/// ever.
+pub async fn watch(files: &[PathBuf], mut changed: impl FnMut()) {
+    let stirred = Arc::new(Notify::new());
+    let theirs = Arc::clone(&stirred);
+    let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if event.is_ok_and(|event| !event.kind.is_access()) {
+            theirs.notify_one();
+        }
+    });
+    let mut watcher = match watcher {
+        Ok(watcher) => watcher,
+        Err(error) => {
+            tracing::error!(%error, "files cannot be watched");
+            return std::future::pending().await;
+        }
+    };
+    // Folders, since editors and Kubernetes replace files instead of writing them.
+    for folder in folders(files) {
+        if let Err(error) = watcher.watch(&folder, RecursiveMode::NonRecursive) {
+            tracing::error!(%error, folder = %folder.display(), "a folder cannot be watched");
+        }
+    }
+    let mut seen = contents(files);
+    loop {
+        stirred.notified().await;
+        tokio::time::sleep(SETTLE).await;
+        let now = contents(files);
+        if now != seen {
+            seen = now;
+            changed();
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use filters::credential::{ApiKeys, KeyEntry, ProxyHeaders};
 use filters::grants::{Agent, Limit, Role};
 use filters::identity::{Directory, Source, UnknownAgents};
 use filters::names::AgentId;
+use filters::policy::roles_policy;
 use filters::quota::{Cell, Rate};
 use filters::vault::Layout;
 use ipnet::IpNet;
@@ -57,6 +58,7 @@ pub struct Snapshot {
     /// What agents without an entry have used of their limits; shared by all snapshots.
     cells: Cache<AgentId, Arc<Cell>>,
     own_namespace: Arc<Role>,
+    own_policy: Arc<str>,
     rate: Option<Rate>,
 }
 
@@ -75,7 +77,13 @@ impl Snapshot {
             let rate = entry.rate.or_else(|| widest(&roles)).or(rate).filter(|_| settings.rate_limited);
             let cell = before.and_then(|agent| agent.limit.as_ref()).map(|limit| Arc::clone(&limit.cell));
             let limit = rate.map(|rate| Limit { rate, cell: cell.unwrap_or_default() });
-            let agent = Agent { id: entry.id.clone(), generation: entry.generation, roles, limit };
+            let agent = Agent {
+                id: entry.id.clone(),
+                generation: entry.generation,
+                roles_policy: roles_policy(roles.iter().map(|(role, _)| &*role.name)).into(),
+                roles,
+                limit,
+            };
             agents.insert(entry.id, Arc::new(agent));
         }
         let own_namespace = previous.map_or_else(|| Arc::new(Role::own_namespace()), |p| Arc::clone(&p.own_namespace));
@@ -98,6 +106,7 @@ impl Snapshot {
             agents,
             strangers: Cache::new(MAX_STRANGERS),
             cells: previous.map_or_else(|| Cache::new(MAX_STRANGERS), |previous| previous.cells.clone()),
+            own_policy: roles_policy([&*own_namespace.name].into_iter()).into(),
             own_namespace,
             rate,
         };
@@ -132,7 +141,8 @@ impl Snapshot {
     fn stranger(&self, id: &AgentId) -> Agent {
         let cell = || self.cells.get_with(id.clone(), Arc::default);
         let limit = self.rate.map(|rate| Limit { rate, cell: cell() });
-        Agent { id: id.clone(), generation: 1, roles: vec![(Arc::clone(&self.own_namespace), None)], limit }
+        let roles = vec![(Arc::clone(&self.own_namespace), None)];
+        Agent { id: id.clone(), generation: 1, roles_policy: Arc::clone(&self.own_policy), roles, limit }
     }
 
     /// The mapping of principals to agents.

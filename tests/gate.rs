@@ -14,6 +14,7 @@ mod gate {
     pub mod limits;
     pub mod mcp;
     pub mod operations;
+    pub mod policy;
     pub mod readme;
     pub mod sight;
     pub mod tokens;
@@ -55,7 +56,7 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 14] = [
+    let modules: [(&str, &[Case]); 15] = [
         ("operations", gate::operations::CASES),
         ("http", gate::http::CASES),
         ("mcp", gate::mcp::CASES),
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         ("tokens", gate::tokens::CASES),
         ("upstream", gate::upstream::CASES),
         ("configuration", gate::configuration::CASES),
+        ("policy", gate::policy::CASES),
         ("sight", gate::sight::CASES),
         ("canary", gate::canary::CASES),
         ("layout", gate::layout::CASES),

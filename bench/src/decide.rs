@@ -87,6 +87,7 @@ fn identity(number: u32) -> Result<Identity> {
     let agent = Agent {
         id: AgentId::parse(&format!("agent-{number}")).context("agent name")?,
         generation: 1,
+        roles_policy: "".into(),
         roles: vec![(Arc::new(role), None)],
         limit: None,
     };

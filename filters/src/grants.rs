@@ -231,6 +231,8 @@ pub struct Agent {
     /// Raised when the name is given to somebody else, who then inherits
     /// nothing that was issued before.
     pub generation: u32,
+    /// The name of the policy of its roles, beside a templated one in Vault.
+    pub roles_policy: Arc<str>,
     /// Its roles.
     pub roles: Vec<(Arc<Role>, Option<Limit>)>,
     /// The limit charged before anything else is known of a request.

@@ -29,5 +29,6 @@ pub mod lifetime;
 pub mod operation;
 pub mod catalog;
 pub mod decide;
+pub mod policy;
 pub mod rest;
 pub mod mcp;

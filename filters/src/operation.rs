@@ -104,6 +104,21 @@ pub enum Capability {
     List,
 }
 
+impl Capability {
+    /// As policies write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Read => "read",
+            Self::Update => "update",
+            Self::Patch => "patch",
+            Self::Delete => "delete",
+            Self::List => "list",
+        }
+    }
+}
+
 /// MCP tool annotations.
 #[derive(Clone, Copy, Debug)]
 pub struct Hints {

@@ -89,6 +89,94 @@ impl PathPattern {
     }
 }
 
+/// What Vault's policies can say of a path, segment by segment: a
+/// [`PathPattern`], or one whose last segment is empty, which stands for the
+/// names below a path.
+impl PathPattern {
+    /// The names of which it covers every one: what may be listed.
+    #[must_use]
+    pub fn listings(&self) -> Option<Self> {
+        match self.segments.split_last() {
+            _ if self.open => Some(self.clone()),
+            Some((Segment::Any, parents)) => {
+                let end = [Segment::Literal("".into())];
+                Some(Self { segments: [parents, &end].concat(), open: false })
+            }
+            _ => None,
+        }
+    }
+
+    /// What both cover; `None` where that is nothing.
+    #[must_use]
+    pub fn meet(&self, other: &Self) -> Option<Self> {
+        let (shorter, longer) = if self.segments.len() <= other.segments.len() { (self, other) } else { (other, self) };
+        let fits = match (shorter.segments.len() == longer.segments.len(), shorter.open, longer.open) {
+            (true, one, two) => one == two,
+            (false, open, _) => open,
+        };
+        if !fits {
+            return None;
+        }
+        let mut segments = longer.segments.clone();
+        for (segment, other) in segments.iter_mut().zip(&shorter.segments) {
+            match (&*segment, other) {
+                (_, Segment::Any) => {}
+                (Segment::Any, literal) => *segment = literal.clone(),
+                (one, two) if one == two => {}
+                _ => return None,
+            }
+        }
+        Some(Self { segments, open: longer.open })
+    }
+
+    /// Whether it covers all that `other` covers.
+    #[must_use]
+    pub fn contains(&self, other: &Self) -> bool {
+        self.meet(other).as_ref() == Some(other)
+    }
+
+    /// Whether a whole segment may be anything.
+    #[must_use]
+    pub fn has_any(&self) -> bool {
+        self.segments.contains(&Segment::Any)
+    }
+
+    /// How many segments it names.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// The same, where it is open, by patterns of which only one with `depth`
+    /// segments or more is.
+    #[must_use]
+    pub fn spread(&self, depth: usize) -> Vec<Self> {
+        let longer = |length| {
+            let mut segments = self.segments.clone();
+            segments.resize(length, Segment::Any);
+            segments
+        };
+        if !self.open {
+            return vec![self.clone()];
+        }
+        let depth = depth.max(self.depth());
+        let closed = (self.depth() + 1..=depth).map(|length| Self { segments: longer(length), open: false });
+        closed.chain([Self { segments: longer(depth), open: true }]).collect()
+    }
+
+    /// As Vault's policies write it.
+    #[must_use]
+    pub fn to_vault(&self) -> String {
+        let mut text = Vec::with_capacity(self.segments.len() + 1);
+        text.extend(self.segments.iter().map(|segment| match segment {
+            Segment::Literal(literal) => &**literal,
+            Segment::Any => "+",
+        }));
+        text.extend(self.open.then_some("*"));
+        text.join("/")
+    }
+}
+
 impl Segment {
     fn parse(text: &str) -> Result<Self, BadPattern> {
         match text {
@@ -97,6 +185,7 @@ impl Segment {
                 Err(BadPattern("'*' stands for one whole segment, '**' for the rest of the path"))
             }
             _ if text.contains('+') => Err(BadPattern("'+' would be a wildcard in Vault's policy")),
+            _ if text.contains("{{") => Err(BadPattern("'{{' would be a template in Vault's policy")),
             _ => match path::judge(text) {
                 Ok(()) => Ok(Self::Literal(text.into())),
                 Err(problem) => Err(BadPattern(problem.text())),
@@ -122,6 +211,9 @@ impl NamePattern {
         if stem.contains(['*', '+']) {
             return Err(BadPattern("'*' may stand at the end of a name only"));
         }
+        if stem.contains("{{") {
+            return Err(BadPattern("'{{' would be a template in Vault's policy"));
+        }
         if !(prefix && stem.is_empty()) {
             path::judge(stem).map_err(|problem| BadPattern(problem.text()))?;
         }
@@ -145,6 +237,25 @@ impl NamePattern {
             Self::Exact(_) => Self::Exact(text.into()),
             Self::Prefix(stem) => Self::Prefix(format!("{parents}/{stem}").into()),
         })
+    }
+
+    /// Whether it covers all that `other` covers.
+    #[must_use]
+    pub fn contains(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Exact(one), Self::Exact(two)) => one == two,
+            (Self::Exact(_), Self::Prefix(_)) => false,
+            (Self::Prefix(_), Self::Exact(name) | Self::Prefix(name)) => self.covers(name),
+        }
+    }
+
+    /// As Vault's policies write it.
+    #[must_use]
+    pub fn to_vault(&self) -> String {
+        match self {
+            Self::Exact(name) => name.to_string(),
+            Self::Prefix(stem) => format!("{stem}*"),
+        }
     }
 
     /// Whether `name` is covered.

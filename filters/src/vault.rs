@@ -3,10 +3,11 @@
 //! A [`VaultRequest`] cannot be made outside this crate but by the functions
 //! of [`control`], which name the few things the gate asks for itself.
 
+pub mod admin;
 pub mod control;
 
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::grants::Engine;
 use crate::path::VaultPath;
@@ -141,6 +142,11 @@ impl std::fmt::Debug for VaultRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {:?}", self.method.name(), self.path)
     }
+}
+
+fn post(path: VaultPath, body: &impl Serialize, repeatable: bool) -> VaultRequest {
+    let body = serde_json::to_vec(body).unwrap_or_default();
+    VaultRequest::new(Method::Post, path, Some(Bytes::from(body)), repeatable)
 }
 
 /// What an answer of Vault's that is not a success means.

@@ -71,7 +71,7 @@ impl Request<'_> {
         let leases = &self.snapshot.leases;
         let seconds = leases.password_ttl;
         let vault = &self.state.vault;
-        let token = vault.children.lease_token(&agent.id, &self.snapshot.child_tokens, leases, seconds).await?;
+        let token = vault.children.lease_token(agent, &self.snapshot.child_tokens, leases, seconds).await?;
         let envelope = Envelope {
             lane: Lane::Requests,
             token: Some(&token.token),

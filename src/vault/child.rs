@@ -62,12 +62,12 @@ pub struct LeaseToken {
 }
 
 impl ChildPolicies {
-    fn token(&self, agent: &AgentId, batch: bool, ttl: u32) -> control::ChildToken {
-        let (policy, alias) = match self {
-            Self::PerAgent(prefix) => (format!("{prefix}{agent}"), false),
-            Self::Templated(policy) => (policy.clone(), true),
+    fn token(&self, agent: &Agent, batch: bool, ttl: u32) -> control::ChildToken {
+        let (policies, alias) = match self {
+            Self::PerAgent(prefix) => (vec![format!("{prefix}{}", agent.id).into()], false),
+            Self::Templated(policy) => (vec![policy.as_str().into(), Arc::clone(&agent.roles_policy)], true),
         };
-        control::ChildToken { agent: agent.clone(), policies: vec![policy.into()], alias, batch, ttl }
+        control::ChildToken { agent: agent.id.clone(), policies, alias, batch, ttl }
     }
 }
 
@@ -77,6 +77,7 @@ struct Key {
     agent: AgentId,
     /// Of the agent's name.
     agent_generation: u32,
+    roles_policy: Arc<str>,
     /// Of the profile.
     profile: Arc<str>,
     /// Of the gate's own login.
@@ -86,7 +87,8 @@ struct Key {
 impl Key {
     fn new(agent: &Agent, profile: &Profile, generation: u64) -> Self {
         let profile = Arc::clone(&profile.fingerprint);
-        Self { agent: agent.id.clone(), agent_generation: agent.generation, profile, generation }
+        let roles_policy = Arc::clone(&agent.roles_policy);
+        Self { agent: agent.id.clone(), agent_generation: agent.generation, roles_policy, profile, generation }
     }
 }
 
@@ -145,7 +147,7 @@ impl Children {
             self.metrics.child_tokens.cached.inc();
             return Ok(child);
         }
-        let mint = self.mint(&agent.id, profile, &login.token, login.generation);
+        let mint = self.mint(agent, profile, &login.token, login.generation);
         self.cache.try_get_with(key, mint).await.map_err(|refusal| (*refusal).clone())
     }
 
@@ -164,7 +166,7 @@ impl Children {
 
     async fn mint(
         &self,
-        agent: &AgentId,
+        agent: &Agent,
         profile: &Profile,
         gate: &Secret,
         generation: u64,
@@ -178,7 +180,7 @@ impl Children {
 
     async fn ask_for_one(
         &self,
-        agent: &AgentId,
+        agent: &Agent,
         profile: &Profile,
         gate: &Secret,
         generation: u64,
@@ -201,7 +203,7 @@ impl Children {
     /// As [`Children::token_for`].
     pub async fn lease_token(
         &self,
-        agent: &AgentId,
+        agent: &Agent,
         profile: &Profile,
         leases: &config::Leases,
         ttl: u32,

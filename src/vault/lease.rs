@@ -134,7 +134,7 @@ impl Leases {
         let turn = line.lock().await;
         let record = self.read(wanted.layout, agent).await?;
         room(&record.leases)?;
-        let token = children.lease_token(agent, wanted.profile, wanted.settings, wanted.settings.ttl).await?;
+        let token = children.lease_token(wanted.agent, wanted.profile, wanted.settings, wanted.settings.ttl).await?;
         let accessor: Box<str> = token.accessor.as_str().into();
         let ends = epoch_seconds() + u64::from(wanted.settings.ttl);
         let entry = Live { expires: ends, generation: wanted.agent.generation };

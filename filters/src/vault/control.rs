@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{Layout, Method, VaultRequest};
+use super::{Layout, Method, VaultRequest, post};
 use crate::names::AgentId;
 use crate::path::{PathProblem, VaultPath};
 use crate::secret::Secret;
@@ -27,11 +26,6 @@ pub struct ChildToken {
     pub batch: bool,
     /// Seconds it lives.
     pub ttl: u32,
-}
-
-fn post(path: VaultPath, body: &impl Serialize, repeatable: bool) -> VaultRequest {
-    let body = serde_json::to_vec(body).unwrap_or_default();
-    VaultRequest::new(Method::Post, path, Some(Bytes::from(body)), repeatable)
 }
 
 /// Logs in by AppRole.

@@ -1,0 +1,229 @@
+//! Grants as policies of Vault's (HCL), so that Vault holds an agent's token to
+//! what the gate would allow.
+//!
+//! Vault lets only the *most specific* path of a token's policies decide. So
+//! wherever patterns overlap, what they have in common is a path of its own,
+//! and each path has the capabilities of every grant that covers it.
+//! Source: <https://developer.hashicorp.com/vault/docs/concepts/policies#priority-matching>
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use crate::catalog::CATALOG;
+use crate::grants::{Engine, Role, Space, Wrapping};
+use crate::names::AgentId;
+use crate::operation::{Capability, Facts};
+use crate::pattern::{NamePattern, PathPattern};
+use crate::secret::Digest;
+use crate::vault::Layout;
+
+/// Most paths of one policy.
+const MOST: usize = 2_000;
+
+/// What begins every policy that is written here.
+pub const MARK: &str = "# Written by `portcullis policy`: what is changed here is lost.";
+
+/// Whose own namespace a policy is about.
+#[derive(Clone, Copy, Debug)]
+pub enum Own<'a> {
+    /// This agent's.
+    Agent(&'a AgentId),
+    /// Whoever holds the token: by its entity's alias, for tokens made at the
+    /// token method of this accessor.
+    Templated(&'a str),
+    /// Nobody's: it stands in another policy of the same token.
+    Elsewhere,
+}
+
+/// Grants whose patterns overlap in more ways than a policy can say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyPaths;
+
+/// What begins the name of a policy of roles.
+pub const ROLES: &str = "portcullis-roles-";
+
+/// The name of the policy of these roles, beside the templated one. Vault
+/// folds the case of policies' names: what would be another's name has a
+/// digest at its end.
+#[must_use]
+pub fn roles_policy<'a>(roles: impl Iterator<Item = &'a str>) -> String {
+    let joined = roles.collect::<Vec<_>>().join(":");
+    let folded = joined.to_ascii_lowercase();
+    if folded == joined {
+        return format!("{ROLES}{joined}");
+    }
+    let digest = Digest::of(joined.as_bytes()).to_hex();
+    format!("{ROLES}{folded}:{}", digest.get(..16).unwrap_or_default())
+}
+
+type Capabilities = BTreeSet<Capability>;
+
+/// One policy of Vault's.
+#[derive(Debug, Default)]
+pub struct Policy {
+    paths: BTreeMap<String, Capabilities>,
+    remarks: Vec<String>,
+}
+
+/// What is granted below one prefix of Vault's paths.
+#[derive(Default)]
+struct Granted {
+    paths: Vec<(PathPattern, Capability)>,
+    names: Vec<(NamePattern, Capability)>,
+}
+
+impl Policy {
+    /// What an agent with these roles may do.
+    ///
+    /// # Errors
+    /// [`TooManyPaths`].
+    pub fn of(roles: &[&Role], own: Own<'_>, layout: &Layout) -> Result<Self, TooManyPaths> {
+        let mut granted = BTreeMap::<String, Granted>::new();
+        let mut policy = Self::default();
+        for role in roles {
+            for facts in CATALOG.iter().map(|entry| entry.facts) {
+                if facts.scope.is_some_and(|scope| role.scopes.contains(scope)) {
+                    grant(&mut granted, role, facts, own, layout);
+                }
+            }
+            remark(&mut policy.remarks, role);
+        }
+        for (prefix, granted) in granted {
+            for (path, capability) in closed(&granted.paths)? {
+                policy.paths.insert(format!("{prefix}/{path}"), capability);
+            }
+            let own_key = format!("{prefix}/{}", layout.handle_key);
+            let transit = prefix.strip_prefix(&*layout.mounts.transit).is_some_and(|rest| rest.starts_with('/'));
+            let shut = transit && granted.names.iter().any(|(name, _)| name.covers(&layout.handle_key));
+            for (name, _) in &granted.names {
+                let covers = granted.names.iter().filter(|(other, _)| other.contains(name));
+                let capabilities = covers.map(|(_, capability)| *capability).collect();
+                policy.paths.insert(format!("{prefix}/{}", name.to_vault()), capabilities);
+            }
+            if shut {
+                // The key behind handles is the gate's alone, whatever covers it.
+                policy.paths.insert(format!("{own_key}/*"), Capabilities::new());
+                policy.paths.insert(own_key, Capabilities::new());
+            }
+        }
+        if policy.paths.len() > MOST { Err(TooManyPaths) } else { Ok(policy) }
+    }
+
+    /// Whether it allows nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.paths.is_empty()
+    }
+
+    /// The policy as text, with `title` as its second line.
+    #[must_use]
+    pub fn to_hcl(&self, title: &str) -> String {
+        let mut text = format!("{MARK}\n# {title}\n");
+        if !self.remarks.is_empty() {
+            text.push_str("#\n# Held by the gate alone:\n");
+        }
+        for remark in &self.remarks {
+            let _ = writeln!(text, "#   {remark}");
+        }
+        for (path, capabilities) in &self.paths {
+            let names: Vec<_> = capabilities.iter().map(|capability| format!("\"{}\"", capability.name())).collect();
+            let names = if names.is_empty() { "\"deny\"".to_owned() } else { names.join(", ") };
+            let path = serde_json::Value::from(path.as_str());
+            let _ = write!(text, "\npath {path} {{\n  capabilities = [{names}]\n}}\n");
+        }
+        text
+    }
+}
+
+fn grant(all: &mut BTreeMap<String, Granted>, role: &Role, facts: &Facts, own: Own<'_>, layout: &Layout) {
+    let Some((engine, mount)) = facts.engine.and_then(|engine| Some((engine, layout.mount(engine)?))) else { return };
+    for (api, capability) in facts.reach.apis.iter().flat_map(|api| facts.reach.may.iter().map(move |may| (api, *may)))
+    {
+        if engine == Engine::Kv {
+            for (space, patterns) in [(Space::Own, &role.kv), (Space::Shared, &role.shared)] {
+                let Some(below) = space_prefix(space, own, layout) else { continue };
+                let granted = all.entry(format!("{mount}/{api}/{below}")).or_default();
+                let reached = patterns.iter().filter_map(|pattern| match capability {
+                    Capability::List => pattern.listings(),
+                    _ => Some(pattern.clone()),
+                });
+                granted.paths.extend(reached.map(|pattern| (pattern, capability)));
+            }
+        } else if facts.named {
+            let names = role.names(engine).iter().cloned().map(|name| (name, capability));
+            all.entry(format!("{mount}/{api}")).or_default().names.extend(names);
+        } else {
+            let granted = all.entry(format!("{mount}/{api}")).or_default();
+            granted.paths.push((PathPattern::EVERYTHING, capability));
+        }
+    }
+}
+
+fn space_prefix(space: Space, own: Own<'_>, layout: &Layout) -> Option<String> {
+    let prefix = &layout.own_prefix;
+    match (space, own) {
+        (Space::Shared, _) => Some(layout.shared_prefix.to_string()),
+        (Space::Own, Own::Agent(agent)) => Some(format!("{prefix}/{agent}")),
+        (Space::Own, Own::Templated(accessor)) => {
+            Some(format!("{prefix}/{{{{identity.entity.aliases.{accessor}.name}}}}"))
+        }
+        (Space::Own, Own::Elsewhere) => None,
+    }
+}
+
+/// The paths of a policy that means the same: closed under what patterns have
+/// in common, each with all its capabilities.
+fn closed(granted: &[(PathPattern, Capability)]) -> Result<BTreeMap<String, Capabilities>, TooManyPaths> {
+    let mut patterns: Vec<PathPattern> = Vec::new();
+    // With a `+` about, Vault's order compares how many there are, so that
+    // only patterns of one length compare as they should.
+    let any = granted.iter().any(|(pattern, _)| pattern.has_any());
+    let depth = if any { granted.iter().map(|(pattern, _)| pattern.depth()).max().unwrap_or(0) } else { 0 };
+    for (pattern, _) in granted {
+        for pattern in pattern.spread(depth) {
+            let mut found = vec![pattern];
+            while let Some(pattern) = found.pop() {
+                if patterns.contains(&pattern) {
+                    continue;
+                }
+                found.extend(patterns.iter().filter_map(|other| other.meet(&pattern)));
+                patterns.push(pattern);
+                if patterns.len() > MOST {
+                    return Err(TooManyPaths);
+                }
+            }
+        }
+    }
+    let all = |pattern: &PathPattern| {
+        let covers = granted.iter().filter(|(other, _)| other.contains(pattern));
+        covers.map(|(_, capability)| *capability).collect()
+    };
+    Ok(patterns.iter().map(|pattern| (pattern.to_vault(), all(pattern))).collect())
+}
+
+/// What Vault's policies cannot say.
+fn remark(remarks: &mut Vec<String>, role: &Role) {
+    let mut say = |text: String| remarks.push(format!("{}: {text}", role.name));
+    for pattern in &role.deny {
+        say(format!("denies {} of the own namespace", pattern.to_vault()));
+    }
+    let names = |patterns: &[NamePattern]| patterns.iter().map(NamePattern::to_vault).collect::<Vec<_>>().join(", ");
+    if let Some(principals) = &role.ssh_principals {
+        say(format!("SSH logs in as {} only", names(principals)));
+    }
+    if let Some(extensions) = &role.ssh_extensions {
+        say(format!("SSH certificates carry {} only", names(extensions)));
+    }
+    if let Some(seconds) = role.max_ttl {
+        say(format!("SSH and PKI certificates last {seconds} s at most"));
+    }
+    if role.wrapping == Wrapping::Required {
+        say("secrets are answered wrapped only".to_owned());
+    }
+    if role.rate.is_some() {
+        say("requests are limited".to_owned());
+    }
+    if !role.kms.is_empty() {
+        say(format!("AWS KMS keys {}", names(&role.kms)));
+    }
+}
