@@ -183,6 +183,36 @@ pub trait Stream: Read + Write + Send {}
 
 impl<S: Read + Write + Send> Stream for S {}
 
+/// A body in chunks (RFC 9112 section 7.1); one that breaks off is an error.
+fn read_chunked(stream: &mut Box<dyn Stream>) -> io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let line = read_line(stream)?;
+        let size = usize::from_str_radix(line.split(';').next().unwrap_or_default().trim(), 16);
+        let size = size.map_err(|_| io::Error::other(format!("no chunk size: {line}")))?;
+        let begin = body.len();
+        body.resize(begin + size, 0);
+        stream.read_exact(&mut body[begin..])?;
+        read_line(stream)?;
+        if size == 0 {
+            return Ok(body);
+        }
+    }
+}
+
+fn read_line(stream: &mut Box<dyn Stream>) -> io::Result<String> {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while !line.ends_with(b"\r\n") {
+        if stream.read(&mut byte)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        line.push(byte[0]);
+    }
+    line.truncate(line.len() - 2);
+    Ok(String::from_utf8_lossy(&line).into_owned())
+}
+
 fn read_response(stream: &mut Box<dyn Stream>) -> io::Result<Response> {
     let mut head = Vec::new();
     let mut byte = [0];
@@ -206,7 +236,9 @@ fn read_response(stream: &mut Box<dyn Stream>) -> io::Result<Response> {
         return read_response(stream);
     }
     let length = response.header("content-length").and_then(|length| length.parse().ok());
-    if status != 204 {
+    if response.header("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
+        response.body = read_chunked(stream)?;
+    } else if status != 204 {
         response.body.resize(length.unwrap_or(0), 0);
         stream.read_exact(&mut response.body)?;
     }

@@ -2,6 +2,8 @@
 //! Literal segments, `*` for one whole segment (Vault's `+`), `**` at the end
 //! (Vault's trailing `*`), and a trailing `*` in a name.
 
+use std::fmt;
+
 use crate::path::{self, SecretPath};
 
 /// A pattern over the path of a secret.
@@ -64,7 +66,7 @@ impl PathPattern {
         match self.below(prefix) {
             Err(inside) => inside,
             Ok([]) => self.open,
-            Ok(rest) => matches!(rest, [Segment::Any]),
+            Ok(rest) => !self.open && matches!(rest, [Segment::Any]),
         }
     }
 
@@ -89,19 +91,24 @@ impl PathPattern {
     }
 }
 
-/// What Vault's policies can say of a path, segment by segment: a
-/// [`PathPattern`], or one whose last segment is empty, which stands for the
-/// names below a path.
+/// What Vault's policies can say: here a pattern may also be empty, and then
+/// stands for the root alone.
 impl PathPattern {
-    /// The names of which it covers every one: what may be listed.
+    /// The prefixes directly below which it covers every name.
     #[must_use]
-    pub fn listings(&self) -> Option<Self> {
+    pub fn listings(&self) -> Vec<Self> {
         match self.segments.split_last() {
-            _ if self.open => Some(self.clone()),
-            Some((Segment::Any, parents)) => {
-                let end = [Segment::Literal("".into())];
-                Some(Self { segments: [parents, &end].concat(), open: false })
-            }
+            _ if self.open => vec![Self { segments: self.segments.clone(), open: false }, self.clone()],
+            Some((Segment::Any, parents)) => vec![Self { segments: parents.to_vec(), open: false }],
+            _ => Vec::new(),
+        }
+    }
+
+    /// What is directly above it, where its own names may be anything.
+    #[must_use]
+    pub fn above(&self) -> Option<Self> {
+        match self.segments.split_last() {
+            Some((Segment::Any, parents)) => Some(Self { segments: parents.to_vec(), open: false }),
             _ => None,
         }
     }
@@ -164,16 +171,29 @@ impl PathPattern {
         closed.chain([Self { segments: longer(depth), open: true }]).collect()
     }
 
-    /// As Vault's policies write it.
+    /// As Vault's policies write it, below `prefix`.
     #[must_use]
-    pub fn to_vault(&self) -> String {
-        let mut text = Vec::with_capacity(self.segments.len() + 1);
+    pub fn below_prefix(&self, prefix: &str) -> String {
+        let mut text = Vec::with_capacity(self.segments.len() + 2);
+        text.push(prefix);
         text.extend(self.segments.iter().map(|segment| match segment {
             Segment::Literal(literal) => &**literal,
             Segment::Any => "+",
         }));
         text.extend(self.open.then_some("*"));
         text.join("/")
+    }
+}
+
+/// As it is written.
+impl fmt::Display for PathPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let segments = self.segments.iter().map(|segment| match segment {
+            Segment::Literal(literal) => &**literal,
+            Segment::Any => "*",
+        });
+        let text: Vec<_> = segments.chain(self.open.then_some("**")).collect();
+        f.write_str(&text.join("/"))
     }
 }
 
@@ -311,6 +331,8 @@ mod tests {
             ("apps/*/*", "apps/x", true),
             ("apps/db", "apps", false),
             ("*", "", true),
+            ("*/**", "", false),
+            ("*/**", "a", true),
         ] {
             let prefix = SecretPath::parse_prefix(prefix).unwrap();
             let parsed = PathPattern::parse(pattern).unwrap();

@@ -68,7 +68,8 @@ pub struct Policy {
 /// What is granted below one prefix of Vault's paths.
 #[derive(Default)]
 struct Granted {
-    paths: Vec<(PathPattern, Capability)>,
+    /// Without a capability, so that a wider pattern does not say more.
+    paths: Vec<(PathPattern, Option<Capability>)>,
     names: Vec<(NamePattern, Capability)>,
 }
 
@@ -89,8 +90,8 @@ impl Policy {
             remark(&mut policy.remarks, role);
         }
         for (prefix, granted) in granted {
-            for (path, capability) in closed(&granted.paths)? {
-                policy.paths.insert(format!("{prefix}/{path}"), capability);
+            for (pattern, capabilities) in closed(&granted.paths)? {
+                policy.paths.insert(pattern.below_prefix(&prefix), capabilities);
             }
             let own_key = format!("{prefix}/{}", layout.handle_key);
             let transit = prefix.strip_prefix(&*layout.mounts.transit).is_some_and(|rest| rest.starts_with('/'));
@@ -143,18 +144,19 @@ fn grant(all: &mut BTreeMap<String, Granted>, role: &Role, facts: &Facts, own: O
             for (space, patterns) in [(Space::Own, &role.kv), (Space::Shared, &role.shared)] {
                 let Some(below) = space_prefix(space, own, layout) else { continue };
                 let granted = all.entry(format!("{mount}/{api}/{below}")).or_default();
-                let reached = patterns.iter().filter_map(|pattern| match capability {
-                    Capability::List => pattern.listings(),
-                    _ => Some(pattern.clone()),
-                });
-                granted.paths.extend(reached.map(|pattern| (pattern, capability)));
+                for pattern in patterns {
+                    match capability {
+                        Capability::List => granted.list(pattern),
+                        _ => granted.paths.push((pattern.clone(), Some(capability))),
+                    }
+                }
             }
         } else if facts.named {
             let names = role.names(engine).iter().cloned().map(|name| (name, capability));
             all.entry(format!("{mount}/{api}")).or_default().names.extend(names);
         } else {
             let granted = all.entry(format!("{mount}/{api}")).or_default();
-            granted.paths.push((PathPattern::EVERYTHING, capability));
+            granted.paths.push((PathPattern::EVERYTHING, Some(capability)));
         }
     }
 }
@@ -173,7 +175,7 @@ fn space_prefix(space: Space, own: Own<'_>, layout: &Layout) -> Option<String> {
 
 /// The paths of a policy that means the same: closed under what patterns have
 /// in common, each with all its capabilities.
-fn closed(granted: &[(PathPattern, Capability)]) -> Result<BTreeMap<String, Capabilities>, TooManyPaths> {
+fn closed(granted: &[(PathPattern, Option<Capability>)]) -> Result<Vec<(PathPattern, Capabilities)>, TooManyPaths> {
     let mut patterns: Vec<PathPattern> = Vec::new();
     // With a `+` about, Vault's order compares how many there are, so that
     // only patterns of one length compare as they should.
@@ -194,18 +196,31 @@ fn closed(granted: &[(PathPattern, Capability)]) -> Result<BTreeMap<String, Capa
             }
         }
     }
-    let all = |pattern: &PathPattern| {
-        let covers = granted.iter().filter(|(other, _)| other.contains(pattern));
-        covers.map(|(_, capability)| *capability).collect()
+    let all = |pattern: PathPattern| {
+        let covers = granted.iter().filter(|(other, _)| other.contains(&pattern));
+        let capabilities = covers.filter_map(|(_, capability)| *capability).collect();
+        (pattern, capabilities)
     };
-    Ok(patterns.iter().map(|pattern| (pattern.to_vault(), all(pattern))).collect())
+    Ok(patterns.into_iter().map(all).collect())
+}
+
+impl Granted {
+    /// Lets names be listed. Vault judges a listing by the path without its
+    /// slash; only where nothing fits that, by the path with it, which a last
+    /// `+` fits too.
+    fn list(&mut self, pattern: &PathPattern) {
+        for prefix in pattern.listings() {
+            self.paths.extend(prefix.above().map(|above| (above, None)));
+            self.paths.push((prefix, Some(Capability::List)));
+        }
+    }
 }
 
 /// What Vault's policies cannot say.
 fn remark(remarks: &mut Vec<String>, role: &Role) {
     let mut say = |text: String| remarks.push(format!("{}: {text}", role.name));
     for pattern in &role.deny {
-        say(format!("denies {} of the own namespace", pattern.to_vault()));
+        say(format!("denies {pattern} of the own namespace"));
     }
     let names = |patterns: &[NamePattern]| patterns.iter().map(NamePattern::to_vault).collect::<Vec<_>>().join(", ");
     if let Some(principals) = &role.ssh_principals {

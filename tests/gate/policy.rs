@@ -199,7 +199,7 @@ fn capabilities(
     let (status, answer) = world.ask("POST", "sys/capabilities", &json!({"token": token, "paths": paths}));
     assert_eq!(status, 200, "{answer}");
     let held = |path: String| {
-        let held = answer[path.as_str()].as_array().expect("capabilities").iter();
+        let held = answer["data"][path.as_str()].as_array().expect("capabilities").iter();
         let held = held.map(|name| name.as_str().expect("a name").to_owned()).collect();
         (path, held)
     };
@@ -294,7 +294,7 @@ fn sync(shared: &Shared) {
         code == Some(0) && shown.contains("- policy synced-ben") && shown.contains("~ policy synced-ann"),
         "{shown}"
     );
-    assert!(shown.contains("+#   team: denies secret/* of the own namespace"), "{shown}");
+    assert!(shown.contains("+#   team: denies secret/** of the own namespace"), "{shown}");
     assert_eq!(own.policy("synced-ben"), None);
     assert!(own.policy("synced-by-hand").is_some(), "what somebody else wrote stays");
 }
