@@ -9,9 +9,15 @@ SHELL := /bin/bash
 MCP_PYTHON := 2.3.0
 MCP_NODE := 1.32.2
 
+# AWS KMS on loopback, and what calls an API by its OpenAPI document.
+MOTO := 5.2.5
+SCHEMATHESIS := 4.32.5
+
 # A stamp's name holds the version, so that a new version is installed over the old one.
 python_client := target/venv/.mcp-$(MCP_PYTHON)
 node_client := target/node/.sdk-$(MCP_NODE)
+moto := target/venv/.moto-$(MOTO)
+schemathesis := target/venv/.schemathesis-$(SCHEMATHESIS)
 
 .PHONY: help
 help: ## List the targets
@@ -24,7 +30,7 @@ dev: ## Run a real Vault and the gate, until Ctrl-C (AGENTS=a,b PORT= TLS_PORT= 
 	@exec target/debug/dev
 
 .PHONY: test
-test: vault clients ## Run every test, real servers included
+test: vault clients servers ## Run every test, real servers included
 	cargo test --workspace
 
 .PHONY: bench
@@ -50,12 +56,26 @@ vault: # Find a Vault, or build one
 .PHONY: clients
 clients: $(python_client) $(node_client)
 
-$(python_client):
-	@echo "installing mcp $(MCP_PYTHON) (Python) into target/venv"
+target/venv/bin/python:
 	python3 -m venv target/venv
-	target/venv/bin/pip install --quiet --disable-pip-version-check mcp==$(MCP_PYTHON)
-	@rm -f target/venv/.mcp-*
-	@touch $@
+
+# into_venv REQUIREMENT: installs it, and sets the target's stamp in place of the one before.
+define into_venv
+@echo "installing $(1) (Python) into target/venv"
+target/venv/bin/pip install --quiet --disable-pip-version-check '$(1)'
+@rm -f $(firstword $(subst -, ,$@))-*
+@touch $@
+endef
+
+# One after the other with `make -j` too: they share a folder.
+$(python_client): | target/venv/bin/python
+	$(call into_venv,mcp==$(MCP_PYTHON))
+
+$(moto): | $(python_client)
+	$(call into_venv,moto[server]==$(MOTO))
+
+$(schemathesis): | $(moto)
+	$(call into_venv,schemathesis==$(SCHEMATHESIS))
 
 $(node_client):
 	@echo "installing @modelcontextprotocol/sdk $(MCP_NODE) (npm) into target/node"
@@ -63,6 +83,28 @@ $(node_client):
 	npm install --prefix target/node --silent --no-audit --no-fund --save-exact @modelcontextprotocol/sdk@$(MCP_NODE)
 	@rm -f target/node/.sdk-*
 	@touch $@
+
+# Without a terminal, without starting what it installs, and without a database cluster of the
+# machine's own.
+.PHONY: servers
+servers: $(moto) $(schemathesis) # What the secrets engines hand out credentials for
+	@has() { command -v "$$1" >/dev/null || compgen -G "$$2" >/dev/null; }; missing=(); \
+	has postgres '/usr/lib/postgresql/*/bin/postgres' || missing+=(postgresql); \
+	has psql /usr/bin/psql || missing+=(postgresql-client); \
+	has sshd /usr/sbin/sshd || missing+=(openssh-server); \
+	has ssh /usr/bin/ssh || missing+=(openssh-client); \
+	[ $${#missing[@]} = 0 ] && exit; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing $${missing[*]}"; \
+	  if [ ! -e /usr/sbin/policy-rc.d ]; then \
+	    trap 'rm -f /usr/sbin/policy-rc.d' EXIT; \
+	    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d; chmod +x /usr/sbin/policy-rc.d; \
+	  fi; \
+	  mkdir -p /etc/postgresql-common/createcluster.d; \
+	  echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.d/portcullis.conf; \
+	  export DEBIAN_FRONTEND=noninteractive; \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends "$${missing[@]}"; \
+	else echo "install $${missing[*]}: the tests need them" >&2; exit 1; fi
 
 .PHONY: nginx
 nginx: # One of the bench's baselines

@@ -40,6 +40,33 @@ mount_transit() {
     is_mounted secrets transit/ || quietly vault secrets enable transit
     quietly vault write -f transit/keys/agents-key
     quietly vault write transit/keys/agents-signing-key type=ed25519
+    quietly vault write -f transit/keys/portcullis-handles
+}
+
+# The engine of database logins; which databases there are is for whoever has one to say.
+mount_database() {
+    is_mounted secrets database/ || quietly vault secrets enable database
+}
+
+# Users ops and deploy log in with signed keys; ops with one-time passwords on this host.
+mount_ssh() {
+    is_mounted secrets ssh/ || quietly vault secrets enable ssh
+    vault read ssh/config/ca >/dev/null 2>&1 || quietly vault write ssh/config/ca generate_signing_key=true
+    quietly vault write ssh/roles/ops - <<JSON
+{"key_type": "ca", "allow_user_certificates": true, "allowed_users": "ops,deploy", "default_user": "ops",
+ "ttl": "30m", "max_ttl": "1h", "allowed_extensions": "permit-pty,permit-port-forwarding",
+ "default_extensions": {"permit-pty": ""}}
+JSON
+    quietly vault write ssh/roles/otp key_type=otp default_user=ops cidr_list=127.0.0.0/8
+}
+
+# An authority of its own, for names below agents.internal.
+mount_pki() {
+    is_mounted secrets pki/ || quietly vault secrets enable -max-lease-ttl=87600h pki
+    [ -n "$(vault read -field=certificate pki/cert/ca 2>/dev/null)" ] ||
+        quietly vault write pki/root/generate/internal common_name="Portcullis development CA" ttl=87600h
+    quietly vault write pki/roles/service allowed_domains=agents.internal allow_subdomains=true key_type=ec key_bits=256 \
+        ttl=24h max_ttl=72h
 }
 
 write_policies() {
@@ -62,6 +89,10 @@ write_token_roles() {
         allowed_policies_glob='mcp-agent-*'
     quietly vault write auth/token/roles/portcullis-templated "$@" \
         allowed_policies=portcullis-agent allowed_policies_glob='portcullis-roles-*' allowed_entity_aliases='*'
+    # Leases end with their token, so that each has one of its own, for the time a lease may last.
+    quietly vault write auth/token/roles/portcullis-leases orphan=true renewable=true token_type=service \
+        token_no_default_policy=true allowed_policies=portcullis-agent \
+        allowed_policies_glob='mcp-agent-*,portcullis-roles-*' allowed_entity_aliases='*'
 }
 
 write_login() {
@@ -77,6 +108,9 @@ print_credentials() {
 
 mount_kv
 mount_transit
+mount_database
+mount_ssh
+mount_pki
 write_policies
 write_token_roles
 write_login

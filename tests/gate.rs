@@ -8,6 +8,7 @@ mod gate {
     pub mod certificates;
     pub mod clients;
     pub mod configuration;
+    pub mod engines;
     pub mod http;
     pub mod isolation;
     pub mod layout;
@@ -19,12 +20,14 @@ mod gate {
     pub mod sight;
     pub mod tokens;
     pub mod upstream;
+    pub mod wrapping;
 }
 
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
 use libtest_mimic::{Arguments, Trial};
+use tests::servers::{Postgres, Sshd};
 use tests::{Gate, Plan, World};
 
 /// Started when the first test asks, ended when the last one is done.
@@ -32,6 +35,8 @@ use tests::{Gate, Plan, World};
 pub struct Shared {
     world: OnceLock<World>,
     gate: OnceLock<Gate>,
+    postgres: OnceLock<Postgres>,
+    sshd: OnceLock<Sshd>,
 }
 
 impl Shared {
@@ -43,6 +48,24 @@ impl Shared {
     /// A gate with the agents of [`tests::process::AGENTS`] and no rate limit.
     pub fn gate(&self) -> &Gate {
         self.gate.get_or_init(|| Gate::start(self.world(), &Plan::default()))
+    }
+
+    /// A PostgreSQL server that the world's Vault makes logins of.
+    pub fn postgres(&self) -> &Postgres {
+        self.postgres.get_or_init(|| {
+            let server = Postgres::start();
+            server.introduce(self.world());
+            server
+        })
+    }
+
+    /// An OpenSSH server that trusts the world's Vault.
+    pub fn sshd(&self) -> &Sshd {
+        self.sshd.get_or_init(|| {
+            let (status, answer) = self.world().ask("GET", "ssh/config/ca", &serde_json::Value::Null);
+            assert_eq!(status, 200, "{answer}");
+            Sshd::start(answer["data"]["public_key"].as_str().expect("a key"))
+        })
     }
 }
 
@@ -56,8 +79,10 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 15] = [
+    let modules: [(&str, &[Case]); 17] = [
         ("operations", gate::operations::CASES),
+        ("engines", gate::engines::CASES),
+        ("wrapping", gate::wrapping::CASES),
         ("http", gate::http::CASES),
         ("mcp", gate::mcp::CASES),
         ("clients", gate::clients::CASES),

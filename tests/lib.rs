@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod process;
+pub mod servers;
 pub mod world;
 
 pub use client::{Client, Response};

@@ -33,7 +33,7 @@ use crate::path::{SecretPath, VaultPath};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::secret::Secret;
-use crate::vault::{Layout, Method, VaultRequest, control};
+use crate::vault::{Layout, Method, VaultRequest};
 
 /// What a decision is made by, beside the identity and the operation.
 #[derive(Clone, Copy, Debug)]
@@ -304,7 +304,10 @@ fn redeeming(layout: &Layout, redeem: Redeem, claims: &Claims) -> Result<VaultRe
             let increment = increment.map(|increment| json!({"lease_id": id, "increment": increment}));
             post(&["sys/leases/renew"], increment.unwrap_or_else(|| json!({"lease_id": id})), true)
         }
-        (Redeem::RevokeLease, StandsFor::Lease { accessor, .. }) => Ok(control::revoke_accessor(accessor)?),
+        // Not by its token alone: that ends a lease some time later.
+        (Redeem::RevokeLease, StandsFor::Lease { id, .. }) => {
+            post(&["sys/leases/revoke"], json!({"lease_id": id, "sync": true}), true)
+        }
         (Redeem::RevokeCertificate, StandsFor::Certificate { serial }) => {
             post(&[&layout.mounts.pki, "revoke"], json!({"serial_number": serial}), true)
         }

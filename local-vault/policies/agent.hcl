@@ -64,3 +64,27 @@ path "transit/sign/agents-signing-key" {
 path "transit/verify/agents-signing-key" {
   capabilities = ["update"]
 }
+
+path "database/creds/readonly" {
+  capabilities = ["read"]
+}
+
+path "database/creds/brief" {
+  capabilities = ["read"]
+}
+
+path "ssh/sign/ops" {
+  capabilities = ["update"]
+}
+
+path "ssh/creds/otp" {
+  capabilities = ["update"]
+}
+
+path "pki/issue/service" {
+  capabilities = ["update"]
+}
+
+path "pki/sign/service" {
+  capabilities = ["update"]
+}

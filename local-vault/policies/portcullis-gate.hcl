@@ -1,5 +1,6 @@
-# The gate's own rights: to make agents' tokens through the two token roles, to look after its
-# own token, and to revoke what it made. It reads no secret.
+# The gate's own rights: to make agents' tokens through the token roles, to look after its own
+# token, to renew and revoke what it gave out, to wrap answers, and to keep its record of leases.
+# It reads no agent's secret.
 
 path "auth/token/create/portcullis" {
   capabilities = ["update"]
@@ -27,4 +28,41 @@ path "auth/token/revoke-accessor" {
 
 path "sys/health" {
   capabilities = ["read"]
+}
+
+path "auth/token/create/portcullis-leases" {
+  capabilities = ["update"]
+}
+
+path "sys/leases/renew" {
+  capabilities = ["update"]
+}
+
+path "sys/leases/revoke" {
+  capabilities = ["update"]
+}
+
+path "pki/revoke" {
+  capabilities = ["update"]
+}
+
+path "sys/wrapping/wrap" {
+  capabilities = ["update"]
+}
+
+path "sys/wrapping/lookup" {
+  capabilities = ["update"]
+}
+
+# The keys of handles are derived from each version of this key; it is made where it is missing.
+path "transit/keys/portcullis-handles" {
+  capabilities = ["create", "read", "update"]
+}
+
+path "transit/hmac/portcullis-handles/sha2-256" {
+  capabilities = ["update"]
+}
+
+path "secret/data/portcullis/leases/*" {
+  capabilities = ["create", "read", "update"]
 }

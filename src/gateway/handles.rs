@@ -119,8 +119,8 @@ impl Request<'_> {
         let (leases, layout) = (&self.state.vault.leases, &self.snapshot.layout);
         let gone = !matches!(answer.status, 200..=299);
         match (redeemed.redeem, &redeemed.claims.stands_for) {
-            (Redeem::RevokeLease, StandsFor::Lease { accessor, .. }) => {
-                leases.strike(layout, &agent.id, accessor).await?;
+            (Redeem::RevokeLease, StandsFor::Lease { accessor, .. }) if !gone => {
+                leases.end(layout, &agent.id, accessor).await?;
             }
             (Redeem::RenewLease(_), StandsFor::Lease { accessor, .. }) if !gone => {
                 let renewed: RenewAnswer =

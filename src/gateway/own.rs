@@ -47,8 +47,9 @@ impl Request<'_> {
     fn ready(&self) -> Reply {
         let health = self.state.vault.monitor.health();
         let login = self.state.vault.login.current().is_some();
+        let looked = self.state.vault.handles.has_looked();
         let draining = self.state.is_draining();
-        let ready = health == Health::Active && login && !draining;
+        let ready = health == Health::Active && login && looked && !draining;
         let body = match self.side {
             Side::Edge { .. } => json!({"ok": ready}),
             Side::Admin => json!({
@@ -59,6 +60,7 @@ impl Request<'_> {
                     "ok": health == Health::Active && login,
                     "health": health.name(),
                     "detail": self.state.vault.login.detail(),
+                    "handles": !self.state.vault.handles.keyring().is_empty(),
                     "child_tokens": self.state.vault.children.held(),
                 },
             }),

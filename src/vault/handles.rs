@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
@@ -17,8 +18,10 @@ use super::own::{Along, OwnCalls};
 
 /// How often the versions are looked at.
 const LOOK: Duration = Duration::from_secs(5);
-/// How often, as long as there are none.
-const SEEK: Duration = Duration::from_millis(200);
+/// How often, as long as Vault gives none.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often the gate's login is looked for before there is one.
+const SEEK: Duration = Duration::from_millis(10);
 /// How old a version is before it seals: every gate has looked by then.
 const SETTLED: u64 = 10;
 /// Most versions kept, the latest ones.
@@ -28,6 +31,7 @@ const VERSIONS: usize = 64;
 pub struct Handles {
     own: OwnCalls,
     keyring: ArcSwap<Keyring>,
+    looked: AtomicBool,
 }
 
 /// A version and when it was made, in seconds since the epoch.
@@ -50,7 +54,7 @@ impl Handles {
     /// No keys before [`Handles::run`].
     #[must_use]
     pub fn new(own: OwnCalls) -> Self {
-        Self { own, keyring: ArcSwap::default() }
+        Self { own, keyring: ArcSwap::default(), looked: AtomicBool::new(false) }
     }
 
     /// The keys of the moment.
@@ -59,12 +63,22 @@ impl Handles {
         self.keyring.load()
     }
 
+    /// Whether Vault has been asked, whatever it said: before that there may
+    /// be no keys although there could be.
+    #[must_use]
+    pub fn has_looked(&self) -> bool {
+        self.looked.load(Ordering::Relaxed)
+    }
+
     /// Looks at the transit key for ever; where Vault is away, the keys stay.
     pub async fn run(&self, layout: impl Fn() -> Layout) {
         let mut derived = Derived::new();
         let mut told = false;
         loop {
             let outcome = self.look(&layout(), &mut derived).await;
+            if self.own.is_logged_in() {
+                self.looked.store(true, Ordering::Relaxed);
+            }
             match outcome {
                 Ok(()) => told = false,
                 Err(Refusal::UpstreamUnavailable | Refusal::UpstreamTimeout) => {}
@@ -75,7 +89,12 @@ impl Handles {
                 }
                 Err(_) => {}
             }
-            tokio::time::sleep(if self.keyring.load().is_empty() { SEEK } else { LOOK }).await;
+            let pause = match (self.own.is_logged_in(), self.keyring.load().is_empty()) {
+                (false, true) => SEEK,
+                (true, true) => RETRY,
+                (_, false) => LOOK,
+            };
+            tokio::time::sleep(pause).await;
         }
     }
 

@@ -167,7 +167,10 @@ impl Leases {
         };
         let outcome = outcome.await;
         if outcome.is_err() {
-            self.undo(wanted.layout, agent, &accessor).await;
+            let ended = self.end(wanted.layout, agent, &accessor).await;
+            if !matches!(ended, Ok(()) | Err(Refusal::NotFound)) {
+                tracing::warn!(%agent, "a lease that was not given out could not be ended; it expires by itself");
+            }
         }
         outcome
     }
@@ -185,26 +188,15 @@ impl Leases {
         .await
     }
 
-    /// Strikes a lease from the record.
+    /// Ends a lease's token, and strikes the lease from the record.
     ///
     /// # Errors
-    /// That Vault is away.
-    pub async fn strike(&self, layout: &Layout, agent: &AgentId, accessor: &str) -> Result<(), Refusal> {
-        self.change(layout, agent, |leases| {
-            leases.remove(accessor);
-            Ok(())
-        })
-        .await
-    }
-
-    /// Ends what was begun, as far as possible.
-    async fn undo(&self, layout: &Layout, agent: &AgentId, accessor: &str) {
+    /// [`Refusal::NotFound`] where it is not in the record, or that Vault is away.
+    pub async fn end(&self, layout: &Layout, agent: &AgentId, accessor: &str) -> Result<(), Refusal> {
         let along = Along { lane: Lane::Requests, ..Along::default() };
-        let revoked = self.own.succeed(control::revoke_accessor(accessor), along).await;
-        let struck = self.strike(layout, agent, accessor).await;
-        if revoked.is_err() || struck.is_err() {
-            tracing::warn!(%agent, "a lease that was not given out could not be ended; it expires by itself");
-        }
+        // A token that is no more is as good as revoked.
+        self.own.ask(control::revoke_accessor(accessor), along).await?;
+        self.change(layout, agent, |leases| leases.remove(accessor).map(drop).ok_or(Refusal::NotFound)).await
     }
 
     /// Changes the agent's record.

@@ -37,6 +37,12 @@ impl OwnCalls {
         Self { upstream, login }
     }
 
+    /// Whether there is a login.
+    #[must_use]
+    pub fn is_logged_in(&self) -> bool {
+        self.login.current().is_some()
+    }
+
     /// Asks; any status is an answer.
     ///
     /// # Errors

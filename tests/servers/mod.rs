@@ -1,0 +1,20 @@
+//! Real servers that Vault's engines speak to, each on a loopback port of its
+//! own, with its files in a folder of its own, ended when dropped.
+
+mod postgres;
+mod sshd;
+
+pub use postgres::Postgres;
+pub use sshd::{Identity, Sshd};
+
+use std::path::PathBuf;
+
+/// A program, from PATH or where Debian keeps servers.
+fn program(name: &str, elsewhere: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    folders.extend(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from));
+    folders.extend(std::fs::read_dir(elsewhere).into_iter().flatten().flatten().map(|entry| entry.path().join("bin")));
+    let found = folders.into_iter().map(|folder| folder.join(name)).find(|file| file.is_file());
+    found.unwrap_or_else(|| panic!("{name} is not installed; `make servers` installs it"))
+}
