@@ -17,6 +17,7 @@ mod gate {
     pub mod operations;
     pub mod policy;
     pub mod readme;
+    pub mod servers;
     pub mod sight;
     pub mod tokens;
     pub mod upstream;
@@ -27,7 +28,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
 use libtest_mimic::{Arguments, Trial};
-use tests::servers::{Postgres, Sshd};
+use tests::servers::{Kms, Postgres, Sshd};
 use tests::{Gate, Plan, World};
 
 /// Started when the first test asks, ended when the last one is done.
@@ -37,6 +38,7 @@ pub struct Shared {
     gate: OnceLock<Gate>,
     postgres: OnceLock<Postgres>,
     sshd: OnceLock<Sshd>,
+    kms: OnceLock<Kms>,
 }
 
 impl Shared {
@@ -67,6 +69,11 @@ impl Shared {
             Sshd::start(answer["data"]["public_key"].as_str().expect("a key"))
         })
     }
+
+    /// AWS KMS, for all who make their own keys in it.
+    pub fn kms(&self) -> &Kms {
+        self.kms.get_or_init(Kms::start)
+    }
 }
 
 /// One test: its name, and what it does.
@@ -79,10 +86,11 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 17] = [
+    let modules: [(&str, &[Case]); 18] = [
         ("operations", gate::operations::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
+        ("servers", gate::servers::CASES),
         ("http", gate::http::CASES),
         ("mcp", gate::mcp::CASES),
         ("clients", gate::clients::CASES),

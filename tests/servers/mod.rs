@@ -1,9 +1,12 @@
-//! Real servers that Vault's engines speak to, each on a loopback port of its
-//! own, with its files in a folder of its own, ended when dropped.
+//! Real servers that the gate and Vault's engines speak to, each on a
+//! loopback port of its own, with its files in a folder of its own, ended when
+//! dropped.
 
+mod kms;
 mod postgres;
 mod sshd;
 
+pub use kms::Kms;
 pub use postgres::Postgres;
 pub use sshd::{Identity, Sshd};
 
