@@ -10,6 +10,7 @@ use std::sync::Arc;
 use filters::credential::{ApiKeys, KeyEntry, ProxyHeaders};
 use filters::grants::{Agent, Limit, Role};
 use filters::identity::{Directory, Source, UnknownAgents};
+use filters::mcp::ToolNames;
 use filters::names::AgentId;
 use filters::policy::roles_policy;
 use filters::quota::{Cell, Rate};
@@ -40,6 +41,8 @@ pub struct Snapshot {
     pub wrap_ttl: u32,
     /// Whether the REST surface is shown.
     pub rest: bool,
+    /// How MCP tools are named.
+    pub tool_names: ToolNames,
     /// Origins whose pages may call.
     pub origins: Vec<String>,
     /// Where a certificate's principal is looked for.
@@ -95,6 +98,7 @@ impl Snapshot {
             leases: settings.leases,
             wrap_ttl: settings.wrap_ttl,
             rest: settings.rest,
+            tool_names: settings.tool_names,
             origins: settings.origins,
             sources: settings.identity.sources,
             certificates: settings.identity.certificates,

@@ -14,12 +14,15 @@ mod gate {
     pub mod layout;
     pub mod limits;
     pub mod mcp;
+    pub mod mcp_http;
     pub mod operations;
     pub mod policy;
     pub mod readme;
+    pub mod resources;
     pub mod servers;
     pub mod sight;
     pub mod tokens;
+    pub mod tools;
     pub mod upstream;
     pub mod wrapping;
 }
@@ -86,13 +89,16 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 18] = [
+    let modules: [(&str, &[Case]); 21] = [
         ("operations", gate::operations::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
         ("servers", gate::servers::CASES),
         ("http", gate::http::CASES),
         ("mcp", gate::mcp::CASES),
+        ("mcp_http", gate::mcp_http::CASES),
+        ("tools", gate::tools::CASES),
+        ("resources", gate::resources::CASES),
         ("clients", gate::clients::CASES),
         ("certificates", gate::certificates::CASES),
         ("isolation", gate::isolation::CASES),

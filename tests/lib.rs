@@ -2,6 +2,7 @@
 //! started in it, and a client that sends exactly what it is told.
 
 pub mod client;
+pub mod mcp;
 pub mod process;
 pub mod servers;
 pub mod world;

@@ -249,6 +249,14 @@ impl Agent {
         self.roles.iter().find(|(role, _)| role.allows(scope, resource, demand))
     }
 
+    /// The folders of the own namespace that roles with the scope `list` name
+    /// directly below `prefix`: the way to what may be listed, for whom
+    /// `prefix` itself may not be.
+    pub fn ways_below(&self, prefix: Option<&SecretPath>) -> impl Iterator<Item = &str> {
+        let listing = self.roles.iter().filter(|(role, _)| role.scopes.contains(Scope::List));
+        listing.flat_map(move |(role, _)| role.kv.iter().filter_map(move |pattern| pattern.way_below(prefix)))
+    }
+
     /// Whether any role gives anything of `engine` under `scope`.
     #[must_use]
     pub fn reaches(&self, scope: Scope, engine: Engine, named: bool) -> bool {

@@ -127,6 +127,11 @@ impl fmt::Debug for SecretPath {
     }
 }
 
+/// Escapes one segment, so that [`decode`] gives it back.
+pub fn escape(segment: &str) -> impl Iterator<Item = &str> {
+    utf8_percent_encode(segment, ESCAPED)
+}
+
 /// Decodes percent escapes once (RFC 3986 section 2.1).
 ///
 /// # Errors
@@ -219,7 +224,7 @@ impl VaultPath {
         for segment in parts.iter().flat_map(|part| part.split('/')) {
             judge(segment)?;
             out.push('/');
-            out.extend(utf8_percent_encode(segment, ESCAPED));
+            out.extend(escape(segment));
         }
         Ok(Self(out))
     }

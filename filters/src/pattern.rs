@@ -76,6 +76,14 @@ impl PathPattern {
         self.below(prefix).map_or_else(|inside| inside, |rest| self.open && rest.is_empty())
     }
 
+    /// The folder directly below `prefix` that the pattern names on its way.
+    pub(crate) fn way_below(&self, prefix: Option<&SecretPath>) -> Option<&str> {
+        match self.below(prefix) {
+            Ok([Segment::Literal(name), rest @ ..]) if self.open || !rest.is_empty() => Some(name),
+            _ => None,
+        }
+    }
+
     /// What is left of the pattern below `prefix`; where it ends before
     /// `prefix` does, or does not fit, whether `prefix` is inside.
     fn below(&self, prefix: Option<&SecretPath>) -> Result<&[Segment], bool> {

@@ -72,7 +72,7 @@ const LEVELS: Kind = Kind::Choice(&["trace", "debug", "info", "warn", "warning",
 pub(super) static TOP: Section = Section { label: "", title: "Top level", options: &OPTIONS };
 
 #[rustfmt::skip]
-static OPTIONS: [Opt; 69] = [
+static OPTIONS: [Opt; 70] = [
     both("VAULT_ADDR", "vault_addr", Kind::Text, "http://localhost:8200", "Where Vault or OpenBao is: `http://` or `https://`, host, port."),
     both("VAULT_NAMESPACE", "vault_namespace", Kind::Text, "", "Vault namespace of every request (Enterprise, OpenBao)."),
     both("VAULT_TOKEN", "vault_token", Kind::Secret, "", "The gate's own Vault token; AppRole goes first where both are given."),
@@ -137,6 +137,7 @@ static OPTIONS: [Opt; 69] = [
     Opt::file("handles", Kind::Table, "", "What agents get instead of leases' ids and the like."),
     Opt::file("leases", Kind::Table, "", "Leases of agents."),
     Opt::file("wrapping", Kind::Table, "", "Wrapped answers."),
+    Opt::file("mcp", Kind::Table, "", "The MCP surface."),
     Opt::file("identity", Kind::Table, "", "From principals to agents."),
     Opt::file("roles", Kind::Named, "", "What may be done."),
     Opt::file("agents", Kind::Named, "", "Who may do it."),

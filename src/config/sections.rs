@@ -138,6 +138,11 @@ section! {
 }
 
 section! {
+    MCP, "mcp", "[mcp]",
+    choice("tool_names", &["dotted", "underscored"], "dotted", "How tools are shown: `kv.read`, or `kv_read` for clients that allow no dot; both are understood."),
+}
+
+section! {
     IDENTITY, "identity", "[identity]",
     Opt::file("certificate", Kind::Words, "spiffe,uri,dns,email,cn,fingerprint", "Where a certificate's principal is looked for, in this order."),
     choice("unknown_agents", &["refuse", "own-namespace"], " `refuse`; `own-namespace` where no file names agents, roles or families", "What becomes of a principal that nothing maps."),
@@ -224,7 +229,7 @@ section! {
 }
 
 /// Every section, in the order of the reference.
-pub(super) static ALL: [&Section; 25] = [
+pub(super) static ALL: [&Section; 26] = [
     &super::options::TOP,
     &LISTENER,
     &TLS,
@@ -241,6 +246,7 @@ pub(super) static ALL: [&Section; 25] = [
     &HANDLES,
     &LEASES,
     &WRAPPING,
+    &MCP,
     &IDENTITY,
     &FAMILY,
     &ROLE,

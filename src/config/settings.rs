@@ -7,6 +7,7 @@ use std::time::Duration;
 use filters::credential::{KeyEntry, ProxyHeaders};
 use filters::grants::Role;
 use filters::identity::{Directory, Source};
+use filters::mcp::ToolNames;
 use filters::names::AgentId;
 use filters::quota::Rate;
 use filters::secret::Secret;
@@ -53,6 +54,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Whether the REST surface is shown.
     pub rest: bool,
+    /// How MCP tools are named.
+    pub tool_names: ToolNames,
     /// Origins (RFC 6454) whose pages may call; `*` is refused.
     pub origins: Vec<String>,
     /// The files this was read from, watched when reloading is on.

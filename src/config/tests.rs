@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use filters::identity::UnknownAgents;
+use filters::mcp::ToolNames;
 use tracing::Level;
 
 use super::*;
@@ -64,6 +65,7 @@ fn nothing_at_all_is_a_valid_configuration() {
         ("localhost", 8200, false)
     );
     assert!(matches!(settings.login, Login::None));
+    assert_eq!(settings.tool_names, ToolNames::Dotted);
     assert!(settings.child_tokens.enabled && settings.child_tokens.batch);
     assert_eq!((settings.child_tokens.ttl, settings.child_tokens.role.as_str()), (90, "portcullis"));
     assert_eq!(settings.child_tokens.policies, ChildPolicies::PerAgent("mcp-agent-".into()));
@@ -73,6 +75,12 @@ fn nothing_at_all_is_a_valid_configuration() {
     assert_eq!(settings.logging.directory, Path::new("./logs"));
     assert_eq!(settings.server.drain, Duration::from_secs(30));
     assert_eq!(settings.warnings.len(), 1, "{:?}", settings.warnings);
+}
+
+#[test]
+fn tools_are_named_as_told() {
+    let settings = load_toml("[mcp]\ntool_names = \"underscored\"\n");
+    assert_eq!(settings.tool_names, ToolNames::Underscored);
 }
 
 #[test]

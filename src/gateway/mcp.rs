@@ -99,7 +99,18 @@ impl Request<'_> {
             Wanted::Initialize => mcp::initialized(&call, &mut body),
             Wanted::Discover => mcp::discovered(&call, &mut body),
             Wanted::Ping | Wanted::Shutdown => mcp::done(&call, &mut body),
-            Wanted::ListTools => mcp::listed(&call, identity, &mut body),
+            Wanted::ListTools => mcp::listed(&call, identity, self.snapshot.tool_names, &mut body),
+            Wanted::ListTemplates => mcp::listed_templates(&call, &identity.agent.id, &mut body),
+            Wanted::ListPrompts => mcp::listed_prompts(&call, identity, &mut body),
+            Wanted::GetPrompt(prompt) => mcp::prompted(&call, prompt, self.snapshot.tool_names, &mut body),
+            Wanted::ListResources { cursor } => {
+                let listed = Box::pin(self.list_resources(&call, cursor.as_deref(), identity, outcome)).await;
+                return self.resource(&call, listed, outcome);
+            }
+            Wanted::ReadResource { uri } => {
+                let read = Box::pin(self.read_resource(&call, uri, identity, outcome)).await;
+                return self.resource(&call, read, outcome);
+            }
             Wanted::CallTool { kind, arguments } => {
                 return self.tool(&call, kind, arguments, identity, outcome).await;
             }
@@ -137,6 +148,26 @@ impl Request<'_> {
             }
         }
         Ok(Answered { status: 200, body })
+    }
+
+    /// The result about resources, or an error where there is none.
+    fn resource(
+        &self,
+        call: &Call<'_>,
+        result: Result<Vec<u8>, Refusal>,
+        outcome: &mut Outcome,
+    ) -> Result<Answered, Refusal> {
+        match result {
+            Ok(body) => Ok(Answered { status: 200, body }),
+            Err(refusal @ (Refusal::InsufficientScope(_) | Refusal::RateLimited(_))) => Err(refusal),
+            Err(refusal) => {
+                outcome.decision = refusal.public().code;
+                let failure = Failure::of(refusal, call.revision);
+                let mut body = Vec::new();
+                failure.write(Some(call.id), &mut body);
+                Ok(Answered { status: failure.status(call.revision), body })
+            }
+        }
     }
 
     /// A message of a batch that a limit or a missing scope stops.

@@ -9,6 +9,7 @@ mod mcp;
 mod own;
 mod perform;
 mod reply;
+mod resources;
 mod rest;
 mod service;
 

@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use filters::decide::{Effect, Ground, Wrap, decide};
 use filters::grants::Agent;
-use filters::handle::{Binding, Claims, Purpose, StandsFor};
+use filters::handle::{Binding, Keyring, Purpose, StandsFor};
 use filters::identity::Identity;
 use filters::operation::{Absent, Entry, Issues, Operation};
 use filters::refusal::Refusal;
 use filters::vault::{Trouble, VaultRequest, control, trouble};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::exchange::{Answer, Envelope, Lane};
@@ -83,6 +83,17 @@ impl Request<'_> {
         answer
     }
 
+    /// Whether the operation would be permitted; nothing is charged or asked.
+    pub(super) fn judge(&self, identity: &Identity, operation: Operation) -> Result<(), Refusal> {
+        let keyring = self.state.vault.handles.keyring();
+        decide(identity, operation, self.ground(&keyring)).map(drop)
+    }
+
+    fn ground<'k>(&'k self, keyring: &'k Keyring) -> Ground<'k> {
+        let (layout, namespace) = (&self.snapshot.layout, &self.state.vault.namespace);
+        Ground { layout, keyring, namespace, now: epoch_seconds() }
+    }
+
     /// Decides, and charges the role's limit.
     fn decided(
         &self,
@@ -91,15 +102,12 @@ impl Request<'_> {
         outcome: &mut Outcome,
     ) -> Result<(&'static Entry, Effect, Option<Wrap>), Refusal> {
         let keyring = self.state.vault.handles.keyring();
-        let layout = &self.snapshot.layout;
-        let namespace = &self.state.vault.namespace;
-        let ground = Ground { layout, keyring: &keyring, namespace, now: epoch_seconds() };
-        let permit = decide(identity, operation, ground)?;
+        let permit = decide(identity, operation, self.ground(&keyring))?;
         permit.charge(self.state.now())?;
         outcome.decision = "allow";
         outcome.role = permit.role().cloned();
         let (kind, wrap) = (permit.kind(), permit.wrap(self.snapshot.wrap_ttl));
-        let effect = permit.into_effect(layout)?;
+        let effect = permit.into_effect(&self.snapshot.layout)?;
         let seals = wrap.is_some() || matches!(effect, Effect::Issue(Issues::Lease | Issues::Certificate, ..));
         if seals && keyring.is_empty() {
             return Err(Refusal::UpstreamUnavailable);
@@ -160,7 +168,7 @@ impl Request<'_> {
     }
 
     /// A handle for the agent.
-    pub(super) fn seal(&self, agent: &Agent, purpose: Purpose, claims: &Claims) -> Result<String, Refusal> {
+    pub(super) fn seal<T: Serialize>(&self, agent: &Agent, purpose: Purpose, claims: &T) -> Result<String, Refusal> {
         let binding = Binding { purpose, agent, namespace: &self.state.vault.namespace };
         self.state.vault.handles.keyring().seal(claims, binding).map_err(|_| Refusal::UpstreamUnavailable)
     }

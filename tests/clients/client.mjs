@@ -1,7 +1,7 @@
 // The official TypeScript client, once through the gate.
 //
 // Reads on standard input what to do, as JSON: `modules` (the folder of the
-// installed packages), `url`, `headers`, `path`, `value`, and for TLS `ca`,
+// installed packages), `url`, `headers`, `path`, `uri`, `value`, and for TLS `ca`,
 // `certificate` and `key`, all PEM files. Prints what it saw as JSON.
 
 import { readFileSync } from "node:fs";
@@ -60,6 +60,27 @@ async function call(name, args) {
   };
 }
 
+// Every resource, following the cursors.
+async function listed() {
+  const uris = [];
+  let cursor;
+  do {
+    const page = await client.listResources(cursor ? { cursor } : undefined);
+    uris.push(...page.resources.map((resource) => resource.uri));
+    cursor = page.nextCursor;
+  } while (cursor);
+  return uris;
+}
+
+async function read(uri) {
+  try {
+    const { contents } = await client.readResource({ uri });
+    return contents.map((part) => part.text);
+  } catch (error) {
+    return error.code;
+  }
+}
+
 const { tools } = await client.listTools();
 const seen = {
   revision,
@@ -67,6 +88,13 @@ const seen = {
   write: await call("kv.write", { path: plan.path, data: { value: plan.value } }),
   read: await call("kv.read", { path: plan.path }),
   missing: await call("kv.read", { path: `${plan.path}/missing` }),
+  resources: await listed(),
+  resource: await read(plan.uri),
+  folder: await read(`${plan.uri}/`),
+  nothing: await read(`${plan.uri}/missing`),
+  templates: (await client.listResourceTemplates()).resourceTemplates.map((template) => template.uriTemplate),
+  prompts: (await client.listPrompts()).prompts.map((prompt) => prompt.name),
+  prompt: (await client.getPrompt({ name: "kv_read", arguments: { path: plan.path } })).messages[0].content.text,
 };
 await client.close();
 console.log(JSON.stringify(seen));

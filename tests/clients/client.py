@@ -1,7 +1,7 @@
 """The official Python client, once through the gate.
 
 Reads on standard input what to do, as JSON: `url`, `headers`, `mode` (as the
-client has it: "legacy", "auto" or a revision), `path`, `value`, and for TLS
+client has it: "legacy", "auto" or a revision), `path`, `uri`, `value`, and for TLS
 `ca`, `certificate` and `key`, all PEM files. Prints what it saw as JSON.
 """
 
@@ -11,7 +11,7 @@ import ssl
 import sys
 
 import httpx2
-from mcp import Client
+from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 
 
@@ -29,6 +29,25 @@ async def call(client, tool, arguments):
     return {"error": result.is_error, "structured": result.structured_content, "texts": texts}
 
 
+async def listed(client):
+    """Every resource, following the cursors."""
+    uris, cursor = [], None
+    while True:
+        page = await client.list_resources(cursor=cursor)
+        uris += [str(resource.uri) for resource in page.resources]
+        cursor = page.next_cursor
+        if cursor is None:
+            return uris
+
+
+async def read(client, uri):
+    try:
+        result = await client.read_resource(uri)
+        return [part.text for part in result.contents]
+    except MCPError as error:
+        return error.error.code
+
+
 async def main(plan):
     async with http_client(plan) as http:
         transport = streamable_http_client(plan["url"], http_client=http)
@@ -41,6 +60,13 @@ async def main(plan):
                 "write": await call(client, "kv.write", {"path": plan["path"], "data": data}),
                 "read": await call(client, "kv.read", {"path": plan["path"]}),
                 "missing": await call(client, "kv.read", {"path": plan["path"] + "/missing"}),
+                "resources": await listed(client),
+                "resource": await read(client, plan["uri"]),
+                "folder": await read(client, plan["uri"] + "/"),
+                "nothing": await read(client, plan["uri"] + "/missing"),
+                "templates": [t.uri_template for t in (await client.list_resource_templates()).resource_templates],
+                "prompts": [prompt.name for prompt in (await client.list_prompts()).prompts],
+                "prompt": (await client.get_prompt("kv_read", {"path": plan["path"]})).messages[0].content.text,
             }
 
 

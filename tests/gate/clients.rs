@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
+use tests::mcp::settled;
 use tests::process::root;
 use tests::{API_KEY, Gate};
 
@@ -20,34 +21,11 @@ pub const CASES: &[Case] = &[
 /// How the Python client settles on a revision, and on which.
 const MODES: [(&str, &str); 3] = [("legacy", "2025-11-25"), ("auto", "2026-07-28"), ("2026-07-28", "2026-07-28")];
 
-const TOOLS: [&str; 26] = [
-    "kv.read",
-    "kv.write",
-    "kv.patch",
-    "kv.list",
-    "kv.metadata",
-    "kv.delete",
-    "kv.undelete",
-    "kv.destroy",
-    "transit.encrypt",
-    "transit.decrypt",
-    "transit.rewrap",
-    "transit.generate_data_key",
-    "transit.sign",
-    "transit.verify",
-    "transit.hmac",
-    "transit.random",
-    "db.issue_creds",
-    "db.renew",
-    "db.revoke",
-    "ssh.sign",
-    "ssh.otp",
-    "pki.issue",
-    "pki.sign",
-    "pki.revoke",
-    "wrap.lookup",
-    "whoami",
-];
+/// The tools, in the order of the catalog.
+fn every_tool() -> Vec<&'static str> {
+    let tools = filters::catalog::CATALOG.iter().filter(|entry| !entry.facts.rest_only);
+    tools.map(|entry| entry.facts.name).collect()
+}
 
 fn python_with_a_key(shared: &Shared) {
     for (mode, revision) in MODES {
@@ -76,16 +54,19 @@ fn typescript_with_a_certificate(shared: &Shared) {
 }
 
 fn with_key(gate: &Gate) -> Value {
-    json!({"url": format!("http://127.0.0.1:{}/mcp", gate.plain), "headers": {"X-API-Key": API_KEY}})
+    settled(&gate.keyed());
+    json!({"url": format!("http://127.0.0.1:{}/mcp", gate.plain), "headers": {"X-API-Key": API_KEY}, "agent": "agent_api"})
 }
 
 fn with_certificate(gate: &Gate, folder: &Path) -> Value {
+    settled(&gate.keyed());
     let at = |name: &str| folder.join(name);
     std::fs::write(at("ca.crt"), gate.authority()).expect("a file");
     gate.issue(&certs::Leaf::agent("agent_mtls")).write(folder, "agent").expect("files");
     json!({
         "url": format!("https://localhost:{}/mcp", gate.tls),
         "headers": {},
+        "agent": "agent_mtls",
         "ca": at("ca.crt"),
         "certificate": at("agent.crt"),
         "key": at("agent.key"),
@@ -96,7 +77,9 @@ fn with_certificate(gate: &Gate, folder: &Path) -> Value {
 fn plan(way: &Value, more: &Value) -> Value {
     let mode = more["mode"].as_str().unwrap_or("only");
     let scheme = way["url"].as_str().expect("a URL").split(':').next().expect("a scheme");
-    let mut plan = json!({"path": format!("clients/{scheme}/{mode}"), "value": "päss\u{1f511}\"\\\n"});
+    let path = format!("clients/{scheme}/{mode}");
+    let uri = format!("kv://{}/{path}", way["agent"].as_str().expect("an agent"));
+    let mut plan = json!({"path": path, "uri": uri, "value": "päss\u{1f511}\"\\\n"});
     for part in [way, more] {
         let part = part.as_object().expect("an object").clone();
         plan.as_object_mut().expect("an object").extend(part);
@@ -106,7 +89,7 @@ fn plan(way: &Value, more: &Value) -> Value {
 
 fn check(seen: &Value, plan: &Value, revision: &str) {
     assert_eq!(seen["revision"], revision, "{seen}");
-    assert_eq!(seen["tools"], json!(TOOLS), "{seen}");
+    assert_eq!(seen["tools"], json!(every_tool()), "{seen}");
     assert_eq!(seen["write"]["error"], false, "{seen}");
     assert!(seen["write"]["structured"]["version"].is_u64(), "{seen}");
     assert_eq!(seen["read"]["error"], false, "{seen}");
@@ -115,6 +98,24 @@ fn check(seen: &Value, plan: &Value, revision: &str) {
     assert_eq!(serde_json::from_str::<Value>(text).expect("JSON"), seen["read"]["structured"]);
     assert_eq!(seen["missing"]["error"], true, "{seen}");
     assert_eq!(seen["missing"]["structured"]["error"], "not_found", "{seen}");
+    resources(seen, plan, revision);
+}
+
+/// What the client made of resources and prompts.
+fn resources(seen: &Value, plan: &Value, revision: &str) {
+    let uri = &plan["uri"];
+    let listed = seen["resources"].as_array().expect("resources");
+    assert_eq!(listed.iter().filter(|listed| *listed == uri).count(), 1, "{seen}");
+    let text = |name: &str| -> Value {
+        serde_json::from_str(seen[name][0].as_str().unwrap_or_else(|| panic!("{name}: {seen}"))).expect("JSON")
+    };
+    assert_eq!(text("resource")["data"], json!({"value": plan["value"]}));
+    assert_eq!(text("folder"), json!({"keys": []}));
+    assert_eq!(seen["nothing"], if revision == "2026-07-28" { -32602 } else { -32002 }, "{seen}");
+    assert_eq!(seen["templates"].as_array().map(Vec::len), Some(2), "{seen}");
+    assert_eq!(seen["prompts"], json!(["kv_read", "kv_write"]), "{seen}");
+    let prompt = seen["prompt"].as_str().expect("a text");
+    assert!(prompt.contains("`kv.read`") && prompt.contains(plan["path"].as_str().expect("a path")), "{prompt}");
 }
 
 fn python(plan: &Value) -> Value {

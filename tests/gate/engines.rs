@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use rcgen::{CertificateParams, DnType, KeyPair};
 use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
@@ -10,7 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use serde_json::{Value, json};
 use tests::process::AGENTS;
-use tests::servers::{Identity, Postgres};
+use tests::servers::{Identity, Postgres, csr};
 use tests::{Client, Gate, Plan, wait_for};
 
 use crate::{Case, Shared};
@@ -325,11 +324,7 @@ fn pki(shared: &Shared) {
 fn pki_sign(shared: &Shared) {
     let gate = shared.gate();
     let client = gate.keyed();
-    let key = KeyPair::generate().expect("a key");
-    let mut request = CertificateParams::new(vec!["c.agents.internal".to_owned()]).expect("names");
-    request.distinguished_name.push(DnType::CommonName, "c.agents.internal");
-    let csr = request.serialize_request(&key).expect("a request").pem().expect("PEM");
-    let asked = json!({"role": "service", "csr": csr, "common_name": "c.agents.internal"});
+    let asked = json!({"role": "service", "csr": csr("c.agents.internal"), "common_name": "c.agents.internal"});
     for signed in
         [rest(&client, "/pki/sign", &asked).map_err(|error| format!("{error:?}")), tool(&client, "pki.sign", &asked)]
     {

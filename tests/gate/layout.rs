@@ -213,6 +213,8 @@ fn places() -> BTreeSet<String> {
             {
                 // A crate's root is its list of modules.
                 None | Some(("lib.rs", _)) => {}
+                // The folder beside `decide.rs` is a part of it.
+                Some((top, true)) if root().join(format!("{below}{top}.rs")).is_file() => {}
                 Some((top, folder)) => drop(places.insert(format!("{below}{top}{}", if folder { "/" } else { "" }))),
             }
         }

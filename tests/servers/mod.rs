@@ -12,6 +12,8 @@ pub use sshd::{Identity, Sshd};
 
 use std::path::PathBuf;
 
+use rcgen::{CertificateParams, DnType, KeyPair};
+
 /// A program, from PATH or where Debian keeps servers.
 fn program(name: &str, elsewhere: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -20,4 +22,12 @@ fn program(name: &str, elsewhere: &str) -> PathBuf {
     folders.extend(std::fs::read_dir(elsewhere).into_iter().flatten().flatten().map(|entry| entry.path().join("bin")));
     let found = folders.into_iter().map(|folder| folder.join(name)).find(|file| file.is_file());
     found.unwrap_or_else(|| panic!("{name} is not installed; `make servers` installs it"))
+}
+
+/// A request for a certificate of that name, PEM.
+pub fn csr(name: &str) -> String {
+    let key = KeyPair::generate().expect("a key");
+    let mut request = CertificateParams::new(vec![name.to_owned()]).expect("names");
+    request.distinguished_name.push(DnType::CommonName, name);
+    request.serialize_request(&key).expect("a request").pem().expect("PEM")
 }

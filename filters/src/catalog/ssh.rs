@@ -129,7 +129,7 @@ fn principals(list: Option<&str>) -> Result<Vec<Box<str>>, Refusal> {
         !name.is_empty() && name.len() <= 255 && !name.bytes().any(|byte| byte.is_ascii_whitespace() || byte < 0x20)
     };
     let names: Vec<&str> = list.split(',').map(str::trim).collect();
-    if names.len() > MOST || !names.iter().all(|name| plain(name)) {
+    if names.len() > MOST || !names.iter().all(plain) {
         return Err(unfit("/valid_principals", "1 to 64 names joined by commas"));
     }
     Ok(names.into_iter().map(Box::from).collect())

@@ -21,19 +21,37 @@ pub enum Failure {
     Arguments(Refusal),
     /// Headers and body say different things.
     HeaderMismatch(&'static str),
-    /// A message of a batch that a limit or a missing scope stops.
+    /// What a URI names is not there, or is not the caller's; the code depends
+    /// on the revision.
+    NoResource(Revision),
+    /// What has no result to say so is refused: a message of a batch that a
+    /// limit or a missing scope stops, the reading of a resource.
     Refused(Refusal),
     /// A revision that is not spoken.
     UnsupportedVersion(Option<Box<str>>),
 }
 
 impl Failure {
-    const fn code(&self) -> i32 {
+    /// The error for a refusal of what is no tool.
+    #[must_use]
+    pub fn of(refusal: Refusal, revision: Revision) -> Self {
+        match refusal {
+            Refusal::NotFound => Self::NoResource(revision),
+            Refusal::Path(problem) => Self::Parameters(problem.text()),
+            Refusal::Malformed(text) => Self::Parameters(text),
+            other => Self::Refused(other),
+        }
+    }
+
+    fn code(&self) -> i32 {
         match self {
             Self::Parse => -32700,
             Self::Invalid(_) => -32600,
             Self::UnknownMethod => -32601,
             Self::Parameters(_) | Self::Arguments(_) => -32602,
+            Self::NoResource(revision) if revision.is_stateless() => -32602,
+            Self::NoResource(_) => -32002,
+            Self::Refused(refusal) if refusal.public().status.is_server_error() => -32603,
             Self::Refused(_) => -32000,
             Self::HeaderMismatch(_) => -32020,
             Self::UnsupportedVersion(_) => -32022,
@@ -45,6 +63,7 @@ impl Failure {
             Self::Parse => "The body is not valid JSON",
             Self::Invalid(text) | Self::Parameters(text) | Self::HeaderMismatch(text) => text,
             Self::UnknownMethod => "Method not found",
+            Self::NoResource(_) => "Resource not found",
             Self::Arguments(_) => "The arguments do not fit the tool's schema",
             Self::Refused(refusal) => refusal.public().detail,
             Self::UnsupportedVersion(_) => "Unsupported protocol version",
@@ -57,8 +76,10 @@ impl Failure {
         match self {
             Self::Parse | Self::Invalid(_) | Self::HeaderMismatch(_) | Self::UnsupportedVersion(_) => 400,
             Self::UnknownMethod if revision.is_stateless() => 404,
-            Self::Parameters(_) if revision.is_stateless() => 400,
-            Self::UnknownMethod | Self::Parameters(_) | Self::Arguments(_) | Self::Refused(_) => 200,
+            Self::Parameters(_) | Self::NoResource(_) if revision.is_stateless() => 400,
+            Self::UnknownMethod | Self::Parameters(_) | Self::Arguments(_) | Self::NoResource(_) | Self::Refused(_) => {
+                200
+            }
         }
     }
 
@@ -71,9 +92,11 @@ impl Failure {
             Self::Arguments(Refusal::Arguments(misfit)) => {
                 Some(json!({"error": "invalid_arguments", "pointer": misfit.pointer, "expected": misfit.expected}))
             }
-            Self::Refused(refusal) => {
-                Some(json!({"error": refusal.public().code, "retry_after": refusal.retry_after()}))
-            }
+            Self::NoResource(_) => Some(json!({"error": "not_found"})),
+            Self::Refused(refusal) => Some(match refusal.retry_after() {
+                Some(seconds) => json!({"error": refusal.public().code, "retry_after": seconds}),
+                None => json!({"error": refusal.public().code}),
+            }),
             _ => None,
         }
     }

@@ -7,12 +7,14 @@ use base64::Engine as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Failure, Revision};
-use crate::catalog;
+use super::prompts::{self, Prompted};
+use super::{Failure, Revision, tools};
 use crate::operation::Entry;
 
 /// Longest id, in bytes of JSON.
 const MAX_ID: usize = 256;
+/// What is said of a cursor that was not given out, or not to this caller.
+pub(super) const NO_CURSOR: &str = "There is no such cursor";
 /// Longest revision that is named back to the caller.
 const MAX_VERSION: usize = 32;
 
@@ -73,6 +75,22 @@ pub enum Request<'a> {
     Shutdown,
     /// Which tools the caller may use.
     ListTools,
+    /// A page of the caller's secrets.
+    ListResources {
+        /// Where the page before ended.
+        cursor: Option<Cow<'a, str>>,
+    },
+    /// How the URIs of the caller's secrets are made.
+    ListTemplates,
+    /// What a URI names.
+    ReadResource {
+        /// The URI.
+        uri: Cow<'a, str>,
+    },
+    /// Which prompts there are.
+    ListPrompts,
+    /// A prompt, filled in.
+    GetPrompt(Prompted),
     /// An operation.
     CallTool {
         /// Which.
@@ -124,6 +142,10 @@ struct Params<'a> {
     name: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     arguments: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    uri: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    cursor: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -223,9 +245,35 @@ fn handshaken<'a>(method: &str, params: &Params<'a>) -> Result<Request<'a>, Fail
         "initialize" => Ok(Request::Initialize),
         "ping" => Ok(Request::Ping),
         "shutdown" => Ok(Request::Shutdown),
-        "tools/list" => Ok(Request::ListTools),
+        _ => lasting(method, params),
+    }
+}
+
+/// What every revision has.
+fn lasting<'a>(method: &str, params: &Params<'a>) -> Result<Request<'a>, Failure> {
+    match method {
+        "tools/list" => one_page(params, Request::ListTools),
         "tools/call" => tool(params),
+        "resources/list" => Ok(Request::ListResources { cursor: params.cursor.clone() }),
+        "resources/templates/list" => one_page(params, Request::ListTemplates),
+        "resources/read" | "resources/get" => {
+            let uri = params.uri.clone().ok_or(Failure::Parameters("The resource's uri is missing"))?;
+            Ok(Request::ReadResource { uri })
+        }
+        "prompts/list" => one_page(params, Request::ListPrompts),
+        "prompts/get" => {
+            let name = params.name.as_deref().ok_or(Failure::Parameters("The prompt's name is missing"))?;
+            prompts::fill(name, params.arguments).map(Request::GetPrompt)
+        }
         _ => Err(Failure::UnknownMethod),
+    }
+}
+
+/// A list that is one page gives out no cursors.
+fn one_page<'a>(params: &Params<'_>, request: Request<'a>) -> Result<Request<'a>, Failure> {
+    match params.cursor {
+        None => Ok(request),
+        Some(_) => Err(Failure::Parameters(NO_CURSOR)),
     }
 }
 
@@ -242,17 +290,18 @@ fn stateless<'a>(method: &str, headers: &Headers<'_>, params: &Params<'a>) -> Re
         return Err(Failure::Parameters("_meta must hold protocolVersion and clientCapabilities"));
     }
     match method {
+        "tools/call" | "prompts/get" => check_name(headers, params.name.as_deref())?,
+        "resources/read" | "resources/get" => check_name(headers, params.uri.as_deref())?,
+        _ => {}
+    }
+    match method {
         "server/discover" => Ok(Request::Discover),
-        "tools/list" => Ok(Request::ListTools),
-        "tools/call" => {
-            check_name(headers, params)?;
-            tool(params)
-        }
-        _ => Err(Failure::UnknownMethod),
+        _ => lasting(method, params),
     }
 }
 
-fn check_name(headers: &Headers<'_>, params: &Params<'_>) -> Result<(), Failure> {
+/// The header must say what the body names.
+fn check_name(headers: &Headers<'_>, named: Option<&str>) -> Result<(), Failure> {
     let header = headers.name.ok_or(Failure::HeaderMismatch("The header Mcp-Name is missing"))?;
     let decoded = match header.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) {
         None => Some(Cow::Borrowed(header)),
@@ -262,7 +311,7 @@ fn check_name(headers: &Headers<'_>, params: &Params<'_>) -> Result<(), Failure>
             .and_then(|bytes| String::from_utf8(bytes).ok())
             .map(Cow::Owned),
     };
-    if decoded.is_some() && decoded == params.name {
+    if decoded.is_some() && decoded.as_deref() == named {
         return Ok(());
     }
     Err(Failure::HeaderMismatch("Mcp-Name does not match the name in the body"))
@@ -270,8 +319,7 @@ fn check_name(headers: &Headers<'_>, params: &Params<'_>) -> Result<(), Failure>
 
 fn tool<'a>(params: &Params<'a>) -> Result<Request<'a>, Failure> {
     let name = params.name.as_deref().ok_or(Failure::Parameters("The tool's name is missing"))?;
-    let kind =
-        catalog::find(name).filter(|kind| !kind.facts.rest_only).ok_or(Failure::Parameters("There is no such tool"))?;
+    let kind = tools::find(name).ok_or(Failure::Parameters("There is no such tool"))?;
     let arguments = params.arguments.map_or(&b"{}"[..], |raw| raw.get().as_bytes());
     if arguments.first() != Some(&b'{') {
         return Err(Failure::Parameters("The arguments must be an object"));

@@ -7,12 +7,19 @@
 
 mod failure;
 mod message;
+mod prompts;
+mod resources;
 mod result;
 mod tools;
 
 pub use failure::Failure;
 pub use message::{Body, Call, Headers, Message, Request, Understood, read, understand};
+pub use prompts::{Prompted, listed_prompts, prompted};
+pub use resources::{
+    Page, Place, Step, Walk, listed_resources, listed_templates, names, no_cursor, secret, target, told,
+};
 pub use result::{Reply, answer, discovered, done, initialized, listed, refused};
+pub use tools::ToolNames;
 
 /// A revision of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

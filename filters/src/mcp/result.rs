@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::tools;
+use super::tools::{self, ToolNames};
 use super::{Call, Revision};
 use crate::identity::Identity;
 use crate::refusal::Refusal;
@@ -12,8 +12,10 @@ const SERVER: &str =
     concat!("{\"name\":\"portcullis\",\"title\":\"Portcullis\",\"version\":\"", env!("CARGO_PKG_VERSION"), "\"}");
 const INSTRUCTIONS: &str = "Secrets and cryptography of HashiCorp Vault, each agent in its own namespace. \
      Paths are relative to that namespace. Call whoami to see scopes and roles.";
-/// How long a client may keep the list of tools, in milliseconds.
-const TTL: u32 = 60_000;
+/// What the gate has; it notifies of no changes and takes no subscriptions.
+const CAPABILITIES: &str = "{\"tools\":{},\"resources\":{},\"prompts\":{}}";
+/// How long a client may keep what only a configuration changes, in milliseconds.
+pub(super) const TTL: u32 = 60_000;
 
 /// Opens a result and closes it again around what `body` writes.
 pub struct Reply<'b> {
@@ -22,7 +24,7 @@ pub struct Reply<'b> {
 }
 
 impl<'b> Reply<'b> {
-    fn open(call: &Call<'_>, out: &'b mut Vec<u8>) -> Self {
+    pub(super) fn open(call: &Call<'_>, out: &'b mut Vec<u8>) -> Self {
         out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
         out.extend_from_slice(call.id.get().as_bytes());
         out.extend_from_slice(b",\"result\":{");
@@ -34,26 +36,26 @@ impl<'b> Reply<'b> {
         Self { out, revision: call.revision }
     }
 
-    fn text(&mut self, text: &str) -> &mut Self {
+    pub(super) fn text(&mut self, text: &str) -> &mut Self {
         self.out.extend_from_slice(text.as_bytes());
         self
     }
 
-    fn quoted(&mut self, text: &str) -> &mut Self {
+    pub(super) fn quoted(&mut self, text: &str) -> &mut Self {
         // Writing text to a vector cannot fail.
         let _ = serde_json::to_writer(&mut *self.out, text);
         self
     }
 
-    /// How long and for whom a client may keep this.
-    fn cacheable(&mut self) -> &mut Self {
+    /// How long, in milliseconds, and for whom a client may keep this.
+    pub(super) fn cacheable(&mut self, ttl: u32) -> &mut Self {
         if self.revision.is_stateless() {
-            self.text(&format!("\"ttlMs\":{TTL},\"cacheScope\":\"private\","));
+            self.text(&format!("\"ttlMs\":{ttl},\"cacheScope\":\"private\","));
         }
         self
     }
 
-    fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         if self.out.last() == Some(&b',') {
             self.out.pop();
         }
@@ -65,7 +67,7 @@ impl<'b> Reply<'b> {
 pub fn initialized(call: &Call<'_>, out: &mut Vec<u8>) {
     let mut reply = Reply::open(call, out);
     reply.text("\"protocolVersion\":").quoted(call.revision.name());
-    reply.text(",\"capabilities\":{\"tools\":{}},\"serverInfo\":").text(SERVER);
+    reply.text(",\"capabilities\":").text(CAPABILITIES).text(",\"serverInfo\":").text(SERVER);
     reply.text(",\"instructions\":").quoted(INSTRUCTIONS).close();
 }
 
@@ -73,8 +75,8 @@ pub fn initialized(call: &Call<'_>, out: &mut Vec<u8>) {
 pub fn discovered(call: &Call<'_>, out: &mut Vec<u8>) {
     let versions = json!(Revision::ALL.map(Revision::name)).to_string();
     let mut reply = Reply::open(call, out);
-    reply.cacheable().text("\"supportedVersions\":").text(&versions);
-    reply.text(",\"capabilities\":{\"tools\":{}},\"instructions\":").quoted(INSTRUCTIONS).close();
+    reply.cacheable(TTL).text("\"supportedVersions\":").text(&versions).text(",\"capabilities\":").text(CAPABILITIES);
+    reply.text(",\"instructions\":").quoted(INSTRUCTIONS).close();
 }
 
 /// Answers what needs no more than an answer: `ping`, `shutdown`.
@@ -83,10 +85,10 @@ pub fn done(call: &Call<'_>, out: &mut Vec<u8>) {
 }
 
 /// Answers `tools/list` with the tools that `identity` may use.
-pub fn listed(call: &Call<'_>, identity: &Identity, out: &mut Vec<u8>) {
+pub fn listed(call: &Call<'_>, identity: &Identity, names: ToolNames, out: &mut Vec<u8>) {
     let mut reply = Reply::open(call, out);
-    reply.cacheable().text("\"tools\":");
-    tools::write(identity, reply.out);
+    reply.cacheable(TTL).text("\"tools\":");
+    tools::write(identity, names, reply.out);
     reply.close();
 }
 

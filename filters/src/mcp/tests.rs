@@ -1,4 +1,6 @@
 use super::*;
+use crate::path::PathProblem;
+use crate::refusal::Refusal;
 use serde_json::Value;
 
 const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"t","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}"#;
@@ -68,6 +70,22 @@ fn the_revisions_with_a_handshake_are_understood() {
             "-32602",
         ),
         ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":[]}"#, "-32602"),
+        (
+            "2025-06-18",
+            r#"{"jsonrpc":"2.0","id":1,"method":"resources/list"}"#,
+            "ListResources { cursor: None } in 2025-06-18",
+        ),
+        (
+            "2025-06-18",
+            r#"{"jsonrpc":"2.0","id":1,"method":"resources/get","params":{"uri":"kv://a/b"}}"#,
+            r#"ReadResource { uri: "kv://a/b" } in 2025-06-18"#,
+        ),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{}}"#, "-32602"),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":1}}"#, "-32602"),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"resources/subscribe"}"#, "-32601"),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"prompts/list","params":{"cursor":"x"}}"#, "-32602"),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":"x"}}"#, "-32602"),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":"kv_read"}}"#, "-32602"),
         ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"server/discover"}"#, "-32601"),
         ("1900-01-01", r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#, "-32022"),
         ("2025-06-18", r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, "notification"),
@@ -99,6 +117,8 @@ fn a_stateless_request_must_say_the_same_in_header_and_body() {
         format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{{rest}{META}}}}}"#)
     };
     let call = request("tools/call", r#""name":"kv.list","arguments":{},"#);
+    let read = request("resources/read", r#""uri":"kv://a/b","#);
+    let prompt = request("prompts/get", r#""name":"kv_list","#);
     let old = META.replace("2026-07-28", "2025-06-18");
     for (version, method, name, body, expected) in [
         ("2026-07-28", "server/discover", "", request("server/discover", ""), "Discover in 2026-07-28"),
@@ -112,6 +132,11 @@ fn a_stateless_request_must_say_the_same_in_header_and_body() {
         ("2026-07-28", "", "kv.list", call.clone(), "-32020"),
         ("", "tools/call", "kv.list", call.clone(), "-32020"),
         ("2025-06-18", "tools/call", "kv.list", call.clone(), "-32020"),
+        ("2026-07-28", "resources/read", "kv://a/b", read.clone(), r#"ReadResource { uri: "kv://a/b" } in 2026-07-28"#),
+        ("2026-07-28", "resources/read", "kv://a/c", read.clone(), "-32020"),
+        ("2026-07-28", "resources/read", "", read.clone(), "-32020"),
+        ("2026-07-28", "prompts/get", "kv_list", prompt.clone(), "-32602"),
+        ("2026-07-28", "prompts/get", "kv_read", prompt.clone(), "-32020"),
         ("2026-07-28", "ping", "", request("ping", ""), "-32601"),
         ("2026-07-28", "initialize", "", request("initialize", ""), "-32601"),
         ("2026-07-28", "tools/list", "", r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#.into(), "-32602"),
@@ -140,6 +165,22 @@ fn a_failure_answers_with_the_status_its_revision_asks_for() {
     assert_eq!(error["error"]["data"]["requested"], "1900-01-01");
     assert_eq!(error["error"]["data"]["supported"][0], "2026-07-28");
     assert!(error.get("id").is_none());
+}
+
+#[test]
+fn a_resource_that_is_not_there_has_the_code_of_its_revision() {
+    for (refusal, revision, expected, status) in [
+        (Refusal::NotFound, Revision::V2025_03_26, "-32002", 200),
+        (Refusal::NotFound, Revision::V2025_11_25, "-32002", 200),
+        (Refusal::NotFound, Revision::V2026_07_28, "-32602", 400),
+        (Refusal::Path(PathProblem::Dots), Revision::V2026_07_28, "-32602", 400),
+        (Refusal::Malformed("x"), Revision::V2025_06_18, "-32602", 200),
+        (Refusal::Forbidden, Revision::V2025_06_18, "-32000", 200),
+        (Refusal::UpstreamUnavailable, Revision::V2025_06_18, "-32603", 200),
+    ] {
+        let failure = Failure::of(refusal.clone(), revision);
+        assert_eq!((code(&failure).as_str(), failure.status(revision)), (expected, status), "{refusal:?}");
+    }
 }
 
 #[test]

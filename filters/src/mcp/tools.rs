@@ -1,5 +1,6 @@
 //! The tools, each rendered once from its description.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
@@ -8,14 +9,57 @@ use crate::catalog::CATALOG;
 use crate::identity::Identity;
 use crate::operation::Entry;
 
-/// The JSON of every tool, in the order of the catalog.
-static TOOLS: LazyLock<Vec<String>> = LazyLock::new(|| CATALOG.iter().map(|entry| tool(entry).to_string()).collect());
+/// How the names of tools are spelled where they are shown; both spellings
+/// are understood.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ToolNames {
+    /// `kv.read`.
+    #[default]
+    Dotted,
+    /// `kv_read`, for clients that allow no dot in a name.
+    Underscored,
+}
+
+impl ToolNames {
+    /// The tool of the operation `name`.
+    #[must_use]
+    pub fn spell(self, name: &'static str) -> Cow<'static, str> {
+        match self {
+            Self::Dotted => name.into(),
+            Self::Underscored => name.replace('.', "_").into(),
+        }
+    }
+
+    /// The JSON of every operation's tool, in the order of the catalog.
+    fn rendered(self) -> &'static [String] {
+        static TOOLS: LazyLock<[Vec<String>; 2]> = LazyLock::new(|| {
+            [ToolNames::Dotted, ToolNames::Underscored]
+                .map(|names| CATALOG.iter().map(|entry| tool(entry, names).to_string()).collect())
+        });
+        let [dotted, underscored] = &*TOOLS;
+        match self {
+            Self::Dotted => dotted,
+            Self::Underscored => underscored,
+        }
+    }
+}
+
+/// The operation behind a tool, in either spelling.
+pub(super) fn find(name: &str) -> Option<&'static Entry> {
+    CATALOG.iter().find(|entry| is_called(entry, name))
+}
+
+fn is_called(entry: &Entry, name: &str) -> bool {
+    let dotted = entry.facts.name.bytes();
+    let spelled = dotted.len() == name.len() && dotted.zip(name.bytes()).all(|(a, b)| a == b || (a, b) == (b'.', b'_'));
+    spelled && !entry.facts.rest_only
+}
 
 /// Writes the array of the tools that `identity` may use.
-pub(super) fn write(identity: &Identity, out: &mut Vec<u8>) {
+pub(super) fn write(identity: &Identity, names: ToolNames, out: &mut Vec<u8>) {
     out.push(b'[');
     let mut first = true;
-    for (entry, json) in CATALOG.iter().zip(TOOLS.iter()) {
+    for (entry, json) in CATALOG.iter().zip(names.rendered()) {
         if may_use(identity, entry) {
             if !first {
                 out.push(b',');
@@ -27,9 +71,12 @@ pub(super) fn write(identity: &Identity, out: &mut Vec<u8>) {
     out.push(b']');
 }
 
-fn may_use(identity: &Identity, entry: &Entry) -> bool {
+/// Whether it is a tool, and one that `identity` may use of anything.
+pub(super) fn may_use(identity: &Identity, entry: &Entry) -> bool {
+    if entry.facts.rest_only {
+        return false;
+    }
     match (entry.facts.scope, entry.facts.engine) {
-        _ if entry.facts.rest_only => false,
         (Some(scope), Some(engine)) => {
             identity.scopes.contains(scope) && identity.agent.reaches(scope, engine, entry.facts.named)
         }
@@ -37,10 +84,10 @@ fn may_use(identity: &Identity, entry: &Entry) -> bool {
     }
 }
 
-fn tool(entry: &Entry) -> Value {
+fn tool(entry: &Entry, names: ToolNames) -> Value {
     let facts = entry.facts;
     json!({
-        "name": facts.name,
+        "name": names.spell(facts.name),
         "title": facts.title,
         "description": facts.summary,
         "inputSchema": entry.input_schema(),
@@ -75,4 +122,62 @@ fn output(mut schema: Value) -> Value {
         }
     }
     schema
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operation::{Describe, Facts, Plan};
+    use crate::refusal::Refusal;
+    use crate::shape::Shape;
+
+    /// An operation that is on REST only.
+    struct Hidden;
+
+    #[derive(serde::Deserialize, schemars::JsonSchema)]
+    struct Nothing {}
+
+    impl Describe for Hidden {
+        type Arguments<'a> = Nothing;
+        const SHAPE: &'static Shape = &Shape::DONE;
+        const FACTS: Facts = Facts { name: "a.hidden_one", rest_only: true, ..Facts::POST };
+
+        fn plan(_: Nothing) -> Result<Plan, Refusal> {
+            Err(Refusal::Internal)
+        }
+    }
+
+    /// The same on every surface.
+    struct Shown;
+
+    impl Describe for Shown {
+        type Arguments<'a> = Nothing;
+        const SHAPE: &'static Shape = &Shape::DONE;
+        const FACTS: Facts = Facts { rest_only: false, ..Hidden::FACTS };
+
+        fn plan(_: Nothing) -> Result<Plan, Refusal> {
+            Err(Refusal::Internal)
+        }
+    }
+
+    #[test]
+    fn a_tool_is_found_in_both_spellings_and_in_no_other() {
+        for entry in CATALOG.iter().filter(|entry| !entry.facts.rest_only) {
+            for names in [ToolNames::Dotted, ToolNames::Underscored] {
+                let found = find(&names.spell(entry.facts.name)).unwrap();
+                assert_eq!(found.facts.name, entry.facts.name);
+            }
+        }
+        for name in ["", "kv", "kv-read", "kv/read", "kv.rea", "kv.reads", "KV.READ", "transit.generate.data.key"] {
+            assert!(find(name).is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_on_rest_only_is_no_tool() {
+        let (hidden, shown) = (Entry::of::<Hidden>(), Entry::of::<Shown>());
+        for name in ["a.hidden_one", "a_hidden_one"] {
+            assert!(is_called(&shown, name) && !is_called(&hidden, name), "{name}");
+        }
+    }
 }

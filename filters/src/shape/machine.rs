@@ -202,12 +202,10 @@ impl Projection {
     /// The first byte of a value.
     fn value(&mut self, byte: u8, out: &mut Vec<u8>) -> Result<(), Refusal> {
         let is = self.is.take();
-        if let (None, Some((index, member))) =
-            (self.copies, is.and_then(|index| Some((index, self.members.get(index)?))))
-        {
-            if !(member.optional && byte == b'n') {
-                self.copy(index, member, byte, out)?;
-            }
+        let member = is.and_then(|index| Some((index, self.members.get(index)?)));
+        match member.filter(|(_, member)| !(member.optional && byte == b'n')) {
+            Some((index, member)) if self.copies.is_none() => self.copy(index, member, byte, out)?,
+            _ => {}
         }
         self.next = match byte {
             b'{' => self.enter(true)?,

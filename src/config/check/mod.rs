@@ -14,6 +14,7 @@ mod roles;
 mod upstream;
 mod vault;
 
+use filters::mcp::ToolNames;
 use filters::path::SecretPath;
 use tracing::Level;
 
@@ -53,6 +54,7 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
         rate_limited: top.flag("rate_limit_enabled").unwrap_or(true),
         limits: limits?,
         rest: top.flag("expose_rest_routes").unwrap_or(true),
+        tool_names: tool_names(&top),
         origins: identity::origins(&top),
         listeners: listeners.into_iter().map(|listener| listener.value).collect(),
         files: Vec::new(),
@@ -68,6 +70,14 @@ fn server(top: &Fields<'_>) -> Server {
         threads: fields.size("threads").unwrap_or_else(cores),
         drain: fields.time("drain"),
         reload: top.flag("reload").unwrap_or(false),
+    }
+}
+
+fn tool_names(top: &Fields<'_>) -> ToolNames {
+    let names = top.table("mcp", &section::MCP).text("tool_names");
+    match names.as_ref().map(|names| names.value.as_str()) {
+        Some("underscored") => ToolNames::Underscored,
+        _ => ToolNames::Dotted,
     }
 }
 
