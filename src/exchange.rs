@@ -7,7 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
@@ -26,6 +26,9 @@ use crate::config;
 
 /// Most connections kept idle.
 const POOL: usize = 1024;
+
+/// How many times the longest silence a whole answer may take.
+const PARTS: u32 = 20;
 
 /// Whose connections a request takes. A connection is driven by the thread
 /// that made it, so requests never take one of the background's.
@@ -193,19 +196,50 @@ impl Upstream {
     }
 
     async fn exchange(&self, request: &VaultRequest, envelope: Envelope<'_>) -> Result<Answer, Broken> {
+        let (mut session, peer) = self.converse_anywhere(request, envelope).await?;
+        let status = session.get_status().map_or(0, |status| status.as_u16());
+        let body = read_body(&mut session, envelope.limit).await?;
+        self.keep(session, &peer).await;
+        Ok(Answer { status, body })
+    }
+
+    /// Asks Vault and gives the answer as it arrives. Each part may take as
+    /// long as a whole answer may otherwise.
+    ///
+    /// # Errors
+    /// [`Broken`] before the answer's head.
+    pub async fn open(self: &Arc<Self>, request: &VaultRequest, envelope: Envelope<'_>) -> Result<Arrival, Broken> {
+        let silence = self.settings.timeout;
+        let conversed = tokio::time::timeout(silence, self.converse_anywhere(request, envelope)).await;
+        let (session, peer) = conversed.map_err(|_| Broken::Late)??;
+        let status = session.get_status().map_or(0, |status| status.as_u16());
+        let deadline = Instant::now() + silence * PARTS;
+        Ok(Arrival { upstream: Arc::clone(self), session, peer, status, silence, deadline })
+    }
+
+    /// Sends the request, and again where a pooled connection turns out dead
+    /// before a byte of the answer; the answer's head has arrived then.
+    async fn converse_anywhere(
+        &self,
+        request: &VaultRequest,
+        envelope: Envelope<'_>,
+    ) -> Result<(HttpSession, Arc<HttpPeer>), Broken> {
         loop {
             let (mut session, peer, reused) = self.connect(envelope.lane).await?;
             match self.converse(&mut session, request, envelope).await {
-                Ok(answer) => {
-                    session.respect_keepalive();
-                    self.connector.release_http_session(session, &*peer, Some(self.settings.idle)).await;
-                    return Ok(answer);
-                }
+                Ok(()) => return Ok((session, peer)),
                 // Each turn takes a connection out of the pool, so this ends.
-                Err(Stop { answered: false, .. }) if reused && request.is_repeatable() => {}
-                Err(stop) => return Err(stop.broken),
+                Err(Stop::Silent) if reused && request.is_repeatable() => {}
+                Err(Stop::Silent) => return Err(Broken::Unreachable),
+                Err(Stop::Nonsense) => return Err(Broken::Nonsense),
             }
         }
+    }
+
+    /// Gives a connection whose answer was read to the end back to the pool.
+    async fn keep(&self, mut session: HttpSession, peer: &Arc<HttpPeer>) {
+        session.respect_keepalive();
+        self.connector.release_http_session(session, &**peer, Some(self.settings.idle)).await;
     }
 
     /// A connection, to the peer that answered last or to the next one.
@@ -234,17 +268,14 @@ impl Upstream {
         session: &mut HttpSession,
         request: &VaultRequest,
         envelope: Envelope<'_>,
-    ) -> Result<Answer, Stop> {
-        let head = self.head(request, envelope).map_err(|_| Stop::answered(Broken::Nonsense))?;
-        session.write_request_header(head).await.map_err(|_| Stop::silent())?;
+    ) -> Result<(), Stop> {
+        let head = self.head(request, envelope).map_err(|_| Stop::Nonsense)?;
+        session.write_request_header(head).await.map_err(|_| Stop::Silent)?;
         if let Some(body) = request.body() {
-            session.write_body(body).await.map_err(|_| Stop::silent())?;
+            session.write_body(body).await.map_err(|_| Stop::Silent)?;
         }
-        session.finish_body().await.map_err(|_| Stop::silent())?;
-        session.read_response().await.map_err(|_| Stop::silent())?;
-        let status = session.get_status().map_or(0, |status| status.as_u16());
-        let body = read_body(session, envelope.limit).await.map_err(Stop::answered)?;
-        Ok(Answer { status, body })
+        session.finish_body().await.map_err(|_| Stop::Silent)?;
+        session.read_response().await.map(drop).map_err(|_| Stop::Silent)
     }
 
     /// The head: what is set here, and nothing of the caller's.
@@ -277,20 +308,38 @@ impl Upstream {
     }
 }
 
-/// Where a conversation stopped.
-struct Stop {
-    broken: Broken,
-    /// Whether a byte of the answer had come, or the fault is not the connection's.
-    answered: bool,
+/// Why there is no head of an answer.
+enum Stop {
+    /// Not a byte of an answer came.
+    Silent,
+    /// The request cannot be written.
+    Nonsense,
 }
 
-impl Stop {
-    const fn silent() -> Self {
-        Self { broken: Broken::Unreachable, answered: false }
+/// An answer of Vault's that arrives.
+pub struct Arrival {
+    upstream: Arc<Upstream>,
+    session: HttpSession,
+    peer: Arc<HttpPeer>,
+    /// The HTTP status.
+    pub status: u16,
+    silence: Duration,
+    deadline: Instant,
+}
+
+impl Arrival {
+    /// What arrives next; `None` at the end.
+    ///
+    /// # Errors
+    /// [`Broken`] where it breaks off or is late.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Broken> {
+        let patience = self.silence.min(self.deadline.saturating_duration_since(Instant::now()));
+        tokio::time::timeout(patience, read_chunk(&mut self.session)).await.unwrap_or(Err(Broken::Late))
     }
 
-    const fn answered(broken: Broken) -> Self {
-        Self { broken, answered: true }
+    /// Gives the connection back; only where all has arrived.
+    pub async fn end(self) {
+        self.upstream.keep(self.session, &self.peer).await;
     }
 }
 

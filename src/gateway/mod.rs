@@ -12,6 +12,7 @@ mod reply;
 mod resources;
 mod rest;
 mod service;
+mod stream;
 
 pub use service::{admin, edge};
 
@@ -32,7 +33,7 @@ use crate::state::State;
 use crate::telemetry::{Record, RouteId};
 
 use head::Head;
-use reply::Reply;
+use reply::{Reply, Unwritten};
 
 /// Which side of the gate a listener is on.
 #[derive(Clone, Copy, Debug)]
@@ -173,9 +174,15 @@ impl HttpServerApp for Gateway {
         if *shutdown.borrow() || self.state.is_draining() || !session.is_body_done() {
             session.set_keepalive(None);
         }
+        let status = reply.status();
         let written = reply.write(&mut session, &head).await;
         self.state.metrics.in_progress.dec();
-        self.tell(&head, &outcome, reply.status(), started);
+        if let Err(Unwritten::Upstream(refusal)) = &written {
+            outcome.decision = refusal.public().code;
+            self.state.metrics.upstream_broken.inc();
+        }
+        self.tell(&head, &outcome, status, started);
+        // Without its end, the answer is visibly broken.
         written.ok()?;
         let mut settings = HttpPersistentSettings::for_session(&session);
         settings.set_user_context(Box::new(Served));

@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::exchange::{Answer, Envelope, Lane};
 use crate::vault::{Along, epoch_seconds};
 
+use super::stream::{Holds, Opened, Performed};
 use super::{Outcome, Request};
 
 #[derive(Deserialize)]
@@ -29,16 +30,30 @@ struct WrapInfo {
 }
 
 impl Request<'_> {
-    /// The answer, a JSON object.
+    /// The answer, a JSON object, whole.
     pub(super) async fn perform(
         &self,
         identity: &Identity,
         operation: Operation,
         outcome: &mut Outcome,
     ) -> Result<Vec<u8>, Refusal> {
+        match self.perform_as(Holds::Whole, identity, operation, outcome).await? {
+            Performed::Whole(answer) => Ok(answer),
+            Performed::Streaming(_) => Err(Refusal::Internal),
+        }
+    }
+
+    /// The answer, as far as `holds` lets it be held.
+    pub(super) async fn perform_as(
+        &self,
+        holds: Holds,
+        identity: &Identity,
+        operation: Operation,
+        outcome: &mut Outcome,
+    ) -> Result<Performed, Refusal> {
         let kind = operation.kind;
         outcome.operation = kind.facts.name;
-        let result = self.permitted(identity, operation, outcome).await;
+        let result = self.permitted(holds, identity, operation, outcome).await;
         match &result {
             Ok(_) => self.state.metrics.served(kind),
             Err(refusal) => self.state.metrics.refused(kind, refusal.public().code),
@@ -48,39 +63,51 @@ impl Request<'_> {
 
     async fn permitted(
         &self,
+        holds: Holds,
         identity: &Identity,
         operation: Operation,
         outcome: &mut Outcome,
-    ) -> Result<Vec<u8>, Refusal> {
+    ) -> Result<Performed, Refusal> {
         let (kind, effect, wrap) = self.decided(identity, operation, outcome)?;
         let agent = &identity.agent;
         if let Effect::Own(answer) = effect {
-            return Ok(answer);
+            return Ok(Performed::Whole(answer));
         }
         let started = Instant::now();
-        let answer = async {
-            let answer = match effect {
-                Effect::Own(answer) => answer,
-                Effect::Vault(request) => read(kind, &self.ask_vault(agent, &request).await?)?,
-                Effect::Issue(Issues::Lease, origin, request) => {
-                    Box::pin(self.lease(agent, kind, origin, &request)).await?
-                }
-                Effect::Issue(Issues::Certificate, origin, request) => {
-                    Box::pin(self.issued_certificate(agent, kind, origin, &request)).await?
-                }
-                Effect::Issue(Issues::Password, _, request) => Box::pin(self.password(agent, kind, &request)).await?,
-                Effect::Redeem(redeemed) => Box::pin(self.redeem(agent, kind, &redeemed)).await?,
-            };
-            match wrap {
-                Some(wrap) => Box::pin(self.wrap(agent, wrap, &answer)).await,
-                None => Ok(answer),
-            }
+        let answer = match (effect, &wrap) {
+            (Effect::Vault(request), None) if holds == Holds::Little => self.stream(agent, kind, &request).await,
+            (effect, _) => self.held(agent, kind, effect, wrap).await.map(Performed::Whole),
         };
-        let answer = answer.await;
         let took = started.elapsed();
         outcome.vault += took;
         self.state.metrics.upstream.observe(took.as_secs_f64());
         answer
+    }
+
+    /// Does it, and holds the whole answer.
+    async fn held(
+        &self,
+        agent: &Agent,
+        kind: &'static Entry,
+        effect: Effect,
+        wrap: Option<Wrap>,
+    ) -> Result<Vec<u8>, Refusal> {
+        let answer = match effect {
+            Effect::Own(answer) => answer,
+            Effect::Vault(request) => read(kind, &self.ask_vault(agent, &request).await?)?,
+            Effect::Issue(Issues::Lease, origin, request) => {
+                Box::pin(self.lease(agent, kind, origin, &request)).await?
+            }
+            Effect::Issue(Issues::Certificate, origin, request) => {
+                Box::pin(self.issued_certificate(agent, kind, origin, &request)).await?
+            }
+            Effect::Issue(Issues::Password, _, request) => Box::pin(self.password(agent, kind, &request)).await?,
+            Effect::Redeem(redeemed) => Box::pin(self.redeem(agent, kind, &redeemed)).await?,
+        };
+        match wrap {
+            Some(wrap) => Box::pin(self.wrap(agent, wrap, &answer)).await,
+            None => Ok(answer),
+        }
     }
 
     /// Whether the operation would be permitted; nothing is charged or asked.
@@ -115,10 +142,23 @@ impl Request<'_> {
         Ok((kind, effect, wrap))
     }
 
+    /// Asks with the agent's token, and reads the whole answer.
+    pub(super) async fn ask_vault(&self, agent: &Agent, request: &VaultRequest) -> Result<Answer, Refusal> {
+        match self.open_vault(Holds::Whole, agent, request).await? {
+            Opened::Whole(answer) => Ok(answer),
+            Opened::Part(..) => Err(Refusal::Internal),
+        }
+    }
+
     /// Asks with the agent's token, and once more with another where Vault no
     /// longer knows the first. A refused token has done nothing, so that any
     /// request may be asked again.
-    pub(super) async fn ask_vault(&self, agent: &Agent, request: &VaultRequest) -> Result<Answer, Refusal> {
+    pub(super) async fn open_vault(
+        &self,
+        holds: Holds,
+        agent: &Agent,
+        request: &VaultRequest,
+    ) -> Result<Opened, Refusal> {
         self.check_circuit()?;
         let profile = &self.snapshot.child_tokens;
         let mut renewed = false;
@@ -131,12 +171,10 @@ impl Request<'_> {
                 limit: self.snapshot.limits.answer,
                 ..Envelope::default()
             };
-            let answer = self.state.vault.upstream.ask(request, envelope).await.inspect_err(|_| {
-                self.state.metrics.upstream_broken.inc();
-            })?;
-            let dead = answer.status == 403 && trouble(answer.status, &answer.body) == Trouble::InvalidToken;
-            if !dead || renewed {
-                return Ok(answer);
+            let opened = Opened::ask(&self.state.vault.upstream, holds, request, envelope).await;
+            let opened = opened.inspect_err(|_| self.state.metrics.upstream_broken.inc())?;
+            if renewed || !opened.says_dead_token() {
+                return Ok(opened);
             }
             renewed = true;
             self.state.metrics.child_tokens.replaced.inc();

@@ -5,36 +5,61 @@ use filters::refusal::Refusal;
 use http::HeaderValue;
 use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE,
-    HeaderName, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
+    HeaderName, RETRY_AFTER, TRANSFER_ENCODING, VARY, WWW_AUTHENTICATE,
 };
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
 
 use super::head::Head;
+use super::stream::Streaming;
 
 /// An answer.
-#[derive(Debug)]
 pub(super) struct Reply {
     status: u16,
     media: &'static str,
-    body: Bytes,
+    body: Body,
     headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+enum Body {
+    Whole(Bytes),
+    Streaming(Box<Streaming>),
+}
+
+/// Why an answer was not written to its end.
+#[derive(Debug)]
+pub(super) enum Unwritten {
+    /// The caller has gone, or takes nothing any more.
+    Caller,
+    /// Vault's answer broke off half-way.
+    Upstream(Refusal),
+}
+
+impl From<pingora_core::BError> for Unwritten {
+    fn from(_: pingora_core::BError) -> Self {
+        Self::Caller
+    }
 }
 
 impl Reply {
     /// A JSON body.
     pub(super) fn json(status: u16, body: impl Into<Bytes>) -> Self {
-        Self { status, media: "application/json", body: body.into(), headers: Vec::new() }
+        Self { status, media: "application/json", body: Body::Whole(body.into()), headers: Vec::new() }
+    }
+
+    /// A JSON body that is still arriving.
+    pub(super) fn streaming(status: u16, streaming: Box<Streaming>) -> Self {
+        Self { status, media: "application/json", body: Body::Streaming(streaming), headers: Vec::new() }
     }
 
     /// No body.
     pub(super) fn empty(status: u16) -> Self {
-        Self { status, media: "", body: Bytes::new(), headers: Vec::new() }
+        Self { status, media: "", body: Body::Whole(Bytes::new()), headers: Vec::new() }
     }
 
     /// Plain text.
     pub(super) fn text(media: &'static str, body: Vec<u8>) -> Self {
-        Self { status: 200, media, body: body.into(), headers: Vec::new() }
+        Self { status: 200, media, body: Body::Whole(body.into()), headers: Vec::new() }
     }
 
     /// What a refusal says.
@@ -78,7 +103,7 @@ impl Reply {
     }
 
     /// Writes head and body.
-    pub(super) async fn write(&self, session: &mut ServerSession, head: &Head) -> Result<(), pingora_core::BError> {
+    pub(super) async fn write(self, session: &mut ServerSession, head: &Head) -> Result<(), Unwritten> {
         let mut response = self.response(&head.request_id)?;
         response.insert_header("x-correlation-id", head.correlation_id.as_str())?;
         if let Some(origin) = head.origin.as_deref() {
@@ -91,25 +116,41 @@ impl Reply {
     }
 
     /// Writes the answer to a head that could not be read.
-    pub(super) async fn write_unread(&self, session: &mut ServerSession, id: &str) -> Result<(), pingora_core::BError> {
+    pub(super) async fn write_unread(self, session: &mut ServerSession, id: &str) -> Result<(), Unwritten> {
         let mut response = self.response(id)?;
         response.insert_header("x-correlation-id", id)?;
         self.send(session, response).await?;
-        session.finish_body().await
+        Ok(session.finish_body().await?)
     }
 
-    async fn send(&self, session: &mut ServerSession, response: ResponseHeader) -> Result<(), pingora_core::BError> {
-        session.write_response_header(Box::new(response)).await?;
-        if self.body.is_empty() {
-            return Ok(());
+    async fn send(self, session: &mut ServerSession, mut response: ResponseHeader) -> Result<(), Unwritten> {
+        match self.body {
+            Body::Whole(body) => {
+                session.write_response_header(Box::new(response)).await?;
+                if !body.is_empty() {
+                    session.write_response_body(body, true).await?;
+                }
+            }
+            Body::Streaming(streaming) => {
+                if !session.is_http2() {
+                    response.insert_header(TRANSFER_ENCODING, "chunked")?;
+                }
+                session.write_response_header(Box::new(response)).await?;
+                let mut rest = Some(streaming);
+                while let Some(streaming) = rest {
+                    let (part, next) = streaming.next().await.map_err(Unwritten::Upstream)?;
+                    session.write_response_body(part.into(), next.is_none()).await?;
+                    rest = next;
+                }
+            }
         }
-        session.write_response_body(self.body.clone(), true).await
+        Ok(())
     }
 
     fn response(&self, request_id: &str) -> Result<ResponseHeader, pingora_core::BError> {
         let mut response = ResponseHeader::build_no_case(self.status, Some(10))?;
-        if self.status != 204 {
-            response.insert_header(CONTENT_LENGTH, self.body.len())?;
+        if let (Body::Whole(body), true) = (&self.body, self.status != 204) {
+            response.insert_header(CONTENT_LENGTH, body.len())?;
         }
         if !self.media.is_empty() {
             response.insert_header(CONTENT_TYPE, self.media)?;

@@ -3,9 +3,11 @@
 use filters::identity::Identity;
 use filters::refusal::Refusal;
 use filters::rest::{self, Carried, Match};
+use http::Version;
 use pingora_core::protocols::http::ServerSession;
 
 use super::reply::Reply;
+use super::stream::{Holds, Performed};
 use super::{Outcome, Request, head};
 
 impl Request<'_> {
@@ -29,10 +31,13 @@ impl Request<'_> {
         } else {
             rest::operation(matched, carried)?
         };
-        let answer = self.perform(identity, operation, outcome).await?;
-        Ok(match facts.success {
-            204 => Reply::empty(204),
-            status => Reply::json(status, answer),
+        // Before HTTP/1.1 an answer that breaks off cannot be told from a whole one.
+        let framed = session.req_header().version >= Version::HTTP_11;
+        let holds = if framed { Holds::Little } else { Holds::Whole };
+        Ok(match (facts.success, self.perform_as(holds, identity, operation, outcome).await?) {
+            (204, _) => Reply::empty(204),
+            (status, Performed::Whole(answer)) => Reply::json(status, answer),
+            (status, Performed::Streaming(streaming)) => Reply::streaming(status, streaming),
         })
     }
 }

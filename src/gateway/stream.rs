@@ -1,0 +1,141 @@
+//! Answers that are too large to be held: projected as they arrive, and sent
+//! on part by part.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use filters::grants::Agent;
+use filters::operation::Entry;
+use filters::refusal::Refusal;
+use filters::shape::Projection;
+use filters::vault::{Trouble, VaultRequest, trouble};
+
+use crate::exchange::{Answer, Arrival, Broken, Envelope, Upstream};
+
+use super::Request;
+use super::perform::read;
+
+/// Most bytes of an answer that are held before it is sent on.
+const HELD: usize = 64 << 10;
+
+/// How much of an answer the caller's surface holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holds {
+    /// All of it, within the limit: MCP's carries the value twice.
+    Whole,
+    /// Little: what is larger is sent on as it arrives.
+    Little,
+}
+
+/// An answer.
+pub(super) enum Performed {
+    /// A JSON object.
+    Whole(Vec<u8>),
+    /// The rest of it is still to come.
+    Streaming(Box<Streaming>),
+}
+
+/// A JSON object of which a part is there.
+pub(super) struct Streaming {
+    arrival: Arrival,
+    projection: Projection,
+    /// What is ready to be sent.
+    ready: Vec<u8>,
+}
+
+/// What has arrived of an answer, or all of it.
+pub(super) enum Opened {
+    Whole(Answer),
+    Part(Arrival, Vec<Bytes>),
+}
+
+impl Opened {
+    /// Asks Vault; of what is to be held little, no more than [`HELD`] is
+    /// waited for.
+    pub(super) async fn ask(
+        upstream: &Arc<Upstream>,
+        holds: Holds,
+        request: &VaultRequest,
+        envelope: Envelope<'_>,
+    ) -> Result<Self, Broken> {
+        match holds {
+            Holds::Whole => upstream.ask(request, envelope).await.map(Self::Whole),
+            Holds::Little => begin(upstream.open(request, envelope).await?, envelope.limit).await,
+        }
+    }
+
+    /// Whether Vault says that it does not know the token.
+    pub(super) fn says_dead_token(&self) -> bool {
+        match self {
+            Self::Whole(Answer { status: 403, body }) => trouble(403, body) == Trouble::InvalidToken,
+            _ => false,
+        }
+    }
+}
+
+impl Request<'_> {
+    /// Asks Vault, and begins an answer that is too large to be held.
+    pub(super) async fn stream(
+        &self,
+        agent: &Agent,
+        kind: &'static Entry,
+        request: &VaultRequest,
+    ) -> Result<Performed, Refusal> {
+        match self.open_vault(Holds::Little, agent, request).await? {
+            Opened::Whole(answer) => read(kind, &answer).map(Performed::Whole),
+            Opened::Part(arrival, parts) => {
+                let (projection, ready) = (Projection::new(kind.shape), Vec::with_capacity(HELD));
+                let mut streaming = Streaming { arrival, projection, ready };
+                for part in parts {
+                    streaming.projection.push(&part, &mut streaming.ready)?;
+                }
+                Ok(Performed::Streaming(Box::new(streaming)))
+            }
+        }
+    }
+}
+
+/// Reads until the answer has ended, or there is enough of it. What is no
+/// success is read whole, within `limit`.
+async fn begin(mut arrival: Arrival, limit: usize) -> Result<Opened, Broken> {
+    let success = matches!(arrival.status, 200..=299);
+    let first = arrival.next().await?.unwrap_or_default();
+    let mut held = first.len();
+    let mut more = Vec::new();
+    while held > 0 {
+        match (success, held) {
+            (true, HELD..) => {
+                more.insert(0, first);
+                return Ok(Opened::Part(arrival, more));
+            }
+            (false, held) if held > limit => return Err(Broken::TooLarge),
+            _ => {}
+        }
+        let Some(part) = arrival.next().await? else { break };
+        held += part.len();
+        more.push(part);
+    }
+    let status = arrival.status;
+    arrival.end().await;
+    let body = if more.is_empty() { first } else { [&[first], more.as_slice()].concat().concat().into() };
+    Ok(Opened::Whole(Answer { status, body }))
+}
+
+impl Streaming {
+    /// What is to be sent next; `None` at the end, when the connection to
+    /// Vault was given back.
+    pub(super) async fn next(mut self: Box<Self>) -> Result<(Vec<u8>, Option<Box<Self>>), Refusal> {
+        while self.ready.is_empty() {
+            match self.arrival.next().await? {
+                Some(part) => self.projection.push(&part, &mut self.ready)?,
+                None => {
+                    let Self { arrival, projection, mut ready } = *self;
+                    projection.finish(&mut ready)?;
+                    arrival.end().await;
+                    return Ok((ready, None));
+                }
+            }
+        }
+        Ok((std::mem::take(&mut self.ready), Some(self)))
+    }
+}
