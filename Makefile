@@ -9,8 +9,9 @@ SHELL := /bin/bash
 MCP_PYTHON := 2.3.0
 MCP_NODE := 1.32.2
 
-# AWS KMS on loopback, and what calls an API by its OpenAPI document.
+# AWS KMS on loopback, and what reads an OpenAPI document, and calls an API by it.
 MOTO := 5.2.5
+OPENAPI_VALIDATOR := 0.9.0
 SCHEMATHESIS := 4.32.5
 
 # A stamp's name holds the version, so that a new version is installed over the old one.
@@ -18,6 +19,7 @@ python_client := target/venv/.mcp-$(MCP_PYTHON)
 node_client := target/node/.sdk-$(MCP_NODE)
 moto := target/venv/.moto-$(MOTO)
 schemathesis := target/venv/.schemathesis-$(SCHEMATHESIS)
+openapi_validator := target/venv/.openapi_spec_validator-$(OPENAPI_VALIDATOR)
 
 .PHONY: help
 help: ## List the targets
@@ -77,6 +79,9 @@ $(moto): | $(python_client)
 $(schemathesis): | $(moto)
 	$(call into_venv,schemathesis==$(SCHEMATHESIS))
 
+$(openapi_validator): | $(schemathesis)
+	$(call into_venv,openapi-spec-validator==$(OPENAPI_VALIDATOR))
+
 $(node_client):
 	@echo "installing @modelcontextprotocol/sdk $(MCP_NODE) (npm) into target/node"
 	mkdir -p target/node
@@ -87,7 +92,7 @@ $(node_client):
 # Without a terminal, without starting what it installs, and without a database cluster of the
 # machine's own.
 .PHONY: servers
-servers: $(moto) $(schemathesis) # What the secrets engines hand out credentials for
+servers: $(moto) $(schemathesis) $(openapi_validator) # What the secrets engines hand out credentials for
 	@has() { command -v "$$1" >/dev/null || compgen -G "$$2" >/dev/null; }; missing=(); \
 	has postgres '/usr/lib/postgresql/*/bin/postgres' || missing+=(postgresql); \
 	has psql /usr/bin/psql || missing+=(postgresql-client); \

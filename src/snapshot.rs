@@ -18,7 +18,7 @@ use filters::vault::Layout;
 use ipnet::IpNet;
 use moka::sync::Cache;
 
-use crate::config::{Leases, Limits, Settings};
+use crate::config::{Docs, Leases, Limits, Settings};
 use crate::tls::TlsMaterial;
 use crate::vault::Profile;
 
@@ -43,6 +43,8 @@ pub struct Snapshot {
     pub rest: bool,
     /// How MCP tools are named.
     pub tool_names: ToolNames,
+    /// Who sees the documentation.
+    pub docs: Docs,
     /// Origins whose pages may call.
     pub origins: Vec<String>,
     /// Where a certificate's principal is looked for.
@@ -99,6 +101,7 @@ impl Snapshot {
             wrap_ttl: settings.wrap_ttl,
             rest: settings.rest,
             tool_names: settings.tool_names,
+            docs: settings.docs,
             origins: settings.origins,
             sources: settings.identity.sources,
             certificates: settings.identity.certificates,

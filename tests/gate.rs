@@ -8,6 +8,7 @@ mod gate {
     pub mod certificates;
     pub mod clients;
     pub mod configuration;
+    pub mod docs;
     pub mod engines;
     pub mod http;
     pub mod isolation;
@@ -19,6 +20,7 @@ mod gate {
     pub mod policy;
     pub mod readme;
     pub mod resources;
+    pub mod schemathesis;
     pub mod servers;
     pub mod sight;
     pub mod tokens;
@@ -89,7 +91,7 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 21] = [
+    let modules: [(&str, &[Case]); 23] = [
         ("operations", gate::operations::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
@@ -109,6 +111,8 @@ fn main() -> ExitCode {
         ("policy", gate::policy::CASES),
         ("sight", gate::sight::CASES),
         ("canary", gate::canary::CASES),
+        ("docs", gate::docs::CASES),
+        ("schemathesis", gate::schemathesis::CASES),
         ("layout", gate::layout::CASES),
         ("readme", gate::readme::CASES),
     ];

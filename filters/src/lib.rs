@@ -32,3 +32,5 @@ pub mod decide;
 pub mod policy;
 pub mod rest;
 pub mod mcp;
+pub mod openapi;
+pub mod reference;

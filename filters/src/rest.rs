@@ -10,15 +10,19 @@ use std::sync::LazyLock;
 use crate::catalog::CATALOG;
 use crate::operation::{Entry, Facts, Kind, Operation};
 use crate::path;
-use crate::refusal::Refusal;
+use crate::refusal::{Misfit, Refusal};
 
 /// A route that matched, with its parameter as it stood in the path.
 #[derive(Debug)]
 pub struct Match<'a> {
     /// The operation.
     pub kind: &'static Entry,
-    parameter: Option<&'a str>,
+    /// Its name and its raw value.
+    parameter: Option<(&'static str, &'a str)>,
 }
+
+/// The routes of a catalog.
+pub struct Routes(Vec<Route>);
 
 struct Route {
     kind: &'static Entry,
@@ -27,13 +31,43 @@ struct Route {
     parameter: Option<(&'static str, &'static str)>,
 }
 
-/// Longest literal text first, so that `/secrets/{path}:undelete` is seen
-/// before `/secrets/{path}`.
-static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
-    let mut routes: Vec<Route> = CATALOG.iter().map(Route::of).collect();
-    routes.sort_by_key(|route| std::cmp::Reverse(route.kind.facts.template.len()));
-    routes
-});
+static ROUTES: LazyLock<Routes> = LazyLock::new(|| Routes::of(&CATALOG));
+
+impl Routes {
+    /// Longest literal text first, so that `/secrets/{path}:undelete` is seen
+    /// before `/secrets/{path}`.
+    #[must_use]
+    pub fn of(catalog: &'static [Entry]) -> Self {
+        let mut routes: Vec<Route> = catalog.iter().map(Route::of).collect();
+        routes.sort_by_key(|route| std::cmp::Reverse(route.kind.facts.template.len()));
+        Self(routes)
+    }
+
+    /// Finds the operation of a method and a raw path without its query.
+    ///
+    /// # Errors
+    /// 404 for an unknown path, 405 for a known one with other methods.
+    pub fn find<'a>(&self, method: &str, path: &'a str) -> Result<Match<'a>, Refusal> {
+        let mut known = false;
+        for route in &self.0 {
+            let Some(parameter) = route.fits(path) else { continue };
+            if route.kind.facts.method == method {
+                return Ok(Match { kind: route.kind, parameter });
+            }
+            known = true;
+        }
+        Err(if known { Refusal::MethodNotAllowed(self.allowed(path)) } else { Refusal::NotFound })
+    }
+
+    /// The `Allow` header of a path.
+    fn allowed(&self, path: &str) -> String {
+        let fits = |route: &&Route| route.fits(path).is_some();
+        let mut methods: Vec<_> = self.0.iter().filter(fits).map(|route| route.kind.facts.method).collect();
+        methods.sort_unstable();
+        methods.dedup();
+        methods.join(", ")
+    }
+}
 
 impl Route {
     fn of(kind: &'static Entry) -> Self {
@@ -48,37 +82,20 @@ impl Route {
         }
     }
 
-    fn fits<'a>(&self, path: &'a str) -> Option<Option<&'a str>> {
+    fn fits<'a>(&self, path: &'a str) -> Option<Option<(&'static str, &'a str)>> {
         match self.parameter {
             None => (path == self.before).then_some(None),
-            Some((_, after)) => path.strip_prefix(self.before)?.strip_suffix(after).map(Some),
+            Some((name, after)) => Some(Some((name, path.strip_prefix(self.before)?.strip_suffix(after)?))),
         }
     }
 }
 
-/// Finds the operation of a method and a raw path without its query.
+/// Finds the operation of the catalog, as [`Routes::find`] does.
 ///
 /// # Errors
 /// 404 for an unknown path, 405 for a known one with other methods.
 pub fn route<'a>(method: &str, path: &'a str) -> Result<Match<'a>, Refusal> {
-    let mut known = false;
-    for route in ROUTES.iter() {
-        let Some(parameter) = route.fits(path) else { continue };
-        if route.kind.facts.method == method {
-            return Ok(Match { kind: route.kind, parameter });
-        }
-        known = true;
-    }
-    Err(if known { Refusal::MethodNotAllowed(allowed(path)) } else { Refusal::NotFound })
-}
-
-/// The `Allow` header of a path.
-fn allowed(path: &str) -> String {
-    let fits = |route: &&Route| route.fits(path).is_some();
-    let mut methods: Vec<_> = ROUTES.iter().filter(fits).map(|route| route.kind.facts.method).collect();
-    methods.sort_unstable();
-    methods.dedup();
-    methods.join(", ")
+    ROUTES.find(method, path)
 }
 
 /// What a request that matched carries beside its path.
@@ -103,14 +120,14 @@ pub fn operation(matched: &Match<'_>, carried: Carried<'_>) -> Result<Operation,
     let facts = matched.kind.facts;
     let mut json = Vec::with_capacity(body.len() + query.len() + 96);
     json.push(b'{');
-    if let (Some(raw), Some((name, _))) = (matched.parameter, Route::of(matched.kind).parameter) {
+    if let Some((name, raw)) = matched.parameter {
         let value = path::decode(raw.as_bytes())?;
         member(&mut json, name, &value, Kind::Text);
     }
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let (name, value) = (form(name)?, form(value)?);
-        member(&mut json, &name, &value, kind_of(facts, &name, &value));
+        member(&mut json, &name, &value, kind_of(facts, &name, &value)?);
     }
     if let Some(text) = wrap_ttl {
         if !facts.secret {
@@ -125,12 +142,20 @@ pub fn operation(matched: &Match<'_>, carried: Carried<'_>) -> Result<Operation,
     matched.kind.parse(&json)
 }
 
-fn kind_of(facts: &Facts, name: &str, value: &str) -> Kind {
+/// How a query parameter is written in JSON. One that the route does not
+/// declare is refused, an argument of the body's too.
+fn kind_of(facts: &Facts, name: &str, value: &str) -> Result<Kind, Refusal> {
     let declared = facts.query.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind);
     let plain = value == "true" || value == "false" || is_number(value);
     match declared {
-        Some(Kind::Plain) if plain => Kind::Plain,
-        _ => Kind::Text,
+        Some(Kind::Plain) if plain => Ok(Kind::Plain),
+        Some(_) => Ok(Kind::Text),
+        None => {
+            let known: Vec<_> = facts.query.iter().map(|(known, _)| format!("`{known}`")).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            let expected = format!("of query parameters {known}");
+            Err(Refusal::Arguments(Misfit { pointer: String::new(), expected }))
+        }
     }
 }
 
@@ -249,6 +274,8 @@ mod tests {
             ("PUT", "/secrets/a", "", r#"{"data":{},"data":{}}"#),
             ("PUT", "/secrets/a", "shared=true", r#"{"data":{},"shared":false}"#),
             ("GET", "/secrets/a", "unknown=1", ""),
+            ("GET", "/secrets/a", "wrap_ttl=5m", ""),
+            ("POST", "/secrets/a:destroy", "versions=1", ""),
             ("GET", "/secrets/a", "version=01", ""),
             ("GET", "/secrets/a", "version=1,%22x%22:1", ""),
         ] {

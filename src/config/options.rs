@@ -68,11 +68,13 @@ pub(super) const DAYS_30: u64 = 30 * 86_400;
 const PORT: Kind = Kind::Number(1, 65_535);
 const LEVELS: Kind = Kind::Choice(&["trace", "debug", "info", "warn", "warning", "error", "critical"]);
 
+const DOCS: Kind = Kind::Choice(&["agents", "public", "off"]);
+
 /// The top of the file, and the environment.
 pub(super) static TOP: Section = Section { label: "", title: "Top level", options: &OPTIONS };
 
 #[rustfmt::skip]
-static OPTIONS: [Opt; 70] = [
+static OPTIONS: [Opt; 71] = [
     both("VAULT_ADDR", "vault_addr", Kind::Text, "http://localhost:8200", "Where Vault or OpenBao is: `http://` or `https://`, host, port."),
     both("VAULT_NAMESPACE", "vault_namespace", Kind::Text, "", "Vault namespace of every request (Enterprise, OpenBao)."),
     both("VAULT_TOKEN", "vault_token", Kind::Secret, "", "The gate's own Vault token; AppRole goes first where both are given."),
@@ -113,6 +115,7 @@ static OPTIONS: [Opt; 70] = [
     both("LOG_LEVEL", "log_level", LEVELS, "info", "Least severe level of the server log.").or_flag("--log-level"),
     both("LOG_DIR", "log_dir", Kind::Text, "./logs", "Where the logs are written."),
     both("EXPOSE_REST_ROUTES", "expose_rest_routes", Kind::Flag, "true", "Whether the REST surface is there; MCP, health and metadata always are."),
+    Opt::file("docs", DOCS, "agents", "Who sees `/openapi.json`, `/docs` and `/redoc`: agents with a credential, anyone, or nobody."),
     both("CORS_ALLOW_ORIGINS", "cors_allow_origins", Kind::Words, "", "Origins whose pages may call, such as `https://inspector.example`."),
     both("AWS_KMS_ENABLED", "aws_kms_enabled", Kind::Flag, "false", "Whether AWS KMS is offered."),
     both("AWS_REGION", "aws_region", Kind::Text, "", "AWS region."),

@@ -56,6 +56,8 @@ pub struct Settings {
     pub rest: bool,
     /// How MCP tools are named.
     pub tool_names: ToolNames,
+    /// Who sees the documentation.
+    pub docs: Docs,
     /// Origins (RFC 6454) whose pages may call; `*` is refused.
     pub origins: Vec<String>,
     /// The files this was read from, watched when reloading is on.
@@ -97,6 +99,17 @@ pub enum ClientCertificates {
     Optional,
     /// They must.
     Required,
+}
+
+/// Who sees the OpenAPI document and its pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Docs {
+    /// Whoever has a credential.
+    Agents,
+    /// Anyone.
+    Public,
+    /// Nobody: there is no such route.
+    Off,
 }
 
 /// The operators' listener.

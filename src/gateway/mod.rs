@@ -3,6 +3,7 @@
 
 mod authenticate;
 mod body;
+mod docs;
 mod handles;
 mod head;
 mod mcp;
@@ -32,6 +33,7 @@ use crate::snapshot::Snapshot;
 use crate::state::State;
 use crate::telemetry::{Record, RouteId};
 
+use docs::Page;
 use head::Head;
 use reply::{Reply, Unwritten};
 
@@ -195,6 +197,7 @@ impl HttpServerApp for Gateway {
 /// Where a request is served.
 enum Surface<'a> {
     Mcp,
+    Docs(Page),
     Rest(Match<'a>),
 }
 
@@ -205,6 +208,9 @@ impl Request<'_> {
         if self.head.is_mcp() {
             outcome.route = Some(RouteId::MCP);
             return Ok(Surface::Mcp);
+        }
+        if let Some(page) = self.docs_page(outcome)? {
+            return Ok(Surface::Docs(page));
         }
         if !self.snapshot.rest {
             return Err(Refusal::NotFound);
@@ -219,6 +225,9 @@ impl Request<'_> {
         if let Some(reply) = self.own(outcome)? {
             return Ok(reply);
         }
+        if let Some(reply) = self.public_page(outcome)? {
+            return Ok(reply);
+        }
         let matched = self.route(outcome);
         let identity = self.authenticate(session)?;
         outcome.agent = Some(Arc::clone(&identity.agent));
@@ -226,6 +235,7 @@ impl Request<'_> {
         self.charge(&identity)?;
         match matched? {
             Surface::Mcp => self.mcp(session, &identity, outcome).await,
+            Surface::Docs(page) => Ok(self.show(page, &identity)),
             Surface::Rest(matched) => self.rest(session, &matched, &identity, outcome).await,
         }
     }

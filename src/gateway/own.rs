@@ -73,7 +73,7 @@ impl Request<'_> {
     }
 
     fn metrics(&self) -> Reply {
-        Reply::text("text/plain; version=0.0.4", self.state.metrics.render())
+        Reply::of("text/plain; version=0.0.4", self.state.metrics.render())
     }
 }
 

@@ -57,8 +57,8 @@ impl Reply {
         Self { status, media: "", body: Body::Whole(Bytes::new()), headers: Vec::new() }
     }
 
-    /// Plain text.
-    pub(super) fn text(media: &'static str, body: Vec<u8>) -> Self {
+    /// A success of this media type.
+    pub(super) fn of(media: &'static str, body: impl Into<Bytes>) -> Self {
         Self { status: 200, media, body: Body::Whole(body.into()), headers: Vec::new() }
     }
 

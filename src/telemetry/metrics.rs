@@ -18,7 +18,7 @@ const STATUSES: [u16; 21] =
     [200, 202, 204, 400, 401, 403, 404, 405, 406, 408, 409, 413, 415, 422, 429, 431, 500, 502, 503, 504, 0];
 
 /// Routes that are not of the catalog.
-const OWN: [(&str, &str); 8] = [
+const OWN: [(&str, &str); 12] = [
     ("POST", "/mcp"),
     ("GET", "/healthz"),
     ("GET", "/livez"),
@@ -27,6 +27,10 @@ const OWN: [(&str, &str); 8] = [
     ("OPTIONS", "*"),
     ("OTHER", "unmatched"),
     ("OTHER", "unread"),
+    ("GET", "/openapi.json"),
+    ("GET", "/docs"),
+    ("GET", "/redoc"),
+    ("GET", "/docs/{asset}"),
 ];
 
 /// A method and route template whose handles are kept.
@@ -50,6 +54,14 @@ impl RouteId {
     pub const UNMATCHED: Self = Self(6);
     /// A head that could not be read.
     pub const UNREAD: Self = Self(7);
+    /// `GET /openapi.json`.
+    pub const OPENAPI: Self = Self(8);
+    /// `GET /docs`.
+    pub const DOCS: Self = Self(9);
+    /// `GET /redoc`.
+    pub const REDOC: Self = Self(10);
+    /// What those pages load.
+    pub const ASSET: Self = Self(11);
 
     /// The REST route of an operation.
     #[must_use]

@@ -1,12 +1,19 @@
 //! What the README says is what the gate does.
 
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
+use filters::catalog::CATALOG;
+use filters::reference;
 use tests::process::{binary, root};
 
 use crate::{Case, Shared};
 
-pub const CASES: &[Case] = &[("the_options_are_those_of_the_binary", options)];
+pub const CASES: &[Case] =
+    &[("the_options_are_those_of_the_binary", options), ("the_operations_are_those_of_the_catalog", operations)];
+
+/// Two sections are written anew in one file.
+static README: Mutex<()> = Mutex::new(());
 
 /// The text between `<!-- name -->` and `<!-- /name -->`, and what surrounds it.
 fn section<'a>(text: &'a str, name: &str) -> (&'a str, &'a str, &'a str) {
@@ -16,16 +23,24 @@ fn section<'a>(text: &'a str, name: &str) -> (&'a str, &'a str, &'a str) {
     (&text[..start], &text[start..stop], &text[stop..])
 }
 
-/// `BLESS=1` writes them into the README.
 fn options(_: &Shared) {
     let printed = Command::new(binary()).arg("options").env_clear().output().expect("the gate runs");
-    let printed = String::from_utf8(printed.stdout).expect("text");
+    check("options", &String::from_utf8(printed.stdout).expect("text"));
+}
+
+fn operations(_: &Shared) {
+    check("operations", &reference::operations(&CATALOG));
+}
+
+/// `BLESS=1` writes it into the README.
+fn check(name: &str, told: &str) {
+    let _alone = README.lock().unwrap_or_else(PoisonError::into_inner);
     let path = root().join("README.md");
     let readme = std::fs::read_to_string(&path).expect("a README");
-    let (before, now, after) = section(&readme, "options");
+    let (before, now, after) = section(&readme, name);
     if std::env::var_os("BLESS").is_some() {
-        std::fs::write(&path, format!("{before}{printed}{after}")).expect("written");
+        std::fs::write(&path, format!("{before}{told}{after}")).expect("written");
         return;
     }
-    assert!(now == printed, "the README's options are old; BLESS=1 writes them anew");
+    assert!(now == told, "the README's {name} are old; BLESS=1 writes them anew");
 }

@@ -19,7 +19,7 @@ pub use resources::{
     Page, Place, Step, Walk, listed_resources, listed_templates, names, no_cursor, secret, target, told,
 };
 pub use result::{Reply, answer, discovered, done, initialized, listed, refused};
-pub use tools::ToolNames;
+pub use tools::{ToolNames, Tools};
 
 /// A revision of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

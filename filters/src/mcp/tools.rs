@@ -30,16 +30,13 @@ impl ToolNames {
         }
     }
 
-    /// The JSON of every operation's tool, in the order of the catalog.
-    fn rendered(self) -> &'static [String] {
-        static TOOLS: LazyLock<[Vec<String>; 2]> = LazyLock::new(|| {
-            [ToolNames::Dotted, ToolNames::Underscored]
-                .map(|names| CATALOG.iter().map(|entry| tool(entry, names).to_string()).collect())
-        });
-        let [dotted, underscored] = &*TOOLS;
+    /// The catalog's tools.
+    fn rendered(self) -> &'static Tools {
+        static DOTTED: LazyLock<Tools> = LazyLock::new(|| Tools::of(&CATALOG, ToolNames::Dotted));
+        static UNDERSCORED: LazyLock<Tools> = LazyLock::new(|| Tools::of(&CATALOG, ToolNames::Underscored));
         match self {
-            Self::Dotted => dotted,
-            Self::Underscored => underscored,
+            Self::Dotted => &DOTTED,
+            Self::Underscored => &UNDERSCORED,
         }
     }
 }
@@ -55,20 +52,42 @@ fn is_called(entry: &Entry, name: &str) -> bool {
     spelled && !entry.facts.rest_only
 }
 
+/// The tools of a catalog, each with its JSON, in the catalog's order.
+pub struct Tools(Vec<(&'static Entry, String)>);
+
+impl Tools {
+    /// Renders them.
+    #[must_use]
+    pub fn of(catalog: &'static [Entry], names: ToolNames) -> Self {
+        let tools = catalog.iter().filter(|entry| !entry.facts.rest_only);
+        Self(tools.map(|entry| (entry, tool(entry, names).to_string())).collect())
+    }
+
+    /// Writes the array of those that `identity` may use.
+    pub fn write(&self, identity: &Identity, out: &mut Vec<u8>) {
+        out.push(b'[');
+        let mut first = true;
+        for (entry, json) in &self.0 {
+            if may_use(identity, entry) {
+                if !first {
+                    out.push(b',');
+                }
+                first = false;
+                out.extend_from_slice(json.as_bytes());
+            }
+        }
+        out.push(b']');
+    }
+
+    /// Every tool and its JSON, whoever asks.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static Entry, &str)> {
+        self.0.iter().map(|(entry, json)| (*entry, json.as_str()))
+    }
+}
+
 /// Writes the array of the tools that `identity` may use.
 pub(super) fn write(identity: &Identity, names: ToolNames, out: &mut Vec<u8>) {
-    out.push(b'[');
-    let mut first = true;
-    for (entry, json) in CATALOG.iter().zip(names.rendered()) {
-        if may_use(identity, entry) {
-            if !first {
-                out.push(b',');
-            }
-            first = false;
-            out.extend_from_slice(json.as_bytes());
-        }
-    }
-    out.push(b']');
+    names.rendered().write(identity, out);
 }
 
 /// Whether it is a tool, and one that `identity` may use of anything.

@@ -22,7 +22,7 @@ use super::fields::{Fields, Sited};
 use super::node::Node;
 use super::options::TOP;
 use super::sections as section;
-use super::settings::{Logging, Server, Settings};
+use super::settings::{Docs, Logging, Server, Settings};
 use super::source::Source;
 
 /// Makes settings of everything the layers say; `None` only where a problem
@@ -55,6 +55,7 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
         limits: limits?,
         rest: top.flag("expose_rest_routes").unwrap_or(true),
         tool_names: tool_names(&top),
+        docs: docs(&top),
         origins: identity::origins(&top),
         listeners: listeners.into_iter().map(|listener| listener.value).collect(),
         files: Vec::new(),
@@ -78,6 +79,14 @@ fn tool_names(top: &Fields<'_>) -> ToolNames {
     match names.as_ref().map(|names| names.value.as_str()) {
         Some("underscored") => ToolNames::Underscored,
         _ => ToolNames::Dotted,
+    }
+}
+
+fn docs(top: &Fields<'_>) -> Docs {
+    match top.text("docs").map(|docs| docs.value).as_deref() {
+        Some("public") => Docs::Public,
+        Some("off") => Docs::Off,
+        _ => Docs::Agents,
     }
 }
 

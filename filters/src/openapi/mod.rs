@@ -1,0 +1,80 @@
+//! The OpenAPI surface: one document (OpenAPI 3.1) of every REST route.
+//! Source: <https://spec.openapis.org/oas/v3.1.1>
+
+mod answers;
+mod operation;
+mod own;
+
+use serde_json::{Map, Value, json};
+
+use crate::grants::Engine;
+use crate::operation::Entry;
+
+/// The document of these operations and of the gate's own routes.
+#[must_use]
+pub fn document(catalog: &[Entry]) -> Value {
+    let mut paths = own::paths();
+    for entry in catalog {
+        add(&mut paths, entry.facts.template, entry.facts.method, operation::describe(entry));
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Portcullis",
+            "summary": "What agents may ask of Vault.",
+            "description": "Each route is an operation that MCP tools call by the same name with the same arguments, \
+                but for those that only REST has.",
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": tags(catalog),
+        "paths": paths,
+        "components": {
+            "schemas": {"Error": answers::error_schema()},
+            "responses": answers::refusals(),
+            "securitySchemes": {
+                "certificate": {"type": "mutualTLS", "description": "The agent's client certificate."},
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            },
+        },
+    })
+}
+
+/// Adds one method of one path.
+fn add(paths: &mut Map<String, Value>, path: &str, method: &str, operation: Value) {
+    let item = paths.entry(path).or_insert_with(|| json!({}));
+    if let Some(item) = item.as_object_mut() {
+        item.insert(method.to_ascii_lowercase(), operation);
+    }
+}
+
+/// What proves an agent: any one of these.
+fn credentials(scopes: &[&str]) -> Value {
+    json!([{"certificate": scopes}, {"bearer": scopes}, {"key": scopes}])
+}
+
+/// The short name of an engine, and what it is.
+pub(crate) const fn tag(engine: Option<Engine>) -> (&'static str, &'static str) {
+    match engine {
+        Some(Engine::Kv) => ("kv", "Key/value secrets, version 2."),
+        Some(Engine::Transit) => ("transit", "Cryptography as a service."),
+        Some(Engine::Database) => ("database", "Logins of databases."),
+        Some(Engine::Ssh) => ("ssh", "SSH keys and one-time passwords."),
+        Some(Engine::Pki) => ("pki", "Certificates."),
+        Some(Engine::Kms) => ("kms", "AWS KMS."),
+        None => ("gate", "The gate itself."),
+    }
+}
+
+/// The tags that occur, in the order of the catalog; the gate's own come last.
+fn tags(catalog: &[Entry]) -> Vec<Value> {
+    let mut seen: Vec<(&str, &str)> = Vec::new();
+    for engine in catalog.iter().filter_map(|entry| entry.facts.engine).map(Some).chain([None]) {
+        if !seen.contains(&tag(engine)) {
+            seen.push(tag(engine));
+        }
+    }
+    seen.into_iter().map(|(name, text)| json!({"name": name, "description": text})).collect()
+}

@@ -1,0 +1,154 @@
+//! One operation of the catalog as a route.
+
+use serde_json::{Map, Value, json};
+
+use super::{answers, credentials, tag};
+use crate::operation::{Entry, Facts};
+
+/// The operation object.
+pub(super) fn describe(entry: &Entry) -> Value {
+    let facts = entry.facts;
+    let scopes: Vec<&str> = facts.scope.iter().map(|scope| scope.name()).collect();
+    let arguments = Arguments::of(entry);
+    let mut operation = json!({
+        "operationId": facts.name,
+        "summary": facts.title,
+        "description": facts.summary,
+        "tags": [tag(facts.engine).0],
+        "security": credentials(&scopes),
+        "parameters": parameters(facts, &arguments),
+        "responses": responses(entry, &arguments),
+        "x-scope": facts.scope.map(|scope| scope.name()),
+        "x-mcp-tool": !facts.rest_only,
+    });
+    let Some(members) = operation.as_object_mut() else { return operation };
+    if facts.takes_body {
+        members.insert("requestBody".into(), arguments.body(facts));
+    }
+    if let (Some(engine), false) = (facts.engine, facts.reach.apis.is_empty()) {
+        let paths: Vec<_> = facts.reach.apis.iter().map(|api| format!("{{{}}}/{api}", tag(Some(engine)).0)).collect();
+        let may: Vec<_> = facts.reach.may.iter().map(|capability| capability.name()).collect();
+        members.insert("x-vault".into(), json!({"paths": paths, "capabilities": may}));
+    }
+    operation
+}
+
+/// The arguments that the operation's schema names.
+struct Arguments {
+    properties: Map<String, Value>,
+    required: Vec<Value>,
+    rest: Map<String, Value>,
+}
+
+impl Arguments {
+    fn of(entry: &Entry) -> Self {
+        let Value::Object(mut rest) = entry.input_schema().to_value() else {
+            return Self { properties: Map::new(), required: Vec::new(), rest: Map::new() };
+        };
+        let properties = match rest.remove("properties") {
+            Some(Value::Object(properties)) => properties,
+            _ => Map::new(),
+        };
+        let required = match rest.remove("required") {
+            Some(Value::Array(required)) => required,
+            _ => Vec::new(),
+        };
+        Self { properties, required, rest }
+    }
+
+    /// The body: every argument but the path's, those of the query too, which
+    /// may stand in either.
+    fn body(&self, facts: &Facts) -> Value {
+        let outside = |name: &str| path_parameter(facts) == Some(name);
+        let properties = self.properties.iter().filter(|(name, _)| !outside(name));
+        let properties: Map<_, _> = properties.map(|(name, schema)| (name.clone(), schema.clone())).collect();
+        let required = self.required.iter().filter(|name| !name.as_str().is_some_and(outside));
+        let required: Vec<_> = required.cloned().collect();
+        let needed = !required.is_empty();
+        let mut schema = self.rest.clone();
+        schema.insert("properties".into(), properties.into());
+        if needed {
+            schema.insert("required".into(), required.into());
+        }
+        json!({"required": needed, "content": {"application/json": {"schema": schema}}})
+    }
+
+    /// The schema of a parameter, which cannot be null outside of JSON, and
+    /// what it means.
+    fn parameter(&self, name: &str) -> (Value, Value) {
+        let mut schema = self.properties.get(name).cloned().unwrap_or_else(|| json!({"type": "string"}));
+        let Some(members) = schema.as_object_mut() else { return (Value::Null, schema) };
+        if let Some(Value::Array(types)) = members.get_mut("type") {
+            types.retain(|kind| kind != "null");
+            if let [only] = types.as_slice() {
+                let only = only.clone();
+                members.insert("type".into(), only);
+            }
+        }
+        if let Some(Value::Array(forms)) = members.get_mut("anyOf") {
+            forms.retain(|form| form.get("type").is_none_or(|kind| kind != "null"));
+        }
+        if members.get("default").is_some_and(Value::is_null) {
+            members.remove("default");
+        }
+        (members.remove("description").unwrap_or_default(), schema)
+    }
+}
+
+/// The name of the template's parameter.
+fn path_parameter(facts: &Facts) -> Option<&'static str> {
+    Some(facts.template.split_once('{')?.1.split_once('}')?.0)
+}
+
+fn parameters(facts: &Facts, arguments: &Arguments) -> Vec<Value> {
+    let mut all = Vec::new();
+    let mut add = |place: &str, name: &str, argument: &str, required: bool| {
+        let (text, mut schema) = arguments.parameter(argument);
+        if let ("path", Some(members)) = (place, schema.as_object_mut()) {
+            // An empty segment is no name.
+            members.insert("minLength".into(), 1.into());
+        }
+        let mut parameter = json!({"name": name, "in": place, "required": required, "schema": schema});
+        if let (Some(members), false) = (parameter.as_object_mut(), text.is_null()) {
+            members.insert("description".into(), text);
+        }
+        all.push(parameter);
+    };
+    if let Some(name) = path_parameter(facts) {
+        add("path", name, name, true);
+    }
+    for (name, _) in facts.query {
+        let required = arguments.required.iter().any(|needed| needed == name) && !facts.takes_body;
+        add("query", name, name, required);
+    }
+    if facts.secret {
+        add("header", "X-Vault-Wrap-TTL", "wrap_ttl", false);
+    }
+    all
+}
+
+fn responses(entry: &Entry, arguments: &Arguments) -> Value {
+    let facts = entry.facts;
+    let success = match facts.success {
+        204 => json!({"description": "It was done."}),
+        _ => {
+            let schema = entry.output_schema();
+            let about = schema.get("description").and_then(Value::as_str).unwrap_or(facts.title).to_owned();
+            answers::json_body(&about, schema)
+        }
+    };
+    let mut statuses = answers::ANY.to_vec();
+    statuses.extend([401, 405, 406, 422, 429]);
+    // What the gate answers itself has neither absence nor an upstream.
+    if !facts.takes_body && facts.engine.is_none() {
+        return answers::responses((facts.success, success), statuses);
+    }
+    statuses.extend([404, 502]);
+    if facts.takes_body {
+        statuses.extend([413, 415]);
+    }
+    if arguments.properties.contains_key("cas") {
+        statuses.push(409);
+    }
+    answers::responses((facts.success, success), statuses)
+}

@@ -1,0 +1,91 @@
+//! The gate's own routes.
+
+use serde_json::{Map, Value, json};
+
+use super::{add, answers, credentials};
+
+/// What they are, in the order in which they are shown.
+pub(super) fn paths() -> Map<String, Value> {
+    let mut paths = Map::new();
+    for (path, id, text) in [
+        ("/healthz", "healthz", "Whether the process answers."),
+        ("/livez", "livez", "The same, by the name that orchestrators ask for."),
+    ] {
+        add(&mut paths, path, "GET", health(id, text));
+    }
+    let mut ready = health("readyz", "Whether the gate can serve.");
+    if let Some(answers) = ready.get_mut("responses").and_then(Value::as_object_mut) {
+        answers.insert("503".into(), answers::json_body("It cannot, or is at its limit.", ready_schema()));
+    }
+    add(&mut paths, "/readyz", "GET", ready);
+    for (path, id) in [("/mcp", "mcp"), ("/mcp/rpc", "mcp.rpc")] {
+        add(&mut paths, path, "POST", mcp(id));
+    }
+    for (path, id, title, media) in [
+        ("/openapi.json", "openapi", "This document", "application/json"),
+        ("/docs", "docs", "This document in Swagger UI", "text/html; charset=utf-8"),
+        ("/redoc", "redoc", "This document in ReDoc", "text/html; charset=utf-8"),
+    ] {
+        add(&mut paths, path, "GET", page(id, title, media));
+    }
+    paths
+}
+
+fn health(id: &str, text: &str) -> Value {
+    let success = answers::json_body("It does.", ok_schema());
+    json!({
+        "operationId": id,
+        "summary": text,
+        "tags": ["gate"],
+        "security": [],
+        "responses": answers::responses((200, success), answers::ANY.into_iter().chain([405])),
+    })
+}
+
+fn ok_schema() -> Value {
+    json!({"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]})
+}
+
+/// `{"ok": false}`, or a refusal.
+fn ready_schema() -> Value {
+    json!({"anyOf": [ok_schema(), {"$ref": "#/components/schemas/Error"}]})
+}
+
+/// What MCP says is told by MCP itself: the body is any message.
+fn mcp(id: &str) -> Value {
+    let message = json!({"type": ["object", "array"]});
+    let answer = json!({"description": "An answer, or a batch of them.", "content": {"application/json": {
+        "schema": {"type": ["object", "array"]},
+    }}});
+    let statuses = [401, 404, 405, 406, 413, 415, 429];
+    let mut responses = answers::responses((200, answer.clone()), answers::ANY.into_iter().chain(statuses));
+    if let Some(all) = responses.as_object_mut() {
+        all.insert("202".into(), json!({"description": "A notification was taken."}));
+        // A message that is none is told in JSON-RPC's own form, everything else as on REST.
+        for status in ["400", "404"] {
+            all.insert(status.into(), answer.clone());
+        }
+    }
+    json!({
+        "operationId": id,
+        "summary": "Model Context Protocol",
+        "description": "JSON-RPC 2.0 messages, as the Model Context Protocol has them over Streamable HTTP.",
+        "tags": ["gate"],
+        "security": credentials(&[]),
+        "requestBody": {"required": true, "content": {"application/json": {"schema": message}}},
+        "responses": responses,
+    })
+}
+
+/// Where the document is: for agents, for anyone, or nowhere.
+fn page(id: &str, title: &str, media: &str) -> Value {
+    let schema = if media.starts_with("text/") { json!({"type": "string"}) } else { json!({"type": "object"}) };
+    let success = json!({"description": "It.", "content": {media: {"schema": schema}}});
+    json!({
+        "operationId": id,
+        "summary": title,
+        "tags": ["gate"],
+        "security": credentials(&[]),
+        "responses": answers::responses((200, success), answers::ANY.into_iter().chain([401, 404, 405, 429])),
+    })
+}

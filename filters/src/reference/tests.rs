@@ -1,0 +1,185 @@
+//! Every surface says the same of every operation, one it never saw included.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::catalog::CATALOG;
+use crate::mcp::{ToolNames, Tools};
+use crate::openapi::document;
+use crate::operation::{Describe, Entry, Facts, Hints, Plan};
+use crate::reference::operations;
+use crate::refusal::Refusal;
+use crate::rest::{Carried, Routes, operation};
+use crate::shape::{Member, Shape, Type};
+
+/// An engine that is made up: it turns a wheel.
+struct Turn;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Turns {
+    /// Which wheel.
+    #[expect(dead_code)]
+    wheel: String,
+    /// How often.
+    #[expect(dead_code)]
+    times: u8,
+}
+
+impl Describe for Turn {
+    type Arguments<'a> = Turns;
+    const FACTS: Facts = Facts {
+        name: "wheel.turn",
+        title: "Turn a wheel",
+        summary: "Turns a wheel that many times.",
+        hints: Hints { read_only: false, destructive: true, idempotent: false },
+        method: "PUT",
+        template: "/wheels/{wheel}:turn",
+        success: 201,
+        ..Facts::POST
+    };
+    const SHAPE: &'static Shape =
+        &Shape { about: "Where it stands.", members: &[Member::given("angle", Type::Count, "In degrees.")] };
+
+    fn plan(_: Turns) -> Result<Plan, Refusal> {
+        Ok(Plan::own(|_, out| out.extend_from_slice(b"{\"angle\":90}")))
+    }
+}
+
+static MADE_UP: [Entry; 1] = [Entry::of::<Turn>()];
+
+/// What a surface says of one operation.
+#[derive(Debug, PartialEq)]
+struct Told {
+    method: String,
+    path: String,
+    scope: Option<String>,
+}
+
+/// What the document says of each operation of the catalog.
+fn documented(document: &Value) -> BTreeMap<String, (Told, Value)> {
+    let mut all = BTreeMap::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let Some(scope) = operation.get("x-scope") else { continue };
+            let scope = scope.as_str().map(str::to_owned);
+            let told = Told { method: method.to_uppercase(), path: path.clone(), scope };
+            all.insert(operation["operationId"].as_str().unwrap().to_owned(), (told, operation.clone()));
+        }
+    }
+    all
+}
+
+/// What the table's rows say, and whether each has a tool.
+fn tabled(table: &str) -> BTreeMap<String, (Told, bool)> {
+    let rows = table.lines().skip(2).map(|row| row.split(" | ").map(|cell| cell.trim_matches(['|', ' ', '`'])));
+    rows.map(|mut cells| {
+        let name = cells.next().unwrap().to_owned();
+        let (method, path) = cells.next().unwrap().split_once(' ').unwrap();
+        let tool = cells.next().unwrap() == name;
+        let scope = cells.next().filter(|scope| *scope != "none").map(str::to_owned);
+        let path = path.split('?').next().unwrap().to_owned();
+        (name, (Told { method: method.to_owned(), path, scope }, tool))
+    })
+    .collect()
+}
+
+fn tools(catalog: &'static [Entry]) -> BTreeMap<String, Value> {
+    let rendered = Tools::of(catalog, ToolNames::Dotted);
+    let all = rendered.iter().map(|(entry, json)| (entry.facts.name.to_owned(), serde_json::from_str(json).unwrap()));
+    all.collect()
+}
+
+/// The arguments as the document has them, put together again.
+fn documented_arguments(operation: &Value) -> Vec<String> {
+    let mut names = Vec::new();
+    for parameter in operation["parameters"].as_array().unwrap() {
+        names.push(match parameter["name"].as_str().unwrap() {
+            "X-Vault-Wrap-TTL" => "wrap_ttl".to_owned(),
+            name => name.to_owned(),
+        });
+    }
+    let body = &operation["requestBody"]["content"]["application/json"]["schema"]["properties"];
+    names.extend(body.as_object().into_iter().flat_map(|members| members.keys().cloned()));
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn compare(catalog: &'static [Entry]) {
+    let document = document(catalog);
+    let (documented, tabled, tools) = (documented(&document), tabled(&operations(catalog)), tools(catalog));
+    let routes = Routes::of(catalog);
+    assert_eq!((documented.len(), tabled.len()), (catalog.len(), catalog.len()));
+    for entry in catalog {
+        let facts = entry.facts;
+        let (told, operation) = &documented[facts.name];
+        let (row, has_tool) = &tabled[facts.name];
+        assert_eq!(told, row, "{}", facts.name);
+        assert_eq!(told.scope.as_deref(), facts.scope.map(|scope| scope.name()), "{}", facts.name);
+        let path = told.path.replace("{", "x").replace("}", "x");
+        assert!(std::ptr::eq(routes.find(&told.method, &path).unwrap().kind, entry), "{}", facts.name);
+        let mut arguments: Vec<String> = Vec::new();
+        let input = entry.input_schema().to_value();
+        arguments.extend(input["properties"].as_object().into_iter().flat_map(|members| members.keys().cloned()));
+        arguments.sort();
+        assert_eq!(documented_arguments(operation), arguments, "{}", facts.name);
+        let success = &operation["responses"][facts.success.to_string()];
+        if facts.success != 204 {
+            assert_eq!(success["content"]["application/json"]["schema"], entry.output_schema(), "{}", facts.name);
+        }
+        assert_eq!(*has_tool, !facts.rest_only);
+        let tool = tools.get(facts.name);
+        assert_eq!(tool.is_some(), !facts.rest_only, "{}", facts.name);
+        if let Some(tool) = tool {
+            assert_eq!(tool["inputSchema"], input, "{}", facts.name);
+            assert_eq!(operation["summary"], tool["title"]);
+            for (name, schema) in entry.output_schema()["properties"].as_object().unwrap() {
+                assert_eq!(&tool["outputSchema"]["properties"][name], schema, "{} {name}", facts.name);
+            }
+        }
+    }
+    assert_eq!(tools.len(), catalog.iter().filter(|entry| !entry.facts.rest_only).count());
+}
+
+#[test]
+fn every_surface_says_the_same_of_the_catalog() {
+    compare(&CATALOG);
+}
+
+#[test]
+fn an_operation_that_is_added_is_on_every_surface() {
+    compare(&MADE_UP);
+    let tool = &tools(&MADE_UP)["wheel.turn"];
+    assert_eq!(tool["inputSchema"]["required"], json!(["wheel", "times"]));
+    assert_eq!(tool["outputSchema"]["properties"]["angle"]["type"], "integer");
+    let document = document(&MADE_UP);
+    let route = &document["paths"]["/wheels/{wheel}:turn"]["put"];
+    assert_eq!(route["parameters"][0]["name"], "wheel");
+    let body = &route["requestBody"]["content"]["application/json"]["schema"];
+    assert_eq!((&body["required"], &body["additionalProperties"]), (&json!(["times"]), &json!(false)));
+    assert!(body["properties"].get("wheel").is_none());
+    assert_eq!(route["responses"]["201"]["content"]["application/json"]["schema"]["required"], json!(["angle"]));
+    assert!(operations(&MADE_UP).contains("| `wheel.turn` | `PUT /wheels/{wheel}:turn` | `wheel.turn` | none |"));
+    let routes = Routes::of(&MADE_UP);
+    let matched = routes.find("PUT", "/wheels/left:turn").unwrap();
+    let asked = operation(&matched, Carried { body: b"{\"times\":3}", ..Carried::default() }).unwrap();
+    assert_eq!(asked.kind.facts.name, "wheel.turn");
+    assert_eq!(routes.find("GET", "/wheels/left:turn").unwrap_err(), Refusal::MethodNotAllowed("PUT".into()));
+}
+
+#[test]
+fn every_refusal_of_the_document_is_one_form() {
+    let document = document(&CATALOG);
+    for response in document["components"]["responses"].as_object().unwrap().values() {
+        assert_eq!(response["content"]["application/json"]["schema"]["$ref"], "#/components/schemas/Error");
+    }
+    let error = Refusal::Arguments(crate::refusal::Misfit { pointer: "/a".into(), expected: "b".into() });
+    let body: Value = serde_json::from_slice(&error.body("r")).unwrap();
+    let schema = &document["components"]["schemas"]["Error"];
+    let known = |name: &String| schema["properties"].get(name).is_some();
+    assert!(body.as_object().unwrap().keys().all(known));
+}

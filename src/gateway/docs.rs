@@ -1,0 +1,170 @@
+//! The OpenAPI document, and the pages that show it. The pages' scripts and
+//! styles are those of the packaged user interfaces, served from here, and
+//! the pages may load nothing from elsewhere.
+
+use std::sync::LazyLock;
+
+use aide::redoc::Redoc;
+use aide::swagger::Swagger;
+use bytes::Bytes;
+use filters::catalog::CATALOG;
+use filters::identity::Identity;
+use filters::openapi;
+use filters::operation::Entry;
+use filters::refusal::Refusal;
+use http::{HeaderValue, Method};
+
+use crate::config::Docs;
+use crate::telemetry::RouteId;
+
+use super::reply::Reply;
+use super::{Outcome, Request};
+
+const HTML: &str = "text/html; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+
+/// Swagger UI and ReDoc write styles into the page, draw inlined pictures, and
+/// ReDoc searches in a worker that it makes itself.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+     font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; base-uri 'none'; form-action 'none'; \
+     frame-ancestors 'none'",
+);
+
+const SWAGGER_PAGE: &str = r#"<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>Portcullis</title><link rel="stylesheet" href="/docs/swagger-ui.css"></head>
+<body><div id="swagger"></div><script src="/docs/swagger-ui.js"></script><script src="/docs/start.js"></script></body>
+</html>
+"#;
+
+const SWAGGER_START: &str = r##"SwaggerUIBundle({
+  url: "/openapi.json", dom_id: "#swagger", deepLinking: true, showExtensions: true, validatorUrl: null,
+});
+"##;
+
+const REDOC_PAGE: &str = r#"<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>Portcullis</title></head>
+<body><div id="redoc"></div><script src="/redoc/redoc.js"></script><script src="/redoc/start.js"></script></body>
+</html>
+"#;
+
+const REDOC_START: &str = r#"Redoc.init("/openapi.json", {showExtensions: true}, document.getElementById("redoc"));
+"#;
+
+/// The document with and without the REST surface.
+static WITH_REST: LazyLock<Bytes> = LazyLock::new(|| rendered(&CATALOG));
+static WITHOUT_REST: LazyLock<Bytes> = LazyLock::new(|| rendered(&[]));
+
+static SWAGGER_STYLE: LazyLock<Bytes> = LazyLock::new(|| cut(&swagger(), "<style>", "</style>"));
+static SWAGGER_SCRIPT: LazyLock<Bytes> = LazyLock::new(|| cut(&swagger(), "<script>", "</script>"));
+static REDOC_SCRIPT: LazyLock<Bytes> = LazyLock::new(|| cut(&Redoc::new("").html(), "<script>", "Redoc.init(\""));
+
+fn swagger() -> String {
+    Swagger::new("").html()
+}
+
+fn rendered(catalog: &[Entry]) -> Bytes {
+    openapi::document(catalog).to_string().into()
+}
+
+/// What stands between `begin` and the next `end` of a packaged page.
+fn cut(page: &str, begin: &str, end: &str) -> Bytes {
+    let inside = page.split_once(begin).and_then(|(_, rest)| rest.split_once(end));
+    inside.map_or_else(Bytes::new, |(text, _)| Bytes::copy_from_slice(text.trim().as_bytes()))
+}
+
+/// What is served here.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Page {
+    Document,
+    Swagger,
+    Redoc,
+    Asset(&'static str, fn() -> Bytes),
+}
+
+impl Page {
+    /// The page of a path.
+    fn at(path: &str) -> Option<Self> {
+        Some(match path {
+            "/openapi.json" => Self::Document,
+            "/docs" => Self::Swagger,
+            "/redoc" => Self::Redoc,
+            "/docs/swagger-ui.css" => Self::Asset(STYLE, || SWAGGER_STYLE.clone()),
+            "/docs/swagger-ui.js" => Self::Asset(SCRIPT, || SWAGGER_SCRIPT.clone()),
+            "/docs/start.js" => Self::Asset(SCRIPT, || Bytes::from_static(SWAGGER_START.as_bytes())),
+            "/redoc/redoc.js" => Self::Asset(SCRIPT, || REDOC_SCRIPT.clone()),
+            "/redoc/start.js" => Self::Asset(SCRIPT, || Bytes::from_static(REDOC_START.as_bytes())),
+            _ => return None,
+        })
+    }
+
+    const fn route(self) -> RouteId {
+        match self {
+            Self::Document => RouteId::OPENAPI,
+            Self::Swagger => RouteId::DOCS,
+            Self::Redoc => RouteId::REDOC,
+            Self::Asset(..) => RouteId::ASSET,
+        }
+    }
+
+    fn reply(self, rest: bool) -> Reply {
+        let page = |text: &'static str| Reply::of(HTML, Bytes::from_static(text.as_bytes()));
+        let mut reply = match self {
+            Self::Document if rest => Reply::of("application/json", WITH_REST.clone()),
+            Self::Document => Reply::of("application/json", WITHOUT_REST.clone()),
+            Self::Swagger => page(SWAGGER_PAGE),
+            Self::Redoc => page(REDOC_PAGE),
+            Self::Asset(media, body) => Reply::of(media, body()),
+        };
+        let fresh = if matches!(self, Self::Asset(..)) { "private, max-age=3600" } else { "private, no-cache" };
+        reply.add("cache-control", HeaderValue::from_static(fresh));
+        reply.add("content-security-policy", POLICY);
+        reply.add("referrer-policy", HeaderValue::from_static("no-referrer"));
+        reply
+    }
+}
+
+impl Request<'_> {
+    /// The page that is asked for, where there are any.
+    pub(super) fn docs_page(&self, outcome: &mut Outcome) -> Result<Option<Page>, Refusal> {
+        let Some(page) = Page::at(&self.head.path).filter(|_| self.snapshot.docs != Docs::Off) else {
+            return Ok(None);
+        };
+        outcome.route = Some(page.route());
+        if self.head.method == Method::GET { Ok(Some(page)) } else { Err(Refusal::MethodNotAllowed("GET".into())) }
+    }
+
+    /// Answers with a page, for which its caller is known.
+    pub(super) fn show(&self, page: Page, _: &Identity) -> Reply {
+        page.reply(self.snapshot.rest)
+    }
+
+    /// Answers with a page that anyone may see.
+    pub(super) fn public_page(&self, outcome: &mut Outcome) -> Result<Option<Reply>, Refusal> {
+        if self.snapshot.docs != Docs::Public {
+            return Ok(None);
+        }
+        Ok(self.docs_page(outcome)?.map(|page| page.reply(self.snapshot.rest)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_and_styles_are_cut_whole_out_of_the_packaged_pages() {
+        for (asset, begins, holds) in [
+            (&*SWAGGER_SCRIPT, "/*!", "SwaggerUIBundle"),
+            (&*SWAGGER_STYLE, ".swagger-ui", ".swagger-ui"),
+            (&*REDOC_SCRIPT, "/*!", "Redoc"),
+        ] {
+            let text = std::str::from_utf8(asset).unwrap();
+            assert!(text.starts_with(begins) && text.contains(holds), "{}", text.get(..80).unwrap_or(text));
+            assert!(text.len() > 100_000 && !text.contains("</script>"));
+        }
+    }
+}
