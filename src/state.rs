@@ -10,6 +10,7 @@ use arc_swap::{ArcSwap, Guard};
 use filters::quota::{Cell, Exceeded, Rate};
 use moka::sync::Cache;
 
+use crate::kms::Kms;
 use crate::snapshot::Snapshot;
 use crate::telemetry::{Metrics, RequestLog};
 use crate::vault::Vault;
@@ -22,6 +23,8 @@ pub struct State {
     snapshot: ArcSwap<Snapshot>,
     /// Vault, as the gate uses it.
     pub vault: Vault,
+    /// AWS KMS, where it is enabled.
+    pub kms: Option<Kms>,
     /// Metrics.
     pub metrics: Arc<Metrics>,
     /// The request log, where it is on.
@@ -37,11 +40,18 @@ pub struct State {
 impl State {
     /// The state of a gate that has served nothing yet.
     #[must_use]
-    pub fn new(snapshot: Snapshot, vault: Vault, metrics: Arc<Metrics>, log: Option<RequestLog>) -> Self {
+    pub fn new(
+        snapshot: Snapshot,
+        vault: Vault,
+        kms: Option<Kms>,
+        metrics: Arc<Metrics>,
+        log: Option<RequestLog>,
+    ) -> Self {
         metrics.snapshot.set(1);
         Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             vault,
+            kms,
             metrics,
             log,
             load: Load::default(),

@@ -12,6 +12,7 @@ mod gate {
     pub mod engines;
     pub mod http;
     pub mod isolation;
+    pub mod kms;
     pub mod layout;
     pub mod limits;
     pub mod mcp;
@@ -91,10 +92,11 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 23] = [
+    let modules: [(&str, &[Case]); 24] = [
         ("operations", gate::operations::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
+        ("kms", gate::kms::CASES),
         ("servers", gate::servers::CASES),
         ("http", gate::http::CASES),
         ("mcp", gate::mcp::CASES),

@@ -29,13 +29,17 @@ pub struct Plan {
 impl Default for Plan {
     fn default() -> Self {
         Self {
-            top: "rate_limit_enabled = false\n".to_owned(),
+            top: format!("rate_limit_enabled = false\n{NO_KMS}"),
             sections: AGENTS.to_owned(),
             environment: Vec::new(),
             clients: "optional",
         }
     }
 }
+
+/// AWS KMS is enabled, and nobody is there.
+const NO_KMS: &str = "aws_kms_enabled = true\naws_region = \"us-east-1\"\naws_kms_endpoint = \"http://127.0.0.1:1\"\n\
+                      aws_access_key_id = \"none\"\naws_secret_access_key = \"none\"\n";
 
 /// Who is known where a test says nothing else.
 pub const AGENTS: &str = r#"

@@ -17,6 +17,15 @@
 //!     VaultRequest::new(Method::Get, path, None, true)
 //! }
 //! ```
+//!
+//! nor has what reaches AWS KMS:
+//!
+//! ```compile_fail
+//! use filters::kms::{KmsCall, KmsRequest};
+//! fn forge(key: Box<str>, call: KmsCall) -> KmsRequest {
+//!     KmsRequest::new(key, call)
+//! }
+//! ```
 
 use std::sync::Arc;
 
@@ -27,8 +36,9 @@ use crate::catalog;
 use crate::grants::{Agent, Engine, Limit, Resource, Role, Space, Ttl, Wrapping};
 use crate::handle::{Binding, Claims, Keyring, Purpose, StandsFor};
 use crate::identity::Identity;
+use crate::kms::KmsRequest;
 use crate::lifetime::WrapTtl;
-use crate::operation::{Ask, Call, Entry, Issues, Operation, Reach, Redeem};
+use crate::operation::{Ask, Call, Entry, Issues, Operation, Reach, Redeem, unfit};
 use crate::path::{SecretPath, VaultPath};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
@@ -67,6 +77,8 @@ pub enum Effect {
     Issue(Issues, Origin, VaultRequest),
     /// Ask Vault about what the agent has a handle of.
     Redeem(Redeemed),
+    /// Ask AWS KMS with the gate's own credentials.
+    Kms(KmsRequest),
     /// The gate's own answer, a JSON object.
     Own(Vec<u8>),
 }
@@ -140,7 +152,9 @@ pub fn decide(identity: &Identity, operation: Operation, ground: Ground<'_>) -> 
             permit.role = Some(permit.held_by(identity, scope, &claims.resource)?);
             permit.claims = Some(claims);
         }
-        Ask::Vault(_) | Ask::Issue(..) => {
+        Ask::Vault(_) | Ask::Issue(..) | Ask::Kms(_) => {
+            permit.operation.resource =
+                permit.operation.resource.map(|resource| named(resource, ground.layout)).transpose()?;
             let scope = permit.operation.kind.facts.scope.ok_or(Refusal::Forbidden)?;
             let resource = permit.operation.resource.as_ref().ok_or(Refusal::Forbidden)?;
             if is_the_gates(resource, ground.layout) {
@@ -150,6 +164,18 @@ pub fn decide(identity: &Identity, operation: Operation, ground: Ground<'_>) -> 
         }
     }
     Ok(permit)
+}
+
+/// The same, with the configured name where the caller gave none: what is
+/// judged is what is asked.
+fn named(resource: Resource, layout: &Layout) -> Result<Resource, Refusal> {
+    match (resource, &layout.kms_default_key) {
+        (Resource::Key(Engine::Kms, name), Some(key)) if name.is_empty() => Ok(Resource::Key(Engine::Kms, key.clone())),
+        (Resource::Key(Engine::Kms, name), None) if name.is_empty() => {
+            Err(unfit("/key_id", "a key's name: there is no default"))
+        }
+        (resource, _) => Ok(resource),
+    }
 }
 
 /// Whether it is the gate's own, whatever a grant says: who may ask for
@@ -245,6 +271,10 @@ impl Permit {
                 let request = request(layout, &self.agent, &resource, call, unsaid)?;
                 Ok(Effect::Issue(issues, origin(kind, resource), request))
             }
+            Ask::Kms(call) => match resource()? {
+                Resource::Key(Engine::Kms, key) if !key.is_empty() => Ok(Effect::Kms(KmsRequest::new(key, call))),
+                _ => Err(Refusal::Internal),
+            },
             Ask::Held(_, redeem) => {
                 let claims = self.claims.ok_or(Refusal::Internal)?;
                 let request = redeeming(layout, redeem, &claims)?;

@@ -26,6 +26,7 @@ pub mod vault;
 pub mod shape;
 pub mod handle;
 pub mod lifetime;
+pub mod kms;
 pub mod operation;
 pub mod catalog;
 pub mod decide;

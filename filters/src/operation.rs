@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::grants::{Demand, Engine, Resource};
 use crate::identity::Identity;
+use crate::kms::KmsCall;
 use crate::lifetime::WrapTtl;
 use crate::refusal::{Misfit, Refusal};
 use crate::scope::Scope;
@@ -211,6 +212,8 @@ pub enum Ask {
     Issue(Issues, Call),
     /// About what the agent has a handle of.
     Held(Box<str>, Redeem),
+    /// Of AWS KMS, with the gate's own credentials.
+    Kms(KmsCall),
     /// The gate answers itself.
     Own(fn(&Identity, &mut Vec<u8>)),
 }

@@ -18,6 +18,8 @@ pub enum Refusal {
     Path(PathProblem),
     /// Vault called the request bad.
     RejectedByVault,
+    /// AWS KMS called the request bad.
+    RejectedByKms,
     /// No credential, or none that holds.
     Unauthenticated,
     /// The credential lacks a scope.
@@ -26,6 +28,8 @@ pub enum Refusal {
     Forbidden,
     /// Vault denied it.
     DeniedByVault,
+    /// AWS denied it.
+    DeniedByKms,
     /// A browser's page that may not call.
     OriginNotAllowed,
     /// No such route, secret or version.
@@ -62,6 +66,10 @@ pub enum Refusal {
     Overloaded,
     /// Vault did not answer in time.
     UpstreamTimeout,
+    /// AWS KMS is not offered here.
+    KmsDisabled,
+    /// AWS KMS cannot be reached, does not answer in time, or knows no credentials of the gate's.
+    KmsUnavailable,
     /// A defect of the gate.
     Internal,
 }
@@ -97,10 +105,14 @@ impl Refusal {
             Self::RejectedByVault => {
                 (StatusCode::BAD_REQUEST, "rejected_by_vault", "Vault rejected the request as invalid.")
             }
+            Self::RejectedByKms => {
+                (StatusCode::BAD_REQUEST, "rejected_by_kms", "AWS KMS rejected the request, or the key cannot do it.")
+            }
             Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated", "A valid credential is required."),
             Self::InsufficientScope(scope) => (StatusCode::FORBIDDEN, "insufficient_scope", scope_text(*scope)),
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "This agent may not do that."),
             Self::DeniedByVault => (StatusCode::FORBIDDEN, "denied_by_vault", "Vault's policy denies this."),
+            Self::DeniedByKms => (StatusCode::FORBIDDEN, "denied_by_kms", "AWS denies this."),
             Self::OriginNotAllowed => {
                 (StatusCode::FORBIDDEN, "origin_not_allowed", "Requests from this origin are not allowed.")
             }
@@ -165,6 +177,10 @@ impl Refusal {
             Self::UpstreamTimeout => {
                 (StatusCode::SERVICE_UNAVAILABLE, "upstream_timeout", "Vault did not answer in time.")
             }
+            Self::KmsDisabled => {
+                (StatusCode::SERVICE_UNAVAILABLE, "kms_disabled", "AWS KMS is not enabled on this gate.")
+            }
+            Self::KmsUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "kms_unavailable", "AWS KMS is not available."),
             Self::Internal => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The gate met an unexpected condition.")
             }
@@ -177,7 +193,7 @@ impl Refusal {
     pub const fn retry_after(&self) -> Option<u64> {
         match self {
             Self::RateLimited(exceeded) | Self::TooManyFailures(exceeded) => Some(exceeded.retry_after),
-            Self::UpstreamUnavailable | Self::UpstreamTimeout | Self::Overloaded => Some(1),
+            Self::UpstreamUnavailable | Self::UpstreamTimeout | Self::KmsUnavailable | Self::Overloaded => Some(1),
             _ => None,
         }
     }
@@ -224,10 +240,12 @@ mod tests {
             (Refusal::Malformed("x"), 400, "bad_request"),
             (Refusal::Path(PathProblem::Dots), 400, "invalid_path"),
             (Refusal::RejectedByVault, 400, "rejected_by_vault"),
+            (Refusal::RejectedByKms, 400, "rejected_by_kms"),
             (Refusal::Unauthenticated, 401, "unauthenticated"),
             (Refusal::InsufficientScope(Scope::Read), 403, "insufficient_scope"),
             (Refusal::Forbidden, 403, "forbidden"),
             (Refusal::DeniedByVault, 403, "denied_by_vault"),
+            (Refusal::DeniedByKms, 403, "denied_by_kms"),
             (Refusal::OriginNotAllowed, 403, "origin_not_allowed"),
             (Refusal::NotFound, 404, "not_found"),
             (Refusal::MethodNotAllowed("GET".into()), 405, "method_not_allowed"),
@@ -251,6 +269,8 @@ mod tests {
             (Refusal::UpstreamUnavailable, 503, "upstream_unavailable"),
             (Refusal::Overloaded, 503, "overloaded"),
             (Refusal::UpstreamTimeout, 503, "upstream_timeout"),
+            (Refusal::KmsDisabled, 503, "kms_disabled"),
+            (Refusal::KmsUnavailable, 503, "kms_unavailable"),
         ]
     }
 

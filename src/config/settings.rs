@@ -38,6 +38,8 @@ pub struct Settings {
     pub wrap_ttl: u32,
     /// Where things lie in Vault.
     pub layout: Layout,
+    /// AWS KMS, where it is enabled.
+    pub kms: Option<Kms>,
     /// Who is who.
     pub identity: Identity,
     /// Every role.
@@ -214,6 +216,28 @@ pub struct Leases {
     pub role: String,
     /// Seconds that a one-time SSH password lasts at most.
     pub password_ttl: u32,
+}
+
+/// How AWS KMS is reached.
+#[derive(Clone, Debug)]
+pub struct Kms {
+    /// The region; where AWS's own configuration has it where absent.
+    pub region: Option<String>,
+    /// Where KMS is, instead of the region's.
+    pub endpoint: Option<String>,
+    /// The gate's own keys; found where AWS's own clients do where absent.
+    pub keys: Option<AwsKeys>,
+}
+
+/// Credentials of AWS's.
+#[derive(Clone, Debug)]
+pub struct AwsKeys {
+    /// The access key's id.
+    pub id: Secret,
+    /// Its other half.
+    pub secret: Secret,
+    /// What temporary ones have beside.
+    pub session: Option<Secret>,
 }
 
 /// Which policies a child token carries.

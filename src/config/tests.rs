@@ -201,6 +201,22 @@ fn the_dev_configuration_has_its_ports_from_the_environment() {
     assert_eq!(settings.agents.len(), 3);
 }
 
+#[test]
+fn aws_kms_is_there_only_where_it_is_enabled() {
+    let rest = "aws_kms_default_key_id = \"alias/a\"\naws_kms_endpoint = \"http://aws.example:4566\"\n\
+        aws_access_key_id = \"AKIA\"\naws_secret_access_key = \"hunter2\"\n";
+    let disabled = load_toml(rest);
+    assert!(disabled.kms.is_none() && disabled.warnings.len() == 1, "{:?}", disabled.warnings);
+    let enabled = load_toml(&format!("aws_kms_enabled = true\n{rest}"));
+    let kms = enabled.kms.as_ref().unwrap();
+    assert_eq!((kms.region.as_deref(), kms.endpoint.as_deref()), (None, Some("http://aws.example:4566")));
+    assert!(kms.keys.as_ref().is_some_and(|keys| keys.session.is_none()));
+    assert_eq!(enabled.layout.kms_default_key.as_deref(), Some("alias/a"));
+    let warnings = enabled.warnings.join("\n");
+    assert!(warnings.contains("without `aws_region`") && warnings.contains("plain HTTP"), "{warnings}");
+    assert!(!format!("{enabled:?}").contains("hunter2"));
+}
+
 /// `BLESS=1` writes the reports anew.
 #[test]
 fn every_broken_file_gets_its_report() {

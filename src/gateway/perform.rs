@@ -3,9 +3,10 @@
 use std::time::Instant;
 
 use filters::decide::{Effect, Ground, Wrap, decide};
-use filters::grants::Agent;
+use filters::grants::{Agent, Engine};
 use filters::handle::{Binding, Keyring, Purpose, StandsFor};
 use filters::identity::Identity;
+use filters::kms::KmsRequest;
 use filters::operation::{Absent, Entry, Issues, Operation};
 use filters::refusal::Refusal;
 use filters::vault::{Trouble, VaultRequest, control, trouble};
@@ -68,6 +69,9 @@ impl Request<'_> {
         operation: Operation,
         outcome: &mut Outcome,
     ) -> Result<Performed, Refusal> {
+        if operation.kind.facts.engine == Some(Engine::Kms) && self.state.kms.is_none() {
+            return Err(Refusal::KmsDisabled);
+        }
         let (kind, effect, wrap) = self.decided(identity, operation, outcome)?;
         let agent = &identity.agent;
         if let Effect::Own(answer) = effect {
@@ -103,6 +107,7 @@ impl Request<'_> {
             }
             Effect::Issue(Issues::Password, _, request) => Box::pin(self.password(agent, kind, &request)).await?,
             Effect::Redeem(redeemed) => Box::pin(self.redeem(agent, kind, &redeemed)).await?,
+            Effect::Kms(request) => Box::pin(self.ask_kms(kind, request)).await?,
         };
         match wrap {
             Some(wrap) => Box::pin(self.wrap(agent, wrap, &answer)).await,
@@ -180,6 +185,14 @@ impl Request<'_> {
             self.state.metrics.child_tokens.replaced.inc();
             self.state.vault.children.forget(agent, profile, &child).await;
         }
+    }
+
+    /// Asks AWS KMS with the gate's own credentials.
+    async fn ask_kms(&self, kind: &'static Entry, request: KmsRequest) -> Result<Vec<u8>, Refusal> {
+        let answer = self.state.kms.as_ref().ok_or(Refusal::KmsDisabled)?.ask(request).await?;
+        let mut out = Vec::with_capacity(answer.len());
+        kind.project(&answer, &mut out).map_err(|_| Refusal::KmsUnavailable)?;
+        Ok(out)
     }
 
     /// Nothing is asked of a Vault that is known to be away.

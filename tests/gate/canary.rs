@@ -114,8 +114,14 @@ fn plan(more: &[(&'static str, String)]) -> Plan {
 }
 
 fn callers(shared: &Shared) {
-    let world = shared.world();
-    let search = Search::new(&[API_KEY, world.secret_id(), world.vault.root_token()]);
+    let (world, aws) = (shared.world(), shared.kms());
+    let search = Search::new(&[
+        "S01TQ0FOQVJZaW5wbGFpbnRleHQ0",
+        "KMSCANARYinplaintext4",
+        API_KEY,
+        world.secret_id(),
+        world.vault.root_token(),
+    ]);
     let keys = json!({canary("envkey"): "alice"}).to_string();
     let mut gate = Gate::start(
         world,
@@ -126,12 +132,15 @@ fn callers(shared: &Shared) {
             ("AWS_ACCESS_KEY_ID", canary("awsid")),
             ("AWS_SECRET_ACCESS_KEY", canary("awskey")),
             ("AWS_SESSION_TOKEN", canary("awstoken")),
+            ("AWS_KMS_ENDPOINT", aws.endpoint()),
         ]),
     );
+    let key = aws.create_key("ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT");
     let by_variable = gate.local().with("X-API-Key", &canary("envkey"));
     assert_eq!(by_variable.get("/whoami").json()["agent"], "alice");
     for client in [gate.agent("agent_mtls"), gate.keyed(), by_variable] {
         secrets(&search, &client);
+        kms(&search, &client, &key);
         targets(&search, &client);
         headers(&search, &client);
         bodies(&search, &client);
@@ -144,6 +153,32 @@ fn callers(shared: &Shared) {
     let requests = gate.log();
     assert!(requests.contains("\"agent\":\"alice\"") && requests.contains("kv.write"), "{requests}");
     search.everything(&mut gate);
+}
+
+/// Encrypted and decrypted by AWS KMS, and told to nobody else.
+fn kms(search: &Search, client: &Client, key: &str) {
+    // Base64 as it is: a canary of its own, for what goes in and comes out.
+    let plain = "S01TQ0FOQVJZaW5wbGFpbnRleHQ0";
+    let context = json!({canary("contextname"): canary("contextvalue")});
+    let arguments = json!({"key_id": key, "plaintext": plain, "encryption_context": context});
+    let sealed = client.post("/kms/encrypt", &arguments);
+    assert_eq!(sealed.status, 200, "{sealed:?}");
+    search.hear("an encryption", &sealed);
+    let mut open = json!({"key_id": key, "ciphertext": sealed.json()["ciphertext"], "encryption_context": context});
+    for opened in [client.post("/kms/decrypt", &open), client.call("kms.decrypt", &open)] {
+        assert!(String::from_utf8_lossy(&opened.body).contains(plain), "{opened:?}");
+        search.hear("a decryption", &opened);
+    }
+    open["encryption_context"] = json!({canary("contextname"): 1});
+    search.hear("a context that does not fit", &client.post("/kms/decrypt", &open));
+    open["encryption_context"] = json!({canary("contextname"): canary("another")});
+    search.hear("a context that is not the same", &client.post("/kms/decrypt", &open));
+    open["key_id"] = json!(canary("keyid"));
+    search.hear("a key that is not there", &client.call("kms.decrypt", &open));
+    search.hear(
+        "an argument that is none",
+        &client.post("/kms/encrypt", &json!({canary("kmsfield"): canary("kmsvalue")})),
+    );
 }
 
 /// Written and read, and told to nobody else.

@@ -17,7 +17,7 @@ pub const CASES: &[Case] = &[
 ];
 
 /// Every tool, with arguments that it takes.
-const EVERY: [(&str, &str); 26] = [
+const EVERY: [(&str, &str); 31] = [
     ("kv.read", r#"{"path": "public/none"}"#),
     ("kv.write", r#"{"path": "public/visible", "data": {}}"#),
     ("kv.patch", r#"{"path": "public/visible", "data": {}}"#),
@@ -42,6 +42,14 @@ const EVERY: [(&str, &str); 26] = [
     ("pki.issue", r#"{"role": "none", "common_name": "x"}"#),
     ("pki.sign", r#"{"role": "none", "csr": "x"}"#),
     ("pki.revoke", r#"{"handle": "pch1_none"}"#),
+    ("kms.encrypt", r#"{"key_id": "alias/none", "plaintext": "eA=="}"#),
+    ("kms.decrypt", r#"{"key_id": "alias/none", "ciphertext": "eA=="}"#),
+    ("kms.generate_data_key", r#"{"key_id": "alias/none", "key_spec": "AES_256"}"#),
+    ("kms.sign", r#"{"key_id": "alias/none", "message": "eA==", "signing_algorithm": "ECDSA_SHA_256"}"#),
+    (
+        "kms.verify",
+        r#"{"key_id": "alias/none", "message": "eA==", "signature": "eA==", "signing_algorithm": "ECDSA_SHA_256"}"#,
+    ),
     ("wrap.lookup", r#"{"handle": "pch1_none"}"#),
     ("whoami", r#"{}"#),
 ];
@@ -184,6 +192,16 @@ fn tool_schemas(shared: &Shared) {
         ("pki.sign", json!({"role": "service", "csr": csr("v.agents.internal")}), ""),
         ("pki.sign", json!({"role": "service", "csr": "x"}), "rejected_by_vault"),
         ("pki.revoke", json!({"handle": certificate}), ""),
+        // Where there is a KMS, its own tests check the answers.
+        ("kms.encrypt", json!({"key_id": "k", "plaintext": "eA=="}), "kms_unavailable"),
+        ("kms.decrypt", json!({"key_id": "k", "ciphertext": "eA=="}), "kms_unavailable"),
+        ("kms.generate_data_key", json!({"key_id": "k", "number_of_bytes": 32}), "kms_unavailable"),
+        ("kms.sign", json!({"message": "eA==", "signing_algorithm": "ECDSA_SHA_256"}), "invalid_arguments"),
+        (
+            "kms.verify",
+            json!({"key_id": "k", "message": "eA==", "signature": "eA==", "signing_algorithm": "ECDSA_SHA_256"}),
+            "kms_unavailable",
+        ),
         ("wrap.lookup", json!({"handle": wrapped}), ""),
         ("wrap.lookup", json!({"handle": lease}), "forbidden"),
         ("whoami", json!({}), ""),

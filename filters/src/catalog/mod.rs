@@ -3,6 +3,7 @@
 
 mod database;
 mod gate;
+mod kms;
 mod kv;
 mod pki;
 mod ssh;
@@ -19,7 +20,7 @@ use crate::refusal::Refusal;
 use crate::vault::Method;
 
 /// Every operation, in the order in which surfaces show them.
-pub static CATALOG: [Entry; 27] = [
+pub static CATALOG: [Entry; 32] = [
     Entry::of::<kv::Read>(),
     Entry::of::<kv::Write>(),
     Entry::of::<kv::Patch>(),
@@ -44,6 +45,11 @@ pub static CATALOG: [Entry; 27] = [
     Entry::of::<pki::Issue>(),
     Entry::of::<pki::Sign>(),
     Entry::of::<pki::Revoke>(),
+    Entry::of::<kms::Encrypt>(),
+    Entry::of::<kms::Decrypt>(),
+    Entry::of::<kms::DataKey>(),
+    Entry::of::<kms::Sign>(),
+    Entry::of::<kms::Verify>(),
     Entry::of::<wrap::Unwrap>(),
     Entry::of::<wrap::LookUp>(),
     Entry::of::<gate::WhoAmI>(),

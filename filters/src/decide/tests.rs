@@ -1,5 +1,7 @@
 //! What is allowed, and what it becomes.
 
+mod kms;
+
 use super::*;
 use crate::catalog;
 use crate::identity::Proof;
@@ -55,6 +57,7 @@ fn asked(identity: &Identity, name: &str, arguments: &str) -> Result<String, Ref
     match decide(identity, operation, ground)?.into_effect(&layout)? {
         Effect::Vault(request) | Effect::Issue(_, _, request) => Ok(format!("{request:?}")),
         Effect::Redeem(redeemed) => Ok(format!("{:?}", redeemed.request)),
+        Effect::Kms(request) => Ok(format!("{request:?}")),
         Effect::Own(answer) => Ok(String::from_utf8(answer).unwrap()),
     }
 }

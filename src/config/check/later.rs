@@ -5,10 +5,9 @@ use http::Uri;
 
 use super::super::fields::Fields;
 
-/// Checks JWT, AWS KMS and OpenTelemetry options.
+/// Checks JWT and OpenTelemetry options.
 pub(super) fn check(top: &Fields<'_>) {
     jwt(top);
-    kms(top);
     url(top, "otel_exporter_otlp_endpoint");
     unused(top, "otel_exporter_otlp_endpoint", "traces are not exported yet");
 }
@@ -29,31 +28,14 @@ fn jwt(top: &Fields<'_>) {
     }
 }
 
-fn kms(top: &Fields<'_>) {
-    url(top, "aws_kms_endpoint");
-    let enabled = top.flag("aws_kms_enabled").unwrap_or(false);
-    if enabled && !top.given("aws_region") {
-        let text = "AWS KMS is enabled without `aws_region`: it must come of the machine's own AWS profile";
-        top.source.findings.warning(&top.place_of("aws_kms_enabled"), text);
-    }
-    let (id, secret) = ("aws_access_key_id", "aws_secret_access_key");
-    for (given, missing) in [(id, secret), (secret, id)] {
-        if top.given(given) && !top.given(missing) {
-            top.problem(missing, &top.place_of(given), "is missing", "give both halves of the AWS key, or neither");
-        }
-    }
-    if enabled {
-        unused(top, "aws_kms_enabled", "AWS KMS is not offered yet");
-    }
-}
-
 fn unused(top: &Fields<'_>, name: &str, text: &str) {
     if top.given(name) {
         top.source.findings.warning(&top.place_of(name), format!("{} has no effect: {text}", top.label(name)));
     }
 }
 
-fn url(top: &Fields<'_>, name: &str) {
+/// Notes a text that is no URL.
+pub(super) fn url(top: &Fields<'_>, name: &str) {
     let Some(text) = top.text(name) else { return };
     let uri = text.value.parse::<Uri>().ok();
     let good = uri.is_some_and(|uri| {

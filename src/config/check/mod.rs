@@ -7,6 +7,7 @@
 mod agents;
 mod identity;
 mod keys;
+mod kms;
 mod later;
 mod limits;
 mod listeners;
@@ -46,6 +47,7 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
         leases: vault::leases(&top),
         wrap_ttl: vault::wrap_ttl(&top),
         layout: vault::layout(&top),
+        kms: kms::kms(&top),
         identity: identity::identity(&top, &agents, &listeners),
         roles: roles.list,
         agents: agents.into_iter().map(|agent| agent.entry).collect(),

@@ -132,7 +132,7 @@ pub(super) fn layout(top: &Fields<'_>) -> Layout {
         shared_prefix: text(shared),
         gate_prefix: text(gate),
         handle_key: text(plain_name(&top.table("handles", &section::HANDLES), "key")),
-        kms_default_key: top.text("aws_kms_default_key_id").map(|key| key.value.into()),
+        kms_default_key: super::kms::default_key(top),
     }
 }
 

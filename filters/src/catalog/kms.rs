@@ -1,0 +1,347 @@
+//! Cryptography with keys of AWS KMS.
+//! API: <https://docs.aws.amazon.com/kms/latest/APIReference/>
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::text_bound;
+use crate::grants::{Engine, Resource};
+use crate::kms::{self, Circumstances, GrantTokens, KeySpec, KmsCall, Signed, SigningAlgorithm};
+use crate::lifetime::WrapTtl;
+use crate::operation::{Ask, Describe, Facts, Hints, Plan, unfit};
+use crate::refusal::Refusal;
+use crate::scope::Scope;
+use crate::shape::{Member, Shape, Type};
+
+const PURE: Hints = Hints { read_only: true, destructive: false, idempotent: false };
+
+/// Bounds of AWS's, in bytes.
+const MAX_PLAINTEXT: usize = 4096;
+const MAX_CIPHERTEXT: usize = 6144;
+const MAX_DIGEST: usize = 64;
+const MAX_CONTEXT: usize = 8192;
+const MAX_TOKEN: usize = 8192;
+/// Most tokens of grants.
+const MAX_TOKENS: usize = 10;
+/// Most bytes of a data key.
+const MAX_DATA_KEY: u16 = 1024;
+
+const KEY: Member = Member::new("key_id", &["key_id"], Type::Text, "The ARN of the key.");
+const CIPHERTEXT: Member = Member::new("ciphertext", &["ciphertext"], Type::Text, "The ciphertext, as base64.");
+const PLAINTEXT: Member = Member::new("plaintext", &["plaintext"], Type::Text, "The bytes in the clear, as base64.");
+
+const FACTS: Facts = Facts { engine: Some(Engine::Kms), hints: PURE, ..Facts::POST };
+
+/// What is encrypted.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EncryptArguments<'a> {
+    /// Id, ARN or `alias/NAME` of the key; the configured one where it is absent.
+    #[serde(borrow, default)]
+    key_id: Option<Cow<'a, str>>,
+    /// The bytes to encrypt, as base64: 1 to 4096 of them.
+    #[serde(borrow)]
+    plaintext: Cow<'a, str>,
+    /// What must be said again to decrypt; not a secret.
+    #[serde(borrow, default)]
+    #[schemars(with = "Option<BTreeMap<String, String>>")]
+    encryption_context: Option<&'a RawValue>,
+    /// Tokens of AWS's grants that have not spread yet.
+    #[serde(default)]
+    #[schemars(length(max = 10))]
+    grant_tokens: Vec<String>,
+}
+
+/// What is decrypted.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DecryptArguments<'a> {
+    /// Id, ARN or `alias/NAME` of the key; the configured one where it is absent.
+    #[serde(borrow, default)]
+    key_id: Option<Cow<'a, str>>,
+    /// What kms.encrypt or kms.generate_data_key answered.
+    #[serde(borrow)]
+    ciphertext: Cow<'a, str>,
+    /// What was said to encrypt.
+    #[serde(borrow, default)]
+    #[schemars(with = "Option<BTreeMap<String, String>>")]
+    encryption_context: Option<&'a RawValue>,
+    /// Tokens of AWS's grants that have not spread yet.
+    #[serde(default)]
+    #[schemars(length(max = 10))]
+    grant_tokens: Vec<String>,
+    /// Answer with a handle that is redeemed once, within this time.
+    #[serde(default)]
+    wrap_ttl: Option<WrapTtl>,
+}
+
+/// What a data key is to be like: either `key_spec` or `number_of_bytes`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DataKeyArguments<'a> {
+    /// Id, ARN or `alias/NAME` of the key; the configured one where it is absent.
+    #[serde(borrow, default)]
+    key_id: Option<Cow<'a, str>>,
+    #[serde(default)]
+    key_spec: Option<KeySpec>,
+    /// How long, instead of key_spec.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 1024))]
+    number_of_bytes: Option<u16>,
+    /// What must be said again to decrypt; not a secret.
+    #[serde(borrow, default)]
+    #[schemars(with = "Option<BTreeMap<String, String>>")]
+    encryption_context: Option<&'a RawValue>,
+    /// Tokens of AWS's grants that have not spread yet.
+    #[serde(default)]
+    #[schemars(length(max = 10))]
+    grant_tokens: Vec<String>,
+    /// Answer with a handle that is redeemed once, within this time.
+    #[serde(default)]
+    wrap_ttl: Option<WrapTtl>,
+}
+
+/// Whether it is the message itself that is signed.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+enum MessageType {
+    #[serde(rename = "RAW")]
+    Raw,
+    #[serde(rename = "DIGEST")]
+    Digest,
+}
+
+/// What is signed: either `message` or `message_digest`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SignArguments<'a> {
+    /// Id, ARN or `alias/NAME` of the key; the configured one where it is absent.
+    #[serde(borrow, default)]
+    key_id: Option<Cow<'a, str>>,
+    /// The message, as base64: 1 to 4096 bytes.
+    #[serde(borrow, default)]
+    message: Option<Cow<'a, str>>,
+    /// The message's digest, as base64, instead of the message.
+    #[serde(borrow, default)]
+    message_digest: Option<Cow<'a, str>>,
+    signing_algorithm: SigningAlgorithm,
+    /// Follows of which of the two is given.
+    #[serde(default)]
+    message_type: Option<MessageType>,
+    /// Tokens of AWS's grants that have not spread yet.
+    #[serde(default)]
+    #[schemars(length(max = 10))]
+    grant_tokens: Vec<String>,
+}
+
+/// What is verified: a signature of either `message` or `message_digest`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct VerifyArguments<'a> {
+    /// Id, ARN or `alias/NAME` of the key; the configured one where it is absent.
+    #[serde(borrow, default)]
+    key_id: Option<Cow<'a, str>>,
+    /// The message, as base64: 1 to 4096 bytes.
+    #[serde(borrow, default)]
+    message: Option<Cow<'a, str>>,
+    /// The message's digest, as base64, instead of the message.
+    #[serde(borrow, default)]
+    message_digest: Option<Cow<'a, str>>,
+    /// What kms.sign answered.
+    #[serde(borrow)]
+    signature: Cow<'a, str>,
+    signing_algorithm: SigningAlgorithm,
+    /// Follows of which of the two is given.
+    #[serde(default)]
+    message_type: Option<MessageType>,
+    /// Tokens of AWS's grants that have not spread yet.
+    #[serde(default)]
+    #[schemars(length(max = 10))]
+    grant_tokens: Vec<String>,
+}
+
+/// `kms.encrypt`.
+pub(super) struct Encrypt;
+
+impl Describe for Encrypt {
+    type Arguments<'a> = EncryptArguments<'a>;
+    const FACTS: Facts = Facts {
+        name: "kms.encrypt",
+        title: "Encrypt with AWS KMS",
+        summary: "Encrypts up to 4096 bytes with a key that stays in AWS KMS.",
+        scope: Some(Scope::Write),
+        template: "/kms/encrypt",
+        ..FACTS
+    };
+    const SHAPE: &'static Shape = &Shape { about: "A ciphertext.", members: &[CIPHERTEXT, KEY] };
+
+    fn plan(arguments: EncryptArguments<'_>) -> Result<Plan, Refusal> {
+        let plaintext = decoded("/plaintext", &arguments.plaintext, MAX_PLAINTEXT)?;
+        let circumstances = circumstances(arguments.encryption_context, arguments.grant_tokens)?;
+        about(arguments.key_id, KmsCall::Encrypt(plaintext.into(), circumstances))
+    }
+}
+
+/// `kms.decrypt`.
+pub(super) struct Decrypt;
+
+impl Describe for Decrypt {
+    type Arguments<'a> = DecryptArguments<'a>;
+    const FACTS: Facts = Facts {
+        name: "kms.decrypt",
+        title: "Decrypt with AWS KMS",
+        summary: "Decrypts what a key of AWS KMS has encrypted.",
+        scope: Some(Scope::Read),
+        template: "/kms/decrypt",
+        secret: true,
+        ..FACTS
+    };
+    const SHAPE: &'static Shape = &Shape { about: "What was encrypted.", members: &[PLAINTEXT, KEY] };
+
+    fn plan(arguments: DecryptArguments<'_>) -> Result<Plan, Refusal> {
+        let ciphertext = decoded("/ciphertext", &arguments.ciphertext, MAX_CIPHERTEXT)?;
+        let circumstances = circumstances(arguments.encryption_context, arguments.grant_tokens)?;
+        Ok(about(arguments.key_id, KmsCall::Decrypt(ciphertext, circumstances))?.wrapped(arguments.wrap_ttl))
+    }
+}
+
+/// `kms.generate_data_key`.
+pub(super) struct DataKey;
+
+impl Describe for DataKey {
+    type Arguments<'a> = DataKeyArguments<'a>;
+    const FACTS: Facts = Facts {
+        name: "kms.generate_data_key",
+        title: "Make a data key with AWS KMS",
+        summary: "Makes a new key, in the clear and encrypted with a key of AWS KMS.",
+        scope: Some(Scope::Write),
+        template: "/kms/data-key",
+        secret: true,
+        ..FACTS
+    };
+    const SHAPE: &'static Shape = &Shape { about: "A data key.", members: &[PLAINTEXT, CIPHERTEXT, KEY] };
+
+    fn plan(arguments: DataKeyArguments<'_>) -> Result<Plan, Refusal> {
+        let size = match (arguments.key_spec, arguments.number_of_bytes) {
+            (Some(spec), None) => kms::DataKey::Spec(spec),
+            (None, Some(count)) if (1..=MAX_DATA_KEY).contains(&count) => kms::DataKey::Bytes(count),
+            (None, Some(_)) => return Err(unfit("/number_of_bytes", "1 to 1024")),
+            _ => return Err(unfit("", "either key_spec or number_of_bytes")),
+        };
+        let circumstances = circumstances(arguments.encryption_context, arguments.grant_tokens)?;
+        Ok(about(arguments.key_id, KmsCall::DataKey(size, circumstances))?.wrapped(arguments.wrap_ttl))
+    }
+}
+
+/// `kms.sign`.
+pub(super) struct Sign;
+
+impl Describe for Sign {
+    type Arguments<'a> = SignArguments<'a>;
+    const FACTS: Facts = Facts {
+        name: "kms.sign",
+        title: "Sign with AWS KMS",
+        summary: "Signs a message or digest with a key that stays in AWS KMS.",
+        scope: Some(Scope::Write),
+        template: "/kms/sign",
+        ..FACTS
+    };
+    const SHAPE: &'static Shape = &Shape {
+        about: "A signature.",
+        members: &[Member::new("signature", &["signature"], Type::Text, "The signature, as base64."), KEY],
+    };
+
+    fn plan(arguments: SignArguments<'_>) -> Result<Plan, Refusal> {
+        let SignArguments { key_id, message, message_digest, signing_algorithm, message_type, grant_tokens } =
+            arguments;
+        let signed = signed(message, message_digest, message_type, signing_algorithm)?;
+        about(key_id, KmsCall::Sign(signed, tokens(grant_tokens)?))
+    }
+}
+
+/// `kms.verify`.
+pub(super) struct Verify;
+
+impl Describe for Verify {
+    type Arguments<'a> = VerifyArguments<'a>;
+    const FACTS: Facts = Facts {
+        name: "kms.verify",
+        title: "Verify with AWS KMS",
+        summary: "Tells whether a signature was made by a key of AWS KMS over this message.",
+        scope: Some(Scope::Read),
+        hints: Hints { read_only: true, destructive: false, idempotent: true },
+        template: "/kms/verify",
+        ..FACTS
+    };
+    const SHAPE: &'static Shape = &Shape {
+        about: "Whether it holds.",
+        members: &[Member::new("valid", &["valid"], Type::Flag, "Whether the key signed this message.")],
+    };
+
+    fn plan(arguments: VerifyArguments<'_>) -> Result<Plan, Refusal> {
+        let signature = decoded("/signature", &arguments.signature, MAX_CIPHERTEXT)?;
+        let VerifyArguments { message, message_digest, signing_algorithm, message_type, .. } = arguments;
+        let signed = signed(message, message_digest, message_type, signing_algorithm)?;
+        about(arguments.key_id, KmsCall::Verify(signed, signature, tokens(arguments.grant_tokens)?))
+    }
+}
+
+/// What is asked of the key of that name; without one, of the configured
+/// key, whose name the decision puts in.
+fn about(key: Option<Cow<'_, str>>, call: KmsCall) -> Result<Plan, Refusal> {
+    if key.as_ref().is_some_and(|key| !kms::is_key_name(key)) {
+        return Err(unfit("/key_id", "a key's id, ARN or alias/NAME"));
+    }
+    let name = key.unwrap_or_default().into_owned().into_boxed_str();
+    Ok(Plan::about(Resource::Key(Engine::Kms, name), Ask::Kms(call)))
+}
+
+fn decoded(pointer: &'static str, text: &str, most: usize) -> Result<Vec<u8>, Refusal> {
+    let expected = match most {
+        MAX_PLAINTEXT => "base64 of 1 to 4096 bytes",
+        MAX_CIPHERTEXT => "base64 of 1 to 6144 bytes",
+        _ => "base64 of 1 to 64 bytes",
+    };
+    kms::bytes(text, most).ok_or_else(|| unfit(pointer, expected))
+}
+
+/// The context is read apart, so that a misfit's pointer names no name of the
+/// caller's.
+fn circumstances(context: Option<&RawValue>, grant_tokens: Vec<String>) -> Result<Circumstances, Refusal> {
+    let context = match context {
+        Some(json) => kms::context(json.get(), MAX_CONTEXT)
+            .ok_or_else(|| unfit("/encryption_context", "an object of texts, 8192 bytes at most"))?,
+        None => BTreeMap::new(),
+    };
+    Ok(Circumstances { context, grant_tokens: tokens(grant_tokens)? })
+}
+
+fn tokens(tokens: Vec<String>) -> Result<GrantTokens, Refusal> {
+    if tokens.len() > MAX_TOKENS {
+        return Err(unfit("/grant_tokens", "at most 10 tokens"));
+    }
+    for token in &tokens {
+        text_bound("/grant_tokens", token, MAX_TOKEN)?;
+    }
+    Ok(tokens)
+}
+
+fn signed(
+    message: Option<Cow<'_, str>>,
+    digest: Option<Cow<'_, str>>,
+    said: Option<MessageType>,
+    algorithm: SigningAlgorithm,
+) -> Result<Signed, Refusal> {
+    let (message, is) = match (message, digest) {
+        (Some(message), None) => (decoded("/message", &message, MAX_PLAINTEXT)?, MessageType::Raw),
+        (None, Some(digest)) => (decoded("/message_digest", &digest, MAX_DIGEST)?, MessageType::Digest),
+        _ => return Err(unfit("", "either message or message_digest")),
+    };
+    if said.is_some_and(|said| said != is) {
+        return Err(unfit("/message_type", "RAW for a message, DIGEST for a message_digest"));
+    }
+    Ok(Signed { message: message.into(), digest: is == MessageType::Digest, algorithm })
+}
