@@ -1,7 +1,11 @@
 //! The machine behind [`Shape`]: a JSON reader that never goes back.
 
-use super::{Member, Shape};
+use super::{Member, Shape, Type};
 use crate::refusal::Refusal;
+
+mod text;
+
+use text::{Escaped, Utf8};
 
 /// Deepest nesting of Vault's answer.
 const MAX_DEPTH: usize = 128;
@@ -35,6 +39,7 @@ enum Next {
     Hex {
         name: bool,
         left: u8,
+        value: u16,
     },
     /// The rest of `true`, `false` or `null`.
     Word(&'static [u8]),
@@ -74,8 +79,14 @@ pub struct Projection {
     length: usize,
     /// The depth at which the value that is copied lies.
     copies: Option<usize>,
+    /// The kind of the value that is copied.
+    holds: Type,
+    /// By depth, a bit for each member whose place was named there.
+    named: [u32; MAX_PLACE],
     /// A bit for each member that was there.
     seen: u32,
+    utf8: Utf8,
+    escaped: Escaped,
     begun: bool,
 }
 
@@ -94,7 +105,11 @@ impl Projection {
             name: [0; MAX_NAME],
             length: 0,
             copies: None,
+            holds: Type::Object,
+            named: [0; MAX_PLACE],
             seen: 0,
+            utf8: Utf8::default(),
+            escaped: Escaped::default(),
             begun: false,
         }
     }
@@ -120,6 +135,9 @@ impl Projection {
             let inside = self.copies.is_some();
             if let Next::Number(digits) = self.next {
                 match digits.with(byte)? {
+                    Some(Digits::Point | Digits::Exponent) if inside && self.holds == Type::Count => {
+                        return Err(Refusal::UpstreamNonsense);
+                    }
                     Some(digits) => self.next = Next::Number(digits),
                     None => {
                         // This byte is no longer of the number.
@@ -168,19 +186,18 @@ impl Projection {
     /// One byte outside of strings and numbers.
     fn step(&mut self, byte: u8, out: &mut Vec<u8>) -> Result<(), Refusal> {
         match (self.next, byte) {
-            (Next::Escape { name }, b'u') => self.next = Next::Hex { name, left: 4 },
+            (Next::Escape { name }, b'u') => self.next = Next::Hex { name, left: 4, value: 0 },
             (Next::Escape { name }, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                self.escaped.other()?;
                 self.next = Next::Text { name };
             }
-            (Next::Hex { name, left }, _) if byte.is_ascii_hexdigit() => {
-                self.next = if left > 1 { Next::Hex { name, left: left - 1 } } else { Next::Text { name } };
-            }
+            (Next::Hex { name, left, value }, _) => self.next = self.hex(name, left, value, byte)?,
             (Next::Word(rest), _) => match rest.split_first() {
                 Some((&first, [])) if first == byte => self.close(),
                 Some((&first, rest)) if first == byte => self.next = Next::Word(rest),
                 _ => return Err(Refusal::UpstreamNonsense),
             },
-            (Next::Escape { .. } | Next::Hex { .. }, _) => return Err(Refusal::UpstreamNonsense),
+            (Next::Escape { .. }, _) => return Err(Refusal::UpstreamNonsense),
             (_, b' ' | b'\n' | b'\r' | b'\t') => {}
             (Next::Value { or_end: true }, b']') | (Next::Name { or_end: true }, b'}') => self.leave(byte)?,
             (Next::Value { .. }, _) => self.value(byte, out)?,
@@ -202,10 +219,15 @@ impl Projection {
     /// The first byte of a value.
     fn value(&mut self, byte: u8, out: &mut Vec<u8>) -> Result<(), Refusal> {
         let is = self.is.take();
-        let member = is.and_then(|index| Some((index, self.members.get(index)?)));
-        match member.filter(|(_, member)| !(member.optional && byte == b'n')) {
-            Some((index, member)) if self.copies.is_none() => self.copy(index, member, byte, out)?,
-            _ => {}
+        if let (None, Some((index, member))) =
+            (self.copies, is.and_then(|index| Some((index, self.members.get(index)?))))
+            && !(member.optional && byte == b'n')
+        {
+            self.copy(index, member, byte, out)?;
+        }
+        let listed = self.copies.is_some_and(|depth| self.open.len() == depth + 1);
+        if listed && self.holds == Type::Texts && byte != b'"' {
+            return Err(Refusal::UpstreamNonsense);
         }
         self.next = match byte {
             b'{' => self.enter(true)?,
@@ -224,11 +246,12 @@ impl Projection {
     }
 
     fn copy(&mut self, index: usize, member: &Member, byte: u8, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        if self.seen & (1 << index) != 0 || !member.holds.begins(byte) {
+        if !member.holds.begins(byte) {
             return Err(Refusal::UpstreamNonsense);
         }
         self.seen |= 1 << index;
         self.copies = Some(self.open.len());
+        self.holds = member.holds;
         self.begin(member.name, out);
         Ok(())
     }
@@ -266,17 +289,25 @@ impl Projection {
     fn text<'c>(&mut self, name: bool, rest: &'c [u8], out: &mut Vec<u8>) -> Result<&'c [u8], Refusal> {
         let plain = rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20);
         let (run, after) = rest.split_at(plain.unwrap_or(rest.len()));
+        self.utf8.take(run)?;
+        if !run.is_empty() {
+            self.escaped.other()?;
+        }
         if self.copies.is_some() {
             out.extend_from_slice(run);
         } else if name {
             self.read_name(run);
         }
         let Some((&byte, after)) = after.split_first() else { return Ok(after) };
+        self.utf8.end()?;
+        if byte != b'\\' {
+            self.escaped.other()?;
+        }
         if self.copies.is_some() {
             out.push(byte);
         }
         match byte {
-            b'"' if name => self.named(),
+            b'"' if name => self.named()?,
             b'"' => self.close(),
             b'\\' => {
                 // No member's name needs one.
@@ -286,6 +317,16 @@ impl Projection {
             _ => return Err(Refusal::UpstreamNonsense),
         }
         Ok(after)
+    }
+
+    fn hex(&mut self, name: bool, left: u8, value: u16, byte: u8) -> Result<Next, Refusal> {
+        let digit = char::from(byte).to_digit(16).and_then(|digit| u16::try_from(digit).ok());
+        let value = value << 4 | digit.ok_or(Refusal::UpstreamNonsense)?;
+        if left > 1 {
+            return Ok(Next::Hex { name, left: left - 1, value });
+        }
+        self.escaped.unit(value)?;
+        Ok(Next::Text { name })
     }
 
     fn read_name(&mut self, run: &[u8]) {
@@ -298,16 +339,14 @@ impl Projection {
         }
     }
 
-    /// A name has ended: which members does it lead to?
-    fn named(&mut self) {
+    /// A name has ended: which members does it lead to? A name on a member's
+    /// way that stands twice has no one meaning.
+    fn named(&mut self) -> Result<(), Refusal> {
         self.next = Next::Colon;
         (self.fits, self.is) = (0, None);
-        if self.copies.is_some() {
-            return;
-        }
-        let Some(depth) = self.open.len().checked_sub(1) else { return };
+        let (None, Some(depth)) = (self.copies, self.open.len().checked_sub(1)) else { return Ok(()) };
         let live = self.live.get(depth).copied().unwrap_or(0);
-        let Some(name) = self.name.get(..self.length) else { return };
+        let Some(name) = self.name.get(..self.length) else { return Ok(()) };
         for (index, member) in self.members.iter().enumerate() {
             let here = member.from.get(depth).is_some_and(|part| part.as_bytes() == name);
             if live & (1 << index) != 0 && here {
@@ -317,6 +356,12 @@ impl Projection {
                 }
             }
         }
+        let Some(named) = self.named.get_mut(depth) else { return Ok(()) };
+        if *named & self.fits != 0 {
+            return Err(Refusal::UpstreamNonsense);
+        }
+        *named |= self.fits;
+        Ok(())
     }
 }
 

@@ -1,0 +1,304 @@
+//! Answers picked out of bytes as they arrive, held against a parser.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use filters::catalog::CATALOG;
+use filters::shape::{Member, Projection, Shape, Type};
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+static MADE_UP: Shape = Shape {
+    about: "Every kind of member, and a place within another's.",
+    members: &[
+        Member::given("path", Type::Text, "Given."),
+        Member::new("object", &["data", "object"], Type::Object, "An object."),
+        Member::new("texts", &["data", "texts"], Type::Texts, "Strings.").or_absent(),
+        Member::new("count", &["data", "deep", "count"], Type::Count, "A number.").or_absent(),
+        Member::new("flag", &["data", "deep", "flag"], Type::Flag, "A flag.").or_absent(),
+        Member::new("list", &["list"], Type::List, "A list.").or_absent(),
+        Member::new("text", &["text"], Type::Text, "A string.").or_absent(),
+    ],
+};
+
+static ONE: Shape = Shape { about: "One.", members: &[Member::new("a", &["d", "a"], Type::List, "A list.")] };
+
+static COUNT: Shape = Shape { about: "One.", members: &[Member::new("a", &["a"], Type::Count, "A number.")] };
+
+static MAYBE: Shape =
+    Shape { about: "One.", members: &[Member::new("a", &["d", "a"], Type::Text, "A string.").or_absent()] };
+
+/// What was put out, and whether it was refused.
+fn pushed<'c>(shape: &'static Shape, chunks: impl IntoIterator<Item = &'c [u8]>) -> (Vec<u8>, bool) {
+    let mut out = Vec::new();
+    let mut machine = Projection::new(shape);
+    for chunk in chunks {
+        if machine.push(chunk, &mut out).is_err() {
+            return (out, false);
+        }
+    }
+    let done = machine.finish(&mut out).is_ok();
+    (out, done)
+}
+
+/// The answer, or `None`; the same for one chunk as for one-byte chunks.
+fn project(shape: &'static Shape, body: impl AsRef<[u8]>) -> Option<String> {
+    let body = body.as_ref();
+    let whole = pushed(shape, [body]);
+    let bytes = pushed(shape, body.chunks(1));
+    let told = String::from_utf8_lossy(body);
+    assert_eq!(whole.1, bytes.1, "{told}");
+    let (out, done) = whole;
+    if done {
+        assert_eq!(out, bytes.0, "{told}");
+    } else {
+        // What went out before the refusal depends on the chunks.
+        for out in [&out, &bytes.0] {
+            assert!(serde_json::from_slice::<Value>(out).is_err(), "refused, and yet whole: {told}");
+        }
+    }
+    done.then(|| String::from_utf8(out).unwrap())
+}
+
+/// What would be picked of a parsed answer.
+fn picked(shape: &Shape, body: &Value) -> Option<Value> {
+    let mut answer = Map::new();
+    for member in shape.members.iter().filter(|member| !member.from.is_empty()) {
+        let value = member.from.iter().try_fold(body, |value, name| value.get(name));
+        let fits = |value: &Value| match member.holds {
+            Type::Text => value.is_string(),
+            Type::Count => value.is_u64(),
+            Type::Flag => value.is_boolean(),
+            Type::Object => value.is_object(),
+            Type::List => value.is_array(),
+            Type::Texts => value.as_array().is_some_and(|list| list.iter().all(Value::is_string)),
+        };
+        match value {
+            None | Some(Value::Null) if member.optional => {}
+            Some(value) if fits(value) => {
+                answer.insert(member.name.into(), value.clone());
+            }
+            _ => return None,
+        }
+    }
+    Some(answer.into())
+}
+
+fn anything() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u32>().prop_map(|number| json!(f64::from(number) / 8.0)),
+        ".{0,12}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 32, 5, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..5).prop_map(Value::from),
+            btree_map(".{0,6}", inner, 0..5).prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+fn of_kind(kind: Type) -> BoxedStrategy<Value> {
+    match kind {
+        Type::Text => ".{0,12}".prop_map(Value::from).boxed(),
+        Type::Count => any::<u64>().prop_map(Value::from).boxed(),
+        Type::Flag => any::<bool>().prop_map(Value::from).boxed(),
+        Type::Object => btree_map(".{0,6}", anything(), 0..4)
+            .prop_map(|members| Value::Object(members.into_iter().collect()))
+            .boxed(),
+        Type::List => vec(anything(), 0..4).prop_map(Value::from).boxed(),
+        Type::Texts => vec(".{0,6}", 0..4).prop_map(Value::from).boxed(),
+    }
+}
+
+fn put(body: &mut Value, place: &[&str], value: Value) {
+    let Some((name, rest)) = place.split_first() else {
+        *body = value;
+        return;
+    };
+    if !body.is_object() {
+        *body = json!({});
+    }
+    put(&mut body[*name], rest, value);
+}
+
+/// A shape, and an answer that mostly fits it.
+fn answers() -> impl Strategy<Value = (&'static Shape, Value)> {
+    let shapes: Vec<_> = CATALOG.iter().map(|entry| entry.shape).chain([&MADE_UP, &ONE, &COUNT, &MAYBE]).collect();
+    proptest::sample::select(shapes).prop_flat_map(|shape| {
+        let values: Vec<_> = shape
+            .members
+            .iter()
+            .map(|member| prop_oneof![12 => of_kind(member.holds).prop_map(Some), 1 => anything().prop_map(Some), 1 => Just(None)])
+            .collect();
+        (btree_map(".{0,6}", anything(), 0..3), values).prop_map(move |(other, values)| {
+            let mut body = Value::Object(other.into_iter().collect());
+            for (member, value) in shape.members.iter().zip(values) {
+                if let (Some(value), false) = (value, member.from.is_empty()) {
+                    put(&mut body, member.from, value);
+                }
+            }
+            (shape, body)
+        })
+    })
+}
+
+fn chunked<'b>(body: &'b [u8], cuts: &[usize]) -> Vec<&'b [u8]> {
+    let mut cuts: Vec<_> = cuts.iter().map(|cut| cut % (body.len() + 1)).collect();
+    cuts.extend([0, body.len()]);
+    cuts.sort_unstable();
+    cuts.windows(2).map(|cut| &body[cut[0]..cut[1]]).collect()
+}
+
+proptest! {
+    #[test]
+    fn picks_what_a_parser_would((shape, body) in answers(), pretty: bool, cuts in vec(any::<usize>(), 0..6)) {
+        let text = if pretty { serde_json::to_vec_pretty(&body) } else { serde_json::to_vec(&body) }.unwrap();
+        let answer = project(shape, &text);
+        let read = answer.as_ref().map(|answer| serde_json::from_str::<Value>(answer).unwrap());
+        prop_assert_eq!(read, picked(shape, &body));
+        let (out, done) = pushed(shape, chunked(&text, &cuts));
+        prop_assert_eq!(done.then(|| String::from_utf8(out).unwrap()), answer);
+    }
+
+    #[test]
+    fn what_breaks_off_is_never_whole((shape, body) in answers()) {
+        let text = serde_json::to_vec(&body).unwrap();
+        for end in 0..text.len() {
+            prop_assert_eq!(project(shape, &text[..end]), None);
+        }
+    }
+
+    #[test]
+    fn a_changed_byte_is_judged_as_a_parser_does((shape, body) in answers(), at: usize, byte: u8) {
+        let mut text = serde_json::to_vec(&body).unwrap();
+        let at = at % text.len();
+        text[at] = byte;
+        if serde_json::from_slice::<Value>(&text).is_err() {
+            prop_assert_eq!(project(shape, &text), None);
+        } else if let Some(answer) = project(shape, &text) {
+            prop_assert!(serde_json::from_str::<Value>(&answer).is_ok());
+        }
+    }
+}
+
+#[test]
+fn every_place_of_the_catalog_can_be_found() {
+    for entry in &CATALOG {
+        assert!(entry.shape.members.len() <= 32);
+        for member in entry.shape.members {
+            assert!(member.from.len() <= 4 && member.from.iter().all(|name| name.len() <= 32), "{}", member.name);
+        }
+    }
+}
+
+#[test]
+fn members_given_come_first() {
+    let mut out = Vec::new();
+    let mut machine = Projection::new(&MADE_UP);
+    machine.give("path", &json!("a\"b"), &mut out);
+    machine.push(br#"{"data":{"object":{}}}"#, &mut out).unwrap();
+    machine.finish(&mut out).unwrap();
+    assert_eq!(out, br#"{"path":"a\"b","object":{}}"#);
+}
+
+#[test]
+fn numbers_and_words() {
+    let good = ["0", "-0", "1e5", "1E+5", "-1.25e-07", "10", "true", "null", r#""""#, " \t\r\n1 "];
+    for value in good {
+        let copied = project(&ONE, format!(r#"{{"d":{{"a":[{value}]}}}}"#));
+        assert_eq!(copied, Some(format!(r#"{{"a":[{value}]}}"#)));
+        assert!(project(&ONE, format!(r#"{{"x":{value},"d":{{"a":[]}}}}"#)).is_some(), "{value}");
+    }
+    let bad = [
+        "01",
+        "1.",
+        ".5",
+        "-",
+        "+1",
+        "1e",
+        "1e+",
+        "--1",
+        "1.e5",
+        "0x1",
+        "tru",
+        "truth",
+        "nul",
+        "NaN",
+        "'a'",
+        "1 2",
+        "1,",
+        ",",
+        "]",
+        "}",
+        r#""\x""#,
+        r#""\u12g4""#,
+        "\"\t\"",
+        r#""\ud800""#,
+        r#""\udc00""#,
+        r#""\ud800\n""#,
+        r#""\ud800\ud800""#,
+        r#""\ud800x""#,
+        "\u{feff}1",
+    ];
+    for value in bad {
+        assert_eq!(project(&ONE, format!(r#"{{"d":{{"a":[{value}]}}}}"#)), None, "{value}");
+        assert_eq!(project(&ONE, format!(r#"{{"x":[{value}],"d":{{"a":[]}}}}"#)), None, "{value}");
+    }
+    assert!(project(&ONE, r#"{"d":{"a":["\ud83d\ude00"]}}"#).is_some());
+}
+
+#[test]
+fn a_count_is_a_whole_number() {
+    for value in ["0", "7", "18446744073709551615"] {
+        assert_eq!(project(&COUNT, format!("{{\"a\":{value}}}")), Some(format!("{{\"a\":{value}}}")));
+    }
+    for value in ["-0", "-1", "1e5", "1.0", "\"1\"", "null", "[1]", "true"] {
+        assert_eq!(project(&COUNT, format!("{{\"a\":{value}}}")), None, "{value}");
+    }
+}
+
+#[test]
+fn strings_are_utf8() {
+    for bad in [&b"\xff"[..], b"\xc3", b"\xe2\x82", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xc3\\n"] {
+        for around in [[&br#"{"d":{"a":[""#[..], br#""]}}"#], [br#"{"x":""#, br#"","d":{"a":[]}}"#]] {
+            assert_eq!(project(&ONE, around.join(bad)), None, "{bad:x?}");
+        }
+    }
+    let good = r#"{"d":{"a":["é€😀 é\n"]}}"#;
+    assert!(project(&ONE, good).is_some());
+}
+
+#[test]
+fn nothing_follows_and_nothing_stands_twice() {
+    let whole = r#"{"d":{"a":[1]}}"#;
+    assert!(project(&ONE, format!("{whole} \n")).is_some());
+    for junk in ["x", "{}", "]", ",", "\0", "null"] {
+        assert_eq!(project(&ONE, format!("{whole}{junk}")), None, "{junk}");
+    }
+    let twice = [
+        r#"{"d":{"a":[1],"a":[2]}}"#,
+        r#"{"d":{"a":[1]},"d":{}}"#,
+        r#"{"d":{},"d":{"a":[1]}}"#,
+        r#"{"d":1,"d":{"a":[]}}"#,
+    ];
+    for body in twice {
+        assert_eq!(project(&ONE, body), None, "{body}");
+    }
+    for body in [r#"{"d":{"a":null,"a":"x"}}"#, r#"{"d":{"a":"x","a":null}}"#, r#"{"d":null,"d":{"a":"x"}}"#] {
+        assert_eq!(project(&MAYBE, body), None, "{body}");
+    }
+    assert!(project(&ONE, r#"{"d":{"a":[{"a":1},{"a":2}],"x":{"a":1}},"a":[]}"#).is_some(), "names elsewhere");
+}
+
+#[test]
+fn only_so_deep_and_only_an_object() {
+    let nested = |depth: usize| format!(r#"{{"d":{{"a":{}{}}}}}"#, "[".repeat(depth - 2), "]".repeat(depth - 2));
+    assert!(project(&ONE, nested(128)).is_some());
+    assert_eq!(project(&ONE, nested(129)), None);
+    for body in ["", " ", "[]", "1", "\"d\"", "null", r#"{"d":{"a":[}}"#, r#"{"d":{"a":[]]}"#, r#"{"d",1}"#, "{1:2}"] {
+        assert_eq!(project(&ONE, body), None, "{body}");
+    }
+}

@@ -1,0 +1,221 @@
+//! Answers that are too large to be held: sent on as they arrive, whole or
+//! visibly broken.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
+use tests::{Client, Gate, Plan, World, wait_for};
+
+use crate::{Case, Shared};
+
+pub const CASES: &[Case] = &[
+    ("a_list_of_50000_keys_passes_without_being_held", many_keys),
+    ("an_answer_that_breaks_off_is_visibly_broken", broken_off),
+    ("a_caller_that_goes_away_costs_nothing", gone),
+];
+
+const KEYS: usize = 50_000;
+/// As long as a name may well be, so that the list takes some megabytes.
+const PADDING: &str = "a-name-that-is-as-long-as-names-of-secrets-come-to-be-";
+/// Lists under way at once.
+const READERS: usize = 16;
+/// Callers that go away.
+const CALLERS: usize = 8;
+
+fn name(number: usize) -> String {
+    format!("{PADDING}{number:05}")
+}
+
+/// Fills a folder of `agent_mtls` in Vault itself.
+fn fill(world: &World) {
+    let address = world.vault_address();
+    let port: u16 = address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let client = Client::plain(port).with("X-Vault-Token", world.vault.root_token());
+                let mut stream = client.connect().expect("a connection");
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= KEYS {
+                        return;
+                    }
+                    let target = format!("/v1/secret/metadata/mcp/agent_mtls/many/{}", name(number));
+                    let answer = client.exchange(&mut stream, "POST", &target, &[], b"{\"max_versions\":1}");
+                    assert_eq!(answer.expect("an answer").status, 204);
+                }
+            });
+        }
+    });
+}
+
+/// The most memory the process has had, in bytes.
+fn peak(gate: &Gate) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", gate.pid())).expect("its status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+    line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") << 10
+}
+
+fn many_keys(shared: &Shared) {
+    fill(shared.world());
+    let expected: Vec<String> = (0..KEYS).map(name).collect();
+    let gate = Gate::start(shared.world(), &Plan::default());
+    let client = gate.agent("agent_mtls");
+    assert_eq!(client.get("/secrets?prefix=none").status, 200);
+    let before = peak(&gate);
+
+    // Everyone has asked before anyone reads.
+    let ask = || {
+        let mut stream = client.connect().expect("a connection");
+        stream.write_all(b"GET /secrets?prefix=many HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("asked");
+        stream.flush().expect("asked");
+        stream
+    };
+    let mut readers: Vec<_> = (0..READERS).map(|_| ask()).collect();
+    let mut size = 0;
+    for reader in &mut readers {
+        let response = Client::read(reader).expect("an answer");
+        assert_eq!((response.status, response.header("transfer-encoding")), (200, Some("chunked")));
+        size = response.body.len();
+        assert_eq!(response.json(), json!({"keys": expected}));
+    }
+    let grown = peak(&gate) - before;
+    assert!(size > 2 << 20, "{size}");
+    assert!(grown < READERS * (256 << 10) + (8 << 20), "{grown} bytes more for {READERS} answers of {size}");
+
+    let http2 = http2(&gate, "agent_mtls");
+    let response = http2.get(format!("https://localhost:{}/secrets?prefix=many", gate.tls)).send().expect("an answer");
+    assert_eq!((response.status().as_u16(), response.version()), (200, reqwest::Version::HTTP_2));
+    assert_eq!(response.json::<Value>().expect("JSON"), json!({"keys": expected}));
+
+    // A tool's answer carries it twice, and is held: within the limit.
+    let refused = client.call("kv.list", &json!({"prefix": "many"})).json();
+    assert_eq!(refused["result"]["structuredContent"]["error"], "answer_too_large", "{refused}");
+}
+
+fn http2(gate: &Gate, agent: &str) -> reqwest::blocking::Client {
+    let issued = gate.issue(&certs::Leaf::agent(agent));
+    let pem = format!("{}{}", issued.certificate, issued.key);
+    reqwest::blocking::Client::builder()
+        .tls_certs_only([reqwest::Certificate::from_pem(gate.authority().as_bytes()).expect("PEM")])
+        .identity(reqwest::Identity::from_pem(pem.as_bytes()).expect("PEM"))
+        .build()
+        .expect("a client")
+}
+
+/// What a stub in Vault's place does with a secret's value.
+#[derive(Clone, Copy)]
+enum Breaks {
+    /// After a megabyte of it.
+    Late,
+    /// After its first bytes.
+    Early,
+    /// In the middle of it, nonsense comes.
+    Nonsense,
+    /// Never: there is no end of it.
+    Never,
+}
+
+/// Speaks as much of Vault's API as the gate asks for one secret.
+fn stub(breaks: Breaks) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("http://{}", listener.local_addr().expect("an address"));
+    let secrets = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&secrets);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let counted = Arc::clone(&counted);
+            std::thread::spawn(move || speak(stream, breaks, &counted));
+        }
+    });
+    (address, secrets)
+}
+
+fn speak(mut stream: TcpStream, breaks: Breaks, secrets: &AtomicUsize) {
+    let auth = r#"{"auth":{"client_token":"t","accessor":"","lease_duration":3600,"renewable":true}}"#;
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while stream.read(&mut byte).is_ok_and(|read| read == 1) {
+        head.push(byte[0]);
+        if !head.ends_with(b"\r\n\r\n") {
+            continue;
+        }
+        let text = String::from_utf8_lossy(&std::mem::take(&mut head)).to_lowercase();
+        let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+        let mut body = vec![0; length.unwrap_or(0)];
+        let _ = stream.read_exact(&mut body);
+        if text.contains("/v1/secret/") {
+            secrets.fetch_add(1, Ordering::Relaxed);
+            let _ = value(&mut stream, breaks);
+            return;
+        }
+        let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{auth}", auth.len());
+    }
+}
+
+/// Begins a secret's value, and breaks it off.
+fn value(stream: &mut TcpStream, breaks: Breaks) -> std::io::Result<()> {
+    stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+    let chunk = |stream: &mut TcpStream, text: &str| write!(stream, "{:x}\r\n{text}\r\n", text.len());
+    chunk(stream, "{\"data\":{\"data\":{\"value\":\"")?;
+    let part = "x".repeat(16 << 10);
+    match breaks {
+        Breaks::Early => Ok(()),
+        Breaks::Late | Breaks::Nonsense => {
+            for _ in 0..64 {
+                chunk(stream, &part)?;
+            }
+            if matches!(breaks, Breaks::Nonsense) {
+                chunk(stream, "\"}}} and more\n")?;
+                stream.write_all(b"0\r\n\r\n")?;
+            }
+            Ok(())
+        }
+        Breaks::Never => loop {
+            chunk(stream, &part)?;
+        },
+    }
+}
+
+/// A gate in front of a stub, and how often a secret was asked for.
+fn before(shared: &Shared, breaks: Breaks) -> (Gate, Arc<AtomicUsize>) {
+    let (address, secrets) = stub(breaks);
+    let environment = vec![("VAULT_ADDR", address)];
+    (Gate::start(shared.world(), &Plan { environment, ..Plan::default() }), secrets)
+}
+
+fn broken_off(shared: &Shared) {
+    for breaks in [Breaks::Late, Breaks::Nonsense] {
+        let (gate, _) = before(shared, breaks);
+        let client = gate.agent("agent_mtls");
+        let broken = client.try_send("GET", "/secrets/x", &[], b"");
+        assert!(broken.is_err(), "the last chunk came: {broken:?}");
+        let http2 = http2(&gate, "agent_mtls");
+        let response = http2.get(format!("https://localhost:{}/secrets/x", gate.tls)).send().expect("a head");
+        assert_eq!((response.status().as_u16(), response.version()), (200, reqwest::Version::HTTP_2));
+        assert!(response.bytes().is_err(), "the stream ended as if all had come");
+        let told = |log: &str| log.contains("upstream_unavailable") || log.contains("upstream_nonsense");
+        wait_for("the log tells it", 10, || told(&gate.log()));
+    }
+    let (gate, _) = before(shared, Breaks::Early);
+    let refused = gate.agent("agent_mtls").get("/secrets/x");
+    assert_eq!((refused.status, refused.code().as_str()), (503, "upstream_unavailable"));
+}
+
+fn gone(shared: &Shared) {
+    let (gate, secrets) = before(shared, Breaks::Never);
+    let client = gate.agent("agent_mtls");
+        for _ in 0..CALLERS {
+        let mut stream = client.connect().expect("a connection");
+        stream.write_all(b"GET /secrets/x HTTP/1.1\r\nHost: x\r\n\r\n").expect("asked");
+        let mut some = [0; 4096];
+        stream.read_exact(&mut some).expect("a part");
+    }
+    wait_for("nothing is under way", 20, || gate.metric("portcullis_requests_in_progress") <= 1.0);
+    assert_eq!(secrets.load(Ordering::Relaxed), CALLERS);
+    assert_eq!(client.get("/whoami").status, 200);
+}
