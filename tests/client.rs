@@ -124,6 +124,11 @@ impl Client {
         read_response(stream).or_else(|error| written.and(Err(error)))
     }
 
+    /// Reads one answer off `stream`.
+    pub fn read(stream: &mut Box<dyn Stream>) -> io::Result<Response> {
+        read_response(stream)
+    }
+
     pub fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
         let sent = self.try_send(method, target, headers, body);
         sent.unwrap_or_else(|error| panic!("{method} {target}: {error}"))

@@ -24,6 +24,7 @@ mod gate {
     pub mod schemathesis;
     pub mod servers;
     pub mod sight;
+    pub mod streaming;
     pub mod tokens;
     pub mod tools;
     pub mod upstream;
@@ -92,12 +93,13 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 24] = [
+    let modules: [(&str, &[Case]); 25] = [
         ("operations", gate::operations::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
         ("kms", gate::kms::CASES),
         ("servers", gate::servers::CASES),
+        ("streaming", gate::streaming::CASES),
         ("http", gate::http::CASES),
         ("mcp", gate::mcp::CASES),
         ("mcp_http", gate::mcp_http::CASES),

@@ -37,7 +37,7 @@ pub(super) enum Performed {
 
 /// A JSON object of which a part is there.
 pub(super) struct Streaming {
-    arrival: Arrival,
+    arrival: Box<Arrival>,
     projection: Projection,
     /// What is ready to be sent.
     ready: Vec<u8>,
@@ -46,7 +46,7 @@ pub(super) struct Streaming {
 /// What has arrived of an answer, or all of it.
 pub(super) enum Opened {
     Whole(Answer),
-    Part(Arrival, Vec<Bytes>),
+    Part(Box<Arrival>, Vec<Bytes>),
 }
 
 impl Opened {
@@ -106,7 +106,7 @@ async fn begin(mut arrival: Arrival, limit: usize) -> Result<Opened, Broken> {
         match (success, held) {
             (true, HELD..) => {
                 more.insert(0, first);
-                return Ok(Opened::Part(arrival, more));
+                return Ok(Opened::Part(Box::new(arrival), more));
             }
             (false, held) if held > limit => return Err(Broken::TooLarge),
             _ => {}

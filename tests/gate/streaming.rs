@@ -209,7 +209,7 @@ fn broken_off(shared: &Shared) {
 fn gone(shared: &Shared) {
     let (gate, secrets) = before(shared, Breaks::Never);
     let client = gate.agent("agent_mtls");
-        for _ in 0..CALLERS {
+    for _ in 0..CALLERS {
         let mut stream = client.connect().expect("a connection");
         stream.write_all(b"GET /secrets/x HTTP/1.1\r\nHost: x\r\n\r\n").expect("asked");
         let mut some = [0; 4096];
