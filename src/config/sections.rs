@@ -212,7 +212,7 @@ section! {
 section! {
     LIMITS, "limits", "[limits]",
     size("body", (KIB, 64 * MIB), "1MiB", "Most bytes of a request's body."),
-    size("answer", (KIB, 256 * MIB), " `body` and 1MiB", "Most bytes of an answer of Vault's that is held whole."),
+    size("answer", (KIB, 256 * MIB), " `body` and 1MiB", "Most bytes of an answer of Vault's that is held whole: tools', wrapped and issued ones."),
     size("head", (KIB, 256 * KIB), "16KiB", "Most bytes of a request's head."),
     time("head_timeout", (100, 5 * MINUTE), "10s", "Longest time for a head to arrive."),
     time("body_timeout", (100, 10 * MINUTE), "30s", "Longest time for a body to arrive."),
