@@ -32,6 +32,9 @@ fn row(facts: &Facts, text: &mut String) {
 
 fn vault(facts: &Facts) -> String {
     let Some(engine) = facts.engine else { return "the gate itself".to_owned() };
+    if engine == Engine::Kms {
+        return "AWS KMS".to_owned();
+    }
     if facts.reach.apis.is_empty() {
         return "the gate itself, by handle".to_owned();
     }
