@@ -3,10 +3,10 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
+use tests::process::AGENTS;
 use tests::{Client, Gate, Plan, World, wait_for};
 
 use crate::{Case, Shared};
@@ -14,7 +14,6 @@ use crate::{Case, Shared};
 pub const CASES: &[Case] = &[
     ("a_list_of_50000_keys_passes_without_being_held", many_keys),
     ("an_answer_that_breaks_off_is_visibly_broken", broken_off),
-    ("a_caller_that_goes_away_costs_nothing", gone),
 ];
 
 const KEYS: usize = 50_000;
@@ -22,14 +21,12 @@ const KEYS: usize = 50_000;
 const PADDING: &str = "a-name-that-is-as-long-as-names-of-secrets-come-to-be-";
 /// Lists under way at once.
 const READERS: usize = 16;
-/// Callers that go away.
-const CALLERS: usize = 8;
 
 fn name(number: usize) -> String {
     format!("{PADDING}{number:05}")
 }
 
-/// Fills a folder of `agent_mtls` in Vault itself.
+/// Fills a folder of `alice` in Vault itself.
 fn fill(world: &World) {
     let address = world.vault_address();
     let port: u16 = address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
@@ -44,7 +41,7 @@ fn fill(world: &World) {
                     if number >= KEYS {
                         return;
                     }
-                    let target = format!("/v1/secret/metadata/mcp/agent_mtls/many/{}", name(number));
+                    let target = format!("/v1/secret/metadata/mcp/alice/many/{}", name(number));
                     let answer = client.exchange(&mut stream, "POST", &target, &[], b"{\"max_versions\":1}");
                     assert_eq!(answer.expect("an answer").status, 204);
                 }
@@ -63,8 +60,9 @@ fn peak(gate: &Gate) -> usize {
 fn many_keys(shared: &Shared) {
     fill(shared.world());
     let expected: Vec<String> = (0..KEYS).map(name).collect();
-    let gate = Gate::start(shared.world(), &Plan::default());
-    let client = gate.agent("agent_mtls");
+    let sections = format!("{AGENTS}\n[agents.alice]\nroles = [\"all\"]\n");
+    let gate = Gate::start(shared.world(), &Plan { sections, ..Plan::default() });
+    let client = gate.agent("alice");
     assert_eq!(client.get("/secrets?prefix=none").status, 200);
     let before = peak(&gate);
 
@@ -87,7 +85,7 @@ fn many_keys(shared: &Shared) {
     assert!(size > 2 << 20, "{size}");
     assert!(grown < READERS * (256 << 10) + (8 << 20), "{grown} bytes more for {READERS} answers of {size}");
 
-    let http2 = http2(&gate, "agent_mtls");
+    let http2 = http2(&gate, "alice");
     let response = http2.get(format!("https://localhost:{}/secrets?prefix=many", gate.tls)).send().expect("an answer");
     assert_eq!((response.status().as_u16(), response.version()), (200, reqwest::Version::HTTP_2));
     assert_eq!(response.json::<Value>().expect("JSON"), json!({"keys": expected}));
@@ -116,26 +114,21 @@ enum Breaks {
     Early,
     /// In the middle of it, nonsense comes.
     Nonsense,
-    /// Never: there is no end of it.
-    Never,
 }
 
 /// Speaks as much of Vault's API as the gate asks for one secret.
-fn stub(breaks: Breaks) -> (String, Arc<AtomicUsize>) {
+fn stub(breaks: Breaks) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = format!("http://{}", listener.local_addr().expect("an address"));
-    let secrets = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&secrets);
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let counted = Arc::clone(&counted);
-            std::thread::spawn(move || speak(stream, breaks, &counted));
+            std::thread::spawn(move || speak(stream, breaks));
         }
     });
-    (address, secrets)
+    address
 }
 
-fn speak(mut stream: TcpStream, breaks: Breaks, secrets: &AtomicUsize) {
+fn speak(mut stream: TcpStream, breaks: Breaks) {
     let auth = r#"{"auth":{"client_token":"t","accessor":"","lease_duration":3600,"renewable":true}}"#;
     let mut head = Vec::new();
     let mut byte = [0];
@@ -149,7 +142,6 @@ fn speak(mut stream: TcpStream, breaks: Breaks, secrets: &AtomicUsize) {
         let mut body = vec![0; length.unwrap_or(0)];
         let _ = stream.read_exact(&mut body);
         if text.contains("/v1/secret/") {
-            secrets.fetch_add(1, Ordering::Relaxed);
             let _ = value(&mut stream, breaks);
             return;
         }
@@ -175,22 +167,18 @@ fn value(stream: &mut TcpStream, breaks: Breaks) -> std::io::Result<()> {
             }
             Ok(())
         }
-        Breaks::Never => loop {
-            chunk(stream, &part)?;
-        },
     }
 }
 
-/// A gate in front of a stub, and how often a secret was asked for.
-fn before(shared: &Shared, breaks: Breaks) -> (Gate, Arc<AtomicUsize>) {
-    let (address, secrets) = stub(breaks);
-    let environment = vec![("VAULT_ADDR", address)];
-    (Gate::start(shared.world(), &Plan { environment, ..Plan::default() }), secrets)
+/// A gate in front of a stub.
+fn before(shared: &Shared, breaks: Breaks) -> Gate {
+    let environment = vec![("VAULT_ADDR", stub(breaks))];
+    Gate::start(shared.world(), &Plan { environment, ..Plan::default() })
 }
 
 fn broken_off(shared: &Shared) {
     for breaks in [Breaks::Late, Breaks::Nonsense] {
-        let (gate, _) = before(shared, breaks);
+        let gate = before(shared, breaks);
         let client = gate.agent("agent_mtls");
         let broken = client.try_send("GET", "/secrets/x", &[], b"");
         assert!(broken.is_err(), "the last chunk came: {broken:?}");
@@ -201,21 +189,7 @@ fn broken_off(shared: &Shared) {
         let told = |log: &str| log.contains("upstream_unavailable") || log.contains("upstream_nonsense");
         wait_for("the log tells it", 10, || told(&gate.log()));
     }
-    let (gate, _) = before(shared, Breaks::Early);
+    let gate = before(shared, Breaks::Early);
     let refused = gate.agent("agent_mtls").get("/secrets/x");
     assert_eq!((refused.status, refused.code().as_str()), (503, "upstream_unavailable"));
-}
-
-fn gone(shared: &Shared) {
-    let (gate, secrets) = before(shared, Breaks::Never);
-    let client = gate.agent("agent_mtls");
-    for _ in 0..CALLERS {
-        let mut stream = client.connect().expect("a connection");
-        stream.write_all(b"GET /secrets/x HTTP/1.1\r\nHost: x\r\n\r\n").expect("asked");
-        let mut some = [0; 4096];
-        stream.read_exact(&mut some).expect("a part");
-    }
-    wait_for("nothing is under way", 20, || gate.metric("portcullis_requests_in_progress") <= 1.0);
-    assert_eq!(secrets.load(Ordering::Relaxed), CALLERS);
-    assert_eq!(client.get("/whoami").status, 200);
 }

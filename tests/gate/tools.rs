@@ -196,7 +196,11 @@ fn tool_schemas(shared: &Shared) {
         ("kms.encrypt", json!({"key_id": "k", "plaintext": "eA=="}), "kms_unavailable"),
         ("kms.decrypt", json!({"key_id": "k", "ciphertext": "eA=="}), "kms_unavailable"),
         ("kms.generate_data_key", json!({"key_id": "k", "number_of_bytes": 32}), "kms_unavailable"),
-        ("kms.sign", json!({"message": "eA==", "signing_algorithm": "ECDSA_SHA_256"}), "invalid_arguments"),
+        (
+            "kms.sign",
+            json!({"key_id": "k", "message": "eA==", "signing_algorithm": "ECDSA_SHA_256"}),
+            "kms_unavailable",
+        ),
         (
             "kms.verify",
             json!({"key_id": "k", "message": "eA==", "signature": "eA==", "signing_algorithm": "ECDSA_SHA_256"}),
