@@ -363,6 +363,13 @@ async fn read_body(session: &mut HttpSession, limit: usize) -> Result<Bytes, Bro
     Ok(body.freeze())
 }
 
+/// What arrives next of a body, and is something; `None` at its end. Where
+/// only a chunk's head has arrived, the session gives nothing yet.
 async fn read_chunk(session: &mut HttpSession) -> Result<Option<Bytes>, Broken> {
-    session.read_body_bytes().await.map_err(|_| Broken::Unreachable)
+    loop {
+        match session.read_body_bytes().await {
+            Ok(Some(chunk)) if chunk.is_empty() => {}
+            read => return read.map_err(|_| Broken::Unreachable),
+        }
+    }
 }

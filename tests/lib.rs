@@ -5,6 +5,7 @@ pub mod client;
 pub mod mcp;
 pub mod process;
 pub mod servers;
+pub mod stub;
 pub mod world;
 
 pub use client::{Client, Response};

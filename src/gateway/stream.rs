@@ -99,25 +99,19 @@ impl Request<'_> {
 /// success is read whole, within `limit`.
 async fn begin(mut arrival: Arrival, limit: usize) -> Result<Opened, Broken> {
     let success = matches!(arrival.status, 200..=299);
-    let first = arrival.next().await?.unwrap_or_default();
-    let mut held = first.len();
-    let mut more = Vec::new();
-    while held > 0 {
-        match (success, held) {
-            (true, HELD..) => {
-                more.insert(0, first);
-                return Ok(Opened::Part(Box::new(arrival), more));
-            }
-            (false, held) if held > limit => return Err(Broken::TooLarge),
+    let (mut parts, mut held) = (Vec::new(), 0);
+    while let Some(part) = arrival.next().await? {
+        held += part.len();
+        parts.push(part);
+        match success {
+            true if held >= HELD => return Ok(Opened::Part(Box::new(arrival), parts)),
+            false if held > limit => return Err(Broken::TooLarge),
             _ => {}
         }
-        let Some(part) = arrival.next().await? else { break };
-        held += part.len();
-        more.push(part);
     }
     let status = arrival.status;
     arrival.end().await;
-    let body = if more.is_empty() { first } else { [&[first], more.as_slice()].concat().concat().into() };
+    let body = if parts.len() > 1 { parts.concat().into() } else { parts.pop().unwrap_or_default() };
     Ok(Opened::Whole(Answer { status, body }))
 }
 

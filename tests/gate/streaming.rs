@@ -1,12 +1,13 @@
 //! Answers that are too large to be held: sent on as they arrive, whole or
 //! visibly broken.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 use tests::process::AGENTS;
+use tests::stub;
 use tests::{Client, Gate, Plan, World, wait_for};
 
 use crate::{Case, Shared};
@@ -14,6 +15,8 @@ use crate::{Case, Shared};
 pub const CASES: &[Case] = &[
     ("a_list_of_50000_keys_passes_without_being_held", many_keys),
     ("an_answer_that_breaks_off_is_visibly_broken", broken_off),
+    ("an_answer_in_pieces_is_put_together", pieces),
+    ("callers_that_go_away_leave_nothing_under_way", gone),
 ];
 
 const KEYS: usize = 50_000;
@@ -21,12 +24,16 @@ const KEYS: usize = 50_000;
 const PADDING: &str = "a-name-that-is-as-long-as-names-of-secrets-come-to-be-";
 /// Lists under way at once.
 const READERS: usize = 16;
+/// Answers in pieces.
+const ROUNDS: usize = 50;
+/// Callers that go away.
+const CALLERS: usize = 8;
 
 fn name(number: usize) -> String {
     format!("{PADDING}{number:05}")
 }
 
-/// Fills a folder of `alice` in Vault itself.
+/// Fills a folder of `archive` in Vault itself.
 fn fill(world: &World) {
     let address = world.vault_address();
     let port: u16 = address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
@@ -41,7 +48,7 @@ fn fill(world: &World) {
                     if number >= KEYS {
                         return;
                     }
-                    let target = format!("/v1/secret/metadata/mcp/alice/many/{}", name(number));
+                    let target = format!("/v1/secret/metadata/mcp/archive/many/{}", name(number));
                     let answer = client.exchange(&mut stream, "POST", &target, &[], b"{\"max_versions\":1}");
                     assert_eq!(answer.expect("an answer").status, 204);
                 }
@@ -60,9 +67,9 @@ fn peak(gate: &Gate) -> usize {
 fn many_keys(shared: &Shared) {
     fill(shared.world());
     let expected: Vec<String> = (0..KEYS).map(name).collect();
-    let sections = format!("{AGENTS}\n[agents.alice]\nroles = [\"all\"]\n");
+    let sections = format!("{AGENTS}\n[agents.archive]\nroles = [\"all\"]\n");
     let gate = Gate::start(shared.world(), &Plan { sections, ..Plan::default() });
-    let client = gate.agent("alice");
+    let client = gate.agent("archive");
     assert_eq!(client.get("/secrets?prefix=none").status, 200);
     let before = peak(&gate);
 
@@ -85,7 +92,7 @@ fn many_keys(shared: &Shared) {
     assert!(size > 2 << 20, "{size}");
     assert!(grown < READERS * (256 << 10) + (8 << 20), "{grown} bytes more for {READERS} answers of {size}");
 
-    let http2 = http2(&gate, "alice");
+    let http2 = http2(&gate, "archive");
     let response = http2.get(format!("https://localhost:{}/secrets?prefix=many", gate.tls)).send().expect("an answer");
     assert_eq!((response.status().as_u16(), response.version()), (200, reqwest::Version::HTTP_2));
     assert_eq!(response.json::<Value>().expect("JSON"), json!({"keys": expected}));
@@ -114,71 +121,43 @@ enum Breaks {
     Early,
     /// In the middle of it, nonsense comes.
     Nonsense,
-}
-
-/// Speaks as much of Vault's API as the gate asks for one secret.
-fn stub(breaks: Breaks) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = format!("http://{}", listener.local_addr().expect("an address"));
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            std::thread::spawn(move || speak(stream, breaks));
-        }
-    });
-    address
-}
-
-fn speak(mut stream: TcpStream, breaks: Breaks) {
-    let auth = r#"{"auth":{"client_token":"t","accessor":"","lease_duration":3600,"renewable":true}}"#;
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while stream.read(&mut byte).is_ok_and(|read| read == 1) {
-        head.push(byte[0]);
-        if !head.ends_with(b"\r\n\r\n") {
-            continue;
-        }
-        let text = String::from_utf8_lossy(&std::mem::take(&mut head)).to_lowercase();
-        let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
-        let mut body = vec![0; length.unwrap_or(0)];
-        let _ = stream.read_exact(&mut body);
-        if text.contains("/v1/secret/") {
-            let _ = value(&mut stream, breaks);
-            return;
-        }
-        let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{auth}", auth.len());
-    }
+    /// It has no end.
+    Never,
 }
 
 /// Begins a secret's value, and breaks it off.
-fn value(stream: &mut TcpStream, breaks: Breaks) -> std::io::Result<()> {
+fn value(stream: &mut TcpStream, breaks: Breaks) -> io::Result<()> {
     stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
     let chunk = |stream: &mut TcpStream, text: &str| write!(stream, "{:x}\r\n{text}\r\n", text.len());
     chunk(stream, "{\"data\":{\"data\":{\"value\":\"")?;
     let part = "x".repeat(16 << 10);
     match breaks {
-        Breaks::Early => Ok(()),
+        Breaks::Early => {}
         Breaks::Late | Breaks::Nonsense => {
             for _ in 0..64 {
                 chunk(stream, &part)?;
             }
             if matches!(breaks, Breaks::Nonsense) {
                 chunk(stream, "\"}}} and more\n")?;
-                stream.write_all(b"0\r\n\r\n")?;
+                return stream.write_all(b"0\r\n\r\n");
             }
-            Ok(())
         }
+        Breaks::Never => loop {
+            chunk(stream, &part)?;
+        },
     }
+    Err(io::ErrorKind::ConnectionAborted.into())
 }
 
 /// A gate in front of a stub.
-fn before(shared: &Shared, breaks: Breaks) -> Gate {
-    let environment = vec![("VAULT_ADDR", stub(breaks))];
+fn before(shared: &Shared, secret: impl Fn(&mut TcpStream) -> io::Result<()> + Send + Sync + 'static) -> Gate {
+    let environment = vec![("VAULT_ADDR", stub::start(secret))];
     Gate::start(shared.world(), &Plan { environment, ..Plan::default() })
 }
 
 fn broken_off(shared: &Shared) {
     for breaks in [Breaks::Late, Breaks::Nonsense] {
-        let gate = before(shared, breaks);
+        let gate = before(shared, move |stream| value(stream, breaks));
         let client = gate.agent("agent_mtls");
         let broken = client.try_send("GET", "/secrets/x", &[], b"");
         assert!(broken.is_err(), "the last chunk came: {broken:?}");
@@ -189,7 +168,37 @@ fn broken_off(shared: &Shared) {
         let told = |log: &str| log.contains("upstream_unavailable") || log.contains("upstream_nonsense");
         wait_for("the log tells it", 10, || told(&gate.log()));
     }
-    let gate = before(shared, Breaks::Early);
+    let gate = before(shared, |stream| value(stream, Breaks::Early));
     let refused = gate.agent("agent_mtls").get("/secrets/x");
     assert_eq!((refused.status, refused.code().as_str()), (503, "upstream_unavailable"));
+}
+
+/// Heads of chunks that arrive in two parts, and values byte by byte.
+fn pieces(shared: &Shared) {
+    let gate = before(shared, |stream| {
+        stream.set_nodelay(true)?;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+        let text = r#"{"data":{"data":{"value":"whole"},"metadata":{"created_time":"2026-01-01T00:00:00Z","custom_metadata":null,"deletion_time":"","destroyed":false,"version":1}}}"#;
+        let (first, second) = text.split_at(30);
+        let body = format!("{:x}\r\n{first}\r\n{:x}\r\n{second}\r\n0\r\n\r\n", first.len(), second.len());
+        body.bytes().try_for_each(|byte| stream.write_all(&[byte]))
+    });
+    let client = gate.agent("agent_mtls");
+    for _ in 0..ROUNDS {
+        let response = client.get("/secrets/x");
+        assert_eq!((response.status, &response.json()["data"]["value"]), (200, &json!("whole")), "{response:?}");
+    }
+}
+
+fn gone(shared: &Shared) {
+    let gate = before(shared, |stream| value(stream, Breaks::Never));
+    let client = gate.agent("agent_mtls");
+    for _ in 0..CALLERS {
+        let mut stream = client.connect().expect("a connection");
+        stream.write_all(b"GET /secrets/x HTTP/1.1\r\nHost: x\r\n\r\n").expect("asked");
+        let mut some = [0; 4096];
+        stream.read_exact(&mut some).expect("a part");
+    }
+    wait_for("nothing is under way", 20, || gate.metric("portcullis_requests_in_progress") <= 1.0);
+    assert_eq!(client.get("/whoami").status, 200);
 }

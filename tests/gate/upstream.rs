@@ -1,10 +1,11 @@
 //! Vault stopped, sealed, slow, restarted, behind TLS, and without credentials.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write;
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
+use tests::stub;
 use tests::{Client, Gate, Plan, World, wait_for};
 
 use crate::{Case, Shared};
@@ -143,40 +144,12 @@ fn redirect(shared: &Shared) {
     let elsewhere = TcpListener::bind("127.0.0.1:0").expect("a port");
     elsewhere.set_nonblocking(true).expect("a mode");
     let location = format!("http://{}/v1/stolen", elsewhere.local_addr().expect("an address"));
-    let vault = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = format!("http://{}", vault.local_addr().expect("an address"));
-    std::thread::spawn(move || {
-        for stream in vault.incoming().flatten() {
-            let location = location.clone();
-            std::thread::spawn(move || redirecting(stream, &location));
-        }
-    });
+    let head = format!("HTTP/1.1 307 Temporary Redirect\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
+    let address = stub::start(move |stream| stream.write_all(head.as_bytes()));
     let environment = vec![("VAULT_ADDR", address)];
     let gate = Gate::start(shared.world(), &Plan { environment, ..Plan::default() });
     let response = gate.keyed().get("/secrets/x");
     assert_eq!((response.status, response.code().as_str()), (502, "upstream_nonsense"));
     assert!(response.header("location").is_none());
     assert!(elsewhere.accept().is_err(), "nobody followed");
-}
-
-fn redirecting(mut stream: TcpStream, location: &str) {
-    let auth = r#"{"auth":{"client_token":"t","accessor":"","lease_duration":3600,"renewable":true}}"#;
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while stream.read(&mut byte).is_ok_and(|read| read == 1) {
-        head.push(byte[0]);
-        if !head.ends_with(b"\r\n\r\n") {
-            continue;
-        }
-        let text = String::from_utf8_lossy(&std::mem::take(&mut head)).to_lowercase();
-        let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
-        let mut body = vec![0; length.unwrap_or(0)];
-        let _ = stream.read_exact(&mut body);
-        let answer = if text.contains("/v1/secret/") {
-            format!("HTTP/1.1 307 Temporary Redirect\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n")
-        } else {
-            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{auth}", auth.len())
-        };
-        let _ = stream.write_all(answer.as_bytes());
-    }
 }
