@@ -66,6 +66,11 @@ rate_limit_requests = 10000000
 rate_limit_window_seconds = 60
 log_dir = "{logs}"
 plain = false
+aws_kms_enabled = true
+aws_kms_endpoint = "{vault}"
+aws_region = "us-east-1"
+aws_access_key_id = "bench"
+aws_secret_access_key = "bench"
 
 [server]
 threads = 1
@@ -86,6 +91,11 @@ agent = "{{name}}"
 [roles.bench]
 scopes = ["read", "write", "delete", "list"]
 kv = ["**"]
+transit = ["*"]
+database = ["*"]
+ssh = ["*"]
+pki = ["*"]
+kms = ["*"]
 
 [agents.{AGENT}]
 roles = ["bench"]

@@ -1,7 +1,7 @@
 //! The load generator: keep-alive connections that repeat one rendered request in a closed loop.
 
 use crate::cpu;
-use crate::requests::{Request, failure};
+use crate::requests::{self, Request, failure};
 use crate::turns::Contender;
 use crate::wire;
 use anyhow::{Context, Result, bail};
@@ -84,6 +84,15 @@ pub(crate) async fn run(contender: &Contender, window: Window) -> Result<Round> 
         .await
 }
 
+/// The JSON that one request is answered with.
+pub(crate) async fn ask(contender: &Contender) -> Result<serde_json::Value> {
+    let mut connection = connect(&contender.target).await?;
+    let mut buffer = Vec::new();
+    let response = exchange(&mut connection, &contender.request, &mut buffer).await?;
+    let body = buffer.get(response.body).unwrap_or_default();
+    requests::json(body).with_context(|| format!("{}: {}", response.status, String::from_utf8_lossy(body)))
+}
+
 async fn measure(tally: &RefCell<Tally>, window: Window, metered: &[u32]) -> Result<Round> {
     sleep(window.warm_up).await;
     tally.borrow_mut().measuring = true;
@@ -147,21 +156,25 @@ async fn repeat(
     let mut buffer = Vec::with_capacity(16 << 10);
     loop {
         let asked = Instant::now();
-        connection.write_all(&request.bytes).await?;
-        connection.flush().await?;
-        let response = loop {
-            if connection.read_buf(&mut buffer).await? == 0 {
-                bail!("connection closed with {} bytes of an answer", buffer.len());
-            }
-            if let Some(response) = wire::response(&buffer)? {
-                break response;
-            }
-        };
+        let response = exchange(connection, request, &mut buffer).await?;
         tally.borrow_mut().record(asked.elapsed(), request, &response, &buffer);
         if !response.keep_alive {
             bail!("the server closes its connection after an answer of {}", response.status);
         }
         buffer.clear();
+    }
+}
+
+async fn exchange(connection: &mut Connection, request: &Request, buffer: &mut Vec<u8>) -> Result<wire::Response> {
+    connection.write_all(&request.bytes).await?;
+    connection.flush().await?;
+    loop {
+        if connection.read_buf(buffer).await? == 0 {
+            bail!("connection closed with {} bytes of an answer", buffer.len());
+        }
+        if let Some(response) = wire::response(buffer)? {
+            return Ok(response);
+        }
     }
 }
 

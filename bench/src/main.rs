@@ -1,11 +1,13 @@
 //! What the gate costs: throughput, latency and CPU per request, against a bare pingora
 //! pass-through and nginx, all in one run.
 
+mod answers;
 mod cpu;
 mod decide;
 mod gate;
 mod load;
 mod nginx;
+mod operations;
 mod passthrough;
 mod pki;
 mod process;
@@ -30,7 +32,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use turns::Plan;
 
-const RUN_LIMIT: Duration = Duration::from_mins(10);
+const RUN_LIMIT: Duration = Duration::from_mins(15);
 
 /// Many short rounds: what disturbs the machine for some seconds then spoils few of them, and
 /// medians do not see it.

@@ -3,7 +3,8 @@
 use crate::pki::AGENT;
 use serde_json::{Value, json};
 
-const PATH: &str = "configs/demo";
+/// A secret's.
+pub(crate) const PATH: &str = "configs/demo";
 
 /// One request as it goes over the wire.
 pub(crate) struct Request {
@@ -26,12 +27,16 @@ pub(crate) fn rest_write() -> Request {
 }
 
 pub(crate) fn mcp_read() -> Request {
-    let params = json!({ "name": "kv.read", "arguments": { "path": PATH } });
-    mcp("MCP-Protocol-Version: 2025-06-18\r\n", &params)
+    tool("kv.read", &json!({ "path": PATH }))
 }
 
 pub(crate) fn mcp_write() -> Request {
-    let params = json!({ "name": "kv.write", "arguments": { "path": PATH, "data": secret() } });
+    tool("kv.write", &json!({ "path": PATH, "data": secret() }))
+}
+
+/// The call of a tool.
+pub(crate) fn tool(name: &str, arguments: &Value) -> Request {
+    let params = json!({ "name": name, "arguments": arguments });
     mcp("MCP-Protocol-Version: 2025-06-18\r\n", &params)
 }
 
@@ -68,18 +73,28 @@ pub(crate) fn failure(request: &Request, status: u16, body: &[u8], sampled: bool
     if !sampled || request.kind == Kind::Rest {
         return None;
     }
-    let text = String::from_utf8_lossy(body);
-    // A chunked body still has its sizes around the one JSON object.
-    let object = text.find('{').zip(text.rfind('}')).and_then(|(from, to)| text.get(from..=to))?;
-    let Ok(answer) = serde_json::from_str::<Value>(object) else {
+    let Some(answer) = json(body) else {
         return Some(quoted());
     };
     let failed_tool = answer.pointer("/result/isError") == Some(&Value::Bool(true));
     (failed_tool || answer.get("error").is_some()).then(quoted)
 }
 
-fn secret() -> Value {
+/// The JSON object in a body: a chunked one still has its sizes around it.
+pub(crate) fn json(body: &[u8]) -> Option<Value> {
+    let from = body.iter().position(|byte| *byte == b'{')?;
+    let to = body.iter().rposition(|byte| *byte == b'}')?;
+    serde_json::from_slice(body.get(from..=to)?).ok()
+}
+
+/// What is in the secret.
+pub(crate) fn secret() -> Value {
     json!({ "username": "demo", "password": "correct-horse-battery" })
+}
+
+/// A route that takes JSON.
+pub(crate) fn post(route: &str, body: &Value) -> Request {
+    Request { bytes: rendered(&format!("POST {route}"), "", Some(body)), kind: Kind::Rest }
 }
 
 fn rest(method: &str, body: Option<&Value>) -> Request {

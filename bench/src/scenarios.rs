@@ -2,6 +2,7 @@
 
 use crate::cpu::{self, Cores};
 use crate::decide;
+use crate::operations;
 use crate::pki::Pki;
 use crate::report::{Ratio, Report, Row, rounded};
 use crate::requests::{self, Request};
@@ -52,9 +53,12 @@ pub(crate) async fn run(
     vault: Option<Result<Binary>>,
 ) -> Result<Report> {
     let of_stub = SCENARIOS.iter().map(|scenario| scenario.name);
-    let names: Vec<_> = [DECISION, vault::DIRECT, vault::THROUGH_GATE].into_iter().chain(of_stub).collect();
-    if only.is_some_and(|only| !names.contains(&only)) {
-        bail!("no such scenario; there are {}", names.join(", "));
+    let names: Vec<_> =
+        [DECISION, vault::DIRECT, vault::THROUGH_GATE, operations::ALL].into_iter().chain(of_stub).collect();
+    let chosen_operations: Vec<_> =
+        operations::names().filter(|name| only.is_none_or(|only| [operations::ALL, name].contains(&only))).collect();
+    if chosen_operations.is_empty() && only.is_some_and(|only| !names.contains(&only)) {
+        bail!("no such scenario; there are {}, and each operation by its name", names.join(", "));
     }
     let wanted = |name: &str| only.is_none_or(|only| only == name);
     if let Some(cores) = cores {
@@ -74,16 +78,22 @@ pub(crate) async fn run(
         None => {}
     }
     let chosen: Vec<_> = SCENARIOS.iter().filter(|scenario| wanted(scenario.name)).collect();
-    if !chosen.is_empty() {
-        before_the_stub(&chosen, plan, cores, &mut report).await?;
+    if !chosen.is_empty() || !chosen_operations.is_empty() {
+        before_the_stub(&chosen, &chosen_operations, plan, cores, &mut report).await?;
     }
     Ok(report)
 }
 
-async fn before_the_stub(chosen: &[&Scenario], plan: Plan, cores: Option<Cores>, report: &mut Report) -> Result<()> {
+async fn before_the_stub(
+    chosen: &[&Scenario],
+    operations: &[&'static str],
+    plan: Plan,
+    cores: Option<Cores>,
+    report: &mut Report,
+) -> Result<()> {
     let folder = tempfile::Builder::new().prefix("portcullis-bench-").tempdir()?;
     let pki = Pki::mint(folder.path())?;
-    let with_gate = chosen.iter().any(|scenario| scenario.subject == Subject::Gate);
+    let with_gate = !operations.is_empty() || chosen.iter().any(|scenario| scenario.subject == Subject::Gate);
     let servers = Servers::start(folder.path(), &pki, cores, with_gate).await?;
     if let Ok(gate) = &servers.gate {
         report.gate_idle_mib = Some(rounded(gate.memory()?, 1));
@@ -93,6 +103,9 @@ async fn before_the_stub(chosen: &[&Scenario], plan: Plan, cores: Option<Cores>,
             Ok(row) => report.scenarios.push(row),
             Err(error) => report.skip(scenario.name, &error, scenario.subject != Subject::Nginx),
         }
+    }
+    for name in operations {
+        operations::run(name, &servers, plan, report).await;
     }
     Ok(())
 }
