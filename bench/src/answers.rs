@@ -64,7 +64,7 @@ pub(crate) fn of_vault() -> Result<Vec<Answer>> {
 
 /// One of KMS's, with what any of its actions answers.
 pub(crate) fn of_kms() -> String {
-    let bytes = "AQICAHhBenchBenchBenchBenchBenchBenchBenchBenchBenchBenchBenchBenchBenchBenchBench==";
+    let bytes = "QUJD".repeat(40);
     json!({
         "CiphertextBlob": bytes,
         "Plaintext": "YmVuY2g=",
