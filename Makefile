@@ -40,6 +40,24 @@ bench: vault nginx ## Measure; one scenario with ONLY=mcp-kv-read
 	cargo build --release -p portcullis -p bench
 	target/release/bench
 
+# Coverage for libFuzzer, as stable compilers have it; `cargo fuzz` adds sanitizers to the same targets.
+COVERAGE := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+  -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Cdebug-assertions -Coverflow-checks
+SECONDS_EACH ?= 10
+HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+
+.PHONY: fuzz
+fuzz: ## Fuzz each parser of the core for SECONDS_EACH=10
+	RUSTFLAGS="$(COVERAGE)" cargo build --release -p fuzz --target $(HOST) --target-dir target/fuzz
+	for target in fuzz/targets/*.rs; do \
+	  name=$$(basename $$target .rs); log=target/fuzz/$$name.log; mkdir -p target/fuzz/corpus/$$name; \
+	  seeds=fuzz/seeds/$$name; [ -d $$seeds ] || seeds=; \
+	  target/fuzz/$(HOST)/release/$$name -max_total_time=$(SECONDS_EACH) -print_final_stats=1 \
+	    -artifact_prefix=target/fuzz/$$name- target/fuzz/corpus/$$name $$seeds >$$log 2>&1 || { tail -40 $$log; exit 1; }; \
+	  echo "$$name: $$(sed -n 's/^stat::number_of_executed_units: *//p' $$log) inputs in $(SECONDS_EACH) s"; \
+	done
+
 .PHONY: check
 check: ## Check format, lints and dependencies
 	cargo fmt --check

@@ -22,13 +22,14 @@ pub const CASES: &[Case] = &[
 ];
 
 /// What each package may depend on of ours, tests and builds aside.
-const EDGES: [(&str, &[&str]); 6] = [
+const EDGES: [(&str, &[&str]); 7] = [
     ("portcullis", &["filters"]),
     ("filters", &[]),
     ("certs", &[]),
     ("local-vault", &[]),
     ("tests", &["certs", "local-vault", "filters", "portcullis"]),
     ("bench", &["certs", "local-vault", "filters", "portcullis"]),
+    ("fuzz", &["filters"]),
 ];
 
 /// Where the proxy framework may be named.

@@ -1,0 +1,99 @@
+//! What the targets share: an agent that may do anything within its own, and
+//! what must hold of whatever it is permitted.
+
+#![allow(clippy::expect_used, clippy::panic)]
+
+use std::sync::{Arc, LazyLock};
+
+use filters::decide::{Effect, Ground, decide};
+use filters::grants::{Agent, Role};
+use filters::handle::Keyring;
+use filters::identity::{Identity, Proof};
+use filters::names::AgentId;
+use filters::operation::Operation;
+use filters::pattern::{NamePattern, PathPattern};
+use filters::scope::Scopes;
+use filters::vault::{Layout, Mounts, VaultRequest};
+
+/// The agent that asks.
+pub const AGENT: &str = "alice";
+
+/// Where things lie in Vault.
+pub static LAYOUT: LazyLock<Layout> = LazyLock::new(|| Layout {
+    kv_mount: "secret".into(),
+    mounts: Mounts { transit: "transit".into(), database: "database".into(), ssh: "ssh".into(), pki: "pki".into() },
+    own_prefix: "mcp".into(),
+    shared_prefix: "shared".into(),
+    gate_prefix: "portcullis".into(),
+    handle_key: "portcullis-handles".into(),
+    kms_default_key: None,
+});
+
+/// What seals the agent's handles.
+pub static KEYRING: LazyLock<Keyring> = LazyLock::new(|| Keyring::new([(1, [7; 32])]));
+
+/// The agent, with one role: its own secrets but `denied/**`, and each
+/// engine's names that begin with `own-`.
+pub static IDENTITY: LazyLock<Identity> = LazyLock::new(|| {
+    let names = || vec![NamePattern::parse("own-*").expect("a pattern")];
+    let role = Role {
+        name: "own".into(),
+        scopes: Scopes::ALL,
+        kv: vec![PathPattern::EVERYTHING],
+        deny: vec![PathPattern::parse("denied/**").expect("a pattern")],
+        transit: names(),
+        database: names(),
+        ssh: names(),
+        pki: names(),
+        kms: vec![NamePattern::parse_slashed("alias/own-*").expect("a pattern")],
+        ..Role::default()
+    };
+    let agent = Agent {
+        id: AgentId::parse(AGENT).expect("a name"),
+        generation: 1,
+        roles_policy: "".into(),
+        roles: vec![(Arc::new(role), None)],
+        limit: None,
+    };
+    Identity { agent: Arc::new(agent), scopes: Scopes::ALL, proof: Proof::Certificate }
+});
+
+/// Decides the operation; what is permitted must stay within the agent's own.
+///
+/// # Panics
+/// Where it does not.
+pub fn judge(operation: Operation) {
+    let ground = Ground { layout: &LAYOUT, keyring: &KEYRING, namespace: "", now: 1_767_225_600 };
+    let Ok(permit) = decide(&IDENTITY, operation, ground) else { return };
+    match permit.into_effect(&LAYOUT) {
+        Ok(Effect::Vault(request) | Effect::Issue(_, _, request)) => within_own(&request),
+        Ok(Effect::Redeem(_)) => panic!("a handle that nobody has sealed"),
+        Ok(Effect::Kms(request)) => {
+            let (key, _) = request.into_parts();
+            assert!(key.starts_with("alias/own-"), "{key}");
+        }
+        Ok(Effect::Own(_)) | Err(_) => {}
+    }
+}
+
+/// The path has no segment that a server would read otherwise, and names
+/// nothing that is not the agent's.
+fn within_own(request: &VaultRequest) {
+    let path = request.path();
+    let told = || format!("{} {path}", request.method().name());
+    let (bare, _) = path.split_once('?').unwrap_or((path, ""));
+    assert!(path.bytes().all(|byte| byte.is_ascii_graphic()), "{}", told());
+    let lower = bare.to_ascii_lowercase();
+    assert!(!["%2f", "%2e", "%5c", "%00"].iter().any(|hidden| lower.contains(hidden)), "{}", told());
+    let segments: Vec<_> = bare.trim_end_matches('/').split('/').skip(1).collect();
+    assert!(segments.iter().all(|segment| !["", ".", ".."].contains(segment)), "{}", told());
+    let own = match segments.as_slice() {
+        ["v1", "secret", _, "mcp", AGENT] => request.method().name() == "LIST",
+        ["v1", "secret", _, "mcp", AGENT, rest @ ..] => rest.first() != Some(&"denied"),
+        ["v1", "transit", "random", ..] => true,
+        ["v1", "transit", "datakey", "plaintext", name] => name.starts_with("own-"),
+        ["v1", "transit" | "database" | "ssh" | "pki", _, name, ..] => name.starts_with("own-"),
+        _ => false,
+    };
+    assert!(own, "{}", told());
+}
