@@ -137,6 +137,18 @@ pub enum SigningAlgorithm {
 }
 
 impl SigningAlgorithm {
+    /// How many bytes the digest of a message has; `None` where it takes
+    /// messages only.
+    #[must_use]
+    pub const fn digest_length(self) -> Option<usize> {
+        match self {
+            Self::PssSha256 | Self::Pkcs1Sha256 | Self::EcdsaSha256 | Self::Sm2Dsa => Some(32),
+            Self::PssSha384 | Self::Pkcs1Sha384 | Self::EcdsaSha384 => Some(48),
+            Self::PssSha512 | Self::Pkcs1Sha512 | Self::EcdsaSha512 | Self::Ed25519PhSha512 => Some(64),
+            Self::MlDsaShake256 | Self::Ed25519Sha512 => None,
+        }
+    }
+
     /// As AWS has it.
     #[must_use]
     pub const fn name(self) -> &'static str {

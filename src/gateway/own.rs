@@ -63,6 +63,7 @@ impl Request<'_> {
                     "handles": !self.state.vault.handles.keyring().is_empty(),
                     "child_tokens": self.state.vault.children.held(),
                 },
+                "kms": {"enabled": self.state.kms.is_some()},
             }),
         };
         let mut reply = Reply::json(if ready { 200 } else { 503 }, body.to_string());
@@ -87,7 +88,8 @@ fn preflight() -> Reply {
     reply.add(
         "access-control-allow-headers",
         HeaderValue::from_static(
-            "authorization, content-type, x-api-key, x-correlation-id, mcp-protocol-version, mcp-method, mcp-name",
+            "authorization, content-type, x-api-key, x-correlation-id, x-vault-wrap-ttl, mcp-protocol-version, \
+             mcp-method, mcp-name",
         ),
     );
     reply.add("access-control-max-age", 600.into());

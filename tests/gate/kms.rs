@@ -269,6 +269,15 @@ fn arguments(shared: &Shared) {
             }
         }
     }
+    for surface in SURFACES {
+        for (digest, algorithm) in
+            [(&[0; 31][..], "ECDSA_SHA_256"), (&[0; 32], "ECDSA_SHA_384"), (&[0; 64], "ED25519_SHA_512")]
+        {
+            let sign = json!({"key_id": key, "message_digest": base64(digest), "signing_algorithm": algorithm});
+            let refused = ask(surface, &client, "kms.sign", &sign);
+            assert_eq!(refused, Err("invalid_arguments/message_digest".to_owned()), "{surface:?} {algorithm}");
+        }
+    }
     let response = client.post("/kms/encrypt", &json!({"key_id": key, "plaintext": "no base64"}));
     assert_eq!((response.status, response.code().as_str()), (422, "invalid_arguments"));
 }
@@ -285,6 +294,7 @@ fn disabled(shared: &Shared) {
             assert_eq!(refused, Err("kms_disabled".to_owned()), "{agent} {name}");
         }
     }
+    assert_eq!(gate.admin_client().get("/readyz").json()["kms"], json!({"enabled": false}));
     let stranger = gate.stranger().post("/kms/encrypt", &least("kms.encrypt"));
     assert_eq!(stranger.status, 401);
 }
@@ -293,6 +303,7 @@ fn away(shared: &Shared) {
     // Nobody listens there; and whoever listens here is no AWS.
     for endpoint in [format!("http://127.0.0.1:{}", free_port()), shared.world().vault_address()] {
         let gate = gate(shared, &endpoint, "");
+        assert_eq!(gate.admin_client().get("/readyz").json()["kms"], json!({"enabled": true}));
         let client = gate.agent("agent_mtls");
         for (name, route) in ROUTES {
             let response = client.post(route, &with_key(name, "alias/alice-1"));

@@ -337,7 +337,13 @@ fn signed(
 ) -> Result<Signed, Refusal> {
     let (message, is) = match (message, digest) {
         (Some(message), None) => (decoded("/message", &message, MAX_PLAINTEXT)?, MessageType::Raw),
-        (None, Some(digest)) => (decoded("/message_digest", &digest, MAX_DIGEST)?, MessageType::Digest),
+        (None, Some(digest)) => {
+            let digest = decoded("/message_digest", &digest, MAX_DIGEST)?;
+            if algorithm.digest_length() != Some(digest.len()) {
+                return Err(unfit("/message_digest", "a digest as long as the algorithm's"));
+            }
+            (digest, MessageType::Digest)
+        }
         _ => return Err(unfit("", "either message or message_digest")),
     };
     if said.is_some_and(|said| said != is) {
