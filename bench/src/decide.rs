@@ -13,7 +13,7 @@ use filters::identity::{Identity, Proof};
 use filters::names::AgentId;
 use filters::pattern::PathPattern;
 use filters::scope::{Scope, Scopes};
-use filters::vault::{Layout, Mounts};
+use filters::vault::Layout;
 use serde::Serialize;
 use std::hint::black_box;
 use std::process::Command;
@@ -47,15 +47,7 @@ pub(crate) struct Cost {
 
 /// Decides `calls` times and prints the nanoseconds each has taken.
 pub(crate) fn run(settings: &Settings) -> Result<()> {
-    let layout = Layout {
-        kv_mount: "secret".into(),
-        mounts: Mounts { transit: "transit".into(), database: "database".into(), ssh: "ssh".into(), pki: "pki".into() },
-        own_prefix: "mcp".into(),
-        shared_prefix: "shared".into(),
-        gate_prefix: "portcullis".into(),
-        handle_key: "portcullis-handles".into(),
-        kms_default_key: None,
-    };
+    let layout = Layout::default();
     let identities = (0..settings.agents).map(identity).collect::<Result<Vec<_>>>()?;
     let started = Instant::now();
     let mut at = 0;

@@ -32,7 +32,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use turns::Plan;
 
-const RUN_LIMIT: Duration = Duration::from_mins(15);
+const RUN_LIMIT: Duration = Duration::from_mins(20);
 
 /// Many short rounds: what disturbs the machine for some seconds then spoils few of them, and
 /// medians do not see it.

@@ -45,6 +45,26 @@ pub struct Mounts {
     pub pki: Box<str>,
 }
 
+impl Default for Layout {
+    /// As the options' defaults have it.
+    fn default() -> Self {
+        Self {
+            kv_mount: "secret".into(),
+            mounts: Mounts {
+                transit: "transit".into(),
+                database: "database".into(),
+                ssh: "ssh".into(),
+                pki: "pki".into(),
+            },
+            own_prefix: "mcp".into(),
+            shared_prefix: "shared".into(),
+            gate_prefix: "portcullis".into(),
+            handle_key: "portcullis-handles".into(),
+            kms_default_key: None,
+        }
+    }
+}
+
 impl Layout {
     /// The mount of an engine of Vault's.
     #[must_use]

@@ -13,21 +13,13 @@ use filters::names::AgentId;
 use filters::operation::Operation;
 use filters::pattern::{NamePattern, PathPattern};
 use filters::scope::Scopes;
-use filters::vault::{Layout, Mounts, VaultRequest};
+use filters::vault::{Layout, VaultRequest};
 
 /// The agent that asks.
 pub const AGENT: &str = "alice";
 
 /// Where things lie in Vault.
-pub static LAYOUT: LazyLock<Layout> = LazyLock::new(|| Layout {
-    kv_mount: "secret".into(),
-    mounts: Mounts { transit: "transit".into(), database: "database".into(), ssh: "ssh".into(), pki: "pki".into() },
-    own_prefix: "mcp".into(),
-    shared_prefix: "shared".into(),
-    gate_prefix: "portcullis".into(),
-    handle_key: "portcullis-handles".into(),
-    kms_default_key: None,
-});
+pub static LAYOUT: LazyLock<Layout> = LazyLock::new(Layout::default);
 
 /// What seals the agent's handles.
 pub static KEYRING: LazyLock<Keyring> = LazyLock::new(|| Keyring::new([(1, [7; 32])]));

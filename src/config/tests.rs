@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use filters::identity::UnknownAgents;
 use filters::mcp::ToolNames;
+use filters::vault::Layout;
 use tracing::Level;
 
 use super::*;
@@ -74,6 +75,7 @@ fn nothing_at_all_is_a_valid_configuration() {
     assert_eq!(settings.identity.directory.unknown(), UnknownAgents::OwnNamespace);
     assert_eq!(settings.logging.directory, Path::new("./logs"));
     assert_eq!(settings.server.drain, Duration::from_secs(30));
+    assert_eq!(settings.layout, Layout::default());
     assert_eq!(settings.warnings.len(), 1, "{:?}", settings.warnings);
 }
 

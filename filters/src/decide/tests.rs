@@ -8,20 +8,7 @@ use crate::identity::Proof;
 use crate::names::AgentId;
 use crate::pattern::{NamePattern, PathPattern};
 use crate::scope::Scopes;
-use crate::vault::Mounts;
 use proptest::prelude::*;
-
-fn layout() -> Layout {
-    Layout {
-        kv_mount: "secret".into(),
-        mounts: Mounts { transit: "transit".into(), database: "database".into(), ssh: "ssh".into(), pki: "pki".into() },
-        own_prefix: "mcp".into(),
-        shared_prefix: "shared".into(),
-        gate_prefix: "portcullis".into(),
-        handle_key: "portcullis-handles".into(),
-        kms_default_key: None,
-    }
-}
 
 fn role(scopes: &[Scope], kv: &[&str], shared: &[&str], deny: &[&str]) -> Role {
     let patterns = |texts: &[&str]| texts.iter().map(|t| PathPattern::parse(t).unwrap()).collect();
@@ -52,7 +39,7 @@ fn identity(scopes: Scopes, roles: Vec<Role>) -> Identity {
 
 fn asked(identity: &Identity, name: &str, arguments: &str) -> Result<String, Refusal> {
     let operation = catalog::find(name).unwrap().parse(arguments.as_bytes())?;
-    let (layout, keyring) = (layout(), Keyring::default());
+    let (layout, keyring) = (Layout::default(), Keyring::default());
     let ground = Ground { layout: &layout, keyring: &keyring, namespace: "", now: 0 };
     match decide(identity, operation, ground)?.into_effect(&layout)? {
         Effect::Vault(request) | Effect::Issue(_, _, request) => Ok(format!("{request:?}")),
@@ -158,7 +145,7 @@ fn what_is_demanded_must_be_in_the_same_role() {
 /// The body of what is asked of Vault.
 fn body(identity: &Identity, name: &str, arguments: &str) -> serde_json::Value {
     let operation = catalog::find(name).unwrap().parse(arguments.as_bytes()).unwrap();
-    let (layout, keyring) = (layout(), Keyring::default());
+    let (layout, keyring) = (Layout::default(), Keyring::default());
     let ground = Ground { layout: &layout, keyring: &keyring, namespace: "", now: 0 };
     match decide(identity, operation, ground).unwrap().into_effect(&layout).unwrap() {
         Effect::Vault(request) | Effect::Issue(_, _, request) => {
@@ -185,7 +172,7 @@ fn the_longest_life_of_the_role_is_asked_for_where_the_caller_names_none() {
 
 #[test]
 fn a_handle_is_redeemed_by_its_holder_within_its_time_and_grants() {
-    let layout = layout();
+    let layout = Layout::default();
     let keyring = Keyring::new([(1, [1; 32])]);
     let mine = Role { database: names("readonly"), ..role(&Scope::ALL, &[], &[], &[]) };
     let bob = identity(Scopes::ALL, vec![mine]);
