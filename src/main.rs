@@ -67,13 +67,13 @@ fn run(flags: Flags) -> Result<(), String> {
 /// What serves.
 struct Services {
     listeners: Vec<pingora_core::services::listening::Service<Gateway>>,
-    reload: Option<Reload>,
+    reload: Reload,
 }
 
 fn assemble(settings: Settings, source: reload::Source) -> Result<(Arc<State>, Services), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let tls = reload::load_tls(&settings.listeners).map_err(|e| text(&e))?;
-    let files = settings.files.clone();
+    let watched = settings.server.reload.then(|| settings.files.clone());
     let metrics = Arc::new(Metrics::new().map_err(|e| text(&e))?);
     let log = settings.logging.requests.then(|| {
         RequestLog::open(&settings.logging.directory, metrics.dropped_lines.clone())
@@ -83,13 +83,12 @@ fn assemble(settings: Settings, source: reload::Source) -> Result<(Arc<State>, S
     let vault = Vault::new(&settings, Arc::clone(&metrics)).map_err(|e| text(&e))?;
     let kms = settings.kms.clone().map(Kms::new);
     let (listeners, admin) = (settings.listeners.clone(), settings.admin.clone());
-    let watched = settings.server.reload;
     let snapshot = Snapshot::build(settings, tls, None);
     let state = Arc::new(State::new(snapshot, vault, kms, metrics, log));
     let edges = listeners.iter().enumerate().map(|(index, listener)| gateway::edge(&state, index, listener));
     let mut listeners = edges.collect::<Result<Vec<_>, _>>().map_err(|e| text(&e))?;
     listeners.extend(gateway::admin(&state, &admin));
-    let reload = watched.then(|| Reload::new(source, Arc::clone(&state), files));
+    let reload = Reload::new(source, Arc::clone(&state), watched);
     Ok((state, Services { listeners, reload }))
 }
 
@@ -126,24 +125,18 @@ fn server_conf(threads: usize, drain: Duration) -> ServerConf {
 /// What runs beside the requests.
 struct Background {
     state: Arc<State>,
-    reload: Option<Reload>,
+    reload: Reload,
     drain: Duration,
 }
 
 #[async_trait]
 impl BackgroundService for Background {
     async fn start(&self, mut shutdown: ShutdownWatch) {
-        let reload = async {
-            match &self.reload {
-                Some(reload) => reload.run().await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             () = self.state.vault.monitor.run() => {}
             () = self.state.vault.login.run() => {}
             () = self.state.vault.handles.run(|| self.state.snapshot().layout.clone()) => {}
-            () = reload => {}
+            () = self.reload.run() => {}
             () = ended(&mut shutdown) => self.end().await,
         }
     }

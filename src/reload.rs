@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use notify::{RecursiveMode, Watcher as _};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
 use crate::config::{self, Listener, Settings};
@@ -20,11 +21,13 @@ const SETTLE: Duration = Duration::from_millis(200);
 /// Where a configuration comes from; asked at start and at every reload.
 pub type Source = Box<dyn Fn() -> Result<Settings, config::Report> + Send + Sync>;
 
-/// Watches files and publishes what they say.
+/// Reads the configuration again, on SIGHUP and where files change, and
+/// publishes what it says.
 pub struct Reload {
     source: Source,
     state: Arc<State>,
-    files: Vec<PathBuf>,
+    /// What is watched; nothing where it is not wanted.
+    files: Option<Vec<PathBuf>>,
 }
 
 /// Reads the TLS files of every listener.
@@ -39,13 +42,30 @@ pub fn load_tls(listeners: &[Listener]) -> Result<Vec<Option<Arc<TlsMaterial>>>,
 impl Reload {
     /// Nothing is watched before [`Reload::run`].
     #[must_use]
-    pub const fn new(source: Source, state: Arc<State>, files: Vec<PathBuf>) -> Self {
+    pub const fn new(source: Source, state: Arc<State>, files: Option<Vec<PathBuf>>) -> Self {
         Self { source, state, files }
     }
 
-    /// Watches for ever.
+    /// Waits for signals and changes, for ever.
     pub async fn run(&self) {
-        watch(&self.files, || self.reload()).await;
+        let changes = async {
+            match &self.files {
+                Some(files) => watch(files, || self.reload()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::join!(self.on_hangup(), changes);
+    }
+
+    async fn on_hangup(&self) {
+        match signal(SignalKind::hangup()) {
+            Ok(mut hangup) => {
+                while hangup.recv().await.is_some() {
+                    self.reload();
+                }
+            }
+            Err(error) => tracing::error!(%error, "SIGHUP cannot be waited for"),
+        }
     }
 
     fn reload(&self) {

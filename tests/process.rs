@@ -257,11 +257,15 @@ threads = 2
         self.child.id()
     }
 
+    /// Sends the signal of that name.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill");
+    }
+
     /// Sends SIGTERM and waits for the exit code.
     pub fn terminate(&mut self) -> Option<i32> {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status();
-        assert!(sent.is_ok_and(|status| status.success()), "kill");
+        self.signal("TERM");
         let mut code = None;
         wait_for("the gate ends", 40, || {
             let status = self.child.try_wait().expect("the gate's state");

@@ -19,6 +19,7 @@ pub const CASES: &[Case] = &[
     ("a_taken_port_is_named_with_what_changes_it", taken),
     ("without_rest_routes_there_are_mcp_and_health_only", without_rest),
     ("a_change_takes_effect_on_open_connections", change),
+    ("sighup_reads_the_files_again_on_open_connections", hangup),
     ("a_broken_file_changes_nothing", broken),
     ("keys_and_origins_are_swapped_whole", keys),
     ("a_server_certificate_is_swapped_for_new_connections", server_certificate),
@@ -236,6 +237,20 @@ fn change(shared: &Shared) {
     rewrite(&gate, |text| text.replace("[agents.alice]\nroles = [\"all\"]\n", ""));
     alice.becomes("/whoami", 401);
     assert_eq!(other.status("/whoami"), 200);
+}
+
+fn hangup(shared: &Shared) {
+    let gate = Gate::start(shared.world(), &Plan::default());
+    let mut alice = Kept::new(gate.agent("alice"));
+    assert_eq!(alice.status("/whoami"), 401);
+    rewrite(&gate, |text| format!("{text}\n[agents.alice]\nroles = [\"all\"]\n"));
+    assert_eq!(gate.metric("portcullis_reloads_total"), 0.0, "nothing is watched");
+    gate.signal("HUP");
+    alice.becomes("/whoami", 200);
+    rewrite(&gate, |text| format!("{text}\n[roles.broken]\nscopes = 1\n"));
+    gate.signal("HUP");
+    wait_for("the fault is counted", 20, || gate.metric("portcullis_reload_failures_total") > 0.0);
+    assert_eq!(alice.status("/whoami"), 200, "the last good one stays");
 }
 
 fn broken(shared: &Shared) {
