@@ -9,6 +9,7 @@ use filters::names::AgentId;
 
 pub use crate::config::Flags;
 use crate::config::{self, Settings};
+use crate::key::NewKey;
 use crate::policy::{self, Problem, Sync};
 use crate::reload;
 
@@ -30,6 +31,8 @@ pub enum Command {
     Options,
     /// Print one agent's policy, or write all to Vault.
     Policy(Flags, Policies),
+    /// Make an API key for this agent.
+    NewKey(String),
 }
 
 /// Which policies, and what becomes of them.
@@ -94,6 +97,18 @@ Examples:
   portcullis policy --sync --yes          write it
   portcullis policy --sync --yes --watch  and again whenever the file changes";
 
+const KEY_AFTER: &str = "\
+The key goes to standard output, this once; what to put into the configuration
+goes to standard error and holds no more than the key's digest. Every key
+begins with pck_ and matches pck_[A-Za-z0-9_-]{43}, for scanners of leaks.
+
+Exit codes:
+  0  printed
+  2  no name that an agent can have
+
+Example:
+  portcullis key new ci >ci.key   and add what it says to the configuration";
+
 const OPTIONS_AFTER: &str = "\
 Exit code: 0.
 
@@ -121,9 +136,22 @@ enum Verb {
     /// Print an agent's policy for Vault, or keep Vault's policies in step.
     #[command(after_help = POLICY_AFTER)]
     Policy(PolicyLine),
+    /// Make credentials.
+    #[command(subcommand)]
+    Key(KeyVerb),
     /// Print every option with its variable, kind and default, as Markdown.
     #[command(after_help = OPTIONS_AFTER)]
     Options,
+}
+
+#[derive(Debug, Subcommand)]
+enum KeyVerb {
+    /// Make an API key, and print it and what to put into the configuration.
+    #[command(after_help = KEY_AFTER)]
+    New {
+        /// Whose key it is to be.
+        agent: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -177,6 +205,7 @@ impl From<Line> for Command {
             Some(Verb::Run(given)) => Self::Run(given.into()),
             Some(Verb::Check(given)) => Self::Check(given.into()),
             Some(Verb::Options) => Self::Options,
+            Some(Verb::Key(KeyVerb::New { agent })) => Self::NewKey(agent),
             Some(Verb::Policy(PolicyLine { agent, sync: _, yes, watch, given })) => {
                 let sync = Policies::Sync { write: yes, watch };
                 Self::Policy(given.into(), agent.map_or(sync, Policies::Print))
@@ -213,6 +242,26 @@ pub fn check(flags: &Flags) -> ExitCode {
 pub fn options() -> ExitCode {
     print(&config::options_as_markdown());
     ExitCode::SUCCESS
+}
+
+/// `portcullis key new`.
+#[must_use]
+pub fn new_key(agent: &str) -> ExitCode {
+    let Some(agent) = AgentId::parse(agent) else {
+        eprintln!("portcullis: no agent can have that name: [a-z0-9][a-z0-9._-]{{0,62}} without `..`");
+        return ExitCode::from(REFUSED);
+    };
+    match NewKey::generate() {
+        Ok(key) => {
+            eprint!("{}", key.entry(&agent));
+            print(&format!("{}\n", key.text()));
+            ExitCode::SUCCESS
+        }
+        Err(_) => {
+            eprintln!("portcullis: the system gives no random numbers");
+            ExitCode::from(FAILED)
+        }
+    }
 }
 
 /// `portcullis policy`.

@@ -15,6 +15,7 @@ pub mod cli;
 pub mod config;
 pub mod exchange;
 pub mod gateway;
+pub mod key;
 pub mod kms;
 pub mod listener;
 pub mod policy;

@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         Command::Check(flags) => cli::check(&flags),
         Command::Options => cli::options(),
         Command::Policy(flags, wanted) => cli::policy(&flags, &wanted),
+        Command::NewKey(agent) => cli::new_key(&agent),
     }
 }
 

@@ -22,6 +22,7 @@ pub const CASES: &[Case] = &[
     ("sighup_reads_the_files_again_on_open_connections", hangup),
     ("a_broken_file_changes_nothing", broken),
     ("keys_and_origins_are_swapped_whole", keys),
+    ("a_new_key_is_its_agents_once_it_is_configured", new_key),
     ("a_server_certificate_is_swapped_for_new_connections", server_certificate),
     ("a_client_authority_that_goes_takes_its_agents_with_it", client_authority),
 ];
@@ -237,6 +238,22 @@ fn change(shared: &Shared) {
     rewrite(&gate, |text| text.replace("[agents.alice]\nroles = [\"all\"]\n", ""));
     alice.becomes("/whoami", 401);
     assert_eq!(other.status("/whoami"), 200);
+}
+
+fn new_key(shared: &Shared) {
+    let gate = watching(shared);
+    let made = run(gate.folder(), &["key", "new", "alice.b"], &[]);
+    assert!(made.status.success());
+    let (key, entry) = (String::from_utf8(made.stdout).expect("text"), String::from_utf8(made.stderr).expect("text"));
+    let key = key.trim_end();
+    assert!(key.starts_with("pck_") && key.len() == 47 && !entry.contains(key), "{entry}");
+    let mut holder = Kept::new(gate.local().with("X-API-Key", key));
+    assert_eq!(holder.status("/whoami"), 401);
+    rewrite(&gate, |text| format!("{text}\n{entry}roles = [\"all\"]\n"));
+    holder.becomes("/whoami", 200);
+    assert_eq!(gate.local().with("X-API-Key", key).get("/whoami").json()["agent"], "alice.b");
+    let refused = run(gate.folder(), &["key", "new", "No Agent"], &[]);
+    assert_eq!((refused.status.code(), refused.stdout.len()), (Some(2), 0));
 }
 
 fn hangup(shared: &Shared) {
