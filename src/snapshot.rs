@@ -10,6 +10,7 @@ use std::sync::Arc;
 use filters::credential::{ApiKeys, KeyEntry, ProxyHeaders};
 use filters::grants::{Agent, Limit, Role};
 use filters::identity::{Directory, Source, UnknownAgents};
+use filters::jwt::Issuer;
 use filters::mcp::ToolNames;
 use filters::names::AgentId;
 use filters::policy::roles_policy;
@@ -51,6 +52,8 @@ pub struct Snapshot {
     pub sources: Vec<Source>,
     /// Whether client certificates are believed.
     pub certificates: bool,
+    /// Whose bearer tokens are believed.
+    pub issuer: Option<Issuer>,
     /// API keys and their owners.
     pub api_keys: ApiKeys<Arc<Agent>>,
     /// TLS of each listener, in the order of the configuration.
@@ -105,6 +108,7 @@ impl Snapshot {
             origins: settings.origins,
             sources: settings.identity.sources,
             certificates: settings.identity.certificates,
+            issuer: settings.identity.issuer,
             api_keys: ApiKeys::default(),
             tls,
             trusted_proxies: settings.identity.trusted_proxies,

@@ -4,10 +4,12 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::{fmt, io};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use time::{Duration, OffsetDateTime};
 
-use crate::facts::certifies;
+use crate::facts::{certifies, digest};
 use crate::leaf::subject;
 use crate::{Error, Leaf};
 
@@ -77,6 +79,11 @@ impl Issued {
     pub fn write(&self, dir: &Path, name: &str) -> io::Result<()> {
         write_private(&dir.join(format!("{name}.key")), &self.key)?;
         fs::write(dir.join(format!("{name}.crt")), &self.certificate)
+    }
+
+    /// What `x5t#S256` says of the certificate (RFC 8705); `None` when it cannot be read.
+    pub fn thumbprint(&self) -> Option<String> {
+        digest(&self.certificate).map(|digest| URL_SAFE_NO_PAD.encode(digest))
     }
 }
 

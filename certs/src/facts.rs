@@ -1,3 +1,4 @@
+use aws_lc_rs::digest::{self, Digest};
 use time::{Duration, OffsetDateTime};
 use x509_parser::pem::parse_x509_pem;
 use x509_parser::prelude::{ParsedExtension, X509Certificate};
@@ -29,6 +30,12 @@ impl Facts {
     pub(crate) fn ends_within(&self, time: Duration) -> bool {
         self.not_after - OffsetDateTime::now_utc() < time
     }
+}
+
+/// SHA-256 of the first certificate in `pem`; `None` when it cannot be read.
+pub(crate) fn digest(pem: &str) -> Option<Digest> {
+    let (_, pem) = parse_x509_pem(pem.as_bytes()).ok()?;
+    Some(digest::digest(&digest::SHA256, &pem.contents))
 }
 
 /// Whether `key` is the public key that `pem` certifies.

@@ -1,6 +1,6 @@
-//! Certificates for development and tests, minted when they are needed.
+//! Certificates and signed tokens for development and tests, minted when they are needed.
 //!
-//! Nothing here ships: the gate itself never makes a certificate, and no key is committed.
+//! Nothing here ships: the gate itself never makes a certificate or a token, and no key is committed.
 
 mod authority;
 mod dev;
@@ -8,9 +8,11 @@ mod error;
 mod facts;
 mod hostile;
 mod leaf;
+mod signer;
 
 pub use authority::{Authority, Issued};
 pub use dev::{DevFolder, Minted, is_agent_name};
 pub use error::Error;
 pub use hostile::hostile;
 pub use leaf::{Leaf, Usage, Validity};
+pub use signer::Signer;

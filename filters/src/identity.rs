@@ -25,11 +25,14 @@ pub enum Source {
     CommonName,
     /// The SHA-256 fingerprint of the certificate, lower-case hexadecimal.
     Fingerprint,
+    /// The subject of a JWT.
+    Jwt,
 }
 
 impl Source {
-    /// Every source, in the default order.
-    pub const ALL: [Self; 6] = [Self::Spiffe, Self::Uri, Self::Dns, Self::Email, Self::CommonName, Self::Fingerprint];
+    /// Every source in a certificate, in the default order.
+    pub const OF_CERTIFICATES: [Self; 6] =
+        [Self::Spiffe, Self::Uri, Self::Dns, Self::Email, Self::CommonName, Self::Fingerprint];
 
     /// The source's name in the configuration.
     #[must_use]
@@ -41,13 +44,14 @@ impl Source {
             Self::Email => "email",
             Self::CommonName => "cn",
             Self::Fingerprint => "fingerprint",
+            Self::Jwt => "jwt",
         }
     }
 
-    /// The source of that name.
+    /// The source of that name in a certificate.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|source| source.name() == name)
+        Self::OF_CERTIFICATES.into_iter().find(|source| source.name() == name)
     }
 }
 
@@ -80,6 +84,7 @@ impl Principal {
                     fingerprint = [certificate.fingerprint.to_hex()];
                     &fingerprint
                 }
+                Source::Jwt => &[],
             };
             match found {
                 [] => {}
@@ -250,7 +255,7 @@ impl Directory {
 
     fn unknown_agent(&self, principal: &Principal) -> Option<AgentId> {
         match (self.unknown, principal.source) {
-            (UnknownAgents::OwnNamespace, Source::CommonName) => AgentId::parse(&principal.value),
+            (UnknownAgents::OwnNamespace, Source::CommonName | Source::Jwt) => AgentId::parse(&principal.value),
             _ => None,
         }
     }
@@ -269,6 +274,8 @@ pub enum Proof {
     Certificate,
     /// An API key.
     ApiKey,
+    /// A bearer token.
+    Jwt,
     /// The identity header of a trusted proxy.
     TrustedProxy,
 }
@@ -280,6 +287,7 @@ impl Proof {
         match self {
             Self::Certificate => "certificate",
             Self::ApiKey => "api_key",
+            Self::Jwt => "jwt",
             Self::TrustedProxy => "trusted_proxy",
         }
     }
@@ -366,6 +374,19 @@ mod tests {
         for hostile in ["+", "*", "..", "a/b", "BOB", "bob\0x", ""] {
             assert_eq!(directory.agent_of(&cn(hostile)), None, "{hostile:?}");
         }
+    }
+
+    #[test]
+    fn a_subject_is_no_common_name() {
+        let subject = |value: &str| Principal { source: Source::Jwt, value: value.into() };
+        let mut directory = Directory::new(UnknownAgents::OwnNamespace);
+        let bob = AgentId::parse("bob").unwrap();
+        directory.add(subject("Robert"), bob.clone()).unwrap();
+        assert_eq!(directory.agent_of(&subject("Robert")), Some(bob));
+        assert_eq!(directory.agent_of(&cn("Robert")), None);
+        assert_eq!(directory.agent_of(&subject("bob")), None, "an agent with an entry is reached by that entry only");
+        assert_eq!(directory.agent_of(&subject("eve")), AgentId::parse("eve"));
+        assert_eq!(directory.agent_of(&subject("../eve")), None);
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub mod grants;
 pub mod certificate;
 pub mod identity;
 pub mod credential;
+pub mod jwt;
 pub mod vault;
 pub mod shape;
 pub mod handle;

@@ -6,7 +6,7 @@ use super::sections;
 use super::tests::{load_text, load_with};
 use super::*;
 
-const CANARY: &str = "C4N4RY-do-not-tell";
+const CANARY: &str = "C4N4RY-do-not-tell-it-to-anybody";
 /// Short, and of the characters of a key.
 const KEY_CANARY: &str = "canary_key";
 
@@ -34,6 +34,7 @@ fn path(section: &Section) -> &'static [&'static str] {
         "roles.*" => &["roles", "r"],
         "agents.*" => &["agents", "a"],
         "agents.*.certificate" => &["agents", "a", "certificate"],
+        "agents.*.jwt" => &["agents", "a", "jwt"],
         "agents.*.api_keys" => &["agents", "a", "api_keys"],
         "rate" => &["agents", "a", "rate"],
         label => std::slice::from_ref(sections::ALL.iter().map(|s| &s.label).find(|l| **l == label).unwrap()),

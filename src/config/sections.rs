@@ -151,11 +151,12 @@ section! {
 
 section! {
     FAMILY, "identity.families", "[[identity.families]]",
-    text("spiffe", "", "SPIFFE ID with one `{name}`; exactly one of these five."),
+    text("spiffe", "", "SPIFFE ID with one `{name}`; exactly one of these six."),
     text("uri", "", "URI SAN with one `{name}`."),
     text("dns", "", "DNS SAN with one `{name}`."),
     text("email", "", "Email SAN with one `{name}`."),
     text("cn", "", "Common name with one `{name}`."),
+    text("jwt", "", "Subject of a JWT with one `{name}`."),
     text("agent", "{name}", "The agent, with one `{name}`."),
 }
 
@@ -183,6 +184,7 @@ section! {
     Opt::file("roles", Kind::Words, " the built-in `own-namespace`", "Its roles, in the order in which they are asked; `[]` for none."),
     table("rate", "Its own limit, instead of `RATE_LIMIT_*`."),
     Opt::file("certificate", Kind::Tables, "", "The certificates it presents."),
+    Opt::file("jwt", Kind::Tables, "", "The subjects of its JWTs."),
     Opt::file("api_keys", Kind::Tables, "", "Its API keys, by digest."),
 }
 
@@ -201,6 +203,11 @@ section! {
     text("email", "", "Email SAN."),
     text("cn", "", "Common name."),
     text("fingerprint", "", "SHA-256 of the certificate, 64 hexadecimal digits."),
+}
+
+section! {
+    SUBJECT, "agents.*.jwt", "jwt = {…}",
+    text("subject", "", "What the claim `sub` says; required."),
 }
 
 section! {
@@ -229,7 +236,7 @@ section! {
 }
 
 /// Every section, in the order of the reference.
-pub(super) static ALL: [&Section; 26] = [
+pub(super) static ALL: [&Section; 27] = [
     &super::options::TOP,
     &LISTENER,
     &TLS,
@@ -252,6 +259,7 @@ pub(super) static ALL: [&Section; 26] = [
     &ROLE,
     &AGENT,
     &PRINCIPAL,
+    &SUBJECT,
     &API_KEY,
     &RATE,
     &LIMITS,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use filters::credential::{KeyEntry, ProxyHeaders};
 use filters::grants::Role;
 use filters::identity::{Directory, Source};
+use filters::jwt::Issuer;
 use filters::mcp::ToolNames;
 use filters::names::AgentId;
 use filters::quota::Rate;
@@ -262,6 +263,8 @@ pub struct Identity {
     pub proxy_headers: Option<ProxyHeaders>,
     /// Whether client certificates of the gate's own listeners are believed.
     pub certificates: bool,
+    /// Whose bearer tokens are believed.
+    pub issuer: Option<Issuer>,
 }
 
 /// An agent's entry.

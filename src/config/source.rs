@@ -36,7 +36,7 @@ pub struct Flags {
 pub struct Environment<'a> {
     /// The value of a variable.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
-    /// Reads a configuration file.
+    /// Reads a configuration file, or one whose text is part of it.
     pub read: &'a dyn Fn(&Path) -> io::Result<String>,
     /// Whether a certificate, key or CA file can be read.
     pub probe: &'a dyn Fn(&Path) -> io::Result<()>,
@@ -120,16 +120,27 @@ impl<'a> Source<'a> {
         let path = PathBuf::from(path);
         match (self.environment.probe)(&path) {
             Ok(()) => self.files.borrow_mut().push(path.clone()),
-            Err(error) => {
-                let wrong = format!("the file of {label} cannot be read: {}", reason(&error));
-                self.findings.problem(
-                    place,
-                    wrong,
-                    "check the path, which begins at the working directory, and its permissions",
-                );
-            }
+            Err(error) => self.unreadable_file(place, label, &error),
         }
         path
+    }
+
+    /// The text of a file, which is watched.
+    pub(super) fn text_of(&self, place: &Place, label: &str, path: &str) -> Option<String> {
+        let path = self.file(place, label, path);
+        match (self.environment.read)(&path) {
+            Ok(text) => Some(text),
+            Err(error) => {
+                self.unreadable_file(place, label, &error);
+                None
+            }
+        }
+    }
+
+    fn unreadable_file(&self, place: &Place, label: &str, error: &io::Error) {
+        let wrong = format!("the file of {label} cannot be read: {}", reason(error));
+        let mend = "check the path, which begins at the working directory, and its permissions";
+        self.findings.problem(place, wrong, mend);
     }
 
     /// Reads the configuration file, if there is one.

@@ -204,6 +204,27 @@ fn the_dev_configuration_has_its_ports_from_the_environment() {
 }
 
 #[test]
+fn the_keys_of_tokens_are_read_with_the_configuration() {
+    let jwks = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+    let load = |variables: &[_], text| load_with(&Flags::default(), variables, &[("jwks.json", text)]);
+    let file = ("JWT_JWKS_FILE", "jwks.json");
+    let settings = load(&[file, ("JWT_ISSUER", "https://issuer.example")], jwks).unwrap();
+    let issuer = settings.identity.issuer.as_ref().unwrap();
+    assert_eq!((&*issuer.name, &*issuer.audiences[0]), ("https://issuer.example", "mcp-agents"));
+    assert!(issuer.validate_issuer && issuer.validate_audience && !issuer.require_kid);
+    assert_eq!(settings.files, [Path::new("jwks.json")], "it is watched");
+    assert!(load(&[file, ("AUTH_JWT_ENABLED", "off")], jwks).unwrap().identity.issuer.is_none());
+    let report = refused(load(&[file], "{}"));
+    assert!(report.contains("JWT_JWKS_FILE: `jwt_jwks_file` names a file that is not a JSON object"), "{report}");
+    let secret = |text| load(&[("JWT_HS256_SECRET", text)], jwks);
+    assert!(secret("thirty-two-bytes-are-long-enough").unwrap().identity.issuer.is_some());
+    let report = refused(secret("thirty-one-bytes-are-too-short."));
+    assert!(report.contains("has fewer than 32 bytes") && !report.contains("thirty"), "{report}");
+    let fetched = load(&[("JWT_JWKS_URL", "https://issuer.example/jwks")], jwks).unwrap();
+    assert!(fetched.identity.issuer.is_none() && fetched.warnings.join("\n").contains("keys are not fetched yet"));
+}
+
+#[test]
 fn aws_kms_is_there_only_where_it_is_enabled() {
     let rest = "aws_kms_default_key_id = \"alias/a\"\naws_kms_endpoint = \"http://aws.example:4566\"\n\
         aws_access_key_id = \"AKIA\"\naws_secret_access_key = \"hunter2\"\n";

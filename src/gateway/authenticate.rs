@@ -5,10 +5,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use filters::credential::{Offered, offered};
 use filters::grants::Agent;
-use filters::identity::{Identity, Principal, Proof};
+use filters::identity::{Identity, Principal, Proof, Source};
+use filters::jwt::Verified;
 use filters::refusal::Refusal;
 use filters::scope::Scopes;
-use filters::secret::Secret;
+use filters::secret::{Digest, Secret};
 use pingora_core::protocols::http::ServerSession;
 
 use crate::listener::{Peer, Verdict};
@@ -22,14 +23,17 @@ impl Request<'_> {
         let certificate = self.certificate(session, now);
         let headers = &session.req_header().headers;
         let proxy = self.snapshot.proxy_headers_from(self.head.client);
+        let mut scopes = Scopes::ALL;
         let (agent, proof) = match (offered(headers, proxy)?, &certificate) {
             (Offered::Nothing, Some(Verdict::Agent(agent))) => (Arc::clone(agent), Proof::Certificate),
             (Offered::Nothing, None) => return Err(Refusal::Unauthenticated),
             (Offered::Nothing, Some(Verdict::Nobody)) => return Err(self.failed()),
             (Offered::ApiKey(key), _) => (self.key_owner(&key, now)?, Proof::ApiKey),
-            (Offered::Bearer(_), _) => {
-                self.may_guess()?;
-                return Err(self.failed());
+            (Offered::Bearer(token), _) => {
+                let presented = self.peer(session).and_then(|(peer, _)| peer.fingerprint());
+                let verified = self.verified(&token, presented, now)?;
+                scopes = verified.scopes;
+                (self.subject(verified)?, Proof::Jwt)
             }
             (Offered::DistinguishedName(name), _) => (self.named(&name)?, Proof::TrustedProxy),
         };
@@ -38,7 +42,7 @@ impl Request<'_> {
             Some(Verdict::Agent(other)) if other.id == agent.id => {}
             Some(Verdict::Agent(_) | Verdict::Nobody) => return Err(self.failed()),
         }
-        Ok(Identity { agent, scopes: Scopes::ALL, proof })
+        Ok(Identity { agent, scopes, proof })
     }
 
     /// Charges the agent's own limit.
@@ -50,9 +54,36 @@ impl Request<'_> {
     }
 
     fn certificate(&self, session: &ServerSession, now: i64) -> Option<Verdict> {
+        let (peer, index) = self.peer(session)?;
+        Some(peer.verdict(&self.snapshot, index, now))
+    }
+
+    /// Who presented a certificate to the edge, and the listener's index.
+    fn peer<'a>(&self, session: &'a ServerSession) -> Option<(&'a Peer, usize)> {
         let Side::Edge { index, .. } = self.side else { return None };
         let tls = session.digest()?.ssl_digest.as_ref()?;
-        Some(tls.extension.get::<Peer>()?.verdict(&self.snapshot, index, now))
+        Some((tls.extension.get::<Peer>()?, index))
+    }
+
+    /// What a bearer token says, where it holds and is bound to no other
+    /// certificate than the one presented.
+    fn verified(&self, token: &Secret, presented: Option<Digest>, now: i64) -> Result<Verified, Refusal> {
+        self.may_guess()?;
+        let Some(issuer) = &self.snapshot.issuer else { return Err(self.failed()) };
+        let verified = issuer.verify(token, now).map_err(|refused| {
+            tracing::debug!(%refused, "a bearer token does not hold");
+            self.failed()
+        })?;
+        match verified.thumbprint {
+            Some(bound) if presented != Some(bound) => Err(self.failed()),
+            _ => Ok(verified),
+        }
+    }
+
+    fn subject(&self, verified: Verified) -> Result<Arc<Agent>, Refusal> {
+        let principal = Principal { source: Source::Jwt, value: verified.subject.into() };
+        let agent = self.snapshot.directory().agent_of(&principal);
+        agent.and_then(|id| self.snapshot.agent(&id)).ok_or_else(|| self.failed())
     }
 
     fn key_owner(&self, key: &Secret, now: i64) -> Result<Arc<Agent>, Refusal> {

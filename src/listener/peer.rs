@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use filters::certificate::PeerCertificate;
 use filters::grants::Agent;
 use filters::identity::Principal;
+use filters::secret::Digest;
 use pingora_core::listeners::TlsAccept;
 use pingora_core::protocols::tls::TlsRef;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -70,6 +71,12 @@ impl Peer {
         let judged = Judged { snapshot: snapshot.version, verdict: verdict.clone() };
         self.verdict.store(Some(Arc::new(judged)));
         verdict
+    }
+
+    /// The SHA-256 of the certificate it presented.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<Digest> {
+        self.facts.as_ref().map(|facts| facts.fingerprint)
     }
 
     fn judge(&self, facts: &PeerCertificate, snapshot: &Snapshot, index: usize, now: i64) -> Verdict {

@@ -108,14 +108,19 @@ fn plan(more: &[(&'static str, String)]) -> Plan {
     let mut environment = vec![("LOG_LEVEL", "trace".to_owned()), ("RUST_LOG", "trace".to_owned())];
     environment.extend_from_slice(more);
     let sections = format!(
-        "{AGENTS}\n[agents.alice]\nroles = [\"all\"]\n[limits]\nfailed_authentications = {{ requests = 100000, per = \"1s\" }}\n"
+        "{AGENTS}\n[agents.alice]\nroles = [\"all\"]\njwt = {{ subject = \"{}\" }}\n[limits]\nfailed_authentications = {{ requests = 100000, per = \"1s\" }}\n",
+        canary("subject")
     );
     Plan { sections, environment, ..Plan::default() }
 }
 
 fn callers(shared: &Shared) {
     let (world, aws) = (shared.world(), shared.kms());
+    let secret = canary("jwtsecretofmorethanthirtytwobytes");
+    let [held, expired] = [4_102_444_800_u64, 1].map(|end| token(&secret, end));
     let search = Search::new(&[
+        held.rsplit('.').next().expect("a signature"),
+        expired.rsplit('.').next().expect("a signature"),
         "S01TQ0FOQVJZaW5wbGFpbnRleHQ0",
         "KMSCANARYinplaintext4",
         API_KEY,
@@ -128,7 +133,7 @@ fn callers(shared: &Shared) {
         &plan(&[
             ("API_KEYS_JSON", keys),
             ("VAULT_TOKEN", canary("vaulttoken")),
-            ("JWT_HS256_SECRET", canary("jwtsecretofmorethanthirtytwobytes")),
+            ("JWT_HS256_SECRET", secret),
             ("AWS_ACCESS_KEY_ID", canary("awsid")),
             ("AWS_SECRET_ACCESS_KEY", canary("awskey")),
             ("AWS_SESSION_TOKEN", canary("awstoken")),
@@ -138,7 +143,9 @@ fn callers(shared: &Shared) {
     let key = aws.create_key("ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT");
     let by_variable = gate.local().with("X-API-Key", &canary("envkey"));
     assert_eq!(by_variable.get("/whoami").json()["agent"], "alice");
-    for client in [gate.agent("agent_mtls"), gate.keyed(), by_variable] {
+    let by_token = gate.local().with("Authorization", &format!("Bearer {held}"));
+    assert_eq!(by_token.get("/whoami").json()["agent"], "alice");
+    for client in [gate.agent("agent_mtls"), gate.keyed(), by_variable, by_token] {
         secrets(&search, &client);
         kms(&search, &client, &key);
         targets(&search, &client);
@@ -148,11 +155,19 @@ fn callers(shared: &Shared) {
         message_headers(&search, &client);
     }
     credentials(&search, &gate);
+    search.hear("an expired token", &gate.local().with("Authorization", &format!("Bearer {expired}")).get("/whoami"));
     heads(&search, &gate);
     over_http_2(&gate);
     let requests = gate.log();
     assert!(requests.contains("\"agent\":\"alice\"") && requests.contains("kv.write"), "{requests}");
     search.everything(&mut gate);
+}
+
+/// Alice's, from an issuer that knows the secret.
+fn token(secret: &str, end: u64) -> String {
+    let claims = json!({"iss": "mcp-auth", "aud": "mcp-agents", "sub": canary("subject"), "exp": end,
+        "scope": "read write delete list", "jti": canary("jti")});
+    certs::Signer::shared(secret.as_bytes()).token(&claims).expect("a token")
 }
 
 /// Encrypted and decrypted by AWS KMS, and told to nobody else.

@@ -71,11 +71,17 @@ fn role_indices(fields: &Fields<'_>, roles: &Roles) -> Vec<usize> {
 fn principals(fields: &Fields<'_>) -> Vec<Sited<Principal>> {
     let mut found = Vec::new();
     for certificate in fields.tables("certificate", &section::PRINCIPAL) {
-        if Origin::ALL.into_iter().all(|source| !certificate.given(source.name())) {
+        if Origin::OF_CERTIFICATES.into_iter().all(|source| !certificate.given(source.name())) {
             let mend = "give one of `spiffe`, `uri`, `dns`, `email`, `cn`, `fingerprint`";
             fields.problem("certificate", &certificate.place, "names no principal", mend);
         }
-        found.extend(Origin::ALL.into_iter().filter_map(|source| principal(&certificate, source)));
+        found.extend(Origin::OF_CERTIFICATES.into_iter().filter_map(|source| principal(&certificate, source)));
+    }
+    for token in fields.tables("jwt", &section::SUBJECT) {
+        token.require("subject");
+        let subject =
+            token.text("subject").map(|Sited { place, value }| (place, Principal { source: Origin::Jwt, value }));
+        found.extend(subject.map(|(place, value)| Sited { place, value }));
     }
     found
 }

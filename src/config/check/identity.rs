@@ -12,6 +12,7 @@ use super::super::kind::Word;
 use super::super::sections as section;
 use super::super::settings::{ClientCertificates, Identity, Listener};
 use super::agents::Found;
+use super::jwt;
 
 /// Headers that mean something else already.
 const TAKEN: [&str; 6] = ["authorization", "x-api-key", "host", "cookie", "content-type", "content-length"];
@@ -21,7 +22,12 @@ pub(super) fn identity(top: &Fields<'_>, agents: &[Found], listeners: &[Sited<Li
     let fields = top.table("identity", &section::IDENTITY);
     let sources = sources(&fields);
     let mut directory = Directory::new(unknown(top, &fields));
-    add_principals(top, agents, &sources, &mut directory);
+    let issuer = jwt::issuer(top);
+    let looked_for = |source: Origin| match source {
+        Origin::Jwt => issuer.is_some(),
+        source => sources.contains(&source),
+    };
+    add_principals(top, agents, &looked_for, &mut directory);
     add_families(&fields, &mut directory);
     let asks = |listener: &Sited<Listener>| {
         listener.value.tls.as_ref().is_some_and(|tls| tls.clients != ClientCertificates::Off)
@@ -32,6 +38,7 @@ pub(super) fn identity(top: &Fields<'_>, agents: &[Found], listeners: &[Sited<Li
         trusted_proxies: trusted_proxies(top),
         proxy_headers: proxy_headers(top),
         certificates: listeners.iter().any(asks),
+        issuer,
     }
 }
 
@@ -62,11 +69,14 @@ fn unknown(top: &Fields<'_>, fields: &Fields<'_>) -> UnknownAgents {
     }
 }
 
-fn add_principals(top: &Fields<'_>, agents: &[Found], sources: &[Origin], directory: &mut Directory) {
+fn add_principals(top: &Fields<'_>, agents: &[Found], looked_for: &dyn Fn(Origin) -> bool, directory: &mut Directory) {
     for agent in agents {
         for Sited { place, value } in &agent.principals {
-            if !sources.contains(&value.source) {
-                let text = "this principal is never looked for: `identity.certificate` does not name its source";
+            if !looked_for(value.source) {
+                let text = match value.source {
+                    Origin::Jwt => "this principal is never looked for: no keys of JWTs are given, or JWTs are off",
+                    _ => "this principal is never looked for: `identity.certificate` does not name its source",
+                };
                 top.source.findings.warning(place, text);
             }
             if directory.add(value.clone(), agent.entry.id.clone()).is_err() {
@@ -96,14 +106,14 @@ fn add_families(fields: &Fields<'_>, directory: &mut Directory) {
 }
 
 fn family(rule: &Fields<'_>) -> Option<Family> {
-    let names = Origin::ALL.into_iter().filter(|source| *source != Origin::Fingerprint);
-    let given: Vec<_> = names.filter(|source| rule.given(source.name())).collect();
+    let names = Origin::OF_CERTIFICATES.into_iter().filter(|source| *source != Origin::Fingerprint);
+    let given: Vec<_> = names.chain([Origin::Jwt]).filter(|source| rule.given(source.name())).collect();
     let [source] = given.as_slice() else {
         let findings = &rule.source.findings;
         findings.problem(
             &rule.place,
             "a family must have exactly one source",
-            "give one of `spiffe`, `uri`, `dns`, `email`, `cn`",
+            "give one of `spiffe`, `uri`, `dns`, `email`, `cn`, `jwt`",
         );
         return None;
     };

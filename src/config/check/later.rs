@@ -5,27 +5,21 @@ use http::Uri;
 
 use super::super::fields::Fields;
 
-/// Checks JWT and OpenTelemetry options.
+/// Checks the options of fetched keys and of OpenTelemetry.
 pub(super) fn check(top: &Fields<'_>) {
-    jwt(top);
+    jwks(top);
     url(top, "otel_exporter_otlp_endpoint");
     unused(top, "otel_exporter_otlp_endpoint", "traces are not exported yet");
 }
 
-fn jwt(top: &Fields<'_>) {
+/// Keys that are fetched.
+fn jwks(top: &Fields<'_>) {
     url(top, "jwt_jwks_url");
     if top.given("jwt_jwks_url") && top.given("jwt_jwks_file") {
         let mend = format!("keep one; the URL is at {}", top.place_of("jwt_jwks_url"));
         top.problem("jwt_jwks_file", &top.place_of("jwt_jwks_file"), "and `jwt_jwks_url` are both given", &mend);
     }
-    if let Some(path) = top.text("jwt_jwks_file") {
-        top.source.file(&path.place, &top.label("jwt_jwks_file"), &path.value);
-    }
-    for name in ["jwt_hs256_secret", "jwt_jwks_url", "jwt_jwks_file"] {
-        if top.given(name) {
-            return unused(top, name, "JWTs are not accepted yet");
-        }
-    }
+    unused(top, "jwt_jwks_url", "keys are not fetched yet; give them as `jwt_jwks_file`");
 }
 
 fn unused(top: &Fields<'_>, name: &str, text: &str) {

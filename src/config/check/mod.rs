@@ -6,6 +6,7 @@
 
 mod agents;
 mod identity;
+mod jwt;
 mod keys;
 mod kms;
 mod later;

@@ -1,0 +1,93 @@
+//! What a signed token claims, with the types that RFC 7519 gives the claims.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+
+use super::Refused;
+use crate::scope::{Scope, Scopes};
+
+/// Seconds since the epoch that no arithmetic here overflows.
+const LATEST: f64 = 9e15;
+
+/// The claims of a token, none of which has been judged yet.
+pub(super) struct Claims(Map<String, Value>);
+
+impl Claims {
+    /// # Errors
+    /// [`Refused::Claim`] where a claim is not of its type, whether or not
+    /// anybody asks for it.
+    pub(super) fn read(members: Map<String, Value>) -> Result<Self, Refused> {
+        let claims = Self(members);
+        claims.time("iat")?;
+        claims.time("nbf")?;
+        claims.time("exp")?;
+        claims.text("iss")?;
+        claims.text("sub")?;
+        claims.names("aud")?;
+        Ok(claims)
+    }
+
+    /// A text; [`None`] where absent.
+    pub(super) fn text(&self, name: &'static str) -> Result<Option<&str>, Refused> {
+        match self.0.get(name) {
+            None => Ok(None),
+            Some(Value::String(text)) if !text.is_empty() => Ok(Some(text)),
+            Some(_) => Err(Refused::Claim(name)),
+        }
+    }
+
+    /// The text of a claim whose name is configured.
+    pub(super) fn subject(&self, name: &str) -> Result<&str, Refused> {
+        let text = self.0.get(name).and_then(Value::as_str);
+        text.filter(|text| !text.is_empty()).ok_or(Refused::Claim("sub"))
+    }
+
+    /// Seconds since the epoch, fractions cut off.
+    pub(super) fn time(&self, name: &'static str) -> Result<Option<i64>, Refused> {
+        let Some(value) = self.0.get(name) else { return Ok(None) };
+        let seconds = value.as_f64().filter(|_| value.is_number());
+        match seconds.filter(|seconds| (0.0..=LATEST).contains(seconds)) {
+            #[allow(clippy::cast_possible_truncation)]
+            Some(seconds) => Ok(Some(seconds as i64)),
+            None => Err(Refused::Claim(name)),
+        }
+    }
+
+    /// A text or a list of texts; none where absent.
+    pub(super) fn names(&self, name: &'static str) -> Result<Vec<&str>, Refused> {
+        match self.0.get(name) {
+            None => Ok(Vec::new()),
+            Some(Value::String(text)) => Ok(vec![text]),
+            Some(Value::Array(list)) => list.iter().map(|item| item.as_str().ok_or(Refused::Claim(name))).collect(),
+            Some(_) => Err(Refused::Claim(name)),
+        }
+    }
+
+    /// `scope`, separated by spaces (RFC 8693), or `scopes`, a list or such a
+    /// text; what stands in either. Words that are no scope of ours count for
+    /// nothing. `None` where both are absent.
+    pub(super) fn scopes(&self) -> Result<Option<Scopes>, Refused> {
+        let one = self.0.get("scope");
+        if one.is_none() && !self.0.contains_key("scopes") {
+            return Ok(None);
+        }
+        if one.is_some_and(|one| !one.is_string()) {
+            return Err(Refused::Claim("scope"));
+        }
+        let texts = self.names("scope")?.into_iter().chain(self.names("scopes")?);
+        let words = texts.flat_map(|text| text.split(' '));
+        let known = |word: &str| Scope::ALL.into_iter().find(|scope| scope.name() == word);
+        Ok(Some(words.filter_map(known).collect()))
+    }
+
+    /// `cnf.x5t#S256` (RFC 8705). A token that is bound to anything else is
+    /// refused, since that is not checked.
+    pub(super) fn thumbprint(&self) -> Result<Option<[u8; 32]>, Refused> {
+        let Some(binding) = self.0.get("cnf") else { return Ok(None) };
+        let members = binding.as_object().filter(|members| members.len() == 1);
+        let text = members.and_then(|members| members.get("x5t#S256")).and_then(Value::as_str);
+        let bytes = text.and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
+        bytes.and_then(|bytes| bytes.try_into().ok()).map(Some).ok_or(Refused::Claim("cnf"))
+    }
+}

@@ -1,0 +1,200 @@
+//! Bearer tokens: JWTs (RFC 7519) signed by an issuer that the configuration
+//! names, read as RFC 8725 asks for.
+//!
+//! ```text
+//! text ─► three parts ─► header ─► keys that fit ─► signature ─► claims ─► Verified
+//! ```
+
+mod claims;
+mod json;
+mod keys;
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::Algorithm;
+use serde_json::{Map, Value};
+
+pub use keys::{KeySet, KeySetProblem, LEAST_SECRET};
+
+use crate::scope::Scopes;
+use crate::secret::{Digest, Secret};
+use claims::Claims;
+
+/// Most bytes of a token.
+pub const LONGEST: usize = 16 << 10;
+
+/// Most bytes of a key's name.
+const LONGEST_KEY_ID: usize = 256;
+
+/// By how many seconds clocks may differ, unless configured.
+pub const LEEWAY: i64 = 60;
+
+/// Header parameters by which a token brings its own key, and the one by which
+/// it asks for what is not understood here.
+const REFUSED: [&str; 5] = ["crit", "jwk", "jku", "x5u", "x5c"];
+
+/// Whose tokens are believed, and what is asked of them.
+#[derive(Clone, Debug)]
+pub struct Issuer {
+    /// What `iss` must say.
+    pub name: Box<str>,
+    /// Of which `aud` must name one.
+    pub audiences: Vec<Box<str>>,
+    /// What the tokens are signed with.
+    pub keys: KeySet,
+    /// By how many seconds the clocks may differ.
+    pub leeway: i64,
+    /// Whether a token must name its key.
+    pub require_kid: bool,
+    /// Whether `iss` is looked at.
+    pub validate_issuer: bool,
+    /// Whether `aud` is looked at.
+    pub validate_audience: bool,
+    /// What a token carries that says nothing of scopes.
+    pub default_scopes: Scopes,
+    /// The claim that names the subject.
+    pub subject_claim: Box<str>,
+}
+
+/// A token that holds.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// The name of its issuer, as configured.
+    pub issuer: Box<str>,
+    /// Whom it is about.
+    pub subject: Box<str>,
+    /// What it carries.
+    pub scopes: Scopes,
+    /// Seconds since the epoch from which it does not hold, leeway included.
+    pub expires: i64,
+    /// The SHA-256 of the certificate it is bound to (RFC 8705).
+    pub thumbprint: Option<Digest>,
+}
+
+/// Why a token does not hold. For the log: the text says nothing of the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It is not three parts of base64url, or too long.
+    Form,
+    /// Its header is not one, or has a parameter that is not taken.
+    Header,
+    /// Its algorithm is not used here.
+    Algorithm,
+    /// There is no such key.
+    Key,
+    /// The signature is not of that key.
+    Signature,
+    /// A claim is absent where it must not be, or of another type.
+    Claim(&'static str),
+    /// It has expired.
+    Expired,
+    /// It is not valid yet.
+    Early,
+    /// It is another issuer's.
+    Issuer,
+    /// It is for somebody else.
+    Audience,
+}
+
+impl Issuer {
+    /// Verifies a compact JWS at `now`, seconds since the epoch.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn verify(&self, token: &Secret, now: i64) -> Result<Verified, Refused> {
+        let token = token.expose();
+        if token.len() > LONGEST {
+            return Err(Refused::Form);
+        }
+        let (message, signature) = token.rsplit_once('.').ok_or(Refused::Form)?;
+        let (header, payload) = message.split_once('.').ok_or(Refused::Form)?;
+        let (header, payload) = (decoded(header)?, decoded(payload)?);
+        decoded(signature)?;
+        let header = json::object(&header).ok_or(Refused::Header)?;
+        self.check_signature(&header, message, signature)?;
+        let claims = json::object(&payload).ok_or(Refused::Claim("all"))?;
+        self.judge(&Claims::read(claims)?, now)
+    }
+
+    fn check_signature(&self, header: &Map<String, Value>, message: &str, signature: &str) -> Result<(), Refused> {
+        if REFUSED.iter().any(|name| header.contains_key(*name)) || !is_jwt(header.get("typ")) {
+            return Err(Refused::Header);
+        }
+        let algorithm = header.get("alg").and_then(Value::as_str).ok_or(Refused::Algorithm)?;
+        let algorithm: Algorithm = algorithm.parse().map_err(|_| Refused::Algorithm)?;
+        let id = match header.get("kid") {
+            None if self.require_kid => return Err(Refused::Key),
+            None => None,
+            Some(Value::String(id)) if id.len() <= LONGEST_KEY_ID => Some(id.as_str()),
+            Some(_) => return Err(Refused::Header),
+        };
+        let mut refused = Refused::Key;
+        for key in self.keys.fitting(algorithm, id) {
+            match jsonwebtoken::crypto::verify(signature, message.as_bytes(), key, algorithm) {
+                Ok(true) => return Ok(()),
+                Ok(false) | Err(_) => refused = Refused::Signature,
+            }
+        }
+        Err(refused)
+    }
+
+    fn judge(&self, claims: &Claims, now: i64) -> Result<Verified, Refused> {
+        let expires = claims.time("exp")?.ok_or(Refused::Claim("exp"))?.saturating_add(self.leeway);
+        if expires <= now {
+            return Err(Refused::Expired);
+        }
+        if claims.time("nbf")?.is_some_and(|begins| begins > now.saturating_add(self.leeway)) {
+            return Err(Refused::Early);
+        }
+        if self.validate_issuer && claims.text("iss")? != Some(&*self.name) {
+            return Err(Refused::Issuer);
+        }
+        let ours = |name: &&str| self.audiences.iter().any(|audience| **audience == **name);
+        if self.validate_audience && !claims.names("aud")?.iter().any(ours) {
+            return Err(Refused::Audience);
+        }
+        Ok(Verified {
+            issuer: self.name.clone(),
+            subject: claims.subject(&self.subject_claim)?.into(),
+            scopes: claims.scopes()?.unwrap_or(self.default_scopes),
+            expires,
+            thumbprint: claims.thumbprint()?.map(Digest::from),
+        })
+    }
+}
+
+/// Tokens for something else may be signed with the same key (RFC 8725, 3.11).
+fn is_jwt(kind: Option<&Value>) -> bool {
+    let Some(kind) = kind else { return true };
+    let kind = kind.as_str().unwrap_or_default().to_ascii_lowercase();
+    matches!(kind.strip_prefix("application/").unwrap_or(&kind), "jwt" | "at+jwt")
+}
+
+fn decoded(part: &str) -> Result<Vec<u8>, Refused> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| Refused::Form)
+}
+
+impl fmt::Debug for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[a token that holds]")
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Form => "not a compact JWS of 16 KiB at most",
+            Self::Header => "a header that is not taken",
+            Self::Algorithm => "an algorithm that is not used",
+            Self::Key => "no key fits",
+            Self::Signature => "the signature does not hold",
+            Self::Claim(name) => return write!(f, "the claim `{name}` is absent or not of its type"),
+            Self::Expired => "expired",
+            Self::Early => "not valid yet",
+            Self::Issuer => "another issuer",
+            Self::Audience => "another audience",
+        })
+    }
+}
