@@ -15,6 +15,7 @@ pub mod cli;
 pub mod config;
 pub mod exchange;
 pub mod gateway;
+pub mod issuers;
 pub mod key;
 pub mod kms;
 pub mod listener;

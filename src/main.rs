@@ -73,7 +73,7 @@ struct Services {
 
 fn assemble(settings: Settings, source: reload::Source) -> Result<(Arc<State>, Services), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
-    let tls = reload::load_tls(&settings.listeners).map_err(|e| text(&e))?;
+    let parts = reload::parts(&settings, None)?;
     let watched = settings.server.reload.then(|| settings.files.clone());
     let metrics = Arc::new(Metrics::new().map_err(|e| text(&e))?);
     let log = settings.logging.requests.then(|| {
@@ -84,7 +84,7 @@ fn assemble(settings: Settings, source: reload::Source) -> Result<(Arc<State>, S
     let vault = Vault::new(&settings, Arc::clone(&metrics)).map_err(|e| text(&e))?;
     let kms = settings.kms.clone().map(Kms::new);
     let (listeners, admin) = (settings.listeners.clone(), settings.admin.clone());
-    let snapshot = Snapshot::build(settings, tls, None);
+    let snapshot = Snapshot::build(settings, parts, None);
     let state = Arc::new(State::new(snapshot, vault, kms, metrics, log));
     let edges = listeners.iter().enumerate().map(|(index, listener)| gateway::edge(&state, index, listener));
     let mut listeners = edges.collect::<Result<Vec<_>, _>>().map_err(|e| text(&e))?;
@@ -138,6 +138,7 @@ impl BackgroundService for Background {
             () = self.state.vault.login.run() => {}
             () = self.state.vault.handles.run(|| self.state.snapshot().layout.clone()) => {}
             () = self.reload.run() => {}
+            () = self.fetch_keys() => {}
             () = ended(&mut shutdown) => self.end().await,
         }
     }
@@ -152,6 +153,18 @@ async fn ended(shutdown: &mut ShutdownWatch) {
 }
 
 impl Background {
+    /// Keeps the issuers' keys fresh: those of the snapshot of the moment.
+    async fn fetch_keys(&self) {
+        loop {
+            let issuers = Arc::clone(&self.state.snapshot().issuers);
+            let replaced = self.state.snapshot_where(|snapshot| !Arc::ptr_eq(&snapshot.issuers, &issuers));
+            tokio::select! {
+                () = issuers.run(&self.state.metrics) => {}
+                () = replaced => {}
+            }
+        }
+    }
+
     /// Lets requests end, drops the child tokens, closes the log, and ends the
     /// process: the listeners no longer accept by now.
     async fn end(&self) {

@@ -10,9 +10,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
 use crate::config::{self, Listener, Settings};
-use crate::snapshot::Snapshot;
+use crate::issuers::Issuers;
+use crate::snapshot::{Parts, Snapshot};
 use crate::state::State;
-use crate::tls::{self, TlsMaterial, TlsProblem};
+use crate::tls;
 
 /// How long a burst of changes is waited out, so that a certificate and its
 /// key are read together.
@@ -30,13 +31,15 @@ pub struct Reload {
     files: Option<Vec<PathBuf>>,
 }
 
-/// Reads the TLS files of every listener.
+/// Makes what a snapshot of `settings` needs: reads the TLS files of every listener.
 ///
 /// # Errors
-/// The first file that cannot be used.
-pub fn load_tls(listeners: &[Listener]) -> Result<Vec<Option<Arc<TlsMaterial>>>, TlsProblem> {
+/// The first thing that cannot be used.
+pub fn parts(settings: &Settings, previous: Option<&Snapshot>) -> Result<Parts, String> {
     let load = |listener: &Listener| listener.tls.as_ref().map(|tls| tls::load(tls).map(Arc::new)).transpose();
-    listeners.iter().map(load).collect()
+    let tls = settings.listeners.iter().map(load).collect::<Result<_, _>>().map_err(|problem| problem.to_string())?;
+    let issuers = Issuers::new(&settings.identity.issuers, previous.map(|previous| &previous.issuers))?;
+    Ok(Parts { tls, issuers })
 }
 
 impl Reload {
@@ -85,12 +88,12 @@ impl Reload {
 
     fn read(&self) -> Result<Snapshot, String> {
         let settings = (self.source)().map_err(|report| report.to_string())?;
-        let tls = load_tls(&settings.listeners).map_err(|problem| problem.to_string())?;
         let current = self.state.snapshot();
-        if tls.len() != current.tls.len() {
+        let parts = parts(&settings, Some(&current))?;
+        if parts.tls.len() != current.tls.len() {
             return Err("the number of listeners changed, which needs a restart".to_owned());
         }
-        Ok(Snapshot::build(settings, tls, Some(&current)))
+        Ok(Snapshot::build(settings, parts, Some(&current)))
     }
 }
 

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use filters::credential::{ApiKeys, KeyEntry, ProxyHeaders};
 use filters::grants::{Agent, Limit, Role};
-use filters::identity::{Directory, Source, UnknownAgents};
-use filters::jwt::Issuer;
+use filters::identity::{Directory, Principal, Source, UnknownAgents};
+use filters::jwt::Verified;
 use filters::mcp::ToolNames;
 use filters::names::AgentId;
 use filters::policy::roles_policy;
@@ -20,11 +20,23 @@ use ipnet::IpNet;
 use moka::sync::Cache;
 
 use crate::config::{Docs, Leases, Limits, Settings};
+use crate::issuers::Issuers;
 use crate::tls::TlsMaterial;
 use crate::vault::Profile;
 
 /// Most agents without an entry that are kept at once.
 const MAX_STRANGERS: u64 = 100_000;
+
+/// What is made of settings before there is a snapshot of them, since it may fail.
+pub struct Parts {
+    /// TLS of each listener, in the order of the configuration.
+    pub tls: Vec<Option<Arc<TlsMaterial>>>,
+    /// Whose bearer tokens are believed.
+    pub issuers: Arc<Issuers>,
+}
+
+/// The place of an issuer, and of one of its role rules.
+type RoleRule = (usize, usize);
 
 /// Everything a request reads.
 pub struct Snapshot {
@@ -53,7 +65,7 @@ pub struct Snapshot {
     /// Whether client certificates are believed.
     pub certificates: bool,
     /// Whose bearer tokens are believed.
-    pub issuer: Option<Issuer>,
+    pub issuers: Arc<Issuers>,
     /// API keys and their owners.
     pub api_keys: ApiKeys<Arc<Agent>>,
     /// TLS of each listener, in the order of the configuration.
@@ -62,19 +74,23 @@ pub struct Snapshot {
     proxy_headers: Option<ProxyHeaders>,
     directory: Directory,
     agents: HashMap<AgentId, Arc<Agent>>,
-    strangers: Cache<AgentId, Arc<Agent>>,
-    /// What agents without an entry have used of their limits; shared by all snapshots.
-    cells: Cache<AgentId, Arc<Cell>>,
+    /// Agents without an entry, by the roles that they have.
+    strangers: Cache<(AgentId, Option<RoleRule>), Arc<Agent>>,
+    /// What agents without an entry have used of their limits and of each role's;
+    /// shared by all snapshots.
+    cells: Cache<(AgentId, Box<str>), Arc<Cell>>,
     own_namespace: Arc<Role>,
-    own_policy: Arc<str>,
+    /// Of each issuer and each of its role rules the roles.
+    role_rules: Vec<Vec<Vec<Arc<Role>>>>,
     rate: Option<Rate>,
+    rate_limited: bool,
 }
 
 impl Snapshot {
-    /// Compiles checked settings. `tls` was read for the same settings;
+    /// Compiles checked settings. `parts` were made of the same settings;
     /// `previous` gives the state of the limits.
     #[must_use]
-    pub fn build(settings: Settings, tls: Vec<Option<Arc<TlsMaterial>>>, previous: Option<&Self>) -> Self {
+    pub fn build(settings: Settings, parts: Parts, previous: Option<&Self>) -> Self {
         let roles: Vec<Arc<Role>> = settings.roles.into_iter().map(Arc::new).collect();
         let rate = settings.rate.filter(|_| settings.rate_limited);
         let mut agents = HashMap::with_capacity(settings.agents.len());
@@ -94,6 +110,8 @@ impl Snapshot {
             };
             agents.insert(entry.id, Arc::new(agent));
         }
+        let list = |list: Vec<usize>| list.into_iter().filter_map(|index| roles.get(index)).cloned().collect();
+        let role_rules = settings.identity.role_rules.into_iter().map(|rules| rules.into_iter().map(list).collect());
         let own_namespace = previous.map_or_else(|| Arc::new(Role::own_namespace()), |p| Arc::clone(&p.own_namespace));
         let mut snapshot = Self {
             version: previous.map_or(1, |previous| previous.version + 1),
@@ -108,18 +126,19 @@ impl Snapshot {
             origins: settings.origins,
             sources: settings.identity.sources,
             certificates: settings.identity.certificates,
-            issuer: settings.identity.issuer,
+            issuers: parts.issuers,
             api_keys: ApiKeys::default(),
-            tls,
+            tls: parts.tls,
             trusted_proxies: settings.identity.trusted_proxies,
             proxy_headers: settings.identity.proxy_headers,
             directory: settings.identity.directory,
             agents,
             strangers: Cache::new(MAX_STRANGERS),
             cells: previous.map_or_else(|| Cache::new(MAX_STRANGERS), |previous| previous.cells.clone()),
-            own_policy: roles_policy([&*own_namespace.name].into_iter()).into(),
             own_namespace,
+            role_rules: role_rules.collect(),
             rate,
+            rate_limited: settings.rate_limited,
         };
         snapshot.add_keys(settings.api_keys);
         snapshot
@@ -145,15 +164,43 @@ impl Snapshot {
         }
         match self.directory.unknown() {
             UnknownAgents::Refuse => None,
-            UnknownAgents::OwnNamespace => Some(self.strangers.get_with(id.clone(), || Arc::new(self.stranger(id)))),
+            UnknownAgents::OwnNamespace => Some(self.stranger(id, None)),
         }
     }
 
-    fn stranger(&self, id: &AgentId) -> Agent {
-        let cell = || self.cells.get_with(id.clone(), Arc::default);
-        let limit = self.rate.map(|rate| Limit { rate, cell: cell() });
-        let roles = vec![(Arc::clone(&self.own_namespace), None)];
-        Agent { id: id.clone(), generation: 1, roles_policy: Arc::clone(&self.own_policy), roles, limit }
+    /// The agent that a token of the issuer at `place` is of: an entry has its own roles, others have
+    /// those of the issuer's rule, where one fits.
+    #[must_use]
+    pub fn agent_of_token(&self, place: usize, token: &Verified) -> Option<Arc<Agent>> {
+        let principal = Principal { source: Source::Jwt(place), value: token.subject.as_ref().to_owned() };
+        let id = self.directory.agent_of(&principal)?;
+        match token.role {
+            Some(rule) if !self.agents.contains_key(&id) => Some(self.stranger(&id, Some((place, rule)))),
+            _ => self.agent(&id),
+        }
+    }
+
+    fn stranger(&self, id: &AgentId, rule: Option<RoleRule>) -> Arc<Agent> {
+        self.strangers.get_with((id.clone(), rule), || Arc::new(self.new_stranger(id, rule)))
+    }
+
+    fn new_stranger(&self, id: &AgentId, rule: Option<RoleRule>) -> Agent {
+        let of_rule = |(place, rule): RoleRule| self.role_rules.get(place)?.get(rule).map(Vec::as_slice);
+        let own = std::slice::from_ref(&self.own_namespace);
+        let roles = rule.map_or(own, |rule| of_rule(rule).unwrap_or_default());
+        let cell = |of: &str| self.cells.get_with((id.clone(), of.into()), Arc::default);
+        let limit = |role: &Arc<Role>| {
+            role.rate.filter(|_| self.rate_limited).map(|rate| Limit { rate, cell: cell(&role.name) })
+        };
+        let roles: Vec<_> = roles.iter().map(|role| (Arc::clone(role), limit(role))).collect();
+        let rate = widest(&roles).filter(|_| self.rate_limited).or(self.rate);
+        Agent {
+            id: id.clone(),
+            generation: 1,
+            roles_policy: roles_policy(roles.iter().map(|(role, _)| &*role.name)).into(),
+            limit: rate.map(|rate| Limit { rate, cell: cell("") }),
+            roles,
+        }
     }
 
     /// The mapping of principals to agents.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, Guard};
 use filters::quota::{Cell, Exceeded, Rate};
 use moka::sync::Cache;
+use tokio::sync::watch;
 
 use crate::kms::Kms;
 use crate::snapshot::Snapshot;
@@ -21,6 +22,8 @@ const MAX_SOURCES: u64 = 65_536;
 /// Everything a request shares with the others.
 pub struct State {
     snapshot: ArcSwap<Snapshot>,
+    /// The version of the snapshot.
+    published: watch::Sender<u64>,
     /// Vault, as the gate uses it.
     pub vault: Vault,
     /// AWS KMS, where it is enabled.
@@ -49,6 +52,7 @@ impl State {
     ) -> Self {
         metrics.snapshot.set(1);
         Self {
+            published: watch::Sender::new(snapshot.version),
             snapshot: ArcSwap::from_pointee(snapshot),
             vault,
             kms,
@@ -70,7 +74,19 @@ impl State {
     /// Publishes a snapshot, whole.
     pub fn publish(&self, snapshot: Snapshot) {
         self.metrics.snapshot.set(i64::try_from(snapshot.version).unwrap_or(i64::MAX));
+        let version = snapshot.version;
         self.snapshot.store(Arc::new(snapshot));
+        self.published.send_replace(version);
+    }
+
+    /// Waits until there is a snapshot that `fits`.
+    pub async fn snapshot_where(&self, fits: impl Fn(&Snapshot) -> bool) {
+        let mut published = self.published.subscribe();
+        while !fits(&self.snapshot()) {
+            if published.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Nanoseconds since the gate started: the clock of the limits.

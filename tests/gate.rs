@@ -12,6 +12,7 @@ mod gate {
     pub mod engines;
     pub mod http;
     pub mod isolation;
+    pub mod issuers;
     pub mod jwt;
     pub mod kms;
     pub mod layout;
@@ -94,7 +95,7 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 26] = [
+    let modules: [(&str, &[Case]); 27] = [
         ("operations", gate::operations::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
@@ -110,6 +111,7 @@ fn main() -> ExitCode {
         ("certificates", gate::certificates::CASES),
         ("isolation", gate::isolation::CASES),
         ("jwt", gate::jwt::CASES),
+        ("issuers", gate::issuers::CASES),
         ("limits", gate::limits::CASES),
         ("tokens", gate::tokens::CASES),
         ("upstream", gate::upstream::CASES),

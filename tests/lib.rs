@@ -4,6 +4,7 @@
 pub mod client;
 pub mod mcp;
 pub mod process;
+pub mod provider;
 pub mod servers;
 pub mod stub;
 pub mod world;

@@ -25,8 +25,8 @@ pub enum Source {
     CommonName,
     /// The SHA-256 fingerprint of the certificate, lower-case hexadecimal.
     Fingerprint,
-    /// The subject of a JWT.
-    Jwt,
+    /// The subject of a JWT, by the place of its issuer in the configuration.
+    Jwt(usize),
 }
 
 impl Source {
@@ -44,7 +44,15 @@ impl Source {
             Self::Email => "email",
             Self::CommonName => "cn",
             Self::Fingerprint => "fingerprint",
-            Self::Jwt => "jwt",
+            Self::Jwt(_) => "jwt",
+        }
+    }
+
+    /// The same for every issuer: an agent is reached through one of them.
+    const fn kind(self) -> Self {
+        match self {
+            Self::Jwt(_) => Self::Jwt(0),
+            of_certificate => of_certificate,
         }
     }
 
@@ -84,7 +92,7 @@ impl Principal {
                     fingerprint = [certificate.fingerprint.to_hex()];
                     &fingerprint
                 }
-                Source::Jwt => &[],
+                Source::Jwt(_) => &[],
             };
             match found {
                 [] => {}
@@ -162,7 +170,8 @@ impl Family {
     /// Whether one agent could come of both families, or one principal fit both.
     #[must_use]
     pub fn may_meet(&self, other: &Self) -> bool {
-        self.source == other.source && (self.principal.may_meet(&other.principal) || self.agent.may_meet(&other.agent))
+        self.source == other.source && self.principal.may_meet(&other.principal)
+            || self.source.kind() == other.source.kind() && self.agent.may_meet(&other.agent)
     }
 
     fn agent_of(&self, principal: &Principal) -> Option<AgentId> {
@@ -181,7 +190,7 @@ pub enum UnknownAgents {
     #[default]
     Refuse,
     /// Where it is itself a valid [`AgentId`], it is that agent, with the
-    /// built-in role.
+    /// built-in role; of subjects of JWTs, those of the first issuer.
     OwnNamespace,
 }
 
@@ -189,7 +198,7 @@ pub enum UnknownAgents {
 #[derive(Debug, Default)]
 pub struct Directory {
     exact: HashMap<Principal, AgentId>,
-    /// Agents that are reached by principals of their own from that source.
+    /// Agents that are reached by principals of their own from that kind of source.
     pinned: HashSet<(AgentId, Source)>,
     families: Vec<Family>,
     unknown: UnknownAgents,
@@ -219,7 +228,7 @@ impl Directory {
         match self.exact.get(&principal) {
             Some(owner) if *owner != agent => Err(Clash::Principal(owner.clone())),
             _ => {
-                self.pinned.insert((agent.clone(), principal.source));
+                self.pinned.insert((agent.clone(), principal.source.kind()));
                 self.exact.insert(principal, agent);
                 Ok(())
             }
@@ -249,13 +258,13 @@ impl Directory {
         }
         let mapped = self.families.iter().find_map(|family| family.agent_of(principal));
         let mapped = mapped.or_else(|| self.unknown_agent(principal))?;
-        let key = (mapped, principal.source);
+        let key = (mapped, principal.source.kind());
         (!self.pinned.contains(&key)).then_some(key.0)
     }
 
     fn unknown_agent(&self, principal: &Principal) -> Option<AgentId> {
         match (self.unknown, principal.source) {
-            (UnknownAgents::OwnNamespace, Source::CommonName | Source::Jwt) => AgentId::parse(&principal.value),
+            (UnknownAgents::OwnNamespace, Source::CommonName | Source::Jwt(0)) => AgentId::parse(&principal.value),
             _ => None,
         }
     }
@@ -378,7 +387,7 @@ mod tests {
 
     #[test]
     fn a_subject_is_no_common_name() {
-        let subject = |value: &str| Principal { source: Source::Jwt, value: value.into() };
+        let subject = |value: &str| Principal { source: Source::Jwt(0), value: value.into() };
         let mut directory = Directory::new(UnknownAgents::OwnNamespace);
         let bob = AgentId::parse("bob").unwrap();
         directory.add(subject("Robert"), bob.clone()).unwrap();
@@ -387,6 +396,25 @@ mod tests {
         assert_eq!(directory.agent_of(&subject("bob")), None, "an agent with an entry is reached by that entry only");
         assert_eq!(directory.agent_of(&subject("eve")), AgentId::parse("eve"));
         assert_eq!(directory.agent_of(&subject("../eve")), None);
+    }
+
+    #[test]
+    fn a_subject_is_its_issuers() {
+        let subject = |issuer, value: &str| Principal { source: Source::Jwt(issuer), value: value.into() };
+        let family = |issuer, agent| Family::parse(Source::Jwt(issuer), "{name}", agent).unwrap();
+        let mut directory = Directory::new(UnknownAgents::OwnNamespace);
+        let bob = AgentId::parse("bob").unwrap();
+        directory.add(subject(1, "Robert"), bob.clone()).unwrap();
+        assert_eq!(directory.agent_of(&subject(1, "Robert")), Some(bob));
+        for (issuer, name) in [(0, "Robert"), (2, "Robert"), (0, "bob"), (1, "bob"), (1, "eve")] {
+            assert_eq!(directory.agent_of(&subject(issuer, name)), None, "{issuer} {name}");
+        }
+        assert_eq!(directory.agent_of(&subject(0, "eve")), AgentId::parse("eve"));
+        directory.add_family(family(1, "one-{name}")).unwrap();
+        assert_eq!(directory.add_family(family(2, "{name}")), Err(Clash::Families(0)), "two subjects for one agent");
+        directory.add_family(family(2, "two-{name}")).unwrap();
+        assert_eq!(directory.agent_of(&subject(1, "eve")), AgentId::parse("one-eve"));
+        assert_eq!(directory.agent_of(&subject(2, "eve")), AgentId::parse("two-eve"));
     }
 
     #[test]

@@ -70,6 +70,8 @@ pub enum Refusal {
     KmsDisabled,
     /// AWS KMS cannot be reached, does not answer in time, or knows no credentials of the gate's.
     KmsUnavailable,
+    /// A token's issuer gives no keys.
+    IssuerUnavailable,
     /// A defect of the gate.
     Internal,
 }
@@ -181,6 +183,11 @@ impl Refusal {
                 (StatusCode::SERVICE_UNAVAILABLE, "kms_disabled", "AWS KMS is not enabled on this gate.")
             }
             Self::KmsUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "kms_unavailable", "AWS KMS is not available."),
+            Self::IssuerUnavailable => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "issuer_unavailable",
+                "The keys of the token's issuer are not available.",
+            ),
             Self::Internal => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The gate met an unexpected condition.")
             }
@@ -193,7 +200,11 @@ impl Refusal {
     pub const fn retry_after(&self) -> Option<u64> {
         match self {
             Self::RateLimited(exceeded) | Self::TooManyFailures(exceeded) => Some(exceeded.retry_after),
-            Self::UpstreamUnavailable | Self::UpstreamTimeout | Self::KmsUnavailable | Self::Overloaded => Some(1),
+            Self::UpstreamUnavailable
+            | Self::UpstreamTimeout
+            | Self::KmsUnavailable
+            | Self::IssuerUnavailable
+            | Self::Overloaded => Some(1),
             _ => None,
         }
     }
@@ -271,6 +282,7 @@ mod tests {
             (Refusal::UpstreamTimeout, 503, "upstream_timeout"),
             (Refusal::KmsDisabled, 503, "kms_disabled"),
             (Refusal::KmsUnavailable, 503, "kms_unavailable"),
+            (Refusal::IssuerUnavailable, 503, "issuer_unavailable"),
         ]
     }
 

@@ -1,6 +1,7 @@
 //! Values that must not leave by the side door (invariant 4).
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use aws_lc_rs::digest;
 use subtle::ConstantTimeEq;
@@ -122,6 +123,12 @@ impl PartialEq for Digest {
 }
 
 impl Eq for Digest {}
+
+impl Hash for Digest {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.shelf().hash(state);
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use certs::Signer;
-use filters::jwt::{Issuer, KeySet, KeySetProblem, LEEWAY, Refused, Verified};
+use filters::jwt::{Issuer, KeySet, KeySetProblem, LEEWAY, Presented, Refused, RoleRules, Verified};
 use filters::scope::{Scope, Scopes};
 use filters::secret::{Digest, Secret};
 use proptest::prelude::*;
@@ -37,17 +37,25 @@ fn both() -> KeySet {
     public().with_secret(&Secret::new(SHARED.into())).unwrap()
 }
 
-fn issuer(keys: KeySet) -> Issuer {
+/// An issuer and its keys.
+type Believed = (Issuer, KeySet);
+
+fn issuer(keys: KeySet) -> Believed {
+    (rules(), keys)
+}
+
+fn rules() -> Issuer {
     Issuer {
         name: "mcp-auth".into(),
         audiences: vec!["mcp-agents".into(), "other".into()],
-        keys,
         leeway: LEEWAY,
         require_kid: false,
         validate_issuer: true,
         validate_audience: true,
+        require_binding: false,
         default_scopes: Scopes::NONE,
         subject_claim: "sub".into(),
+        roles: RoleRules::default(),
     }
 }
 
@@ -67,8 +75,8 @@ fn with(changes: &Value) -> Value {
     claims
 }
 
-fn verify(issuer: &Issuer, token: &str) -> Result<Verified, Refused> {
-    issuer.verify(&Secret::new(token.into()), NOW)
+fn verify((issuer, keys): &Believed, token: &str) -> Result<Verified, Refused> {
+    issuer.verify(&Presented::read(&Secret::new(token.into()))?, keys, NOW)
 }
 
 fn judged(changes: &Value) -> Result<Verified, Refused> {
@@ -84,7 +92,7 @@ fn a_token_of_each_algorithm_holds() {
     let issuer = issuer(both());
     for signer in [&shared(), &*RSA, &*P256, &*P384, &*ED] {
         let verified = verify(&issuer, &signer.token(&claims()).unwrap()).unwrap();
-        assert_eq!((&*verified.issuer, &*verified.subject), ("mcp-auth", "ci"), "{signer:?}");
+        assert_eq!(&*verified.subject, "ci", "{signer:?}");
         assert_eq!(verified.expires, NOW + 300 + LEEWAY);
     }
     for algorithm in ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"] {
@@ -276,30 +284,56 @@ fn a_token_carries_the_scopes_it_names() {
     ] {
         assert_eq!(judged(&changes).unwrap().scopes, expected, "{changes}");
     }
-    let generous = Issuer { default_scopes: scopes(&[Scope::Read]), ..issuer(both()) };
+    let generous = (Issuer { default_scopes: scopes(&[Scope::Read]), ..rules() }, both());
     let scopes_of = |changes| verify(&generous, &shared().token(&with(&changes)).unwrap()).unwrap().scopes;
     assert_eq!(scopes_of(json!({})), scopes(&[Scope::Read]));
     assert_eq!(scopes_of(json!({"scope": ""})), Scopes::NONE);
 }
 
 #[test]
+fn the_first_rule_that_fits_gives_the_roles() {
+    let with_rules = |claim: &str| {
+        let values = ["admins", "deployers", "/corp/readers"].map(Into::into).into();
+        (Issuer { roles: RoleRules { claim: claim.into(), values }, ..rules() }, both())
+    };
+    let role = |claim: &str, changes: Value| {
+        verify(&with_rules(claim), &shared().token(&with(&changes)).unwrap()).unwrap().role
+    };
+    assert_eq!(role("groups", json!({"groups": ["x", "/corp/readers", "deployers"]})), Some(1));
+    assert_eq!(role("groups", json!({"groups": "admins"})), Some(0));
+    assert_eq!(role("/realm_access/roles", json!({"realm_access": {"roles": ["/corp/readers"]}})), Some(2));
+    assert_eq!(role("/groups", json!({"groups": ["admins"]})), Some(0));
+    assert_eq!(role("/https:~1~1corp~1groups/0", json!({"https://corp/groups": ["admins"]})), Some(0));
+    for none in [
+        json!({}),
+        json!({"groups": []}),
+        json!({"groups": ["admin", "ADMINS", ["admins"], 1]}),
+        json!({"groups": {"admins": true}}),
+        json!({"groups": "admins deployers"}),
+    ] {
+        assert_eq!(role("groups", none.clone()), None, "{none}");
+    }
+    assert_eq!(judged(&json!({"groups": ["admins"], "": "admins"})).unwrap().role, None);
+}
+
+#[test]
 fn the_toggles_switch_off_one_check_each() {
     let token = |changes| shared().token(&with(&changes)).unwrap();
-    let open = Issuer { validate_issuer: false, ..issuer(both()) };
+    let open = (Issuer { validate_issuer: false, ..rules() }, both());
     assert!(verify(&open, &token(json!({"iss": "else"}))).is_ok());
     assert!(verify(&open, &token(json!({"iss": null}))).is_ok());
     assert_eq!(verify(&open, &token(json!({"iss": 1}))), Err(Refused::Claim("iss")));
     assert_eq!(verify(&open, &token(json!({"aud": "else"}))), Err(Refused::Audience));
-    let open = Issuer { validate_audience: false, ..issuer(both()) };
+    let open = (Issuer { validate_audience: false, ..rules() }, both());
     assert!(verify(&open, &token(json!({"aud": ["else"]}))).is_ok());
     assert_eq!(verify(&open, &token(json!({"aud": 1}))), Err(Refused::Claim("aud")));
     assert_eq!(verify(&open, &token(json!({"iss": "else"}))), Err(Refused::Issuer));
-    let named = Issuer { require_kid: true, ..issuer(both()) };
+    let named = (Issuer { require_kid: true, ..rules() }, both());
     let anonymous = RSA.token_of(r#"{"alg":"RS256"}"#, &claims().to_string()).unwrap();
     assert!(verify(&issuer(both()), &anonymous).is_ok());
     assert_eq!(verify(&named, &anonymous), Err(Refused::Key));
     assert!(verify(&named, &RSA.token(&claims()).unwrap()).is_ok());
-    let renamed = Issuer { subject_claim: "client_id".into(), ..issuer(both()) };
+    let renamed = (Issuer { subject_claim: "client_id".into(), ..rules() }, both());
     assert_eq!(&*verify(&renamed, &token(json!({"client_id": "x"}))).unwrap().subject, "x");
     for bad in [json!({}), json!({"client_id": ""}), json!({"client_id": 1}), json!({"client_id": "x", "sub": 7})] {
         assert_eq!(verify(&renamed, &token(bad.clone())), Err(Refused::Claim("sub")), "{bad}");
@@ -311,6 +345,10 @@ fn a_binding_is_read() {
     let text = URL_SAFE_NO_PAD.encode([7; 32]);
     assert_eq!(judged(&json!({"cnf": {"x5t#S256": text}})).unwrap().thumbprint, Some(Digest::from([7; 32])));
     assert_eq!(judged(&json!({})).unwrap().thumbprint, None);
+    let strict = (Issuer { require_binding: true, ..rules() }, both());
+    let judged_strictly = |changes: &Value| verify(&strict, &shared().token(&with(changes)).unwrap());
+    assert!(judged_strictly(&json!({"cnf": {"x5t#S256": text}})).is_ok());
+    assert_eq!(judged_strictly(&json!({})), Err(Refused::Unbound));
 }
 
 #[test]

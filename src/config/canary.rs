@@ -31,6 +31,8 @@ fn path(section: &Section) -> &'static [&'static str] {
         "" => &[],
         "listeners.tls" => &["listeners", "tls"],
         "identity.families" => &["identity", "families"],
+        "identity.issuers" => &["identity", "issuers"],
+        "identity.issuers.roles" => &["identity", "issuers", "roles"],
         "roles.*" => &["roles", "r"],
         "agents.*" => &["agents", "a"],
         "agents.*.certificate" => &["agents", "a", "certificate"],

@@ -147,6 +147,33 @@ section! {
     Opt::file("certificate", Kind::Words, "spiffe,uri,dns,email,cn,fingerprint", "Where a certificate's principal is looked for, in this order."),
     choice("unknown_agents", &["refuse", "own-namespace"], " `refuse`; `own-namespace` where no file names agents, roles or families", "What becomes of a principal that nothing maps."),
     Opt::file("families", Kind::Tables, "", "Rules that map many principals."),
+    Opt::file("issuers", Kind::Tables, "", "Whose JWTs are believed, beside the one of `JWT_*`."),
+}
+
+section! {
+    ISSUER, "identity.issuers", "[[identity.issuers]]",
+    text("name", "", "What `iss` says; required."),
+    words("audiences", "Of which `aud` must name one; required."),
+    text("jwks_url", "", "URL of its public keys (JWKS); exactly one of these three and `hs256_secret`."),
+    text("jwks_file", "", "File of its public keys."),
+    Opt::file("discovery", Kind::Flag, "false", "Whether the URL is asked of `name` (OpenID Connect Discovery)."),
+    Opt::file("hs256_secret", Kind::Secret, "", "Shared secret of HS256 signatures, 32 bytes at least."),
+    text("ca", "", "PEM file of the authorities of the server that keys are fetched from, instead of the system's."),
+    time("refresh", (1000, 24 * HOUR), "5m", "How often keys are fetched; at once for a token of an unknown key."),
+    time("keep", (MINUTE, DAYS_30 * 1000), "24h", "How long fetched keys are used while their server is away."),
+    time("leeway", (0, 10 * MINUTE), "60s", "By how much clocks may differ, in whole seconds."),
+    Opt::file("require_kid", Kind::Flag, "false", "Whether a token must name its key."),
+    choice("binding", &["optional", "required"], "optional", "Whether a token must be bound to its sender (`cnf`)."),
+    words("default_scopes", "Scopes of a token that says nothing of scopes."),
+    text("subject_claim", "sub", "The claim that names the subject."),
+    text("roles_claim", "groups", "The claim by which `roles` go: its name, or a JSON pointer into the claims."),
+    Opt::file("roles", Kind::Tables, "", "Roles of agents without an entry; the first rule that fits decides."),
+}
+
+section! {
+    ROLE_RULE, "identity.issuers.roles", "[[identity.issuers.roles]]",
+    text("value", "", "What the claim says, or one of a list that it has; required."),
+    words("roles", "The roles, in the order in which they are asked; required."),
 }
 
 section! {
@@ -157,6 +184,7 @@ section! {
     text("email", "", "Email SAN with one `{name}`."),
     text("cn", "", "Common name with one `{name}`."),
     text("jwt", "", "Subject of a JWT with one `{name}`."),
+    text("issuer", " the only one", "Of `jwt`: its issuer."),
     text("agent", "{name}", "The agent, with one `{name}`."),
 }
 
@@ -208,6 +236,7 @@ section! {
 section! {
     SUBJECT, "agents.*.jwt", "jwt = {…}",
     text("subject", "", "What the claim `sub` says; required."),
+    text("issuer", " the only one", "Its issuer."),
 }
 
 section! {
@@ -236,7 +265,7 @@ section! {
 }
 
 /// Every section, in the order of the reference.
-pub(super) static ALL: [&Section; 27] = [
+pub(super) static ALL: [&Section; 29] = [
     &super::options::TOP,
     &LISTENER,
     &TLS,
@@ -256,6 +285,8 @@ pub(super) static ALL: [&Section; 27] = [
     &MCP,
     &IDENTITY,
     &FAMILY,
+    &ISSUER,
+    &ROLE_RULE,
     &ROLE,
     &AGENT,
     &PRINCIPAL,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use filters::credential::{KeyEntry, ProxyHeaders};
 use filters::grants::Role;
 use filters::identity::{Directory, Source};
-use filters::jwt::Issuer;
+use filters::jwt::{self, KeySet};
 use filters::mcp::ToolNames;
 use filters::names::AgentId;
 use filters::quota::Rate;
@@ -264,7 +264,66 @@ pub struct Identity {
     /// Whether client certificates of the gate's own listeners are believed.
     pub certificates: bool,
     /// Whose bearer tokens are believed.
-    pub issuer: Option<Issuer>,
+    pub issuers: Vec<Issuer>,
+    /// Of each issuer and each of its role rules the roles, as indices into [`Settings::roles`].
+    pub role_rules: Vec<Vec<Vec<usize>>>,
+}
+
+/// Whose bearer tokens are believed, and where its keys come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issuer {
+    /// What is asked of its tokens.
+    pub rules: jwt::Issuer,
+    /// Its keys.
+    pub keys: KeySource,
+}
+
+/// Where an issuer's keys come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// The configuration holds them.
+    Given(KeySet),
+    /// They are fetched while the gate runs.
+    Fetched(Fetched),
+}
+
+/// Keys that are fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// From where.
+    pub place: KeyPlace,
+    /// The shared secret beside them, where there is one.
+    pub shared: KeySet,
+    /// Authorities (PEM) of the server's certificate, instead of the system's.
+    pub authority: Option<String>,
+    /// How often they are fetched.
+    pub refresh: Duration,
+    /// How long they are used while they cannot be fetched.
+    pub keep: Duration,
+}
+
+/// Where an issuer's keys are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyPlace {
+    /// The URL of a JWKS (RFC 7517).
+    Jwks(String),
+    /// The URL of a provider's configuration (OpenID Connect Discovery 1.0) that names it.
+    Discovery {
+        /// Where it is.
+        url: String,
+        /// Whose it must be.
+        issuer: String,
+    },
+}
+
+impl KeyPlace {
+    /// What is fetched first.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        match self {
+            Self::Jwks(url) | Self::Discovery { url, .. } => url,
+        }
+    }
 }
 
 /// An agent's entry.

@@ -209,19 +209,22 @@ fn the_keys_of_tokens_are_read_with_the_configuration() {
     let load = |variables: &[_], text| load_with(&Flags::default(), variables, &[("jwks.json", text)]);
     let file = ("JWT_JWKS_FILE", "jwks.json");
     let settings = load(&[file, ("JWT_ISSUER", "https://issuer.example")], jwks).unwrap();
-    let issuer = settings.identity.issuer.as_ref().unwrap();
+    let issuer = &settings.identity.issuers[0].rules;
     assert_eq!((&*issuer.name, &*issuer.audiences[0]), ("https://issuer.example", "mcp-agents"));
     assert!(issuer.validate_issuer && issuer.validate_audience && !issuer.require_kid);
     assert_eq!(settings.files, [Path::new("jwks.json")], "it is watched");
-    assert!(load(&[file, ("AUTH_JWT_ENABLED", "off")], jwks).unwrap().identity.issuer.is_none());
+    assert!(load(&[file, ("AUTH_JWT_ENABLED", "off")], jwks).unwrap().identity.issuers.is_empty());
     let report = refused(load(&[file], "{}"));
     assert!(report.contains("JWT_JWKS_FILE: `jwt_jwks_file` names a file that is not a JSON object"), "{report}");
     let secret = |text| load(&[("JWT_HS256_SECRET", text)], jwks);
-    assert!(secret("thirty-two-bytes-are-long-enough").unwrap().identity.issuer.is_some());
+    assert!(secret("thirty-two-bytes-are-long-enough").unwrap().identity.issuers.len() == 1);
     let report = refused(secret("thirty-one-bytes-are-too-short."));
     assert!(report.contains("has fewer than 32 bytes") && !report.contains("thirty"), "{report}");
     let fetched = load(&[("JWT_JWKS_URL", "https://issuer.example/jwks")], jwks).unwrap();
-    assert!(fetched.identity.issuer.is_none() && fetched.warnings.join("\n").contains("keys are not fetched yet"));
+    let KeySource::Fetched(fetched) = &fetched.identity.issuers[0].keys else { panic!("they are given") };
+    assert_eq!((fetched.place.url(), fetched.refresh.as_secs()), ("https://issuer.example/jwks", 300));
+    let plain = load(&[("JWT_JWKS_URL", "http://issuer.example/jwks")], jwks).unwrap();
+    assert!(plain.warnings.join("\n").contains("plain HTTP"), "{:?}", plain.warnings);
 }
 
 #[test]

@@ -5,20 +5,37 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use filters::credential::{Offered, offered};
 use filters::grants::Agent;
-use filters::identity::{Identity, Principal, Proof, Source};
+use filters::identity::{Identity, Principal, Proof};
 use filters::jwt::Verified;
 use filters::refusal::Refusal;
 use filters::scope::Scopes;
 use filters::secret::{Digest, Secret};
 use pingora_core::protocols::http::ServerSession;
 
+use crate::issuers::{Disbelief, Wait};
 use crate::listener::{Peer, Verdict};
 
 use super::{Request, Side};
 
+/// Why there is no identity.
+pub(super) enum Stop {
+    Refused(Refusal),
+    /// A token's issuer may have a key that is not known here yet.
+    UnknownKey(Wait),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
 impl Request<'_> {
     /// The identity of the request's caller.
-    pub(super) fn authenticate(&self, session: &ServerSession) -> Result<Identity, Refusal> {
+    ///
+    /// # Errors
+    /// [`Stop::UnknownKey`] where waiting may help, which the caller does once.
+    pub(super) fn authenticate(&self, session: &ServerSession) -> Result<Identity, Stop> {
         let now = now();
         let certificate = self.certificate(session, now);
         let headers = &session.req_header().headers;
@@ -26,21 +43,21 @@ impl Request<'_> {
         let mut scopes = Scopes::ALL;
         let (agent, proof) = match (offered(headers, proxy)?, &certificate) {
             (Offered::Nothing, Some(Verdict::Agent(agent))) => (Arc::clone(agent), Proof::Certificate),
-            (Offered::Nothing, None) => return Err(Refusal::Unauthenticated),
-            (Offered::Nothing, Some(Verdict::Nobody)) => return Err(self.failed()),
+            (Offered::Nothing, None) => return Err(Refusal::Unauthenticated.into()),
+            (Offered::Nothing, Some(Verdict::Nobody)) => return Err(self.failed().into()),
             (Offered::ApiKey(key), _) => (self.key_owner(&key, now)?, Proof::ApiKey),
             (Offered::Bearer(token), _) => {
                 let presented = self.peer(session).and_then(|(peer, _)| peer.fingerprint());
-                let verified = self.verified(&token, presented, now)?;
+                let (issuer, verified) = self.verified(&token, presented, now)?;
                 scopes = verified.scopes;
-                (self.subject(verified)?, Proof::Jwt)
+                (self.snapshot.agent_of_token(issuer, &verified).ok_or_else(|| self.failed())?, Proof::Jwt)
             }
             (Offered::DistinguishedName(name), _) => (self.named(&name)?, Proof::TrustedProxy),
         };
         match certificate {
             None => {}
             Some(Verdict::Agent(other)) if other.id == agent.id => {}
-            Some(Verdict::Agent(_) | Verdict::Nobody) => return Err(self.failed()),
+            Some(Verdict::Agent(_) | Verdict::Nobody) => return Err(self.failed().into()),
         }
         Ok(Identity { agent, scopes, proof })
     }
@@ -66,24 +83,25 @@ impl Request<'_> {
     }
 
     /// What a bearer token says, where it holds and is bound to no other
-    /// certificate than the one presented.
-    fn verified(&self, token: &Secret, presented: Option<Digest>, now: i64) -> Result<Verified, Refusal> {
+    /// certificate than the one presented; and the place of its issuer.
+    fn verified(&self, token: &Secret, presented: Option<Digest>, now: i64) -> Result<(usize, Arc<Verified>), Stop> {
         self.may_guess()?;
-        let Some(issuer) = &self.snapshot.issuer else { return Err(self.failed()) };
-        let verified = issuer.verify(token, now).map_err(|refused| {
-            tracing::debug!(%refused, "a bearer token does not hold");
-            self.failed()
+        let (issuer, verified) = self.snapshot.issuers.verify(token, now).map_err(|disbelief| match disbelief {
+            Disbelief::UnknownKey(wait) => Stop::UnknownKey(wait),
+            Disbelief::Refused(refused) => {
+                tracing::debug!(%refused, "a bearer token does not hold");
+                self.failed().into()
+            }
         })?;
         match verified.thumbprint {
-            Some(bound) if presented != Some(bound) => Err(self.failed()),
-            _ => Ok(verified),
+            Some(bound) if presented != Some(bound) => Err(self.failed().into()),
+            _ => Ok((issuer, verified)),
         }
     }
 
-    fn subject(&self, verified: Verified) -> Result<Arc<Agent>, Refusal> {
-        let principal = Principal { source: Source::Jwt, value: verified.subject.into() };
-        let agent = self.snapshot.directory().agent_of(&principal);
-        agent.and_then(|id| self.snapshot.agent(&id)).ok_or_else(|| self.failed())
+    /// What is said of a token whose issuer has no such key, though it was asked.
+    pub(super) fn without_key(&self, wait: &Wait) -> Refusal {
+        if wait.has_keys() { self.failed() } else { Refusal::IssuerUnavailable }
     }
 
     fn key_owner(&self, key: &Secret, now: i64) -> Result<Arc<Agent>, Refusal> {

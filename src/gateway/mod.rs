@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use filters::grants::{Agent, Role};
+use filters::identity::Identity;
 use filters::refusal::Refusal;
 use filters::rest::{self as routes, Match};
 use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream};
@@ -33,6 +34,7 @@ use crate::snapshot::Snapshot;
 use crate::state::State;
 use crate::telemetry::{Record, RouteId};
 
+use authenticate::Stop;
 use docs::Page;
 use head::Head;
 use reply::{Reply, Unwritten};
@@ -221,6 +223,20 @@ impl Request<'_> {
         Ok(Surface::Rest(matched))
     }
 
+    /// Who is asking. A token of an unknown key is looked at once more when its issuer was asked.
+    async fn identity(&self, session: &mut ServerSession) -> Result<Identity, Refusal> {
+        let wait = match self.authenticate(session) {
+            Ok(identity) => return Ok(identity),
+            Err(Stop::Refused(refusal)) => return Err(refusal),
+            Err(Stop::UnknownKey(wait)) => wait,
+        };
+        wait.over().await;
+        self.authenticate(session).map_err(|stop| match stop {
+            Stop::Refused(refusal) => refusal,
+            Stop::UnknownKey(wait) => self.without_key(&wait),
+        })
+    }
+
     async fn serve(&self, session: &mut ServerSession, outcome: &mut Outcome) -> Result<Reply, Refusal> {
         if let Some(reply) = self.own(outcome)? {
             return Ok(reply);
@@ -229,7 +245,7 @@ impl Request<'_> {
             return Ok(reply);
         }
         let matched = self.route(outcome);
-        let identity = self.authenticate(session)?;
+        let identity = self.identity(session).await?;
         outcome.agent = Some(Arc::clone(&identity.agent));
         outcome.proof = identity.proof.name();
         self.charge(&identity)?;

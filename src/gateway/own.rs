@@ -63,6 +63,7 @@ impl Request<'_> {
                     "handles": !self.state.vault.handles.keyring().is_empty(),
                     "child_tokens": self.state.vault.children.held(),
                 },
+                "issuers": self.snapshot.issuers.keys().map(|(name, keys)| json!({"name": name, "keys": keys})).collect::<Vec<_>>(),
                 "kms": {"enabled": self.state.kms.is_some()},
             }),
         };

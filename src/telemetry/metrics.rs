@@ -94,6 +94,14 @@ pub struct ChildTokenCounters {
     pub replaced: IntCounter,
 }
 
+/// Fetches of issuers' keys.
+pub struct JwksCounters {
+    /// Gave keys.
+    pub fetched: IntCounter,
+    /// Gave none.
+    pub failed: IntCounter,
+}
+
 /// Every metric of the gate.
 pub struct Metrics {
     registry: Registry,
@@ -120,6 +128,8 @@ pub struct Metrics {
     pub reloads: IntCounter,
     /// Reloads that were refused.
     pub reload_failures: IntCounter,
+    /// Fetches of issuers' keys.
+    pub jwks: JwksCounters,
     /// The version of the active snapshot.
     pub snapshot: IntGauge,
 }
@@ -152,6 +162,11 @@ impl Metrics {
             &["outcome"],
         )?;
         register(&registry, children.clone())?;
+        let fetches = IntCounterVec::new(
+            Opts::new("portcullis_jwks_fetches_total", "Fetches of issuers' public keys by outcome."),
+            &["outcome"],
+        )?;
+        register(&registry, fetches.clone())?;
         Ok(Self {
             requests: register(&registry, requests)?,
             durations: register(&registry, HistogramVec::new(durations, &labels)?)?,
@@ -187,6 +202,10 @@ impl Metrics {
                 "portcullis_reload_failures_total",
                 "Configurations that were refused while running.",
             )?,
+            jwks: JwksCounters {
+                fetched: fetches.with_label_values(&["fetched"]),
+                failed: fetches.with_label_values(&["failed"]),
+            },
             snapshot: gauge("portcullis_snapshot_version", "The version of the active configuration.")?,
             registry,
         })

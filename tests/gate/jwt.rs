@@ -85,7 +85,7 @@ fn now() -> u64 {
 
 /// What `agent_mtls` would be told by its issuer, with these members instead;
 /// `null` takes one away.
-fn claims(changes: &Value) -> Value {
+pub(super) fn claims(changes: &Value) -> Value {
     let mut claims = json!({"iss": "mcp-auth", "aud": "mcp-agents", "sub": "svc:agent_mtls", "exp": now() + 600,
         "scope": "read write delete list"});
     for (name, value) in changes.as_object().expect("changes") {
@@ -97,19 +97,19 @@ fn claims(changes: &Value) -> Value {
     claims
 }
 
-fn bearer(client: Client, token: &str) -> Client {
+pub(super) fn bearer(client: Client, token: &str) -> Client {
     client.with("Authorization", &format!("Bearer {token}"))
 }
 
 /// Who the gate says it is, by which proof.
-fn whoami(client: &Client) -> (u16, String, String) {
+pub(super) fn whoami(client: &Client) -> (u16, String, String) {
     let response = client.get("/whoami");
     let told = response.json();
     let text = |name: &str| told[name].as_str().unwrap_or_default().to_owned();
     (response.status, text("agent"), text("proof"))
 }
 
-fn is_agent(client: &Client, agent: &str) {
+pub(super) fn is_agent(client: &Client, agent: &str) {
     assert_eq!(whoami(client), (200, agent.to_owned(), "jwt".to_owned()));
 }
 

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
-use super::Refused;
+use super::{Refused, RoleRules};
 use crate::scope::{Scope, Scopes};
 
 /// Seconds since the epoch that no arithmetic here overflows.
@@ -79,6 +79,24 @@ impl Claims {
         let words = texts.flat_map(|text| text.split(' '));
         let known = |word: &str| Scope::ALL.into_iter().find(|scope| scope.name() == word);
         Ok(Some(words.filter_map(known).collect()))
+    }
+
+    /// The first rule of which the token has the value: in a list, or alone.
+    /// A claim of another type has none.
+    pub(super) fn first_of(&self, rules: &RoleRules) -> Option<usize> {
+        let claim = match rules.claim.strip_prefix('/') {
+            None => self.0.get(&*rules.claim)?,
+            Some(pointer) => {
+                let (name, rest) = pointer.split_once('/').map_or((pointer, None), |(name, rest)| (name, Some(rest)));
+                let member = self.0.get(&name.replace("~1", "/").replace("~0", "~"))?;
+                rest.map_or(Some(member), |rest| member.pointer(&format!("/{rest}")))?
+            }
+        };
+        let has = |value: &str| match claim {
+            Value::Array(list) => list.iter().any(|item| item == value),
+            claim => claim == value,
+        };
+        rules.values.iter().position(|value| has(value))
     }
 
     /// `cnf.x5t#S256` (RFC 8705). A token that is bound to anything else is

@@ -8,7 +8,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::{Map, Value};
 
 use super::json;
-use crate::secret::Secret;
+use crate::secret::{Digest, Secret};
 
 /// Fewest bytes of a shared secret: as many as SHA-256 has (RFC 7518, 3.2).
 pub const LEAST_SECRET: usize = 32;
@@ -35,7 +35,17 @@ const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 pub struct KeySet {
     secret: Option<DecodingKey>,
     public: Vec<PublicKey>,
+    /// Of the secret's bytes and of the JWKS, by which two sets are compared.
+    sources: [Option<Digest>; 2],
 }
+
+impl PartialEq for KeySet {
+    fn eq(&self, other: &Self) -> bool {
+        self.sources == other.sources
+    }
+}
+
+impl Eq for KeySet {}
 
 #[derive(Clone)]
 struct PublicKey {
@@ -69,6 +79,12 @@ impl fmt::Display for KeySetProblem {
 }
 
 impl KeySet {
+    /// How many keys there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.public.len() + if self.secret.is_some() { 1 } else { 0 }
+    }
+
     /// Whether no token could be verified.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
@@ -81,6 +97,7 @@ impl KeySet {
     pub fn with_secret(mut self, secret: &Secret) -> Option<Self> {
         let bytes = secret.expose().as_bytes();
         self.secret = Some(DecodingKey::from_secret(bytes));
+        self.sources[0] = Some(Digest::of(bytes));
         (bytes.len() >= LEAST_SECRET).then_some(self)
     }
 
@@ -97,6 +114,7 @@ impl KeySet {
             return Err(KeySetProblem::TooMany);
         }
         self.public.clear();
+        self.sources[1] = Some(Digest::of(jwks));
         for key in keys {
             let key = key.as_object().ok_or(KeySetProblem::NotAKeySet)?;
             if PRIVATE.iter().any(|name| key.contains_key(*name)) {

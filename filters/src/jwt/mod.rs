@@ -2,7 +2,7 @@
 //! names, read as RFC 8725 asks for.
 //!
 //! ```text
-//! text ─► three parts ─► header ─► keys that fit ─► signature ─► claims ─► Verified
+//! text ─► three parts ─► Presented ─► its issuer ─► keys that fit ─► signature ─► claims ─► Verified
 //! ```
 
 mod claims;
@@ -36,14 +36,12 @@ pub const LEEWAY: i64 = 60;
 const REFUSED: [&str; 5] = ["crit", "jwk", "jku", "x5u", "x5c"];
 
 /// Whose tokens are believed, and what is asked of them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issuer {
     /// What `iss` must say.
     pub name: Box<str>,
     /// Of which `aud` must name one.
     pub audiences: Vec<Box<str>>,
-    /// What the tokens are signed with.
-    pub keys: KeySet,
     /// By how many seconds the clocks may differ.
     pub leeway: i64,
     /// Whether a token must name its key.
@@ -52,25 +50,46 @@ pub struct Issuer {
     pub validate_issuer: bool,
     /// Whether `aud` is looked at.
     pub validate_audience: bool,
+    /// Whether a token must be bound to its sender.
+    pub require_binding: bool,
     /// What a token carries that says nothing of scopes.
     pub default_scopes: Scopes,
     /// The claim that names the subject.
     pub subject_claim: Box<str>,
+    /// From what a token says of its subject to roles.
+    pub roles: RoleRules,
+}
+
+/// The claim that says which groups a subject is of, and what each is worth.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoleRules {
+    /// The claim's name, or a JSON pointer (RFC 6901) where it begins with `/`.
+    pub claim: Box<str>,
+    /// Values of it; the first that the token has decides.
+    pub values: Vec<Box<str>>,
 }
 
 /// A token that holds.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Verified {
-    /// The name of its issuer, as configured.
-    pub issuer: Box<str>,
     /// Whom it is about.
     pub subject: Box<str>,
     /// What it carries.
     pub scopes: Scopes,
+    /// The first of the issuer's [`RoleRules`] that fits.
+    pub role: Option<usize>,
     /// Seconds since the epoch from which it does not hold, leeway included.
     pub expires: i64,
     /// The SHA-256 of the certificate it is bound to (RFC 8705).
     pub thumbprint: Option<Digest>,
+}
+
+/// A token as it was presented: read, and nothing of it believed.
+pub struct Presented<'a> {
+    message: &'a str,
+    signature: &'a str,
+    header: Map<String, Value>,
+    claims: Claims,
 }
 
 /// Why a token does not hold. For the log: the text says nothing of the token.
@@ -96,14 +115,16 @@ pub enum Refused {
     Issuer,
     /// It is for somebody else.
     Audience,
+    /// It is good for anyone who holds it, where that is not enough.
+    Unbound,
 }
 
-impl Issuer {
-    /// Verifies a compact JWS at `now`, seconds since the epoch.
+impl<'a> Presented<'a> {
+    /// Reads a compact JWS (RFC 7515, section 7.1).
     ///
     /// # Errors
-    /// The first thing that is wrong with it.
-    pub fn verify(&self, token: &Secret, now: i64) -> Result<Verified, Refused> {
+    /// What is wrong with its form, its header, or a claim's type.
+    pub fn read(token: &'a Secret) -> Result<Self, Refused> {
         let token = token.expose();
         if token.len() > LONGEST {
             return Err(Refused::Form);
@@ -113,12 +134,29 @@ impl Issuer {
         let (header, payload) = (decoded(header)?, decoded(payload)?);
         decoded(signature)?;
         let header = json::object(&header).ok_or(Refused::Header)?;
-        self.check_signature(&header, message, signature)?;
         let claims = json::object(&payload).ok_or(Refused::Claim("all"))?;
-        self.judge(&Claims::read(claims)?, now)
+        Ok(Self { message, signature, header, claims: Claims::read(claims)? })
     }
 
-    fn check_signature(&self, header: &Map<String, Value>, message: &str, signature: &str) -> Result<(), Refused> {
+    /// Whom it says it is of: good for choosing whose keys are tried.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&str> {
+        self.claims.text("iss").ok()?
+    }
+}
+
+impl Issuer {
+    /// Verifies a token at `now`, seconds since the epoch.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn verify(&self, token: &Presented<'_>, keys: &KeySet, now: i64) -> Result<Verified, Refused> {
+        self.check_signature(token, keys)?;
+        self.judge(&token.claims, now)
+    }
+
+    fn check_signature(&self, token: &Presented<'_>, keys: &KeySet) -> Result<(), Refused> {
+        let Presented { message, signature, header, .. } = token;
         if REFUSED.iter().any(|name| header.contains_key(*name)) || !is_jwt(header.get("typ")) {
             return Err(Refused::Header);
         }
@@ -131,7 +169,7 @@ impl Issuer {
             Some(_) => return Err(Refused::Header),
         };
         let mut refused = Refused::Key;
-        for key in self.keys.fitting(algorithm, id) {
+        for key in keys.fitting(algorithm, id) {
             match jsonwebtoken::crypto::verify(signature, message.as_bytes(), key, algorithm) {
                 Ok(true) => return Ok(()),
                 Ok(false) | Err(_) => refused = Refused::Signature,
@@ -155,12 +193,16 @@ impl Issuer {
         if self.validate_audience && !claims.names("aud")?.iter().any(ours) {
             return Err(Refused::Audience);
         }
+        let thumbprint = claims.thumbprint()?;
+        if self.require_binding && thumbprint.is_none() {
+            return Err(Refused::Unbound);
+        }
         Ok(Verified {
-            issuer: self.name.clone(),
             subject: claims.subject(&self.subject_claim)?.into(),
             scopes: claims.scopes()?.unwrap_or(self.default_scopes),
+            role: claims.first_of(&self.roles),
             expires,
-            thumbprint: claims.thumbprint()?.map(Digest::from),
+            thumbprint: thumbprint.map(Digest::from),
         })
     }
 }
@@ -195,6 +237,7 @@ impl fmt::Display for Refused {
             Self::Early => "not valid yet",
             Self::Issuer => "another issuer",
             Self::Audience => "another audience",
+            Self::Unbound => "not bound to its sender",
         })
     }
 }

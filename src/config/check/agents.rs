@@ -10,6 +10,7 @@ use time::format_description::well_known::Rfc3339;
 use super::super::fields::{Fields, Sited};
 use super::super::sections as section;
 use super::super::settings::AgentEntry;
+use super::jwt::Issuers;
 use super::keys::Key;
 use super::limits;
 use super::roles::Roles;
@@ -25,13 +26,14 @@ pub(super) struct Found {
 }
 
 /// The agents of the file, and their API keys.
-pub(super) fn agents(top: &Fields<'_>, roles: &Roles) -> (Vec<Found>, Vec<Key>) {
+pub(super) fn agents(top: &Fields<'_>, roles: &Roles, issuers: &Issuers) -> (Vec<Found>, Vec<Key>) {
     let (mut agents, mut keys) = (Vec::new(), Vec::new());
     for (name, fields) in top.named("agents", &section::AGENT) {
-        let roles = role_indices(&fields, roles);
+        // The built-in role where none is named at all; none where the list is empty.
+        let roles = if fields.given("roles") { role_indices(&fields, roles) } else { vec![0] };
         let rate = limits::rate(&fields, "rate");
         let generation = fields.number("generation").and_then(|number| u32::try_from(number).ok()).unwrap_or(1);
-        let principals = principals(&fields);
+        let principals = principals(&fields, issuers);
         let own_keys: Vec<_> = fields.tables("api_keys", &section::API_KEY).iter().filter_map(key).collect();
         let Some(id) = AgentId::parse(name.value) else {
             top.problem("agents", &name.place, "has an invalid name", AGENT_NAME);
@@ -48,11 +50,8 @@ pub(super) fn agents(top: &Fields<'_>, roles: &Roles) -> (Vec<Found>, Vec<Key>) 
     (agents, keys)
 }
 
-/// The built-in role where none is named at all; none where the list is empty.
-fn role_indices(fields: &Fields<'_>, roles: &Roles) -> Vec<usize> {
-    if !fields.given("roles") {
-        return vec![0];
-    }
+/// What stands in `roles`.
+pub(super) fn role_indices(fields: &Fields<'_>, roles: &Roles) -> Vec<usize> {
     let index = |word: super::super::kind::Word| {
         let found = roles.by_name.get(word.text.as_str()).copied();
         if found.is_none() {
@@ -68,7 +67,7 @@ fn role_indices(fields: &Fields<'_>, roles: &Roles) -> Vec<usize> {
     fields.words("roles").into_iter().filter_map(index).collect()
 }
 
-fn principals(fields: &Fields<'_>) -> Vec<Sited<Principal>> {
+fn principals(fields: &Fields<'_>, issuers: &Issuers) -> Vec<Sited<Principal>> {
     let mut found = Vec::new();
     for certificate in fields.tables("certificate", &section::PRINCIPAL) {
         if Origin::OF_CERTIFICATES.into_iter().all(|source| !certificate.given(source.name())) {
@@ -79,9 +78,8 @@ fn principals(fields: &Fields<'_>) -> Vec<Sited<Principal>> {
     }
     for token in fields.tables("jwt", &section::SUBJECT) {
         token.require("subject");
-        let subject =
-            token.text("subject").map(|Sited { place, value }| (place, Principal { source: Origin::Jwt, value }));
-        found.extend(subject.map(|(place, value)| Sited { place, value }));
+        let (Some(source), Some(subject)) = (issuers.origin(&token), token.text("subject")) else { continue };
+        found.push(Sited { place: subject.place, value: Principal { source, value: subject.value } });
     }
     found
 }

@@ -12,23 +12,27 @@ use super::super::kind::Word;
 use super::super::sections as section;
 use super::super::settings::{ClientCertificates, Identity, Listener};
 use super::agents::Found;
-use super::jwt;
+use super::jwt::Issuers;
 
 /// Headers that mean something else already.
 const TAKEN: [&str; 6] = ["authorization", "x-api-key", "host", "cookie", "content-type", "content-length"];
 
 /// Who is who.
-pub(super) fn identity(top: &Fields<'_>, agents: &[Found], listeners: &[Sited<Listener>]) -> Identity {
+pub(super) fn identity(
+    top: &Fields<'_>,
+    agents: &[Found],
+    listeners: &[Sited<Listener>],
+    issuers: Issuers,
+) -> Identity {
     let fields = top.table("identity", &section::IDENTITY);
     let sources = sources(&fields);
     let mut directory = Directory::new(unknown(top, &fields));
-    let issuer = jwt::issuer(top);
     let looked_for = |source: Origin| match source {
-        Origin::Jwt => issuer.is_some(),
+        Origin::Jwt(_) => !issuers.list.is_empty(),
         source => sources.contains(&source),
     };
     add_principals(top, agents, &looked_for, &mut directory);
-    add_families(&fields, &mut directory);
+    add_families(&fields, &issuers, &mut directory);
     let asks = |listener: &Sited<Listener>| {
         listener.value.tls.as_ref().is_some_and(|tls| tls.clients != ClientCertificates::Off)
     };
@@ -38,7 +42,8 @@ pub(super) fn identity(top: &Fields<'_>, agents: &[Found], listeners: &[Sited<Li
         trusted_proxies: trusted_proxies(top),
         proxy_headers: proxy_headers(top),
         certificates: listeners.iter().any(asks),
-        issuer,
+        issuers: issuers.list,
+        role_rules: issuers.role_rules,
     }
 }
 
@@ -74,7 +79,7 @@ fn add_principals(top: &Fields<'_>, agents: &[Found], looked_for: &dyn Fn(Origin
         for Sited { place, value } in &agent.principals {
             if !looked_for(value.source) {
                 let text = match value.source {
-                    Origin::Jwt => "this principal is never looked for: no keys of JWTs are given, or JWTs are off",
+                    Origin::Jwt(_) => "this principal is never looked for: no keys of JWTs are given, or JWTs are off",
                     _ => "this principal is never looked for: `identity.certificate` does not name its source",
                 };
                 top.source.findings.warning(place, text);
@@ -87,10 +92,10 @@ fn add_principals(top: &Fields<'_>, agents: &[Found], looked_for: &dyn Fn(Origin
     }
 }
 
-fn add_families(fields: &Fields<'_>, directory: &mut Directory) {
+fn add_families(fields: &Fields<'_>, issuers: &Issuers, directory: &mut Directory) {
     let mut places = Vec::new();
     for rule in fields.tables("families", &section::FAMILY) {
-        let Some(family) = family(&rule) else { continue };
+        let Some(family) = family(&rule, issuers) else { continue };
         match directory.add_family(family) {
             Ok(()) => places.push(rule.place),
             Err(Clash::Families(index)) => {
@@ -105,9 +110,9 @@ fn add_families(fields: &Fields<'_>, directory: &mut Directory) {
     }
 }
 
-fn family(rule: &Fields<'_>) -> Option<Family> {
+fn family(rule: &Fields<'_>, issuers: &Issuers) -> Option<Family> {
     let names = Origin::OF_CERTIFICATES.into_iter().filter(|source| *source != Origin::Fingerprint);
-    let given: Vec<_> = names.chain([Origin::Jwt]).filter(|source| rule.given(source.name())).collect();
+    let given: Vec<_> = names.chain([Origin::Jwt(0)]).filter(|source| rule.given(source.name())).collect();
     let [source] = given.as_slice() else {
         let findings = &rule.source.findings;
         findings.problem(
@@ -117,8 +122,12 @@ fn family(rule: &Fields<'_>) -> Option<Family> {
         );
         return None;
     };
+    let source = match source {
+        Origin::Jwt(_) => issuers.origin(rule)?,
+        source => *source,
+    };
     let (principal, agent) = (rule.text(source.name())?, rule.text("agent")?);
-    let family = Family::parse(*source, &principal.value, &agent.value);
+    let family = Family::parse(source, &principal.value, &agent.value);
     if family.is_none() {
         let mend = "write `{name}` once in the principal and once in `agent`";
         rule.source.findings.problem(&rule.place, "a family's templates must hold `{name}` once each", mend);

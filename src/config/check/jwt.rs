@@ -1,51 +1,205 @@
 //! Whose bearer tokens are believed.
 
-use filters::jwt::{Issuer, KeySet, LEAST_SECRET, LEEWAY};
+use std::time::Duration;
+
+use filters::identity::Source as Origin;
+use filters::jwt::{self, KeySet, LEAST_SECRET, LEEWAY, RoleRules};
 use filters::scope::Scopes;
 
-use super::super::fields::Fields;
+use super::super::fields::{Fields, Sited};
+use super::super::sections as section;
+use super::super::settings::{Fetched, Issuer, KeyPlace, KeySource};
+use super::roles::Roles;
+use super::{agents, later, roles, whole_seconds};
 
-/// The issuer; `None` where there are no keys or JWTs are switched off.
-pub(super) fn issuer(top: &Fields<'_>) -> Option<Issuer> {
-    let keys = public_keys(top, shared_secret(top, KeySet::default()));
-    let enabled = top.flag("auth_jwt_enabled").unwrap_or(false) && !keys.is_empty();
-    let issuer = Issuer {
+/// Where OpenID providers have their configuration, below their name.
+const DISCOVERY: &str = "/.well-known/openid-configuration";
+
+/// How long keys of the issuer of `JWT_*` are used while their server is away.
+const KEEP: Duration = Duration::from_secs(86_400);
+
+/// The issuers, and what their role rules give.
+#[derive(Default)]
+pub(super) struct Issuers {
+    pub(super) list: Vec<Issuer>,
+    pub(super) role_rules: Vec<Vec<Vec<usize>>>,
+}
+
+/// The issuer of `JWT_*`, where it has keys, and those of the file; none where JWTs are off.
+pub(super) fn issuers(top: &Fields<'_>, roles: &Roles) -> Issuers {
+    let mut issuers = Issuers::default();
+    if let Some(issuer) = of_variables(top) {
+        issuers.list.push(issuer);
+        issuers.role_rules.push(Vec::new());
+    }
+    let identity = top.table("identity", &section::IDENTITY);
+    for fields in identity.tables("issuers", &section::ISSUER) {
+        let Some((issuer, rules)) = of_file(&fields, roles) else { continue };
+        if issuers.list.iter().any(|other| other.rules.name == issuer.rules.name) {
+            fields.problem("name", &fields.place_of("name"), "names an issuer twice", "give each issuer one table");
+        }
+        issuers.list.push(issuer);
+        issuers.role_rules.push(rules);
+    }
+    if top.flag("auth_jwt_enabled").unwrap_or(false) { issuers } else { Issuers::default() }
+}
+
+impl Issuers {
+    /// The subjects of the issuer that `fields` names, or of the only one.
+    pub(super) fn origin(&self, fields: &Fields<'_>) -> Option<Origin> {
+        let position = |name: &str| self.list.iter().position(|issuer| &*issuer.rules.name == name);
+        match fields.text("issuer") {
+            // That there is none at all is a warning, and another's.
+            _ if self.list.is_empty() => Some(Origin::Jwt(0)),
+            None if self.list.len() == 1 => Some(Origin::Jwt(0)),
+            None => {
+                let mend = "name one of the issuers";
+                fields.problem("issuer", &fields.place, "is missing where there are several issuers", mend);
+                None
+            }
+            Some(name) => {
+                let found = position(&name.value).map(Origin::Jwt);
+                if found.is_none() {
+                    let mend = "name JWT_ISSUER, or the `name` of one of `[[identity.issuers]]`";
+                    fields.problem("issuer", &name.place, "names an issuer that is not configured", mend);
+                }
+                found
+            }
+        }
+    }
+}
+
+fn of_variables(top: &Fields<'_>) -> Option<Issuer> {
+    let shared = shared_secret(top, "jwt_hs256_secret");
+    if top.given("jwt_jwks_url") && top.given("jwt_jwks_file") {
+        let mend = format!("keep one; the URL is at {}", top.place_of("jwt_jwks_url"));
+        top.problem("jwt_jwks_file", &top.place_of("jwt_jwks_file"), "and `jwt_jwks_url` are both given", &mend);
+    }
+    let keys = match web(top, "jwt_jwks_url") {
+        Some(url) => KeySource::Fetched(Fetched {
+            place: KeyPlace::Jwks(url),
+            shared,
+            authority: None,
+            refresh: Duration::from_secs(top.number("jwt_jwks_cache_seconds")?),
+            keep: KEEP,
+        }),
+        None => KeySource::Given(public_keys(top, "jwt_jwks_file", shared)),
+    };
+    let rules = jwt::Issuer {
         name: top.text("jwt_issuer")?.value.into(),
         audiences: vec![top.text("jwt_audience")?.value.into()],
-        keys,
         leeway: LEEWAY,
         require_kid: top.flag("jwt_require_kid")?,
         validate_issuer: top.flag("jwt_validate_issuer")?,
         validate_audience: top.flag("jwt_validate_audience")?,
+        require_binding: false,
         default_scopes: Scopes::NONE,
         subject_claim: "sub".into(),
+        roles: RoleRules::default(),
     };
-    enabled.then_some(issuer)
+    (!matches!(&keys, KeySource::Given(set) if set.is_empty())).then_some(Issuer { rules, keys })
 }
 
-fn shared_secret(top: &Fields<'_>, keys: KeySet) -> KeySet {
-    const NAME: &str = "jwt_hs256_secret";
-    let Some(secret) = top.secret(NAME) else { return keys };
-    match keys.clone().with_secret(&secret.value) {
-        Some(keys) => keys,
-        None => {
-            let wrong = format!("has fewer than {LEAST_SECRET} bytes");
-            top.problem(NAME, &secret.place, &wrong, "use a random one, such as `openssl rand -hex 32` prints");
-            keys
-        }
-    }
+fn of_file(fields: &Fields<'_>, roles: &Roles) -> Option<(Issuer, Vec<Vec<usize>>)> {
+    fields.require("name");
+    fields.require("audiences");
+    let name = fields.text("name");
+    let keys = keys(fields, name.as_ref());
+    let (values, lists) = rules(fields, roles);
+    let rules = jwt::Issuer {
+        name: name?.value.into(),
+        audiences: fields.words("audiences").into_iter().map(|word| word.text.into()).collect(),
+        leeway: whole_seconds(fields, "leeway").into(),
+        require_kid: fields.flag("require_kid")?,
+        validate_issuer: true,
+        validate_audience: true,
+        require_binding: fields.text("binding")?.value == "required",
+        default_scopes: roles::scopes(fields, "default_scopes"),
+        subject_claim: fields.text("subject_claim")?.value.into(),
+        roles: RoleRules { claim: fields.text("roles_claim")?.value.into(), values },
+    };
+    Some((Issuer { rules, keys: keys? }, lists))
 }
 
-fn public_keys(top: &Fields<'_>, keys: KeySet) -> KeySet {
-    const NAME: &str = "jwt_jwks_file";
-    let Some(path) = top.text(NAME) else { return keys };
-    let Some(text) = top.source.text_of(&path.place, &top.label(NAME), &path.value) else { return keys };
-    match keys.clone().with_jwks(text.as_bytes()) {
-        Ok(keys) => keys,
-        Err(problem) => {
-            let wrong = format!("names a file that {problem}");
-            top.problem(NAME, &path.place, &wrong, "write the issuer's public keys to it (RFC 7517)");
-            keys
+/// The values of the role rules, and the roles that each gives.
+fn rules(fields: &Fields<'_>, roles: &Roles) -> (Vec<Box<str>>, Vec<Vec<usize>>) {
+    let rule = |rule: Fields<'_>| {
+        rule.require("value");
+        rule.require("roles");
+        let list = agents::role_indices(&rule, roles);
+        Some((Box::from(rule.text("value")?.value), list))
+    };
+    fields.tables("roles", &section::ROLE_RULE).into_iter().filter_map(rule).unzip()
+}
+
+fn keys(fields: &Fields<'_>, name: Option<&Sited<String>>) -> Option<KeySource> {
+    const SOURCES: [&str; 4] = ["jwks_url", "jwks_file", "discovery", "hs256_secret"];
+    let discovery = fields.flag("discovery")?;
+    let given = |source: &&str| fields.given(source) && (*source != "discovery" || discovery);
+    let given: Vec<_> = SOURCES.iter().filter(|source| given(source)).collect();
+    let [source] = given.as_slice() else {
+        let mend = "give one of `jwks_url`, `jwks_file`, `discovery = true`, `hs256_secret`";
+        fields.source.findings.problem(&fields.place, "an issuer must have exactly one source of keys", mend);
+        return None;
+    };
+    let place = match **source {
+        "jwks_url" => KeyPlace::Jwks(web(fields, "jwks_url")?),
+        "discovery" => {
+            let issuer = name?.value.clone();
+            web(fields, "name")?;
+            KeyPlace::Discovery { url: format!("{}{DISCOVERY}", issuer.trim_end_matches('/')), issuer }
         }
+        "jwks_file" => return Some(KeySource::Given(public_keys(fields, "jwks_file", KeySet::default()))),
+        _ => return Some(KeySource::Given(shared_secret(fields, "hs256_secret"))),
+    };
+    let authority = fields.text("ca");
+    let read = |file: Sited<String>| fields.source.text_of(&file.place, &fields.label("ca"), &file.value);
+    Some(KeySource::Fetched(Fetched {
+        place,
+        shared: KeySet::default(),
+        authority: authority.and_then(read),
+        refresh: fields.time("refresh"),
+        keep: fields.time("keep"),
+    }))
+}
+
+/// The URL of `name`, where it is one.
+fn web(fields: &Fields<'_>, name: &str) -> Option<String> {
+    let text = fields.text(name)?;
+    if !later::url(fields, name) {
+        return None;
     }
+    let plain = text.value.starts_with("http:");
+    if plain && !is_loopback(&text.value) {
+        let wrong = format!("{} is plain HTTP: whoever is on the way can make tokens", fields.label(name));
+        fields.source.findings.warning(&text.place, wrong);
+    }
+    Some(text.value)
+}
+
+fn is_loopback(url: &str) -> bool {
+    let uri = url.parse::<http::Uri>().ok();
+    let host = uri.as_ref().and_then(|uri| uri.host()).unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+fn shared_secret(fields: &Fields<'_>, name: &str) -> KeySet {
+    let keys = KeySet::default();
+    let Some(secret) = fields.secret(name) else { return keys };
+    keys.with_secret(&secret.value).unwrap_or_else(|| {
+        let wrong = format!("has fewer than {LEAST_SECRET} bytes");
+        fields.problem(name, &secret.place, &wrong, "use a random one, such as `openssl rand -hex 32` prints");
+        KeySet::default()
+    })
+}
+
+fn public_keys(fields: &Fields<'_>, name: &str, keys: KeySet) -> KeySet {
+    let Some(path) = fields.text(name) else { return keys };
+    let Some(text) = fields.source.text_of(&path.place, &fields.label(name), &path.value) else { return keys };
+    keys.clone().with_jwks(text.as_bytes()).unwrap_or_else(|problem| {
+        let wrong = format!("names a file that {problem}");
+        fields.problem(name, &path.place, &wrong, "write the issuer's public keys to it (RFC 7517)");
+        keys
+    })
 }

@@ -34,7 +34,8 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
     let listeners = listeners::listeners(&top);
     let admin = listeners::admin(&top, &listeners);
     let roles = roles::roles(&top);
-    let (agents, mut api_keys) = agents::agents(&top, &roles);
+    let issuers = jwt::issuers(&top, &roles);
+    let (agents, mut api_keys) = agents::agents(&top, &roles, &issuers);
     keys::from_json(&top, &mut api_keys);
     later::check(&top);
     let limits = limits::limits(&top);
@@ -49,7 +50,7 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
         wrap_ttl: vault::wrap_ttl(&top),
         layout: vault::layout(&top),
         kms: kms::kms(&top),
-        identity: identity::identity(&top, &agents, &listeners),
+        identity: identity::identity(&top, &agents, &listeners, issuers),
         roles: roles.list,
         agents: agents.into_iter().map(|agent| agent.entry).collect(),
         api_keys: keys::finish(&top, api_keys),

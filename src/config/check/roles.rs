@@ -43,7 +43,7 @@ fn role(name: &Sited<&str>, fields: &Fields<'_>) -> Role {
     let bounded = |name| fields.given(name).then(|| names(name));
     Role {
         name: name.value.into(),
-        scopes: scopes(fields),
+        scopes: scopes(fields, "scopes"),
         kv: patterns(fields, "kv", PATH, PathPattern::parse),
         shared: patterns(fields, "shared", PATH, PathPattern::parse),
         transit: names("transit"),
@@ -63,15 +63,16 @@ fn role(name: &Sited<&str>, fields: &Fields<'_>) -> Role {
     }
 }
 
-fn scopes(fields: &Fields<'_>) -> Scopes {
+/// The scopes that stand in `name`.
+pub(super) fn scopes(fields: &Fields<'_>, name: &str) -> Scopes {
     let scope = |word: super::super::kind::Word| {
         let found = Scope::ALL.into_iter().find(|scope| scope.name() == word.text);
         if found.is_none() {
-            fields.problem("scopes", &word.place, "holds an unknown scope", "use `read`, `write`, `delete`, `list`");
+            fields.problem(name, &word.place, "holds an unknown scope", "use `read`, `write`, `delete`, `list`");
         }
         found
     };
-    fields.words("scopes").into_iter().filter_map(scope).collect()
+    fields.words(name).into_iter().filter_map(scope).collect()
 }
 
 fn patterns<P>(fields: &Fields<'_>, name: &str, mend: &str, parse: fn(&str) -> Result<P, BadPattern>) -> Vec<P> {

@@ -1,0 +1,203 @@
+//! Keys that are fetched: before they are old, and at once for a token of an
+//! unknown key.
+
+use std::error::Error as _;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use filters::jwt::{KeySet, KeySetProblem};
+use reqwest::redirect::Policy;
+use reqwest::tls::Certificate;
+use reqwest::{Client, StatusCode, Url};
+use serde::Deserialize;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::config::{Fetched, KeyPlace};
+use crate::telemetry::Metrics;
+
+use super::Issuer;
+
+/// Shortest time between two fetches that tokens of unknown keys ask for.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long a request waits for keys.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How long one document may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// First and longest time between failed fetches.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// Most bytes of a document.
+const LARGEST: usize = 1 << 20;
+
+/// Where an issuer's keys come from, and when they did last.
+pub(super) struct Feed {
+    settings: Fetched,
+    client: Client,
+    asked: Notify,
+    /// How many fetches have ended.
+    ended: watch::Sender<u64>,
+    clock: Mutex<Clock>,
+}
+
+/// When what happened, and when what is due.
+struct Clock {
+    due: Instant,
+    /// The end of the last fetch.
+    last: Option<Instant>,
+    /// The end of the last one that gave keys.
+    fresh: Option<Instant>,
+    failures: u32,
+}
+
+/// Why there are no new keys.
+enum Failed {
+    Unreachable(reqwest::Error),
+    Status(StatusCode),
+    TooLarge,
+    Discovery(&'static str),
+    Keys(KeySetProblem),
+}
+
+/// The part of an OpenID provider's configuration that counts here
+/// (OpenID Connect Discovery 1.0, section 3).
+#[derive(Deserialize)]
+struct Provider {
+    issuer: String,
+    jwks_uri: String,
+}
+
+impl Feed {
+    pub(super) fn new(settings: Fetched) -> Result<Self, String> {
+        let mut builder = Client::builder()
+            .timeout(TIMEOUT)
+            .redirect(Policy::none())
+            .user_agent("portcullis")
+            .https_only(settings.place.url().starts_with("https:"));
+        if let Some(pem) = &settings.authority {
+            let certificates = Certificate::from_pem_bundle(pem.as_bytes()).map_err(|error| error.to_string())?;
+            builder = builder.tls_certs_only(certificates);
+        }
+        let client = builder.build().map_err(|error| error.to_string())?;
+        let clock = Clock { due: Instant::now(), last: None, fresh: None, failures: 0 };
+        Ok(Self { settings, client, asked: Notify::new(), ended: watch::Sender::new(0), clock: Mutex::new(clock) })
+    }
+
+    /// How many fetches have ended.
+    pub(super) fn generation(&self) -> u64 {
+        *self.ended.borrow()
+    }
+
+    /// Waits for the end of a fetch after that one.
+    pub(super) async fn newer_than(&self, generation: u64) {
+        let mut ended = self.ended.subscribe();
+        if *ended.borrow_and_update() != generation || self.is_resting() {
+            return;
+        }
+        self.asked.notify_one();
+        let _ = timeout(PATIENCE, ended.changed()).await;
+    }
+
+    /// Fetches whenever it is due or asked for, for ever.
+    pub(super) async fn run(&self, issuer: &Issuer, metrics: &Metrics) {
+        loop {
+            let due = self.with_clock(|clock| clock.due);
+            tokio::select! {
+                () = sleep_until(due) => {}
+                () = self.asked.notified() => if self.is_resting() { continue },
+            }
+            let outcome = self.fetch().await;
+            let name = &*issuer.settings.rules.name;
+            match outcome {
+                Ok(set) => {
+                    self.with_clock(|clock| clock.succeeded(self.settings.refresh));
+                    metrics.jwks.fetched.inc();
+                    issuer.publish(Some(set));
+                }
+                Err(failed) => {
+                    let too_old = self.with_clock(|clock| clock.failed(self.settings.keep));
+                    metrics.jwks.failed.inc();
+                    tracing::error!(issuer = name, %failed, "the issuer's keys cannot be fetched; those known stay");
+                    if too_old && issuer.keys.load().is_some() {
+                        tracing::error!(issuer = name, "the issuer's keys are too old and no longer used");
+                        issuer.publish(None);
+                    }
+                }
+            }
+            self.ended.send_modify(|count| *count += 1);
+        }
+    }
+
+    fn is_resting(&self) -> bool {
+        self.with_clock(|clock| clock.last.is_some_and(|last| last.elapsed() < PAUSE))
+    }
+
+    fn with_clock<T>(&self, look: impl FnOnce(&mut Clock) -> T) -> T {
+        look(&mut self.clock.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn fetch(&self) -> Result<KeySet, Failed> {
+        let jwks = match &self.settings.place {
+            KeyPlace::Jwks(url) => self.get(url).await?,
+            KeyPlace::Discovery { url, issuer } => {
+                let provider: Provider = serde_json::from_slice(&self.get(url).await?)
+                    .map_err(|_| Failed::Discovery("the provider's configuration has no `issuer` and `jwks_uri`"))?;
+                if provider.issuer != *issuer {
+                    return Err(Failed::Discovery("the provider's configuration is another issuer's"));
+                }
+                let place = Url::parse(&provider.jwks_uri).map_err(|_| Failed::Discovery("`jwks_uri` is no URL"))?;
+                self.get(place.as_str()).await?
+            }
+        };
+        self.settings.shared.clone().with_jwks(&jwks).map_err(Failed::Keys)
+    }
+
+    async fn get(&self, url: &str) -> Result<Vec<u8>, Failed> {
+        let mut answer = self.client.get(url).send().await.map_err(Failed::Unreachable)?;
+        if answer.status() != StatusCode::OK {
+            return Err(Failed::Status(answer.status()));
+        }
+        let mut body = Vec::new();
+        while let Some(part) = answer.chunk().await.map_err(Failed::Unreachable)? {
+            if body.len() + part.len() > LARGEST {
+                return Err(Failed::TooLarge);
+            }
+            body.extend_from_slice(&part);
+        }
+        Ok(body)
+    }
+}
+
+impl Clock {
+    fn succeeded(&mut self, refresh: Duration) {
+        let now = Instant::now();
+        (self.last, self.fresh, self.failures) = (Some(now), Some(now), 0);
+        self.due = now + refresh;
+    }
+
+    /// Whether the keys are older than `keep`.
+    fn failed(&mut self, keep: Duration) -> bool {
+        let now = Instant::now();
+        self.last = Some(now);
+        let (first, longest) = BACK_OFF;
+        self.due = now + first.saturating_mul(1 << self.failures.min(16)).min(longest);
+        self.failures += 1;
+        self.fresh.is_some_and(|fresh| fresh.elapsed() >= keep)
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(error) => {
+                write!(f, "{error}")?;
+                let mut causes = std::iter::successors(error.source(), |cause| (*cause).source());
+                causes.try_for_each(|cause| write!(f, ": {cause}"))
+            }
+            Self::Status(status) => write!(f, "answered {status}"),
+            Self::TooLarge => f.write_str("answered more than 1 MiB"),
+            Self::Discovery(wrong) => f.write_str(wrong),
+            Self::Keys(problem) => write!(f, "what was answered {problem}"),
+        }
+    }
+}

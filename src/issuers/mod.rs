@@ -1,0 +1,188 @@
+//! Whose bearer tokens are believed: the keys of the moment, and the tokens
+//! that were verified with them.
+//!
+//! An issuer whose settings are the same outlives a snapshot, and its keys and
+//! verified tokens with it.
+
+mod feed;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use filters::jwt::{KeySet, Presented, Refused, Verified};
+use filters::secret::{Digest, Secret};
+use futures_util::future::join_all;
+use moka::sync::Cache;
+
+use crate::config::{self, KeySource};
+use crate::telemetry::Metrics;
+
+use feed::Feed;
+
+/// Most verified tokens that are remembered, of each issuer.
+const MOST_VERIFIED: u64 = 100_000;
+
+/// How long one that nobody presents is remembered.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(900);
+
+/// The issuers of a snapshot, in the order of the configuration.
+#[derive(Default)]
+pub struct Issuers {
+    list: Vec<Arc<Issuer>>,
+}
+
+/// One issuer.
+pub struct Issuer {
+    settings: config::Issuer,
+    keys: ArcSwapOption<Keys>,
+    feed: Option<Feed>,
+}
+
+/// Keys, and what was verified with them: both go at once.
+struct Keys {
+    set: KeySet,
+    verified: Cache<Digest, Arc<Verified>>,
+}
+
+/// Why a token is not believed, or not yet.
+pub enum Disbelief {
+    /// For good.
+    Refused(Refused),
+    /// Its issuer may have a key that is not known here yet.
+    UnknownKey(Wait),
+}
+
+impl From<Refused> for Disbelief {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+/// A wish for newer keys than those that a token was tried with.
+pub struct Wait {
+    issuer: Arc<Issuer>,
+    /// Of the keys it was tried with.
+    generation: u64,
+}
+
+impl Wait {
+    /// Waits until the keys were asked for again: not at all where that was a moment ago.
+    pub async fn over(&self) {
+        if let Some(feed) = &self.issuer.feed {
+            feed.newer_than(self.generation).await;
+        }
+    }
+
+    /// Whether there are keys at all.
+    #[must_use]
+    pub fn has_keys(&self) -> bool {
+        self.issuer.keys.load().is_some()
+    }
+}
+
+impl Issuers {
+    /// The issuers of `settings`; those that stand in `previous` as well are the same ones.
+    ///
+    /// # Errors
+    /// Authorities that no TLS client takes.
+    pub fn new(settings: &[config::Issuer], previous: Option<&Arc<Self>>) -> Result<Arc<Self>, String> {
+        let same = |one: &&Arc<Issuer>, settings: &config::Issuer| one.settings == *settings;
+        let before = previous.map_or(&[][..], |previous| &previous.list);
+        if let Some(previous) = previous
+            && before.len() == settings.len()
+            && before.iter().zip(settings).all(|(one, settings)| same(&one, settings))
+        {
+            return Ok(Arc::clone(previous));
+        }
+        let live = |settings: &config::Issuer| match before.iter().find(|one| same(one, settings)) {
+            Some(issuer) => Ok(Arc::clone(issuer)),
+            None => Issuer::new(settings.clone()).map(Arc::new),
+        };
+        Ok(Arc::new(Self { list: settings.iter().map(live).collect::<Result<_, _>>()? }))
+    }
+
+    /// Verifies a token at `now`, seconds since the epoch. Tells the place of its issuer too.
+    ///
+    /// # Errors
+    /// [`Disbelief`].
+    pub fn verify(&self, token: &Secret, now: i64) -> Result<(usize, Arc<Verified>), Disbelief> {
+        let digest = token.digest();
+        let known = |(place, issuer): (usize, &Arc<Issuer>)| Some((place, issuer.remembered(&digest)?));
+        if let Some(known) = self.list.iter().enumerate().find_map(known) {
+            return if known.1.expires > now { Ok(known) } else { Err(Refused::Expired.into()) };
+        }
+        let presented = Presented::read(token)?;
+        let place = self.place_of(presented.issuer()).ok_or(Refused::Issuer)?;
+        let issuer = self.list.get(place).ok_or(Refused::Issuer)?;
+        Ok((place, issuer.verify(&presented, digest, now)?))
+    }
+
+    /// The issuer of that name, else the one that may have any.
+    fn place_of(&self, name: Option<&str>) -> Option<usize> {
+        let named = self.list.iter().position(|issuer| Some(&*issuer.settings.rules.name) == name);
+        named.or_else(|| self.list.iter().position(|issuer| !issuer.settings.rules.validate_issuer))
+    }
+
+    /// What operators are told: of each issuer its name, and how many keys of it are known.
+    pub fn keys(&self) -> impl Iterator<Item = (&str, usize)> {
+        let count = |issuer: &Issuer| issuer.keys.load().as_ref().map_or(0, |keys| keys.set.len());
+        self.list.iter().map(move |issuer| (&*issuer.settings.rules.name, count(issuer)))
+    }
+
+    /// Keeps fetched keys fresh, for ever.
+    pub async fn run(&self, metrics: &Metrics) {
+        let feeds = self.list.iter().filter_map(|issuer| Some(issuer.feed.as_ref()?.run(issuer, metrics)));
+        join_all(feeds).await;
+        std::future::pending().await
+    }
+}
+
+impl Issuer {
+    fn new(settings: config::Issuer) -> Result<Self, String> {
+        let (keys, feed) = match &settings.keys {
+            KeySource::Given(set) => (Some(Keys::new(set.clone())), None),
+            KeySource::Fetched(fetched) => (None, Some(Feed::new(fetched.clone())?)),
+        };
+        let keys = ArcSwapOption::from_pointee(keys);
+        Ok(Self { settings, keys, feed })
+    }
+
+    fn remembered(&self, digest: &Digest) -> Option<Arc<Verified>> {
+        self.keys.load().as_ref()?.verified.get(digest)
+    }
+
+    fn verify(self: &Arc<Self>, token: &Presented<'_>, digest: Digest, now: i64) -> Result<Arc<Verified>, Disbelief> {
+        // Before the keys are looked at, so that keys that arrive meanwhile count as newer.
+        let generation = self.feed.as_ref().map(Feed::generation);
+        let unknown = |refused| match generation {
+            Some(generation) => Disbelief::UnknownKey(Wait { issuer: Arc::clone(self), generation }),
+            None => Disbelief::Refused(refused),
+        };
+        let Some(keys) = self.keys.load_full() else { return Err(unknown(Refused::Key)) };
+        match self.settings.rules.verify(token, &keys.set, now) {
+            Ok(verified) => {
+                let verified = Arc::new(verified);
+                keys.verified.insert(digest, Arc::clone(&verified));
+                Ok(verified)
+            }
+            Err(Refused::Key) => Err(unknown(Refused::Key)),
+            Err(refused) => Err(refused.into()),
+        }
+    }
+
+    /// Puts other keys in place; the same ones stay with what was verified with them.
+    fn publish(&self, set: Option<KeySet>) {
+        let same = |keys: &Arc<Keys>| set.as_ref() == Some(&keys.set);
+        if !self.keys.load().as_ref().is_some_and(same) {
+            self.keys.store(set.map(|set| Arc::new(Keys::new(set))));
+        }
+    }
+}
+
+impl Keys {
+    fn new(set: KeySet) -> Self {
+        let verified = Cache::builder().max_capacity(MOST_VERIFIED).time_to_idle(FORGOTTEN_AFTER).build();
+        Self { set, verified }
+    }
+}
