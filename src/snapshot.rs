@@ -58,6 +58,8 @@ pub struct Snapshot {
     pub tool_names: ToolNames,
     /// Who sees the documentation.
     pub docs: Docs,
+    /// Scheme and authority by which callers reach the gate, where it is told.
+    pub public_url: Option<Box<str>>,
     /// Origins whose pages may call.
     pub origins: Vec<String>,
     /// Where a certificate's principal is looked for.
@@ -123,6 +125,7 @@ impl Snapshot {
             rest: settings.rest,
             tool_names: settings.tool_names,
             docs: settings.docs,
+            public_url: settings.public_url,
             origins: settings.origins,
             sources: settings.identity.sources,
             certificates: settings.identity.certificates,

@@ -23,12 +23,16 @@ pub struct Provider {
 #[derive(Default)]
 struct Served {
     documents: Mutex<HashMap<&'static str, String>>,
+    form: Mutex<String>,
     requests: AtomicUsize,
     away: AtomicBool,
 }
 
 const CONFIGURATION: &str = "/.well-known/openid-configuration";
+/// The same for OAuth clients (RFC 8414).
+const SERVER: &str = "/.well-known/oauth-authorization-server";
 const KEYS: &str = "/keys";
+const TOKEN: &str = "/token";
 
 impl Provider {
     /// One that publishes these keys; over TLS where it has a certificate.
@@ -38,9 +42,19 @@ impl Provider {
         let scheme = if identity.is_some() { "https" } else { "http" };
         let provider = Self { address, scheme, shared: Arc::default() };
         let issuer = provider.issuer();
-        provider.serve(CONFIGURATION, &json!({"issuer": issuer, "jwks_uri": format!("{issuer}{KEYS}")}));
+        let configuration = json!({
+            "issuer": issuer,
+            "jwks_uri": format!("{issuer}{KEYS}"),
+            "authorization_endpoint": format!("{issuer}/authorize"),
+            "token_endpoint": format!("{issuer}{TOKEN}"),
+            "response_types_supported": ["code"],
+            "grant_types_supported": ["client_credentials"],
+            "token_endpoint_auth_methods_supported": ["client_secret_post"],
+        });
+        provider.serve(CONFIGURATION, &configuration);
+        provider.serve(SERVER, &configuration);
         provider.publish(keys);
-        let (served, tls) = (Arc::clone(&provider.shared), identity.map(configuration));
+        let (served, tls) = (Arc::clone(&provider.shared), identity.map(acceptor));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (served, tls) = (Arc::clone(&served), tls.clone());
@@ -75,6 +89,16 @@ impl Provider {
         self.shared.documents.lock().expect("no panic").insert(path, document.to_string());
     }
 
+    /// Gives this token to whoever asks for one.
+    pub fn give(&self, token: &str) {
+        self.serve(TOKEN, &json!({"access_token": token, "token_type": "Bearer", "expires_in": 600}));
+    }
+
+    /// The form of the last request that had one.
+    pub fn form(&self) -> String {
+        self.shared.form.lock().expect("no panic").clone()
+    }
+
     /// Whether connections are closed unanswered.
     pub fn away(&self, away: bool) {
         self.shared.away.store(away, Ordering::SeqCst);
@@ -86,7 +110,7 @@ impl Provider {
     }
 }
 
-fn configuration(identity: &Issued) -> Arc<ServerConfig> {
+fn acceptor(identity: &Issued) -> Arc<ServerConfig> {
     let chain = CertificateDer::pem_slice_iter(identity.certificate.as_bytes()).collect::<Result<_, _>>();
     let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("a key");
     let builder = ServerConfig::builder().with_no_client_auth();
@@ -115,10 +139,19 @@ fn answer(mut stream: impl Read + Write, served: &Served) -> io::Result<()> {
     }
     let head = String::from_utf8_lossy(&head);
     let path = head.split(' ').nth(1).unwrap_or_default();
+    let length = head.to_lowercase().lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+    let mut form = vec![0; length.unwrap_or(0)];
+    stream.read_exact(&mut form)?;
+    if !form.is_empty() {
+        *served.form.lock().expect("no panic") = String::from_utf8_lossy(&form).into_owned();
+    }
     let found = served.documents.lock().expect("no panic").get(path).cloned();
     served.requests.fetch_add(1, Ordering::SeqCst);
     let (status, body) = found.map_or(("404 Not Found", String::new()), |body| ("200 OK", body));
     let length = body.len();
-    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")?;
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )?;
     stream.flush()
 }

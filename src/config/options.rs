@@ -74,7 +74,7 @@ const DOCS: Kind = Kind::Choice(&["agents", "public", "off"]);
 pub(super) static TOP: Section = Section { label: "", title: "Top level", options: &OPTIONS };
 
 #[rustfmt::skip]
-static OPTIONS: [Opt; 71] = [
+static OPTIONS: [Opt; 72] = [
     both("VAULT_ADDR", "vault_addr", Kind::Text, "http://localhost:8200", "Where Vault or OpenBao is: `http://` or `https://`, host, port."),
     both("VAULT_NAMESPACE", "vault_namespace", Kind::Text, "", "Vault namespace of every request (Enterprise, OpenBao)."),
     both("VAULT_TOKEN", "vault_token", Kind::Secret, "", "The gate's own Vault token; AppRole goes first where both are given."),
@@ -116,6 +116,7 @@ static OPTIONS: [Opt; 71] = [
     both("LOG_DIR", "log_dir", Kind::Text, "./logs", "Where the logs are written."),
     both("EXPOSE_REST_ROUTES", "expose_rest_routes", Kind::Flag, "true", "Whether the REST surface is there; MCP, health and metadata always are."),
     Opt::file("docs", DOCS, "agents", "Who sees `/openapi.json`, `/docs` and `/redoc`: agents with a credential, anyone, or nobody."),
+    both("PUBLIC_URL", "public_url", Kind::Text, "", "How callers reach the gate, such as `https://gate.example`: an audience that tokens may name, it and its `/mcp`, and what OAuth clients are told; as requests have it where absent."),
     both("CORS_ALLOW_ORIGINS", "cors_allow_origins", Kind::Words, "", "Origins whose pages may call, such as `https://inspector.example`."),
     both("AWS_KMS_ENABLED", "aws_kms_enabled", Kind::Flag, "false", "Whether AWS KMS is offered; without, its operations answer 503."),
     both("AWS_REGION", "aws_region", Kind::Text, "", "AWS region; of AWS's own configuration where absent."),

@@ -61,6 +61,8 @@ pub struct Settings {
     pub tool_names: ToolNames,
     /// Who sees the documentation.
     pub docs: Docs,
+    /// Scheme and authority by which callers reach the gate, where it is told.
+    pub public_url: Option<Box<str>>,
     /// Origins (RFC 6454) whose pages may call; `*` is refused.
     pub origins: Vec<String>,
     /// The files this was read from, watched when reloading is on.

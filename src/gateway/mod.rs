@@ -7,6 +7,7 @@ mod docs;
 mod handles;
 mod head;
 mod mcp;
+mod metadata;
 mod own;
 mod perform;
 mod reply;
@@ -122,7 +123,9 @@ impl Gateway {
         };
         let reply = served.unwrap_or_else(|refusal| {
             outcome.decision = refusal.public().code;
-            Reply::refused(&refusal, &request.head.request_id)
+            let mut reply = Reply::refused(&refusal, &request.head.request_id);
+            request.challenge(session, &refusal, &mut reply);
+            reply
         });
         let mut head = request.head;
         head.origin = head.origin.filter(|origin| request.snapshot.origins.contains(origin));
@@ -239,6 +242,9 @@ impl Request<'_> {
 
     async fn serve(&self, session: &mut ServerSession, outcome: &mut Outcome) -> Result<Reply, Refusal> {
         if let Some(reply) = self.own(outcome)? {
+            return Ok(reply);
+        }
+        if let Some(reply) = self.metadata(session, outcome)? {
             return Ok(reply);
         }
         if let Some(reply) = self.public_page(outcome)? {

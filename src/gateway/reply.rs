@@ -5,7 +5,7 @@ use filters::refusal::Refusal;
 use http::HeaderValue;
 use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE,
-    HeaderName, RETRY_AFTER, TRANSFER_ENCODING, VARY, WWW_AUTHENTICATE,
+    HeaderName, RETRY_AFTER, TRANSFER_ENCODING, VARY,
 };
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
@@ -77,15 +77,6 @@ impl Reply {
             Refusal::MethodNotAllowed(methods) => {
                 if let Ok(methods) = HeaderValue::try_from(methods.as_str()) {
                     reply.headers.push((ALLOW, methods));
-                }
-            }
-            Refusal::Unauthenticated => {
-                reply.headers.push((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"portcullis\"")));
-            }
-            Refusal::InsufficientScope(scope) => {
-                let challenge = format!("Bearer realm=\"portcullis\", error=\"insufficient_scope\", scope=\"{scope}\"");
-                if let Ok(challenge) = HeaderValue::try_from(challenge) {
-                    reply.headers.push((WWW_AUTHENTICATE, challenge));
                 }
             }
             _ => {}

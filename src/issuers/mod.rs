@@ -124,6 +124,18 @@ impl Issuers {
         named.or_else(|| self.list.iter().position(|issuer| !issuer.settings.rules.validate_issuer))
     }
 
+    /// Whether no bearer token is believed.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// The names that are URLs: authorization servers, as clients find them.
+    pub fn urls(&self) -> impl Iterator<Item = &str> {
+        let names = self.list.iter().map(|issuer| &*issuer.settings.rules.name);
+        names.filter(|name| name.starts_with("https://") || name.starts_with("http://"))
+    }
+
     /// What operators are told: of each issuer its name, and how many keys of it are known.
     pub fn keys(&self) -> impl Iterator<Item = (&str, usize)> {
         let count = |issuer: &Issuer| issuer.keys.load().as_ref().map_or(0, |keys| keys.set.len());

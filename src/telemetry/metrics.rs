@@ -18,7 +18,7 @@ const STATUSES: [u16; 21] =
     [200, 202, 204, 400, 401, 403, 404, 405, 406, 408, 409, 413, 415, 422, 429, 431, 500, 502, 503, 504, 0];
 
 /// Routes that are not of the catalog.
-const OWN: [(&str, &str); 12] = [
+const OWN: [(&str, &str); 13] = [
     ("POST", "/mcp"),
     ("GET", "/healthz"),
     ("GET", "/livez"),
@@ -31,6 +31,7 @@ const OWN: [(&str, &str); 12] = [
     ("GET", "/docs"),
     ("GET", "/redoc"),
     ("GET", "/docs/{asset}"),
+    ("GET", "/.well-known/oauth-protected-resource"),
 ];
 
 /// A method and route template whose handles are kept.
@@ -62,6 +63,8 @@ impl RouteId {
     pub const REDOC: Self = Self(10);
     /// What those pages load.
     pub const ASSET: Self = Self(11);
+    /// What clients without a token are led to.
+    pub const METADATA: Self = Self(12);
 
     /// The REST route of an operation.
     #[must_use]

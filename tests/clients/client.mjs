@@ -1,7 +1,7 @@
 // The official TypeScript client, once through the gate.
 //
 // Reads on standard input what to do, as JSON: `modules` (the folder of the
-// installed packages), `url`, `headers`, `path`, `uri`, `value`, and for TLS `ca`,
+// installed packages), `url`, `headers`, `client` (an OAuth client's id) and its `issuer`, `path`, `uri`, `value`, and for TLS `ca`,
 // `certificate` and `key`, all PEM files. Prints what it saw as JSON.
 
 import { readFileSync } from "node:fs";
@@ -12,6 +12,7 @@ const plan = JSON.parse(readFileSync(0, "utf8"));
 const sdk = createRequire(`${plan.modules}/`);
 const { Client } = sdk("@modelcontextprotocol/sdk/client/index.js");
 const { StreamableHTTPClientTransport } = sdk("@modelcontextprotocol/sdk/client/streamableHttp.js");
+const { ClientCredentialsProvider } = sdk("@modelcontextprotocol/sdk/client/auth-extensions.js");
 
 // The built-in fetch takes no client certificate.
 function overTls(url, { method = "GET", headers, body, signal } = {}) {
@@ -41,6 +42,8 @@ function overTls(url, { method = "GET", headers, body, signal } = {}) {
 
 const transport = new StreamableHTTPClientTransport(new URL(plan.url), {
   requestInit: { headers: plan.headers },
+  // Without a credential of its own it asks for a token, where the gate's challenge leads it.
+  authProvider: plan.client ? new ClientCredentialsProvider({ clientId: plan.client, clientSecret: "s", expectedIssuer: plan.issuer }) : undefined,
   fetch: plan.ca ? overTls : fetch,
 });
 // It tells its revision to the transport only.

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use tests::mcp::settled;
 use tests::process::root;
+use tests::provider::Provider;
 use tests::{API_KEY, Gate};
 
 use crate::{Case, Shared};
@@ -16,6 +17,7 @@ pub const CASES: &[Case] = &[
     ("the_python_client_works_with_a_certificate", python_with_a_certificate),
     ("the_typescript_client_works_with_a_key", typescript_with_a_key),
     ("the_typescript_client_works_with_a_certificate", typescript_with_a_certificate),
+    ("the_typescript_client_finds_its_way_to_a_token", typescript_without_a_token),
 ];
 
 /// How the Python client settles on a revision, and on which.
@@ -51,6 +53,27 @@ fn typescript_with_a_certificate(shared: &Shared) {
     let folder = tempfile::tempdir().expect("a folder");
     let plan = plan(&with_certificate(shared.gate(), folder.path()), &json!({}));
     check(&typescript(&plan), &plan, "2025-11-25");
+}
+
+fn typescript_without_a_token(shared: &Shared) {
+    let key = certs::Signer::p256("one").expect("a key");
+    let provider = Provider::start(&[&key], None);
+    let issuer = provider.issuer();
+    let claims = json!({"iss": issuer, "sub": "svc:agent_mtls", "scope": "read write delete list"});
+    provider.give(&key.token(&super::jwt::claims(&claims)).expect("a token"));
+    let gate = Gate::start(shared.world(), &super::issuers::discovered(&issuer));
+    let way = json!({
+        "url": format!("http://127.0.0.1:{}/mcp", gate.plain),
+        "headers": {},
+        "agent": "agent_mtls",
+        "client": "tests",
+        "issuer": issuer,
+    });
+    let plan = plan(&way, &json!({"mode": "oauth"}));
+    check(&typescript(&plan), &plan, "2025-11-25");
+    let form = provider.form();
+    let resource = format!("resource=http%3A%2F%2F127.0.0.1%3A{}%2Fmcp", gate.plain);
+    assert!(form.contains("grant_type=client_credentials") && form.contains(&resource), "{form}");
 }
 
 fn with_key(gate: &Gate) -> Value {

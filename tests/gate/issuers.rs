@@ -4,7 +4,7 @@ use certs::{Authority, Leaf, Signer};
 use serde_json::{Value, json};
 use tests::process::AGENTS;
 use tests::provider::Provider;
-use tests::{Gate, Plan, wait_for};
+use tests::{Gate, Plan, Response, wait_for};
 
 use super::jwt::{bearer, claims, is_agent, whoami};
 use crate::{Case, Shared};
@@ -18,6 +18,7 @@ pub const CASES: &[Case] = &[
     ("each_issuer_has_its_own_subjects_and_rules", several),
     ("groups_give_roles_to_agents_without_an_entry", groups),
     ("verified_tokens_and_keys_outlive_a_reload", reload),
+    ("metadata_and_challenges_lead_to_the_issuer", metadata),
 ];
 
 fn signer(id: &str) -> Signer {
@@ -34,6 +35,11 @@ fn plan(issuers: &str) -> Plan {
     let families = "[[identity.families]]\njwt = \"svc:{name}\"\nagent = \"{name}\"\n";
     let many = "[limits]\nfailed_authentications = { requests = 100000, per = \"1s\" }\n";
     Plan { sections: format!("{issuers}{families}{AGENTS}{many}"), ..Plan::default() }
+}
+
+/// One issuer, whose name says where its keys are.
+pub(super) fn discovered(issuer: &str) -> Plan {
+    plan(&format!("[[identity.issuers]]\nname = \"{issuer}\"\naudiences = [\"mcp-agents\"]\ndiscovery = true\n"))
 }
 
 fn fetched(provider: &Provider, more: &str) -> Plan {
@@ -230,4 +236,55 @@ fn reload(shared: &Shared) {
     assert_eq!(status(&gate, &held), 200);
     assert_eq!(status(&gate, &token(&key, &json!({"iss": "corp", "jti": "2"}))), 200, "the keys are there still");
     assert_eq!(provider.requests(), fetches);
+}
+
+fn metadata(shared: &Shared) {
+    let key = signer("one");
+    let provider = Provider::start(&[&key], None);
+    let issuer = provider.issuer();
+    let gate = Gate::start(shared.world(), &discovered(&issuer));
+    let base = "http://localhost";
+    for path in ["", "/mcp"] {
+        let told = gate.local().get(&format!("/.well-known/oauth-protected-resource{path}"));
+        assert_eq!((told.status, told.header("cache-control")), (200, Some("no-store")));
+        let expected = json!({
+            "resource": format!("{base}{path}"),
+            "authorization_servers": [issuer],
+            "scopes_supported": ["read", "write", "delete", "list"],
+            "bearer_methods_supported": ["header"],
+            "resource_name": "Portcullis",
+            "tls_client_certificate_bound_access_tokens": true,
+        });
+        assert_eq!(told.json(), expected);
+    }
+    assert_eq!(gate.local().post("/.well-known/oauth-protected-resource", &json!({})).status, 405);
+    assert_eq!(gate.local().get("/.well-known/oauth-protected-resource/other").status, 401);
+    let hint = |path: &str| format!("resource_metadata=\"{base}/.well-known/oauth-protected-resource{path}\"");
+    let challenge = |response: Response| response.header("www-authenticate").unwrap_or_default().to_owned();
+    assert_eq!(challenge(gate.local().get("/whoami")), format!("Bearer realm=\"portcullis\", {}", hint("")));
+    let unknown = bearer(gate.local(), "a.b.c").call("kv.read", &json!({"path": "x"}));
+    assert_eq!(challenge(unknown), format!("Bearer realm=\"portcullis\", error=\"invalid_token\", {}", hint("/mcp")));
+    let reader = bearer(gate.local(), &token(&key, &json!({"iss": issuer, "scope": "read"})));
+    let short = format!("Bearer realm=\"portcullis\", error=\"insufficient_scope\", scope=\"write\", {}", hint("/mcp"));
+    assert_eq!(challenge(reader.call("kv.write", &json!({"path": "x", "data": {}}))), short);
+    // The host is the caller's word; what stands around it is not.
+    for host in ["evil\"x", "a b", "user@host", ""] {
+        let told = gate.local().send("GET", "/whoami", &[("Host", host)], b"");
+        let said = challenge(told);
+        assert!(!said.contains("evil") && !said.contains("user"), "{said}");
+    }
+    let named = discovered(&issuer);
+    let gate = Gate::start(
+        shared.world(),
+        &Plan { top: format!("{}public_url = \"https://gate.example/\"\n", named.top), ..named },
+    );
+    let told = gate.local().get("/.well-known/oauth-protected-resource/mcp").json();
+    assert_eq!(told["resource"], "https://gate.example/mcp");
+    for audience in ["https://gate.example", "https://gate.example/mcp", "mcp-agents"] {
+        assert_eq!(status(&gate, &token(&key, &json!({"iss": issuer, "aud": audience}))), 200, "{audience}");
+    }
+    assert_eq!(status(&gate, &token(&key, &json!({"iss": issuer, "aud": "https://gate.example/other"}))), 401);
+    let none = shared.gate().local();
+    assert_eq!(none.get("/.well-known/oauth-protected-resource").status, 401);
+    assert_eq!(challenge(none.get("/whoami")), "Bearer realm=\"portcullis\"");
 }

@@ -118,7 +118,8 @@ fn is_nobody(response: &Response, what: &str) {
     told.as_object_mut().expect("an object").remove("request_id");
     let expected = json!({"error": "unauthenticated", "detail": "A valid credential is required."});
     assert_eq!((response.status, &told), (401, &expected), "{what}");
-    assert_eq!(response.header("www-authenticate"), Some("Bearer realm=\"portcullis\""), "{what}");
+    let challenge = response.header("www-authenticate").unwrap_or_default();
+    assert!(challenge.starts_with("Bearer realm=\"portcullis\", error=\"invalid_token\", "), "{what}: {challenge}");
 }
 
 fn algorithms(shared: &Shared) {
@@ -224,7 +225,7 @@ fn scopes(shared: &Shared) {
         with(json!({"scope": null, "scopes": ["read", "list"]})).put("/secrets/x", &body),
     ] {
         assert_eq!((response.status, response.code().as_str()), (403, "insufficient_scope"));
-        assert_eq!(response.header("www-authenticate"), Some(challenge));
+        assert!(response.header("www-authenticate").is_some_and(|said| said.starts_with(challenge)));
     }
     assert_eq!(with(json!({"scope": null, "scopes": "write read"})).put("/secrets/x", &body).status, 200);
     // What the agent may not do no token brings.

@@ -209,6 +209,17 @@ pub(super) fn origins(top: &Fields<'_>) -> Vec<String> {
     origins
 }
 
+/// How callers reach the gate: scheme, host and port, without a path.
+pub(super) fn public_url(top: &Fields<'_>) -> Option<Box<str>> {
+    let text = top.text("public_url")?;
+    let found = origin(text.value.trim_end_matches('/')).filter(|origin| origin.starts_with("http"));
+    if found.is_none() {
+        let mend = "write scheme, host and port only, such as `https://gate.example:8443`";
+        top.problem("public_url", &text.place, "is not a URL without a path", mend);
+    }
+    found.map(Into::into)
+}
+
 fn origin(text: &str) -> Option<String> {
     if text.ends_with('/') || text.contains(['*', '#', '?', '@']) {
         return None;

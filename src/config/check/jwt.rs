@@ -26,7 +26,7 @@ pub(super) struct Issuers {
 }
 
 /// The issuer of `JWT_*`, where it has keys, and those of the file; none where JWTs are off.
-pub(super) fn issuers(top: &Fields<'_>, roles: &Roles) -> Issuers {
+pub(super) fn issuers(top: &Fields<'_>, roles: &Roles, public_url: Option<&str>) -> Issuers {
     let mut issuers = Issuers::default();
     if let Some(issuer) = of_variables(top) {
         issuers.list.push(issuer);
@@ -40,6 +40,11 @@ pub(super) fn issuers(top: &Fields<'_>, roles: &Roles) -> Issuers {
         }
         issuers.list.push(issuer);
         issuers.role_rules.push(rules);
+    }
+    // A token may name the resource that the metadata name (RFC 8707).
+    let resources = public_url.map(|base| [Box::from(base), format!("{base}/mcp").into()]);
+    for issuer in &mut issuers.list {
+        issuer.rules.audiences.extend(resources.iter().flatten().cloned());
     }
     if top.flag("auth_jwt_enabled").unwrap_or(false) { issuers } else { Issuers::default() }
 }

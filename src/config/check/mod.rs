@@ -34,7 +34,8 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
     let listeners = listeners::listeners(&top);
     let admin = listeners::admin(&top, &listeners);
     let roles = roles::roles(&top);
-    let issuers = jwt::issuers(&top, &roles);
+    let public_url = identity::public_url(&top);
+    let issuers = jwt::issuers(&top, &roles, public_url.as_deref());
     let (agents, mut api_keys) = agents::agents(&top, &roles, &issuers);
     keys::from_json(&top, &mut api_keys);
     later::check(&top);
@@ -60,6 +61,7 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
         rest: top.flag("expose_rest_routes").unwrap_or(true),
         tool_names: tool_names(&top),
         docs: docs(&top),
+        public_url,
         origins: identity::origins(&top),
         listeners: listeners.into_iter().map(|listener| listener.value).collect(),
         files: Vec::new(),

@@ -1,0 +1,91 @@
+//! The gate as an OAuth 2.0 protected resource: where its metadata is
+//! (RFC 9728), and the challenges that lead there (RFC 6750, section 3).
+
+use filters::refusal::Refusal;
+use filters::scope::Scope;
+use http::header::{AUTHORIZATION, HOST};
+use http::uri::Authority;
+use http::{HeaderValue, Method};
+use pingora_core::protocols::http::ServerSession;
+use serde_json::{Map, Value};
+
+use crate::telemetry::RouteId;
+
+use super::reply::Reply;
+use super::{Outcome, Request, Side};
+
+/// Where the metadata of the whole gate is; that of `/mcp` is below it.
+const METADATA: &str = "/.well-known/oauth-protected-resource";
+
+/// The path of the MCP endpoint.
+const MCP: &str = "/mcp";
+
+impl Request<'_> {
+    /// The metadata, where they are asked for and tokens are believed at all.
+    pub(super) fn metadata(&self, session: &ServerSession, outcome: &mut Outcome) -> Result<Option<Reply>, Refusal> {
+        let path = match self.head.path.strip_prefix(METADATA) {
+            Some(path @ ("" | MCP)) if !self.snapshot.issuers.is_empty() => path,
+            _ => return Ok(None),
+        };
+        outcome.route = Some(RouteId::METADATA);
+        if self.head.method != Method::GET {
+            return Err(Refusal::MethodNotAllowed("GET".into()));
+        }
+        let base = self.base(session).ok_or(Refusal::Malformed("The request's host cannot be read."))?;
+        Ok(Some(Reply::json(200, self.document(&format!("{base}{path}")).to_string())))
+    }
+
+    fn document(&self, resource: &str) -> Value {
+        let mut document = Map::new();
+        let servers: Vec<&str> = self.snapshot.issuers.urls().collect();
+        let scopes: Vec<&str> = Scope::ALL.into_iter().map(Scope::name).collect();
+        document.insert("resource".into(), resource.into());
+        if !servers.is_empty() {
+            document.insert("authorization_servers".into(), servers.into());
+        }
+        document.insert("scopes_supported".into(), scopes.into());
+        document.insert("bearer_methods_supported".into(), vec!["header"].into());
+        document.insert("resource_name".into(), "Portcullis".into());
+        document.insert("tls_client_certificate_bound_access_tokens".into(), self.snapshot.certificates.into());
+        Value::Object(document)
+    }
+
+    /// Scheme and authority by which the gate is reached: as configured, else as the request has them.
+    fn base(&self, session: &ServerSession) -> Option<String> {
+        if let Some(base) = &self.snapshot.public_url {
+            return Some(base.to_string());
+        }
+        let Side::Edge { index, .. } = self.side else { return None };
+        let tls = self.snapshot.tls.get(index).is_some_and(Option::is_some);
+        let request = session.req_header();
+        let host = request.headers.get(HOST).and_then(|host| host.to_str().ok());
+        let authority: Authority =
+            request.uri.authority().map_or(host, |authority| Some(authority.as_str()))?.parse().ok()?;
+        let plain = !authority.as_str().contains('@') && !authority.host().is_empty();
+        plain.then(|| format!("{}://{authority}", if tls { "https" } else { "http" }))
+    }
+
+    /// Adds the challenge of a refusal that a credential, or one with another scope, would help.
+    pub(super) fn challenge(&self, session: &ServerSession, refusal: &Refusal, reply: &mut Reply) {
+        let mut challenge = String::from("Bearer realm=\"portcullis\"");
+        match refusal {
+            Refusal::Unauthenticated if session.req_header().headers.contains_key(AUTHORIZATION) => {
+                challenge.push_str(", error=\"invalid_token\"");
+            }
+            Refusal::Unauthenticated => {}
+            Refusal::InsufficientScope(scope) => {
+                challenge.push_str(&format!(", error=\"insufficient_scope\", scope=\"{scope}\""));
+            }
+            _ => return,
+        }
+        if !self.snapshot.issuers.is_empty()
+            && let Some(base) = self.base(session)
+        {
+            let path = if self.head.is_mcp() { MCP } else { "" };
+            challenge.push_str(&format!(", resource_metadata=\"{base}{METADATA}{path}\""));
+        }
+        if let Ok(challenge) = HeaderValue::try_from(challenge) {
+            reply.add("www-authenticate", challenge);
+        }
+    }
+}
