@@ -224,17 +224,24 @@ pub fn parse() -> Command {
 /// `portcullis check`.
 #[must_use]
 pub fn check(flags: &Flags) -> ExitCode {
-    match config::load(flags, &config::variable) {
-        Ok(settings) => {
-            let warnings = settings.warnings.iter().map(|warning| format!("warning: {warning}\n"));
-            print(&format!("{}configuration is valid\n", warnings.collect::<String>()));
-            ExitCode::SUCCESS
-        }
+    let settings = match config::load(flags, &config::variable) {
+        Ok(settings) => settings,
         Err(report) => {
             eprint!("{report}");
-            ExitCode::from(REFUSED)
+            return ExitCode::from(REFUSED);
         }
-    }
+    };
+    let parts = match reload::parts(&settings, None) {
+        Ok(parts) => parts,
+        Err(problem) => {
+            eprintln!("configuration refused: {problem}");
+            return ExitCode::from(REFUSED);
+        }
+    };
+    let warnings = parts.tls.iter().flatten().flat_map(|material| &material.warnings).chain(&settings.warnings);
+    let warnings = warnings.map(|warning| format!("warning: {warning}\n"));
+    print(&format!("{}configuration is valid\n", warnings.collect::<String>()));
+    ExitCode::SUCCESS
 }
 
 /// `portcullis options`.

@@ -74,6 +74,7 @@ struct Services {
 fn assemble(settings: Settings, source: reload::Source) -> Result<(Arc<State>, Services), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let parts = reload::parts(&settings, None)?;
+    parts.warn();
     let watched = settings.server.reload.then(|| settings.files.clone());
     let metrics = Arc::new(Metrics::new().map_err(|e| text(&e))?);
     let log = settings.logging.requests.then(|| {

@@ -2,7 +2,7 @@
 //! whole, or not at all (invariant 8).
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use notify::{RecursiveMode, Watcher as _};
@@ -28,10 +28,32 @@ pub struct Reload {
     source: Source,
     state: Arc<State>,
     /// What is watched; nothing where it is not wanted.
-    files: Option<Vec<PathBuf>>,
+    watched: Option<Watched>,
 }
 
-/// Makes what a snapshot of `settings` needs: reads the TLS files of every listener.
+/// The files of the configuration that was read last.
+struct Watched {
+    files: Mutex<Vec<PathBuf>>,
+    /// Told when they are others.
+    others: Notify,
+}
+
+impl Watched {
+    fn files(&self) -> MutexGuard<'_, Vec<PathBuf>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn follow(&self, files: &[PathBuf]) {
+        let mut current = self.files();
+        if *current != files {
+            files.clone_into(&mut current);
+            self.others.notify_one();
+        }
+    }
+}
+
+/// Makes what a snapshot of `settings` needs: reads the TLS files of every listener. What is worth
+/// a word stands in the materials' warnings.
 ///
 /// # Errors
 /// The first thing that cannot be used.
@@ -45,16 +67,21 @@ pub fn parts(settings: &Settings, previous: Option<&Snapshot>) -> Result<Parts, 
 impl Reload {
     /// Nothing is watched before [`Reload::run`].
     #[must_use]
-    pub const fn new(source: Source, state: Arc<State>, files: Option<Vec<PathBuf>>) -> Self {
-        Self { source, state, files }
+    pub fn new(source: Source, state: Arc<State>, files: Option<Vec<PathBuf>>) -> Self {
+        let watched = files.map(|files| Watched { files: Mutex::new(files), others: Notify::new() });
+        Self { source, state, watched }
     }
 
     /// Waits for signals and changes, for ever.
     pub async fn run(&self) {
         let changes = async {
-            match &self.files {
-                Some(files) => watch(files, || self.reload()).await,
-                None => std::future::pending().await,
+            let Some(watched) = &self.watched else { return std::future::pending().await };
+            loop {
+                let files = watched.files().clone();
+                tokio::select! {
+                    () = watch(&files, || self.reload()) => {}
+                    () = watched.others.notified() => {}
+                }
             }
         };
         tokio::join!(self.on_hangup(), changes);
@@ -88,11 +115,16 @@ impl Reload {
 
     fn read(&self) -> Result<Snapshot, String> {
         let settings = (self.source)().map_err(|report| report.to_string())?;
+        // Also where one of them is broken, so that its mending is noticed.
+        if let Some(watched) = &self.watched {
+            watched.follow(&settings.files);
+        }
         let current = self.state.snapshot();
         let parts = parts(&settings, Some(&current))?;
         if parts.tls.len() != current.tls.len() {
             return Err("the number of listeners changed, which needs a restart".to_owned());
         }
+        parts.warn();
         Ok(Snapshot::build(settings, parts, Some(&current)))
     }
 }

@@ -35,6 +35,13 @@ pub struct Parts {
     pub issuers: Arc<Issuers>,
 }
 
+impl Parts {
+    /// Says in the log what is worth a word.
+    pub fn warn(&self) {
+        self.tls.iter().flatten().for_each(|material| material.warn());
+    }
+}
+
 /// The place of an issuer, and of one of its role rules.
 type RoleRule = (usize, usize);
 

@@ -50,8 +50,7 @@ impl State {
         metrics: Arc<Metrics>,
         log: Option<RequestLog>,
     ) -> Self {
-        metrics.snapshot.set(1);
-        Self {
+        let state = Self {
             published: watch::Sender::new(snapshot.version),
             snapshot: ArcSwap::from_pointee(snapshot),
             vault,
@@ -62,7 +61,9 @@ impl State {
             failures: Failures::default(),
             started: Instant::now(),
             draining: AtomicBool::new(false),
-        }
+        };
+        state.show(&state.snapshot());
+        state
     }
 
     /// The snapshot of the moment. A request takes it once.
@@ -73,8 +74,8 @@ impl State {
 
     /// Publishes a snapshot, whole.
     pub fn publish(&self, snapshot: Snapshot) {
-        self.metrics.snapshot.set(i64::try_from(snapshot.version).unwrap_or(i64::MAX));
         let version = snapshot.version;
+        self.show(&snapshot);
         self.snapshot.store(Arc::new(snapshot));
         self.published.send_replace(version);
     }
@@ -87,6 +88,13 @@ impl State {
                 return;
             }
         }
+    }
+
+    /// Tells the metrics of the snapshot.
+    fn show(&self, snapshot: &Snapshot) {
+        self.metrics.snapshot.set(i64::try_from(snapshot.version).unwrap_or(i64::MAX));
+        let ends = snapshot.tls.iter().flatten().filter_map(|material| material.first_crl_end());
+        self.metrics.crl_end.set(ends.min().unwrap_or(0));
     }
 
     /// Nanoseconds since the gate started: the clock of the limits.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned, SupportedProtocolVersion};
 use serde_json::Value;
 
 /// How long a read may take.
@@ -54,21 +54,12 @@ impl Client {
 
     /// Over TLS, trusting `authority`, with a certificate if there is one.
     pub fn tls(port: u16, authority: &str, identity: Option<&certs::Issued>) -> Self {
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
-            roots.add(certificate.expect("PEM")).expect("an authority");
-        }
-        let builder = ClientConfig::builder().with_root_certificates(roots);
-        let config = match identity {
-            None => builder.with_no_client_auth(),
-            Some(issued) => {
-                let chain = CertificateDer::pem_slice_iter(issued.certificate.as_bytes());
-                let chain = chain.collect::<Result<Vec<_>, _>>().expect("PEM");
-                let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).expect("a key");
-                builder.with_client_auth_cert(chain, key).expect("an identity")
-            }
-        };
-        Self { port, tls: Some(Arc::new(config)), headers: Vec::new() }
+        Self::over(port, tls_config(authority, identity, rustls::DEFAULT_VERSIONS))
+    }
+
+    /// Over TLS as it is told; what shares `config` resumes its sessions.
+    pub fn over(port: u16, config: impl Into<Arc<ClientConfig>>) -> Self {
+        Self { port, tls: Some(config.into()), headers: Vec::new() }
     }
 
     /// The same caller with one more header on every request.
@@ -183,10 +174,46 @@ impl Client {
     }
 }
 
-/// A connection of either kind.
-pub trait Stream: Read + Write + Send {}
+/// Trusts `authority`, shows a certificate if there is one, and speaks these
+/// versions of TLS only.
+pub fn tls_config(
+    authority: &str,
+    identity: Option<&certs::Issued>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
+        roots.add(certificate.expect("PEM")).expect("an authority");
+    }
+    let builder = ClientConfig::builder_with_protocol_versions(versions).with_root_certificates(roots);
+    match identity {
+        None => builder.with_no_client_auth(),
+        Some(issued) => {
+            let chain = CertificateDer::pem_slice_iter(issued.certificate.as_bytes());
+            let chain = chain.collect::<Result<Vec<_>, _>>().expect("PEM");
+            let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).expect("a key");
+            builder.with_client_auth_cert(chain, key).expect("an identity")
+        }
+    }
+}
 
-impl<S: Read + Write + Send> Stream for S {}
+/// A connection of either kind.
+pub trait Stream: Read + Write + Send {
+    /// Whether its TLS session is one that was there before.
+    fn is_resumed(&self) -> bool;
+}
+
+impl Stream for TcpStream {
+    fn is_resumed(&self) -> bool {
+        false
+    }
+}
+
+impl Stream for StreamOwned<ClientConnection, TcpStream> {
+    fn is_resumed(&self) -> bool {
+        self.conn.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+}
 
 /// A body in chunks (RFC 9112 section 7.1); one that breaks off is an error.
 fn read_chunked(stream: &mut Box<dyn Stream>) -> io::Result<Vec<u8>> {

@@ -23,6 +23,7 @@ mod gate {
     pub mod policy;
     pub mod readme;
     pub mod resources;
+    pub mod revocation;
     pub mod schemathesis;
     pub mod servers;
     pub mod sight;
@@ -95,7 +96,7 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 27] = [
+    let modules: [(&str, &[Case]); 28] = [
         ("operations", gate::operations::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
@@ -109,6 +110,7 @@ fn main() -> ExitCode {
         ("resources", gate::resources::CASES),
         ("clients", gate::clients::CASES),
         ("certificates", gate::certificates::CASES),
+        ("revocation", gate::revocation::CASES),
         ("isolation", gate::isolation::CASES),
         ("jwt", gate::jwt::CASES),
         ("issuers", gate::issuers::CASES),

@@ -1,6 +1,7 @@
 //! What the tests share: a world of a real Vault and certificates, gates
 //! started in it, and a client that sends exactly what it is told.
 
+pub mod caller;
 pub mod client;
 pub mod mcp;
 pub mod process;
@@ -9,6 +10,7 @@ pub mod servers;
 pub mod stub;
 pub mod world;
 
+pub use caller::Caller;
 pub use client::{Client, Response};
 pub use process::{API_KEY, Gate, Plan};
 pub use world::World;

@@ -7,22 +7,27 @@ use std::{fmt, io};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
 use crate::facts::{certifies, digest};
 use crate::leaf::subject;
-use crate::{Error, Leaf};
+use crate::{Error, Leaf, Validity};
 
-/// A certificate authority: its self-signed certificate and its key.
+/// In seconds.
+const YEAR: i64 = 365 * 86_400;
+
+/// A certificate authority: its certificate and its key.
 pub struct Authority {
-    issuer: Issuer<'static, KeyPair>,
+    pub(crate) issuer: Issuer<'static, KeyPair>,
     certificate: String,
+    /// What holders of its certificates present beside them: empty where it signed itself.
+    chain: String,
 }
 
 /// A certificate with its private key.
 #[derive(Clone)]
 pub struct Issued {
-    /// The certificate, PEM.
+    /// The certificate, PEM, and after it the intermediates up to the self-signed authority.
     pub certificate: String,
     /// The private key, PKCS#8 PEM. `Debug` does not show it.
     pub key: String,
@@ -32,10 +37,20 @@ impl Authority {
     /// Makes a new authority with a key of its own, valid for two years.
     pub fn new(common_name: &str) -> Result<Authority, Error> {
         let key = KeyPair::generate()?;
-        let params = authority_params(common_name)?;
+        let params = authority_params(common_name, Validity::Seconds(2 * YEAR))?;
         let certificate = params.self_signed(&key)?.pem();
         let issuer = Issuer::new(params, key);
-        Ok(Authority { issuer, certificate })
+        Ok(Authority { issuer, certificate, chain: String::new() })
+    }
+
+    /// Makes an authority with a key of its own, whose certificate this one signs.
+    pub fn intermediate(&self, common_name: &str, validity: Validity) -> Result<Authority, Error> {
+        let key = KeyPair::generate()?;
+        let mut params = authority_params(common_name, validity)?;
+        params.use_authority_key_identifier_extension = true;
+        let certificate = params.signed_by(&key, &self.issuer)?.pem();
+        let chain = format!("{certificate}{}", self.chain);
+        Ok(Authority { issuer: Issuer::new(params, key), certificate, chain })
     }
 
     /// Brings back the authority that `certificate` is of; `None` when `key` is not its key.
@@ -46,8 +61,8 @@ impl Authority {
         if !certifies(&certificate, key.public_key_raw()) {
             return None;
         }
-        let issuer = Issuer::new(authority_params(common_name).ok()?, key);
-        Some(Authority { issuer, certificate })
+        let issuer = Issuer::new(authority_params(common_name, Validity::Now).ok()?, key);
+        Some(Authority { issuer, certificate, chain: String::new() })
     }
 
     /// The authority's certificate, PEM.
@@ -59,7 +74,7 @@ impl Authority {
     pub fn issue(&self, leaf: &Leaf) -> Result<Issued, Error> {
         let key = KeyPair::generate()?;
         let certificate = leaf.params()?.signed_by(&key, &self.issuer)?;
-        Ok(Issued { certificate: certificate.pem(), key: key.serialize_pem() })
+        Ok(Issued { certificate: format!("{}{}", certificate.pem(), self.chain), key: key.serialize_pem() })
     }
 
     pub(crate) fn key_pem(&self) -> String {
@@ -100,11 +115,9 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-fn authority_params(common_name: &str) -> Result<CertificateParams, Error> {
-    let now = OffsetDateTime::now_utc();
+fn authority_params(common_name: &str, validity: Validity) -> Result<CertificateParams, Error> {
     let mut params = CertificateParams::default();
-    params.not_before = now - Duration::hours(1);
-    params.not_after = now + Duration::days(730);
+    (params.not_before, params.not_after) = validity.bounds(OffsetDateTime::now_utc());
     params.distinguished_name = subject(&[common_name.to_owned()])?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];

@@ -11,6 +11,8 @@ pub enum Error {
     TooManyCommonNames(usize),
     /// A name that cannot be the name of an agent's files.
     AgentName(String),
+    /// A certificate to be revoked could not be read.
+    Unreadable,
     /// A key could not be made, or could not sign.
     SigningKey,
     /// A file could not be read or written.
@@ -29,6 +31,7 @@ impl fmt::Display for Error {
                 "{name:?} is not an agent's name: [a-z0-9][a-z0-9._-]*, at most 63 characters, \
                  no \"..\", and neither \"ca\" nor \"server\""
             ),
+            Error::Unreadable => f.write_str("the certificate cannot be read"),
             Error::SigningKey => f.write_str("the key cannot be made, or cannot sign"),
             Error::File(path, cause) => write!(f, "{}: {cause}", path.display()),
         }
@@ -40,7 +43,7 @@ impl std::error::Error for Error {
         match self {
             Error::Encoding(cause) => Some(cause),
             Error::File(_, cause) => Some(cause),
-            Error::TooManyCommonNames(_) | Error::AgentName(_) | Error::SigningKey => None,
+            Error::TooManyCommonNames(_) | Error::AgentName(_) | Error::Unreadable | Error::SigningKey => None,
         }
     }
 }

@@ -38,6 +38,12 @@ pub(crate) fn digest(pem: &str) -> Option<Digest> {
     Some(digest::digest(&digest::SHA256, &pem.contents))
 }
 
+/// The serial number of the first certificate in `pem`, big-endian; `None` when it cannot be read.
+pub(crate) fn serial(pem: &str) -> Option<Vec<u8>> {
+    let (_, pem) = parse_x509_pem(pem.as_bytes()).ok()?;
+    Some(pem.parse_x509().ok()?.raw_serial().to_vec())
+}
+
 /// Whether `key` is the public key that `pem` certifies.
 pub(crate) fn certifies(pem: &str, key: &[u8]) -> bool {
     parse_x509_pem(pem.as_bytes()).is_ok_and(|(_, pem)| {

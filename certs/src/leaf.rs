@@ -44,7 +44,7 @@ pub enum Usage {
     None,
 }
 
-/// When a certificate is valid, seen from the moment it is issued.
+/// When a certificate or a revocation list is valid, seen from the moment it is issued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Validity {
     /// From an hour ago, for 90 days.
@@ -145,7 +145,7 @@ impl Usage {
 }
 
 impl Validity {
-    fn bounds(self, now: OffsetDateTime) -> (OffsetDateTime, OffsetDateTime) {
+    pub(crate) fn bounds(self, now: OffsetDateTime) -> (OffsetDateTime, OffsetDateTime) {
         let hour = Duration::hours(1);
         match self {
             Validity::Now => (now - hour, now + Duration::days(90)),

@@ -3,6 +3,7 @@
 //! Nothing here ships: the gate itself never makes a certificate or a token, and no key is committed.
 
 mod authority;
+mod crl;
 mod dev;
 mod error;
 mod facts;
@@ -11,6 +12,7 @@ mod leaf;
 mod signer;
 
 pub use authority::{Authority, Issued};
+pub use crl::Crl;
 pub use dev::{DevFolder, Minted, is_agent_name};
 pub use error::Error;
 pub use hostile::hostile;

@@ -48,6 +48,8 @@ section! {
     table("tls", "The server's own certificate; without it plain HTTP."),
     choice("client_certificates", &["off", "optional", "required"], "off", "Whether clients present certificates."),
     words("client_ca", "PEM files of the authorities that may issue them."),
+    words("client_crl", "PEM or DER files of revocation lists; once there is one, every issuer in a client's chain needs its own."),
+    choice("client_crl_expired", &["refuse", "warn"], "refuse", "Past a list's `nextUpdate`: refuse all that its issuer issued, or go on by it with a warning."),
     Opt::file("metrics", Kind::Flag, "false", "Whether `/metrics` is served here."),
 }
 

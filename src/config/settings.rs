@@ -93,6 +93,19 @@ pub struct Tls {
     pub clients: ClientCertificates,
     /// PEM files of the authorities that may issue them.
     pub client_authorities: Vec<PathBuf>,
+    /// PEM or DER files of what those have revoked; without one, nothing is.
+    pub client_crls: Vec<PathBuf>,
+    /// What an expired one of these means.
+    pub expired_crls: ExpiredCrls,
+}
+
+/// What a revocation list means after its `nextUpdate`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpiredCrls {
+    /// Nothing that its issuer issued is believed.
+    Refuse,
+    /// What it revokes is revoked, and the rest is believed.
+    Warn,
 }
 
 /// Whether clients present certificates.

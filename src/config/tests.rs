@@ -243,6 +243,23 @@ fn aws_kms_is_there_only_where_it_is_enabled() {
     assert!(!format!("{enabled:?}").contains("hunter2"));
 }
 
+#[test]
+fn an_expired_revocation_list_refuses_unless_told_otherwise() {
+    let listener = "[[listeners]]\naddress = \"127.0.0.1:8443\"\ntls = { certificate = \"a\", key = \"b\" }\n\
+                    client_certificates = \"required\"\nclient_ca = [\"ca\"]\n";
+    let read = |more: &str| {
+        let settings = load_toml(&format!("{listener}{more}"));
+        let tls = settings.listeners[0].tls.clone().unwrap();
+        (tls.client_crls.len(), tls.expired_crls, settings.files.len(), settings.warnings.len())
+    };
+    let (_, _, files, warnings) = read("");
+    let lists = "client_crl = [\"one.pem\", \"two.der\"]\n";
+    assert_eq!(read(lists), (2, ExpiredCrls::Refuse, files + 2, warnings), "they are watched");
+    let warn = "client_crl_expired = \"warn\"\n";
+    assert_eq!(read(&format!("{lists}{warn}")), (2, ExpiredCrls::Warn, files + 2, warnings));
+    assert_eq!(read(warn), (0, ExpiredCrls::Warn, files, warnings + 1), "it is not used");
+}
+
 /// `BLESS=1` writes the reports anew.
 #[test]
 fn every_broken_file_gets_its_report() {

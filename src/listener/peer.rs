@@ -11,20 +11,26 @@ use filters::identity::Principal;
 use filters::secret::Digest;
 use pingora_core::listeners::TlsAccept;
 use pingora_core::protocols::tls::TlsRef;
-use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::pki_types::CertificateDer;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::snapshot::Snapshot;
 
 /// What a connection keeps of the certificate its peer presented.
 pub struct Peer {
     chain: Vec<CertificateDer<'static>>,
-    /// `None` where the leaf cannot be read.
+    /// `None` where the leaf, or what it presented with it, cannot be read.
     facts: Option<PeerCertificate>,
+    /// When each certificate that it presented with the leaf ends, in seconds
+    /// since the epoch.
+    ends: Vec<i64>,
     verdict: ArcSwapOption<Judged>,
 }
 
 struct Judged {
     snapshot: u64,
+    /// Seconds since the epoch from which on time may have changed the verdict.
+    until: i64,
     verdict: Verdict,
 }
 
@@ -33,7 +39,7 @@ struct Judged {
 pub enum Verdict {
     /// It is this agent, until its certificate ends.
     Agent(Arc<Agent>),
-    /// It presented a certificate that is nobody's, or that is not trusted.
+    /// It presented a certificate that is nobody's, not trusted, or revoked.
     Nobody,
 }
 
@@ -44,9 +50,11 @@ pub(super) struct Facts;
 impl TlsAccept for Facts {
     async fn handshake_complete_callback(&self, tls: &TlsRef) -> Option<Arc<dyn Any + Send + Sync>> {
         let chain = tls.peer_cert_chain_der()?;
-        let leaf = chain.first()?;
+        let (leaf, others) = chain.split_first()?;
+        let ends: Option<Vec<_>> = others.iter().map(end).collect();
         Some(Arc::new(Peer {
-            facts: PeerCertificate::parse(leaf),
+            facts: PeerCertificate::parse(leaf).filter(|_| ends.is_some()),
+            ends: ends.unwrap_or_default(),
             chain: chain.to_vec(),
             verdict: ArcSwapOption::empty(),
         }))
@@ -55,8 +63,9 @@ impl TlsAccept for Facts {
 
 impl Peer {
     /// The verdict of `snapshot` on the peer of listener `index`, at `now`
-    /// seconds since the epoch. Made once per snapshot; validity is looked at
-    /// every time.
+    /// seconds since the epoch. Made once per snapshot, and again when an
+    /// intermediate certificate or a revocation list has ended meanwhile; the
+    /// leaf's validity is looked at every time.
     #[must_use]
     pub fn verdict(&self, snapshot: &Snapshot, index: usize, now: i64) -> Verdict {
         let Some(facts) = &self.facts else { return Verdict::Nobody };
@@ -64,11 +73,13 @@ impl Peer {
             return Verdict::Nobody;
         }
         let judged = self.verdict.load();
-        if let Some(judged) = judged.as_ref().filter(|judged| judged.snapshot == snapshot.version) {
+        if let Some(judged) = judged.as_ref().filter(|judged| judged.snapshot == snapshot.version && now < judged.until)
+        {
             return judged.verdict.clone();
         }
         let verdict = self.judge(facts, snapshot, index, now);
-        let judged = Judged { snapshot: snapshot.version, verdict: verdict.clone() };
+        let until = self.next_change(snapshot, index, now);
+        let judged = Judged { snapshot: snapshot.version, until, verdict: verdict.clone() };
         self.verdict.store(Some(Arc::new(judged)));
         verdict
     }
@@ -80,13 +91,12 @@ impl Peer {
     }
 
     fn judge(&self, facts: &PeerCertificate, snapshot: &Snapshot, index: usize, now: i64) -> Verdict {
-        let material = snapshot.tls.get(index).and_then(Option::as_ref);
-        let trusted = material.is_some_and(|material| {
-            let seconds = u64::try_from(now).unwrap_or(0);
-            let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
-            material.trusts(&self.chain, now)
-        });
-        if !snapshot.certificates || !facts.client_auth || !trusted {
+        let Some(material) = snapshot.tls.get(index).and_then(Option::as_ref) else { return Verdict::Nobody };
+        if let Err(error) = material.verify(&self.chain, now) {
+            tracing::debug!(%error, "a client certificate does not hold");
+            return Verdict::Nobody;
+        }
+        if !snapshot.certificates || !facts.client_auth {
             return Verdict::Nobody;
         }
         let principal = Principal::of_certificate(facts, &snapshot.sources);
@@ -96,4 +106,19 @@ impl Peer {
             None => Verdict::Nobody,
         }
     }
+
+    /// When time alone may make the verdict another.
+    fn next_change(&self, snapshot: &Snapshot, index: usize, now: i64) -> i64 {
+        let material = snapshot.tls.get(index).and_then(Option::as_ref);
+        let crl = material.and_then(|material| material.next_change(now));
+        // A certificate holds for the whole of its last second.
+        let ends = self.ends.iter().map(|end| end.saturating_add(1)).filter(|end| *end > now);
+        ends.chain(crl).min().unwrap_or(i64::MAX)
+    }
+}
+
+/// When a certificate ends, where it can be read.
+fn end(der: &CertificateDer<'_>) -> Option<i64> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    Some(certificate.validity().not_after.timestamp())
 }

@@ -86,7 +86,11 @@ impl ClientCertVerifier for Clients {
         let material = material(&self.state, self.index);
         let verifier = material.as_ref().and_then(|material| material.verifier.as_ref());
         let verifier = verifier.ok_or_else(|| rustls::Error::General("no client authority".into()))?;
-        verifier.verify_client_cert(end_entity, intermediates, now)
+        let verified = verifier.verify_client_cert(end_entity, intermediates, now);
+        verified.inspect_err(|error| {
+            self.state.metrics.failed_authentications.inc();
+            tracing::debug!(%error, "a client certificate is refused in the handshake");
+        })
     }
 
     fn verify_tls12_signature(

@@ -135,6 +135,8 @@ pub struct Metrics {
     pub jwks: JwksCounters,
     /// The version of the active snapshot.
     pub snapshot: IntGauge,
+    /// When the first revocation list ends, in seconds since the epoch.
+    pub crl_end: IntGauge,
 }
 
 impl Metrics {
@@ -210,6 +212,10 @@ impl Metrics {
                 failed: fetches.with_label_values(&["failed"]),
             },
             snapshot: gauge("portcullis_snapshot_version", "The version of the active configuration.")?,
+            crl_end: gauge(
+                "portcullis_crl_next_update_timestamp_seconds",
+                "When the first certificate revocation list expires; 0 without any.",
+            )?,
             registry,
         })
     }

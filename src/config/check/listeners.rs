@@ -1,11 +1,13 @@
 //! Where callers and operators connect.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use super::super::fields::{Fields, Sited};
+use super::super::kind::Word;
 use super::super::report::Place;
 use super::super::sections as section;
-use super::super::settings::{Admin, ClientCertificates, Listener, Tls};
+use super::super::settings::{Admin, ClientCertificates, ExpiredCrls, Listener, Tls};
 
 /// The mend of a plain listener that others could reach.
 const USE_TLS: &str = "listen on 127.0.0.1 or ::1, or configure a TLS listener: `[[listeners]]` with `tls`";
@@ -64,25 +66,40 @@ fn tls(fields: &Fields<'_>) -> Option<Tls> {
         let path = pair.text(name)?;
         Some(pair.source.file(&path.place, &pair.label(name), &path.value))
     });
-    let authorities = fields.words("client_ca");
-    let read =
-        |word: &super::super::kind::Word| fields.source.file(&word.place, &fields.label("client_ca"), &word.text);
-    let client_authorities: Vec<_> = authorities.iter().map(read).collect();
+    let (client_authorities, client_crls) = (files_of(fields, "client_ca"), files_of(fields, "client_crl"));
     match (clients, client_authorities.is_empty()) {
-        (ClientCertificates::Off, false) => {
-            fields
-                .source
-                .findings
-                .warning(&fields.place_of("client_ca"), "`client_ca` is not used while `client_certificates` is `off`");
-        }
         (ClientCertificates::Optional | ClientCertificates::Required, true) => {
             let place = fields.place_of("client_certificates");
             fields.problem("client_certificates", &place, "needs an authority", "name its PEM file in `client_ca`");
         }
+        (ClientCertificates::Off, _) => {
+            unused(fields, "client_ca", "`client_certificates` is `off`");
+            unused(fields, "client_crl", "`client_certificates` is `off`");
+        }
         _ => {}
     }
+    if client_crls.is_empty() {
+        unused(fields, "client_crl_expired", "`client_crl` names no file");
+    }
+    let expired_crls = match fields.text("client_crl_expired").as_ref().map(|text| text.value.as_str()) {
+        Some("warn") => ExpiredCrls::Warn,
+        _ => ExpiredCrls::Refuse,
+    };
     let [Some(certificate), Some(key)] = files else { return None };
-    Some(Tls { certificate, key, clients, client_authorities })
+    Some(Tls { certificate, key, clients, client_authorities, client_crls, expired_crls })
+}
+
+/// The files that the option names, checked and watched.
+fn files_of(fields: &Fields<'_>, name: &str) -> Vec<PathBuf> {
+    let file = |word: &Word| fields.source.file(&word.place, &fields.label(name), &word.text);
+    fields.words(name).iter().map(file).collect()
+}
+
+/// Warns where the option is given and not used, because of `why`.
+fn unused(fields: &Fields<'_>, name: &str, why: &str) {
+    if fields.given(name) {
+        fields.source.findings.warning(&fields.place_of(name), format_args!("`{name}` is not used while {why}"));
+    }
 }
 
 fn client_certificates(fields: &Fields<'_>) -> ClientCertificates {

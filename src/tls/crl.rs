@@ -1,0 +1,138 @@
+//! Certificate revocation lists (RFC 5280 section 5): read, held against the
+//! authorities that may have signed them, and put in the order in which they
+//! count.
+//!
+//! What a list revokes, and whether its signature holds, is judged by webpki
+//! for every chain. Here is what is wrong with it for all chains.
+
+use std::cmp::Reverse;
+use std::path::{Path, PathBuf};
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
+use x509_parser::prelude::{CertificateRevocationList, FromDer as _, X509Certificate};
+
+use super::TlsProblem;
+
+/// One revocation list.
+pub(super) struct Crl {
+    /// Its file.
+    pub(super) path: PathBuf,
+    /// The list itself.
+    pub(super) der: CertificateRevocationListDer<'static>,
+    /// Seconds since the epoch at which it ends.
+    pub(super) next_update: i64,
+    this_update: i64,
+    /// Its place in the authority's numbering, big-endian.
+    number: Vec<u8>,
+    issuer: Vec<u8>,
+    /// The authority that signed it, where it is a configured one.
+    authority: Option<usize>,
+}
+
+/// The authorities that lists are held against.
+pub(super) struct Authorities<'a> {
+    certificates: Vec<X509Certificate<'a>>,
+    provider: &'a CryptoProvider,
+}
+
+impl<'a> Authorities<'a> {
+    /// Those that can be read: the others are none to webpki either.
+    pub(super) fn new(certificates: &'a [CertificateDer<'_>], provider: &'a CryptoProvider) -> Self {
+        let parse = |der: &'a CertificateDer<'_>| X509Certificate::from_der(der).ok().map(|(_, parsed)| parsed);
+        Self { certificates: certificates.iter().filter_map(parse).collect(), provider }
+    }
+
+    /// The subjects of those that none of `lists` is of.
+    pub(super) fn without(&self, lists: &[Crl]) -> Vec<String> {
+        let signers = lists.iter().filter_map(|list| self.certificates.get(list.authority?));
+        // An authority may be configured twice, and its certificate renewed.
+        let same = |one: &X509Certificate<'_>, other: &X509Certificate<'_>| {
+            one.subject() == other.subject() && one.public_key() == other.public_key()
+        };
+        let lacks = |one: &&X509Certificate<'_>| !signers.clone().any(|other| same(one, other));
+        self.certificates.iter().filter(lacks).map(|certificate| certificate.subject().to_string()).collect()
+    }
+
+    /// Whose `list` is: `Ok(None)` where nobody here has that name, as with
+    /// the list of an authority that clients present themselves.
+    fn signer(&self, list: &CertificateRevocationList<'_>) -> Result<Option<usize>, &'static str> {
+        let issuer = list.issuer().as_raw();
+        let mut named = false;
+        for (index, certificate) in self.certificates.iter().enumerate() {
+            if certificate.subject().as_raw() == issuer {
+                named = true;
+                if self.verifies(&certificate.public_key().subject_public_key.data, list) {
+                    return Ok(Some(index));
+                }
+            }
+        }
+        if named { Err("holds a list that the authority of its name did not sign") } else { Ok(None) }
+    }
+
+    fn verifies(&self, key: &[u8], list: &CertificateRevocationList<'_>) -> bool {
+        let algorithms = self.provider.signature_verification_algorithms.all.iter();
+        let (message, signature) = (list.tbs_cert_list.as_ref(), &list.signature_value.data);
+        algorithms.into_iter().any(|algorithm| algorithm.verify_signature(key, message, signature).is_ok())
+    }
+}
+
+/// Reads every list of `files`, the newest of each issuer first: webpki goes
+/// by the first one that it finds.
+///
+/// # Errors
+/// The first file that cannot be used, and why.
+pub(super) fn read(files: &[PathBuf], authorities: &Authorities<'_>) -> Result<Vec<Crl>, TlsProblem> {
+    let mut lists = Vec::new();
+    for path in files {
+        let problem = |what| TlsProblem { path: path.clone(), what };
+        for der in lists_of(path).map_err(problem)? {
+            lists.push(parse(path, der, authorities).map_err(problem)?);
+        }
+    }
+    lists.sort_by_key(|list| Reverse((list.this_update, list.number.len(), list.number.clone())));
+    match ambiguous(&lists) {
+        Some(path) => Err(TlsProblem { path, what: "holds a list of an authority whose name another one has too" }),
+        None => Ok(lists),
+    }
+}
+
+/// The lists in a file: one in DER, or any number in PEM.
+fn lists_of(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, &'static str> {
+    let bytes = std::fs::read(path).map_err(|_| "cannot be read")?;
+    if matches!(CertificateRevocationList::from_der(&bytes), Ok((rest, _)) if rest.is_empty()) {
+        return Ok(vec![bytes.into()]);
+    }
+    let read = CertificateRevocationListDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>();
+    match read {
+        Ok(lists) if lists.is_empty() => Err("holds no revocation list in PEM or DER"),
+        Ok(lists) => Ok(lists),
+        Err(_) => Err("cannot be read as revocation lists in PEM"),
+    }
+}
+
+fn parse(
+    path: &Path,
+    der: CertificateRevocationListDer<'static>,
+    authorities: &Authorities<'_>,
+) -> Result<Crl, &'static str> {
+    let (rest, list) =
+        CertificateRevocationList::from_der(&der).map_err(|_| "holds a revocation list that cannot be read")?;
+    if !rest.is_empty() {
+        return Err("holds a revocation list with something after its end");
+    }
+    let next_update = list.next_update().ok_or("holds a revocation list without `nextUpdate`")?.timestamp();
+    let authority = authorities.signer(&list)?;
+    let number = list.crl_number().map_or_else(Vec::new, |number| number.to_bytes_be());
+    let (this_update, issuer) = (list.last_update().timestamp(), list.issuer().as_raw().to_vec());
+    drop(list);
+    Ok(Crl { path: path.to_owned(), der, next_update, this_update, number, issuer, authority })
+}
+
+/// The file of a list whose issuer's name two authorities with lists have:
+/// webpki tells issuers by name, and would refuse one of them for ever.
+fn ambiguous(lists: &[Crl]) -> Option<PathBuf> {
+    let other = |one: &Crl| lists.iter().any(|other| other.issuer == one.issuer && other.authority != one.authority);
+    lists.iter().find(|list| other(list)).map(|list| list.path.clone())
+}
