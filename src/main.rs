@@ -35,10 +35,7 @@ fn main() -> ExitCode {
                 ExitCode::from(UNUSABLE)
             }
         },
-        Command::Check(flags) => cli::check(&flags),
-        Command::Options => cli::options(),
-        Command::Policy(flags, wanted) => cli::policy(&flags, &wanted),
-        Command::NewKey(agent) => cli::new_key(&agent),
+        Command::Once(once) => once.run(),
     }
 }
 

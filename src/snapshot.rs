@@ -154,6 +154,12 @@ impl Snapshot {
         snapshot
     }
 
+    /// What can be told of the policy alone; nothing can be served by it.
+    #[must_use]
+    pub fn of_policy(settings: Settings) -> Self {
+        Self::build(settings, Parts { tls: Vec::new(), issuers: Arc::default() }, None)
+    }
+
     fn add_keys(&mut self, keys: Vec<KeyEntry<AgentId>>) {
         for key in keys {
             match self.agent(&key.agent) {

@@ -31,6 +31,7 @@ mod gate {
     pub mod tokens;
     pub mod tools;
     pub mod upstream;
+    pub mod verbs;
     pub mod wrapping;
 }
 
@@ -96,7 +97,7 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 28] = [
+    let modules: [(&str, &[Case]); 29] = [
         ("operations", gate::operations::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
@@ -119,6 +120,7 @@ fn main() -> ExitCode {
         ("upstream", gate::upstream::CASES),
         ("configuration", gate::configuration::CASES),
         ("policy", gate::policy::CASES),
+        ("verbs", gate::verbs::CASES),
         ("sight", gate::sight::CASES),
         ("canary", gate::canary::CASES),
         ("docs", gate::docs::CASES),

@@ -38,12 +38,13 @@ use crate::handle::{Binding, Claims, Keyring, Purpose, StandsFor};
 use crate::identity::Identity;
 use crate::kms::KmsRequest;
 use crate::lifetime::WrapTtl;
-use crate::operation::{Ask, Call, Entry, Issues, Operation, Reach, Redeem, unfit};
+use crate::operation::{Ask, Call, Entry, Issues, Operation, Reach, Redeem};
 use crate::path::{SecretPath, VaultPath};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::secret::Secret;
 use crate::vault::{Layout, Method, VaultRequest};
+use crate::verdict::{judge, named};
 
 /// What a decision is made by, beside the identity and the operation.
 #[derive(Clone, Copy, Debug)]
@@ -149,7 +150,7 @@ pub fn decide(identity: &Identity, operation: Operation, ground: Ground<'_>) -> 
             let claims = redeemed(&permit.agent, handle, *redeem, ground)?;
             let issuer = catalog::find(&claims.operation).ok_or(Refusal::Forbidden)?;
             let scope = permit.operation.kind.facts.scope.or(issuer.facts.scope).ok_or(Refusal::Forbidden)?;
-            permit.role = Some(permit.held_by(identity, scope, &claims.resource)?);
+            permit.role = Some(permit.held_by(identity, scope, &claims.resource, ground.layout)?);
             permit.claims = Some(claims);
         }
         Ask::Vault(_) | Ask::Issue(..) | Ask::Kms(_) => {
@@ -157,31 +158,10 @@ pub fn decide(identity: &Identity, operation: Operation, ground: Ground<'_>) -> 
                 permit.operation.resource.map(|resource| named(resource, ground.layout)).transpose()?;
             let scope = permit.operation.kind.facts.scope.ok_or(Refusal::Forbidden)?;
             let resource = permit.operation.resource.as_ref().ok_or(Refusal::Forbidden)?;
-            if is_the_gates(resource, ground.layout) {
-                return Err(Refusal::Forbidden);
-            }
-            permit.role = Some(permit.held_by(identity, scope, resource)?);
+            permit.role = Some(permit.held_by(identity, scope, resource, ground.layout)?);
         }
     }
     Ok(permit)
-}
-
-/// The same, with the configured name where the caller gave none: what is
-/// judged is what is asked.
-fn named(resource: Resource, layout: &Layout) -> Result<Resource, Refusal> {
-    match (resource, &layout.kms_default_key) {
-        (Resource::Key(Engine::Kms, name), Some(key)) if name.is_empty() => Ok(Resource::Key(Engine::Kms, key.clone())),
-        (Resource::Key(Engine::Kms, name), None) if name.is_empty() => {
-            Err(unfit("/key_id", "a key's name: there is no default"))
-        }
-        (resource, _) => Ok(resource),
-    }
-}
-
-/// Whether it is the gate's own, whatever a grant says: who may ask for
-/// authentication codes of the key behind handles has every handle's key.
-fn is_the_gates(resource: &Resource, layout: &Layout) -> bool {
-    matches!(resource, Resource::Key(Engine::Transit, name) if *name == layout.handle_key)
 }
 
 /// Opens a handle of the agent's own.
@@ -206,11 +186,9 @@ impl Permit {
         identity: &Identity,
         scope: Scope,
         resource: &Resource,
+        layout: &Layout,
     ) -> Result<(Arc<Role>, Option<Limit>), Refusal> {
-        if !identity.scopes.contains(scope) {
-            return Err(Refusal::InsufficientScope(scope));
-        }
-        self.agent.role_for(scope, resource, &self.operation.demand).cloned().ok_or(Refusal::Forbidden)
+        Ok(judge(identity, scope, resource, &self.operation.demand, layout)?.role.clone())
     }
 
     /// The name of the role that allowed; none where none was needed.

@@ -29,6 +29,21 @@ pub enum Engine {
     Kms,
 }
 
+impl Engine {
+    /// Its key in a role of the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Kv => "kv",
+            Self::Transit => "transit",
+            Self::Database => "database",
+            Self::Ssh => "ssh",
+            Self::Pki => "pki",
+            Self::Kms => "kms",
+        }
+    }
+}
+
 /// Which part of the KV tree a path is below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -52,6 +67,18 @@ pub enum Resource {
     Key(Engine, Box<str>),
     /// An engine, but nothing in it that has a name.
     Nameless(Engine),
+}
+
+impl Resource {
+    /// The key under which a role of the configuration grants it.
+    #[must_use]
+    pub const fn key(&self) -> &'static str {
+        match self {
+            Self::Secret(Space::Shared, _) | Self::Names(Space::Shared, _) => "shared",
+            Self::Secret(Space::Own, _) | Self::Names(Space::Own, _) => Engine::Kv.name(),
+            Self::Key(engine, _) | Self::Nameless(engine) => engine.name(),
+        }
+    }
 }
 
 /// What grants bound beside the resource.
@@ -92,6 +119,50 @@ pub enum Wrapping {
     Optional,
     /// Never: only as a handle that is redeemed once.
     Required,
+}
+
+/// By what a role holds a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grant<'a> {
+    /// This pattern of paths.
+    Path(&'a PathPattern),
+    /// This pattern of names.
+    Name(&'a NamePattern),
+    /// The scope alone: what has no name needs no more.
+    Nameless,
+}
+
+/// What a role is short of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shortfall {
+    /// The scope.
+    Scope,
+    /// A pattern that covers the resource.
+    Resource,
+    /// So long a life.
+    Ttl,
+    /// Those user names, or that none is named.
+    Principals,
+    /// Those extensions.
+    Extensions,
+}
+
+/// What allows, of an agent's.
+#[derive(Clone, Copy, Debug)]
+pub struct Allowed<'a> {
+    /// The role, and its own limit.
+    pub role: &'a (Arc<Role>, Option<Limit>),
+    /// What of the role's covers the resource.
+    pub grant: Grant<'a>,
+}
+
+/// Why none of an agent's roles allows.
+#[derive(Clone, Copy, Debug)]
+pub enum Unheld<'a> {
+    /// A role's deny matches.
+    Denied(&'a Role, &'a PathPattern),
+    /// None holds all of it.
+    NoRole,
 }
 
 /// A role: scopes, and the resources they hold for.
@@ -137,36 +208,51 @@ impl Role {
         Self { name: "own-namespace".into(), scopes: Scopes::ALL, kv: vec![PathPattern::EVERYTHING], ..Self::default() }
     }
 
-    /// Whether this role alone holds the scope, the resource and what is
-    /// demanded of it.
-    #[must_use]
-    pub fn allows(&self, scope: Scope, resource: &Resource, demand: &Demand) -> bool {
-        self.scopes.contains(scope) && self.holds(resource) && self.admits(demand)
+    /// By which grant this role alone holds the scope, the resource and what
+    /// is demanded of it.
+    ///
+    /// # Errors
+    /// The first of these that it is short of.
+    pub fn judge(&self, scope: Scope, resource: &Resource, demand: &Demand) -> Result<Grant<'_>, Shortfall> {
+        if !self.scopes.contains(scope) {
+            return Err(Shortfall::Scope);
+        }
+        let grant = self.grant(resource).ok_or(Shortfall::Resource)?;
+        self.admits(demand).map(|()| grant)
     }
 
-    fn holds(&self, resource: &Resource) -> bool {
+    fn grant(&self, resource: &Resource) -> Option<Grant<'_>> {
         match resource {
-            Resource::Secret(space, path) => self.space(*space).iter().any(|p| p.covers(path)),
-            Resource::Names(space, prefix) => self.space(*space).iter().any(|p| p.covers_children(prefix.as_ref())),
-            Resource::Key(engine, name) => self.names(*engine).iter().any(|p| p.covers(name)),
-            Resource::Nameless(_) => true,
+            Resource::Secret(space, path) => self.space(*space).iter().find(|p| p.covers(path)).map(Grant::Path),
+            Resource::Names(space, prefix) => {
+                self.space(*space).iter().find(|p| p.covers_children(prefix.as_ref())).map(Grant::Path)
+            }
+            Resource::Key(engine, name) => self.names(*engine).iter().find(|p| p.covers(name)).map(Grant::Name),
+            Resource::Nameless(_) => Some(Grant::Nameless),
         }
     }
 
-    fn admits(&self, demand: &Demand) -> bool {
+    fn admits(&self, demand: &Demand) -> Result<(), Shortfall> {
         let covered = |patterns: &[NamePattern], names: &[Box<str>]| {
             names.iter().all(|name| patterns.iter().any(|pattern| pattern.covers(name)))
         };
-        let brief = match (demand.ttl, self.max_ttl) {
-            (Ttl::Seconds(asked), Some(most)) => asked <= most,
-            _ => true,
-        };
-        brief
-            && demand.login.as_ref().is_none_or(|login| {
-                let principals = self.ssh_principals.as_ref();
-                principals.is_none_or(|may| !login.principals.is_empty() && covered(may, &login.principals))
-                    && self.ssh_extensions.as_ref().is_none_or(|may| covered(may, &login.extensions))
-            })
+        if let (Ttl::Seconds(asked), Some(most)) = (demand.ttl, self.max_ttl)
+            && asked > most
+        {
+            return Err(Shortfall::Ttl);
+        }
+        let Some(login) = &demand.login else { return Ok(()) };
+        if self
+            .ssh_principals
+            .as_ref()
+            .is_some_and(|may| login.principals.is_empty() || !covered(may, &login.principals))
+        {
+            return Err(Shortfall::Principals);
+        }
+        if self.ssh_extensions.as_ref().is_some_and(|may| !covered(may, &login.extensions)) {
+            return Err(Shortfall::Extensions);
+        }
+        Ok(())
     }
 
     /// The names that the role holds of an engine; paths are not among them.
@@ -182,16 +268,16 @@ impl Role {
         }
     }
 
-    /// Whether a deny of this role matches.
+    /// The deny of this role that matches.
     #[must_use]
-    pub fn denies(&self, resource: &Resource) -> bool {
+    pub fn deny(&self, resource: &Resource) -> Option<&PathPattern> {
         match resource {
-            Resource::Secret(Space::Own, path) => self.deny.iter().any(|p| p.covers(path)),
-            Resource::Names(Space::Own, prefix) => self.deny.iter().any(|p| p.touches_children(prefix.as_ref())),
+            Resource::Secret(Space::Own, path) => self.deny.iter().find(|p| p.covers(path)),
+            Resource::Names(Space::Own, prefix) => self.deny.iter().find(|p| p.touches_children(prefix.as_ref())),
             Resource::Secret(Space::Shared, _)
             | Resource::Names(Space::Shared, _)
             | Resource::Key(..)
-            | Resource::Nameless(_) => false,
+            | Resource::Nameless(_) => None,
         }
     }
 
@@ -241,12 +327,18 @@ pub struct Agent {
 
 impl Agent {
     /// The first role that allows, unless any role denies.
-    #[must_use]
-    pub fn role_for(&self, scope: Scope, resource: &Resource, demand: &Demand) -> Option<&(Arc<Role>, Option<Limit>)> {
-        if self.roles.iter().any(|(role, _)| role.denies(resource)) {
-            return None;
+    ///
+    /// # Errors
+    /// The deny that matches, or that there is no such role.
+    pub fn judge(&self, scope: Scope, resource: &Resource, demand: &Demand) -> Result<Allowed<'_>, Unheld<'_>> {
+        for (role, _) in &self.roles {
+            if let Some(pattern) = role.deny(resource) {
+                return Err(Unheld::Denied(role, pattern));
+            }
         }
-        self.roles.iter().find(|(role, _)| role.allows(scope, resource, demand))
+        let mut roles = self.roles.iter();
+        let allowed = roles.find_map(|role| Some(Allowed { role, grant: role.0.judge(scope, resource, demand).ok()? }));
+        allowed.ok_or(Unheld::NoRole)
     }
 
     /// The folders of the own namespace that roles with the scope `list` name

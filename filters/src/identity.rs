@@ -183,6 +183,13 @@ impl Family {
     }
 }
 
+/// As it is written.
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = {:?}, agent = {:?}", self.source.name(), self.principal.put("{name}"), self.agent.put("{name}"))
+    }
+}
+
 /// What becomes of a principal that nothing maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum UnknownAgents {
@@ -267,6 +274,17 @@ impl Directory {
             (UnknownAgents::OwnNamespace, Source::CommonName | Source::Jwt(0)) => AgentId::parse(&principal.value),
             _ => None,
         }
+    }
+
+    /// Every principal that is mapped by itself, and its agent.
+    pub fn principals(&self) -> impl Iterator<Item = (&Principal, &AgentId)> {
+        self.exact.iter()
+    }
+
+    /// The rules for all others.
+    #[must_use]
+    pub fn families(&self) -> &[Family] {
+        &self.families
     }
 
     /// What becomes of agents that have no entry of their own.

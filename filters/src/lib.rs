@@ -30,6 +30,7 @@ pub mod lifetime;
 pub mod kms;
 pub mod operation;
 pub mod catalog;
+pub mod verdict;
 pub mod decide;
 pub mod policy;
 pub mod rest;

@@ -1,6 +1,8 @@
 //! How long things are to last, as callers write it.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
@@ -40,6 +42,26 @@ impl Lifetime {
     #[must_use]
     pub fn text(self) -> String {
         format!("{}s", self.0)
+    }
+}
+
+/// What is no such time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotALifetime;
+
+impl fmt::Display for NotALifetime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("seconds, or a duration such as `90s`, `5m` or `1h`")
+    }
+}
+
+impl std::error::Error for NotALifetime {}
+
+impl FromStr for Lifetime {
+    type Err = NotALifetime;
+
+    fn from_str(text: &str) -> Result<Self, NotALifetime> {
+        seconds(text).filter(|seconds| (1..=Self::MAX).contains(seconds)).map(Self).ok_or(NotALifetime)
     }
 }
 

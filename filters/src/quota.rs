@@ -1,6 +1,7 @@
 //! Rate limits by GCRA (generic cell rate algorithm, ITU-T I.371): one atomic
 //! number per cell, no timer, no lock, no clock: time is an argument.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -54,6 +55,13 @@ impl Rate {
     #[must_use]
     pub const fn is_wider_than(&self, other: &Self) -> bool {
         self.interval < other.interval
+    }
+}
+
+/// As a person reads it.
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at once, then one each {:?}", self.requests, Duration::from_nanos(self.interval))
     }
 }
 

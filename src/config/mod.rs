@@ -17,6 +17,7 @@ mod near;
 mod node;
 mod options;
 mod report;
+mod schema;
 mod sections;
 mod settings;
 mod source;
@@ -24,7 +25,9 @@ mod source;
 mod tests;
 
 pub use markdown::options as options_as_markdown;
+pub(crate) use near::nearest_of;
 pub use report::{Place, Problem, Report};
+pub use schema::schema;
 pub use settings::*;
 pub use source::{Environment, Flags, variable};
 

@@ -44,12 +44,17 @@ fn elsewhere(key: &str) -> Option<&'static Section> {
 }
 
 fn nearest(key: &str, section: &Section) -> Option<&'static str> {
+    nearest_of(key, section.options.iter().map(|option| option.name))
+}
+
+/// The one of `names` that `key` is a slip of, if there is one.
+pub(crate) fn nearest_of<'a>(key: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
     if key.len() > MAX_KEY || !key.bytes().all(fits) {
         return None;
     }
-    let distance = |name: &str| (edits(key, name), Reverse(common_start(key, name)));
-    let name = section.options.iter().map(|option| option.name).min_by_key(|name| distance(name))?;
+    let distance = |name: &&str| (edits(key, name), Reverse(common_start(key, name)));
+    let name = names.min_by_key(distance)?;
     let most = (name.len() * 2 / 5).clamp(1, MAX_EDITS);
     (edits(key, name) <= most).then_some(name)
 }

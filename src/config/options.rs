@@ -74,7 +74,7 @@ const DOCS: Kind = Kind::Choice(&["agents", "public", "off"]);
 pub(super) static TOP: Section = Section { label: "", title: "Top level", options: &OPTIONS };
 
 #[rustfmt::skip]
-static OPTIONS: [Opt; 72] = [
+static OPTIONS: [Opt; 73] = [
     both("VAULT_ADDR", "vault_addr", Kind::Text, "http://localhost:8200", "Where Vault or OpenBao is: `http://` or `https://`, host, port."),
     both("VAULT_NAMESPACE", "vault_namespace", Kind::Text, "", "Vault namespace of every request (Enterprise, OpenBao)."),
     both("VAULT_TOKEN", "vault_token", Kind::Secret, "", "The gate's own Vault token; AppRole goes first where both are given."),
@@ -111,6 +111,7 @@ static OPTIONS: [Opt; 72] = [
     Opt::file("plain_metrics", Kind::Flag, "false", "Whether `/metrics` is served on HOST:PORT."),
     both("TLS_PORT", "tls_port", PORT, "", "Port of the first TLS listener, instead of the one in its address."),
     both("ADMIN_PORT", "admin_port", PORT, "", "Port of the admin listener, instead of the one in its address."),
+    both("APP_ENV", "environment", Kind::Choice(&["production", "development"]), "production", "What this gate is for; `portcullis jwt` mints tokens where it is `development`."),
     both("RELOAD", "reload", Kind::Flag, "false", "Whether the files are watched and reloaded.").or_flag("--reload"),
     both("LOG_LEVEL", "log_level", LEVELS, "info", "Least severe level of the server log.").or_flag("--log-level"),
     both("LOG_DIR", "log_dir", Kind::Text, "./logs", "Where the logs are written."),

@@ -65,10 +65,23 @@ pub struct Settings {
     pub public_url: Option<Box<str>>,
     /// Origins (RFC 6454) whose pages may call; `*` is refused.
     pub origins: Vec<String>,
+    /// What only a gate for development has.
+    pub development: Option<Development>,
     /// The files this was read from, watched when reloading is on.
     pub files: Vec<PathBuf>,
     /// What is allowed but worth a word at start.
     pub warnings: Vec<String>,
+}
+
+/// What development tokens are made of, where nothing else is said.
+#[derive(Clone, Debug)]
+pub struct Development {
+    /// Whom the gate believes.
+    pub issuer: String,
+    /// For whom tokens are to be.
+    pub audience: String,
+    /// What HS256 signs with.
+    pub secret: Option<Secret>,
 }
 
 /// One listening address.

@@ -30,19 +30,20 @@ pub const CASES: &[Case] = &[
 const CANARY: &str = "cnry7x";
 
 /// Runs the gate's binary in `folder` and waits for its end.
-fn run(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+pub fn run(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(binary());
     command.args(arguments).current_dir(folder).env_clear().envs(environment.iter().copied());
     command.output().expect("the gate")
 }
 
 /// The exit code, and everything that was said.
-fn said(output: &Output) -> (Option<i32>, String) {
+pub fn said(output: &Output) -> (Option<i32>, String) {
     let text = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     (output.status.code(), text.concat())
 }
 
-fn folder_with(name: &str, text: &str) -> tempfile::TempDir {
+/// A folder with one file.
+pub fn folder_with(name: &str, text: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join(name), text).expect("a file");
     folder

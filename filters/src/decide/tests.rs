@@ -1,6 +1,7 @@
 //! What is allowed, and what it becomes.
 
 mod kms;
+mod verdict;
 
 use super::*;
 use crate::catalog;

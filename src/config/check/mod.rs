@@ -24,7 +24,7 @@ use super::fields::{Fields, Sited};
 use super::node::Node;
 use super::options::TOP;
 use super::sections as section;
-use super::settings::{Docs, Logging, Server, Settings};
+use super::settings::{Development, Docs, Logging, Server, Settings};
 use super::source::Source;
 
 /// Makes settings of everything the layers say; `None` only where a problem
@@ -63,6 +63,7 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
         docs: docs(&top),
         public_url,
         origins: identity::origins(&top),
+        development: development(&top),
         listeners: listeners.into_iter().map(|listener| listener.value).collect(),
         files: Vec::new(),
         warnings: Vec::new(),
@@ -78,6 +79,15 @@ fn server(top: &Fields<'_>) -> Server {
         drain: fields.time("drain"),
         reload: top.flag("reload").unwrap_or(false),
     }
+}
+
+fn development(top: &Fields<'_>) -> Option<Development> {
+    let text = |name| top.text(name).map(|text| text.value);
+    (text("environment")? == "development").then(|| Development {
+        issuer: text("jwt_issuer").unwrap_or_default(),
+        audience: text("jwt_audience").unwrap_or_default(),
+        secret: top.secret("jwt_hs256_secret").map(|secret| secret.value),
+    })
 }
 
 fn tool_names(top: &Fields<'_>) -> ToolNames {

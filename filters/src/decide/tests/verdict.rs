@@ -1,0 +1,210 @@
+//! What is told of an operation by name is what is decided of its request.
+
+use super::*;
+use crate::grants::Login;
+use crate::verdict::{About, Denial, Question, Unaskable};
+use prop::sample::{select, subsequence};
+
+/// Each operation with the member that names what it touches, and the rest of
+/// its least arguments.
+const BY_NAME: [(&str, &str, &str); 26] = [
+    ("kv.read", "path", ""),
+    ("kv.write", "path", r#","data":{}"#),
+    ("kv.patch", "path", r#","data":{}"#),
+    ("kv.list", "prefix", ""),
+    ("kv.metadata", "path", ""),
+    ("kv.delete", "path", ""),
+    ("kv.undelete", "path", r#","versions":[1]"#),
+    ("kv.destroy", "path", r#","versions":[1]"#),
+    ("transit.encrypt", "key", r#","plaintext":"""#),
+    ("transit.decrypt", "key", r#","ciphertext":"c""#),
+    ("transit.rewrap", "key", r#","ciphertext":"c""#),
+    ("transit.generate_data_key", "key", ""),
+    ("transit.sign", "key", r#","input":"""#),
+    ("transit.verify", "key", r#","input":"","hmac":"h""#),
+    ("transit.hmac", "key", r#","input":"""#),
+    ("db.issue_creds", "role", ""),
+    ("ssh.sign", "role", r#","public_key":"""#),
+    ("ssh.otp", "role", r#","ip":"::1""#),
+    ("pki.issue", "role", r#","common_name":"c""#),
+    ("pki.sign", "role", r#","csr":"""#),
+    ("kms.encrypt", "key_id", r#","plaintext":"YQ==""#),
+    ("kms.decrypt", "key_id", r#","ciphertext":"YQ==""#),
+    ("kms.generate_data_key", "key_id", r#","key_spec":"AES_256""#),
+    ("kms.sign", "key_id", r#","message":"YQ==","signing_algorithm":"ECDSA_SHA_256""#),
+    ("kms.verify", "key_id", r#","message":"YQ==","signature":"YQ==","signing_algorithm":"ECDSA_SHA_256""#),
+    ("transit.random", "", ""),
+];
+
+/// Each operation that a handle is given to, and what made it.
+const BY_HANDLE: [(&str, &str, &str, Engine, Purpose); 3] = [
+    ("db.renew", "lease_id", "db.issue_creds", Engine::Database, Purpose::Lease),
+    ("db.revoke", "lease_id", "db.issue_creds", Engine::Database, Purpose::Lease),
+    ("pki.revoke", "handle", "pki.issue", Engine::Pki, Purpose::Certificate),
+];
+
+/// What a request says beside the name.
+#[derive(Clone, Debug)]
+struct Rest {
+    shared: bool,
+    ttl: Option<u32>,
+    principal: &'static str,
+}
+
+fn arguments(operation: &str, member: &str, least: &str, name: &str, rest: &Rest) -> String {
+    let named = if member.is_empty() { String::new() } else { format!("\"{member}\":\"{name}\"{least}") };
+    let more = match operation {
+        _ if operation.starts_with("kv.") => format!(",\"shared\":{}", rest.shared),
+        "ssh.sign" => format!(",\"valid_principals\":\"{}\",\"extensions\":{{\"permit-pty\":\"\"}}", rest.principal),
+        "ssh.otp" => format!(",\"username\":\"{}\"", rest.principal),
+        _ => String::new(),
+    };
+    let ttl = rest.ttl.filter(|_| matches!(operation, "ssh.sign" | "pki.issue" | "pki.sign"));
+    let ttl = ttl.map(|ttl| format!(",\"ttl\":{ttl}")).unwrap_or_default();
+    format!("{{{named}{more}{ttl}}}")
+}
+
+fn about<'a>(operation: &str, name: &'a str, rest: &Rest) -> About<'a> {
+    let extensions = if operation == "ssh.sign" { vec!["permit-pty".into()] } else { Vec::new() };
+    // A password lives as long as Vault's role says.
+    let ttl = rest.ttl.filter(|_| operation != "ssh.otp");
+    About { name, shared: rest.shared, ttl, login: Login { principals: vec![rest.principal.into()], extensions } }
+}
+
+/// What is told.
+fn told(who: &Identity, operation: &str, about: About<'_>, layout: &Layout) -> Result<Option<Arc<Role>>, Refusal> {
+    let question = match Question::new(catalog::find(operation).unwrap(), about, layout) {
+        Err(Unaskable::Name(refusal)) => return Err(refusal),
+        other => other.unwrap(),
+    };
+    let answer = question.answer(who, layout);
+    let short = question.shortfalls(&who.agent).count();
+    match answer {
+        Ok(Some(_)) => assert!(short < who.agent.roles.len()),
+        Err(Denial::NoRole) => assert_eq!(short, who.agent.roles.len()),
+        Ok(None) | Err(_) => {}
+    }
+    Ok(answer?.map(|allowed| Arc::clone(&allowed.role.0)))
+}
+
+/// What is decided.
+fn decided(
+    who: &Identity,
+    operation: &str,
+    json: &str,
+    layout: &Layout,
+    keyring: &Keyring,
+) -> Result<Option<Arc<Role>>, Refusal> {
+    let operation = catalog::find(operation).unwrap().parse(json.as_bytes())?;
+    let permit = decide(who, operation, Ground { layout, keyring, namespace: "", now: 0 })?;
+    Ok(permit.role().cloned())
+}
+
+fn same(told: &Result<Option<Arc<Role>>, Refusal>, decided: &Result<Option<Arc<Role>>, Refusal>) -> bool {
+    match (told, decided) {
+        (Ok(Some(one)), Ok(Some(other))) => Arc::ptr_eq(one, other),
+        (Ok(None), Ok(None)) => true,
+        (Err(one), Err(other)) => one == other,
+        _ => false,
+    }
+}
+
+fn scopes() -> impl Strategy<Value = Vec<Scope>> {
+    subsequence(Scope::ALL.to_vec(), 0..=4)
+}
+
+fn roles() -> impl Strategy<Value = Vec<Role>> {
+    let paths = || prop::collection::vec(select(vec!["**", "a/**", "a/*", "a", "*/b", "a/b"]), 0..3);
+    let patterns = || subsequence(vec!["*", "a", "a*", "ab", "portcullis-*"], 0..3);
+    let bounds = (select(vec![None, Some("ops"), Some("*")]), select(vec![None, Some(60), Some(600)]));
+    let parts = (scopes(), paths(), paths(), subsequence(vec!["a/b", "a/**"], 0..2), patterns(), bounds);
+    let one = parts.prop_map(|(scopes, kv, shared, deny, named, (principals, max_ttl))| {
+        let patterns = || named.iter().map(|text| NamePattern::parse(text).unwrap()).collect::<Vec<_>>();
+        Role {
+            transit: patterns(),
+            database: patterns(),
+            ssh: patterns(),
+            pki: patterns(),
+            kms: patterns(),
+            ssh_principals: principals.map(names),
+            max_ttl,
+            ..role(&scopes, &kv, &shared, &deny)
+        }
+    });
+    prop::collection::vec(one, 0..4)
+}
+
+fn rest() -> impl Strategy<Value = Rest> {
+    let parts = (any::<bool>(), select(vec![None, Some(60), Some(61), Some(900)]), select(vec!["ops", "root"]));
+    parts.prop_map(|(shared, ttl, principal)| Rest { shared, ttl, principal })
+}
+
+fn layouts() -> impl Strategy<Value = Layout> {
+    select(vec![None, Some("ab")]).prop_map(|key| Layout { kms_default_key: key.map(Into::into), ..Layout::default() })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn what_is_told_by_name_is_what_is_decided(
+        roles in roles(),
+        carried in scopes(),
+        operation in select(BY_NAME.to_vec()),
+        name in select(vec!["a", "ab", "a/b", "b", "a/b/c", "", "..", "a//b", "portcullis-handles"]),
+        rest in rest(),
+        layout in layouts(),
+    ) {
+        let who = identity(carried.into_iter().collect(), roles);
+        let (operation, member, least) = operation;
+        // The name of no key is no name: a request leaves it out.
+        let unnamed = name.is_empty() && member == "key_id";
+        let json = arguments(operation, member, least, name, &rest);
+        let json = if unnamed { json.replacen("\"key_id\":\"\",", "", 1) } else { json };
+        let json = json.replacen("{,", "{", 1);
+        let decided = decided(&who, operation, &json, &layout, &Keyring::default());
+        let told = told(&who, operation, about(operation, name, &rest), &layout);
+        prop_assert!(same(&told, &decided), "{operation} {json}: told {told:?}, decided {decided:?}");
+    }
+
+    #[test]
+    fn what_is_told_of_a_handle_is_what_is_decided(
+        roles in roles(),
+        carried in scopes(),
+        operation in select(BY_HANDLE.to_vec()),
+        name in select(vec!["a", "ab", "b"]),
+        rest in rest(),
+    ) {
+        let who = identity(carried.into_iter().collect(), roles);
+        let (operation, member, issuer, engine, purpose) = operation;
+        let stands_for = match purpose {
+            Purpose::Certificate => StandsFor::Certificate { serial: "1".into() },
+            _ => StandsFor::Lease { id: "l".into(), accessor: "a".into() },
+        };
+        let claims = Claims { operation: issuer.into(), resource: Resource::Key(engine, name.into()), expires: 1, stands_for };
+        let keyring = Keyring::new([(1, [1; 32])]);
+        let handle = keyring.seal(&claims, Binding { purpose, agent: &who.agent, namespace: "" }).unwrap();
+        let layout = Layout::default();
+        let decided = decided(&who, operation, &format!("{{\"{member}\":\"{handle}\"}}"), &layout, &keyring);
+        let told = told(&who, operation, about(operation, name, &rest), &layout);
+        prop_assert!(same(&told, &decided), "{operation} {name}: told {told:?}, decided {decided:?}");
+    }
+}
+
+#[test]
+fn every_operation_is_told_of() {
+    let layout = Layout::default();
+    for entry in &catalog::CATALOG {
+        let name = entry.facts.name;
+        let listed = BY_NAME.iter().any(|row| row.0 == name) || BY_HANDLE.iter().any(|row| row.0 == name);
+        match Question::new(entry, About { name: "a", ..About::default() }, &layout) {
+            Ok(question) => assert_eq!(question.needs().is_some(), listed, "{name}"),
+            Err(problem) => {
+                assert_eq!(
+                    (problem, name.split_once('.').map(|(group, _)| group)),
+                    (Unaskable::ByHandle, Some("wrap"))
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! By which rule something is allowed or refused: what the decision goes by,
+//! and what can be told of it without a request.
+
+use crate::grants::{Agent, Allowed, Demand, Engine, Login, Resource, Role, Shortfall, Space, Ttl, Unheld};
+use crate::identity::Identity;
+use crate::kms;
+use crate::operation::{Entry, Facts, unfit};
+use crate::path::{self, SecretPath};
+use crate::pattern::PathPattern;
+use crate::refusal::Refusal;
+use crate::scope::Scope;
+use crate::vault::Layout;
+
+/// Why something is refused.
+#[derive(Clone, Copy, Debug)]
+pub enum Denial<'a> {
+    /// It is the gate's own, whatever a grant says.
+    OfTheGate,
+    /// The credential lacks the scope.
+    Credential(Scope),
+    /// A deny of this role matches.
+    Denied(&'a Role, &'a PathPattern),
+    /// No role of the agent's holds all of it.
+    NoRole,
+}
+
+impl From<Denial<'_>> for Refusal {
+    fn from(denial: Denial<'_>) -> Self {
+        match denial {
+            Denial::Credential(scope) => Self::InsufficientScope(scope),
+            Denial::OfTheGate | Denial::Denied(..) | Denial::NoRole => Self::Forbidden,
+        }
+    }
+}
+
+/// What of the agent's allows this.
+///
+/// # Errors
+/// The rule that refuses it.
+pub(crate) fn judge<'a>(
+    identity: &'a Identity,
+    scope: Scope,
+    resource: &Resource,
+    demand: &Demand,
+    layout: &Layout,
+) -> Result<Allowed<'a>, Denial<'a>> {
+    if is_the_gates(resource, layout) {
+        return Err(Denial::OfTheGate);
+    }
+    if !identity.scopes.contains(scope) {
+        return Err(Denial::Credential(scope));
+    }
+    identity.agent.judge(scope, resource, demand).map_err(|unheld| match unheld {
+        Unheld::Denied(role, pattern) => Denial::Denied(role, pattern),
+        Unheld::NoRole => Denial::NoRole,
+    })
+}
+
+/// Whether it is the gate's own: who may ask for authentication codes of the
+/// key behind handles has every handle's key.
+fn is_the_gates(resource: &Resource, layout: &Layout) -> bool {
+    matches!(resource, Resource::Key(Engine::Transit, name) if *name == layout.handle_key)
+}
+
+/// The same, with the configured name where the caller gave none: what is
+/// judged is what is asked.
+pub(crate) fn named(resource: Resource, layout: &Layout) -> Result<Resource, Refusal> {
+    match (resource, &layout.kms_default_key) {
+        (Resource::Key(Engine::Kms, name), Some(key)) if name.is_empty() => Ok(Resource::Key(Engine::Kms, key.clone())),
+        (Resource::Key(Engine::Kms, name), None) if name.is_empty() => {
+            Err(unfit("/key_id", "a key's name: there is no default"))
+        }
+        (resource, _) => Ok(resource),
+    }
+}
+
+/// What a question is about, as a person names it.
+#[derive(Clone, Debug, Default)]
+pub struct About<'a> {
+    /// A path, or the name of a key or role; empty for a root, the default
+    /// key, or nothing.
+    pub name: &'a str,
+    /// Whether the path is below the shared prefix.
+    pub shared: bool,
+    /// Seconds that what is issued is to live.
+    pub ttl: Option<u32>,
+    /// Whom SSH is to log in as, and with what.
+    pub login: Login,
+}
+
+/// What an operation asks of an agent's grants, without its other arguments.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// What kind of operation it is.
+    pub kind: &'static Entry,
+    needs: Option<(Scope, Resource)>,
+    demand: Demand,
+}
+
+/// Why a question cannot be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unaskable {
+    /// The name is none; as the gate refuses it.
+    Name(Refusal),
+    /// What the operation touches is in its handle.
+    ByHandle,
+}
+
+impl Question {
+    /// Whether `kind` may be done with this.
+    ///
+    /// # Errors
+    /// [`Unaskable`].
+    pub fn new(kind: &'static Entry, about: About<'_>, layout: &Layout) -> Result<Self, Unaskable> {
+        let facts = kind.facts;
+        let (Some(scope), Some(engine)) = (facts.scope, facts.engine) else {
+            // What has a name but no engine of its own is about what another made.
+            let question = Self { kind, needs: None, demand: Demand::default() };
+            return if facts.named { Err(Unaskable::ByHandle) } else { Ok(question) };
+        };
+        let resource = resource(facts, engine, &about).and_then(|resource| named(resource, layout));
+        let resource = resource.map_err(Unaskable::Name)?;
+        Ok(Self { kind, needs: Some((scope, resource)), demand: demand(facts, engine, about) })
+    }
+
+    /// What allows it; `None` for what any agent may do.
+    ///
+    /// # Errors
+    /// The rule that refuses it.
+    pub fn answer<'a>(&self, identity: &'a Identity, layout: &Layout) -> Result<Option<Allowed<'a>>, Denial<'a>> {
+        let Some((scope, resource)) = &self.needs else { return Ok(None) };
+        judge(identity, *scope, resource, &self.demand, layout).map(Some)
+    }
+
+    /// What each role of the agent's is short of, where none allows it.
+    pub fn shortfalls<'a>(&'a self, agent: &'a Agent) -> impl Iterator<Item = (&'a Role, Shortfall)> {
+        let roles =
+            self.needs.iter().flat_map(|(scope, resource)| agent.roles.iter().map(move |r| (r, scope, resource)));
+        roles.filter_map(|((role, _), scope, resource)| {
+            Some((&**role, role.judge(*scope, resource, &self.demand).err()?))
+        })
+    }
+
+    /// The scope that it needs, and what it touches.
+    #[must_use]
+    pub const fn needs(&self) -> Option<&(Scope, Resource)> {
+        self.needs.as_ref()
+    }
+}
+
+fn resource(facts: &Facts, engine: Engine, about: &About<'_>) -> Result<Resource, Refusal> {
+    let space = if about.shared { Space::Shared } else { Space::Own };
+    match engine {
+        _ if !facts.named => Ok(Resource::Nameless(engine)),
+        Engine::Kv if facts.scope == Some(Scope::List) => {
+            Ok(Resource::Names(space, SecretPath::parse_prefix(about.name)?))
+        }
+        Engine::Kv => Ok(Resource::Secret(space, SecretPath::parse(about.name)?)),
+        Engine::Kms if about.name.is_empty() || kms::is_key_name(about.name) => {
+            Ok(Resource::Key(engine, about.name.into()))
+        }
+        Engine::Kms => Err(unfit("/key_id", "a key's id, ARN or alias/NAME")),
+        Engine::Transit | Engine::Database | Engine::Ssh | Engine::Pki => {
+            path::judge(about.name)?;
+            Ok(Resource::Key(engine, about.name.into()))
+        }
+    }
+}
+
+/// What grants bound is what is asked of Vault; what a handle stands for was
+/// bounded when it was made.
+fn demand(facts: &Facts, engine: Engine, about: About<'_>) -> Demand {
+    let ttl = about.ttl.map_or(Ttl::Unsaid, Ttl::Seconds);
+    match engine {
+        Engine::Ssh => Demand { ttl, login: Some(about.login) },
+        Engine::Pki if !facts.reach.apis.is_empty() => Demand { ttl, login: None },
+        _ => Demand::default(),
+    }
+}

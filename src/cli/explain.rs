@@ -1,0 +1,248 @@
+//! `portcullis explain`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use filters::catalog::{self, CATALOG};
+use filters::grants::{Agent, Allowed, Engine, Grant, Login, Resource, Role, Shortfall, Wrapping};
+use filters::identity::{Identity, Proof};
+use filters::lifetime::Lifetime;
+use filters::names::AgentId;
+use filters::operation::Entry;
+use filters::refusal::Refusal;
+use filters::scope::Scopes;
+use filters::verdict::{About, Denial, Question, Unaskable};
+use serde_json::json;
+
+use super::{FAILED, Given, REFUSED, ScopeList, load_elsewhere, print, refuse, scopes};
+use crate::config::nearest_of;
+use crate::snapshot::Snapshot;
+
+pub(super) const AFTER: &str = "\
+Reads the same file, environment and flags as `portcullis run` would, but does
+not look for certificates and keys; connects to nothing, and decides as the gate
+would of a request with a valid credential of this agent's. Rates, and what
+Vault's own policies say, are not looked at.
+
+--resource is the path of a secret, the prefix of a list, or the name of a key
+or role; renewing and revoking are judged by what was issued.
+
+Exit codes:
+  0  allowed; the role and the grant are told
+  1  refused; the rule is told, or what each role is short of
+  2  the configuration or the question was refused
+
+Examples:
+  portcullis explain --agent ci --operation kv.read --resource apps/db
+  portcullis explain --agent ci --operation kv.list --resource team --shared
+  portcullis explain --agent ci --operation kv.write --resource x --scopes read
+  portcullis explain --agent ci --operation ssh.sign --resource ops --principal deploy --ttl 1h";
+
+/// What is asked about whom.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Explain {
+    /// Who asks.
+    #[arg(long, value_name = "NAME")]
+    agent: String,
+    /// What for, such as `kv.read`.
+    #[arg(long, value_name = "NAME")]
+    operation: String,
+    /// With what: a path, or the name of a key or role.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    resource: String,
+    /// The path is below the shared prefix.
+    #[arg(long)]
+    shared: bool,
+    /// What the credential carries, separated by commas or spaces; all four where absent.
+    #[arg(long, value_parser = scopes, value_name = "SCOPES")]
+    scopes: Option<ScopeList>,
+    /// How long what is issued is to live.
+    #[arg(long, value_name = "DURATION")]
+    ttl: Option<Lifetime>,
+    /// Whom SSH is to log in as.
+    #[arg(long = "principal", value_name = "NAME")]
+    principals: Vec<String>,
+    /// What an SSH certificate is to carry.
+    #[arg(long = "extension", value_name = "NAME")]
+    extensions: Vec<String>,
+    /// Tell it as JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    given: Given,
+}
+
+pub(super) fn run(asked: Explain) -> ExitCode {
+    let settings = match load_elsewhere(&asked.given.clone().into()) {
+        Ok(settings) => settings,
+        Err(report) => return refuse(&report),
+    };
+    let known: Vec<AgentId> = settings.agents.iter().map(|agent| agent.id.clone()).collect();
+    let snapshot = Snapshot::of_policy(settings);
+    match tell(&asked, &snapshot, &known) {
+        Ok(told) => {
+            print(&if asked.json { told.json(&asked) } else { told.text(&asked.agent) });
+            if told.refusal.is_none() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
+        }
+        Err(problem) => {
+            eprintln!("portcullis: {problem}");
+            ExitCode::from(REFUSED)
+        }
+    }
+}
+
+/// What is told of a question.
+struct Told {
+    /// What the gate would answer; nothing where it would go on.
+    refusal: Option<Refusal>,
+    /// The operation and what it touches, as it is configured.
+    what: String,
+    /// The rule that decides, or what each role is short of.
+    rules: Vec<String>,
+}
+
+impl Told {
+    fn text(&self, agent: &str) -> String {
+        let what = &self.what;
+        let head = self.refusal.as_ref().map(Refusal::public).map_or_else(
+            || format!("allowed: {agent} may do {what}\n"),
+            |public| format!("refused: {agent} may not do {what}: {} {}\n", public.status.as_u16(), public.code),
+        );
+        head + &self.rules.iter().map(|rule| format!("  {rule}\n")).collect::<String>()
+    }
+
+    fn json(&self, asked: &Explain) -> String {
+        let mut told = json!({
+            "allowed": self.refusal.is_none(),
+            "agent": asked.agent,
+            "operation": asked.operation,
+            "resource": asked.resource,
+            "rules": self.rules,
+        });
+        if let (Some(refusal), Some(members)) = (&self.refusal, told.as_object_mut()) {
+            let public = refusal.public();
+            members.insert("status".to_owned(), public.status.as_u16().into());
+            members.insert("error".to_owned(), public.code.into());
+        }
+        format!("{told}\n")
+    }
+}
+
+/// The answer, or why the question is none.
+fn tell(asked: &Explain, snapshot: &Snapshot, known: &[AgentId]) -> Result<Told, String> {
+    let question = question(asked, snapshot)?;
+    let what = what(asked, &question);
+    let id =
+        AgentId::parse(&asked.agent).ok_or("no agent can have that name: [a-z0-9][a-z0-9._-]{0,62} without `..`")?;
+    let Some(agent) = snapshot.agent(&id) else {
+        let near = nearest_of(id.as_str(), known.iter().map(AgentId::as_str));
+        let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        let rule = format!("no agent of that name has an entry, and unknown agents are refused{near}");
+        return Ok(Told { refusal: Some(Refusal::Unauthenticated), what, rules: vec![rule] });
+    };
+    let scopes = asked.scopes.as_ref().map_or(Scopes::ALL, |scopes| scopes.0.iter().copied().collect());
+    let identity = Identity { agent, scopes, proof: Proof::Certificate };
+    Ok(match question.answer(&identity, &snapshot.layout) {
+        Ok(allowed) => Told { refusal: None, what, rules: allowing(&question, allowed.as_ref()) },
+        Err(denial) => {
+            let rules = refusing(&question, &identity.agent, denial);
+            Told { refusal: Some(denial.into()), what, rules }
+        }
+    })
+}
+
+fn question(asked: &Explain, snapshot: &Snapshot) -> Result<Question, String> {
+    let kind = operation(&asked.operation)?;
+    let engine = kind.facts.engine;
+    if asked.shared && engine != Some(Engine::Kv) {
+        return Err("--shared is for secrets only".to_owned());
+    }
+    if asked.ttl.is_some() && !matches!(engine, Some(Engine::Ssh | Engine::Pki)) {
+        return Err("--ttl is for SSH and PKI only".to_owned());
+    }
+    if !(asked.principals.is_empty() && asked.extensions.is_empty()) && engine != Some(Engine::Ssh) {
+        return Err("--principal and --extension are for SSH only".to_owned());
+    }
+    let boxed = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect();
+    let about = About {
+        name: &asked.resource,
+        shared: asked.shared,
+        ttl: asked.ttl.map(Lifetime::seconds),
+        login: Login { principals: boxed(&asked.principals), extensions: boxed(&asked.extensions) },
+    };
+    Question::new(kind, about, &snapshot.layout).map_err(|problem| match problem {
+        Unaskable::Name(Refusal::Arguments(misfit)) => format!("--resource must be {}", misfit.expected),
+        Unaskable::Name(refusal) => format!("--resource is refused: {}", refusal.public().detail),
+        Unaskable::ByHandle => {
+            format!("{} is allowed to whom the wrapped operation is: ask about that one", kind.facts.name)
+        }
+    })
+}
+
+fn operation(name: &str) -> Result<&'static Entry, String> {
+    catalog::find(name).ok_or_else(|| {
+        let near = nearest_of(name, CATALOG.iter().map(|entry| entry.facts.name));
+        near.map_or_else(
+            || "there is no such operation; the README lists them".to_owned(),
+            |near| format!("there is no such operation; did you mean `{near}`?"),
+        )
+    })
+}
+
+/// The operation and what it touches, as it is configured.
+fn what(asked: &Explain, question: &Question) -> String {
+    let name = question.kind.facts.name;
+    match question.needs() {
+        None | Some((_, Resource::Nameless(_))) => name.to_owned(),
+        Some((_, resource @ Resource::Key(_, key))) => format!("{name} with {} {key:?}", resource.key()),
+        Some((_, resource)) => format!("{name} with {} {:?}", resource.key(), asked.resource),
+    }
+}
+
+fn allowing(question: &Question, allowed: Option<&Allowed<'_>>) -> Vec<String> {
+    let (Some(allowed), Some((scope, resource))) = (allowed, question.needs()) else {
+        return vec!["any agent may".to_owned()];
+    };
+    let (role, _) = allowed.role;
+    let grant = match allowed.grant {
+        Grant::Path(pattern) => format!(" and `{} = [\"{pattern}\"]`", resource.key()),
+        Grant::Name(pattern) => format!(" and `{} = [\"{}\"]`", resource.key(), pattern.to_vault()),
+        Grant::Nameless => String::new(),
+    };
+    let mut rules = vec![format!("by role `{}`: scope `{scope}`{grant}", role.name)];
+    if question.kind.facts.secret && role.wrapping == Wrapping::Required {
+        rules.push("its answer is wrapped: `wrap = \"required\"`".to_owned());
+    }
+    rules
+}
+
+fn refusing(question: &Question, agent: &Agent, denial: Denial<'_>) -> Vec<String> {
+    match denial {
+        Denial::OfTheGate => vec!["it is the key behind handles, which no grant gives".to_owned()],
+        Denial::Credential(scope) => vec![format!("the credential does not carry scope `{scope}`")],
+        Denial::Denied(role, pattern) => {
+            vec![format!("role `{}`: `deny = [\"{pattern}\"]` matches, and wins over every role", role.name)]
+        }
+        Denial::NoRole if agent.roles.is_empty() => vec!["it has no role".to_owned()],
+        Denial::NoRole => {
+            let short =
+                |(role, shortfall): (&Role, _)| format!("role `{}` {}", role.name, short_of(role, shortfall, question));
+            question.shortfalls(agent).map(short).collect()
+        }
+    }
+}
+
+fn short_of(role: &Role, shortfall: Shortfall, question: &Question) -> String {
+    let (scope, key) = question.needs().map_or(("", ""), |(scope, resource)| (scope.name(), resource.key()));
+    match shortfall {
+        Shortfall::Scope => format!("has no scope `{scope}`"),
+        Shortfall::Resource => format!("has nothing in `{key}` that covers it"),
+        Shortfall::Ttl => {
+            format!("covers it, for {} seconds at most (`max_ttl`)", role.max_ttl.unwrap_or_default())
+        }
+        Shortfall::Principals => {
+            "covers it, for other user names (`ssh_principals`); name one with --principal".to_owned()
+        }
+        Shortfall::Extensions => "covers it, with other extensions (`ssh_extensions`)".to_owned(),
+    }
+}

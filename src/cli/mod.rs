@@ -1,0 +1,244 @@
+//! The command line: a file for each verb, and here what they have in common.
+
+mod check;
+mod diff;
+mod explain;
+mod jwt;
+mod key;
+mod options;
+mod policy;
+mod schema;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use filters::scope::Scope;
+
+pub use crate::config::Flags;
+use crate::config::{self, Environment, Report, Settings};
+
+/// What was asked for could not be done.
+const FAILED: u8 = 1;
+/// A configuration or a command line that was refused.
+const REFUSED: u8 = 2;
+
+/// What the process was started to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Serve.
+    Run(Flags),
+    /// Something that ends by itself.
+    Once(Once),
+}
+
+const AFTER: &str = "\
+Configuration, each layer overriding the one before:
+  1. built-in defaults
+  2. a file: --config, else APP_CONFIG_FILE, else config.toml, config.json or
+     config.yaml in the working directory
+  3. environment variables, such as VAULT_ADDR, VAULT_ROLE_ID, PORT
+  4. flags
+`portcullis options` lists every option with its variable and default.
+Relative paths begin at the working directory.
+
+Exit codes:
+  0  ended by SIGTERM or SIGINT after draining; or the configuration is valid
+  2  the configuration or the command line was refused; nothing was started
+
+Examples:
+  portcullis                              serve on 127.0.0.1:8089, with Vault at VAULT_ADDR
+  portcullis --config /etc/portcullis.toml
+  portcullis check --config new.toml      before putting it in place
+  portcullis options > options.md";
+
+/// An edge proxy and policy enforcement point in front of HashiCorp Vault and OpenBao.
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", version, after_help = AFTER, args_conflicts_with_subcommands = true)]
+struct Line {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    given: Given,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Serve; the default.
+    #[command(after_help = AFTER)]
+    Run(Given),
+    #[command(flatten)]
+    Once(Once),
+}
+
+/// What ends by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Once {
+    /// Check the configuration and say everything that is wrong with it.
+    #[command(after_help = check::AFTER)]
+    Check(Given),
+    /// Tell what each agent would gain and lose by another configuration.
+    #[command(after_help = diff::AFTER)]
+    Diff(diff::Diff),
+    /// Tell whether an agent may do something, and by which rule.
+    #[command(after_help = explain::AFTER)]
+    Explain(explain::Explain),
+    /// Mint a token for development.
+    #[command(after_help = jwt::AFTER)]
+    Jwt(jwt::Jwt),
+    /// Print an agent's policy for Vault, or keep Vault's policies in step.
+    #[command(after_help = policy::AFTER)]
+    Policy(policy::Policy),
+    /// Make credentials.
+    #[command(subcommand)]
+    Key(key::Key),
+    /// Print every option with its variable, kind and default, as Markdown.
+    #[command(after_help = options::AFTER)]
+    Options,
+    /// Print the JSON Schema of the configuration file.
+    #[command(after_help = schema::AFTER)]
+    Schema,
+}
+
+/// How the configuration is found, and what overrides it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct Given {
+    /// Configuration file: TOML, JSON or YAML, by the end of its name.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Loopback address of the plain-HTTP listener; instead of HOST.
+    #[arg(long, value_name = "ADDRESS")]
+    host: Option<String>,
+    /// Port of the plain-HTTP listener; instead of PORT.
+    #[arg(long, value_name = "PORT")]
+    port: Option<String>,
+    /// Least severe level of the server log: trace, debug, info, warn, error; instead of `LOG_LEVEL`.
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// Watch the configuration, certificates and keys, and reload them; instead of RELOAD.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    reload: Option<String>,
+}
+
+impl From<Given> for Flags {
+    fn from(given: Given) -> Self {
+        let Given { config, host, port, log_level, reload } = given;
+        Self { config, host, port, log_level, reload }
+    }
+}
+
+impl From<Line> for Command {
+    fn from(line: Line) -> Self {
+        match line.verb {
+            None => Self::Run(line.given.into()),
+            Some(Verb::Run(given)) => Self::Run(given.into()),
+            Some(Verb::Once(once)) => Self::Once(once),
+        }
+    }
+}
+
+impl Once {
+    /// Does it, and says how it went.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        match self {
+            Self::Check(given) => check::run(&given.into()),
+            Self::Diff(files) => diff::run(&files),
+            Self::Explain(asked) => explain::run(asked),
+            Self::Jwt(jwt) => jwt::run(jwt),
+            Self::Policy(policy) => policy::run(policy),
+            Self::Key(key) => key::run(&key),
+            Self::Options => options::run(),
+            Self::Schema => schema::run(),
+        }
+    }
+}
+
+/// Reads the command line; prints help, the version or what is wrong with it,
+/// and ends the process then.
+#[must_use]
+pub fn parse() -> Command {
+    Line::parse().into()
+}
+
+/// The configuration; where it is refused, its problems are told.
+fn load(flags: &Flags) -> Result<Settings, ExitCode> {
+    config::load(flags, &config::variable).map_err(|report| refuse(&report))
+}
+
+/// The configuration, wherever it is read: whether certificates and keys are
+/// there is not looked at.
+fn load_elsewhere(flags: &Flags) -> Result<Settings, Report> {
+    config::load_from(flags, &Environment { probe: &|_| Ok(()), ..Environment::of_process() })
+}
+
+/// Tells the problems of a configuration.
+fn refuse(report: &Report) -> ExitCode {
+    eprint!("{report}");
+    ExitCode::from(REFUSED)
+}
+
+/// Scopes, in the order given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct ScopeList(Vec<Scope>);
+
+/// Reads names separated by spaces or commas.
+fn scopes(text: &str) -> Result<ScopeList, &'static str> {
+    let one = |name| Scope::ALL.into_iter().find(|scope| scope.name() == name);
+    let names = text.split([' ', ',']).filter(|name| !name.is_empty());
+    names.map(one).collect::<Option<_>>().map(ScopeList).ok_or("each is one of read, write, delete, list")
+}
+
+/// Whoever stops reading has seen enough.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    /// What a line after the program's name asks for.
+    pub(super) fn read(line: &[&str]) -> Command {
+        Line::try_parse_from([&["portcullis"], line].concat()).unwrap_or_else(|error| panic!("{error}")).into()
+    }
+
+    pub(super) fn refused(line: &[&str]) -> bool {
+        Line::try_parse_from([&["portcullis"], line].concat()).is_err()
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Line::command().debug_assert();
+    }
+
+    #[test]
+    fn running_is_the_default() {
+        let flags = Flags { port: Some("1".into()), reload: Some("true".into()), ..Flags::default() };
+        assert_eq!(read(&[]), Command::Run(Flags::default()));
+        assert_eq!(read(&["--port", "1", "--reload"]), Command::Run(flags.clone()));
+        assert_eq!(read(&["run", "--reload", "--port=1"]), Command::Run(flags));
+        let off = Given { reload: Some("false".into()), ..Given::default() };
+        assert_eq!(read(&["check", "--reload=false"]), Command::Once(Once::Check(off)));
+        assert_eq!(read(&["options"]), Command::Once(Once::Options));
+        assert!(refused(&["--port", "1", "check"]));
+    }
+
+    /// Every verb that does something by itself.
+    fn verbs(command: &clap::Command) -> Vec<&clap::Command> {
+        let below = command.get_subcommands().flat_map(verbs);
+        let itself = (!command.is_subcommand_required_set()).then_some(command);
+        itself.into_iter().chain(below).collect()
+    }
+
+    #[test]
+    fn help_names_exit_codes_and_examples() {
+        let line = Line::command();
+        for verb in verbs(&line) {
+            let after = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(after.contains("Exit code") && after.contains("Example"), "{}: {after}", verb.get_name());
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! `portcullis options`.
+
+use std::process::ExitCode;
+
+use super::print;
+use crate::config;
+
+pub(super) const AFTER: &str = "\
+Exit code: 0.
+
+Example:
+  portcullis options > options.md";
+
+pub(super) fn run() -> ExitCode {
+    print(&config::options_as_markdown());
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,151 @@
+//! `portcullis policy`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use filters::names::AgentId;
+
+use super::{FAILED, Flags, Given, REFUSED, load, print};
+use crate::config::Settings;
+use crate::policy::{self, Problem, Sync};
+use crate::reload;
+
+/// Vault is not as the configuration has it.
+const DIFFERS: u8 = 3;
+
+pub(super) const AFTER: &str = "\
+Reads the same file, environment and flags as `portcullis run` would. --sync
+logs in to Vault as the gate would: give it VAULT_TOKEN of somebody who may
+write policies and token roles, with empty VAULT_ROLE_ID and VAULT_SECRET_ID.
+Policies are removed only where they were written by this command.
+
+Exit codes:
+  0  printed; or Vault is as the configuration has it
+  1  Vault refused, or does not answer
+  2  the configuration was refused, or has no such agent
+  3  Vault differs, and --yes was not given: nothing was written
+
+Examples:
+  portcullis policy agent_mtls | vault policy write mcp-agent-agent_mtls -
+  portcullis policy --sync                what would be written, line by line
+  portcullis policy --sync --yes          write it
+  portcullis policy --sync --yes --watch  and again whenever the file changes";
+
+/// Which policies, and what becomes of them.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Policy {
+    /// The agent whose policy is printed.
+    #[arg(required_unless_present = "sync", conflicts_with = "sync")]
+    agent: Option<String>,
+    /// Show what differs between all policies and token roles and Vault's.
+    #[arg(long)]
+    sync: bool,
+    /// Write it to Vault.
+    #[arg(long, requires = "sync")]
+    yes: bool,
+    /// Go on, and do so again whenever the configuration changes.
+    #[arg(long, requires = "yes")]
+    watch: bool,
+    #[command(flatten)]
+    given: Given,
+}
+
+pub(super) fn run(Policy { agent, sync: _, yes, watch, given }: Policy) -> ExitCode {
+    let flags = given.into();
+    let settings = match load(&flags) {
+        Ok(settings) => settings,
+        Err(code) => return code,
+    };
+    let outcome = match agent {
+        Some(agent) => {
+            let id = AgentId::parse(&agent).ok_or(Problem::UnknownAgent);
+            id.and_then(|id| policy::of_agent(&settings, &id)).map(|text| {
+                print(&text);
+                ExitCode::SUCCESS
+            })
+        }
+        None => sync_all(&flags, &settings, yes, watch),
+    };
+    outcome.unwrap_or_else(|problem| {
+        eprintln!("portcullis: {problem}");
+        ExitCode::from(match problem {
+            Problem::UnknownAgent | Problem::TooManyPaths(_) => REFUSED,
+            Problem::NoLogin | Problem::Vault(..) => FAILED,
+        })
+    })
+}
+
+fn sync_all(flags: &Flags, settings: &Settings, write: bool, watch: bool) -> Result<ExitCode, Problem> {
+    // There is one provider of cryptography; a second installation changes nothing.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|_| Problem::NoLogin)?;
+    let code = runtime.block_on(sync_once(settings, write))?;
+    if watch {
+        runtime.block_on(sync_for_ever(flags, &settings.files));
+    }
+    Ok(code)
+}
+
+async fn sync_once(settings: &Settings, write: bool) -> Result<ExitCode, Problem> {
+    Sync::with(settings, async |sync| {
+        let changes = sync.changes(settings).await?;
+        for change in &changes {
+            print(&change.to_string());
+            if write {
+                sync.make(change).await?;
+            }
+        }
+        let (text, code) = match (changes.len(), write) {
+            (0, _) => ("Vault is as the configuration has it\n".to_owned(), ExitCode::SUCCESS),
+            (count, true) => (format!("written: {count}\n"), ExitCode::SUCCESS),
+            (count, false) => {
+                (format!("to write: {count}; nothing was written, repeat with --yes\n"), ExitCode::from(DIFFERS))
+            }
+        };
+        print(&text);
+        Ok(code)
+    })
+    .await
+}
+
+/// Syncs whenever one of `files` changes. A configuration that is refused, or
+/// a Vault that is away, is told and waited out.
+async fn sync_for_ever(flags: &Flags, files: &[PathBuf]) {
+    let changed = tokio::sync::Notify::new();
+    let syncing = async {
+        loop {
+            changed.notified().await;
+            let Ok(settings) = load(flags) else { continue };
+            if let Err(problem) = sync_once(&settings, true).await {
+                eprintln!("portcullis: {problem}");
+            }
+        }
+    };
+    tokio::select! {
+        () = reload::watch(files, || changed.notify_one()) => {}
+        () = syncing => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{read, refused};
+    use super::super::{Command, Once};
+    use super::*;
+
+    #[test]
+    fn policies_are_printed_or_written_when_told_so() {
+        let policy = |line: &[&str]| read(&[&["policy"], line].concat());
+        let is = |policy| Command::Once(Once::Policy(policy));
+        let sync = |yes, watch| is(Policy { agent: None, sync: true, yes, watch, given: Given::default() });
+        let bob = Policy { agent: Some("bob".into()), sync: false, yes: false, watch: false, given: Given::default() };
+        assert_eq!(policy(&["bob"]), is(bob));
+        assert_eq!(policy(&["--sync"]), sync(false, false));
+        assert_eq!(policy(&["--sync", "--yes", "--watch"]), sync(true, true));
+        for wrong in [&[][..], &["--yes"], &["bob", "--sync"], &["--sync", "--watch"]] {
+            assert!(refused(&[&["policy"], wrong].concat()), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! Tokens for development, and keys to sign them with. A gate only verifies;
+//! this is what its developer has in place of an issuer.
+
+use std::time::Duration;
+
+use aws_lc_rs::encoding::AsDer as _;
+use aws_lc_rs::error::Unspecified;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
+    Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair,
+};
+use aws_lc_rs::{digest, hmac};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use filters::jwt::LEAST_SECRET;
+use filters::scope::Scope;
+use filters::secret::Secret;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+/// Characters of a line in PEM (RFC 7468).
+const LINE: usize = 64;
+
+/// What a token is signed with.
+pub struct SigningKey {
+    key: Key,
+    /// The thumbprint of the public half (RFC 7638); a shared secret has no name.
+    id: Option<String>,
+}
+
+enum Key {
+    Shared(Box<hmac::Key>),
+    Rsa(RsaKeyPair),
+    Elliptic(Curve, EcdsaKeyPair),
+    Edwards(Ed25519KeyPair),
+}
+
+#[derive(Clone, Copy)]
+enum Curve {
+    P256,
+    P384,
+}
+
+/// The algorithms that a new key can be made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Algorithm {
+    /// RSA of 2048 bits.
+    #[value(name = "RS256")]
+    Rs256,
+    /// P-256.
+    #[value(name = "ES256")]
+    Es256,
+    /// P-384.
+    #[value(name = "ES384")]
+    Es384,
+    /// Ed25519.
+    #[value(name = "EdDSA")]
+    EdDsa,
+}
+
+/// What a token says.
+#[derive(Clone, Copy, Debug)]
+pub struct Claims<'a> {
+    /// `iss`
+    pub issuer: &'a str,
+    /// `aud`
+    pub audience: &'a str,
+    /// `sub`
+    pub subject: &'a str,
+    /// `scope`; absent where there is none.
+    pub scopes: &'a [Scope],
+    /// `iat`, since the epoch.
+    pub now: Duration,
+    /// Seconds from then to `exp`.
+    pub ttl: u32,
+}
+
+impl Curve {
+    const fn signing(self) -> &'static EcdsaSigningAlgorithm {
+        match self {
+            Self::P256 => &ECDSA_P256_SHA256_FIXED_SIGNING,
+            Self::P384 => &ECDSA_P384_SHA384_FIXED_SIGNING,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::P256 => "P-256",
+            Self::P384 => "P-384",
+        }
+    }
+}
+
+/// A new private key, as PEM (PKCS#8).
+///
+/// # Errors
+/// The system gives no random numbers.
+pub fn new_private_key(algorithm: Algorithm) -> Result<Zeroizing<String>, Unspecified> {
+    match algorithm {
+        Algorithm::Rs256 => Ok(pem(RsaKeyPair::generate(KeySize::Rsa2048)?.as_der()?.as_ref())),
+        Algorithm::Es256 => Ok(pem(EcdsaKeyPair::generate(Curve::P256.signing())?.to_pkcs8v1()?.as_ref())),
+        Algorithm::Es384 => Ok(pem(EcdsaKeyPair::generate(Curve::P384.signing())?.to_pkcs8v1()?.as_ref())),
+        Algorithm::EdDsa => Ok(pem(Ed25519KeyPair::generate()?.to_pkcs8v1()?.as_ref())),
+    }
+}
+
+fn pem(der: &[u8]) -> Zeroizing<String> {
+    let body = Zeroizing::new(STANDARD.encode(der));
+    let mut text = Zeroizing::new(String::with_capacity(body.len() * 2));
+    text.push_str("-----BEGIN PRIVATE KEY-----\n");
+    let mut rest = body.as_str();
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at_checked(LINE).unwrap_or((rest, ""));
+        text.push_str(line);
+        text.push('\n');
+        rest = after;
+    }
+    text.push_str("-----END PRIVATE KEY-----\n");
+    text
+}
+
+impl SigningKey {
+    /// HS256; `None` where the secret is shorter than the gate takes.
+    #[must_use]
+    pub fn shared(secret: &Secret) -> Option<Self> {
+        let bytes = secret.expose().as_bytes();
+        let key = Key::Shared(Box::new(hmac::Key::new(hmac::HMAC_SHA256, bytes)));
+        (bytes.len() >= LEAST_SECRET).then_some(Self { key, id: None })
+    }
+
+    /// The private key in a PEM file: RSA, P-256, P-384 or Ed25519.
+    #[must_use]
+    pub fn from_pem(text: &[u8]) -> Option<Self> {
+        let elliptic = |read: &dyn Fn(&'static EcdsaSigningAlgorithm) -> Option<EcdsaKeyPair>| {
+            [Curve::P256, Curve::P384].into_iter().find_map(|curve| Some(Key::Elliptic(curve, read(curve.signing())?)))
+        };
+        let key = match PrivateKeyDer::from_pem_slice(text).ok()? {
+            PrivateKeyDer::Pkcs8(der) => {
+                let der = der.secret_pkcs8_der();
+                let edwards = || Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).ok().map(Key::Edwards);
+                let elliptic = || elliptic(&|curve| EcdsaKeyPair::from_pkcs8(curve, der).ok());
+                RsaKeyPair::from_pkcs8(der).ok().map(Key::Rsa).or_else(elliptic).or_else(edwards)?
+            }
+            PrivateKeyDer::Pkcs1(der) => Key::Rsa(RsaKeyPair::from_der(der.secret_pkcs1_der()).ok()?),
+            PrivateKeyDer::Sec1(der) => {
+                elliptic(&|curve| EcdsaKeyPair::from_private_key_der(curve, der.secret_sec1_der()).ok())?
+            }
+            _ => return None,
+        };
+        let mut key = Self { key, id: None };
+        // The members in the order of their names, as a JSON object has them here.
+        let thumbprint = digest::digest(&digest::SHA256, key.public()?.to_string().as_bytes());
+        key.id = Some(URL_SAFE_NO_PAD.encode(thumbprint));
+        Some(key)
+    }
+
+    const fn algorithm(&self) -> &'static str {
+        match self.key {
+            Key::Shared(_) => "HS256",
+            Key::Rsa(_) => "RS256",
+            Key::Elliptic(Curve::P256, _) => "ES256",
+            Key::Elliptic(Curve::P384, _) => "ES384",
+            Key::Edwards(_) => "EdDSA",
+        }
+    }
+
+    /// What makes up the public half (RFC 7518, RFC 8037); a shared secret has none.
+    fn public(&self) -> Option<Value> {
+        let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        match &self.key {
+            Key::Shared(_) => None,
+            Key::Rsa(key) => {
+                let (n, e) = (key.public_key().modulus(), key.public_key().exponent());
+                let (n, e) = (n.big_endian_without_leading_zero(), e.big_endian_without_leading_zero());
+                Some(json!({"e": text(e), "kty": "RSA", "n": text(n)}))
+            }
+            Key::Elliptic(curve, key) => {
+                // One byte says that it is uncompressed; two halves follow (SEC 1, section 2.3.3).
+                let point = key.public_key().as_ref().get(1..)?;
+                let (x, y) = point.split_at_checked(point.len() / 2)?;
+                Some(json!({"crv": curve.name(), "kty": "EC", "x": text(x), "y": text(y)}))
+            }
+            Key::Edwards(key) => Some(json!({"crv": "Ed25519", "kty": "OKP", "x": text(key.public_key().as_ref())})),
+        }
+    }
+
+    /// The set of its public half (RFC 7517); a shared secret has none.
+    #[must_use]
+    pub fn jwks(&self) -> Option<Value> {
+        let mut key = self.public()?;
+        let members = key.as_object_mut()?;
+        members.extend([
+            ("alg".to_owned(), self.algorithm().into()),
+            ("kid".to_owned(), self.id.as_deref()?.into()),
+            ("use".to_owned(), "sig".into()),
+        ]);
+        Some(json!({ "keys": [key] }))
+    }
+
+    /// A token of these claims.
+    ///
+    /// # Errors
+    /// The key cannot sign.
+    pub fn token(&self, claims: Claims<'_>) -> Result<String, Unspecified> {
+        let mut header = json!({"alg": self.algorithm(), "typ": "JWT"});
+        if let (Some(id), Some(members)) = (&self.id, header.as_object_mut()) {
+            members.insert("kid".to_owned(), id.as_str().into());
+        }
+        let message = [header, claims.json()].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
+        let signature = self.sign(message.as_bytes())?;
+        Ok(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)))
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Unspecified> {
+        let random = SystemRandom::new();
+        match &self.key {
+            Key::Shared(key) => Ok(hmac::sign(key, message).as_ref().to_vec()),
+            Key::Rsa(key) => {
+                let mut signature = vec![0; key.public_modulus_len()];
+                key.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature)?;
+                Ok(signature)
+            }
+            Key::Elliptic(_, key) => Ok(key.sign(&random, message)?.as_ref().to_vec()),
+            Key::Edwards(key) => Ok(key.sign(message).as_ref().to_vec()),
+        }
+    }
+}
+
+impl Claims<'_> {
+    fn json(&self) -> Value {
+        let now = self.now.as_secs();
+        let mut claims = json!({
+            "iss": self.issuer,
+            "aud": self.audience,
+            "sub": self.subject,
+            "iat": now,
+            "exp": now + u64::from(self.ttl),
+        });
+        let scopes: Vec<&str> = self.scopes.iter().copied().map(Scope::name).collect();
+        if let (false, Some(members)) = (scopes.is_empty(), claims.as_object_mut()) {
+            members.insert("scope".to_owned(), scopes.join(" ").into());
+        }
+        claims
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::ValueEnum as _;
+    use filters::jwt::{Issuer, KeySet, LEEWAY, Presented, RoleRules};
+    use filters::scope::Scopes;
+
+    const CLAIMS: Claims<'static> = Claims {
+        issuer: "i",
+        audience: "a",
+        subject: "s",
+        scopes: &[Scope::Read, Scope::List],
+        now: Duration::from_secs(1000),
+        ttl: 60,
+    };
+
+    fn verified(keys: KeySet, token: String) -> (Box<str>, Scopes, i64) {
+        let issuer = Issuer {
+            name: "i".into(),
+            audiences: vec!["a".into()],
+            leeway: LEEWAY,
+            require_kid: false,
+            validate_issuer: true,
+            validate_audience: true,
+            require_binding: false,
+            default_scopes: Scopes::NONE,
+            subject_claim: "sub".into(),
+            roles: RoleRules::default(),
+        };
+        let token = Secret::new(token);
+        let verified = issuer.verify(&Presented::read(&token).unwrap(), &keys, 1000).unwrap();
+        (verified.subject, verified.scopes, verified.expires)
+    }
+
+    #[test]
+    fn a_token_of_each_key_holds_by_its_public_half() {
+        let expected = ("s".into(), [Scope::Read, Scope::List].into_iter().collect(), 1060 + LEEWAY);
+        for algorithm in Algorithm::value_variants() {
+            let key = SigningKey::from_pem(new_private_key(*algorithm).unwrap().as_bytes()).unwrap();
+            let jwks = key.jwks().unwrap();
+            let keys = KeySet::default().with_jwks(jwks.to_string().as_bytes()).unwrap();
+            assert_eq!(verified(keys, key.token(CLAIMS).unwrap()), expected, "{algorithm:?}");
+            assert_eq!(jwks["keys"][0]["alg"], algorithm.to_possible_value().unwrap().get_name());
+        }
+        let secret = Secret::new("x".repeat(LEAST_SECRET));
+        let keys = KeySet::default().with_secret(&secret).unwrap();
+        let key = SigningKey::shared(&secret).unwrap();
+        assert_eq!(verified(keys, key.token(CLAIMS).unwrap()), expected);
+        assert!(key.jwks().is_none() && SigningKey::shared(&Secret::new("x".into())).is_none());
+    }
+
+    #[test]
+    fn a_key_is_named_by_its_thumbprint() {
+        let key = SigningKey::from_pem(new_private_key(Algorithm::Es256).unwrap().as_bytes()).unwrap();
+        let jwk = &key.jwks().unwrap()["keys"][0];
+        let (x, y) = (&jwk["x"], &jwk["y"]);
+        let canonical = format!("{{\"crv\":\"P-256\",\"kty\":\"EC\",\"x\":{x},\"y\":{y}}}");
+        let expected = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, canonical.as_bytes()));
+        assert_eq!(jwk["kid"], expected.as_str());
+        assert!(SigningKey::from_pem(b"none").is_none());
+    }
+}

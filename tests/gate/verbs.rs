@@ -1,0 +1,360 @@
+//! What the command line tells and makes of policy as data.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tests::process::{AGENTS, root};
+use tests::{Gate, Plan};
+
+use super::configuration::{folder_with, run, said};
+use crate::{Case, Shared};
+
+pub const CASES: &[Case] = &[
+    ("what_is_explained_names_the_rule", explain),
+    ("what_is_explained_is_what_the_gate_does", explained_and_done),
+    ("questions_that_are_none_are_refused", unaskable),
+    ("what_agents_gain_and_lose_is_told_without_a_secret", diff),
+    ("a_minted_token_is_taken_by_the_gate", tokens),
+    ("no_token_is_minted_in_production", no_tokens),
+    ("the_schema_takes_and_refuses_what_the_gate_does", schema),
+];
+
+/// Roles with something of everything.
+const POLICY: &str = r#"
+[roles.deployer]
+scopes = ["read", "write"]
+kv = ["builds/**", "apps/*/config"]
+shared = ["team/**"]
+transit = ["deploy-*"]
+database = ["readonly"]
+ssh = ["ops"]
+ssh_principals = ["deploy"]
+max_ttl = "1h"
+wrap = "required"
+deny = ["builds/signing/**"]
+
+[roles.reader]
+scopes = ["read", "list"]
+kv = ["**"]
+
+[agents.ci]
+roles = ["deployer", "reader"]
+
+[agents.nobody]
+roles = []
+"#;
+
+/// Asks `portcullis explain`, by words.
+fn ask(folder: &Path, line: &str) -> (Option<i32>, String) {
+    let arguments: Vec<&str> = ["explain", "--config", "config.toml"].into_iter().chain(line.split(' ')).collect();
+    said(&run(folder, &arguments, &[]))
+}
+
+fn explain(_: &Shared) {
+    let folder = folder_with("config.toml", POLICY);
+    for (line, code, rules) in [
+        ("kv.read --resource builds/1", 0, &["role `deployer`", "`kv = [\"builds/**\"]`", "wrapped"][..]),
+        ("kv.read --resource other", 0, &["role `reader`", "scope `read`", "`kv = [\"**\"]`"]),
+        ("kv.list", 0, &["role `reader`", "scope `list`"]),
+        ("kv.write --resource team/x --shared", 0, &["`shared = [\"team/**\"]`"]),
+        (
+            "kv.write --resource other",
+            1,
+            &["403 forbidden", "`deployer` has nothing in `kv`", "`reader` has no scope `write`"],
+        ),
+        ("kv.delete --resource builds/1", 1, &["`deployer` has no scope `delete`", "`reader` has no scope `delete`"]),
+        ("kv.read --resource builds/signing/key", 1, &["role `deployer`: `deny = [\"builds/signing/**\"]`"]),
+        ("kv.list --resource builds/signing", 1, &["`deny = [\"builds/signing/**\"]`"]),
+        ("kv.read --resource other --scopes write,list", 1, &["403 insufficient_scope", "does not carry scope `read`"]),
+        ("transit.encrypt --resource deploy-1", 0, &["`transit = [\"deploy-*\"]`"]),
+        ("transit.random", 0, &["role `deployer`: scope `read`\n"]),
+        ("transit.hmac --resource portcullis-handles", 1, &["the key behind handles"]),
+        ("db.renew --resource readonly", 0, &["`database = [\"readonly\"]`"]),
+        ("ssh.sign --resource ops --principal deploy --ttl 1h", 0, &["`ssh = [\"ops\"]`"]),
+        ("ssh.sign --resource ops --principal deploy --ttl 61m", 1, &["3600 seconds at most"]),
+        ("ssh.sign --resource ops --principal root", 1, &["other user names"]),
+        ("whoami", 0, &["any agent may"]),
+    ] {
+        let (given, text) = ask(folder.path(), &format!("--agent ci --operation {line}"));
+        assert_eq!(given, Some(code), "{line}: {text}");
+        let verdict = if code == 0 { "allowed: ci may do" } else { "refused: ci may not do" };
+        for rule in rules.iter().chain([&verdict]) {
+            assert!(text.contains(rule), "{line} does not tell {rule}: {text}");
+        }
+    }
+    for (agent, told) in [("nobody", "it has no role"), ("cj", "did you mean `ci`?"), ("else", "401 unauthenticated")] {
+        let (code, text) = ask(folder.path(), &format!("--agent {agent} --operation kv.read --resource x"));
+        assert!(code == Some(1) && text.contains(told), "{agent}: {code:?} {text}");
+    }
+    // The files of elsewhere need not be here.
+    let listener = "[[listeners]]\naddress = \"0.0.0.0:1\"\ntls = { certificate = \"/no\", key = \"/no\" }\n";
+    let elsewhere = folder_with("config.toml", &format!("{POLICY}\n{listener}"));
+    assert_eq!(run(elsewhere.path(), &["check"], &[]).status.code(), Some(2));
+    assert_eq!(ask(elsewhere.path(), "--agent ci --operation whoami").0, Some(0));
+    for (line, told) in [
+        (
+            "whoami --json",
+            json!({"allowed": true, "agent": "ci", "operation": "whoami", "resource": "", "rules": ["any agent may"]}),
+        ),
+        (
+            "kv.read --resource x --scopes list --json",
+            json!({"allowed": false, "agent": "ci", "operation": "kv.read", "resource": "x", "status": 403,
+                "error": "insufficient_scope", "rules": ["the credential does not carry scope `read`"]}),
+        ),
+    ] {
+        let (_, text) = ask(folder.path(), &format!("--agent ci --operation {line}"));
+        assert_eq!(serde_json::from_str::<Value>(&text).expect("JSON"), told);
+    }
+}
+
+fn unaskable(_: &Shared) {
+    let folder = folder_with("config.toml", POLICY);
+    for (line, told) in [
+        ("--agent ci --operation kv.reed --resource x", "did you mean `kv.read`?"),
+        ("--agent ci --operation sing", "no such operation"),
+        ("--agent CI --operation whoami", "no agent can have that name"),
+        ("--agent ci --operation kv.read", "--resource is refused"),
+        ("--agent ci --operation kv.read --resource a/../b", "--resource is refused"),
+        ("--agent ci --operation transit.sign --resource a/b", "--resource is refused"),
+        ("--agent ci --operation kms.sign", "there is no default"),
+        ("--agent ci --operation wrap.unwrap", "ask about that one"),
+        ("--agent ci --operation kv.read --resource x --ttl 1h", "for SSH and PKI only"),
+        ("--agent ci --operation pki.issue --resource x --principal y", "for SSH only"),
+        ("--agent ci --operation ssh.sign --resource ops --shared", "for secrets only"),
+        ("--agent ci --operation kv.read --resource x --scopes sing", "each is one of read, write, delete, list"),
+        ("--agent ci --operation pki.issue --resource x --ttl long", "a duration"),
+        ("--operation whoami", "--agent"),
+    ] {
+        let (code, text) = ask(folder.path(), line);
+        assert!(code == Some(2) && text.contains(told), "{line}: {code:?} {text}");
+    }
+    let broken = folder_with("config.toml", "[roles.a]\nscopes = [\"sing\"]\n");
+    let (code, text) = ask(broken.path(), "--agent a --operation whoami");
+    assert!(code == Some(2) && text.contains("config.toml:2"), "{code:?} {text}");
+}
+
+fn explained_and_done(shared: &Shared) {
+    let gate = shared.gate();
+    let reader = gate.agent("agent_jwt");
+    for (operation, resource, status) in [
+        ("kv.read", "public/none", reader.get("/secrets/public/none").status),
+        ("kv.read", "private/none", reader.get("/secrets/private/none").status),
+        ("kv.list", "public", reader.get("/secrets?prefix=public").status),
+        ("kv.list", "private", reader.get("/secrets?prefix=private").status),
+        ("kv.write", "public/none", reader.put("/secrets/public/none", &json!({"data": {}})).status),
+        ("transit.random", "", reader.get("/transit/random").status),
+    ] {
+        let mut line = format!("--agent agent_jwt --operation {operation}");
+        if !resource.is_empty() {
+            line += &format!(" --resource {resource}");
+        }
+        let (code, text) = ask(gate.folder(), &line);
+        let allowed = matches!(status, 200 | 404);
+        assert!(allowed || status == 403, "{line}: {status}");
+        assert_eq!(code, Some(i32::from(!allowed)), "{line}: the gate answers {status}; {text}");
+    }
+}
+
+/// What is told of two configurations, and the exit code.
+fn difference(old: &str, new: &str) -> (Option<i32>, String) {
+    let folder = folder_with("old.toml", old);
+    std::fs::write(folder.path().join("new.toml"), new).expect("a file");
+    said(&run(folder.path(), &["diff", "old.toml", "new.toml"], &[]))
+}
+
+fn diff(_: &Shared) {
+    let key = "7e9f8fd111802be56c379d597842e29b2cebd35ff2133d431a49fa556a18704e";
+    let old = format!(
+        "{POLICY}\n[agents.gone]\nroles = [\"reader\"]\napi_keys = [{{ sha256 = \"{key}\", expires = \"2030-01-31T00:00:00Z\" }}]\n"
+    );
+    assert_eq!(difference(&old, &old), (Some(0), "no agent would gain or lose anything\n".to_owned()));
+    let new = POLICY
+        .replace("scopes = [\"read\", \"write\"]", "scopes = [\"read\", \"delete\"]")
+        .replace("transit = [\"deploy-*\"]", "transit = [\"deploy-*\", \"x\"]")
+        .replace("max_ttl = \"1h\"", "max_ttl = \"2h\"")
+        .replace("deny = [\"builds/signing/**\"]", "rate = { requests = 10, per = \"10s\" }");
+    let new =
+        format!("{new}\n[agents.come]\njwt = {{ subject = \"Come\" }}\n[[identity.families]]\ncn = \"x-{{name}}\"\n");
+    let (code, text) = difference(&old, &new);
+    assert_eq!(code, Some(1), "{text}");
+    let told = |whose: &str| {
+        let (_, after) =
+            text.split_once(&format!("{whose}\n")).unwrap_or_else(|| panic!("{whose} is not told: {text}"));
+        after.lines().take_while(|line| line.starts_with("  ")).map(|line| &line[2..]).collect::<Vec<_>>()
+    };
+    assert_eq!(told("every agent"), ["+ family cn = \"x-{name}\", agent = \"{name}\""]);
+    assert_eq!(
+        told("agent ci"),
+        [
+            "- database \"readonly\" (wrapped only): write",
+            "- kv \"apps/*/config\" (wrapped only): write",
+            "- kv \"builds/**\" (wrapped only): write",
+            "- shared \"team/**\" (wrapped only): write",
+            "- ssh \"ops\" (wrapped only, for 3600s at most, users [deploy]): read, write",
+            "- transit \"deploy-*\" (wrapped only): write",
+            "- denied: kv \"builds/signing/**\"",
+            "- limit of all requests: 60 at once, then one each 1s",
+            "+ database \"readonly\" (wrapped only): delete",
+            "+ kv \"apps/*/config\" (wrapped only): delete",
+            "+ kv \"builds/**\" (wrapped only): delete",
+            "+ shared \"team/**\" (wrapped only): delete",
+            "+ ssh \"ops\" (wrapped only, for 7200s at most, users [deploy]): read, delete",
+            "+ transit \"deploy-*\" (wrapped only): delete",
+            "+ transit \"x\" (wrapped only): read, delete",
+            "+ limit of all requests: 10 at once, then one each 1s",
+            "+ limit of role deployer: 10 at once, then one each 1s",
+        ]
+    );
+    assert_eq!(
+        told("agent gone (gone)"),
+        [
+            "- generation 1",
+            "- roles, in this order: reader",
+            "- kv \"**\": read, list",
+            "- transit.random",
+            "- api key sha256 7e9f8fd11180…, until 2030-01-31T00:00:00Z",
+            "- limit of all requests: 60 at once, then one each 1s",
+        ]
+    );
+    assert!(told("agent come (new)").contains(&"+ jwt subject \"Come\""), "{text}");
+    assert!(!text.contains(&key[..16]) && !text.contains("agent nobody"), "{text}");
+    let narrower =
+        old.replace("kv = [\"**\"]", "kv = [\"a/**\"]").replace("transit = [\"deploy-*\"]", "transit = [\"deploy-1\"]");
+    for (one, other, lines) in [
+        (&old, &narrower, ["- kv \"**\": read, list\n", "+ kv \"a/**\": read, list, covered by \"**\"\n"]),
+        (&narrower, &old, ["- kv \"a/**\": read, list, covered by \"**\"\n", "+ kv \"**\": read, list\n"]),
+        (
+            &old,
+            &narrower,
+            [
+                "- transit \"deploy-*\" (wrapped only)",
+                "+ transit \"deploy-1\" (wrapped only): read, write, covered by \"deploy-*\"\n",
+            ],
+        ),
+    ] {
+        let (_, text) = difference(one, other);
+        assert!(lines.iter().all(|line| text.contains(line)), "{lines:?}: {text}");
+    }
+    let (code, text) = difference(&old, "[roles.a]\nscopes = [\"sing\"]\n");
+    assert!(code == Some(2) && text.contains("new.toml:2") && !text.contains("old.toml:"), "{code:?} {text}");
+}
+
+const SECRET: &str = "a-shared-secret-of-the-tests-that-is-long-enough";
+
+/// A token that `portcullis jwt` prints in `folder`, and what it says of it.
+fn mint(folder: &Path, line: &str, environment: &[(&str, &str)]) -> (String, String) {
+    let arguments: Vec<&str> = ["jwt", "--config", "config.toml"].into_iter().chain(line.split(' ')).collect();
+    let output = run(folder, &arguments, environment);
+    let [token, said] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    assert!(output.status.success(), "{line}: {said}");
+    (token.trim_end().to_owned(), said)
+}
+
+fn tokens(shared: &Shared) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let make = || said(&run(folder.path(), &["jwt", "keys", "--out", "in/keys", "--algorithm", "RS256"], &[]));
+    assert_eq!(make(), (Some(0), String::new()));
+    let (code, text) = make();
+    assert!(code == Some(1) && text.contains("private.pem"), "nothing is overwritten: {code:?} {text}");
+    let at = |name: &str| folder.path().join("in/keys").join(name);
+    let mode = |path| std::fs::metadata(path).expect("a file").permissions().mode() & 0o777;
+    assert_eq!((mode(at("private.pem")), mode(folder.path().join("in/keys"))), (0o600, 0o700));
+    let base = Plan::default();
+    let plan = Plan {
+        top: format!("{}environment = \"development\"\njwt_jwks_file = {:?}\n", base.top, at("jwks.json")),
+        sections: AGENTS.replace("[agents.agent_jwt]\n", "[agents.agent_jwt]\njwt = { subject = \"reader@corp\" }\n"),
+        environment: vec![("JWT_HS256_SECRET", SECRET.to_owned())],
+        ..base
+    };
+    let gate = Gate::start(shared.world(), &plan);
+    let shared_secret = [("JWT_HS256_SECRET", SECRET)];
+    let keyed = format!("--key {}", at("private.pem").display());
+    std::fs::write(gate.folder().join("secret"), format!("{SECRET}\n")).expect("a file");
+    for (line, environment) in
+        [("--ttl 5m", &shared_secret[..]), (keyed.as_str(), &[]), ("--hs256-secret-file secret", &shared_secret)]
+    {
+        let (token, said) =
+            mint(gate.folder(), &format!("--subject reader@corp --scope read,list {line}"), environment);
+        assert_eq!(said, "", "{line}");
+        let bearer = gate.local().with("Authorization", &format!("Bearer {token}"));
+        let me = bearer.get("/whoami").json();
+        assert_eq!(
+            (&me["agent"], &me["proof"], &me["scopes"]),
+            (&json!("agent_jwt"), &json!("jwt"), &json!(["read", "list"])),
+            "{line}"
+        );
+        assert_eq!(bearer.get("/secrets?prefix=public").status, 200, "{line}");
+    }
+    // What the gate does not take is told, and not taken.
+    for (line, told) in [
+        ("--subject reader@corp --audience others", "another audience"),
+        ("--subject reader@corp --issuer others", "another issuer"),
+        ("--subject somebody", "no agent"),
+    ] {
+        let (token, said) = mint(gate.folder(), line, &shared_secret);
+        assert!(said.contains(told), "{line}: {said}");
+        assert_eq!(gate.local().with("Authorization", &format!("Bearer {token}")).get("/whoami").status, 401, "{line}");
+    }
+}
+
+fn no_tokens(_: &Shared) {
+    let folder = folder_with("config.toml", "");
+    std::fs::write(folder.path().join("dev.toml"), "environment = \"development\"\n").expect("a file");
+    std::fs::write(folder.path().join("short"), "short\n").expect("a file");
+    let secret = [("JWT_HS256_SECRET", SECRET)];
+    for (line, environment, told) in [
+        ("--subject a", &secret[..], "for development only"),
+        ("--subject a --hs256-secret-file short", &[], "for development only"),
+        ("--subject a --config dev.toml", &[], "nothing to sign with"),
+        ("--subject a --config dev.toml --hs256-secret-file short", &[], "fewer than 32 bytes"),
+        ("--subject a --config dev.toml --key short", &[], "no private key"),
+        ("--subject a --config dev.toml --key missing", &[], "cannot be read"),
+        ("--subject a --config dev.toml --scope sing", &secret, "each is one of read, write, delete, list"),
+        ("--config dev.toml", &secret, "--subject"),
+    ] {
+        let arguments: Vec<&str> = ["jwt"].into_iter().chain(line.split(' ')).collect();
+        let output = run(folder.path(), &arguments, environment);
+        let (code, text) = said(&output);
+        assert!(code == Some(2) && text.contains(told) && output.stdout.is_empty(), "{line}: {code:?} {text}");
+        assert!(!text.contains(SECRET), "{line}: {text}");
+    }
+    let (token, _) = mint(folder.path(), "--subject a", &[secret[0], ("APP_ENV", "development")]);
+    assert_eq!(token.split('.').count(), 3, "the variable says so too");
+}
+
+fn schema(_: &Shared) {
+    let output = run(&root(), &["schema"], &[]);
+    let schema: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    jsonschema::meta::validate(&schema).expect("a schema");
+    let validator = jsonschema::draft202012::new(&schema).expect("a schema");
+    let toml = |text: &str| toml::from_str::<Value>(text).expect("TOML");
+    for name in ["dev.toml", "example.toml"] {
+        let text = std::fs::read_to_string(root().join("config").join(name)).expect("text");
+        let problems: Vec<_> = validator.iter_errors(&toml(&text)).map(|error| error.to_string()).collect();
+        assert!(problems.is_empty(), "{name}: {problems:?}");
+    }
+    assert!(validator.is_valid(&toml(POLICY)));
+    assert!(validator.is_valid(&toml("LOG_LEVEL = \"DEBUG\"\nadmin.address = \"off\"\n[limits]\nbody = 2048\n")));
+    // What the schema refuses, the gate does too.
+    for text in [
+        "vualt_addr = \"http://localhost:8200\"",
+        "port = 70000",
+        "port = \"8089\"",
+        "reload = \"true\"",
+        "log_level = \"loud\"",
+        "vault_token = \"a b\"",
+        "child_token_ttl = \"soon\"",
+        "[roles.a]\nscopes = [1]",
+        "[roles.a]\nscopes = [\"read\"]\nkvs = [\"**\"]",
+        "[roles.a]\nscopes = [\"read\"]\nrate = { request = 1 }",
+        "[agents.a]\napi_keys = [{ sha = \"x\" }]",
+        "[agents.a]\ncertificate = { cn = \"\" }",
+        "[limits]\nfailed_authentications = { requests = 0 }",
+        "[[listeners]]\naddress = \"127.0.0.1:1\"\ntls = { cert = \"x\" }",
+    ] {
+        assert!(!validator.is_valid(&toml(text)), "{text}");
+        let folder = folder_with("config.toml", text);
+        assert_eq!(run(folder.path(), &["check"], &[]).status.code(), Some(2), "{text}");
+    }
+}
