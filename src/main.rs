@@ -135,6 +135,7 @@ impl BackgroundService for Background {
             () = self.state.vault.monitor.run() => {}
             () = self.state.vault.login.run() => {}
             () = self.state.vault.handles.run(|| self.state.snapshot().layout.clone()) => {}
+            () = self.watch_suspensions() => {}
             () = self.reload.run() => {}
             () = self.fetch_keys() => {}
             () = ended(&mut shutdown) => self.end().await,
@@ -151,6 +152,11 @@ async fn ended(shutdown: &mut ShutdownWatch) {
 }
 
 impl Background {
+    async fn watch_suspensions(&self) {
+        let vault = &self.state.vault;
+        vault.suspensions.run(&vault.children, &vault.leases, || self.state.snapshot().layout.clone()).await;
+    }
+
     /// Keeps the issuers' keys fresh: those of the snapshot of the moment.
     async fn fetch_keys(&self) {
         loop {

@@ -2,8 +2,6 @@
 //! step with Vault.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::time::Duration;
 
 use filters::grants::Role;
 use filters::identity::UnknownAgents;
@@ -13,12 +11,9 @@ use filters::refusal::Refusal;
 use filters::vault::admin::{self, TokenRole};
 use similar::TextDiff;
 
-use crate::config::{ChildPolicies, Login, Settings};
-use crate::exchange::Upstream;
-use crate::vault::{Along, LoginState, OwnCalls};
+use crate::config::{ChildPolicies, Settings};
+use crate::vault::{Along, NoLogin, OwnCalls, logged_in};
 
-/// How long the login may take.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Stands for the accessor where Vault is not asked for it.
 const ACCESSOR: &str = "ACCESSOR";
 
@@ -33,6 +28,12 @@ pub enum Problem {
     NoLogin,
     /// What Vault refused, and what was asked.
     Vault(String, Refusal),
+}
+
+impl From<NoLogin> for Problem {
+    fn from(NoLogin: NoLogin) -> Self {
+        Self::NoLogin
+    }
 }
 
 impl std::fmt::Display for Problem {
@@ -164,27 +165,7 @@ impl Sync {
         settings: &Settings,
         work: impl AsyncFnOnce(&Self) -> Result<T, Problem>,
     ) -> Result<T, Problem> {
-        if matches!(settings.login, Login::None) {
-            return Err(Problem::NoLogin);
-        }
-        let upstream = Upstream::new(settings.upstream.clone()).map_err(|_| Problem::NoLogin)?;
-        let upstream = Arc::new(upstream);
-        upstream.resolve().await.map_err(|_| Problem::NoLogin)?;
-        let login = Arc::new(LoginState::new(settings.login.clone(), Arc::clone(&upstream)));
-        let sync = Self { own: OwnCalls::new(upstream, Arc::clone(&login)) };
-        let working = async {
-            let logged_in = async {
-                while login.current().is_none() {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-            };
-            tokio::time::timeout(PATIENCE, logged_in).await.map_err(|_| Problem::NoLogin)?;
-            work(&sync).await
-        };
-        tokio::select! {
-            outcome = working => outcome,
-            () = login.run() => Err(Problem::NoLogin),
-        }
+        logged_in(settings, async |_, own| work(&Self { own: own.clone() }).await).await
     }
 
     /// What differs between the configuration and Vault.

@@ -67,6 +67,8 @@ pub struct Snapshot {
     pub docs: Docs,
     /// Scheme and authority by which callers reach the gate, where it is told.
     pub public_url: Option<Box<str>>,
+    /// Agents that the configuration suspends.
+    pub suspended: Vec<AgentId>,
     /// Origins whose pages may call.
     pub origins: Vec<String>,
     /// Where a certificate's principal is looked for.
@@ -102,6 +104,7 @@ impl Snapshot {
     pub fn build(settings: Settings, parts: Parts, previous: Option<&Self>) -> Self {
         let roles: Vec<Arc<Role>> = settings.roles.into_iter().map(Arc::new).collect();
         let rate = settings.rate.filter(|_| settings.rate_limited);
+        let suspended = settings.agents.iter().filter(|entry| entry.suspended).map(|entry| entry.id.clone()).collect();
         let mut agents = HashMap::with_capacity(settings.agents.len());
         for entry in settings.agents {
             let before = previous.and_then(|previous| previous.agents.get(&entry.id));
@@ -133,6 +136,7 @@ impl Snapshot {
             tool_names: settings.tool_names,
             docs: settings.docs,
             public_url: settings.public_url,
+            suspended,
             origins: settings.origins,
             sources: settings.identity.sources,
             certificates: settings.identity.certificates,

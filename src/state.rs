@@ -50,6 +50,7 @@ impl State {
         metrics: Arc<Metrics>,
         log: Option<RequestLog>,
     ) -> Self {
+        vault.suspensions.configure(snapshot.suspended.iter().cloned());
         let state = Self {
             published: watch::Sender::new(snapshot.version),
             snapshot: ArcSwap::from_pointee(snapshot),
@@ -76,6 +77,7 @@ impl State {
     pub fn publish(&self, snapshot: Snapshot) {
         let version = snapshot.version;
         self.show(&snapshot);
+        self.vault.suspensions.configure(snapshot.suspended.iter().cloned());
         self.snapshot.store(Arc::new(snapshot));
         self.published.send_replace(version);
     }

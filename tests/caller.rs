@@ -77,7 +77,8 @@ impl Caller {
         answer.ok().map(|response| response.status)
     }
 
-    fn everywhere(&mut self) -> [Option<u16>; 4] {
+    /// The status on the open connection, over HTTP/2, on a resumed session and on a fresh one.
+    pub fn everywhere(&mut self) -> [Option<u16>; 4] {
         [Some(self.on_open()), Some(self.on_http2()), Some(self.on_resumed()), self.on_fresh()]
     }
 

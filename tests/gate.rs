@@ -28,6 +28,7 @@ mod gate {
     pub mod servers;
     pub mod sight;
     pub mod streaming;
+    pub mod suspension;
     pub mod tokens;
     pub mod tools;
     pub mod upstream;
@@ -97,7 +98,7 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 29] = [
+    let modules: [(&str, &[Case]); 30] = [
         ("operations", gate::operations::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
@@ -116,6 +117,7 @@ fn main() -> ExitCode {
         ("jwt", gate::jwt::CASES),
         ("issuers", gate::issuers::CASES),
         ("limits", gate::limits::CASES),
+        ("suspension", gate::suspension::CASES),
         ("tokens", gate::tokens::CASES),
         ("upstream", gate::upstream::CASES),
         ("configuration", gate::configuration::CASES),

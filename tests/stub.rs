@@ -28,7 +28,10 @@ fn speak(mut stream: TcpStream, secret: &dyn Fn(&mut TcpStream) -> io::Result<()
         let head = head(&mut stream)?;
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
         stream.read_exact(&mut vec![0; length.unwrap_or(0)])?;
-        if head.contains("/v1/secret/") {
+        if head.contains("/v1/secret/data/portcullis/") {
+            // No record of anything.
+            write!(stream, "HTTP/1.1 404 Not Found\r\nContent-Length: 13\r\n\r\n{{\"errors\":[]}}")?;
+        } else if head.contains("/v1/secret/") {
             secret(&mut stream)?;
         } else {
             write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{AUTH}", AUTH.len())?;

@@ -26,6 +26,8 @@ pub enum Refusal {
     InsufficientScope(Scope),
     /// No role of the agent allows it.
     Forbidden,
+    /// The agent may do nothing for now.
+    Suspended,
     /// Vault denied it.
     DeniedByVault,
     /// AWS denied it.
@@ -113,6 +115,7 @@ impl Refusal {
             Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated", "A valid credential is required."),
             Self::InsufficientScope(scope) => (StatusCode::FORBIDDEN, "insufficient_scope", scope_text(*scope)),
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "This agent may not do that."),
+            Self::Suspended => (StatusCode::FORBIDDEN, "suspended", "This agent is suspended."),
             Self::DeniedByVault => (StatusCode::FORBIDDEN, "denied_by_vault", "Vault's policy denies this."),
             Self::DeniedByKms => (StatusCode::FORBIDDEN, "denied_by_kms", "AWS denies this."),
             Self::OriginNotAllowed => {
@@ -255,6 +258,7 @@ mod tests {
             (Refusal::Unauthenticated, 401, "unauthenticated"),
             (Refusal::InsufficientScope(Scope::Read), 403, "insufficient_scope"),
             (Refusal::Forbidden, 403, "forbidden"),
+            (Refusal::Suspended, 403, "suspended"),
             (Refusal::DeniedByVault, 403, "denied_by_vault"),
             (Refusal::DeniedByKms, 403, "denied_by_kms"),
             (Refusal::OriginNotAllowed, 403, "origin_not_allowed"),

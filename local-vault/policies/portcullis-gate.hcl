@@ -1,5 +1,6 @@
 # The gate's own rights: to make agents' tokens through the token roles, to look after its own
-# token, to renew and revoke what it gave out, to wrap answers, and to keep its record of leases.
+# token, to renew and revoke what it gave out, to wrap answers, and to keep its records of
+# leases and of suspended agents.
 # It reads no agent's secret.
 
 path "auth/token/create/portcullis" {
@@ -64,5 +65,10 @@ path "transit/hmac/portcullis-handles/sha2-256" {
 }
 
 path "secret/data/portcullis/leases/*" {
+  capabilities = ["create", "read", "update"]
+}
+
+# Who is suspended. The gate reads it; whoever runs `portcullis suspend` writes it too.
+path "secret/data/portcullis/suspended" {
   capabilities = ["create", "read", "update"]
 }

@@ -140,6 +140,10 @@ fn tell(asked: &Explain, snapshot: &Snapshot, known: &[AgentId]) -> Result<Told,
         let rule = format!("no agent of that name has an entry, and unknown agents are refused{near}");
         return Ok(Told { refusal: Some(Refusal::Unauthenticated), what, rules: vec![rule] });
     };
+    if snapshot.suspended.contains(&id) {
+        let rule = "the configuration suspends the agent".to_owned();
+        return Ok(Told { refusal: Some(Refusal::Suspended), what, rules: vec![rule] });
+    }
     let scopes = asked.scopes.as_ref().map_or(Scopes::ALL, |scopes| scopes.0.iter().copied().collect());
     let identity = Identity { agent, scopes, proof: Proof::Certificate };
     Ok(match question.answer(&identity, &snapshot.layout) {

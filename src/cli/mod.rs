@@ -8,6 +8,7 @@ mod key;
 mod options;
 mod policy;
 mod schema;
+mod suspend;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -90,6 +91,15 @@ pub enum Once {
     /// Print an agent's policy for Vault, or keep Vault's policies in step.
     #[command(after_help = policy::AFTER)]
     Policy(policy::Policy),
+    /// Have every gate refuse an agent, and end what it holds.
+    #[command(after_help = suspend::AFTER)]
+    Suspend(suspend::Suspend),
+    /// Let a suspended agent go on.
+    #[command(after_help = suspend::AFTER)]
+    Resume(suspend::Resume),
+    /// List who is suspended, since when and why.
+    #[command(after_help = suspend::AFTER)]
+    Suspended(Given),
     /// Make credentials.
     #[command(subcommand)]
     Key(key::Key),
@@ -148,6 +158,9 @@ impl Once {
             Self::Explain(asked) => explain::run(asked),
             Self::Jwt(jwt) => jwt::run(jwt),
             Self::Policy(policy) => policy::run(policy),
+            Self::Suspend(asked) => suspend::suspend(&asked),
+            Self::Resume(asked) => suspend::resume(&asked),
+            Self::Suspended(given) => suspend::list(&given),
             Self::Key(key) => key::run(&key),
             Self::Options => options::run(),
             Self::Schema => schema::run(),

@@ -211,6 +211,7 @@ section! {
 section! {
     AGENT, "agents.*", "[agents.NAME]",
     number("generation", (1, 4_000_000_000), "1", "Raise it when the name is given to somebody else: what was issued before is not theirs."),
+    Opt::file("suspended", Kind::Flag, "false", "Whether it may do nothing for now; see `portcullis suspend` too."),
     Opt::file("roles", Kind::Words, " the built-in `own-namespace`", "Its roles, in the order in which they are asked; `[]` for none."),
     table("rate", "Its own limit, instead of `RATE_LIMIT_*`."),
     Opt::file("certificate", Kind::Tables, "", "The certificates it presents."),

@@ -359,6 +359,8 @@ impl KeyPlace {
 pub struct AgentEntry {
     /// Its name.
     pub id: AgentId,
+    /// Whether it may do nothing for now.
+    pub suspended: bool,
     /// Raised when the name is given to somebody else.
     pub generation: u32,
     /// Indices into [`Settings::roles`], in the order in which they are asked.

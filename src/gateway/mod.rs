@@ -241,6 +241,9 @@ impl Request<'_> {
     }
 
     async fn serve(&self, session: &mut ServerSession, outcome: &mut Outcome) -> Result<Reply, Refusal> {
+        if let Some(reply) = self.suspensions(outcome).await? {
+            return Ok(reply);
+        }
         if let Some(reply) = self.own(outcome)? {
             return Ok(reply);
         }
@@ -254,6 +257,10 @@ impl Request<'_> {
         let identity = self.identity(session).await?;
         outcome.agent = Some(Arc::clone(&identity.agent));
         outcome.proof = identity.proof.name();
+        if self.state.vault.suspensions.hold(&identity.agent.id) {
+            session.set_keepalive(None);
+            return Err(Refusal::Suspended);
+        }
         self.charge(&identity)?;
         match matched? {
             Surface::Mcp => self.mcp(session, &identity, outcome).await,

@@ -1,6 +1,7 @@
 //! What the gate answers without asking who asks: health, readiness, metrics,
 //! a browser's preflight.
 
+use filters::names::AgentId;
 use filters::refusal::Refusal;
 use http::{HeaderValue, Method};
 use serde_json::json;
@@ -35,6 +36,24 @@ impl Request<'_> {
         Ok(Some(reply(self)))
     }
 
+    /// Who is suspended: for operators, who may have the gate look at once.
+    pub(super) async fn suspensions(&self, outcome: &mut Outcome) -> Result<Option<Reply>, Refusal> {
+        if !matches!(self.side, Side::Admin) || self.head.path != "/suspensions" {
+            return Ok(None);
+        }
+        self.check_origin()?;
+        outcome.route = Some(RouteId::SUSPENSIONS);
+        let suspensions = &self.state.vault.suspensions;
+        match self.head.method {
+            Method::GET => {}
+            Method::POST => suspensions.look().await?,
+            _ => return Err(Refusal::MethodNotAllowed("GET, POST".into())),
+        }
+        let agents = suspensions.agents();
+        let names: Vec<&str> = agents.iter().map(AgentId::as_str).collect();
+        Ok(Some(Reply::json(200, json!({"suspended": names}).to_string())))
+    }
+
     /// A page may call from the configured origins only (invariant 11).
     fn check_origin(&self) -> Result<(), Refusal> {
         match &self.head.origin {
@@ -47,7 +66,8 @@ impl Request<'_> {
     fn ready(&self) -> Reply {
         let health = self.state.vault.monitor.health();
         let login = self.state.vault.login.current().is_some();
-        let looked = self.state.vault.handles.has_looked();
+        let suspensions = &self.state.vault.suspensions;
+        let looked = self.state.vault.handles.has_looked() && suspensions.are_known();
         let draining = self.state.is_draining();
         let ready = health == Health::Active && login && looked && !draining;
         let body = match self.side {
@@ -62,6 +82,7 @@ impl Request<'_> {
                     "detail": self.state.vault.login.detail(),
                     "handles": !self.state.vault.handles.keyring().is_empty(),
                     "child_tokens": self.state.vault.children.held(),
+                    "suspended": suspensions.agents().iter().map(AgentId::as_str).collect::<Vec<_>>(),
                 },
                 "issuers": self.snapshot.issuers.keys().map(|(name, keys)| json!({"name": name, "keys": keys})).collect::<Vec<_>>(),
                 "kms": {"enabled": self.state.kms.is_some()},

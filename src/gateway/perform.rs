@@ -77,6 +77,10 @@ impl Request<'_> {
         if let Effect::Own(answer) = effect {
             return Ok(Performed::Whole(answer));
         }
+        // Until it is known who is suspended, everybody might be.
+        if !self.state.vault.suspensions.are_known() {
+            return Err(Refusal::UpstreamUnavailable);
+        }
         let started = Instant::now();
         let answer = match (effect, &wrap) {
             (Effect::Vault(request), None) if holds == Holds::Little => self.stream(agent, kind, &request).await,

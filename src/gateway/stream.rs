@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use filters::grants::Agent;
+use filters::names::AgentId;
 use filters::operation::Entry;
 use filters::refusal::Refusal;
 use filters::shape::Projection;
 use filters::vault::{Trouble, VaultRequest, trouble};
 
 use crate::exchange::{Answer, Arrival, Broken, Envelope, Upstream};
+use crate::vault::Suspensions;
 
 use super::Request;
 use super::perform::read;
@@ -41,6 +43,9 @@ pub(super) struct Streaming {
     projection: Projection,
     /// What is ready to be sent.
     ready: Vec<u8>,
+    /// Whose it is, as long as they may have it.
+    agent: AgentId,
+    suspensions: Arc<Suspensions>,
 }
 
 /// What has arrived of an answer, or all of it.
@@ -85,7 +90,8 @@ impl Request<'_> {
             Opened::Whole(answer) => read(kind, &answer).map(Performed::Whole),
             Opened::Part(arrival, parts) => {
                 let (projection, ready) = (Projection::new(kind.shape), Vec::with_capacity(HELD));
-                let mut streaming = Streaming { arrival, projection, ready };
+                let suspensions = Arc::clone(&self.state.vault.suspensions);
+                let mut streaming = Streaming { arrival, projection, ready, agent: agent.id.clone(), suspensions };
                 for part in parts {
                     streaming.projection.push(&part, &mut streaming.ready)?;
                 }
@@ -120,10 +126,14 @@ impl Streaming {
     /// Vault was given back.
     pub(super) async fn next(mut self: Box<Self>) -> Result<(Vec<u8>, Option<Box<Self>>), Refusal> {
         while self.ready.is_empty() {
-            match self.arrival.next().await? {
+            let part = self.arrival.next().await?;
+            if self.suspensions.hold(&self.agent) {
+                return Err(Refusal::Suspended);
+            }
+            match part {
                 Some(part) => self.projection.push(&part, &mut self.ready)?,
                 None => {
-                    let Self { arrival, projection, mut ready } = *self;
+                    let Self { arrival, projection, mut ready, .. } = *self;
                     projection.finish(&mut ready)?;
                     arrival.end().await;
                     return Ok((ready, None));

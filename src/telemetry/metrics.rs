@@ -18,7 +18,7 @@ const STATUSES: [u16; 21] =
     [200, 202, 204, 400, 401, 403, 404, 405, 406, 408, 409, 413, 415, 422, 429, 431, 500, 502, 503, 504, 0];
 
 /// Routes that are not of the catalog.
-const OWN: [(&str, &str); 13] = [
+const OWN: [(&str, &str); 14] = [
     ("POST", "/mcp"),
     ("GET", "/healthz"),
     ("GET", "/livez"),
@@ -32,6 +32,7 @@ const OWN: [(&str, &str); 13] = [
     ("GET", "/redoc"),
     ("GET", "/docs/{asset}"),
     ("GET", "/.well-known/oauth-protected-resource"),
+    ("POST", "/suspensions"),
 ];
 
 /// A method and route template whose handles are kept.
@@ -65,6 +66,8 @@ impl RouteId {
     pub const ASSET: Self = Self(11);
     /// What clients without a token are led to.
     pub const METADATA: Self = Self(12);
+    /// Who is suspended.
+    pub const SUSPENSIONS: Self = Self(13);
 
     /// The REST route of an operation.
     #[must_use]

@@ -248,6 +248,17 @@ impl Children {
         self.cache.iter().count()
     }
 
+    /// Drops the tokens of one agent: batch tokens by forgetting them, service tokens by revoking them.
+    pub async fn drop_of(&self, agent: &AgentId) {
+        let keys: Vec<_> = self.cache.iter().filter(|(key, _)| key.agent == *agent).collect();
+        for (key, child) in keys {
+            self.cache.invalidate(&*key).await;
+            if let (Some(accessor), Some(login)) = (&child.accessor, self.login.current()) {
+                self.revoke(accessor, &login.token).await;
+            }
+        }
+    }
+
     /// Drops every token: a batch token by forgetting it, a service token by
     /// revoking it, as far as `time` allows.
     pub async fn drop_all(&self, time: Duration) {

@@ -199,6 +199,26 @@ impl Leases {
         self.change(layout, agent, |leases| leases.remove(accessor).map(drop).ok_or(Refusal::NotFound)).await
     }
 
+    /// Ends every lease on the agent's record; tells how many those were.
+    ///
+    /// # Errors
+    /// That Vault is away; they stay on the record then.
+    pub async fn end_all(&self, layout: &Layout, agent: &AgentId) -> Result<usize, Refusal> {
+        let ended = self.read(layout, agent).await?.leases;
+        for accessor in ended.keys() {
+            // A token that is no more is as good as revoked.
+            self.own.ask(control::revoke_accessor(accessor), Along::default()).await?;
+        }
+        if !ended.is_empty() {
+            let strike = |leases: &mut BTreeMap<Box<str>, Live>| {
+                leases.retain(|accessor, _| !ended.contains_key(accessor));
+                Ok(())
+            };
+            self.change(layout, agent, strike).await?;
+        }
+        Ok(ended.len())
+    }
+
     /// Changes the agent's record.
     async fn change(
         &self,

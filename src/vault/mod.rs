@@ -6,14 +6,18 @@ mod handles;
 mod health;
 mod lease;
 mod login;
+mod operator;
 mod own;
+mod suspension;
 
 pub use child::{Child, Children, Profile};
 pub use handles::Handles;
 pub use health::{Health, Monitor};
 pub use lease::{Issued, Leases, Wanted};
 pub use login::{GateLogin, LoginState};
+pub use operator::{NoLogin, logged_in};
 pub use own::{Along, OwnCalls};
+pub use suspension::{Record, Suspension, Suspensions};
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -38,6 +42,8 @@ pub struct Vault {
     pub handles: Handles,
     /// The agents' leases.
     pub leases: Leases,
+    /// Who may do nothing for now.
+    pub suspensions: Arc<Suspensions>,
     /// The namespace it all is in; empty for the root's.
     pub namespace: Box<str>,
 }
@@ -56,8 +62,9 @@ impl Vault {
         let own = OwnCalls::new(Arc::clone(&upstream), Arc::clone(&login));
         let handles = Handles::new(own.clone());
         let leases = Leases::new(Arc::clone(&upstream), own.clone());
+        let suspensions = Arc::new(Suspensions::new(own.clone()));
         let namespace = settings.upstream.namespace.clone().unwrap_or_default().into();
-        Ok(Self { upstream, login, monitor, children, own, handles, leases, namespace })
+        Ok(Self { upstream, login, monitor, children, own, handles, leases, suspensions, namespace })
     }
 }
 

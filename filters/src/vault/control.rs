@@ -167,6 +167,27 @@ pub fn write_leases(
     Ok(post(leases_of(layout, agent)?, &body, false))
 }
 
+fn suspended(layout: &Layout) -> Result<VaultPath, PathProblem> {
+    VaultPath::render(&[&layout.kv_mount, "data", &layout.gate_prefix, "suspended"])
+}
+
+/// Reads the record of suspended agents.
+///
+/// # Errors
+/// A bad mount or prefix.
+pub fn read_suspensions(layout: &Layout) -> Result<VaultRequest, PathProblem> {
+    Ok(VaultRequest::new(Method::Get, suspended(layout)?, None, true))
+}
+
+/// Writes it, if its version is still `version`; 0 where there was none.
+///
+/// # Errors
+/// A bad mount or prefix.
+pub fn write_suspensions(layout: &Layout, version: u64, agents: &impl Serialize) -> Result<VaultRequest, PathProblem> {
+    let body = json!({"options": {"cas": version}, "data": {"agents": agents}});
+    Ok(post(suspended(layout)?, &body, false))
+}
+
 /// Wraps `answer`, a JSON object, for as long as the request's header says.
 ///
 /// # Errors

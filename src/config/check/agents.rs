@@ -33,6 +33,7 @@ pub(super) fn agents(top: &Fields<'_>, roles: &Roles, issuers: &Issuers) -> (Vec
         let roles = if fields.given("roles") { role_indices(&fields, roles) } else { vec![0] };
         let rate = limits::rate(&fields, "rate");
         let generation = fields.number("generation").and_then(|number| u32::try_from(number).ok()).unwrap_or(1);
+        let suspended = fields.flag("suspended").unwrap_or(false);
         let principals = principals(&fields, issuers);
         let own_keys: Vec<_> = fields.tables("api_keys", &section::API_KEY).iter().filter_map(key).collect();
         let Some(id) = AgentId::parse(name.value) else {
@@ -45,7 +46,7 @@ pub(super) fn agents(top: &Fields<'_>, roles: &Roles, issuers: &Issuers) -> (Vec
                 value: KeyEntry { digest, agent: id.clone(), expires },
             }),
         );
-        agents.push(Found { entry: AgentEntry { id, generation, roles, rate }, principals });
+        agents.push(Found { entry: AgentEntry { id, suspended, generation, roles, rate }, principals });
     }
     (agents, keys)
 }
