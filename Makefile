@@ -48,12 +48,12 @@ SECONDS_EACH ?= 10
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 
 .PHONY: fuzz
-fuzz: ## Fuzz each parser of the core for SECONDS_EACH=10
-	RUSTFLAGS="$(COVERAGE)" cargo build --release -p fuzz --target $(HOST) --target-dir target/fuzz
+fuzz: ## Fuzz each parser for SECONDS_EACH=10
+	RUSTFLAGS="$(COVERAGE)" cargo build --profile fuzz -p fuzz --target $(HOST) --target-dir target/fuzz
 	for target in fuzz/targets/*.rs; do \
 	  name=$$(basename $$target .rs); log=target/fuzz/$$name.log; mkdir -p target/fuzz/corpus/$$name; \
 	  seeds=fuzz/seeds/$$name; [ -d $$seeds ] || seeds=; \
-	  target/fuzz/$(HOST)/release/$$name -max_total_time=$(SECONDS_EACH) -print_final_stats=1 \
+	  target/fuzz/$(HOST)/fuzz/$$name -max_total_time=$(SECONDS_EACH) -print_final_stats=1 \
 	    -artifact_prefix=target/fuzz/$$name- target/fuzz/corpus/$$name $$seeds >$$log 2>&1 || { tail -40 $$log; exit 1; }; \
 	  echo "$$name: $$(sed -n 's/^stat::number_of_executed_units: *//p' $$log) inputs in $(SECONDS_EACH) s"; \
 	done

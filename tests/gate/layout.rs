@@ -29,7 +29,7 @@ const EDGES: [(&str, &[&str]); 7] = [
     ("local-vault", &[]),
     ("tests", &["certs", "local-vault", "filters", "portcullis"]),
     ("bench", &["certs", "local-vault", "filters", "portcullis"]),
-    ("fuzz", &["filters"]),
+    ("fuzz", &["filters", "portcullis"]),
 ];
 
 /// Where the proxy framework may be named.
