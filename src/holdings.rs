@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use filters::catalog::CATALOG;
-use filters::grants::{Agent, Engine, Limit, Role, Wrapping};
+use filters::grants::{Agent, Engine, Role, Wrapping};
 use filters::identity::{Source, UnknownAgents};
 use filters::names::AgentId;
 use filters::pattern::{NamePattern, PathPattern};
+use filters::quota::Limit;
 use filters::scope::{Scope, Scopes};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;

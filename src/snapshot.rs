@@ -8,13 +8,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use filters::credential::{ApiKeys, KeyEntry, ProxyHeaders};
-use filters::grants::{Agent, Limit, Role};
+use filters::grants::{Agent, Role};
 use filters::identity::{Directory, Principal, Source, UnknownAgents};
 use filters::jwt::Verified;
 use filters::mcp::ToolNames;
 use filters::names::AgentId;
 use filters::policy::roles_policy;
-use filters::quota::{Cell, Rate};
+use filters::quota::{Cell, Limit, Rate};
 use filters::vault::Layout;
 use ipnet::IpNet;
 use moka::sync::Cache;
@@ -57,6 +57,8 @@ pub struct Snapshot {
     pub child_tokens: Profile,
     /// What leases are like.
     pub leases: Leases,
+    /// The limit of all agents together.
+    pub global: Option<Limit>,
     /// Seconds that a wrapped answer waits where only the role asks for wrapping.
     pub wrap_ttl: u32,
     /// Whether the REST surface is shown.
@@ -95,6 +97,8 @@ pub struct Snapshot {
     role_rules: Vec<Vec<Vec<Arc<Role>>>>,
     rate: Option<Rate>,
     rate_limited: bool,
+    /// The rate of each operation that has one, for each agent.
+    operations: Vec<(&'static str, Rate)>,
 }
 
 impl Snapshot {
@@ -105,20 +109,23 @@ impl Snapshot {
         let roles: Vec<Arc<Role>> = settings.roles.into_iter().map(Arc::new).collect();
         let rate = settings.rate.filter(|_| settings.rate_limited);
         let suspended = settings.agents.iter().filter(|entry| entry.suspended).map(|entry| entry.id.clone()).collect();
+        let operations = if settings.rate_limited { settings.operation_rates } else { Vec::new() };
         let mut agents = HashMap::with_capacity(settings.agents.len());
         for entry in settings.agents {
             let before = previous.and_then(|previous| previous.agents.get(&entry.id));
             let roles = entry.roles.iter().filter_map(|index| roles.get(*index)).cloned();
-            let roles: Vec<_> = roles.map(|role| limited(role, settings.rate_limited, before)).collect();
+            let limited = |role| limited(&entry.id, role, settings.rate_limited, before);
+            let roles: Vec<_> = roles.map(limited).collect();
             let rate = entry.rate.or_else(|| widest(&roles)).or(rate).filter(|_| settings.rate_limited);
-            let cell = before.and_then(|agent| agent.limit.as_ref()).map(|limit| Arc::clone(&limit.cell));
-            let limit = rate.map(|rate| Limit { rate, cell: cell.unwrap_or_default() });
+            let counted = before.and_then(|agent| agent.limit.as_ref());
+            let limit = rate.map(|rate| Limit::new(rate, agent_limit(&entry.id), counted));
             let agent = Agent {
                 id: entry.id.clone(),
                 generation: entry.generation,
                 roles_policy: roles_policy(roles.iter().map(|(role, _)| &*role.name)).into(),
                 roles,
                 limit,
+                operations: of_operations(&entry.id, &operations, before),
             };
             agents.insert(entry.id, Arc::new(agent));
         }
@@ -131,6 +138,10 @@ impl Snapshot {
             limits: settings.limits,
             child_tokens: Profile::new(settings.child_tokens),
             leases: settings.leases,
+            global: settings
+                .global_rate
+                .filter(|_| settings.rate_limited)
+                .map(|rate| Limit::new(rate, "all", previous.and_then(|previous| previous.global.as_ref()))),
             wrap_ttl: settings.wrap_ttl,
             rest: settings.rest,
             tool_names: settings.tool_names,
@@ -153,6 +164,7 @@ impl Snapshot {
             role_rules: role_rules.collect(),
             rate,
             rate_limited: settings.rate_limited,
+            operations,
         };
         snapshot.add_keys(settings.api_keys);
         snapshot
@@ -208,18 +220,27 @@ impl Snapshot {
         let of_rule = |(place, rule): RoleRule| self.role_rules.get(place)?.get(rule).map(Vec::as_slice);
         let own = std::slice::from_ref(&self.own_namespace);
         let roles = rule.map_or(own, |rule| of_rule(rule).unwrap_or_default());
-        let cell = |of: &str| self.cells.get_with((id.clone(), of.into()), Arc::default);
-        let limit = |role: &Arc<Role>| {
-            role.rate.filter(|_| self.rate_limited).map(|rate| Limit { rate, cell: cell(&role.name) })
+        let limit = |rate: Rate, name: String| {
+            let cell = self.cells.get_with((id.clone(), name.as_str().into()), Arc::default);
+            Limit { rate, cell, name: name.into() }
         };
-        let roles: Vec<_> = roles.iter().map(|role| (Arc::clone(role), limit(role))).collect();
+        let of_role = |role: &Arc<Role>| {
+            let rate = role.rate.filter(|_| self.rate_limited)?;
+            Some(limit(rate, role_limit(id, role)))
+        };
+        let roles: Vec<_> = roles.iter().map(|role| (Arc::clone(role), of_role(role))).collect();
         let rate = widest(&roles).filter(|_| self.rate_limited).or(self.rate);
         Agent {
             id: id.clone(),
             generation: 1,
             roles_policy: roles_policy(roles.iter().map(|(role, _)| &*role.name)).into(),
-            limit: rate.map(|rate| Limit { rate, cell: cell("") }),
+            limit: rate.map(|rate| limit(rate, agent_limit(id))),
             roles,
+            operations: self
+                .operations
+                .iter()
+                .map(|(operation, rate)| (*operation, limit(*rate, operation_limit(id, operation))))
+                .collect(),
         }
     }
 
@@ -239,14 +260,38 @@ impl Snapshot {
 }
 
 /// A role of an agent's with its own limit, counted where it was before.
-fn limited(role: Arc<Role>, on: bool, before: Option<&Arc<Agent>>) -> (Arc<Role>, Option<Limit>) {
+fn limited(id: &AgentId, role: Arc<Role>, on: bool, before: Option<&Arc<Agent>>) -> (Arc<Role>, Option<Limit>) {
     let same = |other: &&(Arc<Role>, Option<Limit>)| other.0.name == role.name;
-    let cell = before
-        .and_then(|agent| agent.roles.iter().find(same))
-        .and_then(|(_, limit)| limit.as_ref())
-        .map(|limit| Arc::clone(&limit.cell));
-    let limit = role.rate.filter(|_| on).map(|rate| Limit { rate, cell: cell.unwrap_or_default() });
+    let counted = before.and_then(|agent| agent.roles.iter().find(same)).and_then(|(_, limit)| limit.as_ref());
+    let limit = role.rate.filter(|_| on).map(|rate| Limit::new(rate, role_limit(id, &role), counted));
     (role, limit)
+}
+
+/// An agent's limits of single operations, counted where they were before.
+fn of_operations(
+    id: &AgentId,
+    rates: &[(&'static str, Rate)],
+    before: Option<&Arc<Agent>>,
+) -> Vec<(&'static str, Limit)> {
+    let counted = |operation| {
+        let (_, limit) = before?.operations.iter().find(|(other, _)| *other == operation)?;
+        Some(limit)
+    };
+    let limit = |&(operation, rate)| (operation, Limit::new(rate, operation_limit(id, operation), counted(operation)));
+    rates.iter().map(limit).collect()
+}
+
+/// The name of an agent's own limit; neither part of any such name holds a colon.
+fn agent_limit(id: &AgentId) -> String {
+    format!("agent:{id}")
+}
+
+fn role_limit(id: &AgentId, role: &Role) -> String {
+    format!("role:{id}:{}", role.name)
+}
+
+fn operation_limit(id: &AgentId, operation: &str) -> String {
+    format!("operation:{id}:{operation}")
 }
 
 /// The widest rate among the roles, so that an agent's own limit never stops

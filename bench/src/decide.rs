@@ -82,6 +82,7 @@ fn identity(number: u32) -> Result<Identity> {
         roles_policy: "".into(),
         roles: vec![(Arc::new(role), None)],
         limit: None,
+        operations: Vec::new(),
     };
     Ok(Identity { agent: Arc::new(agent), scopes: Scopes::ALL, proof: Proof::Certificate })
 }

@@ -33,13 +33,14 @@ use bytes::Bytes;
 use serde_json::json;
 
 use crate::catalog;
-use crate::grants::{Agent, Engine, Limit, Resource, Role, Space, Ttl, Wrapping};
+use crate::grants::{Agent, Engine, Resource, Role, Space, Ttl, Wrapping};
 use crate::handle::{Binding, Claims, Keyring, Purpose, StandsFor};
 use crate::identity::Identity;
 use crate::kms::KmsRequest;
 use crate::lifetime::WrapTtl;
 use crate::operation::{Ask, Call, Entry, Issues, Operation, Reach, Redeem};
 use crate::path::{SecretPath, VaultPath};
+use crate::quota::Limit;
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::secret::Secret;
@@ -216,16 +217,14 @@ impl Permit {
         Some(Wrap { ttl, origin: origin(self.operation.kind, self.operation.resource.clone()?) })
     }
 
-    /// Charges the limit of the role that allowed, if it has one, at `now`
-    /// nanoseconds.
-    ///
-    /// # Errors
-    /// [`Refusal::RateLimited`].
-    pub fn charge(&self, now: u64) -> Result<(), Refusal> {
-        match &self.role {
-            Some((_, Some(limit))) => limit.cell.charge(&limit.rate, now).map_err(Refusal::RateLimited),
-            _ => Ok(()),
-        }
+    /// The limits that it is charged to beside the agent's own: those of the
+    /// role that allowed and of the operation.
+    #[must_use]
+    pub fn limits(&self) -> [Option<&Limit>; 2] {
+        let role = self.role.as_ref().and_then(|(_, limit)| limit.as_ref());
+        let name = self.operation.kind.facts.name;
+        let of_operation = self.agent.operations.iter().find(|(operation, _)| *operation == name);
+        [role, of_operation.map(|(_, limit)| limit)]
     }
 
     /// What is done: the request to Vault, rendered below the agent's own

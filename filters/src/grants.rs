@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::names::AgentId;
 use crate::path::SecretPath;
 use crate::pattern::{NamePattern, PathPattern};
-use crate::quota::{Cell, Rate};
+use crate::quota::{Limit, Rate};
 use crate::scope::{Scope, Scopes};
 
 /// The engines that an operation may ask.
@@ -301,15 +301,6 @@ impl Role {
     }
 }
 
-/// A limit and the state it is counted in.
-#[derive(Clone, Debug)]
-pub struct Limit {
-    /// How much may pass.
-    pub rate: Rate,
-    /// What has passed; shared by all snapshots, so that a reload forgives nothing.
-    pub cell: Arc<Cell>,
-}
-
 /// An agent: its roles in the order in which they are asked.
 pub struct Agent {
     /// Its closed name.
@@ -323,6 +314,8 @@ pub struct Agent {
     pub roles: Vec<(Arc<Role>, Option<Limit>)>,
     /// The limit charged before anything else is known of a request.
     pub limit: Option<Limit>,
+    /// The limits of single operations, by name.
+    pub operations: Vec<(&'static str, Limit)>,
 }
 
 impl Agent {

@@ -2,6 +2,7 @@
 //! number per cell, no timer, no lock, no clock: time is an argument.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -106,6 +107,45 @@ impl Cell {
     }
 }
 
+/// A limit and the state it is counted in.
+#[derive(Clone, Debug)]
+pub struct Limit {
+    /// How much may pass.
+    pub rate: Rate,
+    /// What has passed; shared by all snapshots, so that a reload forgives nothing.
+    pub cell: Arc<Cell>,
+    /// What tells it from every other limit, on this gate and on others.
+    pub name: Arc<str>,
+}
+
+impl Limit {
+    /// A limit that is counted where it was `before`.
+    #[must_use]
+    pub fn new(rate: Rate, name: impl Into<Arc<str>>, before: Option<&Self>) -> Self {
+        Self { rate, cell: before.map(|limit| Arc::clone(&limit.cell)).unwrap_or_default(), name: name.into() }
+    }
+}
+
+/// Whether a request would pass all of the limits at `now`; charges nothing.
+///
+/// # Errors
+/// What the first one says that it would not pass.
+pub fn check_all<'a>(limits: impl IntoIterator<Item = &'a Limit>, now: u64) -> Result<(), Exceeded> {
+    limits.into_iter().try_for_each(|limit| limit.cell.check(&limit.rate, now))
+}
+
+/// Charges one request at `now` to every one of the limits, or to none.
+///
+/// Where two requests race for the last place of one limit, the one that loses
+/// may have been charged to those before it: never too much passes.
+///
+/// # Errors
+/// What the first one says that it does not pass.
+pub fn charge_all<'a>(limits: impl IntoIterator<Item = &'a Limit> + Clone, now: u64) -> Result<(), Exceeded> {
+    check_all(limits.clone(), now)?;
+    limits.into_iter().try_for_each(|limit| limit.cell.charge(&limit.rate, now))
+}
+
 const fn seconds(nanoseconds: u64) -> u64 {
     nanoseconds.div_ceil(1_000_000_000)
 }
@@ -145,6 +185,25 @@ mod tests {
         assert!(cell.check(&rate, 10 * SECOND).is_err());
         assert!(cell.check(&rate, 11 * SECOND).is_ok());
         assert!(cell.charge(&rate, 11 * SECOND).is_ok());
+    }
+
+    #[test]
+    fn several_limits_are_charged_together_or_not_at_all() {
+        let now = SECOND;
+        let wide = Limit::new(rate(10, 3600, 10), "wide", None);
+        let narrow = Limit::new(rate(2, 3600, 2), "narrow", None);
+        for _ in 0..2 {
+            charge_all([&wide, &narrow], now).unwrap();
+        }
+        for _ in 0..20 {
+            assert_eq!(charge_all([&wide, &narrow], now).unwrap_err().limit, 2);
+        }
+        for _ in 0..8 {
+            charge_all([&wide], now).unwrap();
+        }
+        assert_eq!(charge_all([&wide, &narrow], now).unwrap_err().limit, 10, "the first one says it");
+        let after_a_reload = Limit::new(rate(4, 3600, 4), "narrow", Some(&narrow));
+        assert!(check_all([&after_a_reload], now).is_err(), "half an hour's flow is used up");
     }
 
     #[test]

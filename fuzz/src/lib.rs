@@ -46,6 +46,7 @@ pub static IDENTITY: LazyLock<Identity> = LazyLock::new(|| {
         roles_policy: "".into(),
         roles: vec![(Arc::new(role), None)],
         limit: None,
+        operations: Vec::new(),
     };
     Identity { agent: Arc::new(agent), scopes: Scopes::ALL, proof: Proof::Certificate }
 });

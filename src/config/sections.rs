@@ -259,6 +259,8 @@ section! {
     number("requests", (1, 1_000_000), "4096", "Most requests at once."),
     size("bodies_in_flight", (KIB, 64 << 30), "64MiB", "Most bytes of request bodies held at once."),
     number("batch", (1, 1000), "32", "Most messages in one MCP batch."),
+    table("rate", "Of all agents together; none where absent."),
+    Opt::file("operations", Kind::Named, "", "Of one operation, for each agent: `\"db.issue_creds\" = { requests = 10, per = \"1h\" }`."),
     table("failed_authentications", "Failures of one source address; `{ requests = 30, per = \"60s\" }` where absent."),
 }
 

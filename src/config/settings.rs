@@ -53,6 +53,10 @@ pub struct Settings {
     pub rate: Option<Rate>,
     /// Whether rate limits are on at all.
     pub rate_limited: bool,
+    /// The rate of all agents together.
+    pub global_rate: Option<Rate>,
+    /// The rate of each operation that has one, for each agent.
+    pub operation_rates: Vec<(&'static str, Rate)>,
     /// The bounds of invariant 10.
     pub limits: Limits,
     /// Whether the REST surface is shown.

@@ -62,14 +62,6 @@ impl Request<'_> {
         Ok(Identity { agent, scopes, proof })
     }
 
-    /// Charges the agent's own limit.
-    pub(super) fn charge(&self, identity: &Identity) -> Result<(), Refusal> {
-        match &identity.agent.limit {
-            Some(limit) => limit.cell.charge(&limit.rate, self.state.now()).map_err(Refusal::RateLimited),
-            None => Ok(()),
-        }
-    }
-
     fn certificate(&self, session: &ServerSession, now: i64) -> Option<Verdict> {
         let (peer, index) = self.peer(session)?;
         Some(peer.verdict(&self.snapshot, index, now))

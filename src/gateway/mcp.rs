@@ -62,7 +62,7 @@ impl Request<'_> {
     ) -> Answered {
         let mut body = Vec::new();
         for (place, message) in messages.iter().enumerate() {
-            let paid = if place == 0 { Ok(()) } else { self.charge(identity) };
+            let paid = if place == 0 { Ok(()) } else { self.charge(identity).await };
             let answered = match paid {
                 Ok(()) => self.message(message, said, identity, outcome).await,
                 Err(refusal) => Err(refusal),

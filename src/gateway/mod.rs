@@ -3,6 +3,7 @@
 
 mod authenticate;
 mod body;
+mod charge;
 mod docs;
 mod handles;
 mod head;
@@ -261,7 +262,7 @@ impl Request<'_> {
             session.set_keepalive(None);
             return Err(Refusal::Suspended);
         }
-        self.charge(&identity)?;
+        self.charge(&identity).await?;
         match matched? {
             Surface::Mcp => self.mcp(session, &identity, outcome).await,
             Surface::Docs(page) => Ok(self.show(page, &identity)),

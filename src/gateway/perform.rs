@@ -72,7 +72,7 @@ impl Request<'_> {
         if operation.kind.facts.engine == Some(Engine::Kms) && self.state.kms.is_none() {
             return Err(Refusal::KmsDisabled);
         }
-        let (kind, effect, wrap) = self.decided(identity, operation, outcome)?;
+        let (kind, effect, wrap) = self.decided(identity, operation, outcome).await?;
         let agent = &identity.agent;
         if let Effect::Own(answer) = effect {
             return Ok(Performed::Whole(answer));
@@ -130,8 +130,8 @@ impl Request<'_> {
         Ground { layout, keyring, namespace, now: epoch_seconds() }
     }
 
-    /// Decides, and charges the role's limit.
-    fn decided(
+    /// Decides, and charges the limits of the role and of the operation.
+    async fn decided(
         &self,
         identity: &Identity,
         operation: Operation,
@@ -139,7 +139,7 @@ impl Request<'_> {
     ) -> Result<(&'static Entry, Effect, Option<Wrap>), Refusal> {
         let keyring = self.state.vault.handles.keyring();
         let permit = decide(identity, operation, self.ground(&keyring))?;
-        permit.charge(self.state.now())?;
+        self.pay(permit.limits()).await?;
         outcome.decision = "allow";
         outcome.role = permit.role().cloned();
         let (kind, wrap) = (permit.kind(), permit.wrap(self.snapshot.wrap_ttl));

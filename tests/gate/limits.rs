@@ -10,6 +10,9 @@ use crate::{Case, Shared};
 pub const CASES: &[Case] = &[
     ("over_the_rate_is_429_with_its_headers_on_every_surface", rate),
     ("a_roles_own_rate_is_counted_by_itself", role_rate),
+    ("all_agents_together_have_a_rate_too", global_rate),
+    ("an_operations_rate_is_each_agents_on_every_surface", operation_rate),
+    ("limits_of_operations_and_of_all_outlive_a_reload", reloaded),
     ("each_further_message_of_a_batch_is_charged", batch),
     ("failed_authentications_are_limited_by_source", failures),
     ("bodies_over_the_limit_are_413", bodies),
@@ -53,6 +56,58 @@ fn role_rate(shared: &Shared) {
     for _ in 0..10 {
         assert_eq!(alice.get("/secrets").status, 200);
     }
+}
+
+const NO_OWN: &str = "rate_limit_requests = 1000\n";
+
+fn global_rate(shared: &Shared) {
+    let more = "[limits]\nrate = { requests = 5, per = \"1h\" }\n";
+    let gate = Gate::start(shared.world(), &plan(NO_OWN, more));
+    let (key, certificate) = (gate.keyed(), gate.agent("agent_mtls"));
+    for _ in 0..2 {
+        assert_eq!(key.get("/whoami").status, 200);
+        assert_eq!(certificate.get("/whoami").status, 200);
+    }
+    assert_eq!(key.call("whoami", &json!({})).status, 200);
+    for refused in [key.get("/whoami"), certificate.get("/whoami"), certificate.call("whoami", &json!({}))] {
+        assert_eq!((refused.status, refused.code().as_str()), (429, "rate_limited"));
+        assert_eq!(refused.header("ratelimit-limit"), Some("5"));
+        assert!(refused.header("retry-after").is_some());
+    }
+    assert_eq!(gate.local().get("/healthz").status, 200);
+}
+
+fn operation_rate(shared: &Shared) {
+    let more = "[limits.operations.\"kv.write\"]\nrequests = 2\nper = \"1h\"\n";
+    let gate = Gate::start(shared.world(), &plan(NO_OWN, more));
+    let (key, certificate) = (gate.keyed(), gate.agent("agent_mtls"));
+    let body = json!({"data": {"k": "v"}});
+    let tool = json!({"path": "limited/a", "data": {"k": "v"}});
+    assert_eq!(key.put("/secrets/limited/a", &body).status, 200);
+    assert_eq!(key.call("kv.write", &tool).status, 200);
+    for refused in [key.put("/secrets/limited/a", &body), key.call("kv.write", &tool)] {
+        assert_eq!((refused.status, refused.code().as_str()), (429, "rate_limited"), "{refused:?}");
+        assert_eq!((refused.header("ratelimit-limit"), refused.header("ratelimit-remaining")), (Some("2"), Some("0")));
+    }
+    assert_eq!(key.get("/secrets/limited/a").status, 200, "another operation has no such limit");
+    assert_eq!(certificate.put("/secrets/limited/a", &body).status, 200, "another agent has its own");
+}
+
+fn reloaded(shared: &Shared) {
+    let more =
+        "[limits]\nrate = { requests = 4, per = \"1h\" }\n[limits.operations.whoami]\nrequests = 1\nper = \"1h\"\n";
+    let gate = Gate::start(shared.world(), &plan(NO_OWN, more));
+    let client = gate.keyed();
+    assert_eq!(client.get("/whoami").status, 200);
+    gate.signal("HUP");
+    wait_for("the reload", 10, || gate.metric("portcullis_reloads_total") >= 1.0);
+    let refused = client.get("/whoami");
+    assert_eq!((refused.status, refused.header("ratelimit-limit")), (429, Some("1")));
+    for _ in 0..2 {
+        assert_eq!(client.get("/secrets").status, 200);
+    }
+    let refused = client.get("/secrets");
+    assert_eq!((refused.status, refused.header("ratelimit-limit")), (429, Some("4")));
 }
 
 fn batch(shared: &Shared) {

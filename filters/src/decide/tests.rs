@@ -33,8 +33,14 @@ fn names(name: &str) -> Vec<NamePattern> {
 
 fn identity(scopes: Scopes, roles: Vec<Role>) -> Identity {
     let roles = roles.into_iter().map(|role| (Arc::new(role), None)).collect();
-    let agent =
-        Agent { id: AgentId::parse("bob").unwrap(), generation: 1, roles_policy: "".into(), roles, limit: None };
+    let agent = Agent {
+        id: AgentId::parse("bob").unwrap(),
+        generation: 1,
+        roles_policy: "".into(),
+        roles,
+        limit: None,
+        operations: Vec::new(),
+    };
     Identity { agent: Arc::new(agent), scopes, proof: Proof::Certificate }
 }
 

@@ -7,7 +7,14 @@ use crate::grants::{Engine, Resource};
 use crate::names::AgentId;
 
 fn agent(name: &str, generation: u32) -> Agent {
-    Agent { id: AgentId::parse(name).unwrap(), generation, roles_policy: "".into(), roles: Vec::new(), limit: None }
+    Agent {
+        id: AgentId::parse(name).unwrap(),
+        generation,
+        roles_policy: "".into(),
+        roles: Vec::new(),
+        limit: None,
+        operations: Vec::new(),
+    }
 }
 
 fn claims(secret: &str) -> Claims {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use filters::catalog::CATALOG;
 use filters::quota::Rate;
 
-use super::super::fields::Fields;
+use super::super::fields::{Fields, Sited};
 use super::super::sections as section;
 use super::super::settings::Limits;
 
@@ -16,11 +17,14 @@ pub(super) fn rate(fields: &Fields<'_>, name: &str) -> Option<Rate> {
     if !fields.given(name) {
         return None;
     }
-    let rate = fields.table(name, &section::RATE);
+    read(&fields.table(name, &section::RATE))
+}
+
+fn read(rate: &Fields<'_>) -> Option<Rate> {
     rate.require("requests");
     let requests = rate.number("requests")?;
     let burst = rate.number("burst").unwrap_or(requests);
-    made(&rate, requests, rate.time("per"), burst)
+    made(rate, requests, rate.time("per"), burst)
 }
 
 fn made(fields: &Fields<'_>, requests: u64, per: Duration, burst: u64) -> Option<Rate> {
@@ -47,9 +51,26 @@ pub(super) fn default_rate(top: &Fields<'_>) -> Option<Rate> {
     rate.filter(|_| top.flag("rate_limit_enabled").unwrap_or(true))
 }
 
+/// The rate of all agents together.
+pub(super) fn global_rate(limits: &Fields<'_>) -> Option<Rate> {
+    rate(limits, "rate")
+}
+
+/// The rates of single operations.
+pub(super) fn operation_rates(limits: &Fields<'_>) -> Vec<(&'static str, Rate)> {
+    let rate = |(name, fields): (Sited<&str>, Fields<'_>)| {
+        let rate = read(&fields);
+        let found = CATALOG.iter().find(|kind| kind.facts.name == name.value);
+        if found.is_none() {
+            limits.problem("operations", &name.place, "names no operation", "use an operation's name, as `kv.read`");
+        }
+        Some((found?.facts.name, rate?))
+    };
+    limits.named("operations", &section::RATE).into_iter().filter_map(rate).collect()
+}
+
 /// The bounds; `None` where a problem was noted.
-pub(super) fn limits(top: &Fields<'_>) -> Option<Limits> {
-    let fields = top.table("limits", &section::LIMITS);
+pub(super) fn limits(fields: &Fields<'_>) -> Option<Limits> {
     let size = |name| fields.size(name).unwrap_or(0);
     let body = size("body");
     let answer = fields.size("answer").unwrap_or(body + ENVELOPE);
@@ -59,7 +80,7 @@ pub(super) fn limits(top: &Fields<'_>) -> Option<Limits> {
             fields.problem(name, &fields.place_of(name), "is smaller than `limits.body`", "make it at least as large");
         }
     }
-    let failures = rate(&fields, "failed_authentications").or_else(|| Rate::new(30, Duration::from_secs(60), 30));
+    let failures = rate(fields, "failed_authentications").or_else(|| Rate::new(30, Duration::from_secs(60), 30));
     Some(Limits {
         body,
         answer,

@@ -39,7 +39,8 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
     let (agents, mut api_keys) = agents::agents(&top, &roles, &issuers);
     keys::from_json(&top, &mut api_keys);
     later::check(&top);
-    let limits = limits::limits(&top);
+    let bounds = top.table("limits", &section::LIMITS);
+    let limits = limits::limits(&bounds);
     let settings = Settings {
         admin,
         server: server(&top),
@@ -57,6 +58,8 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
         api_keys: keys::finish(&top, api_keys),
         rate: limits::default_rate(&top),
         rate_limited: top.flag("rate_limit_enabled").unwrap_or(true),
+        global_rate: limits::global_rate(&bounds),
+        operation_rates: limits::operation_rates(&bounds),
         limits: limits?,
         rest: top.flag("expose_rest_routes").unwrap_or(true),
         tool_names: tool_names(&top),
