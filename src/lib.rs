@@ -28,4 +28,5 @@ pub mod snapshot;
 pub mod state;
 pub mod telemetry;
 pub mod tls;
+pub mod turns;
 pub mod vault;

@@ -22,6 +22,7 @@ use moka::sync::Cache;
 use crate::config::{Docs, Leases, Limits, Settings};
 use crate::issuers::Issuers;
 use crate::tls::TlsMaterial;
+use crate::turns;
 use crate::vault::Profile;
 
 /// Most agents without an entry that are kept at once.
@@ -59,6 +60,8 @@ pub struct Snapshot {
     pub leases: Leases,
     /// The limit of all agents together.
     pub global: Option<Limit>,
+    /// How many requests of each agent are served at once.
+    pub turns: turns::Directory,
     /// Seconds that a wrapped answer waits where only the role asks for wrapping.
     pub wrap_ttl: u32,
     /// Whether the REST surface is shown.
@@ -132,12 +135,15 @@ impl Snapshot {
         let list = |list: Vec<usize>| list.into_iter().filter_map(|index| roles.get(index)).cloned().collect();
         let role_rules = settings.identity.role_rules.into_iter().map(|rules| rules.into_iter().map(list).collect());
         let own_namespace = previous.map_or_else(|| Arc::new(Role::own_namespace()), |p| Arc::clone(&p.own_namespace));
+        let concurrent = settings.limits.turns.concurrent;
+        let turns = turns::Directory::new(agents.keys(), concurrent, previous.map(|previous| &previous.turns));
         let mut snapshot = Self {
             version: previous.map_or(1, |previous| previous.version + 1),
             layout: settings.layout,
             limits: settings.limits,
             child_tokens: Profile::new(settings.child_tokens),
             leases: settings.leases,
+            turns,
             global: settings
                 .global_rate
                 .filter(|_| settings.rate_limited)

@@ -52,6 +52,8 @@ pub enum Refusal {
     Arguments(Misfit),
     /// Over the rate limit.
     RateLimited(Exceeded),
+    /// The agent has as many requests under way, and waiting, as it may.
+    TooManyAtOnce,
     /// Too many failed authentications from this address.
     TooManyFailures(Exceeded),
     /// The agent has as many live leases as it may.
@@ -152,6 +154,11 @@ impl Refusal {
             Self::RateLimited(_) => {
                 (StatusCode::TOO_MANY_REQUESTS, "rate_limited", "Too many requests; see the Retry-After header.")
             }
+            Self::TooManyAtOnce => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_at_once",
+                "This agent has as many requests under way as it may.",
+            ),
             Self::TooManyFailures(_) => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_failures",
@@ -207,7 +214,8 @@ impl Refusal {
             | Self::UpstreamTimeout
             | Self::KmsUnavailable
             | Self::IssuerUnavailable
-            | Self::Overloaded => Some(1),
+            | Self::Overloaded
+            | Self::TooManyAtOnce => Some(1),
             _ => None,
         }
     }
@@ -275,6 +283,7 @@ mod tests {
                 "invalid_arguments",
             ),
             (Refusal::RateLimited(EXCEEDED), 429, "rate_limited"),
+            (Refusal::TooManyAtOnce, 429, "too_many_at_once"),
             (Refusal::TooManyFailures(EXCEEDED), 429, "too_many_failures"),
             (Refusal::LeaseBudget, 429, "lease_budget_exhausted"),
             (Refusal::HeadTooLarge, 431, "head_too_large"),

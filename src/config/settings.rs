@@ -16,6 +16,8 @@ use filters::vault::Layout;
 use ipnet::IpNet;
 use tracing::Level;
 
+use crate::turns::Bounds;
+
 /// A whole configuration, every value of which was checked.
 #[derive(Debug)]
 pub struct Settings {
@@ -390,6 +392,8 @@ pub struct Limits {
     pub idle: Duration,
     /// Most requests at once.
     pub requests: usize,
+    /// How many of them are one agent's.
+    pub turns: Bounds,
     /// Most bytes of request bodies held at once.
     pub bodies_in_flight: usize,
     /// Most messages in one MCP batch.

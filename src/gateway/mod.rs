@@ -35,6 +35,7 @@ use tokio::time::timeout;
 use crate::snapshot::Snapshot;
 use crate::state::State;
 use crate::telemetry::{Record, RouteId};
+use crate::turns::Turn;
 
 use authenticate::Stop;
 use docs::Page;
@@ -75,6 +76,8 @@ struct Outcome {
     decision: &'static str,
     role: Option<Arc<Role>>,
     vault: Duration,
+    /// Held until the answer is written.
+    turn: Option<Turn>,
 }
 
 /// What every stage of one request may look at.
@@ -263,6 +266,7 @@ impl Request<'_> {
             return Err(Refusal::Suspended);
         }
         self.charge(&identity).await?;
+        outcome.turn = Some(self.turn(&identity).await?);
         match matched? {
             Surface::Mcp => self.mcp(session, &identity, outcome).await,
             Surface::Docs(page) => Ok(self.show(page, &identity)),

@@ -118,6 +118,8 @@ pub struct Metrics {
     served: Vec<IntCounter>,
     /// Requests under way.
     pub in_progress: IntGauge,
+    /// Requests that wait for others of the same agent.
+    pub waiting: IntGauge,
     /// Requests that carry or received a correlation id.
     pub correlated: IntCounter,
     /// Child tokens.
@@ -182,6 +184,7 @@ impl Metrics {
             served: CATALOG.iter().map(|entry| operations.with_label_values(&[entry.facts.name, "served"])).collect(),
             operations: register(&registry, operations)?,
             in_progress: gauge("http_requests_in_progress", "Requests under way.")?,
+            waiting: gauge("portcullis_requests_waiting", "Requests that wait for others of the same agent.")?,
             correlated: counter(
                 "http_requests_with_correlation_total",
                 "Requests that carry or received a correlation id.",

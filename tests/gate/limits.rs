@@ -1,6 +1,7 @@
 //! Rate limits and the bounds of everything else.
 
 use std::io::{Read, Write};
+use std::sync::{Arc, Condvar, Mutex};
 
 use serde_json::json;
 use tests::{Gate, Plan, wait_for};
@@ -14,6 +15,7 @@ pub const CASES: &[Case] = &[
     ("an_operations_rate_is_each_agents_on_every_surface", operation_rate),
     ("limits_of_operations_and_of_all_outlive_a_reload", reloaded),
     ("each_further_message_of_a_batch_is_charged", batch),
+    ("an_agent_that_floods_waits_for_itself_and_for_nobody_else", flood),
     ("failed_authentications_are_limited_by_source", failures),
     ("bodies_over_the_limit_are_413", bodies),
     ("slow_heads_and_bodies_are_408", slow),
@@ -120,6 +122,75 @@ fn batch(shared: &Shared) {
         response.json().as_array().expect("a batch").iter().map(|reply| reply["result"]["isError"] == true).collect();
     assert_eq!(errors, [false, false, false, true]);
     assert_eq!(gate.keyed().get("/whoami").status, 429);
+}
+
+/// A Vault whose secrets are answered once the door is open.
+fn slow_vault(shared: &Shared, sections: &str) -> (Gate, Arc<Door>) {
+    let door = Arc::new(Door::default());
+    let theirs = Arc::clone(&door);
+    let address = tests::stub::start(move |stream| {
+        theirs.pass();
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{SECRET}", SECRET.len())
+    });
+    let environment = vec![("VAULT_ADDR", address)];
+    let plan = Plan { environment, ..plan("rate_limit_enabled = false\n", sections) };
+    (Gate::start(shared.world(), &plan), door)
+}
+
+const SECRET: &str = r#"{"data":{"data":{"k":"v"},"metadata":{"version":1,"created_time":"2026-01-01T00:00:00Z"}}}"#;
+
+#[derive(Default)]
+struct Door {
+    /// Whether it is open, and how many stand before it.
+    state: Mutex<(bool, usize)>,
+    opened: Condvar,
+}
+
+impl Door {
+    fn pass(&self) {
+        let mut state = self.state.lock().expect("the door");
+        state.1 += 1;
+        while !state.0 {
+            state = self.opened.wait(state).expect("the door");
+        }
+        state.1 -= 1;
+    }
+
+    fn waiting(&self) -> usize {
+        self.state.lock().expect("the door").1
+    }
+
+    fn open(&self) {
+        self.state.lock().expect("the door").0 = true;
+        self.opened.notify_all();
+    }
+}
+
+fn flood(shared: &Shared) {
+    let more = "[limits]\nconcurrent = 3\nqueue = 4\nqueue_timeout = \"60s\"\n";
+    let (gate, door) = slow_vault(shared, more);
+    let read = |client: &tests::Client| client.get("/secrets/a");
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..7).map(|_| scope.spawn(|| read(&gate.keyed()).status)).collect();
+        wait_for("three are with Vault", 10, || door.waiting() == 3);
+        wait_for("four wait", 10, || gate.metric("portcullis_requests_waiting") == 4.0);
+        for refused in [read(&gate.keyed()), gate.keyed().call("whoami", &json!({}))] {
+            assert_eq!((refused.status, refused.code().as_str()), (429, "too_many_at_once"), "{refused:?}");
+            assert_eq!(refused.header("retry-after"), Some("1"));
+        }
+        assert_eq!(door.waiting(), 3, "what waits is not with Vault");
+        let other = gate.agent("agent_mtls");
+        assert_eq!(other.get("/whoami").status, 200, "another agent is served");
+        let through = scope.spawn(|| read(&gate.agent("agent_mtls")).status);
+        wait_for("another agent's read is with Vault", 10, || door.waiting() == 4);
+        door.open();
+        assert_eq!(through.join().expect("an answer"), 200);
+        for answer in asked {
+            assert_eq!(answer.join().expect("an answer"), 200, "who waited is served");
+        }
+    });
+    assert_eq!(gate.metric("portcullis_requests_waiting"), 0.0);
+    assert_eq!(read(&gate.keyed()).status, 200);
 }
 
 fn failures(shared: &Shared) {

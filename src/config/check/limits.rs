@@ -5,6 +5,8 @@ use std::time::Duration;
 use filters::catalog::CATALOG;
 use filters::quota::Rate;
 
+use crate::turns::Bounds;
+
 use super::super::fields::{Fields, Sited};
 use super::super::sections as section;
 use super::super::settings::Limits;
@@ -89,6 +91,7 @@ pub(super) fn limits(fields: &Fields<'_>) -> Option<Limits> {
         body_timeout: fields.time("body_timeout"),
         idle: fields.time("idle_timeout"),
         requests: size("requests"),
+        turns: Bounds { concurrent: size("concurrent"), queue: size("queue"), wait: fields.time("queue_timeout") },
         bodies_in_flight,
         batch: size("batch"),
         failures: failures?,
