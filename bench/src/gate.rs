@@ -1,7 +1,7 @@
 //! The gate itself, with everything on: identity, grants, a rate limit that is never reached,
 //! request log and metrics.
 
-use crate::pki::{AGENT, Pki};
+use crate::pki::{AGENT, FLOODER, Pki};
 use crate::process::{Process, free_address};
 use crate::wire;
 use anyhow::{Result, bail};
@@ -98,6 +98,9 @@ pki = ["*"]
 kms = ["*"]
 
 [agents.{AGENT}]
+roles = ["bench"]
+
+[agents.{FLOODER}]
 roles = ["bench"]
 "#
     )

@@ -18,7 +18,8 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
-const CONNECTIONS: usize = 32;
+/// How many ask at once, where nothing else is said.
+pub(crate) const CONNECTIONS: usize = 32;
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
 /// Every so many answers the body is read too, not only the status.
@@ -65,9 +66,10 @@ type Connection = Pin<Box<dyn Stream>>;
 
 /// Loads a contender and meters its processes for the window's measured part.
 pub(crate) async fn run(contender: &Contender, window: Window) -> Result<Round> {
-    let Contender { target, request, metered } = contender;
-    let mut connections = Vec::with_capacity(CONNECTIONS);
-    for _ in 0..CONNECTIONS {
+    let Contender { target, request, metered, connections } = contender;
+    let most = *connections;
+    let mut connections = Vec::with_capacity(most);
+    for _ in 0..most {
         connections.push(connect(target).await?);
     }
     let tally = Rc::new(RefCell::new(Tally::new()?));
@@ -82,6 +84,19 @@ pub(crate) async fn run(contender: &Contender, window: Window) -> Result<Round> 
             measure(&tally, window, metered).await
         })
         .await
+}
+
+/// Loads a target for ever, whatever it answers.
+pub(crate) async fn flood(target: &Target, request: Rc<Request>, connections: usize) -> Result<()> {
+    let tally = Rc::new(RefCell::new(Tally::new()?));
+    let local = LocalSet::new();
+    for _ in 0..connections {
+        let connection = connect(target).await?;
+        local.spawn_local(keep(connection, target.clone(), Rc::clone(&request), Rc::clone(&tally)));
+    }
+    println!("flooding");
+    local.await;
+    Ok(())
 }
 
 /// The JSON that one request is answered with.

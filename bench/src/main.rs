@@ -4,6 +4,7 @@
 mod answers;
 mod cpu;
 mod decide;
+mod flood;
 mod gate;
 mod load;
 mod nginx;
@@ -79,6 +80,9 @@ enum Role {
     Stub,
     /// The bare pingora mTLS pass-through
     Passthrough(passthrough::Settings),
+    /// One agent's flood
+    #[command(hide = true)]
+    Flood(flood::Settings),
     /// Decide one call again and again
     #[command(hide = true)]
     Decide(decide::Settings),
@@ -104,6 +108,7 @@ fn start(cli: &Cli) -> Result<()> {
     match &cli.server {
         Some(Role::Stub) => stub::run(),
         Some(Role::Passthrough(settings)) => passthrough::run(settings),
+        Some(Role::Flood(settings)) => flood::run(settings),
         Some(Role::Decide(settings)) => decide::run(settings),
         None => measure(cli),
     }

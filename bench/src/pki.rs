@@ -13,6 +13,9 @@ use tokio_rustls::TlsConnector;
 /// The agent that the generator presents itself as.
 pub(crate) const AGENT: &str = "agent_mtls";
 
+/// The agent that floods the gate.
+pub(crate) const FLOODER: &str = "flooder";
+
 /// Files for the servers and a connector for the generator.
 pub(crate) struct Pki {
     pub(crate) ca: PathBuf,
@@ -25,6 +28,7 @@ impl Pki {
     pub(crate) fn mint(folder: &Path) -> Result<Self> {
         let authority = Authority::new("Portcullis bench CA")?;
         let agent = authority.issue(&Leaf::agent(AGENT))?;
+        authority.issue(&Leaf::agent(FLOODER))?.write(folder, FLOODER)?;
         authority.issue(&Leaf::server())?.write(folder, "server")?;
         let ca = folder.join("ca.crt");
         fs::write(&ca, authority.pem())?;
@@ -38,7 +42,7 @@ impl Pki {
 }
 
 /// Sessions are not resumed: each round pays its handshakes before the clock starts.
-fn connector(ca: &str, certificate: &str, key: &str) -> Result<TlsConnector> {
+pub(crate) fn connector(ca: &str, certificate: &str, key: &str) -> Result<TlsConnector> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(ca.as_bytes()).context("CA")?)?;
     let chain = CertificateDer::pem_slice_iter(certificate.as_bytes())

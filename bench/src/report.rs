@@ -31,6 +31,9 @@ pub(crate) struct Row {
     pub(crate) ratio: Ratio,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) vault_cpu_us_per_request: Option<f64>,
+    /// The 99th percentile as a multiple of what it is without the disturbance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) p99_ratio: Option<f64>,
 }
 
 /// CPU per request, as a multiple of a baseline's in the same rounds.
@@ -106,6 +109,7 @@ impl Figures {
             failed: self.failed,
             ratio,
             vault_cpu_us_per_request: None,
+            p99_ratio: None,
         }
     }
 
@@ -141,6 +145,9 @@ impl Report {
     pub(crate) fn print(&self) {
         if !self.scenarios.is_empty() {
             self.print_table();
+        }
+        for (row, ratio) in self.scenarios.iter().filter_map(|row| Some((row, row.p99_ratio?))) {
+            println!("{}: its p99 is {ratio:.2} times that without the disturbance", row.name);
         }
         for cost in &self.decision {
             println!(

@@ -2,6 +2,7 @@
 
 use crate::cpu::{self, Cores};
 use crate::decide;
+use crate::flood;
 use crate::operations;
 use crate::pki::Pki;
 use crate::report::{Ratio, Report, Row, rounded};
@@ -53,8 +54,10 @@ pub(crate) async fn run(
     vault: Option<Result<Binary>>,
 ) -> Result<Report> {
     let of_stub = SCENARIOS.iter().map(|scenario| scenario.name);
-    let names: Vec<_> =
-        [DECISION, vault::DIRECT, vault::THROUGH_GATE, operations::ALL].into_iter().chain(of_stub).collect();
+    let names: Vec<_> = [DECISION, vault::DIRECT, vault::THROUGH_GATE, operations::ALL, flood::NAME]
+        .into_iter()
+        .chain(of_stub)
+        .collect();
     let chosen_operations: Vec<_> =
         operations::names().filter(|name| only.is_none_or(|only| [operations::ALL, name].contains(&only))).collect();
     if chosen_operations.is_empty() && only.is_some_and(|only| !names.contains(&only)) {
@@ -80,6 +83,9 @@ pub(crate) async fn run(
     let chosen: Vec<_> = SCENARIOS.iter().filter(|scenario| wanted(scenario.name)).collect();
     if !chosen.is_empty() || !chosen_operations.is_empty() {
         before_the_stub(&chosen, &chosen_operations, plan, cores, &mut report).await?;
+    }
+    if wanted(flood::NAME) {
+        flood::measure(plan, cores, &mut report).await;
     }
     Ok(report)
 }

@@ -2,7 +2,7 @@
 
 use crate::cpu::{self, Cores};
 use crate::gate::{self, Upstream};
-use crate::load::Target;
+use crate::load::{CONNECTIONS, Target};
 use crate::nginx;
 use crate::passthrough;
 use crate::pki::Pki;
@@ -64,6 +64,10 @@ impl Server {
         Self { process, address, tls: pki.connector.clone() }
     }
 
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.process.pid()
     }
@@ -73,6 +77,7 @@ impl Server {
             target: Target { address: self.address, tls: Some(self.tls.clone()) },
             request: Rc::clone(request),
             metered: vec![self.pid()],
+            connections: CONNECTIONS,
         }
     }
 

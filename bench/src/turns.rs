@@ -22,6 +22,8 @@ pub(crate) struct Contender {
     pub(crate) target: Target,
     pub(crate) request: Rc<Request>,
     pub(crate) metered: Vec<u32>,
+    /// How many ask at once.
+    pub(crate) connections: usize,
 }
 
 /// The figures of each contender, in their order.

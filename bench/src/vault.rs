@@ -3,7 +3,7 @@
 
 use crate::cpu::Cores;
 use crate::gate::{self, Upstream};
-use crate::load::Target;
+use crate::load::{CONNECTIONS, Target};
 use crate::pki::{AGENT, Pki};
 use crate::process::on_core;
 use crate::report::{Figures, Ratio, Report, Row, rounded};
@@ -45,6 +45,7 @@ async fn measure(binary: &Binary, plan: Plan, cores: Option<Cores>) -> Result<[R
         target: Target { address: server, tls: None },
         request: Rc::new(requests::vault_read(vault.root_token())),
         metered: vec![pid],
+        connections: CONNECTIONS,
     };
     let mut through = gate.asked(&Rc::new(requests::rest_read()));
     through.metered.push(pid);
