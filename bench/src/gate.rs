@@ -5,10 +5,14 @@ use crate::pki::{AGENT, FLOODER, Pki};
 use crate::process::{Process, free_address};
 use crate::wire;
 use anyhow::{Result, bail};
+use filters::secret::Digest;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+/// The agent's.
+pub(crate) const API_KEY: &str = "pck_bench-bench-bench-bench-bench-bench-bench-b";
 
 const READY: &[u8] = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -31,6 +35,14 @@ pub(crate) fn find() -> Result<PathBuf> {
     Ok(binary)
 }
 
+/// A gate that is ready.
+pub(crate) struct Started {
+    pub(crate) process: Process,
+    pub(crate) address: SocketAddr,
+    /// Its configuration.
+    pub(crate) file: PathBuf,
+}
+
 /// Starts the gate on free loopback ports and waits until it says it is ready.
 pub(crate) async fn start(
     binary: &Path,
@@ -38,7 +50,7 @@ pub(crate) async fn start(
     pki: &Pki,
     upstream: &Upstream,
     core: Option<usize>,
-) -> Result<(Process, SocketAddr)> {
+) -> Result<Started> {
     let (address, admin) = (free_address()?, free_address()?);
     let home = tempfile::Builder::new().prefix("gate-").tempdir_in(folder)?.keep();
     let file = home.join("config.toml");
@@ -53,12 +65,13 @@ pub(crate) async fn start(
         .env("VAULT_SECRET_ID", &upstream.secret_id);
     let mut process = Process::start("gate", &mut command, core, &home)?;
     process.ready(async |_| (wire::status_of(admin, READY).await.ok()? == 200).then_some(())).await?;
-    Ok((process, address))
+    Ok(Started { process, address, file })
 }
 
 fn configuration(home: &Path, pki: &Pki, vault: &str, address: SocketAddr, admin: SocketAddr) -> String {
     let logs = home.join("logs");
-    let (logs, ca) = (logs.display(), pki.ca.display());
+    let (logs, ca, jwks) = (logs.display(), pki.ca.display(), pki.jwks.display());
+    let digest = Digest::of(API_KEY.as_bytes()).to_hex();
     let (certificate, key) = (pki.certificate.display(), pki.key.display());
     format!(
         r#"vault_addr = "{vault}"
@@ -71,6 +84,7 @@ aws_kms_endpoint = "{vault}"
 aws_region = "us-east-1"
 aws_access_key_id = "bench"
 aws_secret_access_key = "bench"
+jwt_jwks_file = "{jwks}"
 
 [server]
 threads = 1
@@ -78,7 +92,7 @@ threads = 1
 [[listeners]]
 address = "{address}"
 tls = {{ certificate = "{certificate}", key = "{key}" }}
-client_certificates = "required"
+client_certificates = "optional"
 client_ca = ["{ca}"]
 
 [admin]
@@ -99,6 +113,8 @@ kms = ["*"]
 
 [agents.{AGENT}]
 roles = ["bench"]
+jwt = {{ subject = "{AGENT}" }}
+api_keys = [{{ sha256 = "{digest}" }}]
 
 [agents.{FLOODER}]
 roles = ["bench"]

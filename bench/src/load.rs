@@ -60,9 +60,9 @@ struct Tally {
     latency: Histogram<u64>,
 }
 
-trait Stream: AsyncRead + AsyncWrite + Unpin {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
-type Connection = Pin<Box<dyn Stream>>;
+pub(crate) type Connection = Pin<Box<dyn Stream>>;
 
 /// Loads a contender and meters its processes for the window's measured part.
 pub(crate) async fn run(contender: &Contender, window: Window) -> Result<Round> {
@@ -134,7 +134,7 @@ fn spent(metered: &[u32]) -> Result<Vec<Duration>> {
     metered.iter().map(|pid| cpu::spent(*pid)).collect()
 }
 
-async fn connect(target: &Target) -> Result<Connection> {
+pub(crate) async fn connect(target: &Target) -> Result<Connection> {
     timeout(CONNECT_LIMIT, dial(target)).await.context("connect within the limit")?
 }
 
@@ -180,8 +180,13 @@ async fn repeat(
     }
 }
 
-async fn exchange(connection: &mut Connection, request: &Request, buffer: &mut Vec<u8>) -> Result<wire::Response> {
-    connection.write_all(&request.bytes).await?;
+/// One request, and its answer in `buffer`, which is empty before.
+pub(crate) async fn exchange(
+    connection: &mut Connection,
+    request: &Request,
+    buffer: &mut Vec<u8>,
+) -> Result<wire::Response> {
+    connection.write_all(request.bytes()).await?;
     connection.flush().await?;
     loop {
         if connection.read_buf(buffer).await? == 0 {

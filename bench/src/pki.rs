@@ -1,13 +1,15 @@
 //! Certificates of one run, minted when it starts.
 
 use anyhow::{Context, Result};
-use certs::{Authority, Leaf};
+use certs::{Authority, Leaf, Signer};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
+use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 use tokio_rustls::TlsConnector;
 
 /// The agent that the generator presents itself as.
@@ -22,6 +24,12 @@ pub(crate) struct Pki {
     pub(crate) certificate: PathBuf,
     pub(crate) key: PathBuf,
     pub(crate) connector: TlsConnector,
+    /// Presents no certificate.
+    pub(crate) anonymous: TlsConnector,
+    /// Signs the agent's tokens.
+    pub(crate) issuer: Signer,
+    /// Its public half, as a file.
+    pub(crate) jwks: PathBuf,
 }
 
 impl Pki {
@@ -32,13 +40,34 @@ impl Pki {
         authority.issue(&Leaf::server())?.write(folder, "server")?;
         let ca = folder.join("ca.crt");
         fs::write(&ca, authority.pem())?;
+        let (issuer, jwks) = (Signer::p256("bench")?, folder.join("jwks.json"));
+        fs::write(&jwks, json!({ "keys": [issuer.jwk()] }).to_string())?;
         Ok(Self {
             ca,
             certificate: folder.join("server.crt"),
             key: folder.join("server.key"),
             connector: connector(&authority.pem(), &agent.certificate, &agent.key)?,
+            anonymous: anonymous(&authority.pem())?,
+            issuer,
+            jwks,
         })
     }
+
+    /// So many tokens of the agent, no two alike.
+    pub(crate) fn tokens(&self, count: u32) -> Result<Vec<String>> {
+        let ends = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() + 3600;
+        let claims =
+            |id| json!({"iss": "mcp-auth", "aud": "mcp-agents", "sub": AGENT, "exp": ends, "scope": "read", "jti": id});
+        (0..count).map(|id| Ok(self.issuer.token(&claims(id))?)).collect()
+    }
+}
+
+fn anonymous(ca: &str) -> Result<TlsConnector> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(ca.as_bytes()).context("CA")?)?;
+    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    config.resumption = rustls::client::Resumption::disabled();
+    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 /// Sessions are not resumed: each round pays its handshakes before the clock starts.

@@ -2,14 +2,35 @@
 
 use crate::pki::AGENT;
 use serde_json::{Value, json};
+use std::cell::Cell;
 
 /// A secret's.
 pub(crate) const PATH: &str = "configs/demo";
 
 /// One request as it goes over the wire.
 pub(crate) struct Request {
-    pub(crate) bytes: Vec<u8>,
+    /// Taken in turns.
+    variants: Vec<Vec<u8>>,
+    next: Cell<usize>,
     kind: Kind,
+}
+
+impl Request {
+    fn new(bytes: Vec<u8>, kind: Kind) -> Self {
+        Self { variants: vec![bytes], next: Cell::new(0), kind }
+    }
+
+    /// The first of its variants alone.
+    pub(crate) fn first(&self) -> Self {
+        Self::new(self.variants.first().cloned().unwrap_or_default(), self.kind)
+    }
+
+    /// What is to be sent next.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        let next = self.next.get();
+        self.next.set(if next + 1 < self.variants.len() { next + 1 } else { 0 });
+        self.variants.get(next).map_or(&[], Vec::as_slice)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,6 +41,10 @@ enum Kind {
 
 pub(crate) fn rest_read() -> Request {
     rest("GET", None)
+}
+
+pub(crate) fn whoami() -> Request {
+    Request::new(rendered("GET /whoami", "", None), Kind::Rest)
 }
 
 pub(crate) fn rest_write() -> Request {
@@ -53,6 +78,13 @@ pub(crate) fn mcp_read_stateless() -> Request {
     });
     let headers = "MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: kv.read\r\n";
     mcp(headers, &params)
+}
+
+/// A read with one of these credentials, in turns.
+pub(crate) fn rest_read_with(header: &str, credentials: &[String]) -> Request {
+    let line = format!("GET /secrets/{PATH}");
+    let variants = credentials.iter().map(|credential| rendered(&line, &format!("{header}{credential}\r\n"), None));
+    Request { variants: variants.collect(), next: Cell::new(0), kind: Kind::Rest }
 }
 
 /// Vault's own API, for the very secret that the agent's `rest_read` is about.
@@ -94,24 +126,24 @@ pub(crate) fn secret() -> Value {
 
 /// A route that takes JSON.
 pub(crate) fn post(route: &str, body: &Value) -> Request {
-    Request { bytes: rendered(&format!("POST {route}"), "", Some(body)), kind: Kind::Rest }
+    Request::new(rendered(&format!("POST {route}"), "", Some(body)), Kind::Rest)
 }
 
 fn rest(method: &str, body: Option<&Value>) -> Request {
     let line = format!("{method} /secrets/{PATH}");
-    Request { bytes: rendered(&line, "", body), kind: Kind::Rest }
+    Request::new(rendered(&line, "", body), Kind::Rest)
 }
 
 fn vault(method: &str, token: &str, body: Option<&Value>) -> Request {
     let line = format!("{method} /v1/secret/data/mcp/{AGENT}/{PATH}");
     let headers = format!("X-Vault-Request: true\r\nX-Vault-Token: {token}\r\n");
-    Request { bytes: rendered(&line, &headers, body), kind: Kind::Rest }
+    Request::new(rendered(&line, &headers, body), Kind::Rest)
 }
 
 fn mcp(headers: &str, params: &Value) -> Request {
     let headers = format!("Accept: application/json, text/event-stream\r\n{headers}");
     let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
-    Request { bytes: rendered("POST /mcp", &headers, Some(&body)), kind: Kind::Mcp }
+    Request::new(rendered("POST /mcp", &headers, Some(&body)), Kind::Mcp)
 }
 
 fn rendered(line: &str, headers: &str, body: Option<&Value>) -> Vec<u8> {
@@ -131,8 +163,8 @@ mod tests {
     #[test]
     fn every_request_is_one_whole_message() {
         for request in [rest_read(), rest_write(), mcp_read(), mcp_write(), mcp_read_stateless()] {
-            let end = wire::request(&request.bytes).unwrap().unwrap().end;
-            assert_eq!(end, request.bytes.len());
+            let end = wire::request(request.bytes()).unwrap().unwrap().end;
+            assert_eq!(end, request.bytes().len());
         }
     }
 

@@ -3,6 +3,8 @@
 use crate::cpu::{self, Cores};
 use crate::decide;
 use crate::flood;
+use crate::gate;
+use crate::kill_switch;
 use crate::operations;
 use crate::pki::Pki;
 use crate::report::{Ratio, Report, Row, rounded};
@@ -17,7 +19,16 @@ use std::rc::Rc;
 struct Scenario {
     name: &'static str,
     subject: Subject,
-    request: fn() -> Request,
+    request: Asked,
+}
+
+/// What is asked, by which kind of credential.
+#[derive(Clone, Copy)]
+enum Asked {
+    Certificate(fn() -> Request),
+    ApiKey,
+    /// So many, in turns.
+    Tokens(u32),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,7 +42,7 @@ enum Subject {
 const DECISION: &str = "decision";
 
 /// What the stub stands behind.
-const SCENARIOS: [Scenario; 7] = [
+const SCENARIOS: [Scenario; 10] = [
     Scenario::new("nginx-passthrough", Subject::Nginx, requests::mcp_read),
     Scenario::new("pingora-passthrough", Subject::Pingora, requests::mcp_read),
     Scenario::new("rest-kv-read", Subject::Gate, requests::rest_read),
@@ -39,11 +50,15 @@ const SCENARIOS: [Scenario; 7] = [
     Scenario::new("mcp-kv-read", Subject::Gate, requests::mcp_read),
     Scenario::new("mcp-kv-read-stateless", Subject::Gate, requests::mcp_read_stateless),
     Scenario::new("mcp-kv-write", Subject::Gate, requests::mcp_write),
+    Scenario { name: "apikey-kv-read", subject: Subject::Gate, request: Asked::ApiKey },
+    Scenario { name: "jwt-kv-read", subject: Subject::Gate, request: Asked::Tokens(32) },
+    // More than there are requests in all rounds, so that the gate has seen none before.
+    Scenario { name: "jwt-kv-read-uncached", subject: Subject::Gate, request: Asked::Tokens(300_000) },
 ];
 
 /// Whether a real Vault is needed.
 pub(crate) fn wants_vault(only: Option<&str>) -> bool {
-    only.is_none_or(|only| [vault::DIRECT, vault::THROUGH_GATE].contains(&only))
+    only.is_none_or(|only| [vault::DIRECT, vault::THROUGH_GATE, kill_switch::NAME].contains(&only))
 }
 
 /// Runs all scenarios, or the one that is named.
@@ -54,7 +69,7 @@ pub(crate) async fn run(
     vault: Option<Result<Binary>>,
 ) -> Result<Report> {
     let of_stub = SCENARIOS.iter().map(|scenario| scenario.name);
-    let names: Vec<_> = [DECISION, vault::DIRECT, vault::THROUGH_GATE, operations::ALL, flood::NAME]
+    let names: Vec<_> = [DECISION, vault::DIRECT, vault::THROUGH_GATE, operations::ALL, flood::NAME, kill_switch::NAME]
         .into_iter()
         .chain(of_stub)
         .collect();
@@ -76,7 +91,14 @@ pub(crate) async fn run(
         }
     }
     match vault {
-        Some(Ok(binary)) => vault::run(&binary, plan, cores, &mut report).await,
+        Some(Ok(binary)) => {
+            if wanted(vault::DIRECT) || wanted(vault::THROUGH_GATE) {
+                vault::run(&binary, plan, cores, &mut report).await;
+            }
+            if wanted(kill_switch::NAME) {
+                kill_switch::run(&binary, cores, &mut report).await;
+            }
+        }
         Some(Err(error)) => report.skip(vault::THROUGH_GATE, &error, true),
         None => {}
     }
@@ -105,7 +127,7 @@ async fn before_the_stub(
         report.gate_idle_mib = Some(rounded(gate.memory()?, 1));
     }
     for scenario in chosen {
-        match scenario.measure(&servers, plan).await {
+        match scenario.measure(&servers, &pki, plan).await {
             Ok(row) => report.scenarios.push(row),
             Err(error) => report.skip(scenario.name, &error, scenario.subject != Subject::Nginx),
         }
@@ -116,22 +138,37 @@ async fn before_the_stub(
     Ok(())
 }
 
+impl Asked {
+    fn rendered(self, pki: &Pki) -> Result<Request> {
+        Ok(match self {
+            Self::Certificate(request) => request(),
+            Self::ApiKey => requests::rest_read_with("X-API-Key: ", &[gate::API_KEY.to_owned()]),
+            Self::Tokens(count) => requests::rest_read_with("Authorization: Bearer ", &pki.tokens(count)?),
+        })
+    }
+}
+
 impl Scenario {
     const fn new(name: &'static str, subject: Subject, request: fn() -> Request) -> Self {
-        Self { name, subject, request }
+        Self { name, subject, request: Asked::Certificate(request) }
     }
 
     /// Pingora and nginx are always among the contenders, so every row has its ratios.
-    async fn measure(&self, servers: &Servers, plan: Plan) -> Result<Row> {
-        let request = Rc::new((self.request)());
-        let mut contenders = vec![servers.pingora.asked(&request)];
-        contenders.extend(servers.nginx.iter().map(|nginx| nginx.asked(&request)));
+    async fn measure(&self, servers: &Servers, pki: &Pki, plan: Plan) -> Result<Row> {
+        let request = Rc::new(self.request.rendered(pki)?);
+        // What a token costs shows where it is new: those of the gate's turns are for the gate alone.
+        let forwarded = Rc::new(request.first());
+        let mut contenders = vec![servers.pingora.asked(&forwarded)];
+        contenders.extend(servers.nginx.iter().map(|nginx| nginx.asked(&forwarded)));
         let (pingora, nginx) = (0, 1);
         let subject = match (self.subject, &servers.nginx, &servers.gate) {
             (Subject::Pingora, _, _) => pingora,
             (Subject::Nginx, Ok(_), _) => nginx,
             (Subject::Gate, _, Ok(gate)) => {
-                contenders.push(gate.asked(&request));
+                contenders.push(match self.request {
+                    Asked::Certificate(_) => gate.asked(&request),
+                    Asked::ApiKey | Asked::Tokens(_) => gate.asked_without_certificate(&request),
+                });
                 contenders.len() - 1
             }
             (Subject::Nginx, Err(error), _) | (Subject::Gate, _, Err(error)) => bail!("{error:#}"),

@@ -1,7 +1,7 @@
 //! The static servers of a run: stub, baselines and the gate before the stub.
 
 use crate::cpu::{self, Cores};
-use crate::gate::{self, Upstream};
+use crate::gate::{self, Started, Upstream};
 use crate::load::{CONNECTIONS, Target};
 use crate::nginx;
 use crate::passthrough;
@@ -22,6 +22,7 @@ pub(crate) struct Server {
     process: Process,
     address: SocketAddr,
     tls: TlsConnector,
+    anonymous: TlsConnector,
 }
 
 /// What stands before the stub, and the stub; dropped from top to bottom.
@@ -54,14 +55,19 @@ impl Servers {
             Ok(_) => Err(anyhow!("not asked for")),
             Err(error) => Err(error),
         };
-        let server = |started| Server::new(started, pki);
-        Ok(Self { gate: gate.map(server), nginx: nginx.map(server), pingora: server(pingora), _stub: stub })
+        let gate = gate.map(|started| Server::new(started, pki));
+        let baseline = |(process, address)| Server::at(process, address, pki);
+        Ok(Self { gate, nginx: nginx.map(baseline), pingora: baseline(pingora), _stub: stub })
     }
 }
 
 impl Server {
-    pub(crate) fn new((process, address): (Process, SocketAddr), pki: &Pki) -> Self {
-        Self { process, address, tls: pki.connector.clone() }
+    pub(crate) fn new(Started { process, address, .. }: Started, pki: &Pki) -> Self {
+        Self::at(process, address, pki)
+    }
+
+    fn at(process: Process, address: SocketAddr, pki: &Pki) -> Self {
+        Self { process, address, tls: pki.connector.clone(), anonymous: pki.anonymous.clone() }
     }
 
     pub(crate) const fn address(&self) -> SocketAddr {
@@ -79,6 +85,12 @@ impl Server {
             metered: vec![self.pid()],
             connections: CONNECTIONS,
         }
+    }
+
+    /// The same, on connections that present no certificate.
+    pub(crate) fn asked_without_certificate(&self, request: &Rc<Request>) -> Contender {
+        let target = Target { address: self.address, tls: Some(self.anonymous.clone()) };
+        Contender { target, ..self.asked(request) }
     }
 
     /// Resident memory in MiB.

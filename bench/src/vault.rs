@@ -7,7 +7,7 @@ use crate::load::{CONNECTIONS, Target};
 use crate::pki::{AGENT, Pki};
 use crate::process::on_core;
 use crate::report::{Figures, Ratio, Report, Row, rounded};
-use crate::requests::{self, Request};
+use crate::requests;
 use crate::servers::Server;
 use crate::turns::{Contender, Plan, take_turns};
 use crate::wire;
@@ -63,8 +63,7 @@ async fn measure(binary: &Binary, plan: Plan, cores: Option<Cores>) -> Result<[R
 
 /// Writes the secret that both ways read.
 async fn write_demo(vault: SocketAddr, token: &str) -> Result<()> {
-    let Request { bytes, .. } = requests::vault_write(token);
-    match wire::status_of(vault, &bytes).await? {
+    match wire::status_of(vault, requests::vault_write(token).bytes()).await? {
         200 => Ok(()),
         status => bail!("Vault answers {status} to a first write"),
     }
