@@ -115,6 +115,7 @@ servers: $(moto) $(schemathesis) $(openapi_validator) # What the secrets engines
 	has postgres '/usr/lib/postgresql/*/bin/postgres' || missing+=(postgresql); \
 	has psql /usr/bin/psql || missing+=(postgresql-client); \
 	has sshd /usr/sbin/sshd || missing+=(openssh-server); \
+	has redis-server /usr/bin/redis-server || missing+=(redis-server); \
 	has ssh /usr/bin/ssh || missing+=(openssh-client); \
 	[ $${#missing[@]} = 0 ] && exit; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

@@ -19,6 +19,7 @@ pub mod holdings;
 pub mod issuers;
 pub mod key;
 pub mod kms;
+pub mod limits;
 pub mod listener;
 pub mod mint;
 pub mod policy;

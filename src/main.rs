@@ -14,6 +14,7 @@ use portcullis::cli::{self, Command, Flags};
 use portcullis::config::{self, Settings};
 use portcullis::gateway::{self, Gateway};
 use portcullis::kms::Kms;
+use portcullis::limits::SharedLimits;
 use portcullis::reload::{self, Reload};
 use portcullis::snapshot::Snapshot;
 use portcullis::state::State;
@@ -138,6 +139,7 @@ impl BackgroundService for Background {
             () = self.watch_suspensions() => {}
             () = self.reload.run() => {}
             () = self.fetch_keys() => {}
+            () = self.share_limits() => {}
             () = ended(&mut shutdown) => self.end().await,
         }
     }
@@ -165,6 +167,26 @@ impl Background {
             tokio::select! {
                 () = issuers.run(&self.state.metrics) => {}
                 () = replaced => {}
+            }
+        }
+    }
+
+    /// Keeps the connection to where limits are shared: that of the snapshot of the moment.
+    async fn share_limits(&self) {
+        let same = |one: &Option<Arc<SharedLimits>>, other: &Option<Arc<SharedLimits>>| {
+            one.as_ref().map(Arc::as_ptr) == other.as_ref().map(Arc::as_ptr)
+        };
+        loop {
+            let shared = self.state.snapshot().shared_limits.clone();
+            let kept = async {
+                match &shared {
+                    Some(shared) => shared.run(&self.state.metrics).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = kept => {}
+                () = self.state.snapshot_where(|snapshot| !same(&snapshot.shared_limits, &shared)) => {}
             }
         }
     }

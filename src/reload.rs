@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use crate::config::{self, Listener, Settings};
 use crate::issuers::Issuers;
+use crate::limits::SharedLimits;
 use crate::snapshot::{Parts, Snapshot};
 use crate::state::State;
 use crate::tls;
@@ -61,7 +62,9 @@ pub fn parts(settings: &Settings, previous: Option<&Snapshot>) -> Result<Parts, 
     let load = |listener: &Listener| listener.tls.as_ref().map(|tls| tls::load(tls).map(Arc::new)).transpose();
     let tls = settings.listeners.iter().map(load).collect::<Result<_, _>>().map_err(|problem| problem.to_string())?;
     let issuers = Issuers::new(&settings.identity.issuers, previous.map(|previous| &previous.issuers))?;
-    Ok(Parts { tls, issuers })
+    let before = previous.and_then(|previous| previous.shared_limits.as_ref());
+    let shared_limits = settings.shared_limits.as_ref().map(|settings| SharedLimits::new(settings, before));
+    Ok(Parts { tls, issuers, shared_limits: shared_limits.transpose()? })
 }
 
 impl Reload {

@@ -21,6 +21,7 @@ use moka::sync::Cache;
 
 use crate::config::{Docs, Leases, Limits, Settings};
 use crate::issuers::Issuers;
+use crate::limits::SharedLimits;
 use crate::tls::TlsMaterial;
 use crate::turns;
 use crate::vault::Profile;
@@ -34,6 +35,8 @@ pub struct Parts {
     pub tls: Vec<Option<Arc<TlsMaterial>>>,
     /// Whose bearer tokens are believed.
     pub issuers: Arc<Issuers>,
+    /// Where limits are counted together with other gates.
+    pub shared_limits: Option<Arc<SharedLimits>>,
 }
 
 impl Parts {
@@ -58,6 +61,8 @@ pub struct Snapshot {
     pub child_tokens: Profile,
     /// What leases are like.
     pub leases: Leases,
+    /// Where limits are counted together with other gates; `None` where this gate counts for itself.
+    pub shared_limits: Option<Arc<SharedLimits>>,
     /// The limit of all agents together.
     pub global: Option<Limit>,
     /// How many requests of each agent are served at once.
@@ -144,6 +149,7 @@ impl Snapshot {
             child_tokens: Profile::new(settings.child_tokens),
             leases: settings.leases,
             turns,
+            shared_limits: parts.shared_limits,
             global: settings
                 .global_rate
                 .filter(|_| settings.rate_limited)

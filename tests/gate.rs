@@ -27,6 +27,7 @@ mod gate {
     pub mod schemathesis;
     pub mod servers;
     pub mod sight;
+    pub mod shared_limits;
     pub mod streaming;
     pub mod suspension;
     pub mod tokens;
@@ -98,7 +99,7 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 30] = [
+    let modules: [(&str, &[Case]); 31] = [
         ("operations", gate::operations::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
@@ -118,6 +119,7 @@ fn main() -> ExitCode {
         ("issuers", gate::issuers::CASES),
         ("limits", gate::limits::CASES),
         ("suspension", gate::suspension::CASES),
+        ("shared_limits", gate::shared_limits::CASES),
         ("tokens", gate::tokens::CASES),
         ("upstream", gate::upstream::CASES),
         ("configuration", gate::configuration::CASES),

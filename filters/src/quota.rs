@@ -37,6 +37,18 @@ impl Rate {
         self.requests
     }
 
+    /// Nanoseconds between two requests of the even flow.
+    #[must_use]
+    pub const fn interval(&self) -> u64 {
+        self.interval
+    }
+
+    /// Nanoseconds that a cell may run ahead of the clock.
+    #[must_use]
+    pub const fn tolerance(&self) -> u64 {
+        self.tolerance
+    }
+
     /// The arrival time after one more request at `now`, where `seen` was the
     /// one before.
     fn next(&self, seen: u64, now: u64) -> Result<u64, Exceeded> {

@@ -249,6 +249,17 @@ section! {
 }
 
 section! {
+    RATE_LIMIT, "rate_limit", "[rate_limit]",
+    choice("backend", &["memory", "redis"], "memory", "Where rate limits are counted: by each gate for itself, or by all of them together in Redis or Valkey.").or_variable("RATE_LIMIT_BACKEND"),
+    text("url", "", "Where that is: `redis://` or `rediss://`, host, port, and the number of a database.").or_variable("REDIS_URL"),
+    text("username", "", "Its user.").or_variable("REDIS_USERNAME"),
+    Opt::file("password", Kind::Secret, "", "Its password.").or_variable("REDIS_PASSWORD"),
+    text("ca", "", "PEM file of the authorities of its certificate, instead of the system's."),
+    text("prefix", "portcullis", "What precedes the names of limits there: gates of one prefix share them."),
+    time("timeout", (1, 5000), "50ms", "Longest time for it to answer; then this gate counts for itself until it is back."),
+}
+
+section! {
     LIMITS, "limits", "[limits]",
     size("body", (KIB, 64 * MIB), "1MiB", "Most bytes of a request's body."),
     size("answer", (KIB, 256 * MIB), " `body` and 1MiB", "Most bytes of an answer of Vault's that is held whole: tools', wrapped and issued ones."),
@@ -273,7 +284,7 @@ section! {
 }
 
 /// Every section, in the order of the reference.
-pub(super) static ALL: [&Section; 29] = [
+pub(super) static ALL: [&Section; 30] = [
     &super::options::TOP,
     &LISTENER,
     &TLS,
@@ -301,6 +312,7 @@ pub(super) static ALL: [&Section; 29] = [
     &SUBJECT,
     &API_KEY,
     &RATE,
+    &RATE_LIMIT,
     &LIMITS,
     &LOGGING,
 ];

@@ -55,6 +55,8 @@ pub struct Settings {
     pub rate: Option<Rate>,
     /// Whether rate limits are on at all.
     pub rate_limited: bool,
+    /// Where limits are counted together with other gates; `None` where each gate counts for itself.
+    pub shared_limits: Option<Redis>,
     /// The rate of all agents together.
     pub global_rate: Option<Rate>,
     /// The rate of each operation that has one, for each agent.
@@ -358,6 +360,29 @@ impl KeyPlace {
             Self::Jwks(url) | Self::Discovery { url, .. } => url,
         }
     }
+}
+
+/// The Redis or Valkey in which gates count their limits together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redis {
+    /// Whether it is `rediss://`.
+    pub tls: bool,
+    /// Host name or address, without brackets; also the name its certificate must carry.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Number of its database.
+    pub database: i64,
+    /// User name; its default user where absent.
+    pub username: Option<String>,
+    /// Password.
+    pub password: Option<Secret>,
+    /// Authorities (PEM) that may have issued its certificate; the system's where absent.
+    pub authority: Option<String>,
+    /// What precedes the names of limits.
+    pub prefix: String,
+    /// Longest time for it to answer, before this gate counts for itself.
+    pub timeout: Duration,
 }
 
 /// An agent's entry.

@@ -3,9 +3,10 @@
 //! they are. Between the two it waits for its turn.
 
 use filters::identity::Identity;
-use filters::quota::{Limit, charge_all};
+use filters::quota::{Exceeded, Limit, charge_all, check_all};
 use filters::refusal::Refusal;
 
+use crate::limits::SharedLimits;
 use crate::turns::Turn;
 
 use super::Request;
@@ -28,6 +29,34 @@ impl Request<'_> {
         if limits.iter().all(Option::is_none) {
             return Ok(());
         }
-        charge_all(limits.into_iter().flatten(), self.state.now()).map_err(Refusal::RateLimited)
+        let (limits, now) = (limits.into_iter().flatten(), self.state.now());
+        let charged = match &self.snapshot.shared_limits {
+            Some(shared) => self.pay_together(shared, limits, now).await,
+            None => charge_all(limits, now),
+        };
+        charged.map_err(Refusal::RateLimited)
+    }
+
+    /// Charges limits that gates share. What this gate has let through is
+    /// counted here too: it stops a flood without asking, and is what is known
+    /// when the others are not heard of.
+    async fn pay_together<'a>(
+        &self,
+        shared: &SharedLimits,
+        limits: impl Iterator<Item = &'a Limit> + Clone,
+        now: u64,
+    ) -> Result<(), Exceeded> {
+        check_all(limits.clone(), now)?;
+        match shared.charge(limits.clone(), &self.state.metrics).await {
+            Some(Err(exceeded)) => Err(exceeded),
+            Some(Ok(())) => {
+                // It has passed: a limit that others used up meanwhile stops the next one.
+                for limit in limits {
+                    let _ = limit.cell.charge(&limit.rate, now);
+                }
+                Ok(())
+            }
+            None => charge_all(limits, now),
+        }
     }
 }

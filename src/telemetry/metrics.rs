@@ -108,6 +108,14 @@ pub struct JwksCounters {
     pub failed: IntCounter,
 }
 
+/// How limits are shared with other gates.
+pub struct SharedLimitMetrics {
+    /// 1 while they are.
+    pub up: IntGauge,
+    /// Charges to this gate's own count alone, because the shared one was away.
+    pub local: IntCounter,
+}
+
 /// Every metric of the gate.
 pub struct Metrics {
     registry: Registry,
@@ -138,6 +146,8 @@ pub struct Metrics {
     pub reload_failures: IntCounter,
     /// Fetches of issuers' keys.
     pub jwks: JwksCounters,
+    /// Limits that are shared with other gates.
+    pub shared_limits: SharedLimitMetrics,
     /// The version of the active snapshot.
     pub snapshot: IntGauge,
     /// When the first revocation list ends, in seconds since the epoch.
@@ -216,6 +226,13 @@ impl Metrics {
             jwks: JwksCounters {
                 fetched: fetches.with_label_values(&["fetched"]),
                 failed: fetches.with_label_values(&["failed"]),
+            },
+            shared_limits: SharedLimitMetrics {
+                up: gauge("portcullis_shared_limits_up", "1 while rate limits are shared with other gates.")?,
+                local: counter(
+                    "portcullis_shared_limits_local_total",
+                    "Charges to this gate's own count alone, because the shared one was away.",
+                )?,
             },
             snapshot: gauge("portcullis_snapshot_version", "The version of the active configuration.")?,
             crl_end: gauge(

@@ -4,10 +4,12 @@
 
 mod kms;
 mod postgres;
+mod redis;
 mod sshd;
 
 pub use kms::Kms;
 pub use postgres::Postgres;
+pub use redis::{PASSWORD as REDIS_PASSWORD, Redis};
 pub use sshd::{Identity, Sshd};
 
 use std::path::PathBuf;

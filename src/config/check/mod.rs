@@ -12,6 +12,7 @@ mod kms;
 mod later;
 mod limits;
 mod listeners;
+mod rate_limit;
 mod roles;
 mod upstream;
 mod vault;
@@ -58,6 +59,7 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
         api_keys: keys::finish(&top, api_keys),
         rate: limits::default_rate(&top),
         rate_limited: top.flag("rate_limit_enabled").unwrap_or(true),
+        shared_limits: rate_limit::shared(&top),
         global_rate: limits::global_rate(&bounds),
         operation_rates: limits::operation_rates(&bounds),
         limits: limits?,
