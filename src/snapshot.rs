@@ -119,6 +119,9 @@ impl Snapshot {
         let suspended = settings.agents.iter().filter(|entry| entry.suspended).map(|entry| entry.id.clone()).collect();
         let operations = if settings.rate_limited { settings.operation_rates } else { Vec::new() };
         let mut agents = HashMap::with_capacity(settings.agents.len());
+        let own_turns = settings.agents.iter();
+        let own_turns: Vec<_> =
+            own_turns.map(|entry| (entry.id.clone(), entry.concurrent.unwrap_or(settings.limits.concurrent))).collect();
         for entry in settings.agents {
             let before = previous.and_then(|previous| previous.agents.get(&entry.id));
             let roles = entry.roles.iter().filter_map(|index| roles.get(*index)).cloned();
@@ -140,8 +143,8 @@ impl Snapshot {
         let list = |list: Vec<usize>| list.into_iter().filter_map(|index| roles.get(index)).cloned().collect();
         let role_rules = settings.identity.role_rules.into_iter().map(|rules| rules.into_iter().map(list).collect());
         let own_namespace = previous.map_or_else(|| Arc::new(Role::own_namespace()), |p| Arc::clone(&p.own_namespace));
-        let concurrent = settings.limits.turns.concurrent;
-        let turns = turns::Directory::new(agents.keys(), concurrent, previous.map(|previous| &previous.turns));
+        let turns =
+            turns::Directory::new(own_turns.into_iter(), settings.limits.concurrent, previous.map(|p| &p.turns));
         let mut snapshot = Self {
             version: previous.map_or(1, |previous| previous.version + 1),
             layout: settings.layout,
@@ -185,7 +188,7 @@ impl Snapshot {
     /// What can be told of the policy alone; nothing can be served by it.
     #[must_use]
     pub fn of_policy(settings: Settings) -> Self {
-        Self::build(settings, Parts { tls: Vec::new(), issuers: Arc::default() }, None)
+        Self::build(settings, Parts { tls: Vec::new(), issuers: Arc::default(), shared_limits: None }, None)
     }
 
     fn add_keys(&mut self, keys: Vec<KeyEntry<AgentId>>) {

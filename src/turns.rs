@@ -16,19 +16,18 @@ use tokio::time::timeout;
 /// Most agents without an entry whose turns are kept.
 const MAX_OTHERS: u64 = 100_000;
 
-/// How many requests of one agent are served, and wait, at once.
+/// How many requests of one agent wait, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// Most that are served at once.
-    pub concurrent: usize,
+pub struct Queue {
     /// Most that wait.
-    pub queue: usize,
+    pub length: usize,
     /// Longest time to wait.
     pub wait: Duration,
 }
 
 /// The turns of every agent.
 pub struct Directory {
+    /// How many there are of an agent without an entry.
     concurrent: usize,
     known: HashMap<AgentId, Arc<Turns>>,
     /// Those of agents without an entry; shared by all snapshots.
@@ -38,6 +37,7 @@ pub struct Directory {
 /// The turns of one agent.
 #[derive(Debug)]
 pub struct Turns {
+    most: usize,
     free: Arc<Semaphore>,
     waiting: AtomicUsize,
 }
@@ -55,17 +55,22 @@ struct Place<'a> {
 }
 
 impl Directory {
-    /// The turns of the agents that have an entry, and of whoever comes. What
-    /// was taken before counts on, unless there are more or fewer turns now.
+    /// The turns of the agents that have an entry, so many for each, and of
+    /// whoever else comes. What was taken before counts on, unless there are more
+    /// or fewer turns now.
     #[must_use]
-    pub fn new<'a>(known: impl Iterator<Item = &'a AgentId>, concurrent: usize, before: Option<&Self>) -> Self {
-        let before = before.filter(|before| before.concurrent == concurrent);
-        let turns = |id: &AgentId| {
-            let turns = before.and_then(|before| before.known.get(id)).cloned();
-            (id.clone(), turns.unwrap_or_else(|| Arc::new(Turns::new(concurrent))))
+    pub fn new(known: impl Iterator<Item = (AgentId, usize)>, others: usize, before: Option<&Self>) -> Self {
+        let turns = |(id, most): (AgentId, usize)| {
+            let counted = before.and_then(|before| before.known.get(&id)).filter(|turns| turns.most == most);
+            let turns = counted.map_or_else(|| Arc::new(Turns::new(most)), Arc::clone);
+            (id, turns)
         };
-        let others = before.map_or_else(|| Cache::new(MAX_OTHERS), |before| before.others.clone());
-        Self { concurrent, known: known.map(turns).collect(), others }
+        let counted = before.filter(|before| before.concurrent == others);
+        Self {
+            concurrent: others,
+            known: known.map(turns).collect(),
+            others: counted.map_or_else(|| Cache::new(MAX_OTHERS), |before| before.others.clone()),
+        }
     }
 
     /// The turns of that agent.
@@ -79,23 +84,23 @@ impl Directory {
 }
 
 impl Turns {
-    /// Turns of which `concurrent` are taken at once.
+    /// Turns of which `most` are taken at once.
     #[must_use]
-    pub fn new(concurrent: usize) -> Self {
-        let free = Arc::new(Semaphore::new(concurrent.min(Semaphore::MAX_PERMITS)));
-        Self { free, waiting: AtomicUsize::new(0) }
+    pub fn new(most: usize) -> Self {
+        let free = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
+        Self { most, free, waiting: AtomicUsize::new(0) }
     }
 
     /// A turn: at once where one is free, else in the order of arrival; `None`
     /// where the queue is full, or it takes too long. `shown` tells how many wait.
-    pub async fn take(&self, bounds: Bounds, shown: &IntGauge) -> Option<Turn> {
+    pub async fn take(&self, queue: Queue, shown: &IntGauge) -> Option<Turn> {
         let free = Arc::clone(&self.free);
         // Whoever waits is served first: what is given back is theirs.
         let permit = match Arc::clone(&free).try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => {
-                let _place = Place::take(&self.waiting, bounds.queue, shown)?;
-                timeout(bounds.wait, free.acquire_owned()).await.ok()?.ok()?
+                let _place = Place::take(&self.waiting, queue.length, shown)?;
+                timeout(queue.wait, free.acquire_owned()).await.ok()?.ok()?
             }
         };
         Some(Turn { _permit: permit })
@@ -126,18 +131,18 @@ mod tests {
 
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { concurrent: 2, queue: 1, wait: Duration::from_secs(60) };
+    const QUEUE: Queue = Queue { length: 1, wait: Duration::from_secs(60) };
 
     #[tokio::test]
     async fn what_is_over_the_turns_waits_and_what_is_over_the_queue_does_not() {
-        let (turns, shown) = (Turns::new(BOUNDS.concurrent), IntGauge::new("waiting", "How many wait.").unwrap());
-        let first = turns.take(BOUNDS, &shown).await.unwrap();
-        let _second = turns.take(BOUNDS, &shown).await.unwrap();
+        let (turns, shown) = (Turns::new(2), IntGauge::new("waiting", "How many wait.").unwrap());
+        let first = turns.take(QUEUE, &shown).await.unwrap();
+        let _second = turns.take(QUEUE, &shown).await.unwrap();
         let mut context = Context::from_waker(Waker::noop());
-        let mut third = pin!(turns.take(BOUNDS, &shown));
+        let mut third = pin!(turns.take(QUEUE, &shown));
         assert!(third.as_mut().poll(&mut context).is_pending());
         assert_eq!(shown.get(), 1);
-        assert!(turns.take(BOUNDS, &shown).await.is_none(), "the queue is full");
+        assert!(turns.take(QUEUE, &shown).await.is_none(), "the queue is full");
         drop(first);
         assert!(matches!(third.as_mut().poll(&mut context), Poll::Ready(Some(_))));
         assert_eq!(shown.get(), 0);
@@ -146,24 +151,41 @@ mod tests {
     #[tokio::test]
     async fn who_goes_leaves_the_queue() {
         let (turns, shown) = (Turns::new(1), IntGauge::new("waiting", "How many wait.").unwrap());
-        let held = turns.take(BOUNDS, &shown).await.unwrap();
+        let held = turns.take(QUEUE, &shown).await.unwrap();
         let mut context = Context::from_waker(Waker::noop());
         {
-            let mut gone = pin!(turns.take(BOUNDS, &shown));
+            let mut gone = pin!(turns.take(QUEUE, &shown));
             assert!(gone.as_mut().poll(&mut context).is_pending());
             drop(held);
             // It has a turn by now, and does not take it.
         }
         assert_eq!(shown.get(), 0);
-        assert!(turns.take(BOUNDS, &shown).await.is_some());
+        assert!(turns.take(QUEUE, &shown).await.is_some());
     }
 
     #[tokio::test]
     async fn nobody_waits_for_ever() {
-        let bounds = Bounds { wait: Duration::ZERO, ..BOUNDS };
+        let queue = Queue { wait: Duration::ZERO, ..QUEUE };
         let (turns, shown) = (Turns::new(1), IntGauge::new("waiting", "How many wait.").unwrap());
-        let _held = turns.take(bounds, &shown).await.unwrap();
-        assert!(turns.take(bounds, &shown).await.is_none());
+        let _held = turns.take(queue, &shown).await.unwrap();
+        assert!(turns.take(queue, &shown).await.is_none());
         assert_eq!(shown.get(), 0);
+    }
+
+    #[tokio::test]
+    async fn turns_outlive_a_reload_that_does_not_change_their_number() {
+        let shown = IntGauge::new("waiting", "How many wait.").unwrap();
+        let id = |name: &str| AgentId::parse(name).unwrap();
+        let agents = |most| [(id("a"), most), (id("b"), 2)].into_iter();
+        let none = Queue { length: 0, ..QUEUE };
+        let before = Directory::new(agents(1), 1, None);
+        let (a, other) = (before.of(&id("a")), before.of(&id("other")));
+        let _held = (a.take(none, &shown).await.unwrap(), other.take(none, &shown).await.unwrap());
+        let same = Directory::new(agents(1), 1, Some(&before));
+        assert!(same.of(&id("a")).take(none, &shown).await.is_none());
+        assert!(same.of(&id("other")).take(none, &shown).await.is_none());
+        assert!(same.of(&id("b")).take(none, &shown).await.is_some());
+        let more = Directory::new(agents(2), 1, Some(&before));
+        assert!(more.of(&id("a")).take(none, &shown).await.is_some());
     }
 }

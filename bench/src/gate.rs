@@ -1,5 +1,5 @@
-//! The gate itself, with everything on: identity, grants, a rate limit that is never reached,
-//! request log and metrics.
+//! The gate itself, with everything on: identity, grants, limits that the measured agent never
+//! reaches, request log and metrics.
 
 use crate::pki::{AGENT, FLOODER, Pki};
 use crate::process::{Process, free_address};
@@ -115,6 +115,7 @@ kms = ["*"]
 roles = ["bench"]
 jwt = {{ subject = "{AGENT}" }}
 api_keys = [{{ sha256 = "{digest}" }}]
+concurrent = 2000
 
 [agents.{FLOODER}]
 roles = ["bench"]

@@ -16,7 +16,7 @@ use filters::vault::Layout;
 use ipnet::IpNet;
 use tracing::Level;
 
-use crate::turns::Bounds;
+use crate::turns::Queue;
 
 /// A whole configuration, every value of which was checked.
 #[derive(Debug)]
@@ -398,6 +398,8 @@ pub struct AgentEntry {
     pub roles: Vec<usize>,
     /// Its own rate, if it has one.
     pub rate: Option<Rate>,
+    /// Most of its requests that are served at once, where it has a number of its own.
+    pub concurrent: Option<usize>,
 }
 
 /// The bounds of invariant 10.
@@ -417,8 +419,10 @@ pub struct Limits {
     pub idle: Duration,
     /// Most requests at once.
     pub requests: usize,
-    /// How many of them are one agent's.
-    pub turns: Bounds,
+    /// Most of one agent's that are served at once, where its entry does not say.
+    pub concurrent: usize,
+    /// How many of one agent's wait, and for how long.
+    pub queue: Queue,
     /// Most bytes of request bodies held at once.
     pub bodies_in_flight: usize,
     /// Most messages in one MCP batch.

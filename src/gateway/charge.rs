@@ -20,7 +20,7 @@ impl Request<'_> {
     /// Waits until it is the request's turn among those of its agent.
     pub(super) async fn turn(&self, identity: &Identity) -> Result<Turn, Refusal> {
         let turns = self.snapshot.turns.of(&identity.agent.id);
-        let turn = turns.take(self.snapshot.limits.turns, &self.state.metrics.waiting).await;
+        let turn = turns.take(self.snapshot.limits.queue, &self.state.metrics.waiting).await;
         turn.ok_or(Refusal::TooManyAtOnce)
     }
 

@@ -16,6 +16,7 @@ pub const CASES: &[Case] = &[
     ("limits_of_operations_and_of_all_outlive_a_reload", reloaded),
     ("each_further_message_of_a_batch_is_charged", batch),
     ("an_agent_that_floods_waits_for_itself_and_for_nobody_else", flood),
+    ("an_agents_own_number_of_turns_goes_before_that_of_all", own_turns),
     ("failed_authentications_are_limited_by_source", failures),
     ("bodies_over_the_limit_are_413", bodies),
     ("slow_heads_and_bodies_are_408", slow),
@@ -191,6 +192,23 @@ fn flood(shared: &Shared) {
     });
     assert_eq!(gate.metric("portcullis_requests_waiting"), 0.0);
     assert_eq!(read(&gate.keyed()).status, 200);
+}
+
+fn own_turns(shared: &Shared) {
+    let more = "[agents.alice]\nroles = [\"all\"]\nconcurrent = 2\n[limits]\nconcurrent = 1\nqueue = 0\n";
+    let (gate, door) = slow_vault(shared, more);
+    std::thread::scope(|scope| {
+        let read = |name: &str| gate.agent(name).get("/secrets/a").status;
+        let mut asked = Vec::new();
+        for (name, most) in [("alice", 2), ("agent_mtls", 1)] {
+            let before = door.waiting();
+            asked.extend((0..most).map(|_| scope.spawn(move || read(name))));
+            wait_for("they are with Vault", 10, || door.waiting() == before + most);
+            assert_eq!(read(name), 429, "{name}");
+        }
+        door.open();
+        asked.into_iter().for_each(|answer| assert_eq!(answer.join().expect("an answer"), 200));
+    });
 }
 
 fn failures(shared: &Shared) {

@@ -31,7 +31,7 @@ pub(super) fn agents(top: &Fields<'_>, roles: &Roles, issuers: &Issuers) -> (Vec
     for (name, fields) in top.named("agents", &section::AGENT) {
         // The built-in role where none is named at all; none where the list is empty.
         let roles = if fields.given("roles") { role_indices(&fields, roles) } else { vec![0] };
-        let rate = limits::rate(&fields, "rate");
+        let (rate, concurrent) = (limits::rate(&fields, "rate"), fields.size("concurrent"));
         let generation = fields.number("generation").and_then(|number| u32::try_from(number).ok()).unwrap_or(1);
         let suspended = fields.flag("suspended").unwrap_or(false);
         let principals = principals(&fields, issuers);
@@ -46,7 +46,8 @@ pub(super) fn agents(top: &Fields<'_>, roles: &Roles, issuers: &Issuers) -> (Vec
                 value: KeyEntry { digest, agent: id.clone(), expires },
             }),
         );
-        agents.push(Found { entry: AgentEntry { id, suspended, generation, roles, rate }, principals });
+        let entry = AgentEntry { id, suspended, generation, roles, rate, concurrent };
+        agents.push(Found { entry, principals });
     }
     (agents, keys)
 }

@@ -5,11 +5,15 @@ use std::time::Duration;
 use filters::catalog::CATALOG;
 use filters::quota::Rate;
 
-use crate::turns::Bounds;
+use crate::turns::Queue;
 
 use super::super::fields::{Fields, Sited};
 use super::super::sections as section;
 use super::super::settings::Limits;
+
+/// Most requests of one agent at once, for each worker thread: where all of them are busy, another
+/// agent's request has about so many before it.
+const TURNS: usize = 4;
 
 /// What an answer of Vault's may have besides the value itself.
 const ENVELOPE: usize = 1 << 20;
@@ -71,8 +75,8 @@ pub(super) fn operation_rates(limits: &Fields<'_>) -> Vec<(&'static str, Rate)> 
     limits.named("operations", &section::RATE).into_iter().filter_map(rate).collect()
 }
 
-/// The bounds; `None` where a problem was noted.
-pub(super) fn limits(fields: &Fields<'_>) -> Option<Limits> {
+/// The bounds of a gate of so many worker threads; `None` where a problem was noted.
+pub(super) fn limits(fields: &Fields<'_>, threads: usize) -> Option<Limits> {
     let size = |name| fields.size(name).unwrap_or(0);
     let body = size("body");
     let answer = fields.size("answer").unwrap_or(body + ENVELOPE);
@@ -91,7 +95,8 @@ pub(super) fn limits(fields: &Fields<'_>) -> Option<Limits> {
         body_timeout: fields.time("body_timeout"),
         idle: fields.time("idle_timeout"),
         requests: size("requests"),
-        turns: Bounds { concurrent: size("concurrent"), queue: size("queue"), wait: fields.time("queue_timeout") },
+        concurrent: fields.size("concurrent").unwrap_or(threads * TURNS),
+        queue: Queue { length: size("queue"), wait: fields.time("queue_timeout") },
         bodies_in_flight,
         batch: size("batch"),
         failures: failures?,

@@ -41,10 +41,11 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
     keys::from_json(&top, &mut api_keys);
     later::check(&top);
     let bounds = top.table("limits", &section::LIMITS);
-    let limits = limits::limits(&bounds);
+    let server = server(&top);
+    let limits = limits::limits(&bounds, server.threads);
     let settings = Settings {
         admin,
-        server: server(&top),
+        server,
         logging: logging(&top),
         upstream: upstream::upstream(&top),
         login: vault::login(&top),
