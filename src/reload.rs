@@ -32,7 +32,7 @@ pub struct Reload {
     watched: Option<Watched>,
 }
 
-/// The files of the configuration that was read last.
+/// The files and folders of the configuration that was read last.
 struct Watched {
     files: Mutex<Vec<PathBuf>>,
     /// Told when they are others.
@@ -132,8 +132,8 @@ impl Reload {
     }
 }
 
-/// Calls `changed` whenever what is in one of `files` is not what it was; for
-/// ever.
+/// Calls `changed` whenever what is in one of `files`, or in one of the
+/// folders among them, is not what it was; for ever.
 pub async fn watch(files: &[PathBuf], mut changed: impl FnMut()) {
     let stirred = Arc::new(Notify::new());
     let theirs = Arc::clone(&stirred);
@@ -149,9 +149,9 @@ pub async fn watch(files: &[PathBuf], mut changed: impl FnMut()) {
             return std::future::pending().await;
         }
     };
-    // Folders, since editors and Kubernetes replace files instead of writing them.
-    for folder in folders(files) {
-        if let Err(error) = watcher.watch(&folder, RecursiveMode::NonRecursive) {
+    let folders = folders(files);
+    for folder in &folders {
+        if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) {
             tracing::error!(%error, folder = %folder.display(), "a folder cannot be watched");
         }
     }
@@ -159,6 +159,10 @@ pub async fn watch(files: &[PathBuf], mut changed: impl FnMut()) {
     loop {
         stirred.notified().await;
         tokio::time::sleep(SETTLE).await;
+        // Again, since a folder may have been put in another's place.
+        for folder in &folders {
+            let _ = watcher.watch(folder, RecursiveMode::NonRecursive);
+        }
         let now = contents(files);
         if now != seen {
             seen = now;
@@ -167,17 +171,21 @@ pub async fn watch(files: &[PathBuf], mut changed: impl FnMut()) {
     }
 }
 
+/// Folders, since editors and Kubernetes replace files instead of writing them.
 fn folders(files: &[PathBuf]) -> Vec<PathBuf> {
     let parent = |file: &PathBuf| match file.parent() {
         Some(folder) if folder != Path::new("") => folder.to_owned(),
         _ => PathBuf::from("."),
     };
-    let mut folders: Vec<PathBuf> = files.iter().map(parent).collect();
+    let themselves = files.iter().filter(|file| file.is_dir()).cloned();
+    let mut folders: Vec<PathBuf> = files.iter().map(parent).chain(themselves).collect();
     folders.sort();
     folders.dedup();
     folders
 }
 
-fn contents(files: &[PathBuf]) -> Vec<Option<Vec<u8>>> {
-    files.iter().map(|file| std::fs::read(file).ok()).collect()
+/// What is in each file, those of folders among them by their names.
+fn contents(files: &[PathBuf]) -> Vec<(PathBuf, Option<Vec<u8>>)> {
+    let within = |file: &PathBuf| config::files_in(file).unwrap_or_else(|_| vec![file.clone()]);
+    files.iter().flat_map(within).map(|file| (file.clone(), std::fs::read(file).ok())).collect()
 }

@@ -10,6 +10,7 @@ mod gate {
     pub mod configuration;
     pub mod docs;
     pub mod engines;
+    pub mod folders;
     pub mod http;
     pub mod isolation;
     pub mod issuers;
@@ -99,7 +100,7 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 31] = [
+    let modules: [(&str, &[Case]); 32] = [
         ("operations", gate::operations::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
@@ -123,6 +124,7 @@ fn main() -> ExitCode {
         ("tokens", gate::tokens::CASES),
         ("upstream", gate::upstream::CASES),
         ("configuration", gate::configuration::CASES),
+        ("folders", gate::folders::CASES),
         ("policy", gate::policy::CASES),
         ("verbs", gate::verbs::CASES),
         ("sight", gate::sight::CASES),

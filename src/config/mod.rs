@@ -11,6 +11,7 @@ mod check;
 mod fields;
 mod from_toml;
 mod from_yaml;
+mod include;
 mod kind;
 mod markdown;
 mod near;
@@ -29,7 +30,7 @@ pub(crate) use near::nearest_of;
 pub use report::{Place, Problem, Report};
 pub use schema::schema;
 pub use settings::*;
-pub use source::{Environment, Flags, variable};
+pub use source::{Environment, Flags, files_in, variable};
 
 /// Reads and checks the whole configuration, with files read from the disk and
 /// variables asked of `variable`, which is [`variable()`] but in tests.
@@ -45,8 +46,8 @@ pub fn load(flags: &Flags, variable: &dyn Fn(&str) -> Option<String>) -> Result<
 /// # Errors
 /// Every problem there is, none of them with a value.
 pub fn load_from(flags: &Flags, environment: &Environment<'_>) -> Result<Settings, Report> {
-    let mut source = source::Source::new(flags, environment);
-    let file = source.read_file();
+    let source = source::Source::new(flags, environment);
+    let file = source.read_file().map(|file| include::merged(&source, file));
     let settings = check::settings(&source, file.as_ref());
     let source::Source { files, findings, .. } = source;
     let (settings, warnings) = findings.into_result(settings)?;

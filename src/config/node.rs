@@ -7,10 +7,26 @@ use zeroize::Zeroizing;
 
 use super::{from_toml, from_yaml};
 
-/// A value and the line on which it begins, counted from 1.
+/// A value and the line on which it begins, counted from 1; in a second file
+/// from where the lines of the first cannot reach.
 pub(super) struct Node {
     pub(super) line: usize,
     pub(super) content: Content,
+}
+
+impl Node {
+    /// Counts its lines, and those of all below it, from `lines` on.
+    pub(super) fn move_by(&mut self, lines: usize) {
+        self.line += lines;
+        match &mut self.content {
+            Content::List(list) => list.iter_mut().for_each(|node| node.move_by(lines)),
+            Content::Table(entries) => entries.iter_mut().for_each(|entry| {
+                entry.line += lines;
+                entry.node.move_by(lines);
+            }),
+            _ => {}
+        }
+    }
 }
 
 /// What a value is. Not `Debug`: it may be a secret.

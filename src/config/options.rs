@@ -74,7 +74,7 @@ const DOCS: Kind = Kind::Choice(&["agents", "public", "off"]);
 pub(super) static TOP: Section = Section { label: "", title: "Top level", options: &OPTIONS };
 
 #[rustfmt::skip]
-static OPTIONS: [Opt; 74] = [
+static OPTIONS: [Opt; 75] = [
     both("VAULT_ADDR", "vault_addr", Kind::Text, "http://localhost:8200", "Where Vault or OpenBao is: `http://` or `https://`, host, port."),
     both("VAULT_NAMESPACE", "vault_namespace", Kind::Text, "", "Vault namespace of every request (Enterprise, OpenBao)."),
     both("VAULT_TOKEN", "vault_token", Kind::Secret, "", "The gate's own Vault token; AppRole goes first where both are given."),
@@ -144,6 +144,7 @@ static OPTIONS: [Opt; 74] = [
     Opt::file("wrapping", Kind::Table, "", "Wrapped answers."),
     Opt::file("mcp", Kind::Table, "", "The MCP surface."),
     Opt::file("identity", Kind::Table, "", "From principals to agents."),
+    Opt::file("include", Kind::Words, "", "Folders, from where this file is, whose `.toml`, `.yaml`, `.yml` and `.json` files hold more `roles` and `agents`."),
     Opt::file("roles", Kind::Named, "", "What may be done."),
     Opt::file("agents", Kind::Named, "", "Who may do it."),
     Opt::file("rate_limit", Kind::Table, "", "Where rate limits are counted."),

@@ -1,6 +1,6 @@
 //! Where values come from: flags, variables, the file.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,13 +40,15 @@ pub struct Environment<'a> {
     pub read: &'a dyn Fn(&Path) -> io::Result<String>,
     /// Whether a certificate, key or CA file can be read.
     pub probe: &'a dyn Fn(&Path) -> io::Result<()>,
+    /// The configuration files in a folder, in the order of their names.
+    pub list: &'a dyn Fn(&Path) -> io::Result<Vec<PathBuf>>,
 }
 
 impl Environment<'static> {
     /// The variables and files of this process.
     #[must_use]
     pub fn of_process() -> Self {
-        Self { variable: &variable, read: &read_file, probe: &probe_file }
+        Self { variable: &variable, read: &read_file, probe: &probe_file, list: &files_in }
     }
 }
 
@@ -68,8 +70,26 @@ fn probe_file(path: &Path) -> io::Result<()> {
     std::fs::File::open(path).map(drop)
 }
 
+/// The files in `folder` whose names end as a configuration file's and begin
+/// with no dot, in the order of their names.
+///
+/// # Errors
+/// What the file system says.
+pub fn files_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden && Format::of(&path).is_some() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
 /// Why, without the path.
-fn reason(error: &io::Error) -> String {
+pub(super) fn reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "no such file".to_owned(),
         io::ErrorKind::InvalidData => "it is not UTF-8".to_owned(),
@@ -81,8 +101,11 @@ fn reason(error: &io::Error) -> String {
 pub(super) struct Source<'a> {
     flags: &'a Flags,
     environment: &'a Environment<'a>,
-    /// The name of the file in places.
-    label: Arc<str>,
+    /// Each file's name, and the line after which its own are counted: those of
+    /// the files before it are all smaller.
+    texts: RefCell<Vec<(usize, Arc<str>)>>,
+    /// The first line that no file has yet.
+    end: Cell<usize>,
     pub(super) findings: Findings,
     pub(super) files: RefCell<Vec<PathBuf>>,
 }
@@ -90,12 +113,22 @@ pub(super) struct Source<'a> {
 impl<'a> Source<'a> {
     pub(super) fn new(flags: &'a Flags, environment: &'a Environment<'a>) -> Self {
         let (findings, files) = (Findings::default(), RefCell::default());
-        Self { flags, environment, label: Arc::from(""), findings, files }
+        Self { flags, environment, texts: RefCell::default(), end: Cell::new(0), findings, files }
     }
 
-    /// A line of the file.
+    /// A line of one of the files, by the number that its nodes have.
     pub(super) fn line(&self, line: usize) -> Place {
-        Place::Line(Arc::clone(&self.label), line)
+        let texts = self.texts.borrow();
+        let count = texts.partition_point(|(begin, _)| *begin <= line);
+        match count.checked_sub(1).and_then(|last| texts.get(last)) {
+            Some((begin, label)) => Place::Line(Arc::clone(label), line - begin),
+            None => Place::Nowhere,
+        }
+    }
+
+    /// The configuration files in a folder.
+    pub(super) fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        (self.environment.list)(folder)
     }
 
     /// A flag's text.
@@ -144,7 +177,7 @@ impl<'a> Source<'a> {
     }
 
     /// Reads the configuration file, if there is one.
-    pub(super) fn read_file(&mut self) -> Option<Node> {
+    pub(super) fn read_file(&self) -> Option<Node> {
         let (place, path, text) = match self.chosen_file() {
             Some((place, path)) => {
                 let text = (self.environment.read)(&path).map(Zeroizing::new);
@@ -152,27 +185,53 @@ impl<'a> Source<'a> {
             }
             None => self.default_file()?,
         };
-        let text = match text {
-            Ok(text) if text.len() <= MAX_FILE => text,
-            Ok(_) => return self.unreadable(&place, "it is larger than 64MiB"),
-            Err(error) => return self.unreadable(&place, &reason(&error)),
-        };
-        let Some(format) = Format::of(&path) else {
-            return self.unreadable(&place, "its name ends in none of .toml, .json, .yaml, .yml");
-        };
-        self.label = path.to_string_lossy().into();
+        let read = self.read(&path, text);
         self.files.borrow_mut().push(path);
-        self.parse(format, &text)
+        read.unwrap_or_else(|why| {
+            let wrong = format!("the configuration file cannot be read: {why}");
+            self.findings.problem(&place, wrong, "name a readable TOML, JSON or YAML file");
+            None
+        })
     }
 
-    fn parse(&self, format: Format, text: &str) -> Option<Node> {
+    /// Reads a file of a folder.
+    pub(super) fn read_included(&self, path: &Path) -> Option<Node> {
+        let text = (self.environment.read)(path).map(Zeroizing::new);
+        self.read(path, text).unwrap_or_else(|why| {
+            let place = Place::Line(path.to_string_lossy().into(), 1);
+            self.findings.problem(&place, format!("the file cannot be read: {why}"), "make it readable, or remove it");
+            None
+        })
+    }
+
+    /// The tree of a text, or nothing where what is wrong with it was noted.
+    fn read(&self, path: &Path, text: io::Result<Zeroizing<String>>) -> Result<Option<Node>, String> {
+        let text = match text {
+            Ok(text) if text.len() <= MAX_FILE.saturating_sub(self.end.get()) => text,
+            Ok(_) => return Err("the configuration is larger than 64MiB".to_owned()),
+            Err(error) => return Err(reason(&error)),
+        };
+        let Some(format) = Format::of(path) else {
+            return Err("its name ends in none of .toml, .json, .yaml, .yml".to_owned());
+        };
+        let begin = self.end.get();
+        // No text has more lines than bytes, but for the last one.
+        self.end.set(begin + text.len() + 2);
+        self.texts.borrow_mut().push((begin, path.to_string_lossy().into()));
+        Ok(self.parse(format, &text, begin))
+    }
+
+    fn parse(&self, format: Format, text: &str, begin: usize) -> Option<Node> {
         let faults = match format.parse(text) {
-            Ok(node) => return Some(node),
+            Ok(mut node) => {
+                node.move_by(begin);
+                return Some(node);
+            }
             Err(faults) => faults,
         };
         for fault in faults {
             self.findings.problem(
-                &self.line(fault.line),
+                &self.line(begin + fault.line),
                 fault.text,
                 "check quotes, brackets and commas here and on the line before",
             );
@@ -203,11 +262,5 @@ impl<'a> Source<'a> {
             }
         }
         found
-    }
-
-    fn unreadable(&self, place: &Place, why: &str) -> Option<Node> {
-        let wrong = format!("the configuration file cannot be read: {why}");
-        self.findings.problem(place, wrong, "name a readable TOML, JSON or YAML file");
-        None
     }
 }
