@@ -233,6 +233,10 @@ fn bounds(role: &Role, engine: Engine) -> String {
             bounds.push(format!("{what} [{}]", listed(names)));
         }
     }
+    bounds.extend(role.conditions.iter().flat_map(|conditions| conditions.told()));
+    if let Some(bytes) = role.body {
+        bounds.push(format!("bodies of {bytes} bytes at most"));
+    }
     if bounds.is_empty() { String::new() } else { format!(" ({})", bounds.join(", ")) }
 }
 

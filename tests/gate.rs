@@ -7,6 +7,7 @@ mod gate {
     pub mod canary;
     pub mod certificates;
     pub mod clients;
+    pub mod conditions;
     pub mod configuration;
     pub mod docs;
     pub mod engines;
@@ -100,7 +101,7 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 32] = [
+    let modules: [(&str, &[Case]); 33] = [
         ("operations", gate::operations::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
@@ -125,6 +126,7 @@ fn main() -> ExitCode {
         ("upstream", gate::upstream::CASES),
         ("configuration", gate::configuration::CASES),
         ("folders", gate::folders::CASES),
+        ("conditions", gate::conditions::CASES),
         ("policy", gate::policy::CASES),
         ("verbs", gate::verbs::CASES),
         ("sight", gate::sight::CASES),

@@ -64,7 +64,7 @@ fn call(identity: &Identity, arguments: &[u8], layout: &Layout) -> Result<Effect
     let kind = catalog::find("kv.read").context("kv.read")?;
     let operation = kind.parse(arguments).map_err(refused)?;
     let keyring = Keyring::default();
-    let ground = Ground { layout, keyring: &keyring, namespace: "", now: 0 };
+    let ground = Ground { layout, keyring: &keyring, namespace: "", client: None, now: 0 };
     decide(identity, operation, ground).and_then(|permit| permit.into_effect(layout)).map_err(refused)
 }
 

@@ -27,13 +27,15 @@
 //! }
 //! ```
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::json;
 
 use crate::catalog;
-use crate::grants::{Agent, Engine, Resource, Role, Space, Ttl, Wrapping};
+use crate::condition::Circumstances;
+use crate::grants::{Agent, Engine, Need, Resource, Role, Space, Ttl, Wrapping};
 use crate::handle::{Binding, Claims, Keyring, Purpose, StandsFor};
 use crate::identity::Identity;
 use crate::kms::KmsRequest;
@@ -56,6 +58,8 @@ pub struct Ground<'a> {
     pub keyring: &'a Keyring,
     /// The Vault namespace of the gate.
     pub namespace: &'a str,
+    /// The client's address, where it is known.
+    pub client: Option<IpAddr>,
     /// Seconds since the epoch.
     pub now: u64,
 }
@@ -140,6 +144,7 @@ impl Redeemed {
 /// # Errors
 /// [`Refusal::InsufficientScope`] where only the credential is short of it,
 /// [`Refusal::NotFound`] for a handle that has ended,
+/// [`Refusal::BodyTooLarge`] where the role that allows it does not allow so much,
 /// [`Refusal::Forbidden`] for everything else.
 pub fn decide(identity: &Identity, operation: Operation, ground: Ground<'_>) -> Result<Permit, Refusal> {
     let agent = Arc::clone(&identity.agent);
@@ -151,7 +156,7 @@ pub fn decide(identity: &Identity, operation: Operation, ground: Ground<'_>) -> 
             let claims = redeemed(&permit.agent, handle, *redeem, ground)?;
             let issuer = catalog::find(&claims.operation).ok_or(Refusal::Forbidden)?;
             let scope = permit.operation.kind.facts.scope.or(issuer.facts.scope).ok_or(Refusal::Forbidden)?;
-            permit.role = Some(permit.held_by(identity, scope, &claims.resource, ground.layout)?);
+            permit.role = Some(permit.held_by(identity, scope, &claims.resource, ground)?);
             permit.claims = Some(claims);
         }
         Ask::Vault(_) | Ask::Issue(..) | Ask::Kms(_) => {
@@ -159,7 +164,7 @@ pub fn decide(identity: &Identity, operation: Operation, ground: Ground<'_>) -> 
                 permit.operation.resource.map(|resource| named(resource, ground.layout)).transpose()?;
             let scope = permit.operation.kind.facts.scope.ok_or(Refusal::Forbidden)?;
             let resource = permit.operation.resource.as_ref().ok_or(Refusal::Forbidden)?;
-            permit.role = Some(permit.held_by(identity, scope, resource, ground.layout)?);
+            permit.role = Some(permit.held_by(identity, scope, resource, ground)?);
         }
     }
     Ok(permit)
@@ -181,15 +186,21 @@ fn redeemed(agent: &Agent, handle: &str, redeem: Redeem, ground: Ground<'_>) -> 
 }
 
 impl Permit {
-    /// The role that holds it.
+    /// The role that holds it, if the request is not larger than it allows.
     fn held_by(
         &self,
         identity: &Identity,
         scope: Scope,
         resource: &Resource,
-        layout: &Layout,
+        ground: Ground<'_>,
     ) -> Result<(Arc<Role>, Option<Limit>), Refusal> {
-        Ok(judge(identity, scope, resource, &self.operation.demand, layout)?.role.clone())
+        let circumstances = Circumstances { client: ground.client, now: ground.now };
+        let need = Need { scope, resource, demand: &self.operation.demand, circumstances };
+        let allowed = judge(identity, &need, ground.layout)?;
+        match allowed.role.0.body {
+            Some(most) if self.operation.size > most => Err(Refusal::BodyTooLarge),
+            _ => Ok(allowed.role.clone()),
+        }
     }
 
     /// The name of the role that allowed; none where none was needed.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::condition::{Circumstances, Conditions, Failed};
 use crate::names::AgentId;
 use crate::path::SecretPath;
 use crate::pattern::{NamePattern, PathPattern};
@@ -81,6 +82,19 @@ impl Resource {
     }
 }
 
+/// What is asked of an agent's roles, and under what circumstances.
+#[derive(Clone, Copy, Debug)]
+pub struct Need<'a> {
+    /// The kind of access.
+    pub scope: Scope,
+    /// What is touched.
+    pub resource: &'a Resource,
+    /// What grants bound beside it.
+    pub demand: &'a Demand,
+    /// From where and when.
+    pub circumstances: Circumstances,
+}
+
 /// What grants bound beside the resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Demand {
@@ -145,6 +159,8 @@ pub enum Shortfall {
     Principals,
     /// Those extensions.
     Extensions,
+    /// Other circumstances.
+    Condition(Failed),
 }
 
 /// What allows, of an agent's.
@@ -198,6 +214,10 @@ pub struct Role {
     pub wrapping: Wrapping,
     /// The role's own limit, if it has one.
     pub rate: Option<Rate>,
+    /// Most bytes of a request's body or of a tool's arguments.
+    pub body: Option<usize>,
+    /// When it holds; always where absent. Its denies always do.
+    pub conditions: Option<Box<Conditions>>,
 }
 
 impl Role {
@@ -209,16 +229,20 @@ impl Role {
     }
 
     /// By which grant this role alone holds the scope, the resource and what
-    /// is demanded of it.
+    /// is demanded of it, under these circumstances.
     ///
     /// # Errors
     /// The first of these that it is short of.
-    pub fn judge(&self, scope: Scope, resource: &Resource, demand: &Demand) -> Result<Grant<'_>, Shortfall> {
-        if !self.scopes.contains(scope) {
+    pub fn judge(&self, need: &Need<'_>) -> Result<Grant<'_>, Shortfall> {
+        if !self.scopes.contains(need.scope) {
             return Err(Shortfall::Scope);
         }
-        let grant = self.grant(resource).ok_or(Shortfall::Resource)?;
-        self.admits(demand).map(|()| grant)
+        let grant = self.grant(need.resource).ok_or(Shortfall::Resource)?;
+        self.admits(need.demand)?;
+        match &self.conditions {
+            Some(conditions) => conditions.hold(need.circumstances).map(|()| grant).map_err(Shortfall::Condition),
+            None => Ok(grant),
+        }
     }
 
     fn grant(&self, resource: &Resource) -> Option<Grant<'_>> {
@@ -323,14 +347,14 @@ impl Agent {
     ///
     /// # Errors
     /// The deny that matches, or that there is no such role.
-    pub fn judge(&self, scope: Scope, resource: &Resource, demand: &Demand) -> Result<Allowed<'_>, Unheld<'_>> {
+    pub fn judge(&self, need: &Need<'_>) -> Result<Allowed<'_>, Unheld<'_>> {
         for (role, _) in &self.roles {
-            if let Some(pattern) = role.deny(resource) {
+            if let Some(pattern) = role.deny(need.resource) {
                 return Err(Unheld::Denied(role, pattern));
             }
         }
         let mut roles = self.roles.iter();
-        let allowed = roles.find_map(|role| Some(Allowed { role, grant: role.0.judge(scope, resource, demand).ok()? }));
+        let allowed = roles.find_map(|role| Some(Allowed { role, grant: role.0.judge(need).ok()? }));
         allowed.ok_or(Unheld::NoRole)
     }
 

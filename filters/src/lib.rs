@@ -18,6 +18,7 @@ pub mod scope;
 pub mod quota;
 pub mod refusal;
 pub mod pattern;
+pub mod condition;
 pub mod grants;
 pub mod certificate;
 pub mod identity;

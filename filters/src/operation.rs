@@ -269,6 +269,8 @@ pub struct Operation {
     pub(crate) ask: Ask,
     pub(crate) demand: Demand,
     pub(crate) wrap: Option<WrapTtl>,
+    /// Bytes of its body or arguments.
+    pub(crate) size: usize,
 }
 
 /// A row of the catalog: a [`Describe`] whose types are forgotten.
@@ -360,9 +362,10 @@ fn schema<T: JsonSchema>() -> Schema {
 }
 
 fn parse<D: Describe>(kind: &'static Entry, arguments: &[u8]) -> Result<Operation, Refusal> {
+    let size = arguments.len();
     let arguments = read::<D::Arguments<'_>>(arguments)?;
     let Plan { resource, ask, demand, wrap } = D::plan(arguments)?;
-    Ok(Operation { kind, resource, ask, demand, wrap })
+    Ok(Operation { kind, resource, ask, demand, wrap, size })
 }
 
 fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Refusal> {

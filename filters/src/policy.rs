@@ -235,6 +235,12 @@ fn remark(remarks: &mut Vec<String>, role: &Role) {
     if role.wrapping == Wrapping::Required {
         say("secrets are answered wrapped only".to_owned());
     }
+    for condition in role.conditions.iter().flat_map(|conditions| conditions.told()) {
+        say(format!("holds {condition} only"));
+    }
+    if let Some(bytes) = role.body {
+        say(format!("requests have bodies of {bytes} bytes at most"));
+    }
     if role.rate.is_some() {
         say("requests are limited".to_owned());
     }

@@ -139,7 +139,8 @@ pub fn operation(matched: &Match<'_>, carried: Carried<'_>) -> Result<Operation,
         splice(&mut json, body)?;
     }
     json.push(b'}');
-    matched.kind.parse(&json)
+    let size = if facts.takes_body { body.len() } else { 0 };
+    Ok(Operation { size, ..matched.kind.parse(&json)? })
 }
 
 /// How a query parameter is written in JSON. One that the route does not

@@ -1,7 +1,8 @@
 //! By which rule something is allowed or refused: what the decision goes by,
 //! and what can be told of it without a request.
 
-use crate::grants::{Agent, Allowed, Demand, Engine, Login, Resource, Role, Shortfall, Space, Ttl, Unheld};
+use crate::condition::Circumstances;
+use crate::grants::{Agent, Allowed, Demand, Engine, Login, Need, Resource, Role, Shortfall, Space, Ttl, Unheld};
 use crate::identity::Identity;
 use crate::kms;
 use crate::operation::{Entry, Facts, unfit};
@@ -37,20 +38,14 @@ impl From<Denial<'_>> for Refusal {
 ///
 /// # Errors
 /// The rule that refuses it.
-pub(crate) fn judge<'a>(
-    identity: &'a Identity,
-    scope: Scope,
-    resource: &Resource,
-    demand: &Demand,
-    layout: &Layout,
-) -> Result<Allowed<'a>, Denial<'a>> {
-    if is_the_gates(resource, layout) {
+pub(crate) fn judge<'a>(identity: &'a Identity, need: &Need<'_>, layout: &Layout) -> Result<Allowed<'a>, Denial<'a>> {
+    if is_the_gates(need.resource, layout) {
         return Err(Denial::OfTheGate);
     }
-    if !identity.scopes.contains(scope) {
-        return Err(Denial::Credential(scope));
+    if !identity.scopes.contains(need.scope) {
+        return Err(Denial::Credential(need.scope));
     }
-    identity.agent.judge(scope, resource, demand).map_err(|unheld| match unheld {
+    identity.agent.judge(need).map_err(|unheld| match unheld {
         Unheld::Denied(role, pattern) => Denial::Denied(role, pattern),
         Unheld::NoRole => Denial::NoRole,
     })
@@ -123,22 +118,32 @@ impl Question {
         Ok(Self { kind, needs: Some((scope, resource)), demand: demand(facts, engine, about) })
     }
 
-    /// What allows it; `None` for what any agent may do.
+    /// What allows it under these circumstances; `None` for what any agent may do.
     ///
     /// # Errors
     /// The rule that refuses it.
-    pub fn answer<'a>(&self, identity: &'a Identity, layout: &Layout) -> Result<Option<Allowed<'a>>, Denial<'a>> {
-        let Some((scope, resource)) = &self.needs else { return Ok(None) };
-        judge(identity, *scope, resource, &self.demand, layout).map(Some)
+    pub fn answer<'a>(
+        &self,
+        identity: &'a Identity,
+        layout: &Layout,
+        circumstances: Circumstances,
+    ) -> Result<Option<Allowed<'a>>, Denial<'a>> {
+        self.need(circumstances).map(|need| judge(identity, &need, layout)).transpose()
     }
 
     /// What each role of the agent's is short of, where none allows it.
-    pub fn shortfalls<'a>(&'a self, agent: &'a Agent) -> impl Iterator<Item = (&'a Role, Shortfall)> {
-        let roles =
-            self.needs.iter().flat_map(|(scope, resource)| agent.roles.iter().map(move |r| (r, scope, resource)));
-        roles.filter_map(|((role, _), scope, resource)| {
-            Some((&**role, role.judge(*scope, resource, &self.demand).err()?))
-        })
+    pub fn shortfalls<'a>(
+        &'a self,
+        agent: &'a Agent,
+        circumstances: Circumstances,
+    ) -> impl Iterator<Item = (&'a Role, Shortfall)> {
+        let roles = self.need(circumstances).into_iter().flat_map(|need| agent.roles.iter().map(move |r| (r, need)));
+        roles.filter_map(|((role, _), need)| Some((&**role, role.judge(&need).err()?)))
+    }
+
+    fn need(&self, circumstances: Circumstances) -> Option<Need<'_>> {
+        let (scope, resource) = self.needs.as_ref()?;
+        Some(Need { scope: *scope, resource, demand: &self.demand, circumstances })
     }
 
     /// The scope that it needs, and what it touches.

@@ -56,7 +56,7 @@ pub static IDENTITY: LazyLock<Identity> = LazyLock::new(|| {
 /// # Panics
 /// Where it does not.
 pub fn judge(operation: Operation) {
-    let ground = Ground { layout: &LAYOUT, keyring: &KEYRING, namespace: "", now: 1_767_225_600 };
+    let ground = Ground { layout: &LAYOUT, keyring: &KEYRING, namespace: "", client: None, now: 1_767_225_600 };
     let Ok(permit) = decide(&IDENTITY, operation, ground) else { return };
     match permit.into_effect(&LAYOUT) {
         Ok(Effect::Vault(request) | Effect::Issue(_, _, request)) => within_own(&request),

@@ -24,6 +24,7 @@ fuzz_target!(|input: (u8, &str)| {
         variable: &|_| None,
         read: &|path| if path.ends_with(name) { Ok(text.to_owned()) } else { Err(io::ErrorKind::NotFound.into()) },
         probe: &|_| Ok(()),
+        list: &|_| Ok(Vec::new()),
     };
     let Ok(settings) = config::load_from(&flags, &environment) else { return };
     for agent in &settings.agents {

@@ -1,9 +1,11 @@
 //! `portcullis explain`.
 
+use std::net::IpAddr;
 use std::process::ExitCode;
 
 use clap::Args;
 use filters::catalog::{self, CATALOG};
+use filters::condition::{Circumstances, Conditions, Failed};
 use filters::grants::{Agent, Allowed, Engine, Grant, Login, Resource, Role, Shortfall, Wrapping};
 use filters::identity::{Identity, Proof};
 use filters::lifetime::Lifetime;
@@ -13,16 +15,22 @@ use filters::refusal::Refusal;
 use filters::scope::Scopes;
 use filters::verdict::{About, Denial, Question, Unaskable};
 use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::{FAILED, Given, REFUSED, ScopeList, load_elsewhere, print, refuse, scopes};
 use crate::config::nearest_of;
 use crate::snapshot::Snapshot;
+use crate::vault::epoch_seconds;
 
 pub(super) const AFTER: &str = "\
 Reads the same file, environment and flags as `portcullis run` would, but does
 not look for certificates and keys; connects to nothing, and decides as the gate
 would of a request with a valid credential of this agent's. Rates, and what
 Vault's own policies say, are not looked at.
+
+Roles that hold from some networks only are judged by --source, those that hold
+at some hours only by --at, which is now where it is left out.
 
 --resource is the path of a secret, the prefix of a list, or the name of a key
 or role; renewing and revoking are judged by what was issued.
@@ -36,7 +44,8 @@ Examples:
   portcullis explain --agent ci --operation kv.read --resource apps/db
   portcullis explain --agent ci --operation kv.list --resource team --shared
   portcullis explain --agent ci --operation kv.write --resource x --scopes read
-  portcullis explain --agent ci --operation ssh.sign --resource ops --principal deploy --ttl 1h";
+  portcullis explain --agent ci --operation ssh.sign --resource ops --principal deploy --ttl 1h
+  portcullis explain --agent ci --operation kv.read --resource apps/db --source 10.1.2.3 --at 2026-07-18T02:30:00Z";
 
 /// What is asked about whom.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
@@ -65,6 +74,12 @@ pub struct Explain {
     /// What an SSH certificate is to carry.
     #[arg(long = "extension", value_name = "NAME")]
     extensions: Vec<String>,
+    /// The address from which it is asked.
+    #[arg(long, value_name = "ADDRESS")]
+    source: Option<IpAddr>,
+    /// When it is asked (RFC 3339); now where absent.
+    #[arg(long, value_parser = moment, value_name = "TIME")]
+    at: Option<u64>,
     /// Tell it as JSON.
     #[arg(long)]
     json: bool,
@@ -146,10 +161,11 @@ fn tell(asked: &Explain, snapshot: &Snapshot, known: &[AgentId]) -> Result<Told,
     }
     let scopes = asked.scopes.as_ref().map_or(Scopes::ALL, |scopes| scopes.0.iter().copied().collect());
     let identity = Identity { agent, scopes, proof: Proof::Certificate };
-    Ok(match question.answer(&identity, &snapshot.layout) {
+    let circumstances = Circumstances { client: asked.source, now: asked.at.unwrap_or_else(epoch_seconds) };
+    Ok(match question.answer(&identity, &snapshot.layout, circumstances) {
         Ok(allowed) => Told { refusal: None, what, rules: allowing(&question, allowed.as_ref()) },
         Err(denial) => {
-            let rules = refusing(&question, &identity.agent, denial);
+            let rules = refusing(&question, &identity.agent, denial, circumstances);
             Told { refusal: Some(denial.into()), what, rules }
         }
     })
@@ -218,9 +234,14 @@ fn allowing(question: &Question, allowed: Option<&Allowed<'_>>) -> Vec<String> {
         rules.push("its answer is wrapped: `wrap = \"required\"`".to_owned());
     }
     rules
+        .extend(role.conditions.iter().flat_map(|conditions| conditions.told()).map(|told| format!("it holds {told}")));
+    if let Some(bytes) = role.body.filter(|_| question.kind.facts.takes_body) {
+        rules.push(format!("of {bytes} bytes at most: `body`"));
+    }
+    rules
 }
 
-fn refusing(question: &Question, agent: &Agent, denial: Denial<'_>) -> Vec<String> {
+fn refusing(question: &Question, agent: &Agent, denial: Denial<'_>, circumstances: Circumstances) -> Vec<String> {
     match denial {
         Denial::OfTheGate => vec!["it is the key behind handles, which no grant gives".to_owned()],
         Denial::Credential(scope) => vec![format!("the credential does not carry scope `{scope}`")],
@@ -231,7 +252,7 @@ fn refusing(question: &Question, agent: &Agent, denial: Denial<'_>) -> Vec<Strin
         Denial::NoRole => {
             let short =
                 |(role, shortfall): (&Role, _)| format!("role `{}` {}", role.name, short_of(role, shortfall, question));
-            question.shortfalls(agent).map(short).collect()
+            question.shortfalls(agent, circumstances).map(short).collect()
         }
     }
 }
@@ -247,6 +268,20 @@ fn short_of(role: &Role, shortfall: Shortfall, question: &Question) -> String {
         Shortfall::Principals => {
             "covers it, for other user names (`ssh_principals`); name one with --principal".to_owned()
         }
+        Shortfall::Condition(failed) => {
+            let conditions = role.conditions.as_deref().map(Conditions::told).into_iter().flatten();
+            let told = conditions.collect::<Vec<_>>().join("; ");
+            match failed {
+                Failed::Sources => format!("covers it, from other addresses ({told}); name one with --source"),
+                Failed::Hours => format!("covers it, at other times ({told}); name one with --at"),
+            }
+        }
         Shortfall::Extensions => "covers it, with other extensions (`ssh_extensions`)".to_owned(),
     }
+}
+
+/// A time, in seconds since the epoch.
+fn moment(text: &str) -> Result<u64, String> {
+    let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| "write such as `2030-01-31T12:00:00Z`".to_owned())?;
+    u64::try_from(time.unix_timestamp()).map_err(|_| "that was before 1970".to_owned())
 }

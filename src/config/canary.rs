@@ -34,6 +34,7 @@ fn path(section: &Section) -> &'static [&'static str] {
         "identity.issuers" => &["identity", "issuers"],
         "identity.issuers.roles" => &["identity", "issuers", "roles"],
         "roles.*" => &["roles", "r"],
+        "roles.*.hours" => &["roles", "r", "hours"],
         "agents.*" => &["agents", "a"],
         "agents.*.certificate" => &["agents", "a", "certificate"],
         "agents.*.jwt" => &["agents", "a", "jwt"],

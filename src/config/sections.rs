@@ -206,6 +206,17 @@ section! {
     time("max_ttl", (1000, DAYS_30 * 1000), "", "Longest life of SSH and PKI certificates, in whole seconds."),
     choice("wrap", &["optional", "required"], "optional", "Whether secret material is answered as a handle only."),
     table("rate", "The role's own limit."),
+    size("body", (KIB, 64 * MIB), " `limits.body`", "Most bytes of a request's body, on MCP of a tool's arguments; not more than `limits.body`."),
+    words("sources", "Networks, such as `10.0.0.0/8`, from which the role holds; where absent, from anywhere."),
+    table("hours", "When the role holds; where absent, always."),
+}
+
+section! {
+    HOURS, "roles.*.hours", "hours = {…}",
+    text("from", "00:00", "Time of the day at which the role begins to hold."),
+    text("to", "24:00", "Time of the day from which it no longer does; where earlier than `from`, of the next day."),
+    words("days", "Days on which it begins to: `mon`, `tue`, `wed`, `thu`, `fri`, `sat`, `sun`; where absent, every day."),
+    text("zone", "", "Time zone of these, by its name in the tz database, such as `Europe/Berlin`; required."),
 }
 
 section! {
@@ -285,7 +296,7 @@ section! {
 }
 
 /// Every section, in the order of the reference.
-pub(super) static ALL: [&Section; 30] = [
+pub(super) static ALL: [&Section; 31] = [
     &super::options::TOP,
     &LISTENER,
     &TLS,
@@ -308,6 +319,7 @@ pub(super) static ALL: [&Section; 30] = [
     &ISSUER,
     &ROLE_RULE,
     &ROLE,
+    &HOURS,
     &AGENT,
     &PRINCIPAL,
     &SUBJECT,

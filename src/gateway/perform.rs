@@ -127,7 +127,7 @@ impl Request<'_> {
 
     fn ground<'k>(&'k self, keyring: &'k Keyring) -> Ground<'k> {
         let (layout, namespace) = (&self.snapshot.layout, &self.state.vault.namespace);
-        Ground { layout, keyring, namespace, now: epoch_seconds() }
+        Ground { layout, keyring, namespace, client: self.head.client, now: epoch_seconds() }
     }
 
     /// Decides, and charges the limits of the role and of the operation.

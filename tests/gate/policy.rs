@@ -122,7 +122,7 @@ fn identity(roles: Vec<Role>) -> Identity {
 fn asked(identity: &Identity, settings: &Settings, kind: &'static Entry, arguments: &str) -> Option<String> {
     let operation = kind.parse(arguments.as_bytes()).expect("arguments");
     let keyring = Keyring::default();
-    let ground = Ground { layout: &settings.layout, keyring: &keyring, namespace: "", now: 0 };
+    let ground = Ground { layout: &settings.layout, keyring: &keyring, namespace: "", client: None, now: 0 };
     let permit = match decide(identity, operation, ground) {
         Ok(permit) => permit,
         Err(Refusal::Forbidden) => return None,

@@ -1,5 +1,6 @@
 //! What is allowed, and what it becomes.
 
+mod conditions;
 mod kms;
 mod verdict;
 
@@ -47,7 +48,7 @@ fn identity(scopes: Scopes, roles: Vec<Role>) -> Identity {
 fn asked(identity: &Identity, name: &str, arguments: &str) -> Result<String, Refusal> {
     let operation = catalog::find(name).unwrap().parse(arguments.as_bytes())?;
     let (layout, keyring) = (Layout::default(), Keyring::default());
-    let ground = Ground { layout: &layout, keyring: &keyring, namespace: "", now: 0 };
+    let ground = Ground { layout: &layout, keyring: &keyring, namespace: "", client: None, now: 0 };
     match decide(identity, operation, ground)?.into_effect(&layout)? {
         Effect::Vault(request) | Effect::Issue(_, _, request) => Ok(format!("{request:?}")),
         Effect::Redeem(redeemed) => Ok(format!("{:?}", redeemed.request)),
@@ -153,7 +154,7 @@ fn what_is_demanded_must_be_in_the_same_role() {
 fn body(identity: &Identity, name: &str, arguments: &str) -> serde_json::Value {
     let operation = catalog::find(name).unwrap().parse(arguments.as_bytes()).unwrap();
     let (layout, keyring) = (Layout::default(), Keyring::default());
-    let ground = Ground { layout: &layout, keyring: &keyring, namespace: "", now: 0 };
+    let ground = Ground { layout: &layout, keyring: &keyring, namespace: "", client: None, now: 0 };
     match decide(identity, operation, ground).unwrap().into_effect(&layout).unwrap() {
         Effect::Vault(request) | Effect::Issue(_, _, request) => {
             serde_json::from_slice(request.body().unwrap()).unwrap()
@@ -194,7 +195,7 @@ fn a_handle_is_redeemed_by_its_holder_within_its_time_and_grants() {
     let redeem = |who: &Identity, name: &str, handle: &str, keyring: &Keyring, now| {
         let member = if name.starts_with("db") { "lease_id" } else { "handle" };
         let operation = catalog::find(name).unwrap().parse(format!("{{\"{member}\":\"{handle}\"}}").as_bytes())?;
-        let permit = decide(who, operation, Ground { layout: &layout, keyring, namespace: "", now })?;
+        let permit = decide(who, operation, Ground { layout: &layout, keyring, namespace: "", client: None, now })?;
         match permit.into_effect(&layout)? {
             Effect::Redeem(redeemed) => Ok(format!("{:?}", redeemed.request)),
             other => panic!("{other:?}"),

@@ -135,9 +135,14 @@ fn family(rule: &Fields<'_>, issuers: &Issuers) -> Option<Family> {
     family
 }
 
+/// A network, or the one address in it.
+pub(super) fn network(text: &str) -> Option<IpNet> {
+    text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+}
+
 fn trusted_proxies(top: &Fields<'_>) -> Vec<IpNet> {
     let network = |Word { place, text }: Word| {
-        let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+        let network = network(&text);
         match network {
             Some(network) if network.prefix_len() == 0 => {
                 top.problem("trusted_proxies", &place, "would believe everybody", "name the proxies' own networks");

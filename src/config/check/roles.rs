@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 
+use filters::condition::{Clock, Conditions, Days, Hours, Zone};
 use filters::grants::{Role, Wrapping};
 use filters::pattern::{BadPattern, NamePattern, PathPattern};
 use filters::scope::{Scope, Scopes};
 
 use super::super::fields::{Fields, Sited};
+use super::super::kind::Word;
 use super::super::sections as section;
+use super::identity::network;
 use super::{is_plain_name, limits, whole_seconds};
 
 const PATH: &str = "write literal segments, `*` for one whole segment, `**` at the end for the rest";
@@ -23,9 +26,14 @@ pub(super) struct Roles {
 /// The built-in role and those of the file.
 pub(super) fn roles(top: &Fields<'_>) -> Roles {
     let builtin = Role::own_namespace();
+    let most = top.table("limits", &section::LIMITS).size("body").unwrap_or(usize::MAX);
     let mut roles = Roles { by_name: HashMap::from([(builtin.name.clone(), 0)]), list: vec![builtin] };
     for (name, fields) in top.named("roles", &section::ROLE) {
         let role = role(&name, &fields);
+        if role.body.is_some_and(|body| body > most) {
+            let mend = "keep to what every request is held to, or raise `limits.body`";
+            fields.problem("body", &fields.place_of("body"), "is more than `limits.body`", mend);
+        }
         if !is_plain_name(name.value) {
             let mend = "use letters, digits, `.`, `_` and `-`, at most 63 characters";
             top.problem("roles", &name.place, "has an invalid name", mend);
@@ -60,12 +68,82 @@ fn role(name: &Sited<&str>, fields: &Fields<'_>) -> Role {
         },
         deny: patterns(fields, "deny", PATH, PathPattern::parse),
         rate: limits::rate(fields, "rate"),
+        body: fields.given("body").then(|| fields.size("body")).flatten(),
+        conditions: conditions(fields).map(Box::new),
     }
+}
+
+/// When the role holds, where that is not always.
+fn conditions(fields: &Fields<'_>) -> Option<Conditions> {
+    let network = |Word { place, text }: Word| {
+        let network = network(&text);
+        if network.is_none() {
+            let mend = "write such as `10.0.0.0/8`, `192.0.2.7` or `fd00::/8`";
+            fields.problem("sources", &place, "holds something that is not a network", mend);
+        }
+        network
+    };
+    let sources: Vec<_> = fields.words("sources").into_iter().filter_map(network).collect();
+    if fields.given("sources") && sources.is_empty() {
+        let mend = "name the networks, or leave `sources` out";
+        fields.problem("sources", &fields.place_of("sources"), "names no network", mend);
+    }
+    let hours = fields.given("hours").then(|| hours(&fields.table("hours", &section::HOURS))).flatten();
+    (!sources.is_empty() || hours.is_some()).then_some(Conditions { sources, hours })
+}
+
+fn hours(fields: &Fields<'_>) -> Option<Hours> {
+    fields.require("zone");
+    let clock = |name| {
+        let text = fields.text(name)?;
+        let clock = Clock::parse(&text.value);
+        if clock.is_none() {
+            fields.problem(
+                name,
+                &text.place,
+                "is not a time of the day",
+                "write such as `\"08:00\"`, up to `\"24:00\"`",
+            );
+        }
+        clock
+    };
+    let day = |Word { place, text }: Word| {
+        let day = Days::parse(&text);
+        if day.is_none() {
+            let mend = "use `mon`, `tue`, `wed`, `thu`, `fri`, `sat`, `sun`";
+            fields.problem("days", &place, "holds an unknown day", mend);
+        }
+        day
+    };
+    let days: Vec<Days> = fields.words("days").into_iter().filter_map(day).collect();
+    if fields.given("days") && days.is_empty() {
+        fields.problem("days", &fields.place_of("days"), "names no day", "name the days, or leave `days` out");
+    }
+    let days = if days.is_empty() { Days::ALL } else { days.into_iter().collect() };
+    let (from, to) = (clock("from"), clock("to"));
+    let zone = zone(fields);
+    let (from, to, zone) = (from?, to?, zone?);
+    let hours = Hours::new(from, to, days, zone);
+    if hours.is_none() {
+        let mend = "let `to` be another time than `from`, and `from` be before 24:00";
+        fields.problem("from", &fields.place_of("from"), "begins no range that ends", mend);
+    }
+    hours
+}
+
+fn zone(fields: &Fields<'_>) -> Option<Zone> {
+    let text = fields.text("zone")?;
+    let zone = Zone::named(&text.value);
+    if zone.is_none() {
+        let mend = "write its name in the tz database, such as `Europe/Berlin` or `UTC`";
+        fields.problem("zone", &text.place, "is not a time zone", mend);
+    }
+    zone
 }
 
 /// The scopes that stand in `name`.
 pub(super) fn scopes(fields: &Fields<'_>, name: &str) -> Scopes {
-    let scope = |word: super::super::kind::Word| {
+    let scope = |word: Word| {
         let found = Scope::ALL.into_iter().find(|scope| scope.name() == word.text);
         if found.is_none() {
             fields.problem(name, &word.place, "holds an unknown scope", "use `read`, `write`, `delete`, `list`");
@@ -76,7 +154,7 @@ pub(super) fn scopes(fields: &Fields<'_>, name: &str) -> Scopes {
 }
 
 fn patterns<P>(fields: &Fields<'_>, name: &str, mend: &str, parse: fn(&str) -> Result<P, BadPattern>) -> Vec<P> {
-    let pattern = |word: super::super::kind::Word| match parse(&word.text) {
+    let pattern = |word: Word| match parse(&word.text) {
         Ok(pattern) => Some(pattern),
         Err(BadPattern(why)) => {
             fields.problem(name, &word.place, &format!("holds an invalid pattern: {why}"), mend);

@@ -1,5 +1,6 @@
 //! What is told of an operation by name is what is decided of its request.
 
+use super::conditions::{circumstances, conditions};
 use super::*;
 use crate::grants::Login;
 use crate::verdict::{About, Denial, Question, Unaskable};
@@ -72,13 +73,14 @@ fn about<'a>(operation: &str, name: &'a str, rest: &Rest) -> About<'a> {
 }
 
 /// What is told.
-fn told(who: &Identity, operation: &str, about: About<'_>, layout: &Layout) -> Result<Option<Arc<Role>>, Refusal> {
-    let question = match Question::new(catalog::find(operation).unwrap(), about, layout) {
+fn told(who: &Identity, operation: &str, about: About<'_>, ground: Ground<'_>) -> Result<Option<Arc<Role>>, Refusal> {
+    let circumstances = Circumstances { client: ground.client, now: ground.now };
+    let question = match Question::new(catalog::find(operation).unwrap(), about, ground.layout) {
         Err(Unaskable::Name(refusal)) => return Err(refusal),
         other => other.unwrap(),
     };
-    let answer = question.answer(who, layout);
-    let short = question.shortfalls(&who.agent).count();
+    let answer = question.answer(who, ground.layout, circumstances);
+    let short = question.shortfalls(&who.agent, circumstances).count();
     match answer {
         Ok(Some(_)) => assert!(short < who.agent.roles.len()),
         Err(Denial::NoRole) => assert_eq!(short, who.agent.roles.len()),
@@ -88,15 +90,9 @@ fn told(who: &Identity, operation: &str, about: About<'_>, layout: &Layout) -> R
 }
 
 /// What is decided.
-fn decided(
-    who: &Identity,
-    operation: &str,
-    json: &str,
-    layout: &Layout,
-    keyring: &Keyring,
-) -> Result<Option<Arc<Role>>, Refusal> {
+fn decided(who: &Identity, operation: &str, json: &str, ground: Ground<'_>) -> Result<Option<Arc<Role>>, Refusal> {
     let operation = catalog::find(operation).unwrap().parse(json.as_bytes())?;
-    let permit = decide(who, operation, Ground { layout, keyring, namespace: "", now: 0 })?;
+    let permit = decide(who, operation, ground)?;
     Ok(permit.role().cloned())
 }
 
@@ -116,9 +112,9 @@ fn scopes() -> impl Strategy<Value = Vec<Scope>> {
 fn roles() -> impl Strategy<Value = Vec<Role>> {
     let paths = || prop::collection::vec(select(vec!["**", "a/**", "a/*", "a", "*/b", "a/b"]), 0..3);
     let patterns = || subsequence(vec!["*", "a", "a*", "ab", "portcullis-*"], 0..3);
-    let bounds = (select(vec![None, Some("ops"), Some("*")]), select(vec![None, Some(60), Some(600)]));
+    let bounds = (select(vec![None, Some("ops"), Some("*")]), select(vec![None, Some(60), Some(600)]), conditions());
     let parts = (scopes(), paths(), paths(), subsequence(vec!["a/b", "a/**"], 0..2), patterns(), bounds);
-    let one = parts.prop_map(|(scopes, kv, shared, deny, named, (principals, max_ttl))| {
+    let one = parts.prop_map(|(scopes, kv, shared, deny, named, (principals, max_ttl, conditions))| {
         let patterns = || named.iter().map(|text| NamePattern::parse(text).unwrap()).collect::<Vec<_>>();
         Role {
             transit: patterns(),
@@ -128,6 +124,7 @@ fn roles() -> impl Strategy<Value = Vec<Role>> {
             kms: patterns(),
             ssh_principals: principals.map(names),
             max_ttl,
+            conditions,
             ..role(&scopes, &kv, &shared, &deny)
         }
     });
@@ -152,8 +149,8 @@ proptest! {
         carried in scopes(),
         operation in select(BY_NAME.to_vec()),
         name in select(vec!["a", "ab", "a/b", "b", "a/b/c", "", "..", "a//b", "portcullis-handles"]),
-        rest in rest(),
-        layout in layouts(),
+        (rest, layout) in (rest(), layouts()),
+        (client, now) in circumstances(),
     ) {
         let who = identity(carried.into_iter().collect(), roles);
         let (operation, member, least) = operation;
@@ -162,8 +159,10 @@ proptest! {
         let json = arguments(operation, member, least, name, &rest);
         let json = if unnamed { json.replacen("\"key_id\":\"\",", "", 1) } else { json };
         let json = json.replacen("{,", "{", 1);
-        let decided = decided(&who, operation, &json, &layout, &Keyring::default());
-        let told = told(&who, operation, about(operation, name, &rest), &layout);
+        let keyring = Keyring::default();
+        let ground = Ground { layout: &layout, keyring: &keyring, namespace: "", client, now };
+        let decided = decided(&who, operation, &json, ground);
+        let told = told(&who, operation, about(operation, name, &rest), ground);
         prop_assert!(same(&told, &decided), "{operation} {json}: told {told:?}, decided {decided:?}");
     }
 
@@ -174,6 +173,7 @@ proptest! {
         operation in select(BY_HANDLE.to_vec()),
         name in select(vec!["a", "ab", "b"]),
         rest in rest(),
+        (client, now) in circumstances(),
     ) {
         let who = identity(carried.into_iter().collect(), roles);
         let (operation, member, issuer, engine, purpose) = operation;
@@ -181,12 +181,13 @@ proptest! {
             Purpose::Certificate => StandsFor::Certificate { serial: "1".into() },
             _ => StandsFor::Lease { id: "l".into(), accessor: "a".into() },
         };
-        let claims = Claims { operation: issuer.into(), resource: Resource::Key(engine, name.into()), expires: 1, stands_for };
+        let claims = Claims { operation: issuer.into(), resource: Resource::Key(engine, name.into()), expires: u64::MAX, stands_for };
         let keyring = Keyring::new([(1, [1; 32])]);
         let handle = keyring.seal(&claims, Binding { purpose, agent: &who.agent, namespace: "" }).unwrap();
         let layout = Layout::default();
-        let decided = decided(&who, operation, &format!("{{\"{member}\":\"{handle}\"}}"), &layout, &keyring);
-        let told = told(&who, operation, about(operation, name, &rest), &layout);
+        let ground = Ground { layout: &layout, keyring: &keyring, namespace: "", client, now };
+        let decided = decided(&who, operation, &format!("{{\"{member}\":\"{handle}\"}}"), ground);
+        let told = told(&who, operation, about(operation, name, &rest), ground);
         prop_assert!(same(&told, &decided), "{operation} {name}: told {told:?}, decided {decided:?}");
     }
 }
