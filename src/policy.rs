@@ -24,15 +24,15 @@ pub enum Problem {
     UnknownAgent,
     /// Grants that no policy can hold.
     TooManyPaths(String),
-    /// The gate's credentials for Vault are missing or refused.
-    NoLogin,
+    /// The credentials for Vault are missing or refused.
+    NoLogin(NoLogin),
     /// What Vault refused, and what was asked.
     Vault(String, Refusal),
 }
 
 impl From<NoLogin> for Problem {
-    fn from(NoLogin: NoLogin) -> Self {
-        Self::NoLogin
+    fn from(problem: NoLogin) -> Self {
+        Self::NoLogin(problem)
     }
 }
 
@@ -43,9 +43,9 @@ impl std::fmt::Display for Problem {
             Self::TooManyPaths(name) => {
                 write!(f, "the patterns behind policy {name} overlap in more ways than a policy can say; use fewer `*`")
             }
-            Self::NoLogin => f.write_str(
-                "Vault has not accepted the credentials within 10 s; give VAULT_TOKEN of somebody who may write policies",
-            ),
+            Self::NoLogin(problem) => {
+                write!(f, "{problem}; the credentials must be of somebody who may write policies")
+            }
             Self::Vault(what, refusal) => write!(f, "{what}: {}", refusal.public().detail),
         }
     }

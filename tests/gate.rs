@@ -19,6 +19,7 @@ mod gate {
     pub mod kms;
     pub mod layout;
     pub mod limits;
+    pub mod logins;
     pub mod mcp;
     pub mod mcp_http;
     pub mod operations;
@@ -101,7 +102,7 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 33] = [
+    let modules: [(&str, &[Case]); 34] = [
         ("operations", gate::operations::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
@@ -123,6 +124,7 @@ fn main() -> ExitCode {
         ("suspension", gate::suspension::CASES),
         ("shared_limits", gate::shared_limits::CASES),
         ("tokens", gate::tokens::CASES),
+        ("logins", gate::logins::CASES),
         ("upstream", gate::upstream::CASES),
         ("configuration", gate::configuration::CASES),
         ("folders", gate::folders::CASES),

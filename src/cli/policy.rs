@@ -10,6 +10,7 @@ use super::{FAILED, Flags, Given, REFUSED, load, print};
 use crate::config::Settings;
 use crate::policy::{self, Problem, Sync};
 use crate::reload;
+use crate::vault::NoLogin;
 
 /// Vault is not as the configuration has it.
 const DIFFERS: u8 = 3;
@@ -71,7 +72,7 @@ pub(super) fn run(Policy { agent, sync: _, yes, watch, given }: Policy) -> ExitC
         eprintln!("portcullis: {problem}");
         ExitCode::from(match problem {
             Problem::UnknownAgent | Problem::TooManyPaths(_) => REFUSED,
-            Problem::NoLogin | Problem::Vault(..) => FAILED,
+            Problem::NoLogin(_) | Problem::Vault(..) => FAILED,
         })
     })
 }
@@ -80,7 +81,7 @@ fn sync_all(flags: &Flags, settings: &Settings, write: bool, watch: bool) -> Res
     // There is one provider of cryptography; a second installation changes nothing.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|_| Problem::NoLogin)?;
+    let runtime = runtime.map_err(|error| NoLogin(error.to_string()))?;
     let code = runtime.block_on(sync_once(settings, write))?;
     if watch {
         runtime.block_on(sync_for_ever(flags, &settings.files));

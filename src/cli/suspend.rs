@@ -59,16 +59,18 @@ pub struct Resume {
     given: Given,
 }
 
+const NO_NAME: &str = "no agent can have that name: [a-z0-9][a-z0-9._-]{0,62} without `..`";
+
 /// Why it was not done.
 enum Problem {
     NoName,
-    NoLogin,
+    NoLogin(NoLogin),
     Vault(Refusal),
 }
 
 impl From<NoLogin> for Problem {
-    fn from(NoLogin: NoLogin) -> Self {
-        Self::NoLogin
+    fn from(problem: NoLogin) -> Self {
+        Self::NoLogin(problem)
     }
 }
 
@@ -131,16 +133,16 @@ fn run(given: &Given, work: impl AsyncFnOnce(&Settings, &Suspensions, &Leases) -
         work(&settings, &Suspensions::new(own.clone()), &leases).await
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    match runtime.map_err(|_| Problem::NoLogin).and_then(|runtime| runtime.block_on(working)) {
+    match runtime.map_err(|error| NoLogin(error.to_string()).into()).and_then(|runtime| runtime.block_on(working)) {
         Ok(text) => {
             print(&text);
             ExitCode::SUCCESS
         }
         Err(problem) => {
             let (code, text) = match problem {
-                Problem::NoName => (REFUSED, "no agent can have that name: [a-z0-9][a-z0-9._-]{0,62} without `..`"),
-                Problem::NoLogin => (FAILED, "Vault has not accepted the credentials within 10 s"),
-                Problem::Vault(refusal) => (FAILED, refusal.public().detail),
+                Problem::NoName => (REFUSED, NO_NAME.to_owned()),
+                Problem::NoLogin(problem) => (FAILED, problem.to_string()),
+                Problem::Vault(refusal) => (FAILED, refusal.public().detail.to_owned()),
             };
             eprintln!("portcullis: {text}");
             ExitCode::from(code)

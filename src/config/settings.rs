@@ -1,5 +1,7 @@
 //! Configuration that has been checked: what the rest of the gate reads.
 
+mod login;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,6 +19,7 @@ use ipnet::IpNet;
 use tracing::Level;
 
 use crate::turns::Queue;
+pub use login::Login;
 
 /// A whole configuration, every value of which was checked.
 #[derive(Debug)]
@@ -205,24 +208,6 @@ pub struct Upstream {
     pub idle: Duration,
     /// How often the host name is looked up again.
     pub resolve: Duration,
-}
-
-/// How the gate logs in to Vault.
-#[derive(Clone, Debug)]
-pub enum Login {
-    /// It cannot: it starts, and answers 503.
-    None,
-    /// By a token it was given.
-    Token(Secret),
-    /// By AppRole.
-    AppRole {
-        /// Mount of the auth method.
-        mount: String,
-        /// Role id.
-        role_id: String,
-        /// Secret id.
-        secret_id: Secret,
-    },
 }
 
 /// What agents' tokens are like.

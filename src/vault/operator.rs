@@ -11,9 +11,16 @@ use super::{LoginState, OwnCalls};
 /// How long the login may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The configuration's credentials for Vault are missing or refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoLogin;
+/// The configuration's credentials for Vault are missing or refused: why, in
+/// words for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoLogin(pub String);
+
+impl std::fmt::Display for NoLogin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Vault has not accepted the credentials: {}", self.0)
+    }
+}
 
 /// Runs `work` with a login by the gate's own configuration, which is an
 /// operator's where its VAULT_TOKEN is.
@@ -25,10 +32,11 @@ pub async fn logged_in<T, E: From<NoLogin>>(
     work: impl AsyncFnOnce(&Arc<Upstream>, &OwnCalls) -> Result<T, E>,
 ) -> Result<T, E> {
     if matches!(settings.login, Login::None) {
-        return Err(NoLogin.into());
+        return Err(NoLogin("the configuration has no credentials for Vault".to_owned()).into());
     }
-    let upstream = Arc::new(Upstream::new(settings.upstream.clone()).map_err(|_| NoLogin)?);
-    upstream.resolve().await.map_err(|_| NoLogin)?;
+    let unusable = |why: &dyn std::fmt::Display| NoLogin(format!("Vault's address cannot be used: {why}"));
+    let upstream = Arc::new(Upstream::new(settings.upstream.clone()).map_err(|error| unusable(&error))?);
+    upstream.resolve().await.map_err(|error| unusable(&error))?;
     let login = Arc::new(LoginState::new(settings.login.clone(), Arc::clone(&upstream)));
     let own = OwnCalls::new(Arc::clone(&upstream), Arc::clone(&login));
     let working = async {
@@ -37,11 +45,11 @@ pub async fn logged_in<T, E: From<NoLogin>>(
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, waiting).await.map_err(|_| NoLogin)?;
+        tokio::time::timeout(PATIENCE, waiting).await.map_err(|_| NoLogin(login.detail()))?;
         work(&upstream, &own).await
     };
     tokio::select! {
         outcome = working => outcome,
-        () = login.run() => Err(NoLogin.into()),
+        () = login.run() => Err(NoLogin(login.detail()).into()),
     }
 }

@@ -13,6 +13,7 @@ mod later;
 mod limits;
 mod listeners;
 mod rate_limit;
+mod login;
 mod roles;
 mod upstream;
 mod vault;
@@ -48,7 +49,7 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
         server,
         logging: logging(&top),
         upstream: upstream::upstream(&top),
-        login: vault::login(&top),
+        login: login::login(&top),
         child_tokens: vault::child_tokens(&top),
         leases: vault::leases(&top),
         wrap_ttl: vault::wrap_ttl(&top),

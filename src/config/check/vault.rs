@@ -1,52 +1,12 @@
-//! How the gate logs in to Vault, what agents' tokens are like, where things lie.
+//! What agents' tokens are like, where things lie.
 
 use filters::vault::{Layout, Mounts};
 
 use super::super::fields::{Fields, Sited};
 use super::super::report::Place;
 use super::super::sections as section;
-use super::super::settings::{ChildPolicies, ChildTokens, Leases, Login};
+use super::super::settings::{ChildPolicies, ChildTokens, Leases};
 use super::{plain_name, plain_path, whole_seconds};
-
-/// How the gate logs in; AppRole goes before a token that happens to be exported.
-pub(super) fn login(top: &Fields<'_>) -> Login {
-    let findings = &top.source.findings;
-    let mount = plain_path(&top.table("approle", &section::APPROLE), "mount");
-    let (role, secret, token) = (top.text("vault_role_id"), top.secret("vault_secret_id"), top.secret("vault_token"));
-    match (role, secret, token) {
-        (Some(role), Some(secret), token) => {
-            if let Some(token) = token {
-                findings.warning(&token.place, "`vault_token` is not used: the gate logs in by AppRole");
-            }
-            let mount = mount.map(|mount| mount.value).unwrap_or_default();
-            Login::AppRole { mount, role_id: role.value, secret_id: secret.value }
-        }
-        (Some(role), None, _) => one_half(top, "vault_secret_id", &role.place),
-        (None, Some(secret), _) => one_half(top, "vault_role_id", &secret.place),
-        (None, None, Some(token)) => Login::Token(token.value),
-        (None, None, None) => {
-            let given = ["vault_role_id", "vault_secret_id", "vault_token"].into_iter().any(|name| top.given(name));
-            if !given {
-                let text =
-                    "no credentials for Vault: the gate starts and answers 503; set VAULT_ROLE_ID and VAULT_SECRET_ID";
-                findings.warning(&Place::Nowhere, text);
-            }
-            Login::None
-        }
-    }
-}
-
-fn one_half(top: &Fields<'_>, missing: &str, place: &Place) -> Login {
-    if !top.given(missing) {
-        top.problem(
-            missing,
-            place,
-            "is missing",
-            "AppRole needs both VAULT_ROLE_ID and VAULT_SECRET_ID; give both or neither",
-        );
-    }
-    Login::None
-}
 
 /// What agents' tokens are like.
 pub(super) fn child_tokens(top: &Fields<'_>) -> ChildTokens {

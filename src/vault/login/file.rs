@@ -1,0 +1,97 @@
+//! A credential in a file that somebody else writes, read anew each time.
+
+use std::fmt;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use filters::secret::Secret;
+use zeroize::Zeroizing;
+
+/// Largest file that is read; a token has some kilobytes at most.
+const LARGEST: u64 = 64 << 10;
+
+/// Why a file gives no credential; without its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FileProblem {
+    path: PathBuf,
+    what: What,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Missing,
+    Empty,
+    TooLarge,
+    /// It has a space, a line break or a character that is not ASCII.
+    Malformed,
+    Unreadable(io::ErrorKind),
+}
+
+impl fmt::Display for FileProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.path.display())?;
+        match self.what {
+            What::Missing => f.write_str("there is no such file"),
+            What::Empty => f.write_str("the file is empty"),
+            What::TooLarge => f.write_str("the file is larger than 64KiB"),
+            What::Malformed => f.write_str("the file holds something else than one token"),
+            What::Unreadable(kind) => write!(f, "the file cannot be read: {kind}"),
+        }
+    }
+}
+
+/// The one token in a file, without the space around it.
+///
+/// # Errors
+/// Why there is none.
+pub(super) fn read(path: &Path) -> Result<Secret, FileProblem> {
+    token(path).map_err(|what| FileProblem { path: path.to_owned(), what })
+}
+
+fn token(path: &Path) -> Result<Secret, What> {
+    let unreadable = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => What::Missing,
+        kind => What::Unreadable(kind),
+    };
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    // All of it at once, so that no copy is left behind by growing.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST as usize + 1));
+    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(What::TooLarge);
+    }
+    let text = bytes.trim_ascii();
+    match std::str::from_utf8(text) {
+        Ok("") => Err(What::Empty),
+        Ok(token) if text.iter().all(u8::is_ascii_graphic) => Ok(Secret::new(token.to_owned())),
+        _ => Err(What::Malformed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_holds_one_token_and_its_text_is_never_shown() {
+        let path = std::env::temp_dir().join(format!("portcullis-token-{}", std::process::id()));
+        let said = |text: &[u8]| {
+            std::fs::write(&path, text).unwrap();
+            read(&path).map_err(|problem| problem.to_string())
+        };
+        assert_eq!(said(b" hvs.CANARY\r\n").unwrap(), Secret::new("hvs.CANARY".into()));
+        let large = vec![b'x'; LARGEST as usize + 1];
+        for (text, expected) in [
+            (&b""[..], "is empty"),
+            (b" \n", "is empty"),
+            (b"hvs.CANARY hvs.CANARY", "something else than one token"),
+            (b"hvs.CANARY\xff", "something else than one token"),
+            (&large, "larger"),
+        ] {
+            let problem = said(text).unwrap_err();
+            assert!(problem.contains(expected) && !problem.contains("CANARY"), "{problem}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(read(&path).unwrap_err().to_string().ends_with("there is no such file"));
+    }
+}

@@ -1,0 +1,102 @@
+//! The gate's own logins, each against Vault's own auth method.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+use tests::process::binary;
+use tests::{Gate, Plan, World, wait_for};
+
+use crate::{Case, Shared};
+
+pub const CASES: &[Case] = &[("a_token_file_is_waited_for_and_followed", token_file)];
+
+/// A gate that logs in by what these top-level lines and sections say.
+fn start(world: &World, top: &str, sections: &str) -> Gate {
+    let environment = vec![("VAULT_ROLE_ID", String::new()), ("VAULT_SECRET_ID", String::new())];
+    let plan = Plan::default();
+    let (top, sections) = (format!("{}{top}", plan.top), format!("{}{sections}", plan.sections));
+    Gate::start_unready(world, &Plan { top, sections, environment, ..plan })
+}
+
+/// A token of the gate's policy, and its accessor.
+fn token(world: &World) -> (String, String) {
+    let body = json!({"policies": ["portcullis-gate"], "no_default_policy": true, "ttl": "1h"});
+    let (status, answer) = world.ask("POST", "auth/token/create", &body);
+    assert_eq!(status, 200, "{answer}");
+    let text = |name: &str| answer["auth"][name].as_str().expect("a text").to_owned();
+    (text("client_token"), text("accessor"))
+}
+
+/// Replaces a file as Vault Agent and Kubernetes do: at once.
+fn replace(path: &Path, text: &str) {
+    let beside = path.with_extension("new");
+    std::fs::write(&beside, text).expect("a file");
+    std::fs::rename(beside, path).expect("the same folder");
+}
+
+/// Waits until `/readyz` of the operators' listener says `what`.
+fn says(gate: &Gate, status: u16, what: &str) {
+    let client = gate.admin_client();
+    let mut last = Value::Null;
+    wait_for(what, 20, || {
+        let response = client.get("/readyz");
+        last = response.json();
+        let detail = last["vault"]["detail"].as_str().unwrap_or_default();
+        response.status == status && detail.contains(what)
+    });
+}
+
+/// `portcullis` with these arguments and the gate's configuration: what it printed.
+fn verb(gate: &Gate, arguments: &[&str]) -> (bool, String) {
+    let mut command = Command::new(binary());
+    command.args(arguments).args(["--config", "config.toml"]).current_dir(gate.folder()).env_clear();
+    let output = command.output().expect("portcullis");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(text).expect("text"))
+}
+
+/// Serves, and so do the commands of its configuration.
+fn serves(gate: &Gate) {
+    let put = gate.keyed().put("/secrets/login", &json!({"data": {"a": 1}}));
+    assert_eq!(put.status, 200, "{put:?}");
+    let (good, text) = verb(gate, &["resume", "nobody-in-particular"]);
+    assert!(good, "{text}");
+}
+
+fn token_file(shared: &Shared) {
+    let world = shared.world();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path: PathBuf = folder.path().join("token");
+    let gate = start(world, &format!("vault_token_file = \"{}\"\n", path.display()), "");
+    says(&gate, 503, "not logged in by token file: ");
+    says(&gate, 503, "there is no such file");
+    assert_eq!(gate.keyed().get("/secrets/login").status, 503);
+    replace(&path, "");
+    says(&gate, 503, "the file is empty");
+    replace(&path, "hvs.nobody");
+    says(&gate, 503, "Vault denies it (403)");
+    let (good, text) = verb(&gate, &["resume", "nobody-in-particular"]);
+    assert!(!good && text.contains("not logged in by token file: Vault denies it (403)"), "{text}");
+
+    let (first, accessor) = token(world);
+    replace(&path, &format!("{first}\n"));
+    says(&gate, 200, "logged in by token file");
+    serves(&gate);
+    // It is gone and back while the gate is logged in, which changes nothing.
+    std::fs::remove_file(&path).expect("the file");
+    assert_eq!(gate.keyed().get("/secrets/login").status, 200);
+    replace(&path, &first);
+
+    let (second, _) = token(world);
+    replace(&path, &second);
+    wait_for("the new token is used", 20, || gate.stderr().contains("\"generation\":2"));
+    let (status, _) = world.ask("POST", "auth/token/revoke-accessor", &json!({"accessor": accessor}));
+    assert_eq!(status, 204);
+    serves(&gate);
+    let log = gate.stderr();
+    assert!(!log.contains("\"generation\":3"), "{log}");
+    for secret in [&first, &second, "hvs.nobody"] {
+        assert!(!log.contains(secret), "{log}");
+    }
+}
