@@ -1,5 +1,6 @@
 use std::fmt;
 
+use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
@@ -8,7 +9,7 @@ use aws_lc_rs::signature::{
     RsaEncoding, RsaKeyPair,
 };
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use crate::Error;
@@ -90,6 +91,17 @@ impl Signer {
             members.insert("kid".into(), self.id.as_str().into());
         }
         jwk
+    }
+
+    /// The public key in PEM (RFC 7468); `None` for a shared one.
+    pub fn pem(&self) -> Option<String> {
+        let der: PublicKeyX509Der<'_> = match &self.key {
+            Key::Shared(_) => return None,
+            Key::Rsa(key) => key.public_key().as_der().ok()?,
+            Key::Elliptic(_, key) => key.public_key().as_der().ok()?,
+            Key::Edwards(key) => key.public_key().as_der().ok()?,
+        };
+        Some(format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(der.as_ref())))
     }
 
     /// A token of these claims, with an ordinary header.

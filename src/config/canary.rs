@@ -29,6 +29,7 @@ fn silent(text: &str) {
 fn path(section: &Section) -> &'static [&'static str] {
     match section.label {
         "" => &[],
+        "login.jwt" => &["login", "jwt"],
         "listeners.tls" => &["listeners", "tls"],
         "identity.families" => &["identity", "families"],
         "identity.issuers" => &["identity", "issuers"],

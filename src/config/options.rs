@@ -74,7 +74,7 @@ const DOCS: Kind = Kind::Choice(&["agents", "public", "off"]);
 pub(super) static TOP: Section = Section { label: "", title: "Top level", options: &OPTIONS };
 
 #[rustfmt::skip]
-static OPTIONS: [Opt; 76] = [
+static OPTIONS: [Opt; 77] = [
     both("VAULT_ADDR", "vault_addr", Kind::Text, "http://localhost:8200", "Where Vault or OpenBao is: `http://` or `https://`, host, port."),
     both("VAULT_NAMESPACE", "vault_namespace", Kind::Text, "", "Vault namespace of every request (Enterprise, OpenBao)."),
     both("VAULT_TOKEN", "vault_token", Kind::Secret, "", "The gate's own Vault token; AppRole goes first where both are given."),
@@ -134,6 +134,7 @@ static OPTIONS: [Opt; 76] = [
     Opt::file("server", Kind::Table, "", "The process."),
     Opt::file("upstream", Kind::Table, "", "How Vault is reached."),
     Opt::file("approle", Kind::Table, "", "The gate's own login."),
+    Opt::file("login", Kind::Table, "", "Other ways of it; exactly one is configured."),
     Opt::file("child_tokens", Kind::Table, "", "What agents' tokens are like."),
     Opt::file("kv", Kind::Table, "", "The KV engine."),
     Opt::file("transit", Kind::Table, "", "The transit engine."),

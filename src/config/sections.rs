@@ -87,6 +87,18 @@ section! {
 }
 
 section! {
+    LOGIN, "login", "[login]",
+    table("jwt", "By a signed token (JWT) in a file."),
+}
+
+section! {
+    LOGIN_JWT, "login.jwt", "[login.jwt]",
+    text("token_file", "", "File of the JWT, read at each login; required."),
+    text("role", " the auth method's own default", "The role to log in as."),
+    text("mount", "jwt", "Mount of the auth method."),
+}
+
+section! {
     CHILD_TOKENS, "child_tokens", "[child_tokens]",
     choice("policies", &["per-agent", "templated"], "per-agent", "One policy per agent, or one templated policy for all."),
     text("templated_policy", "portcullis-agent", "The templated policy."),
@@ -296,7 +308,7 @@ section! {
 }
 
 /// Every section, in the order of the reference.
-pub(super) static ALL: [&Section; 31] = [
+pub(super) static ALL: [&Section; 33] = [
     &super::options::TOP,
     &LISTENER,
     &TLS,
@@ -304,6 +316,8 @@ pub(super) static ALL: [&Section; 31] = [
     &SERVER,
     &UPSTREAM,
     &APPROLE,
+    &LOGIN,
+    &LOGIN_JWT,
     &CHILD_TOKENS,
     &KV,
     &TRANSIT,

@@ -20,6 +20,7 @@ use tracing::Level;
 
 use crate::turns::Queue;
 pub use login::Login;
+pub use login::{Login, SignedToken};
 
 /// A whole configuration, every value of which was checked.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use filters::vault::{VaultRequest, control};
 use serde::Deserialize;
 use tokio::sync::Notify;
 
-use crate::config::Login;
+use crate::config::{Login, SignedToken};
 use crate::exchange::{Answer, Envelope, Upstream};
 
 use super::ANSWER_LIMIT;
@@ -240,6 +240,11 @@ impl LoginState {
             Login::TokenFile(path) => self.look_up(read_file(path).await?).await,
             Login::AppRole { mount, role_id, secret_id } => {
                 let answer = self.ask(control::login_approle(mount, role_id, secret_id), None).await?;
+                read::<LoginAnswer>(&answer).map(Grant::of)
+            }
+            Login::Jwt(SignedToken { mount, role, file }) => {
+                let jwt = read_file(file).await?;
+                let answer = self.ask(control::login_jwt(mount, role.as_deref(), &jwt), None).await?;
                 read::<LoginAnswer>(&answer).map(Grant::of)
             }
         }

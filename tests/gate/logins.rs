@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use certs::Signer;
 use serde_json::{Value, json};
 use tests::process::binary;
 use tests::{Gate, Plan, World, wait_for};
 
 use crate::{Case, Shared};
 
-pub const CASES: &[Case] = &[("a_token_file_is_waited_for_and_followed", token_file)];
+pub const CASES: &[Case] =
+    &[("a_token_file_is_waited_for_and_followed", token_file), ("a_signed_token_is_read_anew_at_each_login", jwt)];
 
 /// A gate that logs in by what these top-level lines and sections say.
 fn start(world: &World, top: &str, sections: &str) -> Gate {
@@ -98,5 +100,69 @@ fn token_file(shared: &Shared) {
     assert!(!log.contains("\"generation\":3"), "{log}");
     for secret in [&first, &second, "hvs.nobody"] {
         assert!(!log.contains(secret), "{log}");
+    }
+}
+
+/// Asks Vault for a change, as root.
+fn set(world: &World, path: &str, body: &Value) {
+    let (status, answer) = world.ask("POST", path, body);
+    assert!((200..300).contains(&status), "{path}: {status} {answer}");
+}
+
+/// What every role gives: the gate's policy, for so short that it soon logs in anew.
+fn rights() -> Value {
+    json!({"token_policies": ["portcullis-gate"], "token_no_default_policy": true, "token_ttl": "4s", "token_max_ttl": "6s"})
+}
+
+/// `one` and the members of `other`.
+fn with(one: Value, other: Value) -> Value {
+    let members = [one, other].into_iter().filter_map(|value| value.as_object().cloned()).flatten();
+    Value::Object(members.collect())
+}
+
+fn soon() -> u64 {
+    portcullis::vault::epoch_seconds() + 600
+}
+
+fn jwt(shared: &Shared) {
+    let world = shared.world();
+    let keys = ["one", "two"].map(|id| Signer::p256(id).expect("a key"));
+    let trust = |key: &Signer| {
+        let body = json!({"jwt_validation_pubkeys": [key.pem().expect("a public key")], "bound_issuer": "ci"});
+        set(world, "auth/ci/jwt/config", &body);
+    };
+    set(world, "sys/auth/ci/jwt", &json!({"type": "jwt"}));
+    trust(&keys[0]);
+    let role = json!({"role_type": "jwt", "user_claim": "sub", "bound_audiences": ["vault"]});
+    set(world, "auth/ci/jwt/role/gate", &with(role, rights()));
+    let token = |key: &Signer, audience: &str| {
+        let claims = json!({"iss": "ci", "sub": "gate", "aud": audience, "exp": soon(), "iat": soon() - 700});
+        key.token(&claims).expect("a token")
+    };
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("jwt");
+    let login = format!("[login.jwt]\nrole = \"gate\"\nmount = \"ci/jwt\"\ntoken_file = \"{}\"\n", path.display());
+    let gate = start(world, "", &login);
+    says(&gate, 503, "not logged in by JWT: ");
+    says(&gate, 503, "there is no such file");
+    let wrong = token(&keys[0], "somebody-else");
+    replace(&path, &wrong);
+    says(&gate, 503, "Vault does not accept it (400)");
+    let first = token(&keys[0], "vault");
+    replace(&path, &first);
+    says(&gate, 200, "logged in by JWT");
+    serves(&gate);
+
+    // The issuer takes another key, and whoever holds the file has a token of it.
+    let second = token(&keys[1], "vault");
+    trust(&keys[1]);
+    replace(&path, &second);
+    let generations = gate.stderr().matches("the gate is logged in to Vault").count();
+    wait_for("the next login", 30, || gate.stderr().matches("the gate is logged in to Vault").count() > generations);
+    serves(&gate);
+    let log = gate.stderr();
+    for secret in [&wrong, &first, &second] {
+        assert!(!log.contains(secret.as_str()), "{log}");
     }
 }

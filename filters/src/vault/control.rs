@@ -37,6 +37,19 @@ pub fn login_approle(mount: &str, role_id: &str, secret_id: &Secret) -> Result<V
     Ok(post(path, &json!({"role_id": role_id, "secret_id": secret_id.expose()}), true))
 }
 
+/// Logs in by a signed token (JWT): the auth methods `jwt` and `kubernetes`.
+///
+/// # Errors
+/// A bad mount.
+pub fn login_jwt(mount: &str, role: Option<&str>, jwt: &Secret) -> Result<VaultRequest, PathProblem> {
+    let path = VaultPath::render(&["auth", mount, "login"])?;
+    let mut body = json!({"jwt": jwt.expose()});
+    if let (Some(members), Some(role)) = (body.as_object_mut(), role) {
+        members.insert("role".to_owned(), role.into());
+    }
+    Ok(post(path, &body, true))
+}
+
 /// Looks up the token it is sent with.
 ///
 /// # Errors

@@ -1,9 +1,10 @@
 //! How the gate logs in to Vault: by one method.
 
 use super::super::fields::Fields;
+use super::super::options::Section;
 use super::super::report::Place;
 use super::super::sections as section;
-use super::super::settings::Login;
+use super::super::settings::{Login, SignedToken};
 use super::plain_path;
 
 /// One way to log in that is configured.
@@ -18,7 +19,8 @@ struct Method {
 pub(super) fn login(top: &Fields<'_>) -> Login {
     let approle = approle(top);
     let token = token(top, approle.is_some());
-    let mut methods = [approle, token, token_file(top)].into_iter().flatten();
+    let other = top.table("login", &section::LOGIN);
+    let mut methods = [approle, token, token_file(top), jwt(&other)].into_iter().flatten();
     let Some(first) = methods.next() else { return nothing(top) };
     for other in methods {
         let wrong = format!("{} is a second way to log in to Vault, beside {}", other.label, first.label);
@@ -30,7 +32,7 @@ pub(super) fn login(top: &Fields<'_>) -> Login {
 
 /// What was given at all was noted where it was wrong.
 fn nothing(top: &Fields<'_>) -> Login {
-    let credentials = ["vault_role_id", "vault_secret_id", "vault_token", "vault_token_file"];
+    let credentials = ["vault_role_id", "vault_secret_id", "vault_token", "vault_token_file", "login"];
     if !credentials.into_iter().any(|name| top.given(name)) {
         let text = "no credentials for Vault: the gate starts and answers 503; set VAULT_ROLE_ID and VAULT_SECRET_ID";
         top.source.findings.warning(&Place::Nowhere, text);
@@ -79,4 +81,33 @@ fn token(top: &Fields<'_>, is_approle: bool) -> Option<Method> {
 fn token_file(top: &Fields<'_>) -> Option<Method> {
     let path = top.text("vault_token_file")?;
     Some(Method { label: top.label("vault_token_file"), place: path.place, login: Login::TokenFile(path.value.into()) })
+}
+
+fn jwt(other: &Fields<'_>) -> Option<Method> {
+    method(other, "jwt", &section::LOGIN_JWT, |fields| {
+        fields.require("token_file");
+        Login::Jwt(signed_token(fields))
+    })
+}
+
+fn signed_token(fields: &Fields<'_>) -> SignedToken {
+    let text = |name| fields.text(name).map(|text| text.value);
+    SignedToken {
+        mount: plain_path(fields, "mount").map(|mount| mount.value).unwrap_or_default(),
+        role: text("role"),
+        file: text("token_file").unwrap_or_default().into(),
+    }
+}
+
+/// The method that a table below `[login]` configures.
+fn method(
+    other: &Fields<'_>,
+    name: &str,
+    section: &'static Section,
+    login: impl FnOnce(&Fields<'_>) -> Login,
+) -> Option<Method> {
+    other.structure(name)?;
+    let mut fields = other.table(name, section);
+    fields.place = other.place_of(name);
+    Some(Method { label: other.label(name), place: fields.place.clone(), login: login(&fields) })
 }

@@ -22,6 +22,19 @@ pub enum Login {
         /// Secret id.
         secret_id: Secret,
     },
+    /// By a signed token that somebody else issues.
+    Jwt(SignedToken),
+}
+
+/// A login by a signed token (JWT) in a file.
+#[derive(Clone, Debug)]
+pub struct SignedToken {
+    /// Mount of the auth method.
+    pub mount: String,
+    /// The role to log in as; the auth method's own default where absent.
+    pub role: Option<String>,
+    /// The file, which somebody else replaces.
+    pub file: PathBuf,
 }
 
 impl Login {
@@ -33,6 +46,7 @@ impl Login {
             Self::Token(_) => "token",
             Self::TokenFile(_) => "token file",
             Self::AppRole { .. } => "AppRole",
+            Self::Jwt(_) => "JWT",
         }
     }
 }
