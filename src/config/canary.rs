@@ -30,6 +30,7 @@ fn path(section: &Section) -> &'static [&'static str] {
     match section.label {
         "" => &[],
         "login.jwt" => &["login", "jwt"],
+        "login.kubernetes" => &["login", "kubernetes"],
         "listeners.tls" => &["listeners", "tls"],
         "identity.families" => &["identity", "families"],
         "identity.issuers" => &["identity", "issuers"],

@@ -89,6 +89,7 @@ section! {
 section! {
     LOGIN, "login", "[login]",
     table("jwt", "By a signed token (JWT) in a file."),
+    table("kubernetes", "By the service account of the gate's pod."),
 }
 
 section! {
@@ -96,6 +97,13 @@ section! {
     text("token_file", "", "File of the JWT, read at each login; required."),
     text("role", " the auth method's own default", "The role to log in as."),
     text("mount", "jwt", "Mount of the auth method."),
+}
+
+section! {
+    LOGIN_KUBERNETES, "login.kubernetes", "[login.kubernetes]",
+    text("role", "", "The role to log in as; required."),
+    text("token_file", "/var/run/secrets/kubernetes.io/serviceaccount/token", "File of the service account's token, read at each login."),
+    text("mount", "kubernetes", "Mount of the auth method."),
 }
 
 section! {
@@ -308,7 +316,7 @@ section! {
 }
 
 /// Every section, in the order of the reference.
-pub(super) static ALL: [&Section; 33] = [
+pub(super) static ALL: [&Section; 34] = [
     &super::options::TOP,
     &LISTENER,
     &TLS,
@@ -318,6 +326,7 @@ pub(super) static ALL: [&Section; 33] = [
     &APPROLE,
     &LOGIN,
     &LOGIN_JWT,
+    &LOGIN_KUBERNETES,
     &CHILD_TOKENS,
     &KV,
     &TRANSIT,

@@ -19,7 +19,6 @@ use ipnet::IpNet;
 use tracing::Level;
 
 use crate::turns::Queue;
-pub use login::Login;
 pub use login::{Login, SignedToken};
 
 /// A whole configuration, every value of which was checked.

@@ -92,7 +92,8 @@ enum Failed {
     NoCredentials,
     File(FileProblem),
     Unreachable,
-    Refused(u16),
+    /// The status, and what it means where that is known.
+    Refused(u16, Option<&'static str>),
     Nonsense,
 }
 
@@ -103,10 +104,15 @@ impl fmt::Display for Failed {
             Self::NoCredentials => f.write_str("no credentials: set VAULT_TOKEN, or VAULT_ROLE_ID and VAULT_SECRET_ID"),
             Self::File(problem) => problem.fmt(f),
             Self::Unreachable => f.write_str("Vault does not answer"),
-            Self::Refused(400) => f.write_str("Vault does not accept it (400)"),
-            Self::Refused(403) => f.write_str("Vault denies it (403)"),
-            Self::Refused(404) => f.write_str("Vault has no such auth method (404)"),
-            Self::Refused(status) => write!(f, "Vault answers {status}"),
+            Self::Refused(status, why) => {
+                match status {
+                    400 => f.write_str("Vault does not accept it (400)")?,
+                    403 => f.write_str("Vault denies it (403)")?,
+                    404 => f.write_str("Vault has no such auth method (404)")?,
+                    _ => write!(f, "Vault answers {status}")?,
+                }
+                why.map_or(Ok(()), |why| write!(f, ": {why}"))
+            }
             Self::Nonsense => f.write_str("Vault's answer cannot be understood"),
         }
     }
@@ -242,7 +248,7 @@ impl LoginState {
                 let answer = self.ask(control::login_approle(mount, role_id, secret_id), None).await?;
                 read::<LoginAnswer>(&answer).map(Grant::of)
             }
-            Login::Jwt(SignedToken { mount, role, file }) => {
+            Login::Jwt(SignedToken { mount, role, file }) | Login::Kubernetes(SignedToken { mount, role, file }) => {
                 let jwt = read_file(file).await?;
                 let answer = self.ask(control::login_jwt(mount, role.as_deref(), &jwt), None).await?;
                 read::<LoginAnswer>(&answer).map(Grant::of)
@@ -269,7 +275,7 @@ impl LoginState {
         let envelope = Envelope { token, limit: ANSWER_LIMIT, ..Envelope::default() };
         match self.upstream.ask(&request, envelope).await {
             Ok(answer) if answer.status == 200 => Ok(answer),
-            Ok(answer) => Err(Failed::Refused(answer.status)),
+            Ok(answer) => Err(Failed::Refused(answer.status, control::login_refused(&answer.body))),
             Err(_) => Err(Failed::Unreachable),
         }
     }

@@ -6,12 +6,16 @@ use std::process::Command;
 use certs::Signer;
 use serde_json::{Value, json};
 use tests::process::binary;
+use tests::servers::Kubernetes;
 use tests::{Gate, Plan, World, wait_for};
 
 use crate::{Case, Shared};
 
-pub const CASES: &[Case] =
-    &[("a_token_file_is_waited_for_and_followed", token_file), ("a_signed_token_is_read_anew_at_each_login", jwt)];
+pub const CASES: &[Case] = &[
+    ("a_token_file_is_waited_for_and_followed", token_file),
+    ("a_signed_token_is_read_anew_at_each_login", jwt),
+    ("a_pod_logs_in_by_its_service_account", kubernetes),
+];
 
 /// A gate that logs in by what these top-level lines and sections say.
 fn start(world: &World, top: &str, sections: &str) -> Gate {
@@ -77,7 +81,7 @@ fn token_file(shared: &Shared) {
     replace(&path, "");
     says(&gate, 503, "the file is empty");
     replace(&path, "hvs.nobody");
-    says(&gate, 503, "Vault denies it (403)");
+    says(&gate, 503, "Vault denies it (403): it is unknown or has ended");
     let (good, text) = verb(&gate, &["resume", "nobody-in-particular"]);
     assert!(!good && text.contains("not logged in by token file: Vault denies it (403)"), "{text}");
 
@@ -98,7 +102,20 @@ fn token_file(shared: &Shared) {
     serves(&gate);
     let log = gate.stderr();
     assert!(!log.contains("\"generation\":3"), "{log}");
-    for secret in [&first, &second, "hvs.nobody"] {
+    unseen(&gate, &[&first, &second, "hvs.nobody"]);
+}
+
+/// Waits until the gate is logged in once more than now.
+fn logs_in_again(gate: &Gate) {
+    let logins = || gate.stderr().matches("the gate is logged in to Vault").count();
+    let before = logins();
+    wait_for("the next login", 30, || logins() > before);
+}
+
+/// No log has any of these.
+fn unseen(gate: &Gate, secrets: &[&str]) {
+    let log = gate.stderr() + &gate.log();
+    for secret in secrets {
         assert!(!log.contains(secret), "{log}");
     }
 }
@@ -148,7 +165,7 @@ fn jwt(shared: &Shared) {
     says(&gate, 503, "there is no such file");
     let wrong = token(&keys[0], "somebody-else");
     replace(&path, &wrong);
-    says(&gate, 503, "Vault does not accept it (400)");
+    says(&gate, 503, "Vault does not accept it (400): its audience is not the one that is wanted");
     let first = token(&keys[0], "vault");
     replace(&path, &first);
     says(&gate, 200, "logged in by JWT");
@@ -158,11 +175,38 @@ fn jwt(shared: &Shared) {
     let second = token(&keys[1], "vault");
     trust(&keys[1]);
     replace(&path, &second);
-    let generations = gate.stderr().matches("the gate is logged in to Vault").count();
-    wait_for("the next login", 30, || gate.stderr().matches("the gate is logged in to Vault").count() > generations);
+    logs_in_again(&gate);
     serves(&gate);
-    let log = gate.stderr();
-    for secret in [&wrong, &first, &second] {
-        assert!(!log.contains(secret.as_str()), "{log}");
-    }
+    unseen(&gate, &[&wrong, &first, &second]);
+}
+
+fn kubernetes(shared: &Shared) {
+    let world = shared.world();
+    let cluster = Kubernetes::start();
+    set(world, "sys/auth/kubernetes", &json!({"type": "kubernetes"}));
+    set(world, "auth/kubernetes/config", &cluster.config());
+    let role = json!({"bound_service_account_names": ["portcullis"], "bound_service_account_namespaces": ["gates"],
+        "audience": "https://kubernetes.default.svc"});
+    set(world, "auth/kubernetes/role/gate", &with(role, rights()));
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("token");
+    let login = format!("[login.kubernetes]\nrole = \"gate\"\ntoken_file = \"{}\"\n", path.display());
+    let gate = start(world, "", &login);
+    says(&gate, 503, "not logged in by Kubernetes: ");
+    let other = cluster.token("default", "portcullis");
+    replace(&path, &other);
+    says(&gate, 503, "Vault denies it (403): the role is not for this namespace");
+    let first = cluster.token("gates", "portcullis");
+    replace(&path, &first);
+    says(&gate, 200, "logged in by Kubernetes");
+    serves(&gate);
+
+    // The cluster no longer knows the first token, and has projected another.
+    cluster.forget();
+    let second = cluster.token("gates", "portcullis");
+    replace(&path, &second);
+    logs_in_again(&gate);
+    serves(&gate);
+    unseen(&gate, &[&other, &first, &second]);
 }

@@ -3,11 +3,13 @@
 //! dropped.
 
 mod kms;
+mod kubernetes;
 mod postgres;
 mod redis;
 mod sshd;
 
 pub use kms::Kms;
+pub use kubernetes::Kubernetes;
 pub use postgres::Postgres;
 pub use redis::{PASSWORD as REDIS_PASSWORD, Redis};
 pub use sshd::{Identity, Sshd};

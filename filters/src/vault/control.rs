@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{Layout, Method, VaultRequest, post};
+use super::{Errors, Layout, Method, VaultRequest, post};
 use crate::names::AgentId;
 use crate::path::{PathProblem, VaultPath};
 use crate::secret::Secret;
@@ -48,6 +48,29 @@ pub fn login_jwt(mount: &str, role: Option<&str>, jwt: &Secret) -> Result<VaultR
         members.insert("role".to_owned(), role.into());
     }
     Ok(post(path, &body, true))
+}
+
+/// What Vault's auth methods say of a login that they refuse, and what that means.
+const REFUSED: [(&str, &str); 10] = [
+    ("invalid token", "it is unknown or has ended"),
+    ("invalid audience", "its audience is not the one that is wanted"),
+    ("invalid issuer", "its issuer is another"),
+    ("token is expired", "it has expired"),
+    ("verifying token signature", "its signature is of no key that Vault knows"),
+    ("service account name not authorized", "the role is not for this service account"),
+    ("namespace not authorized", "the role is not for this namespace"),
+    ("invalid role name", "there is no such role"),
+    ("could not be found", "there is no such role"),
+    ("invalid role or secret ID", "role id or secret id is wrong"),
+];
+
+/// Why Vault refuses a login. The words are ours, since Vault's may quote what
+/// it was given.
+#[must_use]
+pub fn login_refused(body: &[u8]) -> Option<&'static str> {
+    let told: Errors<'_> = serde_json::from_slice(body).ok()?;
+    let says = |phrase: &str| told.errors.iter().any(|error| error.contains(phrase));
+    REFUSED.iter().find(|(phrase, _)| says(phrase)).map(|(_, meaning)| *meaning)
 }
 
 /// Looks up the token it is sent with.

@@ -20,7 +20,7 @@ pub(super) fn login(top: &Fields<'_>) -> Login {
     let approle = approle(top);
     let token = token(top, approle.is_some());
     let other = top.table("login", &section::LOGIN);
-    let mut methods = [approle, token, token_file(top), jwt(&other)].into_iter().flatten();
+    let mut methods = [approle, token, token_file(top), kubernetes(&other), jwt(&other)].into_iter().flatten();
     let Some(first) = methods.next() else { return nothing(top) };
     for other in methods {
         let wrong = format!("{} is a second way to log in to Vault, beside {}", other.label, first.label);
@@ -87,6 +87,13 @@ fn jwt(other: &Fields<'_>) -> Option<Method> {
     method(other, "jwt", &section::LOGIN_JWT, |fields| {
         fields.require("token_file");
         Login::Jwt(signed_token(fields))
+    })
+}
+
+fn kubernetes(other: &Fields<'_>) -> Option<Method> {
+    method(other, "kubernetes", &section::LOGIN_KUBERNETES, |fields| {
+        fields.require("role");
+        Login::Kubernetes(signed_token(fields))
     })
 }
 

@@ -24,6 +24,8 @@ pub enum Login {
     },
     /// By a signed token that somebody else issues.
     Jwt(SignedToken),
+    /// By the token of a Kubernetes service account.
+    Kubernetes(SignedToken),
 }
 
 /// A login by a signed token (JWT) in a file.
@@ -47,6 +49,7 @@ impl Login {
             Self::TokenFile(_) => "token file",
             Self::AppRole { .. } => "AppRole",
             Self::Jwt(_) => "JWT",
+            Self::Kubernetes(_) => "Kubernetes",
         }
     }
 }
