@@ -27,6 +27,7 @@ mod random;
 pub mod reload;
 pub mod snapshot;
 pub mod state;
+pub mod suggest;
 pub mod telemetry;
 pub mod tls;
 pub mod turns;

@@ -33,6 +33,7 @@ mod gate {
     pub mod shared_limits;
     pub mod streaming;
     pub mod suspension;
+    pub mod suggestions;
     pub mod tokens;
     pub mod tools;
     pub mod upstream;
@@ -102,7 +103,7 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 34] = [
+    let modules: [(&str, &[Case]); 35] = [
         ("operations", gate::operations::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
@@ -131,6 +132,7 @@ fn main() -> ExitCode {
         ("conditions", gate::conditions::CASES),
         ("policy", gate::policy::CASES),
         ("verbs", gate::verbs::CASES),
+        ("suggestions", gate::suggestions::CASES),
         ("sight", gate::sight::CASES),
         ("canary", gate::canary::CASES),
         ("docs", gate::docs::CASES),

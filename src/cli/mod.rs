@@ -9,6 +9,7 @@ mod options;
 mod policy;
 mod schema;
 mod suspend;
+mod suggest;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -109,6 +110,9 @@ pub enum Once {
     /// Print the JSON Schema of the configuration file.
     #[command(after_help = schema::AFTER)]
     Schema,
+    /// Propose each agent's rate from what the request log tells of its traffic.
+    #[command(after_help = suggest::AFTER)]
+    SuggestLimits(suggest::Suggest),
 }
 
 /// How the configuration is found, and what overrides it.
@@ -164,6 +168,7 @@ impl Once {
             Self::Key(key) => key::run(&key),
             Self::Options => options::run(),
             Self::Schema => schema::run(),
+            Self::SuggestLimits(asked) => suggest::run(asked),
         }
     }
 }
