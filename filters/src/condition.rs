@@ -64,7 +64,7 @@ impl Conditions {
 
     /// Each of them, as a person reads it.
     pub fn told(&self) -> impl Iterator<Item = String> {
-        let list = || self.sources.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let list = || self.sources.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
         let sources = (!self.sources.is_empty()).then(|| format!("from {}", list()));
         sources.into_iter().chain(self.hours.as_ref().map(ToString::to_string))
     }
@@ -194,11 +194,8 @@ impl Hours {
 
 impl fmt::Display for Hours {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} to {}", self.from, self.to)?;
-        if self.days != Days::ALL {
-            write!(f, " on {}", self.days)?;
-        }
-        write!(f, ", {}", self.zone)
+        write!(f, "{} to {} {}", self.from, self.to, self.zone)?;
+        if self.days == Days::ALL { Ok(()) } else { write!(f, " on {}", self.days) }
     }
 }
 

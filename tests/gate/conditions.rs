@@ -99,7 +99,7 @@ fn verbs(_: &Shared) {
     };
     let (monday, sunday) = ("2026-07-13T06:00:00Z", "2026-07-12T06:00:00Z");
     for (more, code, words) in [
-        (&["--source", "10.1.2.3", "--at", monday][..], 0, "it holds 08:00 to 18:00 on mon tue, Europe/Berlin"),
+        (&["--source", "10.1.2.3", "--at", monday][..], 0, "it holds 08:00 to 18:00 Europe/Berlin on mon tue"),
         (&["--source", "10.1.2.3", "--at", sunday], 1, "at other times"),
         (&["--source", "192.0.2.1", "--at", monday], 1, "from other addresses (from 10.0.0.0/8; 08:00"),
         (&["--at", monday], 1, "name one with --source"),

@@ -116,7 +116,7 @@ fn times_zones_and_days_are_read_or_refused() {
     assert_eq!(Hours::new(clock("08:00"), clock("08:00"), Days::ALL, Zone::UTC), None);
     assert_eq!(Hours::new(Clock::END, clock("08:00"), Days::ALL, Zone::UTC), None);
     let told = hours("22:00", "06:00", WORKDAYS, "Europe/Berlin").to_string();
-    assert_eq!(told, "22:00 to 06:00 on mon tue wed thu fri, Europe/Berlin");
+    assert_eq!(told, "22:00 to 06:00 Europe/Berlin on mon tue wed thu fri");
 }
 
 fn weekday(day: Weekday) -> Days {
