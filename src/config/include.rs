@@ -1,5 +1,5 @@
-//! Roles and agents of other files: those in the folders that `include` names
-//! are read as if they stood in the configuration file.
+//! Roles, agents and families of other files: those in the folders that
+//! `include` names are read as if they stood in the configuration file.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -9,11 +9,13 @@ use super::near::nearest_of;
 use super::node::{Content, Entry, Node};
 use super::source::{Source, reason};
 
-/// What such a file may hold, in the singular for problems.
+/// What such a file may hold by names, in the singular for problems.
 const SHARED: [(&str, &str); 2] = [("roles", "role"), ("agents", "agent")];
 
-/// The configuration file's tree with the roles and agents of the files that
-/// it includes.
+/// What is wrong with everything else.
+const ELSE: &str = "an included file holds `roles`, `agents` and `identity.families` only";
+
+/// The configuration file's tree with what the files that it includes hold.
 pub(super) fn merged(source: &Source<'_>, mut file: Node) -> Node {
     let files: Vec<Node> = folders(source, &file).iter().flat_map(|folder| trees(source, folder)).collect();
     if files.is_empty() {
@@ -59,7 +61,7 @@ fn beside(source: &Source<'_>, path: &str) -> PathBuf {
     files.first().and_then(|file| file.parent()).unwrap_or(Path::new("")).join(path)
 }
 
-/// Adds the roles and agents of an included file.
+/// Adds what an included file holds.
 fn add(source: &Source<'_>, top: &mut Vec<Entry>, file: Node) {
     let entries = match file.content {
         Content::Table(entries) => entries,
@@ -70,13 +72,12 @@ fn add(source: &Source<'_>, top: &mut Vec<Entry>, file: Node) {
         }
     };
     for entry in entries {
+        if is(&entry.key, "identity") {
+            add_families(source, top, entry.node);
+            continue;
+        }
         if !SHARED.iter().any(|(name, _)| is(&entry.key, name)) {
-            let near = nearest_of(&entry.key, SHARED.iter().map(|(name, _)| *name));
-            let mend = near.map_or_else(
-                || "put everything else into the configuration file".to_owned(),
-                |near| format!("did you mean `{near}`?"),
-            );
-            source.findings.problem(&source.line(entry.line), "an included file holds `roles` and `agents` only", mend);
+            refuse(source, &entry);
             continue;
         }
         match top.iter_mut().find(|other| other.key.eq_ignore_ascii_case(&entry.key)) {
@@ -84,6 +85,58 @@ fn add(source: &Source<'_>, top: &mut Vec<Entry>, file: Node) {
             None => top.push(entry),
         }
     }
+}
+
+/// Notes that an included file may not hold it.
+fn refuse(source: &Source<'_>, entry: &Entry) {
+    let near = nearest_of(&entry.key, SHARED.iter().map(|(name, _)| *name));
+    let mend = near.map_or_else(
+        || "put everything else into the configuration file".to_owned(),
+        |near| format!("did you mean `{near}`?"),
+    );
+    source.findings.problem(&source.line(entry.line), ELSE, mend);
+}
+
+/// Puts the families of an included file's `identity` behind those that are there.
+fn add_families(source: &Source<'_>, top: &mut Vec<Entry>, identity: Node) {
+    let Content::Table(members) = identity.content else {
+        let wrong = format!("`identity` is {}", identity.content.name());
+        return source.findings.problem(&source.line(identity.line), wrong, "give a table");
+    };
+    for Entry { key, line, node } in members {
+        if !is(&key, "families") {
+            refuse(source, &Entry { key, line, node });
+            continue;
+        }
+        let Some(there) = member(top, "identity", line) else { continue };
+        if matches!(there.content, Content::Nothing) {
+            there.content = Content::Table(Vec::new());
+        }
+        let Content::Table(members) = &mut there.content else { continue };
+        let Some(there) = member(members, "families", line) else { continue };
+        let (before, line) = (std::mem::replace(&mut there.content, Content::Nothing), there.line);
+        there.content = match (before, node.content) {
+            (Content::Nothing, new) => new,
+            (before, new) => Content::List(rules(before, line).into_iter().chain(rules(new, node.line)).collect()),
+        };
+    }
+}
+
+/// The rules of a list, or the one that stands for a list.
+fn rules(content: Content, line: usize) -> Vec<Node> {
+    match content {
+        Content::List(list) => list,
+        Content::Nothing => Vec::new(),
+        one => vec![Node { line, content: one }],
+    }
+}
+
+/// The member of that name, put there empty where it is missing.
+fn member<'a>(table: &'a mut Vec<Entry>, name: &str, line: usize) -> Option<&'a mut Node> {
+    if !table.iter().any(|entry| is(&entry.key, name)) {
+        table.push(Entry { key: name.to_owned(), line, node: Node { line, content: Content::Nothing } });
+    }
+    table.iter_mut().find(|entry| is(&entry.key, name)).map(|entry| &mut entry.node)
 }
 
 /// Puts the names of `more` behind those of `entry`; what is no table is left to the check of options.
@@ -153,6 +206,22 @@ mod tests {
     }
 
     #[test]
+    fn families_of_every_file_are_read_together() {
+        let main = "[identity]\nunknown_agents = \"refuse\"\n\
+                    families = { spiffe = \"spiffe://a/{name}\", agent = \"a-{name}\" }\n";
+        let included = "[[identity.families]]\nspiffe = \"spiffe://b/{name}\"\nagent = \"b-{name}\"\n";
+        let yaml = "identity:\n  families:\n    dns: \"{name}.c.example\"\n    agent: c-{name}\n";
+        let files = [("etc/agents.d/b.toml", included), ("etc/agents.d/c.yaml", yaml)];
+        for (main, count) in [(format!("include = [\"agents.d\"]\n{main}"), 3), (MAIN.to_owned(), 2)] {
+            let settings = load(&main, &files).unwrap();
+            assert_eq!(settings.identity.directory.families().len(), count, "{main}");
+        }
+        let more = [("etc/agents.d/d.toml", included), files[0], files[1]];
+        let report = load(MAIN, &more).err().unwrap();
+        assert!(report.contains("d.toml:1: ") && report.contains("b.toml:1"), "{report}");
+    }
+
+    #[test]
     fn a_problem_names_the_file_and_line_that_has_it() {
         let long = "# a line\n".repeat(1000);
         for (file, text, problem) in [
@@ -162,6 +231,9 @@ mod tests {
             ("a.toml", "[roles.reader]\nscopes = []\n", "give each role once; the other is at etc/gate.toml:2"),
             ("a.toml", "[agents.x\n", "a.toml:1: unclosed table"),
             ("a.yaml", "- x\n", "a.yaml:1: an included file is a list"),
+            ("a.yaml", "identity: []\n", "a.yaml:1: `identity` is a list"),
+            ("a.yaml", "identity:\n  families: {cn: x}\n", "a.yaml:2: a family's templates"),
+            ("a.toml", "[identity]\nissuers = []\n", "a.toml:2: an included file holds"),
         ] {
             let name = format!("etc/agents.d/{file}");
             let files = [("etc/agents.d/0.yaml", long.as_str()), (&name, text), ("etc/agents.d/z.toml", &long)];

@@ -146,7 +146,7 @@ static OPTIONS: [Opt; 77] = [
     Opt::file("wrapping", Kind::Table, "", "Wrapped answers."),
     Opt::file("mcp", Kind::Table, "", "The MCP surface."),
     Opt::file("identity", Kind::Table, "", "From principals to agents."),
-    Opt::file("include", Kind::Words, "", "Folders, from where this file is, whose `.toml`, `.yaml`, `.yml` and `.json` files hold more `roles` and `agents`."),
+    Opt::file("include", Kind::Words, "", "Folders, from where this file is, whose `.toml`, `.yaml`, `.yml` and `.json` files hold more `roles`, `agents` and `identity.families`."),
     Opt::file("roles", Kind::Named, "", "What may be done."),
     Opt::file("agents", Kind::Named, "", "Who may do it."),
     Opt::file("rate_limit", Kind::Table, "", "Where rate limits are counted."),
