@@ -123,7 +123,7 @@ impl Requests {
     fn add(&mut self, time: u64, decision: &str) {
         // What was asked too often would raise the limit that it broke.
         match decision {
-            "rate_limited" => self.limited += 1,
+            "rate_limited" | "too_many_at_once" => self.limited += 1,
             _ => self.times.push(time),
         }
     }

@@ -89,7 +89,7 @@ fn slow(_: &Shared) {
     let world = World::start(true);
     let (_gate, client) = kept(&world);
     world.vault.pause().expect("paused");
-    assert!(!served_or_unavailable(&client));
+    wait_for("Vault stands still", 20, || !served_or_unavailable(&client));
     let tool = client.call("kv.read", &json!({"path": "kept"})).json();
     assert_eq!(tool["result"]["isError"], true, "{tool}");
     world.vault.resume().expect("resumed");
