@@ -1,6 +1,10 @@
-//! What a request is charged to: the agent's own limit and that of all agents
-//! as soon as its caller is known, those of the role and of the operation once
-//! they are. Between the two it waits for its turn.
+//! What a request is charged to: its agent's own limit, that of all agents, and
+//! those of the role and of the operation, where it comes to one; once, and to
+//! all of them or to none.
+//!
+//! Role and operation are known when the body is read. Before that a request
+//! owes, and what would be refused then is refused at once; it pays when it is
+//! decided, or at its end where nothing is decided.
 
 use filters::identity::Identity;
 use filters::quota::{Exceeded, Limit, charge_all, check_all};
@@ -9,23 +13,35 @@ use filters::refusal::Refusal;
 use crate::limits::SharedLimits;
 use crate::turns::Turn;
 
-use super::Request;
+use super::{Outcome, Request};
 
 impl Request<'_> {
-    /// Charges the agent's own limit and that of all agents.
-    pub(super) async fn charge(&self, identity: &Identity) -> Result<(), Refusal> {
-        self.pay([identity.agent.limit.as_ref(), self.snapshot.global.as_ref()]).await
+    /// Has the request owe a charge to its agent's limit and that of all.
+    ///
+    /// # Errors
+    /// [`Refusal::RateLimited`] where it could not be paid now.
+    pub(super) fn owe(&self, identity: &Identity, outcome: &mut Outcome) -> Result<(), Refusal> {
+        let limits = self.limits_of(identity).into_iter().flatten();
+        check_all(limits, self.state.now()).map_err(Refusal::RateLimited)?;
+        outcome.owes = true;
+        Ok(())
     }
 
-    /// Waits until it is the request's turn among those of its agent.
-    pub(super) async fn turn(&self, identity: &Identity) -> Result<Turn, Refusal> {
-        let turns = self.snapshot.turns.of(&identity.agent.id);
-        let turn = turns.take(self.snapshot.limits.queue, &self.state.metrics.waiting).await;
-        turn.ok_or(Refusal::TooManyAtOnce)
+    /// Pays what is owed, where nothing was decided.
+    pub(super) async fn settle(&self, identity: &Identity, outcome: &mut Outcome) -> Result<(), Refusal> {
+        self.pay(identity, [None, None], outcome).await
     }
 
-    /// Charges these limits, or none of them.
-    pub(super) async fn pay(&self, limits: [Option<&Limit>; 2]) -> Result<(), Refusal> {
+    /// Pays what is owed, and for what was decided.
+    pub(super) async fn pay(
+        &self,
+        identity: &Identity,
+        finer: [Option<&Limit>; 2],
+        outcome: &mut Outcome,
+    ) -> Result<(), Refusal> {
+        let owed = if std::mem::take(&mut outcome.owes) { self.limits_of(identity) } else { [None, None] };
+        let ([agent, all], [role, operation]) = (owed, finer);
+        let limits = [agent, all, role, operation];
         if limits.iter().all(Option::is_none) {
             return Ok(());
         }
@@ -35,6 +51,17 @@ impl Request<'_> {
             None => charge_all(limits, now),
         };
         charged.map_err(Refusal::RateLimited)
+    }
+
+    fn limits_of<'a>(&'a self, identity: &'a Identity) -> [Option<&'a Limit>; 2] {
+        [identity.agent.limit.as_ref(), self.snapshot.global.as_ref()]
+    }
+
+    /// Waits until it is the request's turn among those of its agent.
+    pub(super) async fn turn(&self, identity: &Identity) -> Result<Turn, Refusal> {
+        let turns = self.snapshot.turns.of(&identity.agent.id);
+        let turn = turns.take(self.snapshot.limits.queue, &self.state.metrics.waiting).await;
+        turn.ok_or(Refusal::TooManyAtOnce)
     }
 
     /// Charges limits that gates share. What this gate has let through is

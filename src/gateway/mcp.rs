@@ -51,8 +51,8 @@ impl Request<'_> {
         })
     }
 
-    /// Answers each message of a batch. The first was paid for with the
-    /// request, each further one is charged by itself.
+    /// Answers each message of a batch, each charged by itself. The first owes
+    /// what the request does.
     async fn batch(
         &self,
         messages: &[Message<'_>],
@@ -62,11 +62,12 @@ impl Request<'_> {
     ) -> Answered {
         let mut body = Vec::new();
         for (place, message) in messages.iter().enumerate() {
-            let paid = if place == 0 { Ok(()) } else { self.charge(identity).await };
-            let answered = match paid {
+            let owes = if place == 0 { Ok(()) } else { self.owe(identity, outcome) };
+            let answered = match owes {
                 Ok(()) => self.message(message, said, identity, outcome).await,
                 Err(refusal) => Err(refusal),
             };
+            let answered = self.settle(identity, outcome).await.and(answered);
             let answer = answered.unwrap_or_else(|refusal| self.refused_message(message, said, &refusal));
             if !answer.body.is_empty() {
                 body.push(if body.is_empty() { b'[' } else { b',' });

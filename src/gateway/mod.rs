@@ -76,6 +76,8 @@ struct Outcome {
     decision: &'static str,
     role: Option<Arc<Role>>,
     vault: Duration,
+    /// Whether it is yet to be charged to its agent.
+    owes: bool,
     /// Held until the answer is written.
     turn: Option<Turn>,
 }
@@ -266,11 +268,25 @@ impl Request<'_> {
             return Err(Refusal::Suspended);
         }
         self.charge(&identity).await?;
+        self.owe(&identity, outcome)?;
         outcome.turn = Some(self.turn(&identity).await?);
-        match matched? {
-            Surface::Mcp => self.mcp(session, &identity, outcome).await,
-            Surface::Docs(page) => Ok(self.show(page, &identity)),
-            Surface::Rest(matched) => self.rest(session, &matched, &identity, outcome).await,
+        let served = self.serve_on(matched, session, &identity, outcome).await;
+        // A refusal of the limits' goes before whatever else there is to say.
+        self.settle(&identity, outcome).await?;
+        served
+    }
+
+    async fn serve_on(
+        &self,
+        surface: Result<Surface<'_>, Refusal>,
+        session: &mut ServerSession,
+        identity: &Identity,
+        outcome: &mut Outcome,
+    ) -> Result<Reply, Refusal> {
+        match surface? {
+            Surface::Mcp => self.mcp(session, identity, outcome).await,
+            Surface::Docs(page) => Ok(self.show(page, identity)),
+            Surface::Rest(matched) => self.rest(session, &matched, identity, outcome).await,
         }
     }
 }

@@ -130,7 +130,7 @@ impl Request<'_> {
         Ground { layout, keyring, namespace, client: self.head.client, now: epoch_seconds() }
     }
 
-    /// Decides, and charges the limits of the role and of the operation.
+    /// Decides, and charges all of the request's limits.
     async fn decided(
         &self,
         identity: &Identity,
@@ -139,7 +139,7 @@ impl Request<'_> {
     ) -> Result<(&'static Entry, Effect, Option<Wrap>), Refusal> {
         let keyring = self.state.vault.handles.keyring();
         let permit = decide(identity, operation, self.ground(&keyring))?;
-        self.pay(permit.limits()).await?;
+        self.pay(identity, permit.limits(), outcome).await?;
         outcome.decision = "allow";
         outcome.role = permit.role().cloned();
         let (kind, wrap) = (permit.kind(), permit.wrap(self.snapshot.wrap_ttl));

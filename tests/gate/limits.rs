@@ -13,6 +13,8 @@ pub const CASES: &[Case] = &[
     ("a_roles_own_rate_is_counted_by_itself", role_rate),
     ("all_agents_together_have_a_rate_too", global_rate),
     ("an_operations_rate_is_each_agents_on_every_surface", operation_rate),
+    ("what_one_limit_refuses_is_charged_to_no_other", together),
+    ("what_comes_to_no_decision_is_charged_too", undecided),
     ("limits_of_operations_and_of_all_outlive_a_reload", reloaded),
     ("each_further_message_of_a_batch_is_charged", batch),
     ("an_agent_that_floods_waits_for_itself_and_for_nobody_else", flood),
@@ -96,6 +98,34 @@ fn operation_rate(shared: &Shared) {
     assert_eq!(certificate.put("/secrets/limited/a", &body).status, 200, "another agent has its own");
 }
 
+fn together(shared: &Shared) {
+    let more = "[limits.operations.whoami]\nrequests = 1\nper = \"1h\"\n";
+    let gate = Gate::start(shared.world(), &plan("rate_limit_requests = 4\nrate_limit_window_seconds = 3600\n", more));
+    let client = gate.keyed();
+    assert_eq!(client.get("/whoami").status, 200);
+    for _ in 0..8 {
+        assert_eq!(client.get("/whoami").header("ratelimit-limit"), Some("1"));
+    }
+    for _ in 0..3 {
+        assert_eq!(client.get("/secrets").status, 200);
+    }
+    assert_eq!(client.get("/secrets").header("ratelimit-limit"), Some("4"));
+}
+
+fn undecided(shared: &Shared) {
+    let gate = Gate::start(shared.world(), &plan("rate_limit_requests = 6\nrate_limit_window_seconds = 3600\n", ""));
+    let client = gate.keyed();
+    let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
+    assert_eq!(client.get("/nothing").status, 404);
+    assert_eq!(client.put("/secrets/a", &json!({"data": 1})).status, 422);
+    assert_eq!(client.mcp_with(&[], &list).status, 200);
+    let batch = client.mcp_with(&[], &json!([list, list, list, list]));
+    let refused: Vec<_> =
+        batch.json().as_array().expect("a batch").iter().map(|one| one["error"].is_object()).collect();
+    assert_eq!(refused, [false, false, false, true], "{batch:?}");
+    assert_eq!(client.get("/nothing").status, 429);
+}
+
 fn reloaded(shared: &Shared) {
     let more =
         "[limits]\nrate = { requests = 4, per = \"1h\" }\n[limits.operations.whoami]\nrequests = 1\nper = \"1h\"\n";
@@ -106,7 +136,7 @@ fn reloaded(shared: &Shared) {
     wait_for("the reload", 10, || gate.metric("portcullis_reloads_total") >= 1.0);
     let refused = client.get("/whoami");
     assert_eq!((refused.status, refused.header("ratelimit-limit")), (429, Some("1")));
-    for _ in 0..2 {
+    for _ in 0..3 {
         assert_eq!(client.get("/secrets").status, 200);
     }
     let refused = client.get("/secrets");
