@@ -177,6 +177,7 @@ impl Background {
             one.as_ref().map(Arc::as_ptr) == other.as_ref().map(Arc::as_ptr)
         };
         loop {
+            self.state.metrics.shared_limits.up.set(0);
             let shared = self.state.snapshot().shared_limits.clone();
             let kept = async {
                 match &shared {

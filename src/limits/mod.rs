@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use filters::quota::{Exceeded, Limit};
+use filters::quota::{Exceeded, Limit, Rate};
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo, Script,
@@ -35,6 +35,8 @@ pub struct SharedLimits {
     settings: Redis,
     client: Client,
     script: Script,
+    /// Charged to see whether limits can be.
+    probe: Option<Limit>,
     /// The connection; `None` while it is away.
     live: ArcSwapOption<MultiplexedConnection>,
     lost: Notify,
@@ -63,6 +65,7 @@ impl SharedLimits {
             client: client(settings).map_err(|error| format!("rate_limit: {error}"))?,
             settings: settings.clone(),
             script: Script::new(include_str!("gcra.lua")),
+            probe: Rate::new(1_000_000, Duration::from_secs(1), 1_000_000).map(|rate| Limit::new(rate, "probe", None)),
             live: ArcSwapOption::empty(),
             lost: Notify::new(),
             told: AtomicBool::new(false),
@@ -178,10 +181,10 @@ impl SharedLimits {
         Ok(connection)
     }
 
-    /// Whether it answers in time.
+    /// Whether it charges in time: one that takes no writes, or does not let
+    /// this user run scripts, is as good as away.
     async fn look(&self, connection: &MultiplexedConnection) -> Result<(), Away> {
-        let mut connection = connection.clone();
-        Ok(timeout(self.settings.timeout, redis::cmd("PING").query_async::<()>(&mut connection)).await??)
+        self.charge_by(connection, self.probe.iter(), None).await.map(drop)
     }
 
     /// Uses the connection no more; said once, however many requests find out.

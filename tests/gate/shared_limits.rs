@@ -19,6 +19,8 @@ pub const CASES: &[Case] = &[
     ("gates_on_one_server_share_every_limit", shared),
     ("while_the_server_is_away_each_gate_counts_for_itself", away),
     ("a_server_that_does_not_answer_holds_nobody_up", slow),
+    ("a_server_that_takes_no_writes_is_away", replica),
+    ("a_reload_has_limits_shared_or_not", reloaded),
     ("a_server_is_reached_over_tls_and_only_where_its_certificate_holds", tls),
     ("a_password_that_does_not_hold_is_told_once_and_never_shown", password),
     ("the_script_says_what_the_core_says", agrees),
@@ -58,11 +60,11 @@ fn passed(client: &Client, requests: usize) -> usize {
     (0..requests).filter(|number| pass(*number)).count()
 }
 
-/// How many scripts the server has run.
-fn scripts(redis: &Redis) -> u32 {
-    let stats = redis.ask(&["INFO", "commandstats"]).expect("an answer");
-    let calls = stats.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
-    calls.and_then(|rest| rest.split(',').next()?.parse().ok()).unwrap_or(0)
+/// How many writes the server has refused.
+fn refused_writes(redis: &Redis) -> u32 {
+    let stats = redis.ask(&["INFO", "errorstats"]).expect("an answer");
+    let count = stats.lines().find_map(|line| line.strip_prefix("errorstat_READONLY:count="));
+    count.and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 
 fn told(gate: &Gate, text: &str) -> usize {
@@ -75,9 +77,7 @@ fn shared(shared: &Shared) {
     let plan = plan(redis.url(), 5, more);
     let (one, other) = (start(shared, &plan), start(shared, &plan));
     let list = |gate: &Gate| gate.keyed().get("/secrets");
-    let before = scripts(&redis);
     assert_eq!((list(&one).status, list(&other).status), (200, 200));
-    assert_eq!(scripts(&redis), before + 2, "one for each request, which has three limits");
     for refused in [list(&one), other.keyed().call("kv.list", &json!({}))] {
         assert_eq!((refused.status, refused.header("ratelimit-limit")), (429, Some("2")), "the operation's");
     }
@@ -127,6 +127,39 @@ fn slow(shared: &Shared) {
     wait_for("the gate is back", 20, || is_shared(&gate));
     assert_eq!(passed(&gate.keyed(), 1), 0);
     assert_eq!(told(&gate, AWAY), 1, "{}", gate.stderr());
+}
+
+fn replica(shared: &Shared) {
+    let redis = Redis::start();
+    let gate = start(shared, &plan(redis.url(), 6, ""));
+    assert_eq!(passed(&gate.keyed(), 2), 2);
+    redis.ask(&["REPLICAOF", "127.0.0.1", "1"]).expect("an answer");
+    assert_eq!(passed(&gate.keyed(), 5), 4);
+    wait_for("it is tried again", 20, || refused_writes(&redis) >= 4);
+    assert_eq!((told(&gate, AWAY), told(&gate, SHARED)), (1, 1), "{}", gate.stderr());
+    redis.ask(&["REPLICAOF", "NO", "ONE"]).expect("an answer");
+    wait_for("the gate is back", 20, || is_shared(&gate));
+}
+
+fn reloaded(shared: &Shared) {
+    let redis = Redis::start();
+    let plan = plan(redis.url(), 4, "");
+    let (one, other) = (start(shared, &plan), start(shared, &plan));
+    assert_eq!((passed(&one.keyed(), 1), passed(&other.keyed(), 1)), (1, 1));
+    let file = one.folder().join("config.toml");
+    let with = |backend: &str, reloads: f64| {
+        let text = std::fs::read_to_string(&file).expect("a file");
+        let line = text.lines().find(|line| line.starts_with("backend = ")).expect("a backend");
+        std::fs::write(&file, text.replace(line, &format!("backend = \"{backend}\""))).expect("a file");
+        one.signal("HUP");
+        wait_for("the reload", 10, || one.metric("portcullis_reloads_total") == reloads);
+    };
+    with("memory", 1.0);
+    wait_for("it counts for itself", 10, || !is_shared(&one));
+    assert_eq!(passed(&one.keyed(), 2), 2);
+    with("redis", 2.0);
+    wait_for("limits are shared", 10, || is_shared(&one));
+    assert_eq!((passed(&other.keyed(), 3), passed(&one.keyed(), 1)), (2, 0), "two of one's went past the server");
 }
 
 fn tls(shared: &Shared) {
