@@ -263,17 +263,24 @@ impl Request<'_> {
         let identity = self.identity(session).await?;
         outcome.agent = Some(Arc::clone(&identity.agent));
         outcome.proof = identity.proof.name();
-        if self.state.vault.suspensions.hold(&identity.agent.id) {
-            session.set_keepalive(None);
-            return Err(Refusal::Suspended);
-        }
-        self.charge(&identity).await?;
+        self.check_suspension(session, &identity)?;
         self.owe(&identity, outcome)?;
         outcome.turn = Some(self.turn(&identity).await?);
+        // It may have waited.
+        self.check_suspension(session, &identity)?;
         let served = self.serve_on(matched, session, &identity, outcome).await;
         // A refusal of the limits' goes before whatever else there is to say.
         self.settle(&identity, outcome).await?;
         served
+    }
+
+    /// A suspended agent is refused, and loses its connection where that is its alone.
+    fn check_suspension(&self, session: &mut ServerSession, identity: &Identity) -> Result<(), Refusal> {
+        if !self.state.vault.suspensions.hold(&identity.agent.id) {
+            return Ok(());
+        }
+        session.set_keepalive(None);
+        Err(Refusal::Suspended)
     }
 
     async fn serve_on(
