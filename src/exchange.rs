@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::{Bytes, BytesMut};
 use filters::refusal::Refusal;
-use filters::secret::Secret;
+use filters::secret::{Digest, Secret};
 use filters::vault::VaultRequest;
 use http::HeaderValue;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
@@ -20,9 +20,11 @@ use pingora_core::connectors::ConnectorOptions;
 use pingora_core::connectors::http::v1::Connector;
 use pingora_core::protocols::http::v1::client::HttpSession;
 use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::utils::tls::CertKey;
 use pingora_http::RequestHeader;
 
 use crate::config;
+use crate::tls;
 
 /// Most connections kept idle.
 const POOL: usize = 1024;
@@ -95,12 +97,22 @@ struct Peers {
     requests: Arc<HttpPeer>,
 }
 
+/// The certificate that the gate presents.
+struct Identity {
+    key: Arc<CertKey>,
+    digest: Digest,
+    /// 1 for the first, one more for each that follows: none's connections are another's.
+    generation: u64,
+}
+
 /// Vault, as the gate reaches it.
 pub struct Upstream {
     connector: Connector,
     peers: ArcSwap<Vec<Peers>>,
     /// Which of the peers answered last.
     current: AtomicUsize,
+    /// What is presented to Vault.
+    identity: ArcSwapOption<Identity>,
     settings: config::Upstream,
     host: HeaderValue,
     namespace: Option<HeaderValue>,
@@ -110,8 +122,9 @@ impl Upstream {
     /// Prepares connections; none is made yet.
     ///
     /// # Errors
-    /// A host or namespace that cannot stand in a header.
-    pub fn new(settings: config::Upstream) -> Result<Self, http::header::InvalidHeaderValue> {
+    /// A host or namespace that cannot stand in a header, or a client
+    /// certificate that cannot be used.
+    pub fn new(settings: config::Upstream) -> Result<Self, String> {
         let bracketed = settings.host.contains(':');
         let host = if bracketed { format!("[{}]", settings.host) } else { settings.host.clone() };
         let mut options = ConnectorOptions::new(POOL);
@@ -120,32 +133,57 @@ impl Upstream {
             connector: Connector::new(Some(options)),
             peers: ArcSwap::default(),
             current: AtomicUsize::new(0),
-            host: HeaderValue::try_from(format!("{host}:{}", settings.port))?,
-            namespace: settings.namespace.as_deref().map(HeaderValue::try_from).transpose()?,
+            identity: ArcSwapOption::empty(),
+            host: header(&format!("{host}:{}", settings.port))?,
+            namespace: settings.namespace.as_deref().map(header).transpose()?,
             settings,
         };
+        upstream.read_identity()?;
         if let Ok(address) = upstream.settings.host.parse::<IpAddr>() {
             upstream.publish([SocketAddr::new(address, upstream.settings.port)]);
         }
         Ok(upstream)
     }
 
-    /// Looks the host name up. An address needs none; a failed look-up keeps
-    /// the peers of the last one.
+    /// Reads the client certificate again and looks the host name up. What
+    /// fails leaves what was there.
     ///
     /// # Errors
-    /// What the resolver says.
-    pub async fn resolve(&self) -> std::io::Result<()> {
-        if self.settings.host.parse::<IpAddr>().is_err() {
-            let name = (self.settings.host.as_str(), self.settings.port);
-            self.publish(tokio::net::lookup_host(name).await?);
+    /// Which of the two failed, and why.
+    pub async fn refresh(&self) -> Result<(), String> {
+        let read = self.read_identity();
+        match self.settings.host.parse::<IpAddr>() {
+            Ok(address) => self.publish([SocketAddr::new(address, self.settings.port)]),
+            Err(_) => {
+                let name = (self.settings.host.as_str(), self.settings.port);
+                let found = tokio::net::lookup_host(name).await;
+                self.publish(found.map_err(|error| format!("Vault's name cannot be resolved: {error}"))?);
+            }
         }
+        read
+    }
+
+    /// Takes the client certificate from its files, if it is another one.
+    fn read_identity(&self) -> Result<(), String> {
+        let files = self.settings.identity.as_ref().filter(|_| self.settings.tls);
+        let Some((certificate, key)) = files else { return Ok(()) };
+        let tls::Pair { chain, key, .. } =
+            tls::pair(certificate, key).map_err(|problem| format!("the client certificate for Vault: {problem}"))?;
+        let chain: Vec<Vec<u8>> = chain.iter().map(|one| one.to_vec()).collect();
+        let digest = Digest::of(&chain.concat());
+        let now = self.identity.load();
+        if now.as_ref().is_some_and(|now| now.digest == digest) {
+            return Ok(());
+        }
+        let generation = now.as_ref().map_or(0, |now| now.generation) + 1;
+        let key = Arc::new(CertKey::new(chain, key.secret_der().to_vec()));
+        self.identity.store(Some(Arc::new(Identity { key, digest, generation })));
         Ok(())
     }
 
-    /// How often to look up again.
+    /// How often to do so.
     #[must_use]
-    pub const fn resolve_every(&self) -> Duration {
+    pub const fn refresh_every(&self) -> Duration {
         self.settings.resolve
     }
 
@@ -155,8 +193,8 @@ impl Upstream {
             requests: Arc::new(self.peer(address, Lane::Requests)),
         };
         let peers: Vec<_> = addresses.into_iter().map(both).collect();
-        let address = |peers: &Peers| peers.requests._address.clone();
-        let same = |now: &[Peers]| now.iter().map(address).eq(peers.iter().map(address));
+        let who = |peers: &Peers| (peers.requests._address.clone(), peers.requests.group_key);
+        let same = |now: &[Peers]| now.iter().map(who).eq(peers.iter().map(who));
         if !peers.is_empty() && !same(&self.peers.load()) {
             self.peers.store(Arc::new(peers));
         }
@@ -164,7 +202,11 @@ impl Upstream {
 
     fn peer(&self, address: SocketAddr, lane: Lane) -> HttpPeer {
         let mut peer = HttpPeer::new(address, self.settings.tls, self.settings.server_name.clone());
-        peer.group_key = lane as u64;
+        let identity = self.identity.load();
+        let generation = identity.as_ref().map_or(0, |identity| identity.generation);
+        // By its serial numbers alone the pool could take one certificate for another.
+        peer.group_key = generation << 1 | lane as u64;
+        peer.client_cert_key = identity.as_ref().map(|identity| Arc::clone(&identity.key));
         peer.options.connection_timeout = Some(self.settings.connect_timeout);
         peer.options.total_connection_timeout = Some(self.settings.connect_timeout);
         peer.options.idle_timeout = Some(self.settings.idle);
@@ -306,6 +348,10 @@ impl Upstream {
         }
         Ok(Box::new(head))
     }
+}
+
+fn header(text: &str) -> Result<HeaderValue, String> {
+    HeaderValue::try_from(text).map_err(|error| format!("Vault's host or namespace: {error}"))
 }
 
 /// Why there is no head of an answer.

@@ -56,30 +56,48 @@ impl std::error::Error for TlsProblem {}
 /// # Errors
 /// The first file that cannot be used, and why.
 pub fn load(tls: &Tls) -> Result<TlsMaterial, TlsProblem> {
-    let chain = certificates(&tls.certificate)?;
-    let problem = |path: &Path, what| TlsProblem { path: path.to_owned(), what };
-    for certificate in &chain {
-        // The proxy framework expects to be able to read what it serves.
-        if x509_parser::prelude::X509Certificate::from_der(certificate).is_err() {
-            return Err(problem(&tls.certificate, "holds a certificate that cannot be read"));
-        }
-    }
-    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|_| problem(&tls.key, "holds no private key in PEM"))?;
-    let provider = provider();
-    let key = CertifiedKey::from_der(chain, key, &provider)
-        .map_err(|_| problem(&tls.key, "is not the key of the certificate"))?;
+    let Pair { certified, .. } = pair(&tls.certificate, &tls.key)?;
     let clients = match tls.clients {
         ClientCertificates::Off => Clients::default(),
-        ClientCertificates::Optional | ClientCertificates::Required => Clients::load(tls, provider)?,
+        ClientCertificates::Optional | ClientCertificates::Required => Clients::load(tls, provider())?,
     };
     Ok(TlsMaterial {
-        key: Arc::new(key),
+        key: Arc::new(certified),
         clients: tls.clients,
         verifier: clients.verifier,
         warnings: clients.warnings,
         crl_ends: clients.crl_ends,
         expired_crls: tls.expired_crls,
     })
+}
+
+/// A certificate chain and its key.
+pub struct Pair {
+    /// The chain, the own certificate first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The key.
+    pub key: PrivateKeyDer<'static>,
+    /// Both, as a server presents them.
+    pub certified: CertifiedKey,
+}
+
+/// Reads PEM files of a certificate chain and its key.
+///
+/// # Errors
+/// The file that cannot be used, and why.
+pub fn pair(certificate: &Path, key: &Path) -> Result<Pair, TlsProblem> {
+    let chain = certificates(certificate)?;
+    let problem = |path: &Path, what| TlsProblem { path: path.to_owned(), what };
+    for one in &chain {
+        // The proxy framework expects to be able to read what it presents.
+        if x509_parser::prelude::X509Certificate::from_der(one).is_err() {
+            return Err(problem(certificate, "holds a certificate that cannot be read"));
+        }
+    }
+    let secret = PrivateKeyDer::from_pem_file(key).map_err(|_| problem(key, "holds no private key in PEM"))?;
+    let certified = CertifiedKey::from_der(chain.clone(), secret.clone_key(), &provider())
+        .map_err(|_| problem(key, "is not the key of the certificate"))?;
+    Ok(Pair { chain, key: secret, certified })
 }
 
 /// What clients' certificates are judged by.

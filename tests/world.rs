@@ -17,6 +17,8 @@ pub struct World {
     provisioned: Provisioned,
     /// Issues the gates' server certificates.
     pub authority: certs::Authority,
+    /// The authority of Vault's own certificate, PEM, where it is behind TLS.
+    ca: Option<String>,
 }
 
 impl World {
@@ -34,11 +36,12 @@ impl World {
     }
 
     fn with(options: Options) -> Self {
+        let ca = options.tls.as_ref().map(|tls| std::fs::read_to_string(&tls.ca).expect("PEM"));
         let binary = binary(&root()).expect("a Vault to run");
         let vault = Vault::start(&binary, options).expect("Vault starts");
         let provisioned = provision(&vault.endpoint(), &AGENTS).expect("Vault is provisioned");
         let authority = certs::Authority::new("gates").expect("an authority");
-        Self { vault, provisioned, authority }
+        Self { vault, provisioned, authority, ca }
     }
 
     pub fn vault_address(&self) -> String {
@@ -62,7 +65,11 @@ impl World {
     pub fn ask_as(&self, token: &str, method: &str, path: &str, body: &serde_json::Value) -> (u16, serde_json::Value) {
         let address = self.vault.address();
         let port = address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
-        let client = crate::Client::plain(port).with("X-Vault-Token", token);
+        let client = match &self.ca {
+            Some(ca) => crate::Client::tls(port, ca, None),
+            None => crate::Client::plain(port),
+        };
+        let client = client.with("X-Vault-Token", token);
         let text = if body.is_null() { String::new() } else { body.to_string() };
         let response = client.send(method, &format!("/v1/{path}"), &[], text.as_bytes());
         (response.status, serde_json::from_slice(&response.body).unwrap_or_default())

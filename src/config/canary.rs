@@ -30,6 +30,7 @@ fn path(section: &Section) -> &'static [&'static str] {
     match section.label {
         "" => &[],
         "login.jwt" => &["login", "jwt"],
+        "login.certificate" => &["login", "certificate"],
         "login.kubernetes" => &["login", "kubernetes"],
         "listeners.tls" => &["listeners", "tls"],
         "identity.families" => &["identity", "families"],

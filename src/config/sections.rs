@@ -75,6 +75,8 @@ section! {
     UPSTREAM, "upstream", "[upstream]",
     text("server_name", " the host of VAULT_ADDR", "The name Vault's certificate must carry."),
     text("ca_file", " the system's authorities", "PEM file of the authorities that may have issued it.").or_variable("VAULT_CACERT"),
+    text("client_certificate", "", "PEM file of the certificate chain that the gate presents to Vault; read again every `resolve_interval`.").or_variable("VAULT_CLIENT_CERT"),
+    text("client_key", "", "PEM file of its private key.").or_variable("VAULT_CLIENT_KEY"),
     time("connect_timeout", (10, MINUTE), "2s", "Longest time to connect, TLS included."),
     time("timeout", (100, 10 * MINUTE), "30s", "Longest time from the first byte sent to the last one read."),
     time("idle_timeout", (1000, 290_000), "90s", "How long an idle connection is kept; below Vault's own 5 minutes."),
@@ -90,6 +92,7 @@ section! {
     LOGIN, "login", "[login]",
     table("jwt", "By a signed token (JWT) in a file."),
     table("kubernetes", "By the service account of the gate's pod."),
+    table("certificate", "By `upstream.client_certificate`."),
 }
 
 section! {
@@ -104,6 +107,12 @@ section! {
     text("role", "", "The role to log in as; required."),
     text("token_file", "/var/run/secrets/kubernetes.io/serviceaccount/token", "File of the service account's token, read at each login."),
     text("mount", "kubernetes", "Mount of the auth method."),
+}
+
+section! {
+    LOGIN_CERTIFICATE, "login.certificate", "[login.certificate]",
+    text("role", " any that the certificate fits", "The role to log in as."),
+    text("mount", "cert", "Mount of the auth method."),
 }
 
 section! {
@@ -316,7 +325,7 @@ section! {
 }
 
 /// Every section, in the order of the reference.
-pub(super) static ALL: [&Section; 34] = [
+pub(super) static ALL: [&Section; 35] = [
     &super::options::TOP,
     &LISTENER,
     &TLS,
@@ -327,6 +336,7 @@ pub(super) static ALL: [&Section; 34] = [
     &LOGIN,
     &LOGIN_JWT,
     &LOGIN_KUBERNETES,
+    &LOGIN_CERTIFICATE,
     &CHILD_TOKENS,
     &KV,
     &TRANSIT,

@@ -198,6 +198,8 @@ pub struct Upstream {
     pub server_name: String,
     /// PEM file of the authorities that may have issued it; the system's where absent.
     pub authority: Option<PathBuf>,
+    /// PEM files of the certificate that the gate presents, and of its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
     /// Vault namespace.
     pub namespace: Option<String>,
     /// Longest time to connect, TLS included.

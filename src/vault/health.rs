@@ -98,14 +98,21 @@ impl Monitor {
         matches!(self.health(), Health::Active | Health::Unknown)
     }
 
-    /// Asks for ever, and keeps the addresses of Vault's name fresh.
+    /// Asks for ever, and keeps the way to it fresh.
     pub async fn run(&self) {
-        let mut resolved = None::<tokio::time::Instant>;
+        let (mut refreshed, mut told) = (None::<tokio::time::Instant>, String::new());
         loop {
-            if resolved.is_none_or(|at| at.elapsed() >= self.upstream.resolve_every()) {
-                match self.upstream.resolve().await {
-                    Ok(()) => resolved = Some(tokio::time::Instant::now()),
-                    Err(error) => tracing::warn!(%error, "Vault's name cannot be resolved"),
+            if refreshed.is_none_or(|at| at.elapsed() >= self.upstream.refresh_every()) {
+                match self.upstream.refresh().await {
+                    Ok(()) => {
+                        refreshed = Some(tokio::time::Instant::now());
+                        told.clear();
+                    }
+                    Err(problem) if problem == told => {}
+                    Err(problem) => {
+                        tracing::warn!(%problem, "the way to Vault stays as it was");
+                        told = problem;
+                    }
                 }
             }
             let now = self.ask().await;

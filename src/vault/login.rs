@@ -253,6 +253,10 @@ impl LoginState {
                 let answer = self.ask(control::login_jwt(mount, role.as_deref(), &jwt), None).await?;
                 read::<LoginAnswer>(&answer).map(Grant::of)
             }
+            Login::Certificate { mount, role } => {
+                let answer = self.ask(control::login_certificate(mount, role.as_deref()), None).await?;
+                read::<LoginAnswer>(&answer).map(Grant::of)
+            }
         }
     }
 

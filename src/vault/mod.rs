@@ -52,8 +52,8 @@ impl Vault {
     /// Prepares everything; nothing is asked yet.
     ///
     /// # Errors
-    /// A host or namespace that cannot stand in a header.
-    pub fn new(settings: &Settings, metrics: Arc<Metrics>) -> Result<Self, http::header::InvalidHeaderValue> {
+    /// Why Vault cannot be reached as the configuration says.
+    pub fn new(settings: &Settings, metrics: Arc<Metrics>) -> Result<Self, String> {
         let upstream = Arc::new(Upstream::new(settings.upstream.clone())?);
         let login = Arc::new(LoginState::new(settings.login.clone(), Arc::clone(&upstream)));
         let monitor = Monitor::new(Arc::clone(&upstream));

@@ -18,7 +18,7 @@ pub struct NoLogin(pub String);
 
 impl std::fmt::Display for NoLogin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Vault has not accepted the credentials: {}", self.0)
+        f.write_str(&self.0)
     }
 }
 
@@ -34,9 +34,8 @@ pub async fn logged_in<T, E: From<NoLogin>>(
     if matches!(settings.login, Login::None) {
         return Err(NoLogin("the configuration has no credentials for Vault".to_owned()).into());
     }
-    let unusable = |why: &dyn std::fmt::Display| NoLogin(format!("Vault's address cannot be used: {why}"));
-    let upstream = Arc::new(Upstream::new(settings.upstream.clone()).map_err(|error| unusable(&error))?);
-    upstream.resolve().await.map_err(|error| unusable(&error))?;
+    let upstream = Arc::new(Upstream::new(settings.upstream.clone()).map_err(NoLogin)?);
+    upstream.refresh().await.map_err(NoLogin)?;
     let login = Arc::new(LoginState::new(settings.login.clone(), Arc::clone(&upstream)));
     let own = OwnCalls::new(Arc::clone(&upstream), Arc::clone(&login));
     let working = async {
@@ -45,7 +44,9 @@ pub async fn logged_in<T, E: From<NoLogin>>(
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, waiting).await.map_err(|_| NoLogin(login.detail()))?;
+        tokio::time::timeout(PATIENCE, waiting).await.map_err(|_| {
+            NoLogin(format!("Vault has not accepted the credentials within {PATIENCE:?}: {}", login.detail()))
+        })?;
         work(&upstream, &own).await
     };
     tokio::select! {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use certs::Signer;
+use certs::{Authority, Leaf, Signer};
 use serde_json::{Value, json};
 use tests::process::binary;
 use tests::servers::Kubernetes;
@@ -15,6 +15,7 @@ pub const CASES: &[Case] = &[
     ("a_token_file_is_waited_for_and_followed", token_file),
     ("a_signed_token_is_read_anew_at_each_login", jwt),
     ("a_pod_logs_in_by_its_service_account", kubernetes),
+    ("a_certificate_logs_in_and_is_replaced_while_running", certificate),
 ];
 
 /// A gate that logs in by what these top-level lines and sections say.
@@ -62,10 +63,15 @@ fn verb(gate: &Gate, arguments: &[&str]) -> (bool, String) {
     (output.status.success(), String::from_utf8(text).expect("text"))
 }
 
+/// Serves, at the latest when a login that is under way is done.
+fn serves_itself(gate: &Gate) {
+    let client = gate.keyed();
+    wait_for("the gate serves", 20, || client.put("/secrets/login", &json!({"data": {"a": 1}})).status == 200);
+}
+
 /// Serves, and so do the commands of its configuration.
 fn serves(gate: &Gate) {
-    let put = gate.keyed().put("/secrets/login", &json!({"data": {"a": 1}}));
-    assert_eq!(put.status, 200, "{put:?}");
+    serves_itself(gate);
     let (good, text) = verb(gate, &["resume", "nobody-in-particular"]);
     assert!(good, "{text}");
 }
@@ -209,4 +215,51 @@ fn kubernetes(shared: &Shared) {
     logs_in_again(&gate);
     serves(&gate);
     unseen(&gate, &[&other, &first, &second]);
+}
+
+fn certificate(_: &Shared) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| folder.path().join(name);
+    let [servers, first, second] = ["vault", "first", "second"].map(|name| Authority::new(name).expect("an authority"));
+    servers.issue(&Leaf::server()).expect("a certificate").write(folder.path(), "vault").expect("files");
+    std::fs::write(file("ca.crt"), servers.pem()).expect("a file");
+    let world = World::start_tls(&file("vault.crt"), &file("vault.key"), &file("ca.crt"));
+    let trust = |authority: &Authority| {
+        let body = json!({"certificate": authority.pem(), "allowed_common_names": ["gate"]});
+        set(&world, "auth/cert/certs/gate", &with(body, rights()));
+    };
+    set(&world, "sys/auth/cert", &json!({"type": "cert"}));
+    trust(&first);
+    let present = |authority: &Authority| {
+        let issued = authority.issue(&Leaf::agent("gate")).expect("a certificate");
+        replace(&file("gate.key"), &issued.key);
+        replace(&file("gate.crt"), &issued.certificate);
+        issued
+    };
+
+    let other = present(&second);
+    let at = |name: &str| file(name).display().to_string();
+    let sections = format!(
+        "[upstream]\nca_file = \"{}\"\nclient_certificate = \"{}\"\nclient_key = \"{}\"\n\
+         resolve_interval = \"1s\"\n[login.certificate]\nrole = \"gate\"\n",
+        at("ca.crt"),
+        at("gate.crt"),
+        at("gate.key")
+    );
+    let gate = start(&world, "", &sections);
+    says(&gate, 503, "not logged in by TLS certificate: ");
+    says(&gate, 503, "no role fits the certificate");
+    let one = present(&first);
+    says(&gate, 200, "logged in by TLS certificate");
+    serves(&gate);
+
+    // A broken file leaves what was there; then another authority takes over.
+    replace(&file("gate.crt"), "not a certificate");
+    wait_for("it says so", 20, || gate.stderr().contains("gate.crt: holds no certificate in PEM"));
+    serves_itself(&gate);
+    trust(&second);
+    let two = present(&second);
+    logs_in_again(&gate);
+    serves(&gate);
+    unseen(&gate, &[other, one, two].each_ref().map(|issued| issued.key.lines().nth(1).expect("a line")));
 }

@@ -50,8 +50,17 @@ pub fn login_jwt(mount: &str, role: Option<&str>, jwt: &Secret) -> Result<VaultR
     Ok(post(path, &body, true))
 }
 
+/// Logs in by the certificate that the connection was made with.
+///
+/// # Errors
+/// A bad mount.
+pub fn login_certificate(mount: &str, role: Option<&str>) -> Result<VaultRequest, PathProblem> {
+    let path = VaultPath::render(&["auth", mount, "login"])?;
+    Ok(post(path, &role.map_or_else(|| json!({}), |role| json!({"name": role})), true))
+}
+
 /// What Vault's auth methods say of a login that they refuse, and what that means.
-const REFUSED: [(&str, &str); 10] = [
+const REFUSED: [(&str, &str); 13] = [
     ("invalid token", "it is unknown or has ended"),
     ("invalid audience", "its audience is not the one that is wanted"),
     ("invalid issuer", "its issuer is another"),
@@ -61,6 +70,9 @@ const REFUSED: [(&str, &str); 10] = [
     ("namespace not authorized", "the role is not for this namespace"),
     ("invalid role name", "there is no such role"),
     ("could not be found", "there is no such role"),
+    ("failed to match all constraints", "no role fits the certificate"),
+    ("no certificate was matched", "no role fits the certificate"),
+    ("client certificate must be supplied", "it was shown no certificate"),
     ("invalid role or secret ID", "role id or secret id is wrong"),
 ];
 

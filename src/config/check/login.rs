@@ -4,7 +4,7 @@ use super::super::fields::Fields;
 use super::super::options::Section;
 use super::super::report::Place;
 use super::super::sections as section;
-use super::super::settings::{Login, SignedToken};
+use super::super::settings::{Login, SignedToken, Upstream};
 use super::plain_path;
 
 /// One way to log in that is configured.
@@ -16,11 +16,13 @@ struct Method {
 }
 
 /// How the gate logs in; AppRole goes before a token that happens to be exported.
-pub(super) fn login(top: &Fields<'_>) -> Login {
+pub(super) fn login(top: &Fields<'_>, upstream: &Upstream) -> Login {
     let approle = approle(top);
     let token = token(top, approle.is_some());
     let other = top.table("login", &section::LOGIN);
-    let mut methods = [approle, token, token_file(top), kubernetes(&other), jwt(&other)].into_iter().flatten();
+    let mut methods = [approle, token, token_file(top), kubernetes(&other), jwt(&other), certificate(&other, upstream)]
+        .into_iter()
+        .flatten();
     let Some(first) = methods.next() else { return nothing(top) };
     for other in methods {
         let wrong = format!("{} is a second way to log in to Vault, beside {}", other.label, first.label);
@@ -104,6 +106,17 @@ fn signed_token(fields: &Fields<'_>) -> SignedToken {
         role: text("role"),
         file: text("token_file").unwrap_or_default().into(),
     }
+}
+
+fn certificate(other: &Fields<'_>, upstream: &Upstream) -> Option<Method> {
+    method(other, "certificate", &section::LOGIN_CERTIFICATE, |fields| {
+        if !upstream.tls || upstream.identity.is_none() {
+            let mend = "give `upstream.client_certificate` and `upstream.client_key`, and an https VAULT_ADDR";
+            other.problem("certificate", &fields.place, "has no certificate that Vault would be shown", mend);
+        }
+        let mount = plain_path(fields, "mount").map(|mount| mount.value).unwrap_or_default();
+        Login::Certificate { mount, role: fields.text("role").map(|role| role.value) }
+    })
 }
 
 /// The method that a table below `[login]` configures.

@@ -44,12 +44,14 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
     let bounds = top.table("limits", &section::LIMITS);
     let server = server(&top);
     let limits = limits::limits(&bounds, server.threads);
+    let limits = limits::limits(&top);
+    let upstream = upstream::upstream(&top);
     let settings = Settings {
         admin,
         server,
         logging: logging(&top),
-        upstream: upstream::upstream(&top),
-        login: login::login(&top),
+        login: login::login(&top, &upstream),
+        upstream,
         child_tokens: vault::child_tokens(&top),
         leases: vault::leases(&top),
         wrap_ttl: vault::wrap_ttl(&top),

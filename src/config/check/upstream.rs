@@ -1,6 +1,7 @@
 //! Where Vault is.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use http::Uri;
 
@@ -26,6 +27,7 @@ pub(super) fn upstream(top: &Fields<'_>) -> Upstream {
     Upstream {
         server_name,
         authority: authority.map(|path| fields.source.file(&path.place, &fields.label("ca_file"), &path.value)),
+        identity: identity(&fields, &origin),
         namespace: namespace(top),
         connect_timeout: fields.time("connect_timeout"),
         timeout: fields.time("timeout"),
@@ -100,6 +102,24 @@ fn server_name(fields: &Fields<'_>, origin: &Origin) -> String {
         fields.source.findings.warning(&place, "the server name is not used: VAULT_ADDR is not https");
     }
     value
+}
+
+/// What the gate presents to Vault.
+fn identity(fields: &Fields<'_>, origin: &Origin) -> Option<(PathBuf, PathBuf)> {
+    let halves = ["client_certificate", "client_key"];
+    for (one, other) in halves.into_iter().zip(halves.into_iter().rev()) {
+        if fields.given(one) && !fields.given(other) {
+            let mend = "give the certificate and its key, or neither";
+            fields.problem(other, &fields.place_of(one), "is missing", mend);
+        }
+    }
+    let (certificate, key) = (fields.text("client_certificate")?, fields.text("client_key")?);
+    if !origin.tls {
+        let text = "the client certificate is not used: VAULT_ADDR is not https";
+        fields.source.findings.warning(&certificate.place, text);
+    }
+    let file = |name, text: &Sited<String>| fields.source.file(&text.place, &fields.label(name), &text.value);
+    Some((file("client_certificate", &certificate), file("client_key", &key)))
 }
 
 fn namespace(top: &Fields<'_>) -> Option<String> {

@@ -26,6 +26,13 @@ pub enum Login {
     Jwt(SignedToken),
     /// By the token of a Kubernetes service account.
     Kubernetes(SignedToken),
+    /// By the certificate that the gate presents to Vault.
+    Certificate {
+        /// Mount of the auth method.
+        mount: String,
+        /// The role to log in as; any that fits where absent.
+        role: Option<String>,
+    },
 }
 
 /// A login by a signed token (JWT) in a file.
@@ -50,6 +57,7 @@ impl Login {
             Self::AppRole { .. } => "AppRole",
             Self::Jwt(_) => "JWT",
             Self::Kubernetes(_) => "Kubernetes",
+            Self::Certificate { .. } => "TLS certificate",
         }
     }
 }
