@@ -162,6 +162,29 @@ fn the_seeds_environment_is_enough() {
 }
 
 #[test]
+fn the_gate_logs_in_by_one_method() {
+    let kubernetes = "[login.kubernetes]\nrole = \"gate\"\n";
+    let settings = load_toml(kubernetes);
+    let Login::Kubernetes(login) = &settings.login else { panic!("{:?}", settings.login) };
+    assert_eq!((login.mount.as_str(), login.role.as_deref()), ("kubernetes", Some("gate")));
+    assert_eq!(login.file, Path::new("/var/run/secrets/kubernetes.io/serviceaccount/token"));
+    assert!(settings.files.len() == 1 && settings.warnings.is_empty(), "the file may be missing: {settings:?}");
+    let approle = [("VAULT_ROLE_ID", "role"), ("VAULT_SECRET_ID", "secret"), ("VAULT_TOKEN", "exported")];
+    let report = refused(load_text("c.toml", kubernetes, &approle));
+    assert!(
+        report.contains("1 problem\n")
+            && report.contains("`login.kubernetes` is a second way to log in to Vault, beside AppRole"),
+        "{report}"
+    );
+    let report = refused(load_text("c.toml", kubernetes, &[("VAULT_TOKEN_FILE", "t")]));
+    assert!(report.contains("beside `vault_token_file`"), "{report}");
+    let tls = [("VAULT_ADDR", "https://vault"), ("VAULT_CLIENT_CERT", "a"), ("VAULT_CLIENT_KEY", "b")];
+    let settings = load_text("c.toml", "[login.certificate]\n", &tls).unwrap();
+    assert!(matches!(&settings.login, Login::Certificate { mount, role: None } if mount == "cert"));
+    assert!(settings.upstream.identity.is_some() && settings.files.len() == 3);
+}
+
+#[test]
 fn a_plain_listener_is_there_only_where_it_is_meant_and_loopback() {
     let tls = "[[listeners]]\naddress = \"0.0.0.0:8443\"\ntls = { certificate = \"c\", key = \"k\" }\n";
     let ports = |text: &str, variables: &[(&str, &str)]| {

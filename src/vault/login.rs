@@ -101,7 +101,9 @@ impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nothing => f.write_str("a login is under way"),
-            Self::NoCredentials => f.write_str("no credentials: set VAULT_TOKEN, or VAULT_ROLE_ID and VAULT_SECRET_ID"),
+            Self::NoCredentials => {
+                f.write_str("no credentials: set VAULT_ROLE_ID and VAULT_SECRET_ID, or another way to log in")
+            }
             Self::File(problem) => problem.fmt(f),
             Self::Unreachable => f.write_str("Vault does not answer"),
             Self::Refused(status, why) => {
@@ -219,7 +221,7 @@ impl LoginState {
                 Ok(renewed) if is_worth(&renewed, &grant) => grant = renewed,
                 Ok(_) => return,
                 Err(failed) => {
-                    tracing::warn!(%failed, "the gate cannot renew its login");
+                    tracing::warn!(method = self.method.name(), %failed, "the gate cannot renew its login");
                     return;
                 }
             }

@@ -44,7 +44,6 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
     let bounds = top.table("limits", &section::LIMITS);
     let server = server(&top);
     let limits = limits::limits(&bounds, server.threads);
-    let limits = limits::limits(&top);
     let upstream = upstream::upstream(&top);
     let settings = Settings {
         admin,
