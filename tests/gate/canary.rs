@@ -600,6 +600,8 @@ fn hostile_vault(path: &str) -> String {
     let body = |text: &str| format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len());
     match path.rsplit('/').next().unwrap_or_default() {
         _ if path.contains("/sys/health") => healthy(),
+        // Without a word on who is suspended the gate does not serve.
+        _ if path.ends_with("/portcullis/suspended") => reply(404, &json!({"errors": []})),
         _ if path.contains("/auth/approle/login") => reply(200, &auth(&canary("gatetoken"))),
         _ if path.contains("/auth/token/create") => reply(200, &auth(&canary("childtoken"))),
         "0" => format!("HTTP/1.1 307 x\r\nLocation: http://{value}/{value}\r\nContent-Length: 0\r\n\r\n"),
