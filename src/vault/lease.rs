@@ -17,7 +17,7 @@ use crate::config;
 use crate::exchange::{Answer, Envelope, Lane, Upstream};
 
 use super::own::{Along, OwnCalls};
-use super::{Children, Profile, epoch_seconds};
+use super::{Children, Profile, epoch_seconds, record};
 
 /// How often a record is read again that another gate has changed meanwhile.
 const TURNS: usize = 10;
@@ -77,26 +77,8 @@ struct Record {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
-struct RecordAnswer {
-    data: Versioned,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Versioned {
-    data: Option<Held>,
-    metadata: Metadata,
-}
-
-#[derive(Default, Deserialize)]
 struct Held {
     leases: BTreeMap<Box<str>, Live>,
-}
-
-#[derive(Default, Deserialize)]
-struct Metadata {
-    version: u64,
 }
 
 #[derive(Deserialize)]
@@ -235,20 +217,15 @@ impl Leases {
     /// The agent's record, without what has ended.
     async fn read(&self, layout: &Layout, agent: &AgentId) -> Result<Record, Refusal> {
         let along = Along { lane: Lane::Requests, ..Along::default() };
-        let answer = self.own.ask(control::read_leases(layout, agent), along).await?;
-        // A record that was deleted is a 404 that tells its version.
-        let Some(Versioned { data, metadata }) = (match answer.status {
-            200 => serde_json::from_slice::<RecordAnswer>(&answer.body).ok().map(|answer| answer.data),
-            404 => Some(serde_json::from_slice::<RecordAnswer>(&answer.body).unwrap_or_default().data),
-            _ => None,
-        }) else {
-            tracing::error!(%agent, status = answer.status, "the record of leases cannot be read");
-            return Err(Refusal::UpstreamUnavailable);
-        };
+        let read = record::read::<Held>(&self.own, control::read_leases(layout, agent), along).await;
+        let (version, Held { mut leases }) = read.map_err(|refusal| {
+            let code = refusal.public().code;
+            tracing::error!(%agent, code, "the record of leases cannot be read");
+            Refusal::UpstreamUnavailable
+        })?;
         let now = epoch_seconds();
-        let mut leases = data.unwrap_or_default().leases;
         leases.retain(|_, lease| lease.expires > now);
-        Ok(Record { version: metadata.version, leases })
+        Ok(Record { version, leases })
     }
 
     /// Writes the record, changed; where another gate was faster, theirs.

@@ -8,6 +8,7 @@ mod lease;
 mod login;
 mod operator;
 mod own;
+mod record;
 mod suspension;
 
 pub use child::{Child, Children, Profile};

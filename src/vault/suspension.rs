@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 
-use super::{Along, Children, Leases, OwnCalls, epoch_seconds};
+use super::{Along, Children, Leases, OwnCalls, epoch_seconds, record};
 
 /// How often the record is looked at, so that a suspension holds everywhere within a second.
 const LOOK: Duration = Duration::from_millis(500);
@@ -60,26 +60,8 @@ struct Sides {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
-struct RecordAnswer {
-    data: Versioned,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Versioned {
-    data: Option<Held>,
-    metadata: Metadata,
-}
-
-#[derive(Default, Deserialize)]
 struct Held {
     agents: Record,
-}
-
-#[derive(Default, Deserialize)]
-struct Metadata {
-    version: u64,
 }
 
 impl Suspensions {
@@ -226,15 +208,9 @@ impl Suspensions {
     /// # Errors
     /// What Vault says.
     pub async fn read(&self, layout: &Layout) -> Result<(u64, Record), Refusal> {
-        let answer = self.own.ask(control::read_suspensions(layout), Along::default()).await?;
-        let found = match answer.status {
-            200 => serde_json::from_slice::<RecordAnswer>(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?,
-            // A record that was deleted is a 404 that tells its version.
-            404 => serde_json::from_slice(&answer.body).unwrap_or_default(),
-            403 => return Err(Refusal::DeniedByVault),
-            _ => return Err(Refusal::UpstreamUnavailable),
-        };
-        Ok((found.data.metadata.version, found.data.data.unwrap_or_default().agents))
+        let request = control::read_suspensions(layout);
+        let (version, Held { agents }) = record::read(&self.own, request, Along::default()).await?;
+        Ok((version, agents))
     }
 
     async fn rewrite(&self, layout: &Layout, mut change: impl FnMut(&mut Record)) -> Result<(), Refusal> {
