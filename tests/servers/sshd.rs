@@ -1,6 +1,6 @@
 //! OpenSSH's server and client, as people log in with them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use local_vault::Guarded;
@@ -82,7 +82,8 @@ impl Sshd {
         ssh.args(["-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR"]);
         ssh.args(["-o", "UserKnownHostsFile=/dev/null", "-o", "IdentitiesOnly=yes", "-o", "ConnectTimeout=5"]);
         if let Some(certificate) = certificate {
-            let file = self.certificate_file();
+            // Beside the key, since others log in at the same time.
+            let file = identity.folder.path().join("id-cert.pub");
             std::fs::write(&file, certificate).expect("a file");
             ssh.arg("-o").arg(format!("CertificateFile={}", file.display()));
         }
@@ -94,10 +95,6 @@ impl Sshd {
     /// What the server wrote.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
-    }
-
-    fn certificate_file(&self) -> PathBuf {
-        self.folder.path().join("id-cert.pub")
     }
 }
 
