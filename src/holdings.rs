@@ -306,6 +306,11 @@ fn rules(identity: &Identity, roles: &[Role]) -> Lines {
             add(format!("the identity header of {network} is believed"));
         }
     }
+    if identity.forwarded_for {
+        for network in &identity.trusted_proxies {
+            add(format!("the client's address is what {network} says in X-Forwarded-For"));
+        }
+    }
     for family in identity.directory.families() {
         add(format!("family {family}"));
     }

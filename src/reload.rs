@@ -23,8 +23,8 @@ const SETTLE: Duration = Duration::from_millis(200);
 /// Where a configuration comes from; asked at start and at every reload.
 pub type Source = Box<dyn Fn() -> Result<Settings, config::Report> + Send + Sync>;
 
-/// Reads the configuration again, on SIGHUP and where files change, and
-/// publishes what it says.
+/// Reads the configuration again, on SIGHUP, where operators wish it and where
+/// files change, and publishes what it says.
 pub struct Reload {
     source: Source,
     state: Arc<State>,
@@ -82,36 +82,40 @@ impl Reload {
             loop {
                 let files = watched.files().clone();
                 tokio::select! {
-                    () = watch(&files, || self.reload()) => {}
+                    () = watch(&files, || drop(self.reload())) => {}
                     () = watched.others.notified() => {}
                 }
             }
         };
-        tokio::join!(self.on_hangup(), changes);
+        tokio::join!(self.on_hangup(), self.state.reloads.grant(|| self.reload()), changes);
     }
 
     async fn on_hangup(&self) {
         match signal(SignalKind::hangup()) {
             Ok(mut hangup) => {
                 while hangup.recv().await.is_some() {
-                    self.reload();
+                    let _ = self.reload();
                 }
             }
             Err(error) => tracing::error!(%error, "SIGHUP cannot be waited for"),
         }
     }
 
-    fn reload(&self) {
-        match self.read() {
+    /// Publishes what is read now; gives its version, or why the last good one stays.
+    fn reload(&self) -> Result<u64, String> {
+        let read = self.read();
+        match read {
             Ok(snapshot) => {
                 let version = snapshot.version;
                 self.state.publish(snapshot);
                 self.state.metrics.reloads.inc();
                 tracing::info!(version, "the configuration was reloaded");
+                Ok(version)
             }
             Err(report) => {
                 self.state.metrics.reload_failures.inc();
                 tracing::error!(%report, "the new configuration is not used; the last good one stays");
+                Err(report)
             }
         }
     }

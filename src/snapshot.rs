@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use filters::credential::{ApiKeys, KeyEntry, ProxyHeaders};
+use filters::forwarded;
 use filters::grants::{Agent, Role};
 use filters::identity::{Directory, Principal, Source, UnknownAgents};
 use filters::jwt::Verified;
@@ -15,7 +16,9 @@ use filters::mcp::ToolNames;
 use filters::names::AgentId;
 use filters::policy::roles_policy;
 use filters::quota::{Cell, Limit, Rate};
+use filters::secret::Digest;
 use filters::vault::Layout;
+use http::HeaderMap;
 use ipnet::IpNet;
 use moka::sync::Cache;
 
@@ -25,6 +28,9 @@ use crate::limits::SharedLimits;
 use crate::tls::TlsMaterial;
 use crate::turns;
 use crate::vault::Profile;
+
+/// Where proxies say who is behind them.
+const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// Most agents without an entry that are kept at once.
 const MAX_STRANGERS: u64 = 100_000;
@@ -53,6 +59,8 @@ type RoleRule = (usize, usize);
 pub struct Snapshot {
     /// 1 for the first, one more for each that follows.
     pub version: u64,
+    /// Of the configuration's files.
+    pub digest: Digest,
     /// Where things lie in Vault.
     pub layout: Layout,
     /// The bounds of invariant 10.
@@ -92,6 +100,8 @@ pub struct Snapshot {
     /// TLS of each listener, in the order of the configuration.
     pub tls: Vec<Option<Arc<TlsMaterial>>>,
     trusted_proxies: Vec<IpNet>,
+    /// Whether their `X-Forwarded-For` is believed.
+    forwarded_for: bool,
     proxy_headers: Option<ProxyHeaders>,
     directory: Directory,
     agents: HashMap<AgentId, Arc<Agent>>,
@@ -147,6 +157,7 @@ impl Snapshot {
             turns::Directory::new(own_turns.into_iter(), settings.limits.concurrent, previous.map(|p| &p.turns));
         let mut snapshot = Self {
             version: previous.map_or(1, |previous| previous.version + 1),
+            digest: settings.digest,
             layout: settings.layout,
             limits: settings.limits,
             child_tokens: Profile::new(settings.child_tokens),
@@ -170,6 +181,7 @@ impl Snapshot {
             api_keys: ApiKeys::default(),
             tls: parts.tls,
             trusted_proxies: settings.identity.trusted_proxies,
+            forwarded_for: settings.identity.forwarded_for,
             proxy_headers: settings.identity.proxy_headers,
             directory: settings.identity.directory,
             agents,
@@ -259,6 +271,12 @@ impl Snapshot {
         }
     }
 
+    /// How many agents have an entry.
+    #[must_use]
+    pub fn entries(&self) -> usize {
+        self.agents.len()
+    }
+
     /// The mapping of principals to agents.
     #[must_use]
     pub const fn directory(&self) -> &Directory {
@@ -269,8 +287,22 @@ impl Snapshot {
     #[must_use]
     pub fn proxy_headers_from(&self, peer: Option<IpAddr>) -> Option<&ProxyHeaders> {
         let headers = self.proxy_headers.as_ref()?;
-        let peer = peer?.to_canonical();
-        self.trusted_proxies.iter().any(|net| net.contains(&peer)).then_some(headers)
+        self.is_trusted_proxy(peer?.to_canonical()).then_some(headers)
+    }
+
+    /// The address of the client behind `peer`, as far as trusted proxies' word for it is taken.
+    #[must_use]
+    pub fn client_behind(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        if !self.forwarded_for {
+            return peer;
+        }
+        // What is no text is no address either.
+        let values = headers.get_all(FORWARDED_FOR).iter().map(|value| value.to_str().unwrap_or_default());
+        forwarded::client(peer, values, |address| self.is_trusted_proxy(address))
+    }
+
+    fn is_trusted_proxy(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(&address))
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, Guard};
 use filters::quota::{Cell, Exceeded, Rate};
 use moka::sync::Cache;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use crate::kms::Kms;
 use crate::snapshot::Snapshot;
@@ -36,6 +36,8 @@ pub struct State {
     pub load: Load,
     /// Failed authentications by source.
     pub failures: Failures,
+    /// Operators' wishes for a reload.
+    pub reloads: Wishes,
     started: Instant,
     draining: AtomicBool,
 }
@@ -60,6 +62,7 @@ impl State {
             log,
             load: Load::default(),
             failures: Failures::default(),
+            reloads: Wishes::default(),
             started: Instant::now(),
             draining: AtomicBool::new(false),
         };
@@ -116,6 +119,40 @@ impl State {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+}
+
+/// Wishes for a reload, and what becomes of them: the version of the new snapshot, or why there
+/// is none.
+pub struct Wishes {
+    wished: mpsc::Sender<Wish>,
+    wishes: Mutex<mpsc::Receiver<Wish>>,
+}
+
+type Wish = oneshot::Sender<Result<u64, String>>;
+
+impl Default for Wishes {
+    fn default() -> Self {
+        let (wished, wishes) = mpsc::channel(1);
+        Self { wished, wishes: Mutex::new(wishes) }
+    }
+}
+
+impl Wishes {
+    /// Wishes for one and waits for it; `None` where nobody grants it.
+    pub async fn wish(&self) -> Option<Result<u64, String>> {
+        let (granted, outcome) = oneshot::channel();
+        self.wished.send(granted).await.ok()?;
+        outcome.await.ok()
+    }
+
+    /// Grants each wish by `reload`, for ever.
+    pub async fn grant(&self, reload: impl Fn() -> Result<u64, String>) {
+        let mut wishes = self.wishes.lock().await;
+        while let Some(wish) = wishes.recv().await {
+            // Whoever does not wait any more wanted it all the same.
+            let _ = wish.send(reload());
+        }
     }
 }
 

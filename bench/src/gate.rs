@@ -39,9 +39,14 @@ pub(crate) fn find() -> Result<PathBuf> {
 pub(crate) struct Started {
     pub(crate) process: Process,
     pub(crate) address: SocketAddr,
+    /// Where operators ask it.
+    pub(crate) admin: SocketAddr,
     /// Its configuration.
     pub(crate) file: PathBuf,
 }
+
+/// The folder beside the configuration that holds more agents.
+pub(crate) const AGENTS: &str = "agents.d";
 
 /// Starts the gate on free loopback ports and waits until it says it is ready.
 pub(crate) async fn start(
@@ -54,6 +59,7 @@ pub(crate) async fn start(
     let (address, admin) = (free_address()?, free_address()?);
     let home = tempfile::Builder::new().prefix("gate-").tempdir_in(folder)?.keep();
     let file = home.join("config.toml");
+    fs::create_dir(home.join(AGENTS))?;
     fs::write(&file, configuration(&home, pki, &upstream.address, address, admin))?;
     let mut command = Command::new(binary);
     command
@@ -65,7 +71,7 @@ pub(crate) async fn start(
         .env("VAULT_SECRET_ID", &upstream.secret_id);
     let mut process = Process::start("gate", &mut command, core, &home)?;
     process.ready(async |_| (wire::status_of(admin, READY).await.ok()? == 200).then_some(())).await?;
-    Ok(Started { process, address, file })
+    Ok(Started { process, address, admin, file })
 }
 
 fn configuration(home: &Path, pki: &Pki, vault: &str, address: SocketAddr, admin: SocketAddr) -> String {
@@ -85,6 +91,8 @@ aws_region = "us-east-1"
 aws_access_key_id = "bench"
 aws_secret_access_key = "bench"
 jwt_jwks_file = "{jwks}"
+reload = true
+include = ["{AGENTS}"]
 
 [server]
 threads = 1

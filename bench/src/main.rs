@@ -13,6 +13,7 @@ mod operations;
 mod passthrough;
 mod pki;
 mod process;
+mod reloading;
 mod report;
 mod requests;
 mod scenarios;
@@ -34,7 +35,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use turns::Plan;
 
-const RUN_LIMIT: Duration = Duration::from_mins(20);
+const RUN_LIMIT: Duration = Duration::from_mins(30);
 
 /// Many short rounds: what disturbs the machine for some seconds then spoils few of them, and
 /// medians do not see it.

@@ -26,6 +26,7 @@ pub(crate) struct Pki {
     pub(crate) connector: TlsConnector,
     /// Presents no certificate.
     pub(crate) anonymous: TlsConnector,
+    authority: Authority,
     /// Signs the agent's tokens.
     pub(crate) issuer: Signer,
     /// Its public half, as a file.
@@ -48,9 +49,23 @@ impl Pki {
             key: folder.join("server.key"),
             connector: connector(&authority.pem(), &agent.certificate, &agent.key)?,
             anonymous: anonymous(&authority.pem())?,
+            authority,
             issuer,
             jwks,
         })
+    }
+
+    /// Another certificate and key of the servers, in place of those before.
+    pub(crate) fn renew_server(&self, folder: &Path) -> Result<()> {
+        Ok(self.authority.issue(&Leaf::server())?.write(folder, "server")?)
+    }
+
+    /// Another key beside the one that signs, in place of the one before.
+    pub(crate) fn rotate_keys(&self) -> Result<()> {
+        let keys = [self.issuer.jwk(), Signer::p256("next")?.jwk()];
+        let beside = self.jwks.with_extension("next");
+        fs::write(&beside, json!({ "keys": keys }).to_string())?;
+        Ok(fs::rename(beside, &self.jwks)?)
     }
 
     /// So many tokens of the agent, no two alike.

@@ -7,6 +7,7 @@ use crate::gate;
 use crate::kill_switch;
 use crate::operations;
 use crate::pki::Pki;
+use crate::reloading;
 use crate::report::{Ratio, Report, Row, rounded};
 use crate::requests::{self, Request};
 use crate::servers::Servers;
@@ -69,10 +70,18 @@ pub(crate) async fn run(
     vault: Option<Result<Binary>>,
 ) -> Result<Report> {
     let of_stub = SCENARIOS.iter().map(|scenario| scenario.name);
-    let names: Vec<_> = [DECISION, vault::DIRECT, vault::THROUGH_GATE, operations::ALL, flood::NAME, kill_switch::NAME]
-        .into_iter()
-        .chain(of_stub)
-        .collect();
+    let names: Vec<_> = [
+        DECISION,
+        vault::DIRECT,
+        vault::THROUGH_GATE,
+        operations::ALL,
+        flood::NAME,
+        kill_switch::NAME,
+        reloading::NAME,
+    ]
+    .into_iter()
+    .chain(of_stub)
+    .collect();
     let chosen_operations: Vec<_> =
         operations::names().filter(|name| only.is_none_or(|only| [operations::ALL, name].contains(&only))).collect();
     if chosen_operations.is_empty() && only.is_some_and(|only| !names.contains(&only)) {
@@ -108,6 +117,9 @@ pub(crate) async fn run(
     }
     if wanted(flood::NAME) {
         flood::measure(plan, cores, &mut report).await;
+    }
+    if wanted(reloading::NAME) {
+        reloading::measure(plan, cores, &mut report).await;
     }
     Ok(report)
 }

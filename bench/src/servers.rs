@@ -99,7 +99,7 @@ impl Server {
     }
 }
 
-async fn start_stub(folder: &Path, core: Option<usize>) -> Result<(Process, SocketAddr)> {
+pub(crate) async fn start_stub(folder: &Path, core: Option<usize>) -> Result<(Process, SocketAddr)> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--attached", "stub"]);
     let mut process = Process::start("stub", &mut command, core, folder)?;

@@ -19,6 +19,7 @@ pub mod quota;
 pub mod refusal;
 pub mod pattern;
 pub mod condition;
+pub mod forwarded;
 pub mod grants;
 pub mod certificate;
 pub mod identity;

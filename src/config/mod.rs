@@ -49,7 +49,7 @@ pub fn load_from(flags: &Flags, environment: &Environment<'_>) -> Result<Setting
     let source = source::Source::new(flags, environment);
     let file = source.read_file().map(|file| include::merged(&source, file));
     let settings = check::settings(&source, file.as_ref());
-    let source::Source { files, findings, .. } = source;
+    let source::Source { files, findings, digest, .. } = source;
     let (settings, warnings) = findings.into_result(settings)?;
-    Ok(Settings { files: files.into_inner(), warnings, ..settings })
+    Ok(Settings { files: files.into_inner(), warnings, digest: digest.get(), ..settings })
 }

@@ -74,7 +74,7 @@ const DOCS: Kind = Kind::Choice(&["agents", "public", "off"]);
 pub(super) static TOP: Section = Section { label: "", title: "Top level", options: &OPTIONS };
 
 #[rustfmt::skip]
-static OPTIONS: [Opt; 77] = [
+static OPTIONS: [Opt; 78] = [
     both("VAULT_ADDR", "vault_addr", Kind::Text, "http://localhost:8200", "Where Vault or OpenBao is: `http://` or `https://`, host, port."),
     both("VAULT_NAMESPACE", "vault_namespace", Kind::Text, "", "Vault namespace of every request (Enterprise, OpenBao)."),
     both("VAULT_TOKEN", "vault_token", Kind::Secret, "", "The gate's own Vault token; AppRole goes first where both are given."),
@@ -99,7 +99,8 @@ static OPTIONS: [Opt; 77] = [
     both("MTLS_IDENTITY_HEADER", "mtls_identity_header", Kind::Text, "x-ssl-client-s-dn", "Header in which a trusted proxy names its client."),
     both("MTLS_VERIFY_HEADER", "mtls_verify_header", Kind::Text, "x-ssl-client-verify", "Header in which it says `SUCCESS`."),
     both("MTLS_SUBJECT_CN_PREFIX", "mtls_subject_cn_prefix", Kind::Text, "CN=", "What precedes the common name in the distinguished name."),
-    both("TRUSTED_PROXIES", "trusted_proxies", Kind::Words, "", "Networks whose identity header is believed, such as `10.0.0.0/8`."),
+    both("TRUSTED_PROXIES", "trusted_proxies", Kind::Words, "", "Networks of proxies that are believed, such as `10.0.0.0/8`: their identity header, their `X-Forwarded-For`."),
+    both("FORWARDED_FOR", "forwarded_for", Kind::Flag, "false", "Whether trusted proxies tell the client's address in `X-Forwarded-For`; each must add to it what it was asked from."),
     both("CHILD_TOKEN_ENABLED", "child_token_enabled", Kind::Flag, "true", "Whether each agent acts with a short-lived token of its own."),
     both("CHILD_TOKEN_TTL", "child_token_ttl", Kind::Time(5_000, 86_400_000), "90s", "How long such a token lives, in whole seconds."),
     both("CHILD_TOKEN_POLICY_PREFIX", "child_token_policy_prefix", Kind::Text, "mcp-agent-", "What precedes the agent's name in the name of its policy."),

@@ -13,7 +13,7 @@ use filters::jwt::{self, KeySet};
 use filters::mcp::ToolNames;
 use filters::names::AgentId;
 use filters::quota::Rate;
-use filters::secret::Secret;
+use filters::secret::{Digest, Secret};
 use filters::vault::Layout;
 use ipnet::IpNet;
 use tracing::Level;
@@ -82,6 +82,8 @@ pub struct Settings {
     pub files: Vec<PathBuf>,
     /// What is allowed but worth a word at start.
     pub warnings: Vec<String>,
+    /// Of the files it was read from, in their order; what files they name is not in it, but for texts.
+    pub digest: Digest,
 }
 
 /// What development tokens are made of, where nothing else is said.
@@ -282,6 +284,8 @@ pub struct Identity {
     pub directory: Directory,
     /// TCP peers whose identity header is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether their `X-Forwarded-For` tells the client's address.
+    pub forwarded_for: bool,
     /// That header, where it is switched on.
     pub proxy_headers: Option<ProxyHeaders>,
     /// Whether client certificates of the gate's own listeners are believed.

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use filters::secret::Digest;
 use zeroize::Zeroizing;
 
 use super::node::{Format, Node};
@@ -108,12 +109,14 @@ pub(super) struct Source<'a> {
     end: Cell<usize>,
     pub(super) findings: Findings,
     pub(super) files: RefCell<Vec<PathBuf>>,
+    /// Of every text that was read, in its order.
+    pub(super) digest: Cell<Digest>,
 }
 
 impl<'a> Source<'a> {
     pub(super) fn new(flags: &'a Flags, environment: &'a Environment<'a>) -> Self {
-        let (findings, files) = (Findings::default(), RefCell::default());
-        Self { flags, environment, texts: RefCell::default(), end: Cell::new(0), findings, files }
+        let (findings, files, digest) = (Findings::default(), RefCell::default(), Cell::new(Digest::of(b"")));
+        Self { flags, environment, texts: RefCell::default(), end: Cell::new(0), findings, files, digest }
     }
 
     /// A line of one of the files, by the number that its nodes have.
@@ -162,12 +165,20 @@ impl<'a> Source<'a> {
     pub(super) fn text_of(&self, place: &Place, label: &str, path: &str) -> Option<String> {
         let path = self.file(place, label, path);
         match (self.environment.read)(&path) {
-            Ok(text) => Some(text),
+            Ok(text) => {
+                self.add_to_digest(&text);
+                Some(text)
+            }
             Err(error) => {
                 self.unreadable_file(place, label, &error);
                 None
             }
         }
+    }
+
+    fn add_to_digest(&self, text: &str) {
+        let both = [self.digest.get(), Digest::of(text.as_bytes())].map(Digest::to_hex).concat();
+        self.digest.set(Digest::of(both.as_bytes()));
     }
 
     fn unreadable_file(&self, place: &Place, label: &str, error: &io::Error) {
@@ -214,6 +225,7 @@ impl<'a> Source<'a> {
         let Some(format) = Format::of(path) else {
             return Err("its name ends in none of .toml, .json, .yaml, .yml".to_owned());
         };
+        self.add_to_digest(&text);
         let begin = self.end.get();
         // No text has more lines than bytes, but for the last one.
         self.end.set(begin + text.len() + 2);

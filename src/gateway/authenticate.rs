@@ -39,7 +39,7 @@ impl Request<'_> {
         let now = now();
         let certificate = self.certificate(session, now);
         let headers = &session.req_header().headers;
-        let proxy = self.snapshot.proxy_headers_from(self.head.client);
+        let proxy = self.snapshot.proxy_headers_from(self.head.peer);
         let mut scopes = Scopes::ALL;
         let (agent, proof) = match (offered(headers, proxy)?, &certificate) {
             (Offered::Nothing, Some(Verdict::Agent(agent))) => (Arc::clone(agent), Proof::Certificate),
@@ -102,7 +102,7 @@ impl Request<'_> {
     }
 
     fn named(&self, name: &str) -> Result<Arc<Agent>, Refusal> {
-        let prefix = self.snapshot.proxy_headers_from(self.head.client).map_or("", |headers| &headers.prefix);
+        let prefix = self.snapshot.proxy_headers_from(self.head.peer).map_or("", |headers| &headers.prefix);
         let principal = Principal::of_distinguished_name(name, prefix);
         let agent = principal.and_then(|principal| self.snapshot.directory().agent_of(&principal));
         agent.and_then(|id| self.snapshot.agent(&id)).ok_or_else(|| self.failed())

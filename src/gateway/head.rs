@@ -12,7 +12,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, ORIGIN};
 use http::{HeaderMap, Method};
 use pingora_core::protocols::http::ServerSession;
 
-use crate::config::Limits;
+use crate::snapshot::Snapshot;
 
 const WRAP_TTL: &str = "x-vault-wrap-ttl";
 
@@ -30,6 +30,9 @@ pub(super) fn request_id() -> String {
 pub(super) struct Head {
     pub(super) request_id: String,
     pub(super) correlation_id: String,
+    /// Who has the connection.
+    pub(super) peer: Option<IpAddr>,
+    /// Who asks: the peer, or whom trusted proxies name.
     pub(super) client: Option<IpAddr>,
     pub(super) method: Method,
     /// Without the query, as it came.
@@ -43,7 +46,7 @@ pub(super) struct Head {
 
 impl Head {
     /// Reads the head of `session`, and the first thing that is wrong with it.
-    pub(super) fn read(session: &ServerSession, limits: &Limits) -> (Self, Option<Refusal>) {
+    pub(super) fn read(session: &ServerSession, snapshot: &Snapshot) -> (Self, Option<Refusal>) {
         let request = session.req_header();
         let headers = &request.headers;
         let request_id = request_id();
@@ -53,7 +56,7 @@ impl Head {
         };
         let target = std::str::from_utf8(request.raw_path());
         let problem = match target {
-            _ if size(headers) + request.raw_path().len() > limits.head => Some(Refusal::HeadTooLarge),
+            _ if size(headers) + request.raw_path().len() > snapshot.limits.head => Some(Refusal::HeadTooLarge),
             Err(_) => Some(Refusal::Path(PathProblem::NotUtf8)),
             Ok(target) if !target.starts_with('/') || target.contains('#') => {
                 Some(Refusal::Malformed("The request's target must be a path."))
@@ -67,10 +70,11 @@ impl Head {
         let wrap_ttl = headers.get(WRAP_TTL).map(|value| value.to_str().unwrap_or_default().to_owned());
         let (path, query) = target.ok().and_then(|t| t.split_once('?')).unwrap_or((target.unwrap_or(""), ""));
         let origin = headers.get(ORIGIN).map(|origin| origin.to_str().unwrap_or("null").to_owned());
-        let client = session.client_addr().and_then(|a| a.as_inet()).map(|a| a.ip().to_canonical());
+        let peer = session.client_addr().and_then(|a| a.as_inet()).map(|a| a.ip().to_canonical());
+        let client = peer.map(|peer| snapshot.client_behind(peer, headers));
         let method = request.method.clone();
         let (path, query) = (path.to_owned(), query.to_owned());
-        (Self { request_id, correlation_id, client, method, path, query, wrap_ttl, origin }, problem)
+        (Self { request_id, correlation_id, peer, client, method, path, query, wrap_ttl, origin }, problem)
     }
 
     pub(super) fn is_mcp(&self) -> bool {

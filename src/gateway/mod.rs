@@ -120,7 +120,7 @@ impl Gateway {
 
     async fn serve(&self, session: &mut ServerSession, admitted: bool, outcome: &mut Outcome) -> (Reply, Head) {
         let snapshot = Arc::clone(&self.state.snapshot());
-        let (head, problem) = Head::read(session, &snapshot.limits);
+        let (head, problem) = Head::read(session, &snapshot);
         let problem = if admitted { problem } else { Some(Refusal::Overloaded) };
         let request = Request { state: &self.state, side: self.side, snapshot, head };
         let served = match problem {
@@ -247,7 +247,7 @@ impl Request<'_> {
     }
 
     async fn serve(&self, session: &mut ServerSession, outcome: &mut Outcome) -> Result<Reply, Refusal> {
-        if let Some(reply) = self.suspensions(outcome).await? {
+        if let Some(reply) = self.of_operators(outcome).await? {
             return Ok(reply);
         }
         if let Some(reply) = self.own(outcome)? {

@@ -36,22 +36,60 @@ impl Request<'_> {
         Ok(Some(reply(self)))
     }
 
-    /// Who is suspended: for operators, who may have the gate look at once.
-    pub(super) async fn suspensions(&self, outcome: &mut Outcome) -> Result<Option<Reply>, Refusal> {
-        if !matches!(self.side, Side::Admin) || self.head.path != "/suspensions" {
+    /// What operators ask beside health and metrics: nothing of it changes anything but by what
+    /// the files and Vault say already.
+    pub(super) async fn of_operators(&self, outcome: &mut Outcome) -> Result<Option<Reply>, Refusal> {
+        if !matches!(self.side, Side::Admin) {
             return Ok(None);
         }
+        let (route, allowed) = match self.head.path.as_str() {
+            "/suspensions" => (RouteId::SUSPENSIONS, "GET, POST"),
+            "/config" => (RouteId::CONFIG, "GET"),
+            "/reload" => (RouteId::RELOAD, "POST"),
+            _ => return Ok(None),
+        };
         self.check_origin()?;
-        outcome.route = Some(RouteId::SUSPENSIONS);
-        let suspensions = &self.state.vault.suspensions;
-        match self.head.method {
-            Method::GET => {}
-            Method::POST => suspensions.look().await?,
-            _ => return Err(Refusal::MethodNotAllowed("GET, POST".into())),
+        outcome.route = Some(route);
+        match (route, &self.head.method) {
+            (RouteId::CONFIG, &Method::GET) => Ok(Some(self.configuration())),
+            (RouteId::RELOAD, &Method::POST) => self.reload().await.map(Some),
+            (RouteId::SUSPENSIONS, &Method::GET) => Ok(Some(self.suspended())),
+            (RouteId::SUSPENSIONS, &Method::POST) => {
+                self.state.vault.suspensions.look().await?;
+                Ok(Some(self.suspended()))
+            }
+            _ => Err(Refusal::MethodNotAllowed(allowed.into())),
         }
-        let agents = suspensions.agents();
+    }
+
+    fn suspended(&self) -> Reply {
+        let agents = self.state.vault.suspensions.agents();
         let names: Vec<&str> = agents.iter().map(AgentId::as_str).collect();
-        Ok(Some(Reply::json(200, json!({"suspended": names}).to_string())))
+        Reply::json(200, json!({"suspended": names}).to_string())
+    }
+
+    /// Which configuration is in force.
+    fn configuration(&self) -> Reply {
+        let snapshot = &self.snapshot;
+        let body = json!({
+            "snapshot": snapshot.version,
+            "digest": snapshot.digest.to_hex(),
+            "agents": snapshot.entries(),
+        });
+        Reply::json(200, body.to_string())
+    }
+
+    /// Has the configuration read again, and tells what is wrong with it; no value is in that.
+    async fn reload(&self) -> Result<Reply, Refusal> {
+        match self.state.reloads.wish().await {
+            Some(Ok(version)) => Ok(Reply::json(200, json!({"snapshot": version}).to_string())),
+            Some(Err(report)) => {
+                let id = &self.head.request_id;
+                let body = json!({"error": "configuration_refused", "detail": report, "request_id": id});
+                Ok(Reply::json(422, body.to_string()))
+            }
+            None => Err(Refusal::Overloaded),
+        }
     }
 
     /// A page may call from the configured origins only (invariant 11).

@@ -18,7 +18,7 @@ const STATUSES: [u16; 21] =
     [200, 202, 204, 400, 401, 403, 404, 405, 406, 408, 409, 413, 415, 422, 429, 431, 500, 502, 503, 504, 0];
 
 /// Routes that are not of the catalog.
-const OWN: [(&str, &str); 14] = [
+const OWN: [(&str, &str); 16] = [
     ("POST", "/mcp"),
     ("GET", "/healthz"),
     ("GET", "/livez"),
@@ -33,6 +33,8 @@ const OWN: [(&str, &str); 14] = [
     ("GET", "/docs/{asset}"),
     ("GET", "/.well-known/oauth-protected-resource"),
     ("POST", "/suspensions"),
+    ("GET", "/config"),
+    ("POST", "/reload"),
 ];
 
 /// A method and route template whose handles are kept.
@@ -68,6 +70,10 @@ impl RouteId {
     pub const METADATA: Self = Self(12);
     /// Who is suspended.
     pub const SUSPENSIONS: Self = Self(13);
+    /// Which configuration is in force.
+    pub const CONFIG: Self = Self(14);
+    /// A wish to have it read again.
+    pub const RELOAD: Self = Self(15);
 
     /// The REST route of an operation.
     #[must_use]

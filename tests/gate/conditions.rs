@@ -14,6 +14,7 @@ pub const CASES: &[Case] = &[
     ("where_one_role_does_not_hold_another_may", another),
     ("a_body_is_as_large_as_the_role_allows", bodies),
     ("the_verbs_tell_conditions", verbs),
+    ("who_is_behind_a_trusted_proxy_is_the_client", behind_a_proxy),
 ];
 
 /// Hours that begin and end so many hours from now.
@@ -116,4 +117,30 @@ fn verbs(_: &Shared) {
     std::fs::write(folder.path().join("new.toml"), text.replace("10.0.0.0/8", "10.0.0.0/9")).expect("a file");
     let (code, text) = said(&run(folder.path(), &["diff", "config.toml", "new.toml"], &[]));
     assert!(code == Some(1) && text.contains("10.0.0.0/8") && text.contains("10.0.0.0/9"), "{code:?} {text}");
+}
+
+fn behind_a_proxy(shared: &Shared) {
+    let agent = "[agents.agent_api]\nroles = [\"r\"]\napi_keys = [{ sha256 = \"KEY\" }]\n";
+    let sections = format!("{}{agent}", role("r", "read", "sources = [\"203.0.113.0/24\"]"));
+    let start = |more: &str| {
+        let base = Plan::default();
+        Gate::start(shared.world(), &Plan { top: format!("{}{more}", base.top), sections: sections.clone(), ..base })
+    };
+    let from =
+        |gate: &Gate, said: &str| gate.keyed().with("X-Forwarded-For", said).get("/secrets/conditions/none").status;
+    let gate = start("forwarded_for = true\ntrusted_proxies = [\"127.0.0.0/8\", \"10.0.0.0/8\"]\n");
+    for (said, status) in [
+        ("203.0.113.7", 404),
+        ("198.51.100.1, 203.0.113.7, 10.0.0.9", 404),
+        ("203.0.113.7, 198.51.100.1", 403),
+        ("203.0.113.7, nobody", 403),
+        ("127.0.0.1", 403),
+    ] {
+        assert_eq!(from(&gate, said), status, "{said}");
+    }
+    wait_for("the log has the client's address", 10, || gate.log().contains("203.0.113.7"));
+    for more in ["forwarded_for = true\ntrusted_proxies = [\"10.0.0.0/8\"]\n", "trusted_proxies = [\"127.0.0.0/8\"]\n"]
+    {
+        assert_eq!(from(&start(more), "203.0.113.7"), 403, "nobody's word: {more}");
+    }
 }

@@ -20,6 +20,7 @@ pub const CASES: &[Case] = &[
     ("without_rest_routes_there_are_mcp_and_health_only", without_rest),
     ("a_change_takes_effect_on_open_connections", change),
     ("sighup_reads_the_files_again_on_open_connections", hangup),
+    ("operators_have_the_files_read_and_see_what_is_in_force", operators),
     ("a_broken_file_changes_nothing", broken),
     ("keys_and_origins_are_swapped_whole", keys),
     ("a_new_key_is_its_agents_once_it_is_configured", new_key),
@@ -255,6 +256,30 @@ fn new_key(shared: &Shared) {
     assert_eq!(gate.local().with("X-API-Key", key).get("/whoami").json()["agent"], "alice.b");
     let refused = run(gate.folder(), &["key", "new", "No Agent"], &[]);
     assert_eq!((refused.status.code(), refused.stdout.len()), (Some(2), 0));
+}
+
+fn operators(shared: &Shared) {
+    let gate = Gate::start(shared.world(), &Plan::default());
+    let admin = gate.admin_client();
+    let before = admin.get("/config").json();
+    assert_eq!((&before["snapshot"], &before["agents"]), (&1.into(), &3.into()), "{before}");
+    assert_eq!(before["digest"].as_str().map(str::len), Some(64), "{before}");
+    let same = admin.post("/reload", &serde_json::Value::Null);
+    assert_eq!((same.status, same.json()), (200, serde_json::json!({"snapshot": 2})));
+    assert_eq!(admin.get("/config").json()["digest"], before["digest"], "the files are the same");
+    rewrite(&gate, |text| format!("{text}\n[agents.carol]\n"));
+    assert_eq!(admin.post("/reload", &serde_json::Value::Null).json()["snapshot"], 3);
+    let after = admin.get("/config").json();
+    assert_eq!(after["agents"], 4, "{after}");
+    assert_ne!(after["digest"], before["digest"]);
+    rewrite(&gate, |text| format!("{text}\n[agents.dave]\nroles = [\"nobody-has-it\"]\n"));
+    let refused = admin.post("/reload", &serde_json::Value::Null);
+    assert_eq!((refused.status, refused.code().as_str()), (422, "configuration_refused"));
+    let detail = refused.json()["detail"].as_str().unwrap_or_default().to_owned();
+    assert!(detail.contains("names a role that is not defined"), "{detail}");
+    assert_eq!(admin.get("/config").json()["snapshot"], 3, "the last good one stays");
+    assert_eq!(admin.get("/reload").status, 405);
+    assert_eq!(gate.local().post("/reload", &serde_json::Value::Null).status, 401, "that is for operators");
 }
 
 fn hangup(shared: &Shared) {

@@ -40,6 +40,7 @@ pub(super) fn identity(
         sources,
         directory,
         trusted_proxies: trusted_proxies(top),
+        forwarded_for: top.flag("forwarded_for").unwrap_or(false),
         proxy_headers: proxy_headers(top),
         certificates: listeners.iter().any(asks),
         issuers: issuers.list,
@@ -168,12 +169,21 @@ fn proxy_headers(top: &Fields<'_>) -> Option<ProxyHeaders> {
         top.problem("mtls_verify_header", &place, "is the identity header too", "use two headers");
     }
     let enabled = top.flag("auth_mtls_enabled").unwrap_or(false);
-    if enabled != top.given("trusted_proxies") {
-        let text = match enabled {
-            true => "the identity header is believed from nobody: name the proxies in `trusted_proxies`",
-            false => "`trusted_proxies` is not used while AUTH_MTLS_ENABLED is off",
-        };
-        let name = if enabled { "auth_mtls_enabled" } else { "trusted_proxies" };
+    let forwarded = top.flag("forwarded_for").unwrap_or(false);
+    let doubt = match (enabled, forwarded, top.given("trusted_proxies")) {
+        (true, _, false) => Some((
+            "auth_mtls_enabled",
+            "the identity header is believed from nobody: name the proxies in `trusted_proxies`",
+        )),
+        (_, true, false) => {
+            Some(("forwarded_for", "`X-Forwarded-For` is believed from nobody: name the proxies in `trusted_proxies`"))
+        }
+        (false, false, true) => {
+            Some(("trusted_proxies", "`trusted_proxies` is not used while AUTH_MTLS_ENABLED and FORWARDED_FOR are off"))
+        }
+        _ => None,
+    };
+    if let Some((name, text)) = doubt {
         top.source.findings.warning(&top.place_of(name), text);
     }
     let prefix = top.text("mtls_subject_cn_prefix")?.value.into_boxed_str();

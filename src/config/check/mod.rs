@@ -20,6 +20,7 @@ mod vault;
 
 use filters::mcp::ToolNames;
 use filters::path::SecretPath;
+use filters::secret::Digest;
 use tracing::Level;
 
 use super::fields::{Fields, Sited};
@@ -75,6 +76,7 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
         listeners: listeners.into_iter().map(|listener| listener.value).collect(),
         files: Vec::new(),
         warnings: Vec::new(),
+        digest: Digest::of(b""),
     };
     Some(settings)
 }
