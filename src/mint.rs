@@ -252,7 +252,7 @@ impl Claims<'_> {
 mod tests {
     use super::*;
     use clap::ValueEnum as _;
-    use filters::jwt::{Issuer, KeySet, LEEWAY, Presented, RoleRules};
+    use filters::jwt::{Issuer, KeySet, LEEWAY, Presented};
     use filters::scope::Scopes;
 
     const CLAIMS: Claims<'static> = Claims {
@@ -265,18 +265,7 @@ mod tests {
     };
 
     fn verified(keys: KeySet, token: String) -> (Box<str>, Scopes, i64) {
-        let issuer = Issuer {
-            name: "i".into(),
-            audiences: vec!["a".into()],
-            leeway: LEEWAY,
-            require_kid: false,
-            validate_issuer: true,
-            validate_audience: true,
-            require_binding: false,
-            default_scopes: Scopes::NONE,
-            subject_claim: "sub".into(),
-            roles: RoleRules::default(),
-        };
+        let issuer = Issuer::new(CLAIMS.issuer, CLAIMS.audience);
         let token = Secret::new(token);
         let verified = issuer.verify(&Presented::read(&token).unwrap(), &keys, 1000).unwrap();
         (verified.subject, verified.scopes, verified.expires)

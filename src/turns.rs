@@ -94,13 +94,13 @@ impl Turns {
     /// A turn: at once where one is free, else in the order of arrival; `None`
     /// where the queue is full, or it takes too long. `shown` tells how many wait.
     pub async fn take(&self, queue: Queue, shown: &IntGauge) -> Option<Turn> {
-        let free = Arc::clone(&self.free);
+        let free = || Arc::clone(&self.free);
         // Whoever waits is served first: what is given back is theirs.
-        let permit = match Arc::clone(&free).try_acquire_owned() {
+        let permit = match free().try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => {
                 let _place = Place::take(&self.waiting, queue.length, shown)?;
-                timeout(queue.wait, free.acquire_owned()).await.ok()?.ok()?
+                timeout(queue.wait, free().acquire_owned()).await.ok()?.ok()?
             }
         };
         Some(Turn { _permit: permit })

@@ -45,18 +45,7 @@ fn issuer(keys: KeySet) -> Believed {
 }
 
 fn rules() -> Issuer {
-    Issuer {
-        name: "mcp-auth".into(),
-        audiences: vec!["mcp-agents".into(), "other".into()],
-        leeway: LEEWAY,
-        require_kid: false,
-        validate_issuer: true,
-        validate_audience: true,
-        require_binding: false,
-        default_scopes: Scopes::NONE,
-        subject_claim: "sub".into(),
-        roles: RoleRules::default(),
-    }
+    Issuer { audiences: vec!["mcp-agents".into(), "other".into()], ..Issuer::new("mcp-auth", "mcp-agents") }
 }
 
 fn claims() -> Value {

@@ -108,6 +108,7 @@ impl Request<'_> {
         let looked = self.state.vault.handles.has_looked() && suspensions.are_known();
         let draining = self.state.is_draining();
         let ready = health == Health::Active && login && looked && !draining;
+        let issuers = self.snapshot.issuers.keys().map(|(name, keys)| json!({"name": name, "keys": keys}));
         let body = match self.side {
             Side::Edge { .. } => json!({"ok": ready}),
             Side::Admin => json!({
@@ -122,7 +123,7 @@ impl Request<'_> {
                     "child_tokens": self.state.vault.children.held(),
                     "suspended": suspensions.agents().iter().map(AgentId::as_str).collect::<Vec<_>>(),
                 },
-                "issuers": self.snapshot.issuers.keys().map(|(name, keys)| json!({"name": name, "keys": keys})).collect::<Vec<_>>(),
+                "issuers": issuers.collect::<Vec<_>>(),
                 "kms": {"enabled": self.state.kms.is_some()},
             }),
         };

@@ -146,6 +146,24 @@ impl<'a> Presented<'a> {
 }
 
 impl Issuer {
+    /// One of that name whose tokens name this audience, with every check on
+    /// and nothing given that a token does not say.
+    #[must_use]
+    pub fn new(name: &str, audience: &str) -> Self {
+        Self {
+            name: name.into(),
+            audiences: vec![audience.into()],
+            leeway: LEEWAY,
+            require_kid: false,
+            validate_issuer: true,
+            validate_audience: true,
+            require_binding: false,
+            default_scopes: Scopes::NONE,
+            subject_claim: "sub".into(),
+            roles: RoleRules::default(),
+        }
+    }
+
     /// Verifies a token at `now`, seconds since the epoch.
     ///
     /// # Errors

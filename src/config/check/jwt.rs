@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use filters::identity::Source as Origin;
-use filters::jwt::{self, KeySet, LEAST_SECRET, LEEWAY, RoleRules};
-use filters::scope::Scopes;
+use filters::jwt::{self, KeySet, LEAST_SECRET, RoleRules};
 
 use super::super::fields::{Fields, Sited};
 use super::super::sections as section;
@@ -91,16 +90,10 @@ fn of_variables(top: &Fields<'_>) -> Option<Issuer> {
         None => KeySource::Given(public_keys(top, "jwt_jwks_file", shared)),
     };
     let rules = jwt::Issuer {
-        name: top.text("jwt_issuer")?.value.into(),
-        audiences: vec![top.text("jwt_audience")?.value.into()],
-        leeway: LEEWAY,
         require_kid: top.flag("jwt_require_kid")?,
         validate_issuer: top.flag("jwt_validate_issuer")?,
         validate_audience: top.flag("jwt_validate_audience")?,
-        require_binding: false,
-        default_scopes: Scopes::NONE,
-        subject_claim: "sub".into(),
-        roles: RoleRules::default(),
+        ..jwt::Issuer::new(&top.text("jwt_issuer")?.value, &top.text("jwt_audience")?.value)
     };
     (!matches!(&keys, KeySource::Given(set) if set.is_empty())).then_some(Issuer { rules, keys })
 }
