@@ -279,9 +279,8 @@ impl Upstream {
     }
 
     /// Gives a connection whose answer was read to the end back to the pool.
-    async fn keep(&self, mut session: HttpSession, peer: &Arc<HttpPeer>) {
-        session.respect_keepalive();
-        self.connector.release_http_session(session, &**peer, Some(self.settings.idle)).await;
+    fn keep(&self, session: HttpSession, peer: &Arc<HttpPeer>) -> impl Future<Output = ()> {
+        self.connector.release_http_session(session, &**peer, Some(self.settings.idle))
     }
 
     /// A connection, to the peer that answered last or to the next one.
@@ -295,7 +294,12 @@ impl Upstream {
                 Lane::Background => &peers.background,
                 Lane::Requests => &peers.requests,
             };
-            if let Ok((session, reused)) = self.connector.get_http_session(&**peer).await {
+            // Making a connection is rare and holds much: it is kept out of every request's way.
+            let connected = match self.connector.reused_http_session(&**peer).await {
+                Some(session) => Ok((session, true)),
+                None => Box::pin(self.connector.get_http_session(&**peer)).await,
+            };
+            if let Ok((session, reused)) = connected {
                 if turn > 0 {
                     self.current.store(index, Ordering::Relaxed);
                 }

@@ -114,7 +114,7 @@ impl Gateway {
         let id = head::request_id();
         let reply = Reply::refused(&refusal, &id);
         self.state.metrics.answered(RouteId::UNREAD, reply.status(), 0.0);
-        let _ = reply.write_unread(session, &id).await;
+        let _ = Box::pin(reply.write_unread(session, &id)).await;
         None
     }
 

@@ -129,7 +129,7 @@ impl Reply {
                 session.write_response_header(Box::new(response)).await?;
                 let mut rest = Some(streaming);
                 while let Some(streaming) = rest {
-                    let (part, next) = streaming.next().await.map_err(Unwritten::Upstream)?;
+                    let (part, next) = Box::pin(streaming.next()).await.map_err(Unwritten::Upstream)?;
                     session.write_response_body(part.into(), next.is_none()).await?;
                     rest = next;
                 }

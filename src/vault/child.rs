@@ -148,7 +148,7 @@ impl Children {
             return Ok(child);
         }
         let mint = self.mint(agent, profile, &login.token, login.generation);
-        self.cache.try_get_with(key, mint).await.map_err(|refusal| (*refusal).clone())
+        Box::pin(self.cache.try_get_with(key, mint)).await.map_err(|refusal| (*refusal).clone())
     }
 
     /// Forgets `child`, which Vault says is no token; another is minted next.
