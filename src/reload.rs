@@ -9,7 +9,7 @@ use notify::{RecursiveMode, Watcher as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
-use crate::config::{self, Listener, Settings};
+use crate::config::{self, Changes, Listener, Settings};
 use crate::issuers::Issuers;
 use crate::limits::SharedLimits;
 use crate::snapshot::{Parts, Snapshot};
@@ -64,7 +64,11 @@ pub fn parts(settings: &Settings, previous: Option<&Snapshot>) -> Result<Parts, 
     let issuers = Issuers::new(&settings.identity.issuers, previous.map(|previous| &previous.issuers))?;
     let before = previous.and_then(|previous| previous.shared_limits.as_ref());
     let shared_limits = settings.shared_limits.as_ref().map(|settings| SharedLimits::new(settings, before));
-    Ok(Parts { tls, issuers, shared_limits: shared_limits.transpose()? })
+    let mut outline = settings.outline.clone();
+    for (path, bytes) in contents(&settings.files) {
+        outline.add_file(&path, &bytes.unwrap_or_default());
+    }
+    Ok(Parts { tls, issuers, shared_limits: shared_limits.transpose()?, outline })
 }
 
 impl Reload {
@@ -107,9 +111,9 @@ impl Reload {
         match read {
             Ok(snapshot) => {
                 let version = snapshot.version;
+                self.tell(&snapshot.outline.changes(&self.state.snapshot().outline), version);
                 self.state.publish(snapshot);
                 self.state.metrics.reloads.inc();
-                tracing::info!(version, "the configuration was reloaded");
                 Ok(version)
             }
             Err(report) => {
@@ -118,6 +122,15 @@ impl Reload {
                 Err(report)
             }
         }
+    }
+
+    /// Says what changed, by names, and counts it.
+    fn tell(&self, Changes { added, removed, changed }: &Changes<'_>, version: u64) {
+        let counters = &self.state.metrics.reload_changes;
+        for (counter, names) in [(&counters.added, added), (&counters.removed, removed), (&counters.changed, changed)] {
+            counter.inc_by(u64::try_from(names.0.len()).unwrap_or(u64::MAX));
+        }
+        tracing::info!(version, %added, %removed, %changed, "the configuration was reloaded");
     }
 
     fn read(&self) -> Result<Snapshot, String> {

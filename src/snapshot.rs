@@ -22,7 +22,7 @@ use http::HeaderMap;
 use ipnet::IpNet;
 use moka::sync::Cache;
 
-use crate::config::{Docs, Leases, Limits, Settings};
+use crate::config::{Docs, Leases, Limits, Outline, Settings};
 use crate::issuers::Issuers;
 use crate::limits::SharedLimits;
 use crate::tls::TlsMaterial;
@@ -43,6 +43,8 @@ pub struct Parts {
     pub issuers: Arc<Issuers>,
     /// Where limits are counted together with other gates.
     pub shared_limits: Option<Arc<SharedLimits>>,
+    /// What the configuration and its files say, by names.
+    pub outline: Outline,
 }
 
 impl Parts {
@@ -61,6 +63,8 @@ pub struct Snapshot {
     pub version: u64,
     /// Of the configuration's files.
     pub digest: Digest,
+    /// What the configuration and its files say, by names.
+    pub outline: Outline,
     /// Where things lie in Vault.
     pub layout: Layout,
     /// The bounds of invariant 10.
@@ -158,6 +162,7 @@ impl Snapshot {
         let mut snapshot = Self {
             version: previous.map_or(1, |previous| previous.version + 1),
             digest: settings.digest,
+            outline: parts.outline,
             layout: settings.layout,
             limits: settings.limits,
             child_tokens: Profile::new(settings.child_tokens),
@@ -200,7 +205,8 @@ impl Snapshot {
     /// What can be told of the policy alone; nothing can be served by it.
     #[must_use]
     pub fn of_policy(settings: Settings) -> Self {
-        Self::build(settings, Parts { tls: Vec::new(), issuers: Arc::default(), shared_limits: None }, None)
+        let outline = settings.outline.clone();
+        Self::build(settings, Parts { tls: Vec::new(), issuers: Arc::default(), shared_limits: None, outline }, None)
     }
 
     fn add_keys(&mut self, keys: Vec<KeyEntry<AgentId>>) {

@@ -17,6 +17,7 @@ mod markdown;
 mod near;
 mod node;
 mod options;
+mod outline;
 mod report;
 mod schema;
 mod sections;
@@ -27,6 +28,7 @@ mod tests;
 
 pub use markdown::options as options_as_markdown;
 pub(crate) use near::nearest_of;
+pub use outline::{Changes, Outline};
 pub use report::{Place, Problem, Report};
 pub use schema::schema;
 pub use settings::*;
@@ -49,7 +51,8 @@ pub fn load_from(flags: &Flags, environment: &Environment<'_>) -> Result<Setting
     let source = source::Source::new(flags, environment);
     let file = source.read_file().map(|file| include::merged(&source, file));
     let settings = check::settings(&source, file.as_ref());
+    let outline = file.as_ref().map(Outline::of).unwrap_or_default();
     let source::Source { files, findings, digest, .. } = source;
     let (settings, warnings) = findings.into_result(settings)?;
-    Ok(Settings { files: files.into_inner(), warnings, digest: digest.get(), ..settings })
+    Ok(Settings { files: files.into_inner(), warnings, digest: digest.get(), outline, ..settings })
 }

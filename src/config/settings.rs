@@ -18,6 +18,7 @@ use filters::vault::Layout;
 use ipnet::IpNet;
 use tracing::Level;
 
+use super::outline::Outline;
 use crate::turns::Queue;
 pub use login::{Login, SignedToken};
 
@@ -84,6 +85,8 @@ pub struct Settings {
     pub warnings: Vec<String>,
     /// Of the files it was read from, in their order; what files they name is not in it, but for texts.
     pub digest: Digest,
+    /// What the configuration file says, by names; the files it names are not in it.
+    pub outline: Outline,
 }
 
 /// What development tokens are made of, where nothing else is said.

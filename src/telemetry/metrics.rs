@@ -122,6 +122,16 @@ pub struct SharedLimitMetrics {
     pub local: IntCounter,
 }
 
+/// What reloads changed, by names.
+pub struct ReloadCounters {
+    /// What was new.
+    pub added: IntCounter,
+    /// What was gone.
+    pub removed: IntCounter,
+    /// What was not the same.
+    pub changed: IntCounter,
+}
+
 /// Every metric of the gate.
 pub struct Metrics {
     registry: Registry,
@@ -150,6 +160,8 @@ pub struct Metrics {
     pub reloads: IntCounter,
     /// Reloads that were refused.
     pub reload_failures: IntCounter,
+    /// What those that were published changed.
+    pub reload_changes: ReloadCounters,
     /// Fetches of issuers' keys.
     pub jwks: JwksCounters,
     /// Limits that are shared with other gates.
@@ -193,6 +205,11 @@ impl Metrics {
             &["outcome"],
         )?;
         register(&registry, fetches.clone())?;
+        let changes = IntCounterVec::new(
+            Opts::new("portcullis_reload_changes_total", "Options, agents, roles and files that a reload changed."),
+            &["change"],
+        )?;
+        register(&registry, changes.clone())?;
         Ok(Self {
             requests: register(&registry, requests)?,
             durations: register(&registry, HistogramVec::new(durations, &labels)?)?,
@@ -229,6 +246,11 @@ impl Metrics {
                 "portcullis_reload_failures_total",
                 "Configurations that were refused while running.",
             )?,
+            reload_changes: ReloadCounters {
+                added: changes.with_label_values(&["added"]),
+                removed: changes.with_label_values(&["removed"]),
+                changed: changes.with_label_values(&["changed"]),
+            },
             jwks: JwksCounters {
                 fetched: fetches.with_label_values(&["fetched"]),
                 failed: fetches.with_label_values(&["failed"]),

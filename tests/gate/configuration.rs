@@ -272,6 +272,10 @@ fn operators(shared: &Shared) {
     let after = admin.get("/config").json();
     assert_eq!(after["agents"], 4, "{after}");
     assert_ne!(after["digest"], before["digest"]);
+    let told = told(&gate);
+    assert_eq!((&told["added"], &told["removed"]), (&"agents.carol".into(), &"".into()), "{told}");
+    assert_eq!(told["changed"], "config.toml", "{told}");
+    assert_eq!(gate.metric("portcullis_reload_changes_total{change=\"added\"}"), 1.0);
     rewrite(&gate, |text| format!("{text}\n[agents.dave]\nroles = [\"nobody-has-it\"]\n"));
     let refused = admin.post("/reload", &serde_json::Value::Null);
     assert_eq!((refused.status, refused.code().as_str()), (422, "configuration_refused"));
@@ -280,6 +284,13 @@ fn operators(shared: &Shared) {
     assert_eq!(admin.get("/config").json()["snapshot"], 3, "the last good one stays");
     assert_eq!(admin.get("/reload").status, 405);
     assert_eq!(gate.local().post("/reload", &serde_json::Value::Null).status, 401, "that is for operators");
+}
+
+/// What the gate said of its last reload.
+fn told(gate: &Gate) -> serde_json::Value {
+    let said = gate.stderr();
+    let line = said.lines().rfind(|line| line.contains("the configuration was reloaded"));
+    serde_json::from_str(line.expect("a line of the log")).expect("JSON")
 }
 
 fn hangup(shared: &Shared) {
@@ -358,6 +369,8 @@ fn server_certificate(shared: &Shared) {
     });
     assert!(gate.holder(&identity).try_send("GET", "/whoami", &[], b"").is_err(), "the old one is served still");
     assert_eq!(before.status("/whoami"), 200);
+    let changed = told(&gate)["changed"].as_str().unwrap_or_default().to_owned();
+    assert!(changed.split(", ").any(|name| name.ends_with("server.crt")), "{changed}");
     // One that cannot be read changes nothing.
     let failures = gate.metric("portcullis_reload_failures_total");
     fs::write(gate.folder().join("server.crt"), "no certificate").expect("a file");

@@ -26,6 +26,7 @@ use tracing::Level;
 use super::fields::{Fields, Sited};
 use super::node::Node;
 use super::options::TOP;
+use super::outline::Outline;
 use super::sections as section;
 use super::settings::{Development, Docs, Logging, Server, Settings};
 use super::source::Source;
@@ -77,6 +78,7 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
         files: Vec::new(),
         warnings: Vec::new(),
         digest: Digest::of(b""),
+        outline: Outline::default(),
     };
     Some(settings)
 }
