@@ -21,8 +21,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 const ARGUMENTS: &[u8] = br#"{"path":"configs/demo"}"#;
-/// From one agent to as many as the budget names.
-const AGENTS: [u32; 2] = [1, 100_000];
+/// From one agent to as many as the budget names, each with a role of its own.
+pub(crate) const AMONG: [(&str, u32); 2] = [("decide-1", 1), ("decide-100000", 100_000)];
 const CALLS: [u32; 2] = [1_000, 3_000];
 const TIMED_CALLS: u32 = 2_000_000;
 /// Steps through the agents in an order that no cache foresees; prime to their number.
@@ -39,6 +39,7 @@ pub(crate) struct Settings {
 /// The cost of one `kv.read` among so many agents.
 #[derive(Serialize)]
 pub(crate) struct Cost {
+    pub(crate) name: &'static str,
     pub(crate) agents: u32,
     pub(crate) nanoseconds: f64,
     pub(crate) instructions: f64,
@@ -91,17 +92,14 @@ fn refused(refusal: impl std::fmt::Debug) -> anyhow::Error {
     anyhow::anyhow!("{refusal:?}")
 }
 
-/// Counts and times one call, among few agents and among many.
-pub(crate) fn cost() -> Result<Vec<Cost>> {
-    AGENTS.into_iter().map(Cost::among).collect()
-}
-
 impl Cost {
-    fn among(agents: u32) -> Result<Self> {
+    /// Counts and times one call among so many agents.
+    pub(crate) fn of(name: &'static str, agents: u32) -> Result<Self> {
         let timed = child(&[], agents, TIMED_CALLS)?;
         let nanoseconds = timed.trim().parse().context("nanoseconds")?;
         let callgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"];
         Ok(Self {
+            name,
             agents,
             nanoseconds,
             instructions: per_call(&callgrind, agents, "Collected : ")?,

@@ -15,7 +15,7 @@ pub(crate) struct Report {
     pub(crate) skipped: Vec<Skipped>,
     /// Of decision and translation alone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) decision: Vec<Cost>,
+    pub(crate) decisions: Vec<Cost>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) gate_idle_mib: Option<f64>,
 }
@@ -129,7 +129,7 @@ impl Report {
     /// A scenario should have run and did not, some answers were not the expected ones, or there
     /// is nothing to show.
     pub(crate) fn is_incomplete(&self) -> bool {
-        let nothing = self.scenarios.is_empty() && self.decision.is_empty();
+        let nothing = self.scenarios.is_empty() && self.decisions.is_empty();
         let failed = self.scenarios.iter().any(|row| row.failed > 0);
         nothing || failed || self.skipped.iter().any(|skipped| skipped.fault)
     }
@@ -149,11 +149,11 @@ impl Report {
         for (row, ratio) in self.scenarios.iter().filter_map(|row| Some((row, row.p99_ratio?))) {
             println!("{}: its p99 is {ratio:.2} times that without the disturbance", row.name);
         }
-        for cost in &self.decision {
+        for cost in &self.decisions {
             println!(
-                "decision and translation among {} agents: {:.0} ns, {:.0} instructions, \
+                "{}: decision and translation among {} agents: {:.0} ns, {:.0} instructions, \
                  {:.1} allocations",
-                cost.agents, cost.nanoseconds, cost.instructions, cost.allocations
+                cost.name, cost.agents, cost.nanoseconds, cost.instructions, cost.allocations
             );
         }
         if let Some(idle) = self.gate_idle_mib {

@@ -1,7 +1,7 @@
 //! The scenarios by name, and which servers each of them compares.
 
 use crate::cpu::{self, Cores};
-use crate::decide;
+use crate::decide::{self, Cost};
 use crate::flood;
 use crate::gate;
 use crate::kill_switch;
@@ -39,9 +39,6 @@ enum Subject {
     Gate,
 }
 
-/// Decision and translation without servers.
-const DECISION: &str = "decision";
-
 /// What the stub stands behind.
 const SCENARIOS: [Scenario; 10] = [
     Scenario::new("nginx-passthrough", Subject::Nginx, requests::mcp_read),
@@ -70,18 +67,12 @@ pub(crate) async fn run(
     vault: Option<Result<Binary>>,
 ) -> Result<Report> {
     let of_stub = SCENARIOS.iter().map(|scenario| scenario.name);
-    let names: Vec<_> = [
-        DECISION,
-        vault::DIRECT,
-        vault::THROUGH_GATE,
-        operations::ALL,
-        flood::NAME,
-        kill_switch::NAME,
-        reloading::NAME,
-    ]
-    .into_iter()
-    .chain(of_stub)
-    .collect();
+    let names: Vec<_> =
+        [vault::DIRECT, vault::THROUGH_GATE, operations::ALL, flood::NAME, kill_switch::NAME, reloading::NAME]
+            .into_iter()
+            .chain(decide::AMONG.map(|(name, _)| name))
+            .chain(of_stub)
+            .collect();
     let chosen_operations: Vec<_> =
         operations::names().filter(|name| only.is_none_or(|only| [operations::ALL, name].contains(&only))).collect();
     if chosen_operations.is_empty() && only.is_some_and(|only| !names.contains(&only)) {
@@ -92,11 +83,11 @@ pub(crate) async fn run(
         cpu::pin(cores.rest)?;
     }
     let mut report = Report::default();
-    if wanted(DECISION) {
-        eprintln!("{DECISION}: counted by valgrind");
-        match tokio::task::spawn_blocking(decide::cost).await? {
-            Ok(costs) => report.decision = costs,
-            Err(error) => report.skip(DECISION, &error, false),
+    for (name, agents) in decide::AMONG.into_iter().filter(|(name, _)| wanted(name)) {
+        eprintln!("{name}: counted by valgrind");
+        match tokio::task::spawn_blocking(move || Cost::of(name, agents)).await? {
+            Ok(cost) => report.decisions.push(cost),
+            Err(error) => report.skip(name, &error, false),
         }
     }
     match vault {
