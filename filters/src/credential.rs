@@ -8,8 +8,8 @@ use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
 
 /// Headers that may stand once at most.
-const SINGLE: [&str; 6] =
-    ["authorization", "x-api-key", "x-vault-wrap-ttl", "mcp-protocol-version", "mcp-method", "mcp-name"];
+const SINGLE: [&str; 7] =
+    ["authorization", "dpop", "x-api-key", "x-vault-wrap-ttl", "mcp-protocol-version", "mcp-method", "mcp-name"];
 
 /// The names of the headers by which a trusted proxy names its client.
 #[derive(Clone, Debug)]
@@ -31,6 +31,8 @@ pub enum Offered {
     ApiKey(Secret),
     /// A bearer token (RFC 6750).
     Bearer(Secret),
+    /// A token that is bound to a key, and the proof of having that key (RFC 9449).
+    Dpop(Secret, Secret),
     /// The distinguished name that a trusted proxy verified.
     DistinguishedName(String),
 }
@@ -55,7 +57,7 @@ pub fn offered(headers: &HeaderMap, proxy: Option<&ProxyHeaders>) -> Result<Offe
     match (key, authorization, name) {
         (None, None, None) => Ok(Offered::Nothing),
         (Some(key), None, None) => text(key).map(|key| Offered::ApiKey(Secret::new(key.to_owned()))),
-        (None, Some(value), None) => bearer(text(value)?).map(Offered::Bearer),
+        (None, Some(value), None) => token(text(value)?, headers.get("dpop")),
         (None, None, Some(name)) => Ok(Offered::DistinguishedName(name)),
         _ => Err(Refusal::Unauthenticated),
     }
@@ -69,12 +71,17 @@ fn text(value: &http::HeaderValue) -> Result<&str, Refusal> {
     value.to_str().map_err(|_| Refusal::Unauthenticated)
 }
 
-fn bearer(value: &str) -> Result<Secret, Refusal> {
-    match value.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => {
-            Ok(Secret::new(token.trim().to_owned()))
+/// The token of an `Authorization` header; by its scheme with the proof, or without looking at one.
+fn token(value: &str, proof: Option<&http::HeaderValue>) -> Result<Offered, Refusal> {
+    let secret = |text: &str| Secret::new(text.to_owned());
+    match value.split_once(' ').map(|(scheme, token)| (scheme, token.trim())) {
+        Some((_, "")) | None => Err(Refusal::Unauthenticated),
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Offered::Bearer(secret(token))),
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("dpop") => {
+            let proof = proof.and_then(|proof| proof.to_str().ok()).ok_or(Refusal::InvalidProof)?;
+            Ok(Offered::Dpop(secret(token), secret(proof)))
         }
-        _ => Err(Refusal::Unauthenticated),
+        Some(_) => Err(Refusal::Unauthenticated),
     }
 }
 
@@ -160,6 +167,13 @@ mod tests {
             (vec![("x-api-key", "k")], Ok(Offered::ApiKey(secret("k")))),
             (vec![("authorization", "Bearer t")], Ok(Offered::Bearer(secret("t")))),
             (vec![("authorization", "bearer t")], Ok(Offered::Bearer(secret("t")))),
+            (vec![("authorization", "Bearer t"), ("dpop", "p")], Ok(Offered::Bearer(secret("t")))),
+            (vec![("authorization", "DPoP t"), ("dpop", "p")], Ok(Offered::Dpop(secret("t"), secret("p")))),
+            (vec![("authorization", "dpop t"), ("dpop", "p")], Ok(Offered::Dpop(secret("t"), secret("p")))),
+            (vec![("authorization", "DPoP t")], Err(Refusal::InvalidProof)),
+            (vec![("authorization", "DPoP "), ("dpop", "p")], Err(Refusal::Unauthenticated)),
+            (vec![("authorization", "DPoP t"), ("dpop", "p"), ("x-api-key", "k")], Err(Refusal::Unauthenticated)),
+            (vec![("dpop", "p")], Ok(Offered::Nothing)),
             (vec![("authorization", "Basic t")], Err(Refusal::Unauthenticated)),
             (vec![("authorization", "Bearer ")], Err(Refusal::Unauthenticated)),
             (vec![("authorization", "Bearer t"), ("x-api-key", "k")], Err(Refusal::Unauthenticated)),

@@ -22,6 +22,8 @@ pub enum Refusal {
     RejectedByKms,
     /// No credential, or none that holds.
     Unauthenticated,
+    /// A token without a proof of its key that holds (RFC 9449), or with one that was used before.
+    InvalidProof,
     /// The credential lacks a scope.
     InsufficientScope(Scope),
     /// No role of the agent allows it.
@@ -115,6 +117,9 @@ impl Refusal {
                 (StatusCode::BAD_REQUEST, "rejected_by_kms", "AWS KMS rejected the request, or the key cannot do it.")
             }
             Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated", "A valid credential is required."),
+            Self::InvalidProof => {
+                (StatusCode::UNAUTHORIZED, "invalid_dpop_proof", "A new DPoP proof of this very request is required.")
+            }
             Self::InsufficientScope(scope) => (StatusCode::FORBIDDEN, "insufficient_scope", scope_text(*scope)),
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "This agent may not do that."),
             Self::Suspended => (StatusCode::FORBIDDEN, "suspended", "This agent is suspended."),
@@ -264,6 +269,7 @@ mod tests {
             (Refusal::RejectedByVault, 400, "rejected_by_vault"),
             (Refusal::RejectedByKms, 400, "rejected_by_kms"),
             (Refusal::Unauthenticated, 401, "unauthenticated"),
+            (Refusal::InvalidProof, 401, "invalid_dpop_proof"),
             (Refusal::InsufficientScope(Scope::Read), 403, "insufficient_scope"),
             (Refusal::Forbidden, 403, "forbidden"),
             (Refusal::Suspended, 403, "suspended"),

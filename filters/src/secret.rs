@@ -65,6 +65,12 @@ impl Digest {
         Self(out)
     }
 
+    /// The digest of this one and `bytes` behind it.
+    #[must_use]
+    pub fn followed_by(self, bytes: &[u8]) -> Self {
+        Self::of(&[&self.0, bytes].concat())
+    }
+
     /// Reads 64 hexadecimal digits of either case.
     ///
     /// # Errors

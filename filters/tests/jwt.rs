@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use certs::Signer;
-use filters::jwt::{Issuer, KeySet, KeySetProblem, LEEWAY, Presented, Refused, RoleRules, Verified};
+use filters::jwt::{Binding, Bound, Issuer, KeySet, KeySetProblem, LEEWAY, Presented, Refused, RoleRules, Verified};
 use filters::scope::{Scope, Scopes};
 use filters::secret::{Digest, Secret};
 use proptest::prelude::*;
@@ -231,6 +231,7 @@ fn claims_that_do_not_fit_are_refused() {
         (json!({"cnf": {"jkt": "x"}}), Claim("cnf")),
         (json!({"cnf": {"x5t#S256": "YQ"}}), Claim("cnf")),
         (json!({"cnf": {"x5t#S256": URL_SAFE_NO_PAD.encode([7; 32]), "jkt": "x"}}), Claim("cnf")),
+        (json!({"cnf": {"jkt": URL_SAFE_NO_PAD.encode([7; 32]), "jwk": {}}}), Claim("cnf")),
     ] {
         assert_eq!(judged(&changes), Err(expected), "{changes}");
     }
@@ -331,13 +332,25 @@ fn the_toggles_switch_off_one_check_each() {
 
 #[test]
 fn a_binding_is_read() {
-    let text = URL_SAFE_NO_PAD.encode([7; 32]);
-    assert_eq!(judged(&json!({"cnf": {"x5t#S256": text}})).unwrap().thumbprint, Some(Digest::from([7; 32])));
-    assert_eq!(judged(&json!({})).unwrap().thumbprint, None);
-    let strict = (Issuer { require_binding: true, ..rules() }, both());
-    let judged_strictly = |changes: &Value| verify(&strict, &shared().token(&with(changes)).unwrap());
-    assert!(judged_strictly(&json!({"cnf": {"x5t#S256": text}})).is_ok());
-    assert_eq!(judged_strictly(&json!({})), Err(Refused::Unbound));
+    let text = |byte: u8| URL_SAFE_NO_PAD.encode([byte; 32]);
+    let (certificate, key) = (Some(Digest::from([7; 32])), Some(Digest::from([8; 32])));
+    let none = json!({});
+    let of_certificate = json!({"cnf": {"x5t#S256": text(7)}});
+    let of_key = json!({"cnf": {"jkt": text(8)}});
+    let of_both = json!({"cnf": {"jkt": text(8), "x5t#S256": text(7)}});
+    for (changes, bound, suffices) in [
+        (none, Bound::default(), [true, false, false, false]),
+        (of_certificate, Bound { certificate, key: None }, [true, true, true, false]),
+        (of_key, Bound { certificate: None, key }, [true, true, false, true]),
+        (of_both, Bound { certificate, key }, [true; 4]),
+    ] {
+        let asked = [Binding::Optional, Binding::Required, Binding::Certificate, Binding::Key];
+        for (binding, suffices) in asked.into_iter().zip(suffices) {
+            let issuer = (Issuer { binding, ..rules() }, both());
+            let judged = verify(&issuer, &shared().token(&with(&changes)).unwrap()).map(|verified| verified.bound);
+            assert_eq!(judged, if suffices { Ok(bound) } else { Err(Refused::Unbound) }, "{binding:?} {changes}");
+        }
+    }
 }
 
 #[test]

@@ -4,8 +4,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
-use super::{Refused, RoleRules};
+use super::{Bound, Refused, RoleRules};
 use crate::scope::{Scope, Scopes};
+use crate::secret::Digest;
 
 /// Seconds since the epoch that no arithmetic here overflows.
 const LATEST: f64 = 9e15;
@@ -99,13 +100,29 @@ impl Claims {
         rules.values.iter().position(|value| has(value))
     }
 
-    /// `cnf.x5t#S256` (RFC 8705). A token that is bound to anything else is
-    /// refused, since that is not checked.
-    pub(super) fn thumbprint(&self) -> Result<Option<[u8; 32]>, Refused> {
-        let Some(binding) = self.0.get("cnf") else { return Ok(None) };
-        let members = binding.as_object().filter(|members| members.len() == 1);
-        let text = members.and_then(|members| members.get("x5t#S256")).and_then(Value::as_str);
-        let bytes = text.and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
-        bytes.and_then(|bytes| bytes.try_into().ok()).map(Some).ok_or(Refused::Claim("cnf"))
+    /// `cnf`. A token that is bound to anything else is refused, since that is not checked.
+    pub(super) fn bound(&self) -> Result<Bound, Refused> {
+        let Some(binding) = self.0.get("cnf") else { return Ok(Bound::default()) };
+        let members = binding.as_object().ok_or(Refused::Claim("cnf"))?;
+        let mut bound = Bound::default();
+        for (name, value) in members {
+            let of = match name.as_str() {
+                "x5t#S256" => &mut bound.certificate,
+                "jkt" => &mut bound.key,
+                _ => return Err(Refused::Claim("cnf")),
+            };
+            *of = Some(value.as_str().and_then(digest).ok_or(Refused::Claim("cnf"))?);
+        }
+        if members.is_empty() { Err(Refused::Claim("cnf")) } else { Ok(bound) }
     }
+
+    /// A SHA-256 in base64url.
+    pub(super) fn digest(&self, name: &'static str) -> Result<Digest, Refused> {
+        self.text(name)?.and_then(digest).ok_or(Refused::Claim(name))
+    }
+}
+
+fn digest(text: &str) -> Option<Digest> {
+    let bytes: [u8; 32] = URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
+    Some(bytes.into())
 }

@@ -47,11 +47,14 @@ impl PartialEq for KeySet {
 
 impl Eq for KeySet {}
 
+/// One public key.
 #[derive(Clone)]
-struct PublicKey {
+pub(super) struct PublicKey {
     id: Option<Box<str>>,
-    algorithms: Vec<Algorithm>,
-    key: DecodingKey,
+    /// What it verifies.
+    pub(super) algorithms: Vec<Algorithm>,
+    /// The key itself.
+    pub(super) key: DecodingKey,
 }
 
 /// Why a JWKS is not used. The text holds nothing of it.
@@ -117,7 +120,7 @@ impl KeySet {
         self.sources[1] = Some(Digest::of(jwks));
         for key in keys {
             let key = key.as_object().ok_or(KeySetProblem::NotAKeySet)?;
-            if PRIVATE.iter().any(|name| key.contains_key(*name)) {
+            if is_private(key) {
                 return Err(KeySetProblem::Private);
             }
             self.public.extend(PublicKey::read(key));
@@ -143,6 +146,13 @@ impl fmt::Debug for KeySet {
 }
 
 impl PublicKey {
+    /// The key that a token brings itself, and its thumbprint; `None` where that is none of use, or
+    /// holds anything private.
+    pub(super) fn brought(jwk: &Value) -> Option<(Self, Digest)> {
+        let jwk = jwk.as_object().filter(|jwk| !is_private(jwk))?;
+        Some((Self::read(jwk)?, thumbprint(jwk)?))
+    }
+
     fn read(jwk: &Map<String, Value>) -> Option<Self> {
         let (key, fitting) = match text(jwk, "kty")? {
             "RSA" => rsa(jwk)?,
@@ -166,6 +176,23 @@ impl PublicKey {
         };
         is_for_signatures(jwk).then_some(Self { id, algorithms, key })
     }
+}
+
+fn is_private(jwk: &Map<String, Value>) -> bool {
+    PRIVATE.iter().any(|name| jwk.contains_key(*name))
+}
+
+/// The SHA-256 of what makes the key, in the one form that RFC 7638 gives it. Of a key that was
+/// read: nothing in it needs escaping.
+fn thumbprint(jwk: &Map<String, Value>) -> Option<Digest> {
+    let names: &[&str] = match text(jwk, "kty")? {
+        "RSA" => &["e", "kty", "n"],
+        "EC" => &["crv", "kty", "x", "y"],
+        _ => &["crv", "kty", "x"],
+    };
+    let member = |name: &&str| Some(format!("\"{name}\":\"{}\"", text(jwk, name)?));
+    let members = names.iter().map(member).collect::<Option<Vec<_>>>()?;
+    Some(Digest::of(format!("{{{}}}", members.join(",")).as_bytes()))
 }
 
 fn is_for_signatures(jwk: &Map<String, Value>) -> bool {

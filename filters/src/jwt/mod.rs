@@ -8,6 +8,7 @@
 mod claims;
 mod json;
 mod keys;
+mod proof;
 
 use std::fmt;
 
@@ -17,6 +18,7 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
 pub use keys::{KeySet, KeySetProblem, LEAST_SECRET};
+pub use proof::{ALGORITHMS, Asked, ProofId, WINDOW};
 
 use crate::scope::Scopes;
 use crate::secret::{Digest, Secret};
@@ -50,14 +52,28 @@ pub struct Issuer {
     pub validate_issuer: bool,
     /// Whether `aud` is looked at.
     pub validate_audience: bool,
-    /// Whether a token must be bound to its sender.
-    pub require_binding: bool,
+    /// To what a token must be bound.
+    pub binding: Binding,
     /// What a token carries that says nothing of scopes.
     pub default_scopes: Scopes,
     /// The claim that names the subject.
     pub subject_claim: Box<str>,
     /// From what a token says of its subject to roles.
     pub roles: RoleRules,
+}
+
+/// What an issuer's tokens must be bound to, so that they are good for their sender only. A binding
+/// that a token has is checked whatever is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binding {
+    /// To nothing.
+    Optional,
+    /// To a certificate or to a key.
+    Required,
+    /// To a certificate (RFC 8705).
+    Certificate,
+    /// To a key (RFC 9449).
+    Key,
 }
 
 /// The claim that says which groups a subject is of, and what each is worth.
@@ -80,8 +96,17 @@ pub struct Verified {
     pub role: Option<usize>,
     /// Seconds since the epoch from which it does not hold, leeway included.
     pub expires: i64,
-    /// The SHA-256 of the certificate it is bound to (RFC 8705).
-    pub thumbprint: Option<Digest>,
+    /// To what it is bound.
+    pub bound: Bound,
+}
+
+/// To what a token is bound (`cnf`, RFC 7800); both must hold where there are both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bound {
+    /// The SHA-256 of a certificate (RFC 8705).
+    pub certificate: Option<Digest>,
+    /// The thumbprint of a key (RFC 9449, RFC 7638).
+    pub key: Option<Digest>,
 }
 
 /// A token as it was presented: read, and nothing of it believed.
@@ -117,6 +142,10 @@ pub enum Refused {
     Audience,
     /// It is good for anyone who holds it, where that is not enough.
     Unbound,
+    /// A proof of another request.
+    Request,
+    /// A proof beside another token.
+    Token,
 }
 
 impl<'a> Presented<'a> {
@@ -157,7 +186,7 @@ impl Issuer {
             require_kid: false,
             validate_issuer: true,
             validate_audience: true,
-            require_binding: false,
+            binding: Binding::Optional,
             default_scopes: Scopes::NONE,
             subject_claim: "sub".into(),
             roles: RoleRules::default(),
@@ -211,8 +240,14 @@ impl Issuer {
         if self.validate_audience && !claims.names("aud")?.iter().any(ours) {
             return Err(Refused::Audience);
         }
-        let thumbprint = claims.thumbprint()?;
-        if self.require_binding && thumbprint.is_none() {
+        let bound = claims.bound()?;
+        let suffices = match self.binding {
+            Binding::Optional => true,
+            Binding::Required => bound != Bound::default(),
+            Binding::Certificate => bound.certificate.is_some(),
+            Binding::Key => bound.key.is_some(),
+        };
+        if !suffices {
             return Err(Refused::Unbound);
         }
         Ok(Verified {
@@ -220,7 +255,7 @@ impl Issuer {
             scopes: claims.scopes()?.unwrap_or(self.default_scopes),
             role: claims.first_of(&self.roles),
             expires,
-            thumbprint: thumbprint.map(Digest::from),
+            bound,
         })
     }
 }
@@ -256,6 +291,8 @@ impl fmt::Display for Refused {
             Self::Issuer => "another issuer",
             Self::Audience => "another audience",
             Self::Unbound => "not bound to its sender",
+            Self::Request => "of another request",
+            Self::Token => "of another token",
         })
     }
 }
