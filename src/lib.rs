@@ -23,6 +23,7 @@ pub mod limits;
 pub mod listener;
 pub mod mint;
 pub mod policy;
+pub mod proofs;
 mod random;
 pub mod reload;
 pub mod snapshot;

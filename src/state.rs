@@ -12,6 +12,7 @@ use moka::sync::Cache;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use crate::kms::Kms;
+use crate::proofs::Proofs;
 use crate::snapshot::Snapshot;
 use crate::telemetry::{Metrics, RequestLog};
 use crate::vault::Vault;
@@ -36,6 +37,8 @@ pub struct State {
     pub load: Load,
     /// Failed authentications by source.
     pub failures: Failures,
+    /// Proofs of possession that were used.
+    pub proofs: Proofs,
     /// Operators' wishes for a reload.
     pub reloads: Wishes,
     started: Instant,
@@ -62,6 +65,7 @@ impl State {
             log,
             load: Load::default(),
             failures: Failures::default(),
+            proofs: Proofs::default(),
             reloads: Wishes::default(),
             started: Instant::now(),
             draining: AtomicBool::new(false),

@@ -1,6 +1,7 @@
 use std::fmt;
 
 use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
+use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
@@ -110,6 +111,24 @@ impl Signer {
         self.token_of(&header.to_string(), &claims.to_string())
     }
 
+    /// What `cnf.jkt` says of the public key (RFC 9449, RFC 7638).
+    pub fn thumbprint(&self) -> String {
+        let mut jwk = self.jwk();
+        jwk.as_object_mut().map(|members| members.remove("kid"));
+        // A map has its members in the order of their names, as is asked for.
+        hash(&jwk.to_string())
+    }
+
+    /// A proof of having the key (DPoP, RFC 9449), of these claims and of the access token.
+    pub fn proof(&self, token: &str, claims: &Value) -> Result<String, Error> {
+        let header = json!({"typ": "dpop+jwt", "alg": self.algorithm(), "jwk": self.jwk()});
+        let mut all = json!({ "ath": hash(token) });
+        for (name, claim) in claims.as_object().into_iter().flatten() {
+            all[name] = claim.clone();
+        }
+        self.token_of(&header.to_string(), &all.to_string())
+    }
+
     /// A token of these two texts, whatever they are.
     pub fn token_of(&self, header: &str, claims: &str) -> Result<String, Error> {
         let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
@@ -135,6 +154,11 @@ impl Signer {
             Key::Edwards(key) => Ok(key.sign(message).as_ref().to_vec()),
         }
     }
+}
+
+/// SHA-256, in base64url.
+fn hash(text: &str) -> String {
+    URL_SAFE_NO_PAD.encode(digest(&SHA256, text.as_bytes()))
 }
 
 fn encoding(algorithm: &str) -> &'static dyn RsaEncoding {

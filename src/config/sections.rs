@@ -194,7 +194,7 @@ section! {
     time("keep", (MINUTE, DAYS_30 * 1000), "24h", "How long fetched keys are used while their server is away."),
     time("leeway", (0, 10 * MINUTE), "60s", "By how much clocks may differ, in whole seconds."),
     Opt::file("require_kid", Kind::Flag, "false", "Whether a token must name its key."),
-    choice("binding", &["optional", "required"], "optional", "Whether a token must be bound to its sender (`cnf`)."),
+    choice("binding", &["optional", "required", "certificate", "dpop"], "optional", "Whether a token must be bound to its sender (`cnf`): to a certificate or a DPoP key, or to one of these."),
     words("default_scopes", "Scopes of a token that says nothing of scopes."),
     text("subject_claim", "sub", "The claim that names the subject."),
     text("roles_claim", "groups", "The claim by which `roles` go: its name, or a JSON pointer into the claims."),

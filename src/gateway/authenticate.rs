@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use filters::credential::{Offered, offered};
 use filters::grants::Agent;
 use filters::identity::{Identity, Principal, Proof};
-use filters::jwt::Verified;
+use filters::jwt::{Asked, ProofId, Refused, Verified};
 use filters::refusal::Refusal;
 use filters::scope::Scopes;
 use filters::secret::{Digest, Secret};
@@ -14,8 +14,15 @@ use pingora_core::protocols::http::ServerSession;
 
 use crate::issuers::{Disbelief, Wait};
 use crate::listener::{Peer, Verdict};
+use crate::proofs::{self, Used};
 
 use super::{Request, Side};
+
+/// Who is asking, where that is not said a second time by the same proof: [`Request::unused`] tells.
+pub(super) struct Claimed {
+    pub(super) identity: Identity,
+    proof: Option<ProofId>,
+}
 
 /// Why there is no identity.
 pub(super) enum Stop {
@@ -31,26 +38,36 @@ impl From<Refusal> for Stop {
 }
 
 impl Request<'_> {
-    /// The identity of the request's caller.
+    /// Who the request's caller is.
     ///
     /// # Errors
     /// [`Stop::UnknownKey`] where waiting may help, which the caller does once.
-    pub(super) fn authenticate(&self, session: &ServerSession) -> Result<Identity, Stop> {
+    pub(super) fn authenticate(&self, session: &ServerSession) -> Result<Claimed, Stop> {
         let now = now();
         let certificate = self.certificate(session, now);
         let headers = &session.req_header().headers;
         let proxy = self.snapshot.proxy_headers_from(self.head.peer);
-        let mut scopes = Scopes::ALL;
+        let (mut scopes, mut possession) = (Scopes::ALL, None);
         let (agent, proof) = match (offered(headers, proxy)?, &certificate) {
             (Offered::Nothing, Some(Verdict::Agent(agent))) => (Arc::clone(agent), Proof::Certificate),
             (Offered::Nothing, None) => return Err(Refusal::Unauthenticated.into()),
             (Offered::Nothing, Some(Verdict::Nobody)) => return Err(self.failed().into()),
             (Offered::ApiKey(key), _) => (self.key_owner(&key, now)?, Proof::ApiKey),
             (Offered::Bearer(token), _) => {
-                let presented = self.peer(session).and_then(|(peer, _)| peer.fingerprint());
-                let (issuer, verified) = self.verified(&token, presented, now)?;
+                let (issuer, verified) = self.verified(session, &token, now)?;
+                // Stripped of its proof (RFC 9449, section 7.2).
+                if verified.bound.key.is_some() {
+                    return Err(self.failed().into());
+                }
                 scopes = verified.scopes;
-                (self.snapshot.agent_of_token(issuer, &verified).ok_or_else(|| self.failed())?, Proof::Jwt)
+                (self.token_owner(issuer, &verified)?, Proof::Jwt)
+            }
+            (Offered::Dpop(token, proof), _) => {
+                let (issuer, verified) = self.verified(session, &token, now)?;
+                let key = verified.bound.key.ok_or_else(|| self.failed())?;
+                possession = Some(self.proven(session, &token, key, &proof, now)?);
+                scopes = verified.scopes;
+                (self.token_owner(issuer, &verified)?, Proof::Jwt)
             }
             (Offered::DistinguishedName(name), _) => (self.named(&name)?, Proof::TrustedProxy),
         };
@@ -59,7 +76,24 @@ impl Request<'_> {
             Some(Verdict::Agent(other)) if other.id == agent.id => {}
             Some(Verdict::Agent(_) | Verdict::Nobody) => return Err(self.failed().into()),
         }
-        Ok(Identity { agent, scopes, proof })
+        Ok(Claimed { identity: Identity { agent, scopes, proof }, proof: possession })
+    }
+
+    /// The identity, where its proof was not used before: nobody else on the way has used it.
+    pub(super) async fn unused(&self, claimed: Claimed) -> Result<Identity, Refusal> {
+        let Some(proof) = claimed.proof else { return Ok(claimed.identity) };
+        match self.state.proofs.use_up(proof, now()) {
+            Err(Used::Before) => return Err(self.unproven()),
+            // Forgotten ones could be used again.
+            Err(Used::TooMany) => return Err(Refusal::Overloaded),
+            Ok(()) => {}
+        }
+        if let Some(shared) = &self.snapshot.shared_limits
+            && shared.use_up(proof, proofs::KEPT, &self.state.metrics).await == Some(false)
+        {
+            return Err(self.unproven());
+        }
+        Ok(claimed.identity)
     }
 
     fn certificate(&self, session: &ServerSession, now: i64) -> Option<Verdict> {
@@ -74,21 +108,49 @@ impl Request<'_> {
         Some((tls.extension.get::<Peer>()?, index))
     }
 
-    /// What a bearer token says, where it holds and is bound to no other
-    /// certificate than the one presented; and the place of its issuer.
-    fn verified(&self, token: &Secret, presented: Option<Digest>, now: i64) -> Result<(usize, Arc<Verified>), Stop> {
+    /// What a token says, where it holds and is bound to no other certificate
+    /// than the one presented; and the place of its issuer.
+    fn verified(&self, session: &ServerSession, token: &Secret, now: i64) -> Result<(usize, Arc<Verified>), Stop> {
         self.may_guess()?;
         let (issuer, verified) = self.snapshot.issuers.verify(token, now).map_err(|disbelief| match disbelief {
             Disbelief::UnknownKey(wait) => Stop::UnknownKey(wait),
             Disbelief::Refused(refused) => {
-                tracing::debug!(%refused, "a bearer token does not hold");
+                tracing::debug!(%refused, "a token does not hold");
                 self.failed().into()
             }
         })?;
-        match verified.thumbprint {
-            Some(bound) if presented != Some(bound) => Err(self.failed().into()),
+        let presented = || self.peer(session).and_then(|(peer, _)| peer.fingerprint());
+        match verified.bound.certificate {
+            Some(bound) if presented() != Some(bound) => Err(self.failed().into()),
             _ => Ok((issuer, verified)),
         }
+    }
+
+    fn token_owner(&self, issuer: usize, verified: &Verified) -> Result<Arc<Agent>, Refusal> {
+        self.snapshot.agent_of_token(issuer, verified).ok_or_else(|| self.failed())
+    }
+
+    /// Checks the proof that the sender of `token` has the key it is bound to.
+    fn proven(
+        &self,
+        session: &ServerSession,
+        token: &Secret,
+        key: Digest,
+        proof: &Secret,
+        now: i64,
+    ) -> Result<ProofId, Refusal> {
+        let base = self.base(session).unwrap_or_default();
+        let asked = Asked { method: self.head.method.as_str(), base: &base, path: &self.head.path, token, key };
+        asked.proven_by(proof, now).map_err(|refused| {
+            tracing::debug!(%refused, "a DPoP proof does not hold");
+            if refused == Refused::Key { self.failed() } else { self.unproven() }
+        })
+    }
+
+    /// Counts a proof that did not hold.
+    fn unproven(&self) -> Refusal {
+        self.failed();
+        Refusal::InvalidProof
     }
 
     /// What is said of a token whose issuer has no such key, though it was asked.

@@ -1,6 +1,7 @@
 //! The gate as an OAuth 2.0 protected resource: where its metadata is
-//! (RFC 9728), and the challenges that lead there (RFC 6750, section 3).
+//! (RFC 9728), and the challenges that lead there (RFC 6750, section 3; RFC 9449, section 7.1).
 
+use filters::jwt::ALGORITHMS;
 use filters::refusal::Refusal;
 use filters::scope::Scope;
 use http::header::{AUTHORIZATION, HOST};
@@ -47,11 +48,16 @@ impl Request<'_> {
         document.insert("bearer_methods_supported".into(), vec!["header"].into());
         document.insert("resource_name".into(), "Portcullis".into());
         document.insert("tls_client_certificate_bound_access_tokens".into(), self.snapshot.certificates.into());
+        if self.snapshot.issuers.take_dpop() {
+            let algorithms: Vec<&str> = ALGORITHMS.split(' ').collect();
+            document.insert("dpop_signing_alg_values_supported".into(), algorithms.into());
+            document.insert("dpop_bound_access_tokens_required".into(), self.snapshot.issuers.require_dpop().into());
+        }
         Value::Object(document)
     }
 
     /// Scheme and authority by which the gate is reached: as configured, else as the request has them.
-    fn base(&self, session: &ServerSession) -> Option<String> {
+    pub(super) fn base(&self, session: &ServerSession) -> Option<String> {
         if let Some(base) = &self.snapshot.public_url {
             return Some(base.to_string());
         }
@@ -65,27 +71,44 @@ impl Request<'_> {
         plain.then(|| format!("{}://{authority}", if tls { "https" } else { "http" }))
     }
 
-    /// Adds the challenge of a refusal that a credential, or one with another scope, would help.
+    /// Adds the challenges of a refusal that a credential, or one with another scope, would help: what
+    /// is wrong stands in that of the scheme by which a token came.
     pub(super) fn challenge(&self, session: &ServerSession, refusal: &Refusal, reply: &mut Reply) {
-        let mut challenge = String::from("Bearer realm=\"portcullis\"");
-        match refusal {
-            Refusal::Unauthenticated if session.req_header().headers.contains_key(AUTHORIZATION) => {
-                challenge.push_str(", error=\"invalid_token\"");
-            }
-            Refusal::Unauthenticated => {}
-            Refusal::InsufficientScope(scope) => {
-                challenge.push_str(&format!(", error=\"insufficient_scope\", scope=\"{scope}\""));
-            }
+        let authorization = session.req_header().headers.get(AUTHORIZATION);
+        let error = match refusal {
+            Refusal::Unauthenticated if authorization.is_some() => ", error=\"invalid_token\"".to_owned(),
+            Refusal::Unauthenticated => String::new(),
+            Refusal::InvalidProof => ", error=\"invalid_dpop_proof\"".to_owned(),
+            Refusal::InsufficientScope(scope) => format!(", error=\"insufficient_scope\", scope=\"{scope}\""),
             _ => return,
+        };
+        let dpop = self.snapshot.issuers.take_dpop();
+        let by_dpop = dpop && authorization.is_some_and(is_dpop);
+        let (of_bearer, of_dpop) = if by_dpop { ("", error.as_str()) } else { (error.as_str(), "") };
+        let metadata = self.metadata_url(session);
+        let mut add = |scheme: &str, error: &str| {
+            if let Ok(challenge) = HeaderValue::try_from(format!("{scheme}{error}{metadata}")) {
+                reply.add("www-authenticate", challenge);
+            }
+        };
+        // The same token has no other scopes by the other scheme.
+        let both = !matches!(refusal, Refusal::InsufficientScope(_));
+        if both || !by_dpop {
+            add("Bearer realm=\"portcullis\"", of_bearer);
         }
-        if !self.snapshot.issuers.is_empty()
-            && let Some(base) = self.base(session)
-        {
-            let path = if self.head.is_mcp() { MCP } else { "" };
-            challenge.push_str(&format!(", resource_metadata=\"{base}{METADATA}{path}\""));
-        }
-        if let Ok(challenge) = HeaderValue::try_from(challenge) {
-            reply.add("www-authenticate", challenge);
+        if dpop && (both || by_dpop) {
+            add(&format!("DPoP algs=\"{ALGORITHMS}\""), of_dpop);
         }
     }
+
+    /// The parameter by which a challenge leads to the metadata; empty where there are none.
+    fn metadata_url(&self, session: &ServerSession) -> String {
+        let base = self.base(session).filter(|_| !self.snapshot.issuers.is_empty());
+        let path = if self.head.is_mcp() { MCP } else { "" };
+        base.map(|base| format!(", resource_metadata=\"{base}{METADATA}{path}\"")).unwrap_or_default()
+    }
+}
+
+fn is_dpop(authorization: &HeaderValue) -> bool {
+    authorization.as_bytes().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"dpop "))
 }

@@ -37,7 +37,7 @@ use crate::state::State;
 use crate::telemetry::{Record, RouteId};
 use crate::turns::Turn;
 
-use authenticate::Stop;
+use authenticate::{Claimed, Stop};
 use docs::Page;
 use head::Head;
 use reply::{Reply, Unwritten};
@@ -233,9 +233,9 @@ impl Request<'_> {
     }
 
     /// Who is asking. A token of an unknown key is looked at once more when its issuer was asked.
-    async fn identity(&self, session: &mut ServerSession) -> Result<Identity, Refusal> {
+    async fn claimed(&self, session: &mut ServerSession) -> Result<Claimed, Refusal> {
         let wait = match self.authenticate(session) {
-            Ok(identity) => return Ok(identity),
+            Ok(claimed) => return Ok(claimed),
             Err(Stop::Refused(refusal)) => return Err(refusal),
             Err(Stop::UnknownKey(wait)) => wait,
         };
@@ -260,11 +260,13 @@ impl Request<'_> {
             return Ok(reply);
         }
         let matched = self.route(outcome);
-        let identity = self.identity(session).await?;
-        outcome.agent = Some(Arc::clone(&identity.agent));
-        outcome.proof = identity.proof.name();
-        self.check_suspension(session, &identity)?;
-        self.owe(&identity, outcome)?;
+        let claimed = self.claimed(session).await?;
+        outcome.agent = Some(Arc::clone(&claimed.identity.agent));
+        outcome.proof = claimed.identity.proof.name();
+        self.check_suspension(session, &claimed.identity)?;
+        self.owe(&claimed.identity, outcome)?;
+        // Who is over a limit has no proof remembered, and what is sent again is charged to nobody.
+        let identity = self.unused(claimed).await?;
         outcome.turn = Some(self.turn(&identity).await?);
         // It may have waited.
         self.check_suspension(session, &identity)?;

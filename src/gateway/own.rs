@@ -149,8 +149,8 @@ fn preflight() -> Reply {
     reply.add(
         "access-control-allow-headers",
         HeaderValue::from_static(
-            "authorization, content-type, x-api-key, x-correlation-id, x-vault-wrap-ttl, mcp-protocol-version, \
-             mcp-method, mcp-name",
+            "authorization, dpop, content-type, x-api-key, x-correlation-id, x-vault-wrap-ttl, \
+             mcp-protocol-version, mcp-method, mcp-name",
         ),
     );
     reply.add("access-control-max-age", 600.into());

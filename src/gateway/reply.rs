@@ -151,7 +151,7 @@ impl Reply {
         response.insert_header("x-content-type-options", "nosniff")?;
         response.insert_header("x-request-id", request_id)?;
         for (name, value) in &self.headers {
-            response.insert_header(name.clone(), value.clone())?;
+            response.append_header(name.clone(), value.clone())?;
         }
         Ok(response)
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use filters::jwt::{KeySet, Presented, Refused, Verified};
+use filters::jwt::{Binding, KeySet, Presented, Refused, Verified};
 use filters::secret::{Digest, Secret};
 use futures_util::future::join_all;
 use moka::sync::Cache;
@@ -128,6 +128,18 @@ impl Issuers {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+
+    /// Whether a token may be bound to a key (RFC 9449).
+    #[must_use]
+    pub fn take_dpop(&self) -> bool {
+        self.list.iter().any(|issuer| issuer.settings.rules.binding != Binding::Certificate)
+    }
+
+    /// Whether every token must be.
+    #[must_use]
+    pub fn require_dpop(&self) -> bool {
+        self.take_dpop() && self.list.iter().all(|issuer| issuer.settings.rules.binding == Binding::Key)
     }
 
     /// The names that are URLs: authorization servers, as clients find them.

@@ -1,17 +1,19 @@
 //! Rate limits that gates share, counted in Redis or Valkey: one atomic script
 //! charges a request to all of its limits. While that is away or slow, each gate
-//! counts for itself, and it comes back by itself.
+//! counts for itself, and it comes back by itself. Used proofs (RFC 9449) are
+//! known there too.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use filters::jwt::ProofId;
 use filters::quota::{Exceeded, Limit, Rate};
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo, Script,
-    TlsCertificates,
+    AsyncConnectionConfig, Client, ConnectionAddr, ExistenceCheck, IntoConnectionInfo as _, RedisConnectionInfo, Script,
+    SetExpiry, SetOptions, TlsCertificates,
 };
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
@@ -79,17 +81,7 @@ impl SharedLimits {
         limits: impl Iterator<Item = &'a Limit> + Clone,
         metrics: &Metrics,
     ) -> Option<Result<(), Exceeded>> {
-        let Some(live) = self.live.load_full() else {
-            metrics.shared_limits.local.inc();
-            return None;
-        };
-        let charged = self.charge_by(&live, limits, None).await;
-        charged
-            .inspect_err(|away| {
-                metrics.shared_limits.local.inc();
-                self.lose(&live, away, metrics);
-            })
-            .ok()
+        self.ask(metrics, async |live| self.charge_by(live, limits, None).await).await
     }
 
     /// The same at `now`, nanoseconds, instead of by the server's clock.
@@ -103,6 +95,36 @@ impl SharedLimits {
         };
         self.live.store(Some(Arc::clone(&live)));
         self.charge_by(&live, limits.iter().copied(), Some(now)).await.map_err(|away| away.to_string())
+    }
+
+    /// Says of a proof that it is used, and has that known for as many seconds; whether nobody has
+    /// said so before, or `None` where that cannot be told now.
+    pub async fn use_up(&self, proof: ProofId, seconds: u64, metrics: &Metrics) -> Option<bool> {
+        let options = SetOptions::default().conditional_set(ExistenceCheck::NX).with_expiration(SetExpiry::EX(seconds));
+        let mut set = redis::cmd("SET");
+        set.arg(format!("{{{}}}:dpop:{}", self.settings.prefix, proof.to_hex())).arg(1).arg(options);
+        let said = self.ask(metrics, async |live| {
+            let said: Option<String> = timeout(self.settings.timeout, set.query_async(&mut live.clone())).await??;
+            Ok(said)
+        });
+        Some(said.await?.is_some())
+    }
+
+    /// What the server answers; `None` while it is away.
+    async fn ask<T>(
+        &self,
+        metrics: &Metrics,
+        question: impl AsyncFnOnce(&MultiplexedConnection) -> Result<T, Away>,
+    ) -> Option<T> {
+        let Some(live) = self.live.load_full() else {
+            metrics.shared_limits.local.inc();
+            return None;
+        };
+        let lost = |away: &Away| {
+            metrics.shared_limits.local.inc();
+            self.lose(&live, away, metrics);
+        };
+        question(&live).await.inspect_err(lost).ok()
     }
 
     async fn charge_by<'a>(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use filters::identity::Source as Origin;
-use filters::jwt::{self, KeySet, LEAST_SECRET, RoleRules};
+use filters::jwt::{self, Binding, KeySet, LEAST_SECRET, RoleRules};
 
 use super::super::fields::{Fields, Sited};
 use super::super::sections as section;
@@ -111,12 +111,21 @@ fn of_file(fields: &Fields<'_>, roles: &Roles) -> Option<(Issuer, Vec<Vec<usize>
         require_kid: fields.flag("require_kid")?,
         validate_issuer: true,
         validate_audience: true,
-        require_binding: fields.text("binding")?.value == "required",
+        binding: binding(fields)?,
         default_scopes: roles::scopes(fields, "default_scopes"),
         subject_claim: fields.text("subject_claim")?.value.into(),
         roles: RoleRules { claim: fields.text("roles_claim")?.value.into(), values },
     };
     Some((Issuer { rules, keys: keys? }, lists))
+}
+
+fn binding(fields: &Fields<'_>) -> Option<Binding> {
+    Some(match fields.text("binding")?.value.as_str() {
+        "required" => Binding::Required,
+        "certificate" => Binding::Certificate,
+        "dpop" => Binding::Key,
+        _ => Binding::Optional,
+    })
 }
 
 /// The values of the role rules, and the roles that each gives.

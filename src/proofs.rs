@@ -1,0 +1,107 @@
+//! Which proofs of possession (DPoP, RFC 9449) were used: each is accepted
+//! once.
+//!
+//! A cache that makes room by forgetting would have some accepted twice. This
+//! is two tables instead, one of which takes what comes; when it is as old as a
+//! proof may become, the other is dropped and they change places.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::sync::{Mutex, PoisonError};
+
+use filters::jwt::{ProofId, WINDOW};
+
+/// Most proofs of a table: some 13,000 a second, in 35 MiB.
+const MOST: usize = 900_000;
+
+/// Seconds for which gates tell each other of a proof: a minute more than it
+/// holds, by which their clocks may differ.
+pub const KEPT: u64 = WINDOW.unsigned_abs() + 60;
+
+/// Why a proof is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Used {
+    /// It was used before.
+    Before,
+    /// There are as many as can be remembered.
+    TooMany,
+}
+
+/// The proofs that this gate has seen used.
+#[derive(Default)]
+pub struct Proofs(Mutex<Tables<ProofId>>);
+
+struct Tables<T> {
+    /// Since when `now` takes what comes, in seconds since the epoch.
+    since: i64,
+    now: HashSet<T>,
+    before: HashSet<T>,
+}
+
+impl<T> Default for Tables<T> {
+    fn default() -> Self {
+        Self { since: 0, now: HashSet::new(), before: HashSet::new() }
+    }
+}
+
+impl Proofs {
+    /// Uses a proof at `now`, seconds since the epoch: by the clock that it was judged by.
+    ///
+    /// # Errors
+    /// [`Used`].
+    pub fn use_up(&self, proof: ProofId, now: i64) -> Result<(), Used> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).use_up(proof, now, MOST)
+    }
+}
+
+impl<T: Eq + Hash> Tables<T> {
+    fn use_up(&mut self, proof: T, now: i64, most: usize) -> Result<(), Used> {
+        if now >= self.since.saturating_add(WINDOW) {
+            let next = HashSet::with_capacity(self.now.len());
+            self.before = std::mem::replace(&mut self.now, next);
+            self.since = now;
+        }
+        if self.now.contains(&proof) || self.before.contains(&proof) {
+            return Err(Used::Before);
+        }
+        if self.now.len() >= most {
+            return Err(Used::TooMany);
+        }
+        self.now.insert(proof);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proof_is_known_for_as_long_as_it_could_be_used_again() {
+        for first in [0, 1, WINDOW - 1] {
+            let mut tables = Tables::default();
+            assert_eq!(tables.use_up(0, 1000, 10), Ok(()));
+            let used = 1000 + first;
+            assert_eq!(tables.use_up(1, used, 10), Ok(()));
+            for now in used..used + WINDOW {
+                assert_eq!(tables.use_up(1, now, 10), Err(Used::Before), "{first} {now}");
+            }
+            // Nor before its time, should the clock be set back.
+            assert_eq!(tables.use_up(1, used - 500, 10), Err(Used::Before));
+            let _ = (tables.use_up(2, used + WINDOW, 10), tables.use_up(3, used + 2 * WINDOW, 10));
+            assert_eq!(tables.use_up(1, used + 2 * WINDOW, 10), Ok(()));
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_remembered_is_not_accepted() {
+        let mut tables = Tables::default();
+        for proof in 0..10 {
+            assert_eq!(tables.use_up(proof, 1000, 10), Ok(()));
+        }
+        assert_eq!(tables.use_up(10, 1000 + WINDOW - 1, 10), Err(Used::TooMany));
+        assert_eq!(tables.use_up(5, 1000, 10), Err(Used::Before));
+        assert_eq!(tables.use_up(10, 1000 + WINDOW, 10), Ok(()));
+        assert_eq!(tables.use_up(5, 1000 + WINDOW, 10), Err(Used::Before));
+    }
+}
