@@ -10,6 +10,7 @@ mod gate {
     pub mod conditions;
     pub mod configuration;
     pub mod docs;
+    pub mod dpop;
     pub mod engines;
     pub mod folders;
     pub mod http;
@@ -103,7 +104,7 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 35] = [
+    let modules: [(&str, &[Case]); 36] = [
         ("operations", gate::operations::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
@@ -121,6 +122,7 @@ fn main() -> ExitCode {
         ("isolation", gate::isolation::CASES),
         ("jwt", gate::jwt::CASES),
         ("issuers", gate::issuers::CASES),
+        ("dpop", gate::dpop::CASES),
         ("limits", gate::limits::CASES),
         ("suspension", gate::suspension::CASES),
         ("shared_limits", gate::shared_limits::CASES),

@@ -1,7 +1,7 @@
 use std::fmt;
 
-use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
@@ -119,14 +119,12 @@ impl Signer {
         hash(&jwk.to_string())
     }
 
-    /// A proof of having the key (DPoP, RFC 9449), of these claims and of the access token.
-    pub fn proof(&self, token: &str, claims: &Value) -> Result<String, Error> {
-        let header = json!({"typ": "dpop+jwt", "alg": self.algorithm(), "jwk": self.jwk()});
-        let mut all = json!({ "ath": hash(token) });
-        for (name, claim) in claims.as_object().into_iter().flatten() {
-            all[name] = claim.clone();
-        }
-        self.token_of(&header.to_string(), &all.to_string())
+    /// A proof of having the key (DPoP, RFC 9449), beside an access token: an ordinary header and
+    /// `ath`, with these members of header and claims added or instead.
+    pub fn proof(&self, token: &str, header: &Value, claims: &Value) -> Result<String, Error> {
+        let ordinary = json!({"typ": "dpop+jwt", "alg": self.algorithm(), "jwk": self.jwk()});
+        let (header, claims) = (with(ordinary, header), with(json!({ "ath": hash(token) }), claims));
+        self.token_of(&header.to_string(), &claims.to_string())
     }
 
     /// A token of these two texts, whatever they are.
@@ -154,6 +152,14 @@ impl Signer {
             Key::Edwards(key) => Ok(key.sign(message).as_ref().to_vec()),
         }
     }
+}
+
+/// An object with these members added or instead.
+fn with(mut object: Value, changes: &Value) -> Value {
+    if let (Some(members), Some(changes)) = (object.as_object_mut(), changes.as_object()) {
+        members.extend(changes.clone());
+    }
+    object
 }
 
 /// SHA-256, in base64url.

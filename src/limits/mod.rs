@@ -12,8 +12,8 @@ use filters::jwt::ProofId;
 use filters::quota::{Exceeded, Limit, Rate};
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ExistenceCheck, IntoConnectionInfo as _, RedisConnectionInfo, Script,
-    SetExpiry, SetOptions, TlsCertificates,
+    AsyncConnectionConfig, Client, ConnectionAddr, ExistenceCheck, IntoConnectionInfo as _, RedisConnectionInfo,
+    Script, SetExpiry, SetOptions, TlsCertificates,
 };
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
