@@ -212,6 +212,13 @@ fn claims_that_do_not_fit_are_refused() {
     ] {
         assert!(check(&P256, &signed(&P256, &header(&P256), &with(claims(), &changes))).is_ok(), "{changes}");
     }
+    // Where the gate cannot tell how it is reached, no URL is the right one.
+    let (token, key) = (Secret::new(TOKEN.into()), thumbprint(&P256));
+    let asked = Asked { method: "PUT", base: "", path: PATH, token: &token, key };
+    for url in [PATH, "x"] {
+        let proof = signed(&P256, &header(&P256), &with(claims(), &json!({ "htu": url })));
+        assert_eq!(asked.proven_by(&Secret::new(proof), NOW), Err(Request), "{url}");
+    }
     let twice = claims().to_string().replacen('{', r#"{"jti":"two","#, 1);
     let proof = P256.token_of(&header(&P256).to_string(), &twice).unwrap();
     assert_eq!(check(&P256, &proof), Err(Claim("all")));

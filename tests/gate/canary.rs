@@ -4,7 +4,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tests::process::AGENTS;
@@ -117,7 +117,7 @@ fn plan(more: &[(&'static str, String)]) -> Plan {
 fn callers(shared: &Shared) {
     let (world, aws) = (shared.world(), shared.kms());
     let secret = canary("jwtsecretofmorethanthirtytwobytes");
-    let [held, expired] = [4_102_444_800_u64, 1].map(|end| token(&secret, end));
+    let [held, expired] = [4_102_444_800_u64, 1].map(|end| token(&secret, end, &json!({})));
     let search = Search::new(&[
         held.rsplit('.').next().expect("a signature"),
         expired.rsplit('.').next().expect("a signature"),
@@ -133,7 +133,7 @@ fn callers(shared: &Shared) {
         &plan(&[
             ("API_KEYS_JSON", keys),
             ("VAULT_TOKEN", canary("vaulttoken")),
-            ("JWT_HS256_SECRET", secret),
+            ("JWT_HS256_SECRET", secret.clone()),
             ("AWS_ACCESS_KEY_ID", canary("awsid")),
             ("AWS_SECRET_ACCESS_KEY", canary("awskey")),
             ("AWS_SESSION_TOKEN", canary("awstoken")),
@@ -155,6 +155,7 @@ fn callers(shared: &Shared) {
         message_headers(&search, &client);
     }
     credentials(&search, &gate);
+    proofs(&search, &gate, &secret);
     search.hear("an expired token", &gate.local().with("Authorization", &format!("Bearer {expired}")).get("/whoami"));
     heads(&search, &gate);
     over_http_2(&gate);
@@ -164,9 +165,10 @@ fn callers(shared: &Shared) {
 }
 
 /// Alice's, from an issuer that knows the secret.
-fn token(secret: &str, end: u64) -> String {
-    let claims = json!({"iss": "mcp-auth", "aud": "mcp-agents", "sub": canary("subject"), "exp": end,
+fn token(secret: &str, end: u64, more: &Value) -> String {
+    let mut claims = json!({"iss": "mcp-auth", "aud": "mcp-agents", "sub": canary("subject"), "exp": end,
         "scope": "read write delete list", "jti": canary("jti")});
+    more.as_object().expect("claims").iter().for_each(|(name, value)| claims[name] = value.clone());
     certs::Signer::shared(secret.as_bytes()).token(&claims).expect("a token")
 }
 
@@ -278,6 +280,7 @@ fn headers(search: &Search, client: &Client) {
         "Content-Encoding",
         "Content-Type",
         "Cookie",
+        "DPoP",
         "Expect",
         "Forwarded",
         "Host",
@@ -467,6 +470,7 @@ fn credentials(search: &Search, gate: &Gate) {
             ("Authorization", format!("Bearer {value}")),
             ("Authorization", format!("bearer  {value} {value}")),
             ("Authorization", format!("Basic {value}")),
+            ("Authorization", format!("DPoP {value}")),
             ("Authorization", value.clone()),
             ("Authorization", format!("Bearer eyJhbGciOiJub25lIn0.{value}.{value}")),
             ("X-SSL-Client-S-DN", format!("CN={value}")),
@@ -477,6 +481,28 @@ fn credentials(search: &Search, gate: &Gate) {
             }
         }
     }
+}
+
+/// Proofs beside a token that holds, one of which does.
+fn proofs(search: &Search, gate: &Gate, secret: &str) {
+    let key = certs::Signer::p256(&canary("kid")).expect("a key");
+    let held = token(secret, 4_102_444_800, &json!({"cnf": {"jkt": key.thumbprint()}}));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let good = json!({"jti": canary("proof"), "htm": "GET", "htu": "http://localhost/whoami", "iat": now});
+    let ask = |header: Value, claims: &Value| {
+        let proof = key.proof(&held, &header, claims).expect("a proof");
+        let client = gate.local().with("Authorization", &format!("DPoP {held}")).with("DPoP", &proof);
+        client.get("/whoami")
+    };
+    for name in ["jti", "htm", "htu", "iat", "ath", "nonce"] {
+        let mut claims = good.clone();
+        claims[name] = json!([canary("claim")]);
+        search.hear(name, &ask(json!({}), &claims));
+        claims[name] = canary("claim").into();
+        search.hear(name, &ask(json!({name: canary("parameter")}), &claims));
+    }
+    assert_eq!(ask(json!({}), &good).json()["agent"], "alice");
+    search.hear("a proof that was used", &ask(json!({}), &good));
 }
 
 /// Heads that are no heads, on both listeners.
