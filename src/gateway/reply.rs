@@ -5,7 +5,7 @@ use filters::refusal::Refusal;
 use http::HeaderValue;
 use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE,
-    HeaderName, RETRY_AFTER, TRANSFER_ENCODING, VARY,
+    HeaderName, RETRY_AFTER, TRANSFER_ENCODING, VARY, WWW_AUTHENTICATE,
 };
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
@@ -151,7 +151,12 @@ impl Reply {
         response.insert_header("x-content-type-options", "nosniff")?;
         response.insert_header("x-request-id", request_id)?;
         for (name, value) in &self.headers {
-            response.append_header(name.clone(), value.clone())?;
+            // One for each scheme; of any other header what was added stands alone.
+            if name == WWW_AUTHENTICATE {
+                response.append_header(name.clone(), value.clone())?;
+            } else {
+                response.insert_header(name.clone(), value.clone())?;
+            }
         }
         Ok(response)
     }
