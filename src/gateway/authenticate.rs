@@ -18,7 +18,7 @@ use crate::proofs::{self, Used};
 
 use super::{Request, Side};
 
-/// Who is asking, where that is not said a second time by the same proof: [`Request::unused`] tells.
+/// Who is asking, unless the proof of it was used before: [`Request::use_up`] tells.
 pub(super) struct Claimed {
     pub(super) identity: Identity,
     proof: Option<ProofId>,
@@ -79,12 +79,15 @@ impl Request<'_> {
         Ok(Claimed { identity: Identity { agent, scopes, proof }, proof: possession })
     }
 
-    /// The identity, where its proof was not used before: nobody else on the way has used it.
-    pub(super) async fn unused(&self, claimed: Claimed) -> Result<Identity, Refusal> {
+    /// The identity; its proof, where it has one, is used up by that.
+    ///
+    /// # Errors
+    /// [`Refusal::InvalidProof`] where it was used before, [`Refusal::Overloaded`] where no more can
+    /// be remembered.
+    pub(super) async fn use_up(&self, claimed: Claimed) -> Result<Identity, Refusal> {
         let Some(proof) = claimed.proof else { return Ok(claimed.identity) };
         match self.state.proofs.use_up(proof, now()) {
             Err(Used::Before) => return Err(self.unproven()),
-            // Forgotten ones could be used again.
             Err(Used::TooMany) => return Err(Refusal::Overloaded),
             Ok(()) => {}
         }

@@ -266,7 +266,7 @@ impl Request<'_> {
         self.check_suspension(session, &claimed.identity)?;
         self.owe(&claimed.identity, outcome)?;
         // Who is over a limit has no proof remembered, and what is sent again is charged to nobody.
-        let identity = self.unused(claimed).await?;
+        let identity = self.use_up(claimed).await?;
         outcome.turn = Some(self.turn(&identity).await?);
         // It may have waited.
         self.check_suspension(session, &identity)?;
