@@ -14,7 +14,7 @@ use filters::scope::{Scope, Scopes};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::config::{Identity, Settings};
+use crate::config::{Identity, Listener, Settings};
 use crate::snapshot::Snapshot;
 
 /// Digits of a digest that are shown.
@@ -86,6 +86,7 @@ impl Holdings {
             credentials.entry(agent).or_default().insert((Part::Credential, line), Held::default());
         }
         let mut everyone = rules(&settings.identity, &settings.roles);
+        everyone.extend(balancers(&settings).map(|line| ((Part::Entry, line), Held::default())));
         if let (UnknownAgents::OwnNamespace, Some(rate)) =
             (settings.identity.directory.unknown(), settings.rate.filter(|_| settings.rate_limited))
         {
@@ -274,6 +275,15 @@ fn keys(settings: &Settings) -> impl Iterator<Item = (AgentId, String)> {
 
 fn prefix(hex: &str) -> String {
     format!("{}…", hex.get(..SHOWN).unwrap_or_default())
+}
+
+/// Whose word on the client's address is believed before TLS.
+fn balancers(settings: &Settings) -> impl Iterator<Item = String> {
+    let listeners = settings.listeners.iter().filter(|listener| listener.proxy_protocol);
+    listeners.flat_map(|Listener { address, .. }| {
+        let line = move |network| format!("at {address} the client's address is what {network} says in a PROXY header");
+        settings.identity.trusted_proxies.iter().map(line)
+    })
 }
 
 /// Who is believed, and who the rest are.

@@ -12,7 +12,7 @@ use pingora_core::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch,
 use pingora_core::services::background::{BackgroundService, background_service};
 use portcullis::cli::{self, Command, Flags};
 use portcullis::config::{self, Settings};
-use portcullis::gateway::{self, Gateway};
+use portcullis::gateway::{self, Endpoint};
 use portcullis::kms::Kms;
 use portcullis::limits::SharedLimits;
 use portcullis::reload::{self, Reload};
@@ -65,7 +65,7 @@ fn run(flags: Flags) -> Result<(), String> {
 
 /// What serves.
 struct Services {
-    listeners: Vec<pingora_core::services::listening::Service<Gateway>>,
+    listeners: Vec<pingora_core::services::listening::Service<Endpoint>>,
     reload: Reload,
 }
 

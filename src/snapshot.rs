@@ -307,7 +307,9 @@ impl Snapshot {
         forwarded::client(peer, values, |address| self.is_trusted_proxy(address))
     }
 
-    fn is_trusted_proxy(&self, address: IpAddr) -> bool {
+    /// Whether a proxy's word on its clients is taken from that address.
+    #[must_use]
+    pub fn is_trusted_proxy(&self, address: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|network| network.contains(&address))
     }
 }

@@ -20,6 +20,7 @@ pub mod refusal;
 pub mod pattern;
 pub mod condition;
 pub mod forwarded;
+pub mod proxy_protocol;
 pub mod grants;
 pub mod certificate;
 pub mod identity;

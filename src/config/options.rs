@@ -99,7 +99,7 @@ static OPTIONS: [Opt; 78] = [
     both("MTLS_IDENTITY_HEADER", "mtls_identity_header", Kind::Text, "x-ssl-client-s-dn", "Header in which a trusted proxy names its client."),
     both("MTLS_VERIFY_HEADER", "mtls_verify_header", Kind::Text, "x-ssl-client-verify", "Header in which it says `SUCCESS`."),
     both("MTLS_SUBJECT_CN_PREFIX", "mtls_subject_cn_prefix", Kind::Text, "CN=", "What precedes the common name in the distinguished name."),
-    both("TRUSTED_PROXIES", "trusted_proxies", Kind::Words, "", "Networks of proxies that are believed, such as `10.0.0.0/8`: their identity header, their `X-Forwarded-For`."),
+    both("TRUSTED_PROXIES", "trusted_proxies", Kind::Words, "", "Networks of proxies that are believed, such as `10.0.0.0/8`: their identity header, their `X-Forwarded-For`, their PROXY protocol."),
     both("FORWARDED_FOR", "forwarded_for", Kind::Flag, "false", "Whether trusted proxies tell the client's address in `X-Forwarded-For`; each must add to it what it was asked from."),
     both("CHILD_TOKEN_ENABLED", "child_token_enabled", Kind::Flag, "true", "Whether each agent acts with a short-lived token of its own."),
     both("CHILD_TOKEN_TTL", "child_token_ttl", Kind::Time(5_000, 86_400_000), "90s", "How long such a token lives, in whole seconds."),

@@ -51,6 +51,7 @@ section! {
     words("client_crl", "PEM or DER files of revocation lists; once there is one, every issuer in a client's chain needs its own."),
     choice("client_crl_expired", &["refuse", "warn"], "refuse", "Past a list's `nextUpdate`: refuse all that its issuer issued, or go on by it with a warning."),
     Opt::file("metrics", Kind::Flag, "false", "Whether `/metrics` is served here."),
+    Opt::file("proxy_protocol", Kind::Flag, "false", "Whether connections of `trusted_proxies` begin with the client's address: the PROXY protocol, version 2, required of them and read from nobody else."),
 }
 
 section! {
@@ -69,6 +70,7 @@ section! {
     SERVER, "server", "[server]",
     number("threads", (1, 1024), " the number of cores", "Worker threads."),
     time("drain", (0, HOUR), "30s", "How long open requests may take to end after SIGTERM."),
+    text("upgrade_socket", "", "Unix socket by which a new gate, started with `--upgrade`, gets the listening sockets after SIGQUIT; in a folder of mode 0700. Without it SIGQUIT is as SIGTERM."),
 }
 
 section! {

@@ -109,6 +109,8 @@ pub struct Listener {
     pub tls: Option<Tls>,
     /// Whether `/metrics` is served here.
     pub metrics: bool,
+    /// Whether trusted proxies begin with the PROXY protocol, version 2.
+    pub proxy_protocol: bool,
 }
 
 /// The TLS side of a listener.
@@ -177,6 +179,8 @@ pub struct Server {
     pub drain: Duration,
     /// Whether files are watched and reloaded.
     pub reload: bool,
+    /// Where listening sockets are handed over to a new gate.
+    pub upgrade_socket: Option<PathBuf>,
 }
 
 /// Logs.
@@ -285,7 +289,7 @@ pub struct Identity {
     pub sources: Vec<Source>,
     /// Principals to agents.
     pub directory: Directory,
-    /// TCP peers whose identity header is believed.
+    /// TCP peers whose word on their clients is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Whether their `X-Forwarded-For` tells the client's address.
     pub forwarded_for: bool,

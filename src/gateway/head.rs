@@ -14,6 +14,8 @@ use pingora_core::protocols::http::ServerSession;
 
 use crate::snapshot::Snapshot;
 
+use super::Side;
+
 const WRAP_TTL: &str = "x-vault-wrap-ttl";
 
 /// Tells this process's requests from another's.
@@ -30,9 +32,10 @@ pub(super) fn request_id() -> String {
 pub(super) struct Head {
     pub(super) request_id: String,
     pub(super) correlation_id: String,
-    /// Who has the connection.
+    /// Who has the connection and may be a proxy whose headers count: behind a
+    /// balancer nobody, whose headers are those of anyone it serves.
     pub(super) peer: Option<IpAddr>,
-    /// Who asks: the peer, or whom trusted proxies name.
+    /// Who asks: who has the connection, or whom trusted proxies name.
     pub(super) client: Option<IpAddr>,
     pub(super) method: Method,
     /// Without the query, as it came.
@@ -46,7 +49,7 @@ pub(super) struct Head {
 
 impl Head {
     /// Reads the head of `session`, and the first thing that is wrong with it.
-    pub(super) fn read(session: &ServerSession, snapshot: &Snapshot) -> (Self, Option<Refusal>) {
+    pub(super) fn read(session: &ServerSession, snapshot: &Snapshot, side: Side) -> (Self, Option<Refusal>) {
         let request = session.req_header();
         let headers = &request.headers;
         let request_id = request_id();
@@ -70,8 +73,9 @@ impl Head {
         let wrap_ttl = headers.get(WRAP_TTL).map(|value| value.to_str().unwrap_or_default().to_owned());
         let (path, query) = target.ok().and_then(|t| t.split_once('?')).unwrap_or((target.unwrap_or(""), ""));
         let origin = headers.get(ORIGIN).map(|origin| origin.to_str().unwrap_or("null").to_owned());
-        let peer = session.client_addr().and_then(|a| a.as_inet()).map(|a| a.ip().to_canonical());
-        let client = peer.map(|peer| snapshot.client_behind(peer, headers));
+        let address = session.client_addr().and_then(|a| a.as_inet()).map(|a| a.ip().to_canonical());
+        let peer = address.filter(|_| !matches!(side, Side::Edge { balanced: true, .. }));
+        let client = peer.map(|peer| snapshot.client_behind(peer, headers)).or(address);
         let method = request.method.clone();
         let (path, query) = (path.to_owned(), query.to_owned());
         (Self { request_id, correlation_id, peer, client, method, path, query, wrap_ttl, origin }, problem)

@@ -17,7 +17,7 @@ mod rest;
 mod service;
 mod stream;
 
-pub use service::{admin, edge};
+pub use service::{Endpoint, admin, edge};
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,6 +51,8 @@ pub enum Side {
         index: usize,
         /// Whether `/metrics` is served there.
         metrics: bool,
+        /// Whether it is behind balancers that forward anybody's bytes.
+        balanced: bool,
     },
     /// Operators'.
     Admin,
@@ -120,7 +122,7 @@ impl Gateway {
 
     async fn serve(&self, session: &mut ServerSession, admitted: bool, outcome: &mut Outcome) -> (Reply, Head) {
         let snapshot = Arc::clone(&self.state.snapshot());
-        let (head, problem) = Head::read(session, &snapshot);
+        let (head, problem) = Head::read(session, &snapshot, self.side);
         let problem = if admitted { problem } else { Some(Refusal::Overloaded) };
         let request = Request { state: &self.state, side: self.side, snapshot, head };
         let served = match problem {

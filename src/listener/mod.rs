@@ -1,8 +1,10 @@
 //! Where callers connect: TLS, and the facts of a peer's certificate.
 
+mod arrival;
 mod peer;
 mod tls;
 
+pub use arrival::Arrival;
 pub use peer::{Peer, Verdict};
 
 use std::net::SocketAddr;
@@ -11,7 +13,6 @@ use std::sync::Arc;
 use pingora_core::listeners::tls::TlsSettings;
 use pingora_core::listeners::{L4BufferSettings, ListenerConfig};
 
-use crate::config;
 use crate::state::State;
 
 /// Bytes of the read buffer of a connection; the framework's default is 64 KiB.
@@ -24,22 +25,14 @@ pub fn plain(address: SocketAddr) -> ListenerConfig {
     ListenerConfig::tcp(address.to_string()).l4_buffer(buffer)
 }
 
-/// The endpoint of the configured listener at `index`.
+/// The TLS endpoint of the configured listener at `index`.
 ///
 /// # Errors
 /// What the TLS settings say.
-pub fn endpoint(
-    state: &Arc<State>,
-    index: usize,
-    listener: &config::Listener,
-) -> Result<ListenerConfig, pingora_core::BError> {
-    let endpoint = plain(listener.address);
-    if listener.tls.is_none() {
-        return Ok(endpoint);
-    }
+pub fn tls(state: &Arc<State>, index: usize, address: SocketAddr) -> Result<ListenerConfig, pingora_core::BError> {
     let mut settings = TlsSettings::with_callbacks(Box::new(peer::Facts))?;
     settings.set_cert_resolver(Arc::new(tls::Certificates::new(Arc::clone(state), index)));
     settings.set_client_cert_verifier(Arc::new(tls::Clients::new(Arc::clone(state), index)));
     settings.enable_h2();
-    Ok(endpoint.tls(settings))
+    Ok(plain(address).tls(settings))
 }

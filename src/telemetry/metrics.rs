@@ -140,6 +140,10 @@ pub struct Metrics {
     handles: Vec<OnceLock<(IntCounter, Histogram)>>,
     operations: IntCounterVec,
     served: Vec<IntCounter>,
+    /// Callers' connections.
+    pub connections: IntGauge,
+    /// Connections of balancers that did not begin as they must.
+    pub bad_proxy_headers: IntCounter,
     /// Requests under way.
     pub in_progress: IntGauge,
     /// Requests that wait for others of the same agent.
@@ -216,6 +220,11 @@ impl Metrics {
             handles: (0..(OWN.len() + CATALOG.len()) * STATUSES.len()).map(|_| OnceLock::new()).collect(),
             served: CATALOG.iter().map(|entry| operations.with_label_values(&[entry.facts.name, "served"])).collect(),
             operations: register(&registry, operations)?,
+            connections: gauge("portcullis_connections", "Open connections of callers.")?,
+            bad_proxy_headers: counter(
+                "portcullis_proxy_headers_refused_total",
+                "Connections of balancers whose PROXY protocol header was missing, bad or late.",
+            )?,
             in_progress: gauge("http_requests_in_progress", "Requests under way.")?,
             waiting: gauge("portcullis_requests_waiting", "Requests that wait for others of the same agent.")?,
             correlated: counter(

@@ -33,6 +33,7 @@ pub(super) fn identity(
     };
     add_principals(top, agents, &looked_for, &mut directory);
     add_families(&fields, &issuers, &mut directory);
+    doubt_proxies(top, listeners);
     let asks = |listener: &Sited<Listener>| {
         listener.value.tls.as_ref().is_some_and(|tls| tls.clients != ClientCertificates::Off)
     };
@@ -168,27 +169,36 @@ fn proxy_headers(top: &Fields<'_>) -> Option<ProxyHeaders> {
         let place = top.place_of("mtls_verify_header");
         top.problem("mtls_verify_header", &place, "is the identity header too", "use two headers");
     }
-    let enabled = top.flag("auth_mtls_enabled").unwrap_or(false);
-    let forwarded = top.flag("forwarded_for").unwrap_or(false);
-    let doubt = match (enabled, forwarded, top.given("trusted_proxies")) {
-        (true, _, false) => Some((
-            "auth_mtls_enabled",
-            "the identity header is believed from nobody: name the proxies in `trusted_proxies`",
-        )),
-        (_, true, false) => {
-            Some(("forwarded_for", "`X-Forwarded-For` is believed from nobody: name the proxies in `trusted_proxies`"))
-        }
-        (false, false, true) => {
-            Some(("trusted_proxies", "`trusted_proxies` is not used while AUTH_MTLS_ENABLED and FORWARDED_FOR are off"))
-        }
-        _ => None,
-    };
-    if let Some((name, text)) = doubt {
-        top.source.findings.warning(&top.place_of(name), text);
-    }
     let prefix = top.text("mtls_subject_cn_prefix")?.value.into_boxed_str();
     let headers = ProxyHeaders { identity: identity?, verify: verify?, prefix };
-    enabled.then_some(headers)
+    top.flag("auth_mtls_enabled")?.then_some(headers)
+}
+
+/// Warns of proxies that are believed in nothing, and of what is believed from none.
+fn doubt_proxies(top: &Fields<'_>, listeners: &[Sited<Listener>]) {
+    let named = top.given("trusted_proxies");
+    let balanced = listeners.iter().find(|listener| listener.value.proxy_protocol);
+    let on = |name| top.flag(name).unwrap_or(false).then(|| top.place_of(name));
+    let uses = [
+        (on("auth_mtls_enabled"), "the identity header"),
+        (on("forwarded_for"), "`X-Forwarded-For`"),
+        (balanced.map(|listener| listener.place.clone()), "the PROXY protocol"),
+    ];
+    let mut used = false;
+    for (place, what) in uses {
+        let Some(place) = place else { continue };
+        used = true;
+        if !named {
+            let text = format_args!("{what} is believed from nobody: name the proxies in `trusted_proxies`");
+            top.source.findings.warning(&place, text);
+        }
+    }
+    if named && !used {
+        top.source.findings.warning(
+            &top.place_of("trusted_proxies"),
+            "`trusted_proxies` is not used while AUTH_MTLS_ENABLED, FORWARDED_FOR and `proxy_protocol` are off",
+        );
+    }
 }
 
 fn header(top: &Fields<'_>, name: &str) -> Option<HeaderName> {

@@ -47,8 +47,9 @@ fn listener(fields: &Fields<'_>) -> Option<Sited<Listener>> {
     if tls.is_none() && !fields.given("tls") && !socket.ip().is_loopback() {
         fields.problem("address", &address.place, "is plain HTTP on an address that others can reach", USE_TLS);
     }
-    let metrics = fields.flag("metrics").unwrap_or(false);
-    Some(Sited { place: fields.place.clone(), value: Listener { address: socket, tls, metrics } })
+    let flag = |name| fields.flag(name).unwrap_or(false);
+    let value = Listener { address: socket, tls, metrics: flag("metrics"), proxy_protocol: flag("proxy_protocol") };
+    Some(Sited { place: fields.place.clone(), value })
 }
 
 fn tls(fields: &Fields<'_>) -> Option<Tls> {
@@ -140,7 +141,7 @@ fn plain(top: &Fields<'_>) -> Option<Sited<Listener>> {
             let metrics = top.flag("plain_metrics").unwrap_or(false);
             let address = SocketAddr::new(address, port(top, "port")?);
             let place = if top.given("port") { top.place_of("port") } else { host.place };
-            Some(Sited { place, value: Listener { address, tls: None, metrics } })
+            Some(Sited { place, value: Listener { address, tls: None, metrics, proxy_protocol: false } })
         }
         Ok(_) => {
             top.problem("host", &host.place, "is plain HTTP on an address that others can reach", USE_TLS);

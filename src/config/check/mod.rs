@@ -18,6 +18,8 @@ mod roles;
 mod upstream;
 mod vault;
 
+use std::path::PathBuf;
+
 use filters::mcp::ToolNames;
 use filters::path::SecretPath;
 use filters::secret::Digest;
@@ -28,8 +30,13 @@ use super::node::Node;
 use super::options::TOP;
 use super::outline::Outline;
 use super::sections as section;
-use super::settings::{Development, Docs, Logging, Server, Settings};
+use super::settings::{Admin, Development, Docs, Listener, Logging, Server, Settings};
 use super::source::Source;
+
+/// Most bytes of a Unix socket's path.
+const SOCKET_PATH: usize = 107;
+/// Most listening sockets that the proxy framework hands over.
+const HANDED_OVER: usize = 32;
 
 /// Makes settings of everything the layers say; `None` only where a problem
 /// was noted.
@@ -44,7 +51,7 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
     keys::from_json(&top, &mut api_keys);
     later::check(&top);
     let bounds = top.table("limits", &section::LIMITS);
-    let server = server(&top);
+    let server = server(&top, &listeners, &admin);
     let limits = limits::limits(&bounds, server.threads);
     let upstream = upstream::upstream(&top);
     let settings = Settings {
@@ -83,14 +90,31 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
     Some(settings)
 }
 
-fn server(top: &Fields<'_>) -> Server {
+fn server(top: &Fields<'_>, listeners: &[Sited<Listener>], admin: &Admin) -> Server {
     let fields = top.table("server", &section::SERVER);
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     Server {
         threads: fields.size("threads").unwrap_or_else(cores),
         drain: fields.time("drain"),
         reload: top.flag("reload").unwrap_or(false),
+        upgrade_socket: upgrade_socket(&fields, listeners, admin),
     }
+}
+
+/// Where listening sockets are handed over; as many as one message carries, their names apart by spaces.
+fn upgrade_socket(fields: &Fields<'_>, listeners: &[Sited<Listener>], admin: &Admin) -> Option<PathBuf> {
+    let Sited { place, value } = fields.text("upgrade_socket")?;
+    let problem = |problem, mend| fields.problem("upgrade_socket", &place, problem, mend);
+    if !value.starts_with('/') || value.len() > SOCKET_PATH {
+        problem("is not the path of a Unix socket", "write an absolute path of at most 107 bytes");
+    }
+    if listeners.len() + usize::from(admin.address.is_some()) + usize::from(admin.socket.is_some()) > HANDED_OVER {
+        problem("cannot take so many listeners", "configure 32 at most, the admin listener's two among them");
+    }
+    if admin.socket.as_ref().is_some_and(|path| path.to_string_lossy().contains(char::is_whitespace)) {
+        problem("cannot take an admin socket with a space in its path", "choose another `admin.socket`");
+    }
+    Some(value.into())
 }
 
 fn development(top: &Fields<'_>) -> Option<Development> {
