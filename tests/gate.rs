@@ -4,6 +4,7 @@
 //! ended here, so that the list is run by hand and not by the usual harness.
 
 mod gate {
+    pub mod balancers;
     pub mod canary;
     pub mod certificates;
     pub mod clients;
@@ -132,6 +133,7 @@ fn main() -> ExitCode {
         ("configuration", gate::configuration::CASES),
         ("folders", gate::folders::CASES),
         ("conditions", gate::conditions::CASES),
+        ("balancers", gate::balancers::CASES),
         ("policy", gate::policy::CASES),
         ("verbs", gate::verbs::CASES),
         ("suggestions", gate::suggestions::CASES),
