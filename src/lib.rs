@@ -32,4 +32,5 @@ pub mod suggest;
 pub mod telemetry;
 pub mod tls;
 pub mod turns;
+pub mod upgrade;
 pub mod vault;

@@ -2,13 +2,16 @@
 //! serves until it is told to end.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pingora_core::server::configuration::ServerConf;
+use pingora_core::server::configuration::{Opt, ServerConf};
 use pingora_core::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
+use pingora_core::services::ServiceReadyNotifier;
 use pingora_core::services::background::{BackgroundService, background_service};
 use portcullis::cli::{self, Command, Flags};
 use portcullis::config::{self, Settings};
@@ -19,17 +22,22 @@ use portcullis::reload::{self, Reload};
 use portcullis::snapshot::Snapshot;
 use portcullis::state::State;
 use portcullis::telemetry::{self, Metrics, RequestLog};
+use portcullis::upgrade;
 use portcullis::vault::Vault;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How long revoking child tokens may take at the end.
 const REVOKE: Duration = Duration::from_secs(3);
+/// How long a connection that was just accepted may take to be counted.
+const ACCEPT: Duration = Duration::from_millis(200);
+/// A gate that was to replace another could not.
+const NOT_UPGRADED: i32 = 1;
 /// A configuration or environment that the gate cannot start with.
 const UNUSABLE: u8 = 2;
 
 fn main() -> ExitCode {
     match cli::parse() {
-        Command::Run(flags) => match run(flags) {
+        Command::Run { flags, upgrade } => match run(flags, upgrade) {
             Ok(()) => ExitCode::SUCCESS,
             Err(problem) => {
                 eprintln!("portcullis: {problem}");
@@ -40,7 +48,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(flags: Flags) -> Result<(), String> {
+fn run(flags: Flags, upgrade: bool) -> Result<(), String> {
     // Before anything else of TLS, so that it is the only provider.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let source: reload::Source = Box::new(move || config::load(&flags, &config::variable));
@@ -49,18 +57,37 @@ fn run(flags: Flags) -> Result<(), String> {
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    bindable(&settings)?;
-    let threads = settings.server.threads;
-    let drain = settings.server.drain;
+    let upgrade = replaces(&settings, upgrade)?;
+    let (drain, socket) = (settings.server.drain, settings.server.upgrade_socket.clone());
+    let opt = Opt { upgrade, ..Opt::default() };
+    let mut server = Server::new_with_opt_and_conf(opt, server_conf(&settings));
     let (state, services) = assemble(settings, source)?;
-    let mut server = Server::new_with_opt_and_conf(None, server_conf(threads, drain));
-    server.bootstrap();
-    for service in services.listeners {
-        server.add_boxed_service(Box::new(service));
+    let replaced = Arc::new(AtomicBool::new(false));
+    let signals = Signals { socket, replaced: Arc::clone(&replaced) };
+    let background = Background { state, reload: services.reload, drain, upgrade, replaced };
+    let gate = server.add_service(background_service("gate", background));
+    let listeners = services.listeners.into_iter().map(|service| server.add_boxed_service(Box::new(service)));
+    let listeners: Vec<_> = listeners.collect();
+    if upgrade {
+        let sockets = server.bootstrap_as_a_service();
+        sockets.add_dependency(gate);
+        listeners.iter().for_each(|listener| listener.add_dependency(&sockets));
+    } else {
+        server.bootstrap();
     }
-    server.add_service(background_service("gate", Background { state, reload: services.reload, drain }));
-    server.run(RunArgs { shutdown_signal: Box::new(Signals) });
+    server.run(RunArgs { shutdown_signal: Box::new(signals) });
     Ok(())
+}
+
+/// Whether this gate replaces one that runs: where it is `wished`, and another has an address.
+fn replaces(settings: &Settings, wished: bool) -> Result<bool, String> {
+    match &settings.server.upgrade_socket {
+        Some(socket) => upgrade::check(socket)?,
+        None if wished => return Err("--upgrade needs server.upgrade_socket, the same one for both gates".to_owned()),
+        None => {}
+    }
+    let free = bindable(settings);
+    if wished { Ok(free.is_err()) } else { free.map(|()| false) }
 }
 
 /// What serves.
@@ -112,11 +139,13 @@ fn taken(address: SocketAddr, mend: &str) -> Result<(), String> {
     }
 }
 
-fn server_conf(threads: usize, drain: Duration) -> ServerConf {
+fn server_conf(settings: &Settings) -> ServerConf {
+    let server = &settings.server;
     ServerConf {
-        threads,
+        threads: server.threads,
+        upgrade_sock: server.upgrade_socket.iter().map(|path| path.to_string_lossy()).collect(),
         // The gate ends itself when it is drained; this is for when it cannot.
-        grace_period_seconds: Some(drain.as_secs() + REVOKE.as_secs() + 2),
+        grace_period_seconds: Some(server.drain.as_secs() + REVOKE.as_secs() + 2),
         graceful_shutdown_timeout_seconds: Some(1),
         ..ServerConf::default()
     }
@@ -127,10 +156,28 @@ struct Background {
     state: Arc<State>,
     reload: Reload,
     drain: Duration,
+    /// Whether another gate is replaced once this one is ready.
+    upgrade: bool,
+    /// Whether another gate has the listening sockets now.
+    replaced: Arc<AtomicBool>,
 }
 
 #[async_trait]
 impl BackgroundService for Background {
+    async fn start_with_ready_notifier(&self, shutdown: ShutdownWatch, ready: ServiceReadyNotifier) {
+        let notify = async {
+            if self.upgrade {
+                self.become_ready().await;
+            }
+            ready.notify_ready();
+            std::future::pending().await
+        };
+        tokio::select! {
+            () = self.start(shutdown) => {}
+            () = notify => {}
+        }
+    }
+
     async fn start(&self, mut shutdown: ShutdownWatch) {
         tokio::select! {
             () = self.state.vault.monitor.run() => {}
@@ -192,12 +239,36 @@ impl Background {
         }
     }
 
+    /// Waits until this gate could serve all that the one before it does, and
+    /// ends it where that takes too long: the one before goes on.
+    async fn become_ready(&self) {
+        let ready = async {
+            let knows_keys = || self.state.snapshot().issuers.keys().all(|(_, keys)| keys > 0);
+            while !(self.state.is_ready() && knows_keys()) {
+                tokio::time::sleep(upgrade::EVERY).await;
+            }
+        };
+        if tokio::time::timeout(upgrade::PATIENCE, ready).await.is_err() {
+            let detail = self.state.vault.login.detail();
+            tracing::error!(%detail, "not ready to take over in time; the gate that runs goes on");
+            std::process::exit(NOT_UPGRADED);
+        }
+        tracing::info!("ready to take over from the gate that runs, once it gets SIGQUIT");
+    }
+
     /// Lets requests end, drops the child tokens, closes the log, and ends the
     /// process: the listeners no longer accept by now.
     async fn end(&self) {
         self.state.drain();
         let deadline = tokio::time::Instant::now() + self.drain;
-        while self.state.load.requests() > 0 && tokio::time::Instant::now() < deadline {
+        // Where callers are served on by another gate, they are to notice nothing: a
+        // connection is closed after an answer that says so, not before a request.
+        let replaced = self.replaced.load(Ordering::Relaxed);
+        if replaced {
+            tokio::time::sleep(ACCEPT).await;
+        }
+        let open = || replaced && self.state.metrics.connections.get() > 0;
+        while (self.state.load.requests() > 0 || open()) && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let left = self.state.load.requests();
@@ -210,22 +281,41 @@ impl Background {
     }
 }
 
-/// SIGTERM and SIGINT end the gate.
-struct Signals;
+/// SIGTERM and SIGINT end the gate; SIGQUIT does too, once another has its sockets.
+struct Signals {
+    /// Where that one gets them, if anywhere.
+    socket: Option<PathBuf>,
+    replaced: Arc<AtomicBool>,
+}
 
 #[async_trait]
 impl ShutdownSignalWatch for Signals {
     async fn recv(&self) -> ShutdownSignal {
-        let (terminate, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-        match (terminate, interrupt) {
-            (Ok(mut terminate), Ok(mut interrupt)) => {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
-                }
-            }
-            _ => std::future::pending().await,
+        let of = |kind| signal(kind).inspect_err(|error| tracing::error!(%error, "signals cannot be waited for"));
+        let signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit()].map(of);
+        let [Ok(mut terminate), Ok(mut interrupt), Ok(mut quit)] = signals else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = terminate.recv() => ShutdownSignal::GracefulTerminate,
+            _ = interrupt.recv() => ShutdownSignal::GracefulTerminate,
+            signal = self.quit(&mut quit) => signal,
         }
-        ShutdownSignal::GracefulTerminate
+    }
+}
+
+impl Signals {
+    /// How the gate ends by SIGQUIT; without anybody to replace it, it goes on.
+    async fn quit(&self, signals: &mut Signal) -> ShutdownSignal {
+        loop {
+            signals.recv().await;
+            let Some(socket) = &self.socket else { return ShutdownSignal::GracefulTerminate };
+            match upgrade::successor(socket).await {
+                Ok(()) => break,
+                Err(problem) => tracing::error!(%problem, "the gate is not replaced, and goes on"),
+            }
+        }
+        self.replaced.store(true, Ordering::Relaxed);
+        ShutdownSignal::GracefulUpgrade
     }
 }

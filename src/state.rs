@@ -15,7 +15,7 @@ use crate::kms::Kms;
 use crate::proofs::Proofs;
 use crate::snapshot::Snapshot;
 use crate::telemetry::{Metrics, RequestLog};
-use crate::vault::Vault;
+use crate::vault::{Health, Vault};
 
 /// Most source addresses whose failures are remembered.
 const MAX_SOURCES: u64 = 65_536;
@@ -112,6 +112,16 @@ impl State {
         // One second ahead, so that no limit's cell begins at zero.
         let ahead = self.started.elapsed() + Duration::from_secs(1);
         u64::try_from(ahead.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether requests can be served: Vault answers, the gate is logged in, knows
+    /// the keys of handles and who is suspended, and is not about to end.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        let vault = &self.vault;
+        let looked = vault.handles.has_looked() && vault.suspensions.are_known();
+        let active = vault.monitor.health() == Health::Active && vault.login.current().is_some();
+        active && looked && !self.is_draining()
     }
 
     /// Says that the gate is about to end.

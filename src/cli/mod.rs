@@ -30,7 +30,12 @@ const REFUSED: u8 = 2;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Serve.
-    Run(Flags),
+    Run {
+        /// How the configuration is found.
+        flags: Flags,
+        /// Whether a gate that runs already is replaced.
+        upgrade: bool,
+    },
     /// Something that ends by itself.
     Once(Once),
 }
@@ -46,13 +51,15 @@ Configuration, each layer overriding the one before:
 Relative paths begin at the working directory.
 
 Exit codes:
-  0  ended by SIGTERM or SIGINT after draining; or the configuration is valid
+  0  ended by SIGTERM, SIGINT or SIGQUIT after draining; or the configuration is valid
+  1  with --upgrade: not ready in time, or no gate handed its sockets over
   2  the configuration or the command line was refused; nothing was started
 
 Examples:
   portcullis                              serve on 127.0.0.1:8089, with Vault at VAULT_ADDR
   portcullis --config /etc/portcullis.toml
   portcullis check --config new.toml      before putting it in place
+  portcullis --upgrade & kill -QUIT OLD   replace a gate that runs, without a break
   portcullis options > options.md";
 
 /// An edge proxy and policy enforcement point in front of HashiCorp Vault and OpenBao.
@@ -62,14 +69,14 @@ struct Line {
     #[command(subcommand)]
     verb: Option<Verb>,
     #[command(flatten)]
-    given: Given,
+    serve: Serve,
 }
 
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Serve; the default.
     #[command(after_help = AFTER)]
-    Run(Given),
+    Run(Serve),
     #[command(flatten)]
     Once(Once),
 }
@@ -115,6 +122,16 @@ pub enum Once {
     SuggestLimits(suggest::Suggest),
 }
 
+/// How to serve.
+#[derive(Debug, Args)]
+struct Serve {
+    #[command(flatten)]
+    given: Given,
+    /// Take the listening sockets over from the gate that has them, once it gets SIGQUIT; where none has, just start.
+    #[arg(long)]
+    upgrade: bool,
+}
+
 /// How the configuration is found, and what overrides it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct Given {
@@ -142,11 +159,17 @@ impl From<Given> for Flags {
     }
 }
 
+impl From<Serve> for Command {
+    fn from(serve: Serve) -> Self {
+        Self::Run { flags: serve.given.into(), upgrade: serve.upgrade }
+    }
+}
+
 impl From<Line> for Command {
     fn from(line: Line) -> Self {
         match line.verb {
-            None => Self::Run(line.given.into()),
-            Some(Verb::Run(given)) => Self::Run(given.into()),
+            None => line.serve.into(),
+            Some(Verb::Run(serve)) => serve.into(),
             Some(Verb::Once(once)) => Self::Once(once),
         }
     }
@@ -235,9 +258,10 @@ mod tests {
     #[test]
     fn running_is_the_default() {
         let flags = Flags { port: Some("1".into()), reload: Some("true".into()), ..Flags::default() };
-        assert_eq!(read(&[]), Command::Run(Flags::default()));
-        assert_eq!(read(&["--port", "1", "--reload"]), Command::Run(flags.clone()));
-        assert_eq!(read(&["run", "--reload", "--port=1"]), Command::Run(flags));
+        let run = |flags: &Flags, upgrade| Command::Run { flags: flags.clone(), upgrade };
+        assert_eq!(read(&[]), run(&Flags::default(), false));
+        assert_eq!(read(&["--port", "1", "--reload"]), run(&flags, false));
+        assert_eq!(read(&["run", "--reload", "--port=1", "--upgrade"]), run(&flags, true));
         let off = Given { reload: Some("false".into()), ..Given::default() };
         assert_eq!(read(&["check", "--reload=false"]), Command::Once(Once::Check(off)));
         assert_eq!(read(&["options"]), Command::Once(Once::Options));

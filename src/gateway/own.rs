@@ -105,9 +105,8 @@ impl Request<'_> {
         let health = self.state.vault.monitor.health();
         let login = self.state.vault.login.current().is_some();
         let suspensions = &self.state.vault.suspensions;
-        let looked = self.state.vault.handles.has_looked() && suspensions.are_known();
         let draining = self.state.is_draining();
-        let ready = health == Health::Active && login && looked && !draining;
+        let ready = self.state.is_ready();
         let issuers = self.snapshot.issuers.keys().map(|(name, keys)| json!({"name": name, "keys": keys}));
         let body = match self.side {
             Side::Edge { .. } => json!({"ok": ready}),

@@ -2,9 +2,10 @@
 //! buffer that a writer thread takes, so that a request pays for a lock and a
 //! copy only.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -141,12 +142,26 @@ impl Rotating {
             return Ok(());
         }
         if self.size > ROTATE {
-            std::fs::rename(&self.path, self.path.with_extension("log.1"))?;
+            if self.is_in_place()? {
+                std::fs::rename(&self.path, self.path.with_extension("log.1"))?;
+            }
             *self = Self::open(std::mem::take(&mut self.path))?;
         }
         self.file.write_all(lines)?;
         self.size += lines.len() as u64;
         Ok(())
+    }
+}
+
+impl Rotating {
+    /// Whether the file still has its name: a gate that replaces this one may have set it aside.
+    fn is_in_place(&self) -> io::Result<bool> {
+        let id = |metadata: Metadata| (metadata.dev(), metadata.ino());
+        let named = match std::fs::metadata(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            named => named?,
+        };
+        Ok(id(named) == id(self.file.metadata()?))
     }
 }
 

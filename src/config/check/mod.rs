@@ -105,8 +105,8 @@ fn server(top: &Fields<'_>, listeners: &[Sited<Listener>], admin: &Admin) -> Ser
 fn upgrade_socket(fields: &Fields<'_>, listeners: &[Sited<Listener>], admin: &Admin) -> Option<PathBuf> {
     let Sited { place, value } = fields.text("upgrade_socket")?;
     let problem = |problem, mend| fields.problem("upgrade_socket", &place, problem, mend);
-    if !value.starts_with('/') || value.len() > SOCKET_PATH {
-        problem("is not the path of a Unix socket", "write an absolute path of at most 107 bytes");
+    if !value.starts_with('/') || value.contains(char::is_whitespace) || value.len() > SOCKET_PATH {
+        problem("is not the path of a Unix socket", "write an absolute path of at most 107 bytes, without spaces");
     }
     if listeners.len() + usize::from(admin.address.is_some()) + usize::from(admin.socket.is_some()) > HANDED_OVER {
         problem("cannot take so many listeners", "configure 32 at most, the admin listener's two among them");
