@@ -38,6 +38,7 @@ mod gate {
     pub mod suggestions;
     pub mod tokens;
     pub mod tools;
+    pub mod upgrade;
     pub mod upstream;
     pub mod verbs;
     pub mod wrapping;
@@ -105,7 +106,7 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 36] = [
+    let modules: [(&str, &[Case]); 37] = [
         ("operations", gate::operations::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
@@ -129,6 +130,7 @@ fn main() -> ExitCode {
         ("shared_limits", gate::shared_limits::CASES),
         ("tokens", gate::tokens::CASES),
         ("logins", gate::logins::CASES),
+        ("upgrade", gate::upgrade::CASES),
         ("upstream", gate::upstream::CASES),
         ("configuration", gate::configuration::CASES),
         ("folders", gate::folders::CASES),

@@ -71,9 +71,12 @@ roles = ["all"]
 roles = ["reader"]
 "#;
 
-/// A running gate; ended when dropped.
+/// A process of the binary; ended when dropped.
+pub struct Process(Child);
+
+/// A running gate.
 pub struct Gate {
-    child: Child,
+    process: Process,
     folder: TempDir,
     /// Port of the TLS listener.
     pub tls: u16,
@@ -83,6 +86,7 @@ pub struct Gate {
     pub admin: u16,
     authority: String,
     agents: certs::Authority,
+    environment: Vec<(&'static str, String)>,
 }
 
 /// The binary, built once.
@@ -165,23 +169,37 @@ threads = 2
             sections = plan.sections.replace("KEY", &digest),
         );
         fs::write(at("config.toml"), config).expect("a file");
-        let mut command = Command::new(binary());
-        command.args(["--config", &at("config.toml")]).current_dir(folder.path()).env_clear();
-        command.env("VAULT_ROLE_ID", world.role_id()).env("VAULT_SECRET_ID", world.secret_id());
-        command.envs(plan.environment.iter().map(|(name, value)| (name, value)));
-        let errors = fs::File::create(at("stderr")).expect("a file");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
-        let child = command.spawn().expect("the gate");
+        let login = [("VAULT_ROLE_ID", world.role_id()), ("VAULT_SECRET_ID", world.secret_id())];
+        let login = login.map(|(name, value)| (name, value.to_owned()));
+        let environment = login.into_iter().chain(plan.environment.iter().cloned()).collect::<Vec<_>>();
+        let process = spawn(folder.path(), &environment, &[]);
         let authority = world.authority.pem();
-        let mut gate = Self { child, folder, tls, plain, admin, authority, agents };
+        let mut gate = Self { process, folder, tls, plain, admin, authority, agents, environment };
         wait_for("the gate answers", 20, || {
-            let ended = gate.child.try_wait().expect("the gate's state");
+            let ended = gate.process.0.try_wait().expect("the gate's state");
             assert!(ended.is_none(), "the gate ended: {}", gate.stderr());
             // Each listener binds by itself.
             let ports = [gate.admin, gate.plain, gate.tls];
             ports.iter().all(|port| std::net::TcpStream::connect(("127.0.0.1", *port)).is_ok())
         });
         gate
+    }
+
+    /// Starts another gate with the same files, to replace this one.
+    pub fn start_successor(&self) -> Process {
+        spawn(self.folder.path(), &self.environment, &["--upgrade"])
+    }
+
+    /// Waits until this gate has ended, for its exit code; from then on this is `successor`.
+    pub fn replaced_by(&mut self, successor: Process) -> Option<i32> {
+        let code = self.ended();
+        self.process = successor;
+        code
+    }
+
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.process.0.try_wait().expect("the gate's state").is_none()
     }
 
     /// A certificate of the gate's client authority.
@@ -254,7 +272,7 @@ threads = 2
 
     /// Its process id.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.0.id()
     }
 
     /// Sends the signal of that name.
@@ -266,9 +284,14 @@ threads = 2
     /// Sends SIGTERM and waits for the exit code.
     pub fn terminate(&mut self) -> Option<i32> {
         self.signal("TERM");
+        self.ended()
+    }
+
+    /// Waits for its exit code.
+    pub fn ended(&mut self) -> Option<i32> {
         let mut code = None;
         wait_for("the gate ends", 40, || {
-            let status = self.child.try_wait().expect("the gate's state");
+            let status = self.process.0.try_wait().expect("the gate's state");
             code = status.and_then(|status| status.code());
             status.is_some()
         });
@@ -276,11 +299,21 @@ threads = 2
     }
 }
 
-impl Drop for Gate {
+impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
+}
+
+/// Starts the binary by the configuration in `folder`, and appends what it says to a file there.
+fn spawn(folder: &Path, environment: &[(&str, String)], more: &[&str]) -> Process {
+    let mut command = Command::new(binary());
+    command.arg("--config").arg(folder.join("config.toml")).args(more).current_dir(folder).env_clear();
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    let errors = fs::OpenOptions::new().create(true).append(true).open(folder.join("stderr")).expect("a file");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
+    Process(command.spawn().expect("the gate"))
 }
 
 /// SHA-256, in hexadecimal.
