@@ -259,13 +259,15 @@ impl Background {
     /// Lets requests end, drops the child tokens, closes the log, and ends the
     /// process: the listeners no longer accept by now.
     async fn end(&self) {
-        self.state.drain();
         let deadline = tokio::time::Instant::now() + self.drain;
         // Where callers are served on by another gate, they are to notice nothing: a
-        // connection is closed after an answer that says so, not before a request.
+        // connection is closed after an answer that says so, not before a request, and
+        // what asks for readiness hears of that gate's.
         let replaced = self.replaced.load(Ordering::Relaxed);
         if replaced {
             tokio::time::sleep(ACCEPT).await;
+        } else {
+            self.state.drain();
         }
         let open = || replaced && self.state.metrics.connections.get() > 0;
         while (self.state.load.requests() > 0 || open()) && tokio::time::Instant::now() < deadline {

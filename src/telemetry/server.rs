@@ -9,8 +9,9 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 /// Starts the log at `level`. The proxy framework speaks from warnings on, and
 /// its HTTP parsers never: what they would say quotes the caller's bytes.
 pub fn start(level: Level) {
-    // Whoever only knocks would fill the log with failed handshakes, and a
-    // pooled connection that is busy being watched is no error.
+    // Whoever only knocks would fill the log with failed handshakes, a pooled
+    // connection that is busy being watched is no error, nor is waiting for the
+    // gate that is replaced.
     let chatter = if level >= Level::DEBUG { LevelFilter::WARN } else { LevelFilter::OFF };
     let targets = Targets::new()
         .with_default(level.min(Level::WARN))
@@ -18,6 +19,7 @@ pub fn start(level: Level) {
         .with_target("pingora_core::protocols::http", LevelFilter::OFF)
         .with_target("pingora_core::apps", LevelFilter::OFF)
         .with_target("pingora_core::services::listening", chatter)
+        .with_target("pingora_core::server::transfer_fd", chatter)
         .with_target("pingora_core::connectors", chatter);
     let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
     // A second start, as in tests of one process, keeps the first.

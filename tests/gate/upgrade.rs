@@ -65,6 +65,15 @@ impl Load {
     }
 }
 
+/// Ends the load, also where the test fails meanwhile.
+struct Until<'a>(&'a Load);
+
+impl Drop for Until<'_> {
+    fn drop(&mut self) {
+        self.0.done.store(true, Ordering::Relaxed);
+    }
+}
+
 fn judge(what: &str, status: io::Result<u16>) -> Result<(), String> {
     match status {
         Ok(200) => Ok(()),
@@ -73,12 +82,17 @@ fn judge(what: &str, status: io::Result<u16>) -> Result<(), String> {
 }
 
 /// Asks on one connection for as long as the gate keeps it, with `pause` in between.
-fn on_kept(what: &'static str, client: Client, pause: Duration) -> impl FnMut() -> Result<(), String> {
+fn on_kept(
+    what: &'static str,
+    client: Client,
+    target: &'static str,
+    pause: Duration,
+) -> impl FnMut() -> Result<(), String> {
     let mut kept = None;
     move || {
         let ask = |kept: &mut Option<_>| {
             let mut stream = kept.take().map_or_else(|| client.connect(), Ok)?;
-            let answer = client.exchange(&mut stream, "GET", "/whoami", &[], b"")?;
+            let answer = client.exchange(&mut stream, "GET", target, &[], b"")?;
             let closes = answer.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
             *kept = (!closes).then_some(stream);
             Ok(answer.status)
@@ -108,41 +122,26 @@ fn under_load(shared: &Shared) {
     let (mut gate, _folder) = gate(shared, "");
     let load = Load::default();
     let before = gate.pid();
-    let none = Duration::ZERO;
     thread::scope(|scope| {
-        let asking = [
-            scope.spawn({
-                let ask = on_new(gate.agent("agent_mtls"));
-                || load.ask(ask)
-            }),
-            scope.spawn({
-                let ask = on_new(gate.keyed());
-                || load.ask(ask)
-            }),
-            scope.spawn({
-                let ask = on_kept("kept, TLS", gate.agent("agent_mtls"), none);
-                || load.ask(ask)
-            }),
-            scope.spawn({
-                let ask = on_kept("kept, plain", gate.keyed(), none);
-                || load.ask(ask)
-            }),
-            scope.spawn({
-                let ask = on_kept("kept, seldom used", gate.agent("agent_mtls"), Duration::from_millis(700));
-                || load.ask(ask)
-            }),
-            scope.spawn({
-                let ask = on_http2(&gate);
-                || load.ask(ask)
-            }),
+        let seldom = Duration::from_millis(700);
+        let asks: [Box<dyn FnMut() -> Result<(), String> + Send>; 7] = [
+            Box::new(on_new(gate.agent("agent_mtls"))),
+            Box::new(on_new(gate.keyed())),
+            Box::new(on_kept("kept, TLS", gate.agent("agent_mtls"), "/whoami", Duration::ZERO)),
+            Box::new(on_kept("kept, plain", gate.keyed(), "/whoami", Duration::ZERO)),
+            Box::new(on_kept("kept, seldom used", gate.agent("agent_mtls"), "/whoami", seldom)),
+            Box::new(on_kept("kept, readiness", gate.local(), "/readyz", seldom)),
+            Box::new(on_http2(&gate)),
         ];
+        let asking = asks.map(|ask| scope.spawn(|| load.ask(ask)));
+        let until = Until(&load);
         load.goes_on(100);
         let successor = gate.start_successor();
         // At once: it waits until the other is ready.
         gate.signal("QUIT");
         assert_eq!(gate.replaced_by(successor), Some(0), "{}", gate.stderr());
         load.goes_on(100);
-        load.done.store(true, Ordering::Relaxed);
+        drop(until);
         let failed: Vec<_> = asking.into_iter().flat_map(|thread| thread.join().expect("a load")).collect();
         assert!(failed.is_empty(), "{} failed: {failed:?}\n{}", failed.len(), gate.stderr());
     });
