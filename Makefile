@@ -110,12 +110,13 @@ $(node_client):
 # Without a terminal, without starting what it installs, and without a database cluster of the
 # machine's own.
 .PHONY: servers
-servers: $(moto) $(schemathesis) $(openapi_validator) # What the secrets engines hand out credentials for
+servers: $(moto) $(schemathesis) $(openapi_validator) # What the tests put in front of the gate and behind it
 	@has() { command -v "$$1" >/dev/null || compgen -G "$$2" >/dev/null; }; missing=(); \
 	has postgres '/usr/lib/postgresql/*/bin/postgres' || missing+=(postgresql); \
 	has psql /usr/bin/psql || missing+=(postgresql-client); \
 	has sshd /usr/sbin/sshd || missing+=(openssh-server); \
 	has redis-server /usr/bin/redis-server || missing+=(redis-server); \
+	has haproxy /usr/sbin/haproxy || missing+=(haproxy); \
 	has ssh /usr/bin/ssh || missing+=(openssh-client); \
 	[ $${#missing[@]} = 0 ] && exit; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

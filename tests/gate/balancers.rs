@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use serde_json::json;
 use tests::client::tls_config;
+use tests::servers::Haproxy;
 use tests::{Client, Gate, Plan, free_port, wait_for};
 
 use crate::{Case, Shared};
 
 pub const CASES: &[Case] = &[
     ("whom_a_balancer_names_is_the_client", named),
+    ("haproxy_names_its_clients_and_sees_whether_the_gate_lives", haproxy),
     ("a_client_behind_a_balancer_is_no_trusted_proxy", forged),
     ("failures_behind_a_balancer_are_each_clients_own", failures),
     ("a_header_that_is_not_accepted_closes_the_connection", refused),
@@ -142,6 +144,20 @@ fn http2(balanced: &Balanced, header: &[u8]) -> u16 {
     let answer = request.header("X-API-Key", tests::API_KEY).send().expect("an answer");
     assert_eq!(answer.version(), reqwest::Version::HTTP_2);
     answer.status().as_u16()
+}
+
+fn haproxy(shared: &Shared) {
+    let balanced = gate(shared, TRUSTED, AT_HOME);
+    let haproxy = Haproxy::start(balanced.tls, balanced.plain);
+    wait_for("its health checks", 20, || balanced.gate.log().contains("/livez"));
+    for (client, status) in [("203.0.113.7:4711", 404), ("[2001:db8::7]:443", 404), ("198.51.100.1:80", 403)] {
+        let tls = Client::tls(balancer(haproxy.port(), of(client)), balanced.gate.authority(), None);
+        let answer = tls.with("X-API-Key", tests::API_KEY).get("/secrets/balancers/none");
+        assert_eq!(answer.status, status, "{client}");
+    }
+    let own = |line: &str| line.contains("/livez") && line.contains("\"client\":\"127.0.0.1\"");
+    assert!(balanced.gate.log().lines().any(own), "what it asks for itself is its own");
+    assert_eq!(balanced.gate.metric(REFUSED), 0.0, "{}", balanced.gate.stderr());
 }
 
 fn forged(shared: &Shared) {

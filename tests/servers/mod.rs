@@ -2,12 +2,14 @@
 //! loopback port of its own, with its files in a folder of its own, ended when
 //! dropped.
 
+mod haproxy;
 mod kms;
 mod kubernetes;
 mod postgres;
 mod redis;
 mod sshd;
 
+pub use haproxy::Haproxy;
 pub use kms::Kms;
 pub use kubernetes::Kubernetes;
 pub use postgres::Postgres;
