@@ -151,9 +151,7 @@ impl Rotating {
         self.size += lines.len() as u64;
         Ok(())
     }
-}
 
-impl Rotating {
     /// Whether the file still has its name: a gate that replaces this one may have set it aside.
     fn is_in_place(&self) -> io::Result<bool> {
         let id = |metadata: Metadata| (metadata.dev(), metadata.ino());
@@ -202,6 +200,21 @@ impl Record<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_one_gate_has_set_aside_another_does_not_replace() {
+        let folder = std::env::temp_dir().join(format!("portcullis-log-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("requests.log");
+        let [mut one, mut other] = [(); 2].map(|()| Rotating::open(path.clone()).unwrap());
+        one.write(b"one\n").unwrap();
+        (one.size, other.size) = (ROTATE + 1, ROTATE + 1);
+        one.write(b"two\n").unwrap();
+        other.write(b"three\n").unwrap();
+        let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+        assert_eq!((read("requests.log.1"), read("requests.log")), ("one\n".to_owned(), "two\nthree\n".to_owned()));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn a_record_is_one_line_of_json() {

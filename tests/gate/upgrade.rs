@@ -199,17 +199,23 @@ fn unready(shared: &Shared) {
     let (mut gate, folder) = gate(shared, "");
     let config = gate.folder().join("config.toml");
     let good = fs::read_to_string(&config).expect("the configuration");
-    fs::write(&config, good.replace(&shared.world().vault_address(), "http://127.0.0.1:1")).expect("written");
-    let unready = gate.start_successor();
-    gate.signal("QUIT");
     let met = folder.path().join("upgrade");
-    wait_for("the new gate has tried to log in", 20, || gate.stderr().contains("Vault"));
-    let until = Instant::now() + Duration::from_secs(1);
-    while Instant::now() < until {
-        assert!(gate.is_running() && !met.exists());
-        assert_eq!(gate.keyed().get("/whoami").status, 200);
+    gate.signal("QUIT");
+    for (bad, told) in [
+        (good.replace(&shared.world().vault_address(), "http://127.0.0.1:1"), "Vault"),
+        (format!("jwt_jwks_url = \"http://127.0.0.1:1/keys\"\n{good}"), "the issuer's keys cannot be fetched"),
+    ] {
+        let before = gate.stderr().len();
+        fs::write(&config, bad).expect("written");
+        let unready = gate.start_successor();
+        wait_for(told, 20, || gate.stderr().split_at(before).1.contains(told));
+        let until = Instant::now() + Duration::from_secs(1);
+        while Instant::now() < until {
+            assert!(gate.is_running() && !met.exists(), "{told}");
+            assert_eq!(gate.keyed().get("/whoami").status, 200);
+        }
+        drop(unready);
     }
-    drop(unready);
     fs::write(&config, good).expect("written");
     let successor = gate.start_successor();
     assert_eq!(gate.replaced_by(successor), Some(0), "the signal still counts: {}", gate.stderr());
