@@ -183,6 +183,7 @@ impl BackgroundService for Background {
             () = self.state.vault.monitor.run() => {}
             () = self.state.vault.login.run() => {}
             () = self.state.vault.handles.run(|| self.state.snapshot().layout.clone()) => {}
+            () = self.state.vault.children.run() => {}
             () = self.watch_suspensions() => {}
             () = self.reload.run() => {}
             () = self.fetch_keys() => {}
@@ -256,7 +257,7 @@ impl Background {
         tracing::info!("ready to take over from the gate that runs, once it gets SIGQUIT");
     }
 
-    /// Lets requests end, drops the child tokens, closes the log, and ends the
+    /// Lets requests end, drops the agents' tokens, closes the log, and ends the
     /// process: the listeners no longer accept by now.
     async fn end(&self) {
         let deadline = tokio::time::Instant::now() + self.drain;

@@ -103,15 +103,15 @@ fn text(roles: &[&Role], own: Own<'_>, settings: &Settings, title: &str) -> Resu
 
 /// The token roles by which agents' tokens and leases' tokens are made.
 fn token_roles(settings: &Settings) -> [TokenRole; 2] {
-    let (allowed, allowed_globs, aliased) = match &settings.child_tokens.policies {
-        ChildPolicies::PerAgent(prefix) => (Vec::new(), vec![format!("{prefix}*")], false),
-        ChildPolicies::Templated(base) => (vec![base.clone()], vec![format!("{ROLES}*")], true),
+    let (allowed, allowed_globs) = match &settings.child_tokens.policies {
+        ChildPolicies::PerAgent(prefix) => (Vec::new(), vec![format!("{prefix}*")]),
+        ChildPolicies::Templated(base) => (vec![base.clone()], vec![format!("{ROLES}*")]),
     };
     let role = |name: &str, service| TokenRole {
         name: name.to_owned(),
         allowed: allowed.clone(),
         allowed_globs: allowed_globs.clone(),
-        aliased,
+        aliased: settings.child_tokens.entity_alias,
         service,
     };
     [role(&settings.child_tokens.role, false), role(&settings.leases.role, true)]

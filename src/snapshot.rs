@@ -165,7 +165,7 @@ impl Snapshot {
             outline: parts.outline,
             layout: settings.layout,
             limits: settings.limits,
-            child_tokens: Profile::new(settings.child_tokens),
+            child_tokens: Profile::new(settings.vault_identity, settings.child_tokens),
             leases: settings.leases,
             turns,
             shared_limits: parts.shared_limits,

@@ -85,7 +85,7 @@ fn identity(number: u32) -> Result<Identity> {
         limit: None,
         operations: Vec::new(),
     };
-    Ok(Identity { agent: Arc::new(agent), scopes: Scopes::ALL, proof: Proof::Certificate })
+    Ok(Identity::new(Arc::new(agent), Scopes::ALL, Proof::Certificate))
 }
 
 fn refused(refusal: impl std::fmt::Debug) -> anyhow::Error {

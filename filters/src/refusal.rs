@@ -32,6 +32,10 @@ pub enum Refusal {
     Suspended,
     /// Vault denied it.
     DeniedByVault,
+    /// Vault is asked with callers' own tokens, and this one has none.
+    TokenRequired,
+    /// Vault gives nothing for the caller's own token.
+    LoginDenied,
     /// AWS denied it.
     DeniedByKms,
     /// A browser's page that may not call.
@@ -124,6 +128,14 @@ impl Refusal {
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "This agent may not do that."),
             Self::Suspended => (StatusCode::FORBIDDEN, "suspended", "This agent is suspended."),
             Self::DeniedByVault => (StatusCode::FORBIDDEN, "denied_by_vault", "Vault's policy denies this."),
+            Self::TokenRequired => (
+                StatusCode::FORBIDDEN,
+                "token_required",
+                "Vault is asked with callers' own tokens here: a bearer token (JWT) is required.",
+            ),
+            Self::LoginDenied => {
+                (StatusCode::FORBIDDEN, "login_denied_by_vault", "Vault does not accept the bearer token.")
+            }
             Self::DeniedByKms => (StatusCode::FORBIDDEN, "denied_by_kms", "AWS denies this."),
             Self::OriginNotAllowed => {
                 (StatusCode::FORBIDDEN, "origin_not_allowed", "Requests from this origin are not allowed.")
@@ -274,6 +286,8 @@ mod tests {
             (Refusal::Forbidden, 403, "forbidden"),
             (Refusal::Suspended, 403, "suspended"),
             (Refusal::DeniedByVault, 403, "denied_by_vault"),
+            (Refusal::TokenRequired, 403, "token_required"),
+            (Refusal::LoginDenied, 403, "login_denied_by_vault"),
             (Refusal::DeniedByKms, 403, "denied_by_kms"),
             (Refusal::OriginNotAllowed, 403, "origin_not_allowed"),
             (Refusal::NotFound, 404, "not_found"),

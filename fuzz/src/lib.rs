@@ -48,7 +48,7 @@ pub static IDENTITY: LazyLock<Identity> = LazyLock::new(|| {
         limit: None,
         operations: Vec::new(),
     };
-    Identity { agent: Arc::new(agent), scopes: Scopes::ALL, proof: Proof::Certificate }
+    Identity::new(Arc::new(agent), Scopes::ALL, Proof::Certificate)
 });
 
 /// Decides the operation; what is permitted must stay within the agent's own.

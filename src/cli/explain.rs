@@ -160,7 +160,7 @@ fn tell(asked: &Explain, snapshot: &Snapshot, known: &[AgentId]) -> Result<Told,
         return Ok(Told { refusal: Some(Refusal::Suspended), what, rules: vec![rule] });
     }
     let scopes = asked.scopes.as_ref().map_or(Scopes::ALL, |scopes| scopes.0.iter().copied().collect());
-    let identity = Identity { agent, scopes, proof: Proof::Certificate };
+    let identity = Identity::new(agent, scopes, Proof::Certificate);
     let circumstances = Circumstances { client: asked.source, now: asked.at.unwrap_or_else(epoch_seconds) };
     Ok(match question.answer(&identity, &snapshot.layout, circumstances) {
         Ok(allowed) => Told { refusal: None, what, rules: allowing(&question, allowed.as_ref()) },

@@ -74,7 +74,7 @@ const DOCS: Kind = Kind::Choice(&["agents", "public", "off"]);
 pub(super) static TOP: Section = Section { label: "", title: "Top level", options: &OPTIONS };
 
 #[rustfmt::skip]
-static OPTIONS: [Opt; 78] = [
+static OPTIONS: [Opt; 79] = [
     both("VAULT_ADDR", "vault_addr", Kind::Text, "http://localhost:8200", "Where Vault or OpenBao is: `http://` or `https://`, host, port."),
     both("VAULT_NAMESPACE", "vault_namespace", Kind::Text, "", "Vault namespace of every request (Enterprise, OpenBao)."),
     both("VAULT_TOKEN", "vault_token", Kind::Secret, "", "The gate's own Vault token; AppRole goes first where both are given."),
@@ -136,6 +136,7 @@ static OPTIONS: [Opt; 78] = [
     Opt::file("upstream", Kind::Table, "", "How Vault is reached."),
     Opt::file("approle", Kind::Table, "", "The gate's own login by AppRole."),
     Opt::file("login", Kind::Table, "", "Other ways to log in: exactly one of all is configured."),
+    Opt::file("vault", Kind::Table, "", "As whom Vault is asked for agents."),
     Opt::file("child_tokens", Kind::Table, "", "What agents' tokens are like."),
     Opt::file("kv", Kind::Table, "", "The KV engine."),
     Opt::file("transit", Kind::Table, "", "The transit engine."),

@@ -118,8 +118,21 @@ section! {
 }
 
 section! {
+    VAULT, "vault", "[vault]",
+    choice("identity", &["child", "jwt"], "child", "As whom Vault is asked: by agents' child tokens, or by what it gives for the JWT that each brings."),
+    table("jwt", "Vault's auth method that takes those."),
+}
+
+section! {
+    VAULT_JWT, "vault.jwt", "[vault.jwt]",
+    text("role", " the auth method's own default", "The role to log in as."),
+    text("mount", "jwt", "Mount of the auth method."),
+}
+
+section! {
     CHILD_TOKENS, "child_tokens", "[child_tokens]",
     choice("policies", &["per-agent", "templated"], "per-agent", "One policy per agent, or one templated policy for all."),
+    Opt::file("entity_alias", Kind::Flag, " `true` with templated policies, else `false`", "Whether a token is of the agent's own entity in Vault, by its name as alias."),
     text("templated_policy", "portcullis-agent", "The templated policy."),
     text("role", " `portcullis`; `portcullis-templated` with templated policies", "The token role they are made through."),
     choice("type", &["batch", "service"], "batch", "Service tokens can be revoked and cost Vault more."),
@@ -201,6 +214,8 @@ section! {
     text("subject_claim", "sub", "The claim that names the subject."),
     text("roles_claim", "groups", "The claim by which `roles` go: its name, or a JSON pointer into the claims."),
     Opt::file("roles", Kind::Tables, "", "Roles of agents without an entry; the first rule that fits decides."),
+    text("vault_mount", " `vault.jwt.mount`", "Mount of Vault's auth method that takes its tokens, with `vault.identity = \"jwt\"`."),
+    text("vault_role", " `vault.jwt.role`, but for a mount of its own", "The role to log in as there."),
 }
 
 section! {
@@ -327,7 +342,7 @@ section! {
 }
 
 /// Every section, in the order of the reference.
-pub(super) static ALL: [&Section; 35] = [
+pub(super) static ALL: [&Section; 37] = [
     &super::options::TOP,
     &LISTENER,
     &TLS,
@@ -339,6 +354,8 @@ pub(super) static ALL: [&Section; 35] = [
     &LOGIN_JWT,
     &LOGIN_KUBERNETES,
     &LOGIN_CERTIFICATE,
+    &VAULT,
+    &VAULT_JWT,
     &CHILD_TOKENS,
     &KV,
     &TRANSIT,

@@ -1,6 +1,7 @@
 //! Configuration that has been checked: what the rest of the gate reads.
 
 mod login;
+mod vault;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use tracing::Level;
 use super::outline::Outline;
 use crate::turns::Queue;
 pub use login::{Login, SignedToken};
+pub use vault::{ChildPolicies, ChildTokens, Leases, TokenLogin, VaultIdentity};
 
 /// A whole configuration, every value of which was checked.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ pub struct Settings {
     pub upstream: Upstream,
     /// How the gate logs in to Vault.
     pub login: Login,
+    /// As whom Vault is asked for agents.
+    pub vault_identity: VaultIdentity,
     /// What agents' tokens are like.
     pub child_tokens: ChildTokens,
     /// What leases are like.
@@ -221,36 +225,6 @@ pub struct Upstream {
     pub resolve: Duration,
 }
 
-/// What agents' tokens are like.
-#[derive(Clone, Debug)]
-pub struct ChildTokens {
-    /// Off: every agent acts with the gate's own token.
-    pub enabled: bool,
-    /// Seconds a token lives.
-    pub ttl: u32,
-    /// Which policies it carries.
-    pub policies: ChildPolicies,
-    /// The token role it is made through.
-    pub role: String,
-    /// Batch tokens, or service tokens, which can be revoked and cost Vault more.
-    pub batch: bool,
-    /// Most tokens kept.
-    pub capacity: u64,
-}
-
-/// What leases are like.
-#[derive(Clone, Debug)]
-pub struct Leases {
-    /// Seconds that a lease lives at most, renewals included.
-    pub ttl: u32,
-    /// Most live leases of one agent.
-    pub per_agent: usize,
-    /// The token role that their tokens are made through.
-    pub role: String,
-    /// Seconds that a one-time SSH password lasts at most.
-    pub password_ttl: u32,
-}
-
 /// How AWS KMS is reached.
 #[derive(Clone, Debug)]
 pub struct Kms {
@@ -271,15 +245,6 @@ pub struct AwsKeys {
     pub secret: Secret,
     /// What temporary ones have beside.
     pub session: Option<Secret>,
-}
-
-/// Which policies a child token carries.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ChildPolicies {
-    /// One per agent: this prefix and the agent's name.
-    PerAgent(String),
-    /// One templated policy for all, with the agent's name as entity alias.
-    Templated(String),
 }
 
 /// Who is who.

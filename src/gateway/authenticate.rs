@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use filters::credential::{Offered, offered};
 use filters::grants::Agent;
-use filters::identity::{Identity, Principal, Proof};
+use filters::identity::{Bearer, Identity, Principal, Proof};
 use filters::jwt::{Asked, ProofId, Refused, Verified};
 use filters::refusal::Refusal;
 use filters::scope::Scopes;
@@ -47,7 +47,7 @@ impl Request<'_> {
         let certificate = self.certificate(session, now);
         let headers = &session.req_header().headers;
         let proxy = self.snapshot.proxy_headers_from(self.head.peer);
-        let (mut scopes, mut possession) = (Scopes::ALL, None);
+        let (mut scopes, mut possession, mut bearer) = (Scopes::ALL, None, None);
         let (agent, proof) = match (offered(headers, proxy)?, &certificate) {
             (Offered::Nothing, Some(Verdict::Agent(agent))) => (Arc::clone(agent), Proof::Certificate),
             (Offered::Nothing, None) => return Err(Refusal::Unauthenticated.into()),
@@ -60,14 +60,18 @@ impl Request<'_> {
                     return Err(self.failed().into());
                 }
                 scopes = verified.scopes;
-                (self.token_owner(issuer, &verified)?, Proof::Jwt)
+                let agent = self.token_owner(issuer, &verified)?;
+                bearer = self.goes_on(token, issuer, &verified);
+                (agent, Proof::Jwt)
             }
             (Offered::Dpop(token, proof), _) => {
                 let (issuer, verified) = self.verified(session, &token, now)?;
                 let key = verified.bound.key.ok_or_else(|| self.failed())?;
                 possession = Some(self.proven(session, &token, key, &proof, now)?);
                 scopes = verified.scopes;
-                (self.token_owner(issuer, &verified)?, Proof::Jwt)
+                let agent = self.token_owner(issuer, &verified)?;
+                bearer = self.goes_on(token, issuer, &verified);
+                (agent, Proof::Jwt)
             }
             (Offered::DistinguishedName(name), _) => (self.named(&name)?, Proof::TrustedProxy),
         };
@@ -76,7 +80,7 @@ impl Request<'_> {
             Some(Verdict::Agent(other)) if other.id == agent.id => {}
             Some(Verdict::Agent(_) | Verdict::Nobody) => return Err(self.failed().into()),
         }
-        Ok(Claimed { identity: Identity { agent, scopes, proof }, proof: possession })
+        Ok(Claimed { identity: Identity { agent, scopes, proof, bearer }, proof: possession })
     }
 
     /// The identity; its proof, where it has one, is used up by that.
@@ -127,6 +131,12 @@ impl Request<'_> {
             Some(bound) if presented() != Some(bound) => Err(self.failed().into()),
             _ => Ok((issuer, verified)),
         }
+    }
+
+    /// The token that Vault is asked with, where agents' own are.
+    fn goes_on(&self, token: Secret, issuer: usize, verified: &Verified) -> Option<Bearer> {
+        let goes_on = self.snapshot.child_tokens.is_by_jwt();
+        goes_on.then_some(Bearer { token, issuer, expires: verified.expires })
     }
 
     fn token_owner(&self, issuer: usize, verified: &Verified) -> Result<Arc<Agent>, Refusal> {

@@ -4,6 +4,7 @@
 use filters::decide::{Origin, Redeemed};
 use filters::grants::Agent;
 use filters::handle::{Purpose, StandsFor};
+use filters::identity::Identity;
 use filters::operation::{Entry, Redeem};
 use filters::refusal::Refusal;
 use filters::vault::{VaultRequest, control};
@@ -39,14 +40,14 @@ impl Request<'_> {
     /// A lease with a token of its own.
     pub(super) async fn lease(
         &self,
-        agent: &Agent,
+        identity: &Identity,
         kind: &'static Entry,
         origin: Origin,
         request: &VaultRequest,
     ) -> Result<Vec<u8>, Refusal> {
         self.check_circuit()?;
         let wanted = Wanted {
-            agent,
+            identity,
             profile: &self.snapshot.child_tokens,
             settings: &self.snapshot.leases,
             layout: &self.snapshot.layout,
@@ -55,7 +56,7 @@ impl Request<'_> {
         let vault = &self.state.vault;
         let Issued { answer, id, accessor, lasts, ends } = vault.leases.issue(wanted, &vault.children, request).await?;
         let claims = origin.claims(ends, StandsFor::Lease { id, accessor });
-        let handle = self.seal(agent, Purpose::Lease, &claims)?;
+        let handle = self.seal(&identity.agent, Purpose::Lease, &claims)?;
         with(kind, &answer, &[("lease_id", handle.into()), ("lease_duration", lasts.into())])
     }
 
@@ -63,7 +64,7 @@ impl Request<'_> {
     /// own, since the password ends with the token.
     pub(super) async fn password(
         &self,
-        agent: &Agent,
+        identity: &Identity,
         kind: &'static Entry,
         request: &VaultRequest,
     ) -> Result<Vec<u8>, Refusal> {
@@ -71,7 +72,7 @@ impl Request<'_> {
         let leases = &self.snapshot.leases;
         let seconds = leases.password_ttl;
         let vault = &self.state.vault;
-        let token = vault.children.lease_token(agent, &self.snapshot.child_tokens, leases, seconds).await?;
+        let token = vault.children.lease_token(identity, &self.snapshot.child_tokens, leases, seconds).await?;
         let envelope = Envelope {
             lane: Lane::Requests,
             token: Some(&token.token),
@@ -90,19 +91,19 @@ impl Request<'_> {
     /// A certificate that only this agent may revoke.
     pub(super) async fn issued_certificate(
         &self,
-        agent: &Agent,
+        identity: &Identity,
         kind: &'static Entry,
         origin: Origin,
         request: &VaultRequest,
     ) -> Result<Vec<u8>, Refusal> {
-        let answer = self.ask_vault(agent, request).await?;
+        let answer = self.ask_vault(identity, request).await?;
         if !matches!(answer.status, 200..=299) {
             return read(kind, &answer);
         }
         let CertificateAnswer { data } = serde_json::from_slice(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?;
         let expires = data.expiration.unwrap_or_else(|| epoch_seconds() + LONGEST);
         let claims = origin.claims(expires, StandsFor::Certificate { serial: data.serial_number });
-        let handle = self.seal(agent, Purpose::Certificate, &claims)?;
+        let handle = self.seal(&identity.agent, Purpose::Certificate, &claims)?;
         with(kind, &answer, &[("handle", handle.into())])
     }
 

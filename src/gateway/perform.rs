@@ -73,7 +73,6 @@ impl Request<'_> {
             return Err(Refusal::KmsDisabled);
         }
         let (kind, effect, wrap) = self.decided(identity, operation, outcome).await?;
-        let agent = &identity.agent;
         if let Effect::Own(answer) = effect {
             return Ok(Performed::Whole(answer));
         }
@@ -83,8 +82,8 @@ impl Request<'_> {
         }
         let started = Instant::now();
         let answer = match (effect, &wrap) {
-            (Effect::Vault(request), None) if holds == Holds::Little => self.stream(agent, kind, &request).await,
-            (effect, _) => self.held(agent, kind, effect, wrap).await.map(Performed::Whole),
+            (Effect::Vault(request), None) if holds == Holds::Little => self.stream(identity, kind, &request).await,
+            (effect, _) => self.held(identity, kind, effect, wrap).await.map(Performed::Whole),
         };
         let took = started.elapsed();
         outcome.vault += took;
@@ -95,26 +94,26 @@ impl Request<'_> {
     /// Does it, and holds the whole answer.
     async fn held(
         &self,
-        agent: &Agent,
+        identity: &Identity,
         kind: &'static Entry,
         effect: Effect,
         wrap: Option<Wrap>,
     ) -> Result<Vec<u8>, Refusal> {
         let answer = match effect {
             Effect::Own(answer) => answer,
-            Effect::Vault(request) => read(kind, &self.ask_vault(agent, &request).await?)?,
+            Effect::Vault(request) => read(kind, &self.ask_vault(identity, &request).await?)?,
             Effect::Issue(Issues::Lease, origin, request) => {
-                Box::pin(self.lease(agent, kind, origin, &request)).await?
+                Box::pin(self.lease(identity, kind, origin, &request)).await?
             }
             Effect::Issue(Issues::Certificate, origin, request) => {
-                Box::pin(self.issued_certificate(agent, kind, origin, &request)).await?
+                Box::pin(self.issued_certificate(identity, kind, origin, &request)).await?
             }
-            Effect::Issue(Issues::Password, _, request) => Box::pin(self.password(agent, kind, &request)).await?,
-            Effect::Redeem(redeemed) => Box::pin(self.redeem(agent, kind, &redeemed)).await?,
+            Effect::Issue(Issues::Password, _, request) => Box::pin(self.password(identity, kind, &request)).await?,
+            Effect::Redeem(redeemed) => Box::pin(self.redeem(&identity.agent, kind, &redeemed)).await?,
             Effect::Kms(request) => Box::pin(self.ask_kms(kind, request)).await?,
         };
         match wrap {
-            Some(wrap) => Box::pin(self.wrap(agent, wrap, &answer)).await,
+            Some(wrap) => Box::pin(self.wrap(&identity.agent, wrap, &answer)).await,
             None => Ok(answer),
         }
     }
@@ -152,8 +151,8 @@ impl Request<'_> {
     }
 
     /// Asks with the agent's token, and reads the whole answer.
-    pub(super) async fn ask_vault(&self, agent: &Agent, request: &VaultRequest) -> Result<Answer, Refusal> {
-        match self.open_vault(Holds::Whole, agent, request).await? {
+    pub(super) async fn ask_vault(&self, identity: &Identity, request: &VaultRequest) -> Result<Answer, Refusal> {
+        match self.open_vault(Holds::Whole, identity, request).await? {
             Opened::Whole(answer) => Ok(answer),
             Opened::Part(..) => Err(Refusal::Internal),
         }
@@ -165,14 +164,14 @@ impl Request<'_> {
     pub(super) async fn open_vault(
         &self,
         holds: Holds,
-        agent: &Agent,
+        identity: &Identity,
         request: &VaultRequest,
     ) -> Result<Opened, Refusal> {
         self.check_circuit()?;
         let profile = &self.snapshot.child_tokens;
         let mut renewed = false;
         loop {
-            let child = self.state.vault.children.token_for(agent, profile).await?;
+            let child = self.state.vault.children.token_for(identity, profile).await?;
             let envelope = Envelope {
                 lane: Lane::Requests,
                 token: Some(&child.token),
@@ -187,7 +186,7 @@ impl Request<'_> {
             }
             renewed = true;
             self.state.metrics.child_tokens.replaced.inc();
-            self.state.vault.children.forget(agent, profile, &child).await;
+            self.state.vault.children.forget(identity, profile, &child).await;
         }
     }
 

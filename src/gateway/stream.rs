@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use filters::grants::Agent;
+use filters::identity::Identity;
 use filters::names::AgentId;
 use filters::operation::Entry;
 use filters::refusal::Refusal;
@@ -82,16 +82,17 @@ impl Request<'_> {
     /// Asks Vault, and begins an answer that is too large to be held.
     pub(super) async fn stream(
         &self,
-        agent: &Agent,
+        identity: &Identity,
         kind: &'static Entry,
         request: &VaultRequest,
     ) -> Result<Performed, Refusal> {
-        match self.open_vault(Holds::Little, agent, request).await? {
+        match self.open_vault(Holds::Little, identity, request).await? {
             Opened::Whole(answer) => read(kind, &answer).map(Performed::Whole),
             Opened::Part(arrival, parts) => {
                 let (projection, ready) = (Projection::new(kind.shape), Vec::with_capacity(HELD));
                 let suspensions = Arc::clone(&self.state.vault.suspensions);
-                let mut streaming = Streaming { arrival, projection, ready, agent: agent.id.clone(), suspensions };
+                let agent = identity.agent.id.clone();
+                let mut streaming = Streaming { arrival, projection, ready, agent, suspensions };
                 for part in parts {
                     streaming.projection.push(&part, &mut streaming.ready)?;
                 }

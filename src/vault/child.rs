@@ -1,13 +1,15 @@
-//! Child tokens: each agent's own short-lived token, minted through a token
-//! role, cached by everything that may change what it is.
+//! Agents' tokens. Child tokens: each agent's own short-lived one, minted
+//! through a token role, cached by everything that may change what it is. Or
+//! those that Vault gives for agents' own JWTs, see [`super::bearer`].
 //!
-//! A child token never leaves the gate, and a request never falls back to the
-//! gate's own token where one cannot be minted.
+//! Neither leaves the gate, and a request never falls back to the gate's own
+//! token where there is none.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use filters::grants::Agent;
+use filters::identity::{Bearer, Identity};
 use filters::names::AgentId;
 use filters::refusal::Refusal;
 use filters::secret::Secret;
@@ -17,13 +19,14 @@ use moka::Expiry;
 use moka::future::Cache;
 use serde::Deserialize;
 
-use crate::config::{self, ChildPolicies, ChildTokens};
+use crate::config::{self, ChildPolicies, ChildTokens, TokenLogin, VaultIdentity};
 use crate::exchange::{Envelope, Lane, Upstream};
 use crate::telemetry::Metrics;
 
+use super::bearer::Bearers;
 use super::{ANSWER_LIMIT, LoginState};
 
-/// How many revocations are under way at once when the gate shuts down.
+/// How many revocations are under way at once.
 const REVOCATIONS: usize = 16;
 
 /// A token that an agent acts with.
@@ -32,14 +35,15 @@ pub struct Child {
     /// The token.
     pub token: Secret,
     /// For revocation; batch tokens have none.
-    accessor: Option<String>,
+    pub(super) accessor: Option<String>,
     /// How long it may be used.
-    lifetime: Duration,
+    pub(super) lifetime: Duration,
 }
 
-/// The settings that tokens are made by, and one text that stands for them all.
+/// The settings that tokens are made by, and one text that stands for those of child tokens.
 #[derive(Clone, Debug)]
 pub struct Profile {
+    identity: VaultIdentity,
     settings: ChildTokens,
     fingerprint: Arc<str>,
 }
@@ -47,9 +51,23 @@ pub struct Profile {
 impl Profile {
     /// The profile of `settings`.
     #[must_use]
-    pub fn new(settings: ChildTokens) -> Self {
+    pub fn new(identity: VaultIdentity, settings: ChildTokens) -> Self {
         let fingerprint = format!("{settings:?}").into();
-        Self { settings, fingerprint }
+        Self { identity, settings, fingerprint }
+    }
+
+    /// Whether Vault is asked with what it gives for agents' own JWTs.
+    #[must_use]
+    pub const fn is_by_jwt(&self) -> bool {
+        matches!(self.identity, VaultIdentity::Jwt(_))
+    }
+
+    /// The JWT to exchange and where, or that a child token is wanted.
+    fn exchanged<'a>(&'a self, identity: &'a Identity) -> Result<Option<(&'a Bearer, &'a Arc<TokenLogin>)>, Refusal> {
+        let VaultIdentity::Jwt(logins) = &self.identity else { return Ok(None) };
+        let bearer = identity.bearer.as_ref().ok_or(Refusal::TokenRequired)?;
+        let login = logins.get(bearer.issuer).ok_or(Refusal::TokenRequired)?;
+        Ok(Some((bearer, login)))
     }
 }
 
@@ -59,15 +77,17 @@ pub struct LeaseToken {
     pub token: Secret,
     /// By which it is revoked.
     pub accessor: String,
+    /// Seconds it lives.
+    pub ttl: u64,
 }
 
-impl ChildPolicies {
+impl ChildTokens {
     fn token(&self, agent: &Agent, batch: bool, ttl: u32) -> control::ChildToken {
-        let (policies, alias) = match self {
-            Self::PerAgent(prefix) => (vec![format!("{prefix}{}", agent.id).into()], false),
-            Self::Templated(policy) => (vec![policy.as_str().into(), Arc::clone(&agent.roles_policy)], true),
+        let policies = match &self.policies {
+            ChildPolicies::PerAgent(prefix) => vec![format!("{prefix}{}", agent.id).into()],
+            ChildPolicies::Templated(policy) => vec![policy.as_str().into(), Arc::clone(&agent.roles_policy)],
         };
-        control::ChildToken { agent: agent.id.clone(), policies, alias, batch, ttl }
+        control::ChildToken { agent: agent.id.clone(), policies, alias: self.entity_alias, batch, ttl }
     }
 }
 
@@ -92,34 +112,37 @@ impl Key {
     }
 }
 
-struct Lifetime;
+/// A token is held for its lifetime.
+pub(super) struct Lifetime;
 
-impl Expiry<Key, Arc<Child>> for Lifetime {
-    fn expire_after_create(&self, _: &Key, child: &Arc<Child>, _: Instant) -> Option<Duration> {
+impl<K> Expiry<K, Arc<Child>> for Lifetime {
+    fn expire_after_create(&self, _: &K, child: &Arc<Child>, _: Instant) -> Option<Duration> {
         Some(child.lifetime)
     }
 }
 
-/// The children of this gate.
+/// The tokens of this gate's agents.
 pub struct Children {
     upstream: Arc<Upstream>,
     login: Arc<LoginState>,
     metrics: Arc<Metrics>,
     cache: Cache<Key, Arc<Child>>,
+    bearers: Bearers,
+}
+
+/// Vault's answer with a new token.
+#[derive(Deserialize)]
+pub(super) struct Minted {
+    pub(super) auth: Auth,
 }
 
 #[derive(Deserialize)]
-struct Minted {
-    auth: Auth,
-}
-
-#[derive(Deserialize)]
-struct Auth {
-    client_token: String,
+pub(super) struct Auth {
+    pub(super) client_token: String,
     #[serde(default)]
-    accessor: String,
+    pub(super) accessor: String,
     #[serde(default)]
-    lease_duration: u64,
+    pub(super) lease_duration: u64,
     #[serde(default)]
     identity_policies: Option<Vec<String>>,
 }
@@ -129,14 +152,22 @@ impl Children {
     #[must_use]
     pub fn new(upstream: Arc<Upstream>, login: Arc<LoginState>, metrics: Arc<Metrics>, capacity: u64) -> Self {
         let cache = Cache::builder().max_capacity(capacity).expire_after(Lifetime).build();
-        Self { upstream, login, metrics, cache }
+        let bearers = Bearers::new(Arc::clone(&upstream), Arc::clone(&metrics), capacity);
+        Self { upstream, login, metrics, cache, bearers }
     }
 
-    /// The token for `agent`: from the cache, or minted once however many wait.
+    /// The token that Vault is asked with for `identity`: from the cache, or
+    /// made once however many wait.
     ///
     /// # Errors
-    /// [`Refusal::UpstreamUnavailable`] and the like where none can be minted.
-    pub async fn token_for(&self, agent: &Agent, profile: &Profile) -> Result<Arc<Child>, Refusal> {
+    /// [`Refusal::UpstreamUnavailable`] and the like where there is none;
+    /// [`Refusal::TokenRequired`] and [`Refusal::LoginDenied`] where Vault is
+    /// asked with agents' own JWTs.
+    pub async fn token_for(&self, identity: &Identity, profile: &Profile) -> Result<Arc<Child>, Refusal> {
+        let agent = &identity.agent;
+        if let Some((bearer, login)) = profile.exchanged(identity)? {
+            return self.bearers.token_for(agent, bearer, login).await;
+        }
         let login = self.login.current().ok_or(Refusal::UpstreamUnavailable)?;
         if !profile.settings.enabled {
             let lifetime = Duration::from_secs(u64::from(profile.settings.ttl));
@@ -151,8 +182,12 @@ impl Children {
         Box::pin(self.cache.try_get_with(key, mint)).await.map_err(|refusal| (*refusal).clone())
     }
 
-    /// Forgets `child`, which Vault says is no token; another is minted next.
-    pub async fn forget(&self, agent: &Agent, profile: &Profile, child: &Arc<Child>) {
+    /// Forgets `child`, which Vault says is no token; another is made next.
+    pub async fn forget(&self, identity: &Identity, profile: &Profile, child: &Arc<Child>) {
+        let agent = &identity.agent;
+        if let Ok(Some((bearer, login))) = profile.exchanged(identity) {
+            return self.bearers.forget(agent, bearer, login, child).await;
+        }
         let Some(login) = self.login.current() else { return };
         if !profile.settings.enabled {
             self.login.reject(login.generation);
@@ -186,7 +221,7 @@ impl Children {
         generation: u64,
     ) -> Result<Child, Refusal> {
         let settings = &profile.settings;
-        let wanted = settings.policies.token(agent, settings.batch, settings.ttl);
+        let wanted = settings.token(agent, settings.batch, settings.ttl);
         let auth = self.create(&settings.role, &wanted, gate, generation).await?;
         let seconds = if auth.lease_duration > 0 { auth.lease_duration } else { u64::from(settings.ttl) };
         Ok(Child {
@@ -197,24 +232,34 @@ impl Children {
     }
 
     /// A token of `ttl` seconds for one lease, which ends with it; it is not kept. It carries
-    /// the agent's own policies, be child tokens on or off.
+    /// the agent's own policies, be child tokens on or off. What Vault gives for a JWT lives as
+    /// long as Vault's role says.
     ///
     /// # Errors
-    /// As [`Children::token_for`].
+    /// As [`Children::token_for`]; [`Refusal::UpstreamNonsense`] for a token that cannot be revoked.
     pub async fn lease_token(
         &self,
-        agent: &Agent,
+        identity: &Identity,
         profile: &Profile,
         leases: &config::Leases,
         ttl: u32,
     ) -> Result<LeaseToken, Refusal> {
-        let login = self.login.current().ok_or(Refusal::UpstreamUnavailable)?;
-        let wanted = profile.settings.policies.token(agent, false, ttl);
-        let auth = self.create(&leases.role, &wanted, &login.token, login.generation).await?;
+        let agent = &identity.agent;
+        let auth = match profile.exchanged(identity)? {
+            Some((bearer, login)) => self.bearers.log_in(agent, bearer, login).await?,
+            None => {
+                let login = self.login.current().ok_or(Refusal::UpstreamUnavailable)?;
+                let wanted = profile.settings.token(agent, false, ttl);
+                let auth = self.create(&leases.role, &wanted, &login.token, login.generation).await?;
+                Auth { lease_duration: ttl.into(), ..auth }
+            }
+        };
         if auth.accessor.is_empty() {
+            tracing::error!(agent = %agent.id, "Vault gives a batch token, with which no lease is taken");
             return Err(Refusal::UpstreamNonsense);
         }
-        Ok(LeaseToken { token: Secret::new(auth.client_token), accessor: auth.accessor })
+        let ttl = if auth.lease_duration > 0 { auth.lease_duration } else { ttl.into() };
+        Ok(LeaseToken { token: Secret::new(auth.client_token), accessor: auth.accessor, ttl })
     }
 
     async fn create(
@@ -245,34 +290,45 @@ impl Children {
     /// How many tokens are held.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.cache.iter().count()
+        self.cache.iter().count() + self.bearers.held()
+    }
+
+    /// Revokes, for ever, what is held no longer and Vault still knows.
+    pub async fn run(&self) {
+        loop {
+            let child = self.bearers.left().await;
+            self.end([child]).await;
+        }
     }
 
     /// Drops the tokens of one agent: batch tokens by forgetting them, service tokens by revoking them.
     pub async fn drop_of(&self, agent: &AgentId) {
-        let keys: Vec<_> = self.cache.iter().filter(|(key, _)| key.agent == *agent).collect();
-        for (key, child) in keys {
-            self.cache.invalidate(&*key).await;
-            if let (Some(accessor), Some(login)) = (&child.accessor, self.login.current()) {
-                self.revoke(accessor, &login.token).await;
-            }
+        let of_agent: Vec<_> = self.cache.iter().filter(|(key, _)| key.agent == *agent).collect();
+        for (key, _) in &of_agent {
+            self.cache.invalidate(&**key).await;
         }
+        let children = of_agent.into_iter().map(|(_, child)| child);
+        self.end(children.chain(self.bearers.take(Some(agent)).await)).await;
     }
 
     /// Drops every token: a batch token by forgetting it, a service token by
     /// revoking it, as far as `time` allows.
     pub async fn drop_all(&self, time: Duration) {
-        let accessors: Vec<String> = self.cache.iter().filter_map(|(_, child)| child.accessor.clone()).collect();
+        let children: Vec<_> = self.cache.iter().map(|(_, child)| child).collect();
         self.cache.invalidate_all();
+        let all = children.into_iter().chain(self.bearers.take(None).await);
+        if tokio::time::timeout(time, self.end(all)).await.is_err() {
+            tracing::warn!("not every token of an agent could be revoked in time; they expire by themselves");
+        }
+    }
+
+    /// Revokes those that can be.
+    async fn end(&self, children: impl IntoIterator<Item = Arc<Child>>) {
         let Some(login) = self.login.current() else { return };
-        let revoke_all = async {
-            for some in accessors.chunks(REVOCATIONS) {
-                let each = some.iter().map(|accessor| self.revoke(accessor, &login.token));
-                join_all(each).await;
-            }
-        };
-        if tokio::time::timeout(time, revoke_all).await.is_err() {
-            tracing::warn!("not every child token could be revoked in time; they expire by themselves");
+        let children: Vec<_> = children.into_iter().filter(|child| child.accessor.is_some()).collect();
+        for some in children.chunks(REVOCATIONS) {
+            let accessors = some.iter().filter_map(|child| child.accessor.as_deref());
+            join_all(accessors.map(|accessor| self.revoke(accessor, &login.token))).await;
         }
     }
 
@@ -281,7 +337,7 @@ impl Children {
         let envelope = Envelope { token: Some(gate), limit: ANSWER_LIMIT, ..Envelope::default() };
         let outcome = self.upstream.ask(&request, envelope).await;
         if !outcome.is_ok_and(|answer| answer.status == 204) {
-            tracing::warn!("a child token could not be revoked; it expires by itself");
+            tracing::warn!("a token of an agent could not be revoked; it expires by itself");
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use filters::grants::Agent;
+use filters::identity::Identity;
 use filters::names::AgentId;
 use filters::refusal::Refusal;
 use filters::vault::{Layout, Trouble, VaultRequest, control, trouble};
@@ -36,7 +37,7 @@ pub struct Leases {
 #[derive(Clone, Copy)]
 pub struct Wanted<'a> {
     /// Whose it is to be.
-    pub agent: &'a Agent,
+    pub identity: &'a Identity,
     /// What agents' tokens are like.
     pub profile: &'a Profile,
     /// What leases are like.
@@ -107,7 +108,7 @@ impl Leases {
         children: &Children,
         request: &VaultRequest,
     ) -> Result<Issued, Refusal> {
-        let agent = &wanted.agent.id;
+        let agent = &wanted.identity.agent.id;
         let room = |leases: &BTreeMap<_, _>| match leases.len() < wanted.settings.per_agent {
             true => Ok(()),
             false => Err(Refusal::LeaseBudget),
@@ -116,10 +117,10 @@ impl Leases {
         let turn = line.lock().await;
         let record = self.read(wanted.layout, agent).await?;
         room(&record.leases)?;
-        let token = children.lease_token(wanted.agent, wanted.profile, wanted.settings, wanted.settings.ttl).await?;
+        let token = children.lease_token(wanted.identity, wanted.profile, wanted.settings, wanted.settings.ttl).await?;
         let accessor: Box<str> = token.accessor.as_str().into();
-        let ends = epoch_seconds() + u64::from(wanted.settings.ttl);
-        let entry = Live { expires: ends, generation: wanted.agent.generation };
+        let ends = epoch_seconds() + token.ttl;
+        let entry = Live { expires: ends, generation: wanted.identity.agent.generation };
         let outcome = async {
             let counted = self.write(wanted.layout, agent, record, |leases| {
                 room(leases)?;
@@ -143,8 +144,8 @@ impl Leases {
                 });
             }
             let lease: LeaseAnswer = serde_json::from_slice(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?;
-            let lasts = lease.lease_duration.min(u64::from(wanted.settings.ttl));
-            self.last(wanted.layout, wanted.agent, &accessor, epoch_seconds() + lasts).await?;
+            let lasts = lease.lease_duration.min(token.ttl);
+            self.last(wanted.layout, &wanted.identity.agent, &accessor, epoch_seconds() + lasts).await?;
             Ok(Issued { answer, id: lease.lease_id, accessor: accessor.clone(), lasts, ends })
         };
         let outcome = outcome.await;

@@ -1,6 +1,7 @@
 //! What the gate does with Vault for itself: its login, the agents' child
 //! tokens and leases, the keys of handles, and an eye on Vault's health.
 
+mod bearer;
 mod child;
 mod handles;
 mod health;

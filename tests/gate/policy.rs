@@ -115,7 +115,7 @@ fn identity(roles: Vec<Role>) -> Identity {
     let roles = roles.into_iter().map(|role| (Arc::new(role), None)).collect();
     let id = AgentId::parse("bob").expect("a name");
     let agent = Agent { id, generation: 1, roles_policy: "".into(), roles, limit: None, operations: Vec::new() };
-    Identity { agent: Arc::new(agent), scopes: Scopes::ALL, proof: Proof::Certificate }
+    Identity::new(Arc::new(agent), Scopes::ALL, Proof::Certificate)
 }
 
 /// What is asked of Vault, where the gate allows it: the path without `/v1/`.

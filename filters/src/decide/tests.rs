@@ -42,7 +42,7 @@ fn identity(scopes: Scopes, roles: Vec<Role>) -> Identity {
         limit: None,
         operations: Vec::new(),
     };
-    Identity { agent: Arc::new(agent), scopes, proof: Proof::Certificate }
+    Identity::new(Arc::new(agent), scopes, Proof::Certificate)
 }
 
 fn asked(identity: &Identity, name: &str, arguments: &str) -> Result<String, Refusal> {
@@ -212,7 +212,7 @@ fn a_handle_is_redeemed_by_its_holder_within_its_time_and_grants() {
     assert_eq!(redeem(&bob, "wrap.unwrap", &wrapped, &keyring, 1), Err(Refusal::Forbidden), "it holds a lease");
     let other = identity(Scopes::ALL, vec![role(&Scope::ALL, &[], &[], &[])]);
     assert_eq!(redeem(&other, "db.renew", &handle, &keyring, 1), Err(Refusal::Forbidden), "the grant is gone");
-    let reader = Identity { scopes: [Scope::Read].into_iter().collect(), ..bob.clone() };
+    let reader = Identity::new(Arc::clone(&bob.agent), [Scope::Read].into_iter().collect(), bob.proof);
     assert_eq!(redeem(&reader, "db.renew", &handle, &keyring, 1), Err(Refusal::InsufficientScope(Scope::Write)));
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -20,7 +21,7 @@ pub struct ChildToken {
     pub agent: AgentId,
     /// Its policies.
     pub policies: Vec<Arc<str>>,
-    /// The agent's name as entity alias, for templated policies.
+    /// Whether the agent's name is its entity alias, which templated policies go by.
     pub alias: bool,
     /// A batch token, or a service token that can be revoked.
     pub batch: bool,
@@ -38,16 +39,25 @@ pub fn login_approle(mount: &str, role_id: &str, secret_id: &Secret) -> Result<V
 }
 
 /// Logs in by a signed token (JWT): the auth methods `jwt` and `kubernetes`.
+/// The one copy of the token that this makes is wiped with the request.
 ///
 /// # Errors
 /// A bad mount.
 pub fn login_jwt(mount: &str, role: Option<&str>, jwt: &Secret) -> Result<VaultRequest, PathProblem> {
-    let path = VaultPath::render(&["auth", mount, "login"])?;
-    let mut body = json!({"jwt": jwt.expose()});
-    if let (Some(members), Some(role)) = (body.as_object_mut(), role) {
-        members.insert("role".to_owned(), role.into());
+    #[derive(Serialize)]
+    struct Login<'a> {
+        jwt: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        role: Option<&'a str>,
     }
-    Ok(post(path, &body, true))
+    let path = VaultPath::render(&["auth", mount, "login"])?;
+    let jwt = jwt.expose();
+    // With room for all of it: what grows leaves copies behind.
+    let room = jwt.len() + role.map_or(0, |role| role.len() * 2) + 32;
+    let mut body = Zeroizing::new(Vec::with_capacity(room));
+    // Writing texts to memory does not fail.
+    let _ = serde_json::to_writer(&mut *body, &Login { jwt, role });
+    Ok(VaultRequest::new(Method::Post, path, Some(Bytes::from_owner(body)), true))
 }
 
 /// Logs in by the certificate that the connection was made with.

@@ -1,5 +1,6 @@
 //! Whose bearer tokens are believed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use filters::identity::Source as Origin;
@@ -7,9 +8,9 @@ use filters::jwt::{self, Binding, KeySet, LEAST_SECRET, RoleRules};
 
 use super::super::fields::{Fields, Sited};
 use super::super::sections as section;
-use super::super::settings::{Fetched, Issuer, KeyPlace, KeySource};
+use super::super::settings::{Fetched, Issuer, KeyPlace, KeySource, TokenLogin};
 use super::roles::Roles;
-use super::{agents, later, roles, whole_seconds};
+use super::{agents, later, roles, vault, whole_seconds};
 
 /// Where OpenID providers have their configuration, below their name.
 const DISCOVERY: &str = "/.well-known/openid-configuration";
@@ -22,23 +23,29 @@ const KEEP: Duration = Duration::from_secs(86_400);
 pub(super) struct Issuers {
     pub(super) list: Vec<Issuer>,
     pub(super) role_rules: Vec<Vec<Vec<usize>>>,
+    /// Where Vault takes the tokens of each.
+    pub(super) logins: Vec<Arc<TokenLogin>>,
 }
 
 /// The issuer of `JWT_*`, where it has keys, and those of the file; none where JWTs are off.
 pub(super) fn issuers(top: &Fields<'_>, roles: &Roles, public_url: Option<&str>) -> Issuers {
     let mut issuers = Issuers::default();
+    let login = Arc::new(vault::token_login(top));
     if let Some(issuer) = of_variables(top) {
         issuers.list.push(issuer);
         issuers.role_rules.push(Vec::new());
+        issuers.logins.push(Arc::clone(&login));
     }
     let identity = top.table("identity", &section::IDENTITY);
     for fields in identity.tables("issuers", &section::ISSUER) {
+        let login = vault::token_login_of(&fields, &login);
         let Some((issuer, rules)) = of_file(&fields, roles) else { continue };
         if issuers.list.iter().any(|other| other.rules.name == issuer.rules.name) {
             fields.problem("name", &fields.place_of("name"), "names an issuer twice", "give each issuer one table");
         }
         issuers.list.push(issuer);
         issuers.role_rules.push(rules);
+        issuers.logins.push(login);
     }
     // A token may name the resource that the metadata name (RFC 8707).
     let resources = public_url.map(|base| [Box::from(base), format!("{base}/mcp").into()]);

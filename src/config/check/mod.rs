@@ -60,6 +60,7 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
         logging: logging(&top),
         login: login::login(&top, &upstream),
         upstream,
+        vault_identity: vault::identity(&top, &issuers),
         child_tokens: vault::child_tokens(&top),
         leases: vault::leases(&top),
         wrap_ttl: vault::wrap_ttl(&top),

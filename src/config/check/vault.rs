@@ -1,19 +1,66 @@
 //! What agents' tokens are like, where things lie.
 
+use std::sync::Arc;
+
 use filters::vault::{Layout, Mounts};
 
 use super::super::fields::{Fields, Sited};
 use super::super::report::Place;
 use super::super::sections as section;
-use super::super::settings::{ChildPolicies, ChildTokens, Leases};
+use super::super::settings::{ChildPolicies, ChildTokens, Leases, TokenLogin, VaultIdentity};
+use super::jwt::Issuers;
 use super::{plain_name, plain_path, whole_seconds};
+
+/// As whom Vault is asked for agents.
+pub(super) fn identity(top: &Fields<'_>, issuers: &Issuers) -> VaultIdentity {
+    let fields = top.table("vault", &section::VAULT);
+    if !is_by_jwt(top) {
+        if fields.given("jwt") {
+            let text = "`vault.jwt` is not used while `vault.identity` is `child`";
+            top.source.findings.warning(&fields.place_of("jwt"), text);
+        }
+        return VaultIdentity::Child;
+    }
+    if issuers.list.is_empty() {
+        let mend = "configure an issuer and leave AUTH_JWT_ENABLED on, or use `child`";
+        fields.problem("identity", &fields.place_of("identity"), "needs JWTs, and none would be believed", mend);
+    }
+    VaultIdentity::Jwt(issuers.logins.clone())
+}
+
+fn is_by_jwt(top: &Fields<'_>) -> bool {
+    top.table("vault", &section::VAULT).text("identity").is_some_and(|identity| identity.value == "jwt")
+}
+
+/// Where Vault takes JWTs, where their issuer does not say.
+pub(super) fn token_login(top: &Fields<'_>) -> TokenLogin {
+    let fields = top.table("vault", &section::VAULT).table("jwt", &section::VAULT_JWT);
+    TokenLogin {
+        mount: plain_path(&fields, "mount").map(|mount| mount.value).unwrap_or_default(),
+        role: fields.text("role").map(|role| role.value),
+    }
+}
+
+/// The same of one issuer. A mount of its own has roles of its own.
+pub(super) fn token_login_of(issuer: &Fields<'_>, common: &Arc<TokenLogin>) -> Arc<TokenLogin> {
+    let mount = plain_path(issuer, "vault_mount").map(|mount| mount.value);
+    let role = issuer.text("vault_role").map(|role| role.value);
+    match (mount, role) {
+        (None, None) => Arc::clone(common),
+        (None, role) => Arc::new(TokenLogin { mount: common.mount.clone(), role }),
+        (Some(mount), role) => Arc::new(TokenLogin { mount, role }),
+    }
+}
 
 /// What agents' tokens are like.
 pub(super) fn child_tokens(top: &Fields<'_>) -> ChildTokens {
     let fields = top.table("child_tokens", &section::CHILD_TOKENS);
     let enabled = top.flag("child_token_enabled").unwrap_or(true);
     if !enabled {
-        let text = "child tokens are off: every agent acts in Vault with the gate's own rights";
+        let text = match is_by_jwt(top) {
+            true => "`child_token_enabled` is not used while `vault.identity` is `jwt`",
+            false => "child tokens are off: every agent acts in Vault with the gate's own rights",
+        };
         top.source.findings.warning(&top.place_of("child_token_enabled"), text);
     }
     let templated = fields.text("policies").is_some_and(|text| text.value == "templated");
@@ -24,10 +71,27 @@ pub(super) fn child_tokens(top: &Fields<'_>) -> ChildTokens {
     ChildTokens {
         enabled,
         ttl: whole_seconds(top, "child_token_ttl"),
+        entity_alias: entity_alias(&fields, templated),
         policies: if templated { ChildPolicies::Templated(policy) } else { ChildPolicies::PerAgent(prefix) },
         role: role.unwrap_or_else(|| default_role.to_owned()),
         batch: fields.text("type").is_none_or(|text| text.value == "batch"),
         capacity: fields.number("capacity").unwrap_or(0),
+    }
+}
+
+fn entity_alias(fields: &Fields<'_>, templated: bool) -> bool {
+    match fields.flag("entity_alias") {
+        Some(false) if templated => {
+            let mend = "leave it out, or use `per-agent` policies";
+            fields.problem(
+                "entity_alias",
+                &fields.place_of("entity_alias"),
+                "is what a templated policy goes by",
+                mend,
+            );
+            true
+        }
+        given => given.unwrap_or(templated),
     }
 }
 

@@ -1,0 +1,108 @@
+//! What becomes of principals.
+
+use super::*;
+
+fn cn(value: &str) -> Principal {
+    Principal { source: Source::CommonName, value: value.into() }
+}
+
+fn spiffe(value: &str) -> Principal {
+    Principal { source: Source::Spiffe, value: value.into() }
+}
+
+#[test]
+fn a_distinguished_name_gives_its_one_common_name() {
+    for (name, value) in [
+        ("CN=bob", Some("bob")),
+        ("CN=bob,O=corp", Some("bob")),
+        ("O=corp, CN=bob", Some("bob")),
+        ("/O=corp/CN=bob", Some("bob")),
+        ("O=corp", None),
+        ("", None),
+        ("CN=", None),
+        ("CN=bob,CN=eve", None),
+        ("CN=bob\\,CN=eve", None),
+        ("CN=\"bob,CN=eve\"", None),
+        ("CN=bob+OU=x", None),
+        ("XCN=bob", None),
+    ] {
+        let found = Principal::of_distinguished_name(name, "CN=").map(|p| p.value);
+        assert_eq!(found.as_deref(), value, "{name}");
+    }
+}
+
+#[test]
+fn a_family_maps_closed_names_only() {
+    let mut directory = Directory::new(UnknownAgents::Refuse);
+    let family = Family::parse(Source::Spiffe, "spiffe://corp/agent/{name}", "x-{name}").unwrap();
+    directory.add_family(family).unwrap();
+    let agent = |text: &str| directory.agent_of(&spiffe(text)).map(|a| a.to_string());
+    assert_eq!(agent("spiffe://corp/agent/ci").as_deref(), Some("x-ci"));
+    for bad in [
+        "spiffe://corp/agent/",
+        "spiffe://corp/agent/a/b",
+        "spiffe://corp/agent/..",
+        "spiffe://corp/agent/BOB",
+        "spiffe://other/agent/ci",
+    ] {
+        assert_eq!(agent(bad), None, "{bad}");
+    }
+    assert_eq!(directory.agent_of(&cn("spiffe://corp/agent/ci")), None);
+}
+
+#[test]
+fn one_principal_belongs_to_one_agent() {
+    let mut directory = Directory::new(UnknownAgents::OwnNamespace);
+    let bob = AgentId::parse("bob").unwrap();
+    directory.add(cn("Robert"), bob.clone()).unwrap();
+    assert_eq!(directory.add(cn("Robert"), AgentId::parse("eve").unwrap()), Err(Clash::Principal(bob.clone())));
+    assert_eq!(directory.agent_of(&cn("Robert")), Some(bob));
+    assert_eq!(directory.agent_of(&cn("bob")), None, "an agent with an entry is reached by that entry only");
+    assert_eq!(directory.agent_of(&cn("eve")), AgentId::parse("eve"));
+    for hostile in ["+", "*", "..", "a/b", "BOB", "bob\0x", ""] {
+        assert_eq!(directory.agent_of(&cn(hostile)), None, "{hostile:?}");
+    }
+}
+
+#[test]
+fn a_subject_is_no_common_name() {
+    let subject = |value: &str| Principal { source: Source::Jwt(0), value: value.into() };
+    let mut directory = Directory::new(UnknownAgents::OwnNamespace);
+    let bob = AgentId::parse("bob").unwrap();
+    directory.add(subject("Robert"), bob.clone()).unwrap();
+    assert_eq!(directory.agent_of(&subject("Robert")), Some(bob));
+    assert_eq!(directory.agent_of(&cn("Robert")), None);
+    assert_eq!(directory.agent_of(&subject("bob")), None, "an agent with an entry is reached by that entry only");
+    assert_eq!(directory.agent_of(&subject("eve")), AgentId::parse("eve"));
+    assert_eq!(directory.agent_of(&subject("../eve")), None);
+}
+
+#[test]
+fn a_subject_is_its_issuers() {
+    let subject = |issuer, value: &str| Principal { source: Source::Jwt(issuer), value: value.into() };
+    let family = |issuer, agent| Family::parse(Source::Jwt(issuer), "{name}", agent).unwrap();
+    let mut directory = Directory::new(UnknownAgents::OwnNamespace);
+    let bob = AgentId::parse("bob").unwrap();
+    directory.add(subject(1, "Robert"), bob.clone()).unwrap();
+    assert_eq!(directory.agent_of(&subject(1, "Robert")), Some(bob));
+    for (issuer, name) in [(0, "Robert"), (2, "Robert"), (0, "bob"), (1, "bob"), (1, "eve")] {
+        assert_eq!(directory.agent_of(&subject(issuer, name)), None, "{issuer} {name}");
+    }
+    assert_eq!(directory.agent_of(&subject(0, "eve")), AgentId::parse("eve"));
+    directory.add_family(family(1, "one-{name}")).unwrap();
+    assert_eq!(directory.add_family(family(2, "{name}")), Err(Clash::Families(0)), "two subjects for one agent");
+    directory.add_family(family(2, "two-{name}")).unwrap();
+    assert_eq!(directory.agent_of(&subject(1, "eve")), AgentId::parse("one-eve"));
+    assert_eq!(directory.agent_of(&subject(2, "eve")), AgentId::parse("two-eve"));
+}
+
+#[test]
+fn families_that_could_meet_are_refused() {
+    let family = |principal: &str, agent: &str| Family::parse(Source::Spiffe, principal, agent).unwrap();
+    let mut directory = Directory::new(UnknownAgents::Refuse);
+    directory.add_family(family("spiffe://a/{name}", "a-{name}")).unwrap();
+    assert_eq!(directory.add_family(family("spiffe://b/{name}", "a-{name}")), Err(Clash::Families(0)));
+    assert_eq!(directory.add_family(family("spiffe://a/x{name}", "b-{name}")), Err(Clash::Families(0)));
+    assert_eq!(directory.add_family(family("spiffe://b/{name}", "b-{name}")), Ok(()));
+    assert!(Family::parse(Source::Spiffe, "spiffe://a", "{name}").is_none());
+}
