@@ -86,7 +86,7 @@ write_policies() {
 write_token_roles() {
     set -- orphan=true renewable=true token_type=default-batch token_no_default_policy=true
     quietly vault write auth/token/roles/portcullis "$@" \
-        allowed_policies_glob='mcp-agent-*'
+        allowed_policies_glob='mcp-agent-*' allowed_entity_aliases='*'
     quietly vault write auth/token/roles/portcullis-templated "$@" \
         allowed_policies=portcullis-agent allowed_policies_glob='portcullis-roles-*' allowed_entity_aliases='*'
     # Leases end with their token, so that each has one of its own, for the time a lease may last.

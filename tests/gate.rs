@@ -40,6 +40,7 @@ mod gate {
     pub mod tools;
     pub mod upgrade;
     pub mod upstream;
+    pub mod vault_identity;
     pub mod verbs;
     pub mod wrapping;
 }
@@ -106,7 +107,7 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 37] = [
+    let modules: [(&str, &[Case]); 39] = [
         ("operations", gate::operations::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
@@ -129,6 +130,7 @@ fn main() -> ExitCode {
         ("suspension", gate::suspension::CASES),
         ("shared_limits", gate::shared_limits::CASES),
         ("tokens", gate::tokens::CASES),
+        ("vault_identity", gate::vault_identity::CASES),
         ("logins", gate::logins::CASES),
         ("upgrade", gate::upgrade::CASES),
         ("upstream", gate::upstream::CASES),

@@ -1,6 +1,7 @@
 //! What the tests share: a world of a real Vault and certificates, gates
 //! started in it, and a client that sends exactly what it is told.
 
+pub mod audit;
 pub mod caller;
 pub mod client;
 pub mod mcp;
@@ -10,6 +11,7 @@ pub mod servers;
 pub mod stub;
 pub mod world;
 
+pub use audit::Audit;
 pub use caller::Caller;
 pub use client::{Client, Response};
 pub use process::{API_KEY, Gate, Plan};

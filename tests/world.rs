@@ -56,6 +56,14 @@ impl World {
         &self.provisioned.secret_id
     }
 
+    /// The id of the entity that has this alias at an auth method.
+    pub fn entity(&self, method: &str, alias: &str) -> String {
+        let method = self.ask("GET", &format!("sys/auth/{method}"), &serde_json::Value::Null).1;
+        let body = serde_json::json!({"alias_name": alias, "alias_mount_accessor": method["data"]["accessor"]});
+        let found = self.ask("POST", "identity/lookup/entity", &body).1;
+        found["data"]["id"].as_str().unwrap_or_else(|| panic!("no entity of {alias}: {found}")).to_owned()
+    }
+
     /// Asks Vault directly, with the root token.
     pub fn ask(&self, method: &str, path: &str, body: &serde_json::Value) -> (u16, serde_json::Value) {
         self.ask_as(self.vault.root_token(), method, path, body)

@@ -23,7 +23,7 @@ use proptest::sample::{select, subsequence};
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 use tests::process::binary;
-use tests::{Gate, Plan, World, wait_for};
+use tests::{Audit, Gate, Plan, World, wait_for};
 
 use crate::{Case, Shared};
 
@@ -31,6 +31,7 @@ pub const CASES: &[Case] = &[
     ("vault_allows_what_the_gate_allows_and_nothing_else", agreement),
     ("policies_are_shown_written_and_removed", sync),
     ("policies_of_roles_stand_beside_the_templated_one", templated),
+    ("child_tokens_are_of_agents_entities_where_that_is_wanted", entities),
     ("policies_follow_the_configuration", watch),
     ("what_cannot_be_printed_is_told", refusals),
 ];
@@ -312,6 +313,29 @@ fn templated(shared: &Shared) {
     assert_eq!(ann.put("/secrets/team/t?shared=true", &json!({"data": {"a": 2}})).status, 200);
     assert_eq!(ben.get("/secrets/team/t?shared=true").json()["data"]["a"], 2);
     assert_eq!(ben.get("/secrets/t").status, 404);
+}
+
+fn entities(shared: &Shared) {
+    let (world, own) = (shared.world(), Own::new(shared.world(), "entities"));
+    let audit = Audit::start(world, "entities");
+    let agents = "[roles.team]\nscopes = [\"read\", \"write\"]\nkv = [\"**\"]\nssh = [\"otp\"]\n\
+                  [agents.ann]\nroles = [\"team\"]\n";
+    let otp = json!({"role": "otp", "ip": "127.0.0.1", "username": "ops"});
+    for (child, entity) in [("", false), ("entity_alias = true", true)] {
+        own.write(&own.sections(child, agents));
+        let (code, shown) = own.run(&["--sync", "--yes"]);
+        assert_eq!(code, Some(0), "{shown}");
+        assert!(shown.contains("~ token role entities\n"), "{shown}");
+        let gate = own.gate(&own.sections(child, agents));
+        let ann = gate.agent("ann");
+        assert_eq!(ann.put("/secrets/e", &json!({"data": {"a": 1}})).status, 200);
+        assert_eq!(ann.post("/ssh/otp", &otp).status, 200);
+        let expected = if entity { json!(world.entity("token", "ann")) } else { Value::Null };
+        for path in ["secret/data/mcp/ann/e", "ssh/creds/otp"] {
+            let told = audit.answers(path).pop().expect("a line");
+            assert_eq!((&told["auth"]["entity_id"], &told["auth"]["display_name"]), (&expected, &json!("token-ann")));
+        }
+    }
 }
 
 fn watch(shared: &Shared) {

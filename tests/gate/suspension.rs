@@ -85,7 +85,7 @@ fn everywhere(shared: &Shared) {
 }
 
 /// Changes the gate's file, and has it read.
-fn suspend_by_file(gate: &Gate, agent: &str, suspended: bool) {
+pub(super) fn suspend_by_file(gate: &Gate, agent: &str, suspended: bool) {
     let file = gate.folder().join("config.toml");
     let text = fs::read_to_string(&file).expect("a file");
     let (entry, mark) = (format!("[agents.{agent}]\n"), format!("[agents.{agent}]\nsuspended = true\n"));

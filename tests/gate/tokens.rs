@@ -2,7 +2,7 @@
 //! them, never another's, never the gate's.
 
 use serde_json::{Value, json};
-use tests::{Gate, Plan};
+use tests::{Audit, Gate, Plan};
 
 use crate::{Case, Shared};
 
@@ -104,28 +104,13 @@ fn off(shared: &Shared) {
 }
 
 fn audit(shared: &Shared) {
-    let world = shared.world();
-    let folder = tempfile_dir();
-    let file = folder.path().join("audit.log");
-    let options = json!({"type": "file", "options": {"file_path": file.display().to_string(), "log_raw": "true"}});
-    let (status, answer) = world.ask("PUT", "sys/audit/tests", &options);
-    assert!(status < 300, "{answer}");
-    let gate = shared.gate();
-    let client = gate.agent("agent_mtls").with("X-Correlation-Id", "audit-me");
+    let audit = Audit::start(shared.world(), "tests");
+    let client = shared.gate().agent("agent_mtls").with("X-Correlation-Id", "audit-me");
     assert_eq!(client.get("/secrets/audited").status, 404);
-    tests::wait_for("Vault's audit names the agent", 10, || {
-        let lines = std::fs::read_to_string(&file).unwrap_or_default();
-        lines.lines().any(|line| {
-            line.contains("mcp/agent_mtls/audited")
-                && line.contains(r#""metadata":{"agent":"agent_mtls"}"#)
-                && line.contains("audit-me")
-        })
-    });
-    world.ask("DELETE", "sys/audit/tests", &Value::Null);
-}
-
-fn tempfile_dir() -> tempfile::TempDir {
-    tempfile::tempdir().expect("a folder")
+    let lines = audit.answers("secret/data/mcp/agent_mtls/audited");
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!(line["auth"]["metadata"], json!({"agent": "agent_mtls"}));
+    assert!(line.to_string().contains("audit-me"), "{line}");
 }
 
 fn dropped(shared: &Shared) {

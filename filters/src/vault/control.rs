@@ -70,11 +70,13 @@ pub fn login_certificate(mount: &str, role: Option<&str>) -> Result<VaultRequest
 }
 
 /// What Vault's auth methods say of a login that they refuse, and what that means.
-const REFUSED: [(&str, &str); 13] = [
+const REFUSED: [(&str, &str); 15] = [
     ("invalid token", "it is unknown or has ended"),
     ("invalid audience", "its audience is not the one that is wanted"),
     ("invalid issuer", "its issuer is another"),
     ("token is expired", "it has expired"),
+    ("token not yet valid", "it is not valid yet, or says neither `iat` nor `nbf`"),
+    ("error validating claims", "a claim is not what the role wants"),
     ("verifying token signature", "its signature is of no key that Vault knows"),
     ("service account name not authorized", "the role is not for this service account"),
     ("namespace not authorized", "the role is not for this namespace"),
