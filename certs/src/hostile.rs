@@ -23,12 +23,22 @@ fn agent() -> Leaf {
 fn flawed() -> Vec<(&'static str, Leaf)> {
     let validity = |validity| Leaf { validity, ..agent() };
     let usage = |usage| Leaf { usage, ..agent() };
+    let uris = |uris: &[&str]| Leaf { uris: uris.iter().map(|uri| (*uri).to_owned()).collect(), ..agent() };
+    let id = "spiffe://portcullis.dev/agent/agent_mtls";
     vec![
         ("expired", validity(Validity::Expired)),
         ("not-yet-valid", validity(Validity::NotYet)),
         ("no-client-auth", usage(Usage::Server)),
         ("no-eku", usage(Usage::None)),
         ("ca-as-leaf", Leaf { is_ca: true, ..agent() }),
+        ("svid-signs", Leaf { signs: true, ..agent() }),
+        ("svid-two-ids", uris(&[id, "spiffe://portcullis.dev/agent/agent_api"])),
+        ("svid-two-uris", uris(&["https://portcullis.dev/agent_mtls", id])),
+        ("svid-upper", uris(&["SPIFFE://portcullis.dev/agent/agent_mtls"])),
+        ("svid-port", uris(&["spiffe://portcullis.dev:443/agent/agent_mtls"])),
+        ("svid-no-path", uris(&["spiffe://portcullis.dev"])),
+        ("svid-dots", uris(&["spiffe://portcullis.dev/agent/x/../agent_mtls"])),
+        ("svid-query", uris(&["spiffe://portcullis.dev/agent/agent_mtls?x"])),
     ]
 }
 
@@ -93,6 +103,14 @@ mod tests {
             "subject-slash",
             "subject-star",
             "subject-upper",
+            "svid-dots",
+            "svid-no-path",
+            "svid-port",
+            "svid-query",
+            "svid-signs",
+            "svid-two-ids",
+            "svid-two-uris",
+            "svid-upper",
             "two-cns",
             "wrong-ca",
         ];

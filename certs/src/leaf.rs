@@ -31,6 +31,8 @@ pub struct Leaf {
     pub validity: Validity,
     /// Whether it claims to be an authority.
     pub is_ca: bool,
+    /// Whether it claims that its key signs certificates, as an authority's does.
+    pub signs: bool,
 }
 
 /// The extended key usage of a certificate.
@@ -91,6 +93,7 @@ impl Leaf {
             usage: Usage::Client,
             validity: Validity::Now,
             is_ca: false,
+            signs: false,
         }
     }
 
@@ -127,7 +130,7 @@ impl Leaf {
 
     fn key_usages(&self) -> Vec<KeyUsagePurpose> {
         let mut usages = vec![KeyUsagePurpose::DigitalSignature];
-        if self.is_ca {
+        if self.is_ca || self.signs {
             usages.push(KeyUsagePurpose::KeyCertSign);
         }
         usages

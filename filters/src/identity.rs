@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use crate::certificate::PeerCertificate;
+use crate::certificate::{PeerCertificate, Svid};
 use crate::grants::Agent;
 use crate::names::AgentId;
 use crate::scope::Scopes;
@@ -14,7 +14,7 @@ use crate::secret::Secret;
 /// What part of a credential a principal was read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
-    /// The one URI SAN, where it is a SPIFFE ID.
+    /// The SPIFFE ID of an X.509-SVID.
     Spiffe,
     /// The one URI SAN.
     Uri,
@@ -75,16 +75,19 @@ pub struct Principal {
 
 impl Principal {
     /// By the first of `sources` that finds one; a source that finds several
-    /// makes the certificate ambiguous, and then there is none.
+    /// makes the certificate ambiguous, and then there is none. There is none
+    /// either of a certificate that claims to be an X.509-SVID and is not.
     #[must_use]
     pub fn of_certificate(certificate: &PeerCertificate, sources: &[Source]) -> Option<Self> {
+        let svid = certificate.svid();
+        if svid == Svid::Broken {
+            return None;
+        }
         for &source in sources {
             let fingerprint;
             let found: &[String] = match source {
-                Source::Spiffe => match certificate.uris.as_slice() {
-                    uris if uris.iter().any(|uri| uri.starts_with("spiffe://")) => uris,
-                    _ => &[],
-                },
+                Source::Spiffe if svid == Svid::None => &[],
+                Source::Spiffe => &certificate.uris,
                 Source::Uri => &certificate.uris,
                 Source::Dns => &certificate.dns,
                 Source::Email => &certificate.emails,

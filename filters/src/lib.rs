@@ -22,6 +22,7 @@ pub mod condition;
 pub mod forwarded;
 pub mod proxy_protocol;
 pub mod grants;
+pub mod spiffe;
 pub mod certificate;
 pub mod identity;
 pub mod credential;
