@@ -39,6 +39,7 @@ mod gate {
     pub mod tokens;
     pub mod tools;
     pub mod upgrade;
+    pub mod trust_domains;
     pub mod upstream;
     pub mod vault_identity;
     pub mod verbs;
@@ -107,7 +108,7 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 39] = [
+    let modules: [(&str, &[Case]); 40] = [
         ("operations", gate::operations::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
@@ -122,6 +123,7 @@ fn main() -> ExitCode {
         ("clients", gate::clients::CASES),
         ("certificates", gate::certificates::CASES),
         ("revocation", gate::revocation::CASES),
+        ("trust_domains", gate::trust_domains::CASES),
         ("isolation", gate::isolation::CASES),
         ("jwt", gate::jwt::CASES),
         ("issuers", gate::issuers::CASES),

@@ -48,6 +48,7 @@ section! {
     table("tls", "The server's own certificate; without it plain HTTP."),
     choice("client_certificates", &["off", "optional", "required"], "off", "Whether clients present certificates."),
     words("client_ca", "PEM files of the authorities that may issue them."),
+    Opt::file("trust_domains", Kind::Tables, "", "The SPIFFE trust domains that are accepted; any where absent."),
     words("client_crl", "PEM or DER files of revocation lists; once there is one, every issuer in a client's chain needs its own."),
     choice("client_crl_expired", &["refuse", "warn"], "refuse", "Past a list's `nextUpdate`: refuse all that its issuer issued, or go on by it with a warning."),
     Opt::file("metrics", Kind::Flag, "false", "Whether `/metrics` is served here."),
@@ -58,6 +59,12 @@ section! {
     TLS, "listeners.tls", "[listeners.tls]",
     text("certificate", "", "PEM file of the certificate chain; required."),
     text("key", "", "PEM file of the private key; required."),
+}
+
+section! {
+    TRUST_DOMAIN, "listeners.trust_domains", "[[listeners.trust_domains]]",
+    text("name", "", "Its name, such as `corp.example`; required."),
+    words("client_ca", "PEM files of the authorities that may issue its certificates, and nothing else; where absent, those of the listener may."),
 }
 
 section! {
@@ -342,10 +349,11 @@ section! {
 }
 
 /// Every section, in the order of the reference.
-pub(super) static ALL: [&Section; 37] = [
+pub(super) static ALL: [&Section; 38] = [
     &super::options::TOP,
     &LISTENER,
     &TLS,
+    &TRUST_DOMAIN,
     &ADMIN,
     &SERVER,
     &UPSTREAM,

@@ -15,6 +15,7 @@ use filters::mcp::ToolNames;
 use filters::names::AgentId;
 use filters::quota::Rate;
 use filters::secret::{Digest, Secret};
+use filters::spiffe::TrustDomain;
 use filters::vault::Layout;
 use ipnet::IpNet;
 use tracing::Level;
@@ -128,10 +129,22 @@ pub struct Tls {
     pub clients: ClientCertificates,
     /// PEM files of the authorities that may issue them.
     pub client_authorities: Vec<PathBuf>,
+    /// The SPIFFE trust domains that are accepted; any where empty.
+    pub trust_domains: Vec<AcceptedDomain>,
     /// PEM or DER files of what those have revoked; without one, nothing is.
     pub client_crls: Vec<PathBuf>,
     /// What an expired one of these means.
     pub expired_crls: ExpiredCrls,
+}
+
+/// A SPIFFE trust domain that a listener accepts.
+#[derive(Clone, Debug)]
+pub struct AcceptedDomain {
+    /// Its name.
+    pub name: TrustDomain,
+    /// PEM files of the authorities that may issue its certificates, and nothing else; where
+    /// empty, those of the listener may.
+    pub authorities: Vec<PathBuf>,
 }
 
 /// What a revocation list means after its `nextUpdate`.

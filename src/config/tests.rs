@@ -289,6 +289,41 @@ fn an_expired_revocation_list_refuses_unless_told_otherwise() {
     assert_eq!(read(warn), (0, ExpiredCrls::Warn, files, warnings + 1), "it is not used");
 }
 
+#[test]
+fn vault_is_asked_by_jwts_where_that_is_said() {
+    assert!(matches!(load_toml("").vault_identity, VaultIdentity::Child));
+    let issuer = |name: &str, more: &str| {
+        let secret = "0123456789abcdef0123456789abcdef";
+        format!("[[identity.issuers]]\nname = \"{name}\"\naudiences = \"x\"\nhs256_secret = \"{secret}\"\n{more}")
+    };
+    let more = "vault_mount = \"two\"\n";
+    let issuers = format!("{}{}{}", issuer("a", ""), issuer("b", more), issuer("c", "vault_role = \"r\"\n"));
+    let text = format!("[vault]\nidentity = \"jwt\"\njwt = {{ mount = \"one\", role = \"q\" }}\n{issuers}");
+    let VaultIdentity::Jwt(logins) = load_toml(&text).vault_identity else { panic!("child tokens") };
+    let logins: Vec<_> = logins.iter().map(|login| (login.mount.as_str(), login.role.as_deref())).collect();
+    assert_eq!(logins, [("one", Some("q")), ("two", None), ("one", Some("r"))]);
+    let aliased = |text: &str| load_toml(text).child_tokens.entity_alias;
+    assert!(!aliased("") && aliased("[child_tokens]\nentity_alias = true\n"));
+    assert!(aliased("[child_tokens]\npolicies = \"templated\"\n"));
+}
+
+#[test]
+fn a_trust_domain_that_nobody_accepts_is_worth_a_word() {
+    let warnings = |domains: &str| {
+        let text = format!(
+            "[[listeners]]\naddress = \"[::1]:8443\"\nclient_certificates = \"required\"\nclient_ca = \"ca\"\n\
+             tls = {{ certificate = \"c\", key = \"k\" }}\n{domains}\n[[identity.families]]\n\
+             spiffe = \"spiffe://corp.example/{{name}}\"\n[agents.ci]\n\
+             certificate = {{ spiffe = \"spiffe://corp.example/x/ci\" }}\n"
+        );
+        let told = load_toml(&text).warnings;
+        told.iter().filter(|text| text.contains("no listener accepts this trust domain")).count()
+    };
+    assert_eq!(warnings(""), 0);
+    assert_eq!(warnings("trust_domains = { name = \"corp.example\" }"), 0);
+    assert_eq!(warnings("trust_domains = { name = \"other.example\" }"), 2);
+}
+
 /// Its name from the folder of broken files, and its text.
 fn broken_file(path: &Path) -> (String, String) {
     let name = path.strip_prefix(folder().join("broken")).unwrap().to_str().unwrap();

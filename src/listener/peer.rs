@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
@@ -11,7 +12,7 @@ use filters::identity::Principal;
 use filters::secret::Digest;
 use pingora_core::listeners::TlsAccept;
 use pingora_core::protocols::tls::TlsRef;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::snapshot::Snapshot;
@@ -92,7 +93,9 @@ impl Peer {
 
     fn judge(&self, facts: &PeerCertificate, snapshot: &Snapshot, index: usize, now: i64) -> Verdict {
         let Some(material) = snapshot.tls.get(index).and_then(Option::as_ref) else { return Verdict::Nobody };
-        if let Err(error) = material.verify(&self.chain, now) {
+        let Some((leaf, others)) = self.chain.split_first() else { return Verdict::Nobody };
+        let time = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now).unwrap_or(0)));
+        if let Err(error) = material.verify(leaf, others, time) {
             tracing::debug!(%error, "a client certificate does not hold");
             return Verdict::Nobody;
         }

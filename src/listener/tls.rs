@@ -65,7 +65,7 @@ fn material(state: &State, index: usize) -> Option<Arc<TlsMaterial>> {
 
 impl ClientCertVerifier for Clients {
     fn offer_client_auth(&self) -> bool {
-        material(&self.state, self.index).is_some_and(|material| material.verifier.is_some())
+        material(&self.state, self.index).is_some_and(|material| material.clients != ClientCertificates::Off)
     }
 
     fn client_auth_mandatory(&self) -> bool {
@@ -84,10 +84,8 @@ impl ClientCertVerifier for Clients {
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
         let material = material(&self.state, self.index);
-        let verifier = material.as_ref().and_then(|material| material.verifier.as_ref());
-        let verifier = verifier.ok_or_else(|| rustls::Error::General("no client authority".into()))?;
-        let verified = verifier.verify_client_cert(end_entity, intermediates, now);
-        verified.inspect_err(|error| {
+        let material = material.ok_or_else(|| rustls::Error::General("no client authority".into()))?;
+        material.verify(end_entity, intermediates, now).inspect_err(|error| {
             self.state.metrics.failed_authentications.inc();
             tracing::debug!(%error, "a client certificate is refused in the handshake");
         })

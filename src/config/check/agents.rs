@@ -4,6 +4,7 @@ use filters::credential::KeyEntry;
 use filters::identity::{Principal, Source as Origin};
 use filters::names::AgentId;
 use filters::secret::Digest;
+use filters::spiffe::SpiffeId;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -18,6 +19,10 @@ use super::roles::Roles;
 /// The mend of a name that is none.
 pub(super) const AGENT_NAME: &str =
     "use lower-case letters, digits, `.`, `_` and `-`, at most 63 characters, the first a letter or digit";
+
+/// The mend of a SPIFFE ID that is none.
+pub(super) const SPIFFE_ID: &str = "write such as `spiffe://corp.example/agent/ci`: a trust domain in lower case and \
+    a path of letters, digits, `.`, `-` and `_`, without a slash at its end";
 
 /// An agent's entry and the principals that are its own.
 pub(super) struct Found {
@@ -89,8 +94,8 @@ fn principals(fields: &Fields<'_>, issuers: &Issuers) -> Vec<Sited<Principal>> {
 fn principal(fields: &Fields<'_>, source: Origin) -> Option<Sited<Principal>> {
     let Sited { place, value } = fields.text(source.name())?;
     let value = match source {
-        Origin::Spiffe if !value.starts_with("spiffe://") => {
-            fields.problem(source.name(), &place, "is not a SPIFFE ID", "write `spiffe://`, a trust domain and a path");
+        Origin::Spiffe if SpiffeId::parse(&value).is_none() => {
+            fields.problem(source.name(), &place, "is not a SPIFFE ID", SPIFFE_ID);
             return None;
         }
         Origin::Fingerprint => match Digest::from_hex(&value.replace(':', "")) {

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use filters::credential::ProxyHeaders;
-use filters::identity::{Clash, Directory, Family, Source as Origin, UnknownAgents};
+use filters::identity::{Clash, Directory, Family, Principal, Source as Origin, UnknownAgents};
+use filters::spiffe::{SpiffeId, TrustDomain};
 use http::{HeaderName, Uri};
 use ipnet::IpNet;
 
@@ -11,11 +12,14 @@ use super::super::fields::{Fields, Sited};
 use super::super::kind::Word;
 use super::super::sections as section;
 use super::super::settings::{ClientCertificates, Identity, Listener};
-use super::agents::Found;
+use super::agents::{self, Found};
 use super::jwt::Issuers;
 
 /// Headers that mean something else already.
 const TAKEN: [&str; 6] = ["authorization", "x-api-key", "host", "cookie", "content-type", "content-length"];
+
+/// Said of a principal that no certificate can have.
+const NOT_ACCEPTED: &str = "no listener accepts this trust domain: `trust_domains` does not name it";
 
 /// Who is who.
 pub(super) fn identity(
@@ -27,12 +31,20 @@ pub(super) fn identity(
     let fields = top.table("identity", &section::IDENTITY);
     let sources = sources(&fields);
     let mut directory = Directory::new(unknown(top, &fields));
-    let looked_for = |source: Origin| match source {
-        Origin::Jwt(_) => !issuers.list.is_empty(),
-        source => sources.contains(&source),
+    let accepted = accepted(listeners);
+    let doubt = |principal: &Principal| match principal.source {
+        Origin::Jwt(_) if issuers.list.is_empty() => {
+            Some("this principal is never looked for: no keys of JWTs are given, or JWTs are off")
+        }
+        Origin::Jwt(_) => None,
+        source if !sources.contains(&source) => {
+            Some("this principal is never looked for: `identity.certificate` does not name its source")
+        }
+        Origin::Spiffe if !accepted.fits(&principal.value) => Some(NOT_ACCEPTED),
+        _ => None,
     };
-    add_principals(top, agents, &looked_for, &mut directory);
-    add_families(&fields, &issuers, &mut directory);
+    add_principals(top, agents, &doubt, &mut directory);
+    add_families(&fields, &issuers, &accepted, &mut directory);
     doubt_proxies(top, listeners);
     let asks = |listener: &Sited<Listener>| {
         listener.value.tls.as_ref().is_some_and(|tls| tls.clients != ClientCertificates::Off)
@@ -76,14 +88,38 @@ fn unknown(top: &Fields<'_>, fields: &Fields<'_>) -> UnknownAgents {
     }
 }
 
-fn add_principals(top: &Fields<'_>, agents: &[Found], looked_for: &dyn Fn(Origin) -> bool, directory: &mut Directory) {
+/// The trust domains of which some listener accepts certificates.
+struct Accepted<'a> {
+    any: bool,
+    names: Vec<&'a TrustDomain>,
+}
+
+impl Accepted<'_> {
+    /// Whether this SPIFFE ID is of one of them.
+    fn fits(&self, id: &str) -> bool {
+        self.any || SpiffeId::parse(id).is_none_or(|id| self.names.contains(&id.trust_domain()))
+    }
+}
+
+fn accepted(listeners: &[Sited<Listener>]) -> Accepted<'_> {
+    let asking = listeners.iter().filter_map(|listener| listener.value.tls.as_ref());
+    let asking: Vec<_> = asking.filter(|tls| tls.clients != ClientCertificates::Off).collect();
+    Accepted {
+        // Where nobody is asked for a certificate that is not what is wrong.
+        any: asking.is_empty() || asking.iter().any(|tls| tls.trust_domains.is_empty()),
+        names: asking.iter().flat_map(|tls| &tls.trust_domains).map(|domain| &domain.name).collect(),
+    }
+}
+
+fn add_principals(
+    top: &Fields<'_>,
+    agents: &[Found],
+    doubt: &dyn Fn(&Principal) -> Option<&'static str>,
+    directory: &mut Directory,
+) {
     for agent in agents {
         for Sited { place, value } in &agent.principals {
-            if !looked_for(value.source) {
-                let text = match value.source {
-                    Origin::Jwt(_) => "this principal is never looked for: no keys of JWTs are given, or JWTs are off",
-                    _ => "this principal is never looked for: `identity.certificate` does not name its source",
-                };
+            if let Some(text) = doubt(value) {
                 top.source.findings.warning(place, text);
             }
             if directory.add(value.clone(), agent.entry.id.clone()).is_err() {
@@ -94,10 +130,10 @@ fn add_principals(top: &Fields<'_>, agents: &[Found], looked_for: &dyn Fn(Origin
     }
 }
 
-fn add_families(fields: &Fields<'_>, issuers: &Issuers, directory: &mut Directory) {
+fn add_families(fields: &Fields<'_>, issuers: &Issuers, accepted: &Accepted<'_>, directory: &mut Directory) {
     let mut places = Vec::new();
     for rule in fields.tables("families", &section::FAMILY) {
-        let Some(family) = family(&rule, issuers) else { continue };
+        let Some(family) = family(&rule, issuers, accepted) else { continue };
         match directory.add_family(family) {
             Ok(()) => places.push(rule.place),
             Err(Clash::Families(index)) => {
@@ -112,7 +148,7 @@ fn add_families(fields: &Fields<'_>, issuers: &Issuers, directory: &mut Director
     }
 }
 
-fn family(rule: &Fields<'_>, issuers: &Issuers) -> Option<Family> {
+fn family(rule: &Fields<'_>, issuers: &Issuers, accepted: &Accepted<'_>) -> Option<Family> {
     let names = Origin::OF_CERTIFICATES.into_iter().filter(|source| *source != Origin::Fingerprint);
     let given: Vec<_> = names.chain([Origin::Jwt(0)]).filter(|source| rule.given(source.name())).collect();
     let [source] = given.as_slice() else {
@@ -129,6 +165,17 @@ fn family(rule: &Fields<'_>, issuers: &Issuers) -> Option<Family> {
         source => *source,
     };
     let (principal, agent) = (rule.text(source.name())?, rule.text("agent")?);
+    if source == Origin::Spiffe {
+        let example = principal.value.replace("{name}", "a");
+        if SpiffeId::parse(&example).is_none() {
+            rule.problem(source.name(), &principal.place, "could never be a SPIFFE ID", agents::SPIFFE_ID);
+            return None;
+        }
+        let fixed = principal.value.split('/').nth(2).is_some_and(|domain| !domain.contains("{name}"));
+        if fixed && !accepted.fits(&example) {
+            rule.source.findings.warning(&principal.place, NOT_ACCEPTED);
+        }
+    }
     let family = Family::parse(source, &principal.value, &agent.value);
     if family.is_none() {
         let mend = "write `{name}` once in the principal and once in `agent`";

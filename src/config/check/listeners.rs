@@ -3,11 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use filters::spiffe::TrustDomain;
+
 use super::super::fields::{Fields, Sited};
 use super::super::kind::Word;
 use super::super::report::Place;
 use super::super::sections as section;
-use super::super::settings::{Admin, ClientCertificates, ExpiredCrls, Listener, Tls};
+use super::super::settings::{AcceptedDomain, Admin, ClientCertificates, ExpiredCrls, Listener, Tls};
 
 /// The mend of a plain listener that others could reach.
 const USE_TLS: &str = "listen on 127.0.0.1 or ::1, or configure a TLS listener: `[[listeners]]` with `tls`";
@@ -68,14 +70,16 @@ fn tls(fields: &Fields<'_>) -> Option<Tls> {
         Some(pair.source.file(&path.place, &pair.label(name), &path.value))
     });
     let (client_authorities, client_crls) = (files_of(fields, "client_ca"), files_of(fields, "client_crl"));
-    match (clients, client_authorities.is_empty()) {
+    let trust_domains = trust_domains(fields, !client_authorities.is_empty());
+    match (clients, client_authorities.is_empty() && trust_domains.is_empty()) {
         (ClientCertificates::Optional | ClientCertificates::Required, true) => {
             let place = fields.place_of("client_certificates");
             fields.problem("client_certificates", &place, "needs an authority", "name its PEM file in `client_ca`");
         }
         (ClientCertificates::Off, _) => {
-            unused(fields, "client_ca", "`client_certificates` is `off`");
-            unused(fields, "client_crl", "`client_certificates` is `off`");
+            for name in ["client_ca", "trust_domains", "client_crl"] {
+                unused(fields, name, "`client_certificates` is `off`");
+            }
         }
         _ => {}
     }
@@ -87,7 +91,32 @@ fn tls(fields: &Fields<'_>) -> Option<Tls> {
         _ => ExpiredCrls::Refuse,
     };
     let [Some(certificate), Some(key)] = files else { return None };
-    Some(Tls { certificate, key, clients, client_authorities, client_crls, expired_crls })
+    Some(Tls { certificate, key, clients, client_authorities, trust_domains, client_crls, expired_crls })
+}
+
+/// The SPIFFE trust domains; `has_common` where the listener has authorities besides theirs.
+fn trust_domains(fields: &Fields<'_>, has_common: bool) -> Vec<AcceptedDomain> {
+    let mut domains: Vec<AcceptedDomain> = Vec::new();
+    for table in fields.tables("trust_domains", &section::TRUST_DOMAIN) {
+        table.require("name");
+        let authorities = files_of(&table, "client_ca");
+        if authorities.is_empty() && !has_common {
+            let mend = "name its PEM file in `client_ca`, of the trust domain or of the listener";
+            table.source.findings.problem(&table.place, "a trust domain needs an authority", mend);
+        }
+        let Some(Sited { place, value }) = table.text("name") else { continue };
+        match TrustDomain::parse(&value) {
+            None => {
+                let mend = "use lower-case letters, digits, `.`, `-` and `_`, without `spiffe://` and path";
+                table.problem("name", &place, "is not a trust domain", mend);
+            }
+            Some(name) if domains.iter().any(|other| other.name == name) => {
+                table.problem("name", &place, "names a trust domain twice", "give each one table");
+            }
+            Some(name) => domains.push(AcceptedDomain { name, authorities }),
+        }
+    }
+    domains
 }
 
 /// The files that the option names, checked and watched.

@@ -1,0 +1,143 @@
+//! The authorities of clients' certificates. An X.509-SVID is judged by those
+//! of its trust domain, chosen before anything is verified, so that no trust
+//! domain's authority vouches for another's workload.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use filters::certificate::{PeerCertificate, Svid};
+use filters::spiffe::TrustDomain;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use rustls::{CertificateError, RootCertStore};
+
+use crate::config::{ExpiredCrls, Tls};
+
+use super::crl::{self, Authorities, Crl};
+use super::{TlsProblem, certificates, now};
+
+type Verifier = Arc<dyn ClientCertVerifier>;
+
+/// The authorities of one listener's clients.
+#[derive(Default)]
+pub(super) struct ClientAuthorities {
+    /// Those of whoever is of no trust domain that has its own.
+    common: Option<Verifier>,
+    /// The trust domains that are accepted, where they are named, each with
+    /// authorities of its own or none.
+    domains: Vec<(TrustDomain, Option<Verifier>)>,
+    /// When each revocation list ends, in seconds since the epoch, soonest first.
+    pub(super) crl_ends: Vec<i64>,
+}
+
+impl ClientAuthorities {
+    /// Reads and checks the files; and what is allowed but worth a word.
+    pub(super) fn load(tls: &Tls, provider: &Arc<CryptoProvider>) -> Result<(Self, Vec<String>), TlsProblem> {
+        let common = read(&tls.client_authorities)?;
+        let domains = tls.trust_domains.iter().map(|domain| read(&domain.authorities));
+        let domains = domains.collect::<Result<Vec<_>, _>>()?;
+        let all: Vec<_> = common.iter().chain(domains.iter().flatten()).map(|(_, one)| one.clone()).collect();
+        let authorities = Authorities::new(&all, provider);
+        let crls = crl::read(&tls.client_crls, &authorities)?;
+        let mut crl_ends: Vec<_> = crls.iter().map(|crl| crl.next_update).collect();
+        crl_ends.sort_unstable();
+        let warnings = warnings(tls, &authorities, &crls);
+        let verifier = |of: Vec<Authority>| match of.is_empty() {
+            true => Ok(None),
+            false => verifier(tls, of, &crls, provider).map(Some),
+        };
+        let common = verifier(common)?;
+        let names = tls.trust_domains.iter().map(|domain| domain.name.clone());
+        let domains = names.zip(domains).map(|(name, own)| Ok((name, verifier(own)?)));
+        let domains = domains.collect::<Result<_, _>>()?;
+        Ok((Self { common, domains, crl_ends }, warnings))
+    }
+
+    /// Who judges this leaf.
+    ///
+    /// # Errors
+    /// That nobody here may vouch for it.
+    pub(super) fn of(&self, leaf: &CertificateDer<'_>) -> Result<&Verifier, rustls::Error> {
+        let none = rustls::Error::from(CertificateError::UnknownIssuer);
+        if self.domains.is_empty() {
+            return self.common.as_ref().ok_or(none);
+        }
+        let own = match PeerCertificate::parse(leaf).ok_or(CertificateError::BadEncoding)?.svid() {
+            Svid::None => None,
+            Svid::Of(id) => {
+                let domain = self.domains.iter().find(|(name, _)| name == id.trust_domain());
+                let Some((_, own)) = domain else { return Err(none) };
+                own.as_ref()
+            }
+            Svid::Broken => return Err(CertificateError::ApplicationVerificationFailure.into()),
+        };
+        own.or(self.common.as_ref()).ok_or(none)
+    }
+}
+
+/// An authority's certificate, and its file.
+type Authority = (PathBuf, CertificateDer<'static>);
+
+fn read(files: &[PathBuf]) -> Result<Vec<Authority>, TlsProblem> {
+    let mut found = Vec::new();
+    for path in files {
+        found.extend(certificates(path)?.into_iter().map(|certificate| (path.clone(), certificate)));
+    }
+    Ok(found)
+}
+
+fn warnings(tls: &Tls, authorities: &Authorities<'_>, crls: &[Crl]) -> Vec<String> {
+    let means = match tls.expired_crls {
+        ExpiredCrls::Refuse => "every certificate of its issuer is refused",
+        ExpiredCrls::Warn => "what it revokes stays revoked, what was revoked since is not",
+    };
+    let now = now();
+    let expired = crls.iter().filter(|crl| crl.next_update <= now);
+    let mut warnings: Vec<_> = expired
+        .map(|crl| format!("{}: holds a revocation list that has expired: {means}", crl.path.display()))
+        .collect();
+    if !crls.is_empty() {
+        let lacking = authorities.without(crls).into_iter();
+        warnings.extend(lacking.map(|subject| {
+            format!(
+                "client_crl has no list of the client authority \"{subject}\": every certificate it issued is refused"
+            )
+        }));
+    }
+    warnings
+}
+
+fn verifier(
+    tls: &Tls,
+    authorities: Vec<Authority>,
+    crls: &[Crl],
+    provider: &Arc<CryptoProvider>,
+) -> Result<Verifier, TlsProblem> {
+    let problem = |path: &Path, what| TlsProblem { path: path.to_owned(), what };
+    let mut roots = RootCertStore::empty();
+    let mut last = tls.certificate.clone();
+    for (path, certificate) in authorities {
+        roots.add(certificate).map_err(|_| problem(&path, "holds an authority that cannot be used"))?;
+        last = path;
+    }
+    let roots = Arc::new(roots);
+    let build = |crls: &[Crl]| {
+        // The whole chain is looked at, and an issuer without a list is refused.
+        let builder = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(provider));
+        let builder = builder.with_crls(crls.iter().map(|crl| crl.der.clone()));
+        match tls.expired_crls {
+            ExpiredCrls::Refuse => builder.enforce_revocation_expiration().build(),
+            ExpiredCrls::Warn => builder.build(),
+        }
+    };
+    build(crls).map_err(|error| match error {
+        VerifierBuilderError::InvalidCrl(_) => {
+            let bad = crls.iter().find(|crl| build(std::slice::from_ref(crl)).is_err());
+            let path = bad.map_or(&tls.certificate, |crl| &crl.path);
+            problem(path, "holds a revocation list of a kind that is not supported")
+        }
+        _ => problem(&last, "gives no client authority that can be used"),
+    })
+}
