@@ -172,12 +172,16 @@ fn person(shared: &Shared) {
     assert_eq!(write(&caller, "open/x"), good());
     let read = caller.call("kv.read", &json!({"path": "open/x"})).json();
     assert_eq!(read["result"]["structuredContent"]["data"]["a"], 1, "{read}");
+    // Wrapped, it is opened for the agent with the wrapping token alone.
+    let wrapped = bearer(gate.local(), &token).with("X-Vault-Wrap-TTL", "60s").get("/secrets/open/x").json();
+    let opened = caller.post("/wrap/unwrap", &json!({"handle": wrapped["wrapped"]["handle"]}));
+    assert_eq!(opened.json()["answer"]["data"]["a"], 1, "{wrapped} {opened:?}");
     // The gate's grants would allow it.
     assert_eq!(write(&caller, "closed/x"), denied("denied_by_vault"));
 
     let person = house.world.entity("people", "people:agent_mtls");
     let lines = house.audit.answers("secret/data/mcp/agent_mtls/open/x");
-    assert_eq!(lines.len(), 2);
+    assert_eq!(lines.len(), 3);
     for line in &lines {
         assert_eq!(line["auth"]["entity_id"], json!(person), "{line}");
         assert_eq!(line["auth"]["display_name"], "people-people:agent_mtls");
