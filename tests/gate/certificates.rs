@@ -14,7 +14,7 @@ pub const CASES: &[Case] = &[
 fn every_bad_one(shared: &Shared) {
     // Names are mapped as freely as the configuration allows, so that only the
     // certificates themselves stand in the way.
-    let sections = "[identity]\nunknown_agents = \"own-namespace\"\n";
+    let sections = "[identity]\ncertificate = [\"cn\"]\nunknown_agents = \"own-namespace\"\n";
     let gate = Gate::start(shared.world(), &Plan { sections: sections.into(), ..Plan::default() });
     let hostile = certs::hostile(gate.agents()).expect("certificates");
     assert!(hostile.len() >= 15);

@@ -92,7 +92,9 @@ impl<'a> House<'a> {
             format!("[[identity.families]]\njwt = \"{mount}:{{name}}\"\nissuer = \"{mount}\"\nagent = \"{{name}}\"\n");
         let vault = format!("[vault]\nidentity = \"jwt\"\n[vault.jwt]\n{vault}");
         let sections = format!("{AGENTS}\n{}{family}{vault}", self.issuer(""));
-        Plan { sections, ..Plan::default() }
+        // What would be told is told.
+        let environment = vec![("LOG_LEVEL", "trace".to_owned()), ("RUST_LOG", "trace".to_owned())];
+        Plan { sections, environment, ..Plan::default() }
     }
 
     /// The issuer's table.
@@ -253,6 +255,11 @@ fn refused(shared: &Shared) {
         assert_eq!(write(&house.caller(&gate, &red), "open/x"), (status, code.to_owned()));
         assert!(gate.stderr().contains(why), "{}", gate.stderr());
     }
+    // From elsewhere than the role's addresses nobody logs in.
+    house.role(&json!({"token_bound_cidrs": ["127.0.0.0/8"]}));
+    assert_eq!(write(&house.caller(&gate, &red), "open/x"), good());
+    house.role(&json!({"token_bound_cidrs": ["10.0.0.0/8"]}));
+    assert_eq!(write(&house.caller(&gate, &red), "open/x"), denied("login_denied_by_vault"));
 }
 
 fn ends(shared: &Shared) {
