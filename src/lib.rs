@@ -28,6 +28,7 @@ mod random;
 pub mod reload;
 pub mod snapshot;
 pub mod state;
+pub mod streams;
 pub mod suggest;
 pub mod telemetry;
 pub mod tls;

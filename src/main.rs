@@ -271,16 +271,21 @@ impl Background {
             self.state.drain();
         }
         let open = || replaced && self.state.metrics.connections.get() > 0;
-        while (self.state.load.requests() > 0 || open()) && tokio::time::Instant::now() < deadline {
+        while (self.under_way() > 0 || open()) && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let left = self.state.load.requests();
+        let left = self.under_way();
         self.state.vault.children.drop_all(REVOKE).await;
         if let Some(log) = &self.state.log {
             log.close();
         }
         tracing::info!(left, "the gate ends");
         std::process::exit(0);
+    }
+
+    /// Requests, and streams of events, which end by themselves now.
+    fn under_way(&self) -> usize {
+        self.state.load.requests() + self.state.streams.open()
     }
 }
 

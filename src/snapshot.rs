@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use filters::credential::{ApiKeys, KeyEntry, ProxyHeaders};
 use filters::forwarded;
@@ -85,6 +86,8 @@ pub struct Snapshot {
     pub rest: bool,
     /// How MCP tools are named.
     pub tool_names: ToolNames,
+    /// How often an open stream of events is sent a comment.
+    pub keep_alive: Duration,
     /// Who sees the documentation.
     pub docs: Docs,
     /// Scheme and authority by which callers reach the gate, where it is told.
@@ -176,6 +179,7 @@ impl Snapshot {
             wrap_ttl: settings.wrap_ttl,
             rest: settings.rest,
             tool_names: settings.tool_names,
+            keep_alive: settings.keep_alive,
             docs: settings.docs,
             public_url: settings.public_url,
             suspended,

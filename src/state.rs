@@ -14,6 +14,7 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use crate::kms::Kms;
 use crate::proofs::Proofs;
 use crate::snapshot::Snapshot;
+use crate::streams::Streams;
 use crate::telemetry::{Metrics, RequestLog};
 use crate::vault::{Health, Vault};
 
@@ -35,6 +36,8 @@ pub struct State {
     pub log: Option<RequestLog>,
     /// Requests and bodies under way.
     pub load: Load,
+    /// Open streams of events.
+    pub streams: Arc<Streams>,
     /// Failed authentications by source.
     pub failures: Failures,
     /// Proofs of possession that were used.
@@ -61,6 +64,7 @@ impl State {
             snapshot: ArcSwap::from_pointee(snapshot),
             vault,
             kms,
+            streams: Arc::new(Streams::new(metrics.streams.clone())),
             metrics,
             log,
             load: Load::default(),
@@ -89,9 +93,15 @@ impl State {
         self.published.send_replace(version);
     }
 
+    /// Tells whenever a snapshot is published.
+    #[must_use]
+    pub fn publications(&self) -> watch::Receiver<u64> {
+        self.published.subscribe()
+    }
+
     /// Waits until there is a snapshot that `fits`.
     pub async fn snapshot_where(&self, fits: impl Fn(&Snapshot) -> bool) {
-        let mut published = self.published.subscribe();
+        let mut published = self.publications();
         while !fits(&self.snapshot()) {
             if published.changed().await.is_err() {
                 return;

@@ -44,7 +44,7 @@ pub enum Refusal {
     NotFound,
     /// The route exists with other methods.
     MethodNotAllowed(String),
-    /// The caller accepts no JSON.
+    /// The caller does not accept what an answer is.
     NotAcceptable,
     /// The head or body took too long to arrive.
     RequestTimeout,
@@ -60,6 +60,8 @@ pub enum Refusal {
     RateLimited(Exceeded),
     /// The agent has as many requests under way, and waiting, as it may.
     TooManyAtOnce,
+    /// The agent has as many streams of events open as it may.
+    TooManyStreams,
     /// Too many failed authentications from this address.
     TooManyFailures(Exceeded),
     /// The agent has as many live leases as it may.
@@ -149,7 +151,7 @@ impl Refusal {
             Self::NotAcceptable => (
                 StatusCode::NOT_ACCEPTABLE,
                 "not_acceptable",
-                "Answers are application/json, which the Accept header excludes.",
+                "The Accept header excludes the media type of the answer.",
             ),
             Self::RequestTimeout => {
                 (StatusCode::REQUEST_TIMEOUT, "request_timeout", "The request took too long to arrive.")
@@ -175,6 +177,11 @@ impl Refusal {
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_at_once",
                 "This agent has as many requests under way as it may.",
+            ),
+            Self::TooManyStreams => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_streams",
+                "This agent has as many streams of events open as it may.",
             ),
             Self::TooManyFailures(_) => (
                 StatusCode::TOO_MANY_REQUESTS,
@@ -304,6 +311,7 @@ mod tests {
             ),
             (Refusal::RateLimited(EXCEEDED), 429, "rate_limited"),
             (Refusal::TooManyAtOnce, 429, "too_many_at_once"),
+            (Refusal::TooManyStreams, 429, "too_many_streams"),
             (Refusal::TooManyFailures(EXCEEDED), 429, "too_many_failures"),
             (Refusal::LeaseBudget, 429, "lease_budget_exhausted"),
             (Refusal::HeadTooLarge, 431, "head_too_large"),

@@ -193,6 +193,7 @@ section! {
 section! {
     MCP, "mcp", "[mcp]",
     choice("tool_names", &["dotted", "underscored"], "dotted", "How tools are shown: `kv.read`, or `kv_read` for clients that allow no dot; both are understood."),
+    time("keep_alive", (1000, 5 * MINUTE), "15s", "How often an open stream of events is sent a comment."),
 }
 
 section! {
@@ -338,6 +339,8 @@ section! {
     time("queue_timeout", (10, 5 * MINUTE), "10s", "Longest time for a request to wait so."),
     size("bodies_in_flight", (KIB, 64 << 30), "64MiB", "Most bytes of request bodies held at once."),
     number("batch", (1, 1000), "32", "Most messages in one MCP batch."),
+    number("streams", (1, 1_000_000), "1024", "Most open streams of events; what is above gets 503."),
+    number("streams_per_agent", (1, 10_000), "8", "Most of them of one agent; what is above gets 429."),
     table("rate", "Of all agents together; none where absent."),
     Opt::file("operations", Kind::Named, "", "Of one operation, for each agent: `\"db.issue_creds\" = { requests = 10, per = \"1h\" }`."),
     table("failed_authentications", "Failures of one source address; `{ requests = 30, per = \"60s\" }` where absent."),

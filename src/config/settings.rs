@@ -21,6 +21,7 @@ use ipnet::IpNet;
 use tracing::Level;
 
 use super::outline::Outline;
+use crate::streams::Bounds;
 use crate::turns::Queue;
 pub use login::{Login, SignedToken};
 pub use vault::{ChildPolicies, ChildTokens, Leases, TokenLogin, VaultIdentity};
@@ -76,6 +77,8 @@ pub struct Settings {
     pub rest: bool,
     /// How MCP tools are named.
     pub tool_names: ToolNames,
+    /// How often an open stream of events is sent a comment.
+    pub keep_alive: Duration,
     /// Who sees the documentation.
     pub docs: Docs,
     /// Scheme and authority by which callers reach the gate, where it is told.
@@ -403,6 +406,8 @@ pub struct Limits {
     pub bodies_in_flight: usize,
     /// Most messages in one MCP batch.
     pub batch: usize,
+    /// Open streams of events.
+    pub streams: Bounds,
     /// Failed authentications of one source address.
     pub failures: Rate,
 }

@@ -27,6 +27,8 @@ pub(super) struct Claimed {
 /// Why there is no identity.
 pub(super) enum Stop {
     Refused(Refusal),
+    /// A credential does not hold.
+    Failed,
     /// A token's issuer may have a key that is not known here yet.
     UnknownKey(Wait),
 }
@@ -37,50 +39,80 @@ impl From<Refusal> for Stop {
     }
 }
 
+impl Stop {
+    /// What it comes to where nothing is waited for.
+    pub(super) fn refusal(self) -> Refusal {
+        match self {
+            Self::Refused(refusal) => refusal,
+            Self::Failed | Self::UnknownKey(_) => Refusal::Unauthenticated,
+        }
+    }
+}
+
 impl Request<'_> {
-    /// Who the request's caller is.
+    /// Who the request's caller is; a credential that does not hold is counted.
     ///
     /// # Errors
     /// [`Stop::UnknownKey`] where waiting may help, which the caller does once.
     pub(super) fn authenticate(&self, session: &ServerSession) -> Result<Claimed, Stop> {
+        let offered = self.offered(session)?;
+        match &offered {
+            Offered::ApiKey(_) | Offered::Bearer(_) | Offered::Dpop(..) => self.may_guess()?,
+            Offered::Nothing | Offered::DistinguishedName(_) => {}
+        }
+        let (identity, key) = self.recognise(session, &offered).map_err(|stop| match stop {
+            Stop::Failed => self.failed().into(),
+            stop => stop,
+        })?;
+        let proof = match (&offered, key) {
+            (Offered::Dpop(token, proof), Some(key)) => Some(self.proven(session, token, key, proof)?),
+            _ => None,
+        };
+        Ok(Claimed { identity, proof })
+    }
+
+    /// The identity of the caller by the snapshot of the request, as of now, and
+    /// the key that its token is bound to. A proof is not looked at: it is of the
+    /// moment in which it was sent.
+    ///
+    /// # Errors
+    /// [`Stop`]; nothing is counted.
+    pub(super) fn recognise(
+        &self,
+        session: &ServerSession,
+        offered: &Offered,
+    ) -> Result<(Identity, Option<Digest>), Stop> {
         let now = now();
         let certificate = self.certificate(session, now);
-        let headers = &session.req_header().headers;
-        let proxy = self.snapshot.proxy_headers_from(self.head.peer);
-        let (mut scopes, mut possession, mut bearer) = (Scopes::ALL, None, None);
-        let (agent, proof) = match (offered(headers, proxy)?, &certificate) {
+        let (mut scopes, mut bearer, mut key) = (Scopes::ALL, None, None);
+        let (agent, proof) = match (offered, &certificate) {
             (Offered::Nothing, Some(Verdict::Agent(agent))) => (Arc::clone(agent), Proof::Certificate),
             (Offered::Nothing, None) => return Err(Refusal::Unauthenticated.into()),
-            (Offered::Nothing, Some(Verdict::Nobody)) => return Err(self.failed().into()),
-            (Offered::ApiKey(key), _) => (self.key_owner(&key, now)?, Proof::ApiKey),
-            (Offered::Bearer(token), _) => {
-                let (issuer, verified) = self.verified(session, &token, now)?;
-                // Stripped of its proof (RFC 9449, section 7.2).
-                if verified.bound.key.is_some() {
-                    return Err(self.failed().into());
+            (Offered::Nothing, Some(Verdict::Nobody)) => return Err(Stop::Failed),
+            (Offered::ApiKey(key), _) => {
+                let owner = self.snapshot.api_keys.owner(key, now);
+                (owner.cloned().ok_or(Stop::Failed)?, Proof::ApiKey)
+            }
+            (Offered::Bearer(token) | Offered::Dpop(token, _), _) => {
+                let (issuer, verified) = self.verified(session, token, now)?;
+                key = verified.bound.key;
+                // Stripped of its proof (RFC 9449, section 7.2), or with one that proves nothing.
+                if key.is_some() != matches!(offered, Offered::Dpop(..)) {
+                    return Err(Stop::Failed);
                 }
                 scopes = verified.scopes;
-                let agent = self.token_owner(issuer, &verified)?;
-                bearer = self.goes_on(token, issuer, &verified);
-                (agent, Proof::Jwt)
+                let goes_on = self.snapshot.child_tokens.is_by_jwt();
+                bearer = goes_on.then(|| Bearer { token: token.clone(), issuer, expires: verified.expires });
+                (self.snapshot.agent_of_token(issuer, &verified).ok_or(Stop::Failed)?, Proof::Jwt)
             }
-            (Offered::Dpop(token, proof), _) => {
-                let (issuer, verified) = self.verified(session, &token, now)?;
-                let key = verified.bound.key.ok_or_else(|| self.failed())?;
-                possession = Some(self.proven(session, &token, key, &proof, now)?);
-                scopes = verified.scopes;
-                let agent = self.token_owner(issuer, &verified)?;
-                bearer = self.goes_on(token, issuer, &verified);
-                (agent, Proof::Jwt)
-            }
-            (Offered::DistinguishedName(name), _) => (self.named(&name)?, Proof::TrustedProxy),
+            (Offered::DistinguishedName(name), _) => (self.named(name).ok_or(Stop::Failed)?, Proof::TrustedProxy),
         };
         match certificate {
             None => {}
             Some(Verdict::Agent(other)) if other.id == agent.id => {}
-            Some(Verdict::Agent(_) | Verdict::Nobody) => return Err(self.failed().into()),
+            Some(Verdict::Agent(_) | Verdict::Nobody) => return Err(Stop::Failed),
         }
-        Ok(Claimed { identity: Identity { agent, scopes, proof, bearer }, proof: possession })
+        Ok((Identity { agent, scopes, proof, bearer }, key))
     }
 
     /// The identity; its proof, where it has one, is used up by that.
@@ -103,6 +135,11 @@ impl Request<'_> {
         Ok(claimed.identity)
     }
 
+    /// What the head offers as credentials.
+    pub(super) fn offered(&self, session: &ServerSession) -> Result<Offered, Refusal> {
+        offered(&session.req_header().headers, self.snapshot.proxy_headers_from(self.head.peer))
+    }
+
     fn certificate(&self, session: &ServerSession, now: i64) -> Option<Verdict> {
         let (peer, index) = self.peer(session)?;
         Some(peer.verdict(&self.snapshot, index, now))
@@ -118,29 +155,18 @@ impl Request<'_> {
     /// What a token says, where it holds and is bound to no other certificate
     /// than the one presented; and the place of its issuer.
     fn verified(&self, session: &ServerSession, token: &Secret, now: i64) -> Result<(usize, Arc<Verified>), Stop> {
-        self.may_guess()?;
         let (issuer, verified) = self.snapshot.issuers.verify(token, now).map_err(|disbelief| match disbelief {
             Disbelief::UnknownKey(wait) => Stop::UnknownKey(wait),
             Disbelief::Refused(refused) => {
                 tracing::debug!(%refused, "a token does not hold");
-                self.failed().into()
+                Stop::Failed
             }
         })?;
         let presented = || self.peer(session).and_then(|(peer, _)| peer.fingerprint());
         match verified.bound.certificate {
-            Some(bound) if presented() != Some(bound) => Err(self.failed().into()),
+            Some(bound) if presented() != Some(bound) => Err(Stop::Failed),
             _ => Ok((issuer, verified)),
         }
-    }
-
-    /// The token that Vault is asked with, where agents' own are.
-    fn goes_on(&self, token: Secret, issuer: usize, verified: &Verified) -> Option<Bearer> {
-        let goes_on = self.snapshot.child_tokens.is_by_jwt();
-        goes_on.then_some(Bearer { token, issuer, expires: verified.expires })
-    }
-
-    fn token_owner(&self, issuer: usize, verified: &Verified) -> Result<Arc<Agent>, Refusal> {
-        self.snapshot.agent_of_token(issuer, verified).ok_or_else(|| self.failed())
     }
 
     /// Checks the proof that the sender of `token` has the key it is bound to.
@@ -150,11 +176,10 @@ impl Request<'_> {
         token: &Secret,
         key: Digest,
         proof: &Secret,
-        now: i64,
     ) -> Result<ProofId, Refusal> {
         let base = self.base(session).unwrap_or_default();
         let asked = Asked { method: self.head.method.as_str(), base: &base, path: &self.head.path, token, key };
-        asked.proven_by(proof, now).map_err(|refused| {
+        asked.proven_by(proof, now()).map_err(|refused| {
             tracing::debug!(%refused, "a DPoP proof does not hold");
             if refused == Refused::Key { self.failed() } else { self.unproven() }
         })
@@ -171,16 +196,10 @@ impl Request<'_> {
         if wait.has_keys() { self.failed() } else { Refusal::IssuerUnavailable }
     }
 
-    fn key_owner(&self, key: &Secret, now: i64) -> Result<Arc<Agent>, Refusal> {
-        self.may_guess()?;
-        self.snapshot.api_keys.owner(key, now).cloned().ok_or_else(|| self.failed())
-    }
-
-    fn named(&self, name: &str) -> Result<Arc<Agent>, Refusal> {
+    fn named(&self, name: &str) -> Option<Arc<Agent>> {
         let prefix = self.snapshot.proxy_headers_from(self.head.peer).map_or("", |headers| &headers.prefix);
-        let principal = Principal::of_distinguished_name(name, prefix);
-        let agent = principal.and_then(|principal| self.snapshot.directory().agent_of(&principal));
-        agent.and_then(|id| self.snapshot.agent(&id)).ok_or_else(|| self.failed())
+        let principal = Principal::of_distinguished_name(name, prefix)?;
+        self.snapshot.agent(&self.snapshot.directory().agent_of(&principal)?)
     }
 
     /// Whether a credential that could be guessed may be looked at.

@@ -1,6 +1,5 @@
 //! The head of a request: read once, bounded, and judged before anything else.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -82,7 +81,12 @@ impl Head {
     }
 
     pub(super) fn is_mcp(&self) -> bool {
-        matches!(self.path.as_str(), "/mcp" | "/mcp/rpc")
+        matches!(self.path.as_str(), "/mcp" | "/mcp/rpc") || self.is_sse()
+    }
+
+    /// Where the seeds have streams of events, and nothing else.
+    pub(super) fn is_sse(&self) -> bool {
+        self.path == "/mcp/sse"
     }
 
     /// The method's name, of a closed set.
@@ -116,14 +120,24 @@ pub(super) fn is_json(headers: &HeaderMap) -> bool {
 /// Whether the caller takes JSON (RFC 9110 section 12.5.1); without the
 /// header it takes anything.
 pub(super) fn accepts_json(headers: &HeaderMap) -> bool {
-    let mut values = headers.get_all(ACCEPT).iter().peekable();
-    values.peek().is_none()
-        || values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|part| {
-            let mut parts = part.split(';').map(str::trim);
-            let media: Cow<'_, str> = parts.next().unwrap_or_default().to_ascii_lowercase().into();
-            let refused = parts.any(|parameter| matches!(parameter, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
-            !refused && matches!(&*media, "*/*" | "application/*" | "application/json")
-        })
+    !headers.contains_key(ACCEPT)
+        || accepts(headers, |media| matches!(media, "*/*" | "application/*" | "application/json"))
+}
+
+fn accepts(headers: &HeaderMap, fits: impl Fn(&str) -> bool) -> bool {
+    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|part| {
+        let mut parts = part.split(';').map(str::trim);
+        let media = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let refused = parts.any(|parameter| matches!(parameter, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
+        !refused && fits(&media)
+    })
+}
+
+/// Whether the caller lists events among what it takes, as MCP asks it to: what
+/// is opened by chance, such as by a page's picture, takes anything.
+pub(super) fn lists_events(headers: &HeaderMap) -> bool {
+    accepts(headers, |media| media == "text/event-stream")
 }
 
 /// The one value of a header, as text.
@@ -168,6 +182,21 @@ mod tests {
             assert_eq!(accepts_json(&with(ACCEPT, value)), expected, "{value}");
         }
         assert!(accepts_json(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn events_must_be_listed_by_accept() {
+        for (value, expected) in [
+            ("text/event-stream", true),
+            ("application/json, Text/Event-Stream;q=0.5", true),
+            ("*/*", false),
+            ("text/*", false),
+            ("text/event-stream;q=0", false),
+            ("image/avif,image/webp,*/*;q=0.8", false),
+        ] {
+            assert_eq!(lists_events(&with(ACCEPT, value)), expected, "{value}");
+        }
+        assert!(!lists_events(&HeaderMap::new()));
     }
 
     #[test]

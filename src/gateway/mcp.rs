@@ -1,4 +1,5 @@
-//! The MCP surface: `POST /mcp` and, as the seeds have it, `POST /mcp/rpc`.
+//! The MCP surface: `POST /mcp` and, as the seeds have it, `POST /mcp/rpc`;
+//! streams of events are a `GET`.
 
 use filters::identity::Identity;
 use filters::mcp::{self, Body, Call, Failure, Headers, Message, Request as Wanted, Revision, Understood};
@@ -25,8 +26,11 @@ impl Request<'_> {
         identity: &Identity,
         outcome: &mut Outcome,
     ) -> Result<Reply, Refusal> {
-        if self.head.method != Method::POST {
-            return Err(Refusal::MethodNotAllowed("POST".into()));
+        match (&self.head.method, self.head.is_sse()) {
+            (&Method::GET, _) => return self.listen(session, identity, outcome),
+            (&Method::POST, false) => {}
+            (_, false) => return Err(Refusal::MethodNotAllowed("GET, POST".into())),
+            (_, true) => return Err(Refusal::MethodNotAllowed("GET".into())),
         }
         let headers = &session.req_header().headers;
         if !head::accepts_json(headers) {
@@ -182,6 +186,12 @@ impl Request<'_> {
         }
         Answered { status: 200, body }
     }
+}
+
+/// The answer to a request without a message.
+pub(super) fn failed(failure: &Failure) -> Reply {
+    let Answered { status, body } = fail(failure, None, Revision::V2025_11_25);
+    Reply::json(status, body)
 }
 
 fn fail(failure: &Failure, message: Option<&Message<'_>>, revision: Revision) -> Answered {

@@ -5,6 +5,7 @@ mod authenticate;
 mod body;
 mod charge;
 mod docs;
+mod events;
 mod handles;
 mod head;
 mod mcp;
@@ -27,6 +28,7 @@ use filters::grants::{Agent, Role};
 use filters::identity::Identity;
 use filters::refusal::Refusal;
 use filters::rest::{self as routes, Match};
+use http::Method;
 use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
@@ -120,11 +122,16 @@ impl Gateway {
         None
     }
 
-    async fn serve(&self, session: &mut ServerSession, admitted: bool, outcome: &mut Outcome) -> (Reply, Head) {
+    async fn serve(
+        &self,
+        session: &mut ServerSession,
+        admitted: bool,
+        outcome: &mut Outcome,
+    ) -> (Reply, Request<'_>) {
         let snapshot = Arc::clone(&self.state.snapshot());
         let (head, problem) = Head::read(session, &snapshot, self.side);
         let problem = if admitted { problem } else { Some(Refusal::Overloaded) };
-        let request = Request { state: &self.state, side: self.side, snapshot, head };
+        let mut request = Request { state: &self.state, side: self.side, snapshot, head };
         let served = match problem {
             Some(refusal) => Err(refusal),
             None => request.serve(session, outcome).await,
@@ -135,9 +142,8 @@ impl Gateway {
             request.challenge(session, &refusal, &mut reply);
             reply
         });
-        let mut head = request.head;
-        head.origin = head.origin.filter(|origin| request.snapshot.origins.contains(origin));
-        (reply, head)
+        request.head.origin.take_if(|origin| !request.snapshot.origins.contains(origin));
+        (reply, request)
     }
 
     fn tell(&self, head: &Head, outcome: &Outcome, status: u16, started: Instant) {
@@ -180,23 +186,31 @@ impl HttpServerApp for Gateway {
         let started = Instant::now();
         self.state.metrics.in_progress.inc();
         // Held until the answer is written: the gate does not end before.
-        let share = self.state.load.request(self.state.snapshot().limits.requests);
+        let mut share = self.state.load.request(self.state.snapshot().limits.requests);
         // Operators get in however full it is.
         let admitted = share.is_some() || matches!(self.side, Side::Admin);
         let mut outcome = Outcome::default();
-        let (reply, head) = self.serve(&mut session, admitted, &mut outcome).await;
+        let (reply, mut request) = self.serve(&mut session, admitted, &mut outcome).await;
         // What is left unread of a body would be read as the next request's head.
         if *shutdown.borrow() || self.state.is_draining() || !session.is_body_done() {
             session.set_keepalive(None);
         }
         let status = reply.status();
-        let written = reply.write(&mut session, &head).await;
+        let written = reply.write(&mut session, &request.head).await;
         self.state.metrics.in_progress.dec();
+        let written = match written {
+            Ok(Some(events)) => {
+                // It lasts, and is in nobody's way.
+                drop((share.take(), outcome.turn.take()));
+                Box::pin(request.attend(&mut session, *events, shutdown, &mut outcome)).await
+            }
+            written => written.map(drop),
+        };
         if let Err(Unwritten::Upstream(refusal)) = &written {
             outcome.decision = refusal.public().code;
             self.state.metrics.upstream_broken.inc();
         }
-        self.tell(&head, &outcome, status, started);
+        self.tell(&request.head, &outcome, status, started);
         // Without its end, the answer is visibly broken.
         written.ok()?;
         let mut settings = HttpPersistentSettings::for_session(&session);
@@ -219,7 +233,7 @@ impl Request<'_> {
     /// and metrics; told after.
     fn route(&self, outcome: &mut Outcome) -> Result<Surface<'_>, Refusal> {
         if self.head.is_mcp() {
-            outcome.route = Some(RouteId::MCP);
+            outcome.route = Some(if self.head.method == Method::GET { RouteId::EVENTS } else { RouteId::MCP });
             return Ok(Surface::Mcp);
         }
         if let Some(page) = self.docs_page(outcome)? {
@@ -237,14 +251,13 @@ impl Request<'_> {
     /// Who is asking. A token of an unknown key is looked at once more when its issuer was asked.
     async fn claimed(&self, session: &mut ServerSession) -> Result<Claimed, Refusal> {
         let wait = match self.authenticate(session) {
-            Ok(claimed) => return Ok(claimed),
-            Err(Stop::Refused(refusal)) => return Err(refusal),
             Err(Stop::UnknownKey(wait)) => wait,
+            known => return known.map_err(Stop::refusal),
         };
         wait.over().await;
         self.authenticate(session).map_err(|stop| match stop {
-            Stop::Refused(refusal) => refusal,
             Stop::UnknownKey(wait) => self.without_key(&wait),
+            stop => stop.refusal(),
         })
     }
 

@@ -93,7 +93,7 @@ impl Request<'_> {
     }
 
     /// A page may call from the configured origins only (invariant 11).
-    fn check_origin(&self) -> Result<(), Refusal> {
+    pub(super) fn check_origin(&self) -> Result<(), Refusal> {
         match &self.head.origin {
             Some(origin) if !self.snapshot.origins.contains(origin) => Err(Refusal::OriginNotAllowed),
             _ => Ok(()),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use filters::refusal::Refusal;
-use http::HeaderValue;
+use http::{HeaderValue, Version};
 use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE,
     HeaderName, RETRY_AFTER, TRANSFER_ENCODING, VARY, WWW_AUTHENTICATE,
@@ -10,6 +10,7 @@ use http::header::{
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
 
+use super::events::Events;
 use super::head::Head;
 use super::stream::Streaming;
 
@@ -24,6 +25,7 @@ pub(super) struct Reply {
 enum Body {
     Whole(Bytes),
     Streaming(Box<Streaming>),
+    Events(Box<Events>),
 }
 
 /// Why an answer was not written to its end.
@@ -50,6 +52,15 @@ impl Reply {
     /// A JSON body that is still arriving.
     pub(super) fn streaming(status: u16, streaming: Box<Streaming>) -> Self {
         Self { status, media: "application/json", body: Body::Streaming(streaming), headers: Vec::new() }
+    }
+
+    /// A stream of events, of which nothing is there yet.
+    pub(super) fn events(events: Events) -> Self {
+        let body = Body::Events(Box::new(events));
+        let mut reply = Self { status: 200, media: "text/event-stream", body, headers: Vec::new() };
+        // nginx would keep events back.
+        reply.add("x-accel-buffering", HeaderValue::from_static("no"));
+        reply
     }
 
     /// No body.
@@ -93,8 +104,12 @@ impl Reply {
         self.status
     }
 
-    /// Writes head and body.
-    pub(super) async fn write(self, session: &mut ServerSession, head: &Head) -> Result<(), Unwritten> {
+    /// Writes head and body, but for events: those are given back.
+    pub(super) async fn write(
+        self,
+        session: &mut ServerSession,
+        head: &Head,
+    ) -> Result<Option<Box<Events>>, Unwritten> {
         let mut response = self.response(&head.request_id)?;
         response.insert_header("x-correlation-id", head.correlation_id.as_str())?;
         if let Some(origin) = head.origin.as_deref() {
@@ -114,7 +129,11 @@ impl Reply {
         Ok(session.finish_body().await?)
     }
 
-    async fn send(self, session: &mut ServerSession, mut response: ResponseHeader) -> Result<(), Unwritten> {
+    async fn send(
+        self,
+        session: &mut ServerSession,
+        mut response: ResponseHeader,
+    ) -> Result<Option<Box<Events>>, Unwritten> {
         match self.body {
             Body::Whole(body) => {
                 session.write_response_header(Box::new(response)).await?;
@@ -123,9 +142,7 @@ impl Reply {
                 }
             }
             Body::Streaming(streaming) => {
-                if !session.is_http2() {
-                    response.insert_header(TRANSFER_ENCODING, "chunked")?;
-                }
+                chunk(session, &mut response)?;
                 session.write_response_header(Box::new(response)).await?;
                 let mut rest = Some(streaming);
                 while let Some(streaming) = rest {
@@ -134,8 +151,13 @@ impl Reply {
                     rest = next;
                 }
             }
+            Body::Events(events) => {
+                chunk(session, &mut response)?;
+                session.write_response_header(Box::new(response)).await?;
+                return Ok(Some(events));
+            }
         }
-        Ok(())
+        Ok(None)
     }
 
     fn response(&self, request_id: &str) -> Result<ResponseHeader, pingora_core::BError> {
@@ -160,4 +182,12 @@ impl Reply {
         }
         Ok(response)
     }
+}
+
+/// A body of no known length has chunks in HTTP/1.1, and ends with the connection before.
+fn chunk(session: &ServerSession, response: &mut ResponseHeader) -> Result<(), pingora_core::BError> {
+    if !session.is_http2() && session.req_header().version >= Version::HTTP_11 {
+        response.insert_header(TRANSFER_ENCODING, "chunked")?;
+    }
+    Ok(())
 }

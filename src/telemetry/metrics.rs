@@ -18,7 +18,7 @@ const STATUSES: [u16; 21] =
     [200, 202, 204, 400, 401, 403, 404, 405, 406, 408, 409, 413, 415, 422, 429, 431, 500, 502, 503, 504, 0];
 
 /// Routes that are not of the catalog.
-const OWN: [(&str, &str); 16] = [
+const OWN: [(&str, &str); 17] = [
     ("POST", "/mcp"),
     ("GET", "/healthz"),
     ("GET", "/livez"),
@@ -35,6 +35,7 @@ const OWN: [(&str, &str); 16] = [
     ("POST", "/suspensions"),
     ("GET", "/config"),
     ("POST", "/reload"),
+    ("GET", "/mcp"),
 ];
 
 /// A method and route template whose handles are kept.
@@ -74,6 +75,8 @@ impl RouteId {
     pub const CONFIG: Self = Self(14);
     /// A wish to have it read again.
     pub const RELOAD: Self = Self(15);
+    /// A stream of events, told at its end.
+    pub const EVENTS: Self = Self(16);
 
     /// The REST route of an operation.
     #[must_use]
@@ -148,6 +151,8 @@ pub struct Metrics {
     pub in_progress: IntGauge,
     /// Requests that wait for others of the same agent.
     pub waiting: IntGauge,
+    /// Open streams of events.
+    pub streams: IntGauge,
     /// Requests that carry or received a correlation id.
     pub correlated: IntCounter,
     /// Child tokens.
@@ -227,6 +232,7 @@ impl Metrics {
             )?,
             in_progress: gauge("http_requests_in_progress", "Requests under way.")?,
             waiting: gauge("portcullis_requests_waiting", "Requests that wait for others of the same agent.")?,
+            streams: gauge("portcullis_event_streams", "Open streams of events.")?,
             correlated: counter(
                 "http_requests_with_correlation_total",
                 "Requests that carry or received a correlation id.",

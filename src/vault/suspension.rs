@@ -46,6 +46,8 @@ pub struct Suspensions {
     /// By either.
     current: ArcSwap<HashSet<AgentId>>,
     sides: Mutex<Sides>,
+    /// Told whenever it is somebody else.
+    changed: watch::Sender<()>,
     /// Whether the record has been looked at: before, nobody may do anything.
     looked: AtomicBool,
     asked: Notify,
@@ -72,6 +74,7 @@ impl Suspensions {
             own,
             current: ArcSwap::default(),
             sides: Mutex::default(),
+            changed: watch::Sender::new(()),
             looked: AtomicBool::new(false),
             asked: Notify::new(),
             ended: watch::Sender::new(0),
@@ -97,6 +100,12 @@ impl Suspensions {
         let mut agents: Vec<_> = self.current.load().iter().cloned().collect();
         agents.sort();
         agents
+    }
+
+    /// Tells whenever it is somebody else.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     /// Takes over whom the configuration suspends.
@@ -238,6 +247,7 @@ impl Suspensions {
         let all: HashSet<AgentId> = sides.configured.iter().cloned().chain(recorded).collect();
         if **self.current.load() != all {
             self.current.store(Arc::new(all));
+            self.changed.send_replace(());
         }
     }
 }

@@ -229,9 +229,14 @@ fn revision(headers: &Headers<'_>, params: &Params<'_>) -> Result<Revision, Fail
             Err(Failure::HeaderMismatch("MCP-Protocol-Version does not match the revision in _meta"))
         }
         (None, Some(_)) => Err(Failure::HeaderMismatch("The header MCP-Protocol-Version is missing")),
-        (None, None) => Ok(Revision::V2025_03_26),
-        (Some(version), _) => Revision::parse(version).ok_or_else(|| Failure::UnsupportedVersion(printable(version))),
+        (version, _) => revision_of(version),
     }
+}
+
+/// The revision in `MCP-Protocol-Version`; the first one did not have that header.
+pub(super) fn revision_of(version: Option<&str>) -> Result<Revision, Failure> {
+    let Some(version) = version else { return Ok(Revision::V2025_03_26) };
+    Revision::parse(version).ok_or_else(|| Failure::UnsupportedVersion(printable(version)))
 }
 
 fn printable(version: &str) -> Option<Box<str>> {

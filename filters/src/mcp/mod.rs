@@ -5,6 +5,7 @@
 //! <https://modelcontextprotocol.io/specification/2026-07-28>. The first needs
 //! no session here, the second has none: every message stands by itself.
 
+mod events;
 mod failure;
 mod message;
 mod prompts;
@@ -12,6 +13,7 @@ mod resources;
 mod result;
 mod tools;
 
+pub use events::{KEEP_ALIVE, Shown, TOOLS_CHANGED, has_streams};
 pub use failure::Failure;
 pub use message::{Body, Call, Headers, Message, Request, Understood, read, understand};
 pub use prompts::{Prompted, listed_prompts, prompted};

@@ -12,8 +12,11 @@ const SERVER: &str =
     concat!("{\"name\":\"portcullis\",\"title\":\"Portcullis\",\"version\":\"", env!("CARGO_PKG_VERSION"), "\"}");
 const INSTRUCTIONS: &str = "Secrets and cryptography of HashiCorp Vault, each agent in its own namespace. \
      Paths are relative to that namespace. Call whoami to see scopes and roles.";
-/// What the gate has; it notifies of no changes and takes no subscriptions.
+/// What the gate has; it takes no subscriptions, by which alone a stateless
+/// client is told of changes.
 const CAPABILITIES: &str = "{\"tools\":{},\"resources\":{},\"prompts\":{}}";
+/// The same for clients that may open a stream of events.
+const WITH_EVENTS: &str = "{\"tools\":{\"listChanged\":true},\"resources\":{},\"prompts\":{}}";
 /// How long a client may keep what only a configuration changes, in milliseconds.
 pub(super) const TTL: u32 = 60_000;
 
@@ -67,7 +70,7 @@ impl<'b> Reply<'b> {
 pub fn initialized(call: &Call<'_>, out: &mut Vec<u8>) {
     let mut reply = Reply::open(call, out);
     reply.text("\"protocolVersion\":").quoted(call.revision.name());
-    reply.text(",\"capabilities\":").text(CAPABILITIES).text(",\"serverInfo\":").text(SERVER);
+    reply.text(",\"capabilities\":").text(WITH_EVENTS).text(",\"serverInfo\":").text(SERVER);
     reply.text(",\"instructions\":").quoted(INSTRUCTIONS).close();
 }
 

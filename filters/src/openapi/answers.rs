@@ -15,7 +15,7 @@ const REFUSALS: [(u16, &str); 15] = [
     (413, "The body is over the configured limit."),
     (415, "The body is not declared as application/json."),
     (422, "An argument does not fit the schema."),
-    (429, "Too many requests, in a period or at once, failed authentications, or live leases."),
+    (429, "Too many requests, in a period or at once, failed authentications, live leases, or open streams."),
     (431, "The request's head is over the configured limit."),
     (502, "Vault's answer could not be understood, or is over the configured limit."),
     (503, "Vault is not available, or the gate is at its limit of concurrent work."),

@@ -21,6 +21,9 @@ pub(super) fn paths() -> Map<String, Value> {
     for (path, id) in [("/mcp", "mcp"), ("/mcp/rpc", "mcp.rpc")] {
         add(&mut paths, path, "POST", mcp(id));
     }
+    for (path, id) in [("/mcp", "mcp.events"), ("/mcp/rpc", "mcp.rpc.events"), ("/mcp/sse", "mcp.sse")] {
+        add(&mut paths, path, "GET", events(id));
+    }
     for (path, id, title, media) in [
         ("/openapi.json", "openapi", "This document", "application/json"),
         ("/docs", "docs", "This document in Swagger UI", "text/html; charset=utf-8"),
@@ -74,6 +77,22 @@ fn mcp(id: &str) -> Value {
         "security": credentials(&[]),
         "requestBody": {"required": true, "content": {"application/json": {"schema": message}}},
         "responses": responses,
+    })
+}
+
+/// What is said unasked.
+fn events(id: &str) -> Value {
+    let stream = json!({"description": "A stream of events.", "content": {"text/event-stream": {
+        "schema": {"type": "string"},
+    }}});
+    json!({
+        "operationId": id,
+        "summary": "Events of the Model Context Protocol",
+        "description": "Server-sent events, as the Model Context Protocol has them before its revision 2026-07-28, \
+                        for callers whose Accept header lists text/event-stream.",
+        "tags": ["gate"],
+        "security": credentials(&[]),
+        "responses": answers::responses((200, stream), answers::ANY.into_iter().chain([401, 405, 406, 429])),
     })
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use filters::catalog::CATALOG;
 use filters::quota::Rate;
 
+use crate::streams::Bounds;
 use crate::turns::Queue;
 
 use super::super::fields::{Fields, Sited};
@@ -99,6 +100,7 @@ pub(super) fn limits(fields: &Fields<'_>, threads: usize) -> Option<Limits> {
         queue: Queue { length: size("queue"), wait: fields.time("queue_timeout") },
         bodies_in_flight,
         batch: size("batch"),
+        streams: Bounds { all: size("streams"), per_agent: size("streams_per_agent") },
         failures: failures?,
     })
 }

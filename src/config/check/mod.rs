@@ -78,6 +78,7 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
         limits: limits?,
         rest: top.flag("expose_rest_routes").unwrap_or(true),
         tool_names: tool_names(&top),
+        keep_alive: top.table("mcp", &section::MCP).time("keep_alive"),
         docs: docs(&top),
         public_url,
         origins: identity::origins(&top),
