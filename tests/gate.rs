@@ -13,6 +13,7 @@ mod gate {
     pub mod docs;
     pub mod dpop;
     pub mod engines;
+    pub mod event_streams;
     pub mod folders;
     pub mod http;
     pub mod isolation;
@@ -108,13 +109,14 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 40] = [
+    let modules: [(&str, &[Case]); 41] = [
         ("operations", gate::operations::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
         ("kms", gate::kms::CASES),
         ("servers", gate::servers::CASES),
         ("streaming", gate::streaming::CASES),
+        ("event_streams", gate::event_streams::CASES),
         ("http", gate::http::CASES),
         ("mcp", gate::mcp::CASES),
         ("mcp_http", gate::mcp_http::CASES),

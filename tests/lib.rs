@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod caller;
 pub mod client;
+pub mod events;
 pub mod mcp;
 pub mod process;
 pub mod provider;

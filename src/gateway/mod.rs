@@ -122,12 +122,7 @@ impl Gateway {
         None
     }
 
-    async fn serve(
-        &self,
-        session: &mut ServerSession,
-        admitted: bool,
-        outcome: &mut Outcome,
-    ) -> (Reply, Request<'_>) {
+    async fn serve(&self, session: &mut ServerSession, admitted: bool, outcome: &mut Outcome) -> (Reply, Request<'_>) {
         let snapshot = Arc::clone(&self.state.snapshot());
         let (head, problem) = Head::read(session, &snapshot, self.side);
         let problem = if admitted { problem } else { Some(Refusal::Overloaded) };

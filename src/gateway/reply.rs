@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use filters::refusal::Refusal;
-use http::{HeaderValue, Version};
 use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE,
     HeaderName, RETRY_AFTER, TRANSFER_ENCODING, VARY, WWW_AUTHENTICATE,
 };
+use http::{HeaderValue, Version};
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
 

@@ -1,12 +1,13 @@
 // The official TypeScript client, once through the gate.
 //
 // Reads on standard input what to do, as JSON: `modules` (the folder of the
-// installed packages), `url`, `headers`, `client` (an OAuth client's id) and its `issuer`, `path`, `uri`, `value`, and for TLS `ca`,
+// installed packages), `mode` (`waits` to see nothing but how its tools change), `url`, `headers`, `client` (an OAuth client's id) and its `issuer`, `path`, `uri`, `value`, and for TLS `ca`,
 // `certificate` and `key`, all PEM files. Prints what it saw as JSON.
 
 import { readFileSync } from "node:fs";
 import { request } from "node:https";
 import { createRequire } from "node:module";
+import { Readable } from "node:stream";
 
 const plan = JSON.parse(readFileSync(0, "utf8"));
 const sdk = createRequire(`${plan.modules}/`);
@@ -26,14 +27,10 @@ function overTls(url, { method = "GET", headers, body, signal } = {}) {
   };
   return new Promise((resolve, reject) => {
     const sent = request(url, options, (received) => {
-      const chunks = [];
-      received.on("data", (chunk) => chunks.push(chunk));
-      received.on("error", reject);
-      received.on("end", () => {
-        const { statusCode: status, headers } = received;
-        const bare = status === 202 || status === 204;
-        resolve(new Response(bare ? null : Buffer.concat(chunks), { status, headers }));
-      });
+      const { statusCode: status, headers } = received;
+      const bare = status === 202 || status === 204;
+      // A stream of events is read as it comes.
+      resolve(new Response(bare ? received.resume() && null : Readable.toWeb(received), { status, headers }));
     });
     sent.on("error", reject);
     sent.end(body);
@@ -51,8 +48,20 @@ let revision;
 const settle = transport.setProtocolVersion.bind(transport);
 transport.setProtocolVersion = (version) => settle((revision = version));
 
-const client = new Client({ name: "tests", version: "1" });
+// What it makes of being told that its tools have changed: it lists them again.
+let tell;
+const told = new Promise((resolve) => (tell = resolve));
+const onChanged = (error, tools) => tell(error ? String(error) : tools.map((tool) => tool.name));
+const client = new Client({ name: "tests", version: "1" }, { listChanged: { tools: { onChanged } } });
 await client.connect(transport);
+
+if (plan.mode === "waits") {
+  const late = AbortSignal.timeout(60_000);
+  late.onabort = () => tell("it was told nothing");
+  console.log(JSON.stringify({ changed: await told }));
+  await client.close();
+  process.exit();
+}
 
 async function call(name, args) {
   const result = await client.callTool({ name, arguments: args });

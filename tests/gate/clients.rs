@@ -3,12 +3,13 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread::scope;
 
 use serde_json::{Value, json};
 use tests::mcp::settled;
-use tests::process::root;
+use tests::process::{AGENTS, root};
 use tests::provider::Provider;
-use tests::{API_KEY, Gate};
+use tests::{API_KEY, Gate, Plan, wait_for};
 
 use crate::{Case, Shared};
 
@@ -18,6 +19,7 @@ pub const CASES: &[Case] = &[
     ("the_typescript_client_works_with_a_key", typescript_with_a_key),
     ("the_typescript_client_works_with_a_certificate", typescript_with_a_certificate),
     ("the_typescript_client_finds_its_way_to_a_token", typescript_without_a_token),
+    ("the_typescript_client_is_told_when_its_tools_change", typescript_told),
 ];
 
 /// How the Python client settles on a revision, and on which.
@@ -74,6 +76,27 @@ fn typescript_without_a_token(shared: &Shared) {
     let form = provider.form();
     let resource = format!("resource=http%3A%2F%2F127.0.0.1%3A{}%2Fmcp", gate.plain);
     assert!(form.contains("grant_type=client_credentials") && form.contains(&resource), "{form}");
+}
+
+fn typescript_told(shared: &Shared) {
+    let sections = AGENTS.replace("[agents.agent_api]\nroles = [\"all\"]", "[agents.agent_api]\nroles = [\"reader\"]");
+    let gate = Gate::start(shared.world(), &Plan { sections, ..Plan::default() });
+    let folder = tempfile::tempdir().expect("a folder");
+    let told = |way: &Value| typescript(&plan(way, &json!({"mode": "waits"})))["changed"].clone();
+    let ways = [with_key(&gate), with_certificate(&gate, folder.path())];
+    let seen = scope(|threads| {
+        let seen = ways.each_ref().map(|way| threads.spawn(|| told(way)));
+        wait_for("both have opened a stream by themselves", 60, || gate.metric("portcullis_event_streams") == 2.0);
+        let file = gate.folder().join("config.toml");
+        let text = std::fs::read_to_string(&file).expect("a file").replace("[\"reader\"]", "[\"all\"]");
+        let text = text.replace("[agents.agent_mtls]\nroles = [\"all\"]", "[agents.agent_mtls]\nroles = [\"reader\"]");
+        std::fs::write(&file, text).expect("a file");
+        gate.signal("HUP");
+        seen.map(|seen| seen.join().expect("its end"))
+    });
+    let reads = json!(["kv.read", "kv.list", "kv.metadata", "transit.random", "wrap.lookup", "whoami"]);
+    assert_eq!(seen, [json!(every_tool()), reads]);
+    wait_for("they have gone", 10, || gate.metric("portcullis_event_streams") == 0.0);
 }
 
 fn with_key(gate: &Gate) -> Value {

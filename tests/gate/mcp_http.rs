@@ -7,7 +7,7 @@ use tests::{Gate, Plan};
 use crate::{Case, Shared};
 
 pub const CASES: &[Case] = &[
-    ("only_post_is_served", methods),
+    ("only_post_and_streams_are_served", methods),
     ("what_is_no_json_and_no_json_wanted_is_refused", media),
     ("a_foreign_page_is_refused", origins),
     ("both_paths_are_the_same", paths),
@@ -16,11 +16,12 @@ pub const CASES: &[Case] = &[
 fn methods(shared: &Shared) {
     let client = shared.gate().keyed();
     for path in ["/mcp", "/mcp/rpc"] {
-        for method in ["GET", "DELETE", "PUT", "PATCH"] {
+        for method in ["HEAD", "DELETE", "PUT", "PATCH"] {
             let response = client.send(method, path, &[("Accept", "text/event-stream")], b"");
-            assert_eq!((response.status, response.header("allow")), (405, Some("POST")), "{method} {path}");
+            assert_eq!((response.status, response.header("allow")), (405, Some("GET, POST")), "{method} {path}");
         }
     }
+    assert_eq!(client.post("/mcp/sse", &request("ping", &json!({}))).header("allow"), Some("GET"));
 }
 
 fn media(shared: &Shared) {

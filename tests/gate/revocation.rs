@@ -11,6 +11,7 @@ use certs::{Authority, Issued, Leaf, Validity};
 use rustls::version::{TLS12, TLS13};
 use tempfile::TempDir;
 use tests::client::tls_config;
+use tests::events::Events;
 use tests::process::binary;
 use tests::{Caller, Client, Gate, Plan, free_port, wait_for};
 
@@ -32,6 +33,9 @@ pub const CASES: &[Case] = &[
 const SHORT: i64 = 8;
 
 const AGENTS: &str = r#"
+[mcp]
+keep_alive = "1s"
+
 [roles.all]
 scopes = ["read", "write", "delete", "list"]
 kv = ["**"]
@@ -128,6 +132,11 @@ impl House {
         [&TLS12, &TLS13].map(|version| Caller::new(self.port, self.gate.authority(), issued, version))
     }
 
+    /// An open stream of events for each way to connect.
+    fn streams(&self, issued: &Issued) -> [Events; 4] {
+        Events::everywhere(self.port, self.gate.authority(), issued)
+    }
+
     /// The status of one request on a connection of its own; `None` where
     /// there is no connection.
     fn fresh(&self, issued: &Issued) -> Option<u16> {
@@ -166,9 +175,12 @@ fn taken_away(shared: &Shared) {
         let house = House::start(shared, Vec::new());
         let victim = house.victim();
         let (mut victims, mut bystanders) = (house.callers(&victim), house.callers(&house.bystander()));
+        let (ending, staying) = (house.streams(&victim), house.streams(&house.bystander()));
         change(&house, &victim);
         victims.iter_mut().for_each(|caller| caller.holds("before the reload"));
         house.reload();
+        ending.iter().for_each(|events| events.ends(when));
+        staying.iter().for_each(|events| events.is_kept_alive(when));
         victims.iter_mut().for_each(|caller| caller.refused(fresh, when));
         bystanders.iter_mut().for_each(|caller| caller.holds(when));
     }
@@ -204,10 +216,13 @@ fn ended(shared: &Shared) {
 /// What `mint` gives is somebody's, and with time alone nobody's.
 fn ends(shared: &Shared, when: &str, mint: impl FnOnce(&House) -> Issued) {
     let house = House::start(shared, Vec::new());
-    let mut bystanders = house.callers(&house.bystander());
-    let mut victims = house.callers(&mint(&house));
+    let (mut bystanders, staying) = (house.callers(&house.bystander()), house.streams(&house.bystander()));
+    let victim = mint(&house);
+    let (mut victims, ending) = (house.callers(&victim), house.streams(&victim));
     let reloads = house.gate.metric("portcullis_reloads_total");
     wait_for(when, 30, || victims.iter_mut().all(|caller| caller.on_open() != 200));
+    ending.iter().for_each(|events| events.ends(when));
+    staying.iter().for_each(|events| events.is_kept_alive(when));
     victims.iter_mut().for_each(|caller| caller.refused(None, when));
     bystanders.iter_mut().for_each(|caller| caller.holds(when));
     assert_eq!(house.gate.metric("portcullis_reloads_total"), reloads, "{when}: nothing is read again");

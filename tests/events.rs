@@ -1,0 +1,170 @@
+//! A stream of server-sent events, as a client reads it.
+
+use std::io::{BufRead as _, BufReader};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use certs::Issued;
+use reqwest::blocking::{Client, ClientBuilder, Response};
+use rustls::SupportedProtocolVersion;
+use rustls::version::{TLS12, TLS13};
+use serde_json::Value;
+
+use crate::client::tls_config;
+
+/// How long something may take to be heard.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What keeps a stream open.
+const COMMENT: &str = ": keepalive";
+/// What a stream begins a message with.
+const DATA: &str = "data: ";
+
+/// A version of HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Http {
+    One,
+    Two,
+}
+
+/// Every version of TLS with every version of HTTP.
+pub const WAYS: [(&SupportedProtocolVersion, Http); 4] =
+    [(&TLS12, Http::One), (&TLS12, Http::Two), (&TLS13, Http::One), (&TLS13, Http::Two)];
+
+/// What a client does that shows a certificate, one way.
+pub fn builder(
+    authority: &str,
+    issued: Option<&Issued>,
+    (version, http): (&'static SupportedProtocolVersion, Http),
+) -> ClientBuilder {
+    let mut tls = tls_config(authority, issued, &[version]);
+    tls.alpn_protocols = vec![if http == Http::Two { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
+    let builder = Client::builder().timeout(None).tls_backend_preconfigured(tls);
+    if http == Http::Two { builder.http2_prior_knowledge() } else { builder.http1_only() }
+}
+
+/// Asks for a stream.
+pub fn ask(client: &Client, url: &str, headers: &[(&str, &str)]) -> Response {
+    let request = client.get(url).header("Accept", "text/event-stream");
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    request.send().expect("an answer")
+}
+
+/// An open stream. Once dropped, its client goes with the next line.
+pub struct Events {
+    heard: Receiver<Heard>,
+    gone: Arc<AtomicBool>,
+    /// The head of the answer.
+    pub header: reqwest::header::HeaderMap,
+}
+
+/// What is heard of it.
+#[derive(Debug, PartialEq, Eq)]
+enum Heard {
+    Line(String),
+    /// It ended as a whole.
+    End,
+    /// It broke off.
+    Broken,
+}
+
+impl Events {
+    /// Opens one, and has heard the first comment on it.
+    pub fn open(client: &Client, url: &str, headers: &[(&str, &str)]) -> Self {
+        let events = Self::of(client, ask(client, url, headers));
+        events.comments(1, "at first");
+        events
+    }
+
+    /// Opens one for each way to connect, with a client of its own.
+    pub fn everywhere(port: u16, authority: &str, issued: &Issued) -> [Self; 4] {
+        WAYS.map(|way| {
+            let client = builder(authority, Some(issued), way).build().expect("a client");
+            Self::open(&client, &format!("https://localhost:{port}/mcp"), &[])
+        })
+    }
+
+    fn of(client: &Client, response: Response) -> Self {
+        assert_eq!(response.status(), 200, "{:?}", response.headers());
+        let (sender, heard) = channel();
+        let gone = Arc::new(AtomicBool::new(false));
+        let (header, over, client) = (response.headers().clone(), Arc::clone(&gone), client.clone());
+        thread::spawn(move || {
+            let mut lines = BufReader::new(response).lines();
+            while !over.load(Ordering::SeqCst) {
+                let (heard, last) = match lines.next() {
+                    Some(Ok(line)) => (Heard::Line(line), false),
+                    Some(Err(_)) => (Heard::Broken, true),
+                    None => (Heard::End, true),
+                };
+                if sender.send(heard).is_err() || last {
+                    break;
+                }
+            }
+            drop(client);
+        });
+        Self { heard, gone, header }
+    }
+
+    fn next(&self, deadline: Instant) -> Option<Heard> {
+        match self.heard.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(heard) => Some(heard),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => panic!("its end was heard before"),
+        }
+    }
+
+    /// The stream stays open from now on, and nothing but comments was said on it.
+    pub fn is_kept_alive(&self, when: &str) {
+        for heard in self.heard.try_iter() {
+            assert!(matches!(&heard, Heard::Line(line) if line.is_empty() || line == COMMENT), "{when}: {heard:?}");
+        }
+        // The first may have been on its way.
+        self.comments(2, when);
+    }
+
+    fn comments(&self, mut wanted: usize, when: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while wanted > 0 {
+            match self.next(deadline) {
+                Some(Heard::Line(line)) if line == COMMENT => wanted -= 1,
+                Some(Heard::Line(line)) if line.is_empty() => {}
+                other => panic!("{when}: {other:?} where a comment was due"),
+            }
+        }
+    }
+
+    /// The next message on it.
+    pub fn message(&self) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.next(deadline) {
+                Some(Heard::Line(line)) if line.starts_with(DATA) => {
+                    return serde_json::from_str(&line[DATA.len()..]).expect("JSON");
+                }
+                Some(Heard::Line(_)) => {}
+                other => panic!("no message: {other:?}"),
+            }
+        }
+    }
+
+    /// It ends, and as a whole.
+    pub fn ends(&self, when: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.next(deadline) {
+                Some(Heard::Line(line)) => assert!(!line.starts_with(DATA), "{when}: {line}"),
+                other => return assert_eq!(other, Some(Heard::End), "{when}"),
+            }
+        }
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.gone.store(true, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,329 @@
+//! Open streams of events: what is said on them, and that whatever would end
+//! the next request ends them too.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use certs::{Leaf, Signer};
+use serde_json::json;
+use tests::events::{self, Events, Http, WAYS};
+use tests::mcp::{HANDSHAKEN, STATELESS, Schema};
+use tests::process::{AGENTS, API_KEY};
+use tests::provider::Provider;
+use tests::{Gate, Plan, World, wait_for};
+
+use super::configuration::{run, said};
+use crate::{Case, Shared};
+
+pub const CASES: &[Case] = &[
+    ("a_stream_is_kept_alive_on_every_kind_of_connection", kept_alive),
+    ("what_opens_no_stream", refused),
+    ("an_agent_is_told_when_its_tools_change_and_no_other_is", told),
+    ("what_a_reload_takes_away_ends_the_streams_of_whom_it_was", taken_away),
+    ("a_suspension_ends_streams_at_once", suspended),
+    ("a_stream_ends_with_its_token_and_with_its_issuers_keys", tokens),
+    ("a_stream_ends_with_its_api_key", api_key),
+    ("streams_end_whole_when_the_gate_does", drained),
+    ("streams_are_bounded_and_in_nobodys_way", bounded),
+    ("opening_a_stream_is_charged", charged),
+    ("whoever_goes_or_takes_nothing_gives_its_place_back", gone),
+];
+
+/// Seconds that a token or key lives.
+const SHORT: u64 = 4;
+
+const MORE: &str = "\n[agents.alice]\nroles = [\"all\"]\n[agents.bob]\nroles = [\"reader\"]\n[agents.carol]\nroles = []\n\
+                    [mcp]\nkeep_alive = \"1s\"\n";
+
+fn plan(more: &str) -> Plan {
+    Plan { sections: format!("{AGENTS}{MORE}{more}"), ..Plan::default() }
+}
+
+fn open(gate: &Gate) -> f64 {
+    gate.metric("portcullis_event_streams")
+}
+
+fn at(gate: &Gate, path: &str) -> String {
+    format!("https://localhost:{}{path}", gate.tls)
+}
+
+/// A stream of this agent's for each way to connect.
+fn streams(gate: &Gate, agent: &str) -> [Events; 4] {
+    Events::everywhere(gate.tls, gate.authority(), &gate.issue(&Leaf::agent(agent)))
+}
+
+/// A stream over plain HTTP.
+fn plain(gate: &Gate, headers: &[(&str, &str)]) -> Events {
+    let client = reqwest::blocking::Client::builder().timeout(None).build().expect("a client");
+    Events::open(&client, &format!("http://127.0.0.1:{}/mcp", gate.plain), headers)
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
+}
+
+/// Replaces a part of the gate's file, and has it read.
+fn configure(gate: &Gate, from: &str, to: &str) {
+    let file = gate.folder().join("config.toml");
+    let text = fs::read_to_string(&file).expect("a file");
+    assert!(text.contains(from), "{from}");
+    fs::write(&file, text.replace(from, to)).expect("a file");
+    let before = gate.metric("portcullis_reloads_total");
+    gate.signal("HUP");
+    wait_for("it is read", 10, || gate.metric("portcullis_reloads_total") > before);
+}
+
+fn kept_alive(shared: &Shared) {
+    let gate = Gate::start(shared.world(), &plan(""));
+    let issued = gate.issue(&Leaf::agent("alice"));
+    for way in WAYS {
+        let client = events::builder(gate.authority(), Some(&issued), way).build().expect("a client");
+        for path in ["/mcp", "/mcp/sse"] {
+            let events = Events::open(&client, &at(&gate, path), &[]);
+            for (name, value) in [
+                ("content-type", "text/event-stream"),
+                ("cache-control", "no-store"),
+                ("x-accel-buffering", "no"),
+                ("x-content-type-options", "nosniff"),
+            ] {
+                assert_eq!(events.header.get(name).expect(name), value, "{way:?} {path}");
+            }
+            assert_eq!(open(&gate), 1.0);
+            drop(events);
+            wait_for("its client has gone", 10, || open(&gate) == 0.0);
+        }
+    }
+    let line =
+        "\"method\":\"GET\",\"route\":\"/mcp\",\"agent\":\"alice\",\"proof\":\"certificate\",\"decision\":\"allow\"";
+    wait_for("the log has a line for each", 10, || gate.log().matches(line).count() == 2 * WAYS.len());
+    // Before HTTP/1.1 it ends with the connection.
+    let mut old = gate.agent("alice").connect().expect("a connection");
+    old.write_all(b"GET /mcp HTTP/1.0\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n").expect("asked");
+    old.flush().expect("asked");
+    let mut begin = Vec::new();
+    while !begin.ends_with(b"\r\n\r\n: keepalive\n\n: keepalive\n\n") {
+        let mut byte = [0];
+        old.read_exact(&mut byte).expect("comments");
+        begin.push(byte[0]);
+    }
+}
+
+fn refused(shared: &Shared) {
+    let gate = Gate::start(shared.world(), &plan(""));
+    let alice = gate.agent("alice");
+    let accept = ("Accept", "text/event-stream");
+    for (client, headers, status, code) in [
+        (&gate.stranger(), vec![accept], 401, "unauthenticated"),
+        (&gate.agent("nobody"), vec![accept], 401, "unauthenticated"),
+        (&gate.agent("carol"), vec![accept], 403, "forbidden"),
+        (&alice, vec![accept, ("Origin", "https://evil.example")], 403, "origin_not_allowed"),
+        (&alice, vec![], 406, "not_acceptable"),
+        (&alice, vec![("Accept", "*/*")], 406, "not_acceptable"),
+        (&alice, vec![("Accept", "application/json, text/event-stream;q=0")], 406, "not_acceptable"),
+        (&alice, vec![accept, ("MCP-Protocol-Version", STATELESS)], 405, "method_not_allowed"),
+    ] {
+        for path in ["/mcp", "/mcp/rpc", "/mcp/sse"] {
+            let response = client.send("GET", path, &headers, b"");
+            assert_eq!((response.status, response.code().as_str()), (status, code), "{headers:?} {path}");
+        }
+    }
+    let unknown = alice.send("GET", "/mcp", &[accept, ("MCP-Protocol-Version", "1900-01-01")], b"");
+    assert_eq!((unknown.status, Schema::of("2025-11-25").error(&unknown)["code"].as_i64()), (400, Some(-32022)));
+    assert_eq!(open(&gate), 0.0);
+}
+
+fn told(shared: &Shared) {
+    let gate = Gate::start(shared.world(), &plan(""));
+    let (bobs, alices) = (streams(&gate, "bob"), streams(&gate, "alice"));
+    let tools = |agent: &str| {
+        let listed = gate.agent(agent).mcp(&tests::mcp::request("tools/list", &json!({}))).json();
+        listed["result"]["tools"].as_array().expect("tools").iter().any(|tool| tool["name"] == "kv.write")
+    };
+    // Other paths, the same tools.
+    configure(&gate, "kv = [\"public/**\"]", "kv = [\"public/**\", \"more/**\"]");
+    bobs.iter().chain(&alices).for_each(|events| events.is_kept_alive("after a reload that changes no tool"));
+    assert!(!tools("bob"));
+    configure(&gate, "scopes = [\"read\", \"list\"]", "scopes = [\"read\", \"list\", \"write\"]");
+    for events in &bobs {
+        let message = events.message();
+        assert_eq!(message["method"], "notifications/tools/list_changed");
+        for revision in HANDSHAKEN {
+            let schema = Schema::of(revision);
+            schema.check("ToolListChangedNotification", &message);
+            schema.check("ServerNotification", &message);
+        }
+    }
+    assert!(tools("bob"));
+    alices.iter().for_each(|events| events.is_kept_alive("after a reload that changes another's tools"));
+    configure(&gate, "keep_alive = \"1s\"", "keep_alive = \"1s\"\ntool_names = \"underscored\"");
+    for events in bobs.iter().chain(&alices) {
+        assert_eq!(events.message()["method"], "notifications/tools/list_changed");
+    }
+    assert_eq!(open(&gate), 8.0);
+}
+
+fn taken_away(shared: &Shared) {
+    let spiffe = "spiffe = \"spiffe://portcullis.dev/agent/{name}\"";
+    let alice = "[agents.alice]\nroles = [\"all\"]";
+    for (when, from, to, others) in [
+        ("it is suspended", alice, "[agents.alice]\nsuspended = true\nroles = [\"all\"]", true),
+        ("its last role is gone", alice, "[agents.alice]\nroles = []", true),
+        ("its entry is gone", alice, "", true),
+        ("its name is somebody else's", alice, "[agents.alice]\ngeneration = 2\nroles = [\"all\"]", true),
+        ("nobody's principal is mapped", spiffe, "spiffe = \"spiffe://elsewhere.dev/agent/{name}\"", false),
+        ("certificates are not believed", "client_certificates = \"optional\"", "client_certificates = \"off\"", false),
+    ] {
+        let gate = Gate::start(shared.world(), &plan(""));
+        let (alices, bobs) = (streams(&gate, "alice"), streams(&gate, "bob"));
+        let failed = gate.metric("portcullis_failed_authentications_total");
+        configure(&gate, from, to);
+        alices.iter().for_each(|events| events.ends(when));
+        for events in &bobs {
+            if others { events.is_kept_alive(when) } else { events.ends(when) }
+        }
+        wait_for(when, 10, || open(&gate) == if others { 4.0 } else { 0.0 });
+        assert_eq!(gate.metric("portcullis_failed_authentications_total"), failed, "{when}: nobody has tried anything");
+    }
+}
+
+fn suspended(_: &Shared) {
+    // What is on the record is so for every gate of this Vault.
+    let world = World::start(false);
+    let gates = [Gate::start(&world, &plan("")), Gate::start(&world, &plan(""))];
+    let [first, second] = &gates;
+    let (alices, elsewhere, bobs) = (streams(first, "alice"), streams(second, "alice"), streams(first, "bob"));
+    let environment = [("VAULT_ROLE_ID", world.role_id()), ("VAULT_SECRET_ID", world.secret_id())];
+    let command = ["suspend", "alice", "--reason", "test", "--config", "config.toml"];
+    let (code, told) = said(&run(first.folder(), &command, &environment));
+    assert_eq!(code, Some(0), "{told}");
+    alices.iter().chain(&elsewhere).for_each(|events| events.ends("its agent is suspended"));
+    bobs.iter().for_each(|events| events.is_kept_alive("another is suspended"));
+    let again = first.agent("alice").send("GET", "/mcp", &[("Accept", "text/event-stream")], b"");
+    assert_eq!((again.status, again.code().as_str()), (403, "suspended"));
+    wait_for("the log tells why", 10, || first.log().matches("\"decision\":\"suspended\"").count() >= 4);
+}
+
+fn tokens(shared: &Shared) {
+    let key = Signer::p256("one").expect("a key");
+    let provider = Provider::start(&[&key], None);
+    let issuer = provider.issuer();
+    let sections = format!(
+        "{AGENTS}{MORE}[[identity.issuers]]\nname = \"{issuer}\"\naudiences = [\"mcp-agents\"]\ndiscovery = true\n\
+         refresh = \"1s\"\nleeway = \"0s\"\n[[identity.families]]\njwt = \"svc:{{name}}\"\nagent = \"{{name}}\"\n"
+    );
+    let gate = Gate::start(shared.world(), &Plan { sections, ..Plan::default() });
+    let token = |seconds: u64| {
+        let claims = json!({"iss": issuer, "sub": "svc:alice", "exp": now() + seconds});
+        format!("Bearer {}", key.token(&super::jwt::claims(&claims)).expect("a token"))
+    };
+    let brief = plain(&gate, &[("Authorization", &token(SHORT))]);
+    let long = plain(&gate, &[("Authorization", &token(600))]);
+    let failed = gate.metric("portcullis_failed_authentications_total");
+    brief.ends("its token has expired");
+    long.is_kept_alive("another token has expired");
+    provider.publish(&[&Signer::p256("two").expect("a key")]);
+    long.ends("its issuer has other keys");
+    assert_eq!(gate.metric("portcullis_failed_authentications_total"), failed);
+}
+
+fn api_key(shared: &Shared) {
+    let key = "api_keys = [{ sha256 = \"KEY\" }]";
+    let expires = |seconds| {
+        let at = time_of(now() + seconds);
+        plan("").sections.replace(key, &format!("api_keys = [{{ sha256 = \"KEY\", expires = \"{at}\" }}]"))
+    };
+    let gate = Gate::start(shared.world(), &Plan { sections: expires(SHORT * 3), ..Plan::default() });
+    plain(&gate, &[("X-API-Key", API_KEY)]).ends("its key has expired");
+    let gate = Gate::start(shared.world(), &plan(""));
+    let events = plain(&gate, &[("X-API-Key", API_KEY)]);
+    configure(&gate, &tests::process::sha256(API_KEY), &tests::process::sha256("another"));
+    events.ends("its key is another");
+}
+
+/// Seconds since the epoch, as RFC 3339 has them.
+fn time_of(seconds: u64) -> String {
+    let output = std::process::Command::new("date").args(["-u", "-d", &format!("@{seconds}"), "+%FT%TZ"]).output();
+    String::from_utf8(output.expect("date").stdout).expect("text").trim().to_owned()
+}
+
+fn drained(shared: &Shared) {
+    let mut gate = Gate::start(shared.world(), &plan(""));
+    let (alices, bobs) = (streams(&gate, "alice"), streams(&gate, "bob"));
+    let unread = unread(&gate);
+    assert_eq!(gate.terminate(), Some(0));
+    alices.iter().chain(&bobs).for_each(|events| events.ends("the gate ends"));
+    drop(unread);
+    let said = gate.stderr();
+    assert!(said.contains("\"left\":0"), "{said}");
+    assert_eq!(gate.log().matches("\"method\":\"GET\",\"route\":\"/mcp\"").count(), 9);
+}
+
+fn bounded(shared: &Shared) {
+    let limits = "[limits]\nstreams = 3\nstreams_per_agent = 2\nconcurrent = 1\nqueue = 0\nrequests = 3\n";
+    let gate = Gate::start(shared.world(), &plan(limits));
+    let issued = gate.issue(&Leaf::agent("alice"));
+    let client = events::builder(gate.authority(), Some(&issued), WAYS[3]).build().expect("a client");
+    let held = [(); 2].map(|()| Events::open(&client, &at(&gate, "/mcp"), &[]));
+    let over = events::ask(&client, &at(&gate, "/mcp"), &[]);
+    assert_eq!(over.status(), 429);
+    assert_eq!(over.json::<serde_json::Value>().expect("JSON")["error"], "too_many_streams");
+    let accept = [("Accept", "text/event-stream")];
+    let key = plain(&gate, &[("X-API-Key", API_KEY)]);
+    let full = gate.agent("bob").send("GET", "/mcp", &accept, b"");
+    assert_eq!((full.status, full.code().as_str()), (503, "overloaded"));
+    assert_eq!(gate.agent("alice").get("/whoami").status, 200, "no turn is held, and no request is under way");
+    drop(held);
+    wait_for("places are given back", 10, || open(&gate) == 1.0);
+    drop(Events::open(&client, &at(&gate, "/mcp"), &[]));
+    drop(key);
+    wait_for("all of them", 10, || open(&gate) == 0.0);
+}
+
+fn charged(shared: &Shared) {
+    let top = "rate_limit_requests = 2\nrate_limit_window_seconds = 3600\n".to_owned();
+    let gate = Gate::start(shared.world(), &Plan { top, ..plan("") });
+    let events = plain(&gate, &[("X-API-Key", API_KEY)]);
+    assert_eq!(gate.keyed().get("/whoami").status, 200);
+    let refused = gate.keyed().send("GET", "/mcp", &[("Accept", "text/event-stream")], b"");
+    assert_eq!((refused.status, refused.code().as_str()), (429, "rate_limited"));
+    events.is_kept_alive("it is charged once");
+    assert_eq!(open(&gate), 1.0);
+}
+
+/// A client over HTTP/2 that takes one comment and no more.
+fn unread(gate: &Gate) -> reqwest::blocking::Response {
+    let issued = gate.issue(&Leaf::agent("agent_mtls"));
+    let builder = events::builder(gate.authority(), Some(&issued), (&rustls::version::TLS13, Http::Two));
+    let window = u32::try_from(": keepalive\n\n".len()).expect("a few");
+    let client = builder.http2_initial_stream_window_size(window).build().expect("a client");
+    let response = events::ask(&client, &at(gate, "/mcp"), &[]);
+    assert_eq!(response.status(), 200);
+    response
+}
+
+fn gone(shared: &Shared) {
+    let gate = Gate::start(shared.world(), &plan(""));
+    let unread = unread(&gate);
+    assert_eq!(open(&gate), 1.0);
+    wait_for("a client that takes nothing is given up", 20, || open(&gate) == 0.0);
+    drop(unread);
+    // Between two comments: that it has gone is seen at once, not when it is written to.
+    configure(&gate, "keep_alive = \"1s\"", "keep_alive = \"5m\"");
+    let mut stream = gate.agent("alice").connect().expect("a connection");
+    stream.write_all(b"GET /mcp HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n").expect("asked");
+    stream.flush().expect("asked");
+    let mut begin = [0; 64];
+    stream.read_exact(&mut begin).expect("a head");
+    wait_for("it is open", 10, || open(&gate) == 1.0);
+    drop(stream);
+    wait_for("it has gone", 10, || open(&gate) == 0.0);
+    let issued = gate.issue(&Leaf::agent("alice"));
+    let client = events::builder(gate.authority(), Some(&issued), WAYS[3]).build().expect("a client");
+    let response = events::ask(&client, &at(&gate, "/mcp"), &[]);
+    wait_for("it is open", 10, || open(&gate) == 1.0);
+    drop(response);
+    wait_for("it has gone, and its connection has not", 10, || open(&gate) == 0.0);
+    let whoami = client.get(at(&gate, "/whoami")).timeout(Duration::from_secs(20)).send().expect("an answer");
+    assert_eq!(whoami.status(), 200);
+}
