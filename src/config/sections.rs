@@ -339,7 +339,7 @@ section! {
     time("queue_timeout", (10, 5 * MINUTE), "10s", "Longest time for a request to wait so."),
     size("bodies_in_flight", (KIB, 64 << 30), "64MiB", "Most bytes of request bodies held at once."),
     number("batch", (1, 1000), "32", "Most messages in one MCP batch."),
-    number("streams", (1, 1_000_000), "1024", "Most open streams of events; what is above gets 503."),
+    number("streams", (1, 1_000_000), "4096", "Most open streams of events; what is above gets 503."),
     number("streams_per_agent", (1, 10_000), "8", "Most of them of one agent; what is above gets 429."),
     table("rate", "Of all agents together; none where absent."),
     Opt::file("operations", Kind::Named, "", "Of one operation, for each agent: `\"db.issue_creds\" = { requests = 10, per = \"1h\" }`."),

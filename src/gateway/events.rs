@@ -77,7 +77,7 @@ impl Request<'_> {
     pub(super) async fn attend(
         &mut self,
         session: &mut ServerSession,
-        mut events: Events,
+        events: &mut Events,
         shutdown: &ShutdownWatch,
         outcome: &mut Outcome,
     ) -> Result<(), Unwritten> {
@@ -87,7 +87,7 @@ impl Request<'_> {
         let mut suspensions = self.state.vault.suspensions.changes();
         let (mut look, mut keep_alive) = (every(LOOK), every(self.snapshot.keep_alive));
         loop {
-            match self.judge_again(session, &mut events) {
+            match self.judge_again(session, events) {
                 Ok(false) => {}
                 Ok(true) => session.write_response_body(mcp::TOOLS_CHANGED.into(), false).await?,
                 Err(refusal) => {

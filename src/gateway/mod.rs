@@ -191,16 +191,16 @@ impl HttpServerApp for Gateway {
             session.set_keepalive(None);
         }
         let status = reply.status();
-        let written = reply.write(&mut session, &request.head).await;
-        self.state.metrics.in_progress.dec();
-        let written = match written {
-            Ok(Some(events)) => {
-                // It lasts, and is in nobody's way.
-                drop((share.take(), outcome.turn.take()));
-                Box::pin(request.attend(&mut session, *events, shutdown, &mut outcome)).await
-            }
-            written => written.map(drop),
+        let (mut events, mut written) = match reply.write(&mut session, &request.head).await {
+            Ok(events) => (events, Ok(())),
+            Err(unwritten) => (None, Err(unwritten)),
         };
+        self.state.metrics.in_progress.dec();
+        if let Some(events) = &mut events {
+            // It lasts, and is in nobody's way.
+            drop((share.take(), outcome.turn.take()));
+            written = Box::pin(request.attend(&mut session, events, shutdown, &mut outcome)).await;
+        }
         if let Err(Unwritten::Upstream(refusal)) = &written {
             outcome.decision = refusal.public().code;
             self.state.metrics.upstream_broken.inc();
@@ -211,7 +211,7 @@ impl HttpServerApp for Gateway {
         let mut settings = HttpPersistentSettings::for_session(&session);
         settings.set_user_context(Box::new(Served));
         let reusable = session.finish().await.ok()??;
-        drop(share);
+        drop((share, events));
         Some(ReusedHttpStream::from_reusable_stream(reusable, settings))
     }
 }

@@ -6,7 +6,8 @@ use std::io::{Read as _, Write as _};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use certs::{Leaf, Signer};
-use serde_json::json;
+use reqwest::blocking::{Client, Response};
+use serde_json::{Value, json};
 use tests::events::{self, Events, Http, WAYS};
 use tests::mcp::{HANDSHAKEN, STATELESS, Schema};
 use tests::process::{AGENTS, API_KEY};
@@ -33,6 +34,9 @@ pub const CASES: &[Case] = &[
 /// Seconds that a token or key lives.
 const SHORT: u64 = 4;
 
+/// What nothing but a change or time wakes.
+const SILENT: (&str, &str) = ("keep_alive = \"1s\"", "keep_alive = \"5m\"");
+
 const MORE: &str = "\n[agents.alice]\nroles = [\"all\"]\n[agents.bob]\nroles = [\"reader\"]\n[agents.carol]\nroles = []\n\
                     [mcp]\nkeep_alive = \"1s\"\n";
 
@@ -53,10 +57,29 @@ fn streams(gate: &Gate, agent: &str) -> [Events; 4] {
     Events::everywhere(gate.tls, gate.authority(), &gate.issue(&Leaf::agent(agent)))
 }
 
+/// A client over plain HTTP.
+fn local() -> Client {
+    Client::builder().timeout(None).build().expect("a client")
+}
+
 /// A stream over plain HTTP.
 fn plain(gate: &Gate, headers: &[(&str, &str)]) -> Events {
-    let client = reqwest::blocking::Client::builder().timeout(None).build().expect("a client");
-    Events::open(&client, &format!("http://127.0.0.1:{}/mcp", gate.plain), headers)
+    Events::open(&local(), &format!("http://127.0.0.1:{}/mcp", gate.plain), headers)
+}
+
+/// A client over TLS.
+fn client(gate: &Gate, agent: &str) -> Client {
+    let issued = gate.issue(&Leaf::agent(agent));
+    events::builder(gate.authority(), Some(&issued), WAYS[3]).build().expect("a client")
+}
+
+/// The status and code of what must not be a stream.
+fn refusal(response: Response) -> (u16, String) {
+    let status = response.status().as_u16();
+    // A stream would be read for ever.
+    assert_ne!(status, 200);
+    let told: Value = response.json().expect("JSON");
+    (status, told["error"].as_str().unwrap_or_default().to_owned())
 }
 
 fn now() -> u64 {
@@ -111,12 +134,13 @@ fn kept_alive(shared: &Shared) {
 
 fn refused(shared: &Shared) {
     let gate = Gate::start(shared.world(), &plan(""));
-    let alice = gate.agent("alice");
+    let alice = client(&gate, "alice");
+    let stranger = events::builder(gate.authority(), None, WAYS[3]).build().expect("a client");
     let accept = ("Accept", "text/event-stream");
     for (client, headers, status, code) in [
-        (&gate.stranger(), vec![accept], 401, "unauthenticated"),
-        (&gate.agent("nobody"), vec![accept], 401, "unauthenticated"),
-        (&gate.agent("carol"), vec![accept], 403, "forbidden"),
+        (&stranger, vec![accept], 401, "unauthenticated"),
+        (&client(&gate, "nobody"), vec![accept], 401, "unauthenticated"),
+        (&client(&gate, "carol"), vec![accept], 403, "forbidden"),
         (&alice, vec![accept, ("Origin", "https://evil.example")], 403, "origin_not_allowed"),
         (&alice, vec![], 406, "not_acceptable"),
         (&alice, vec![("Accept", "*/*")], 406, "not_acceptable"),
@@ -124,11 +148,12 @@ fn refused(shared: &Shared) {
         (&alice, vec![accept, ("MCP-Protocol-Version", STATELESS)], 405, "method_not_allowed"),
     ] {
         for path in ["/mcp", "/mcp/rpc", "/mcp/sse"] {
-            let response = client.send("GET", path, &headers, b"");
-            assert_eq!((response.status, response.code().as_str()), (status, code), "{headers:?} {path}");
+            let request = headers.iter().fold(client.get(at(&gate, path)), |request, (k, v)| request.header(*k, *v));
+            let refused = refusal(request.send().expect("an answer"));
+            assert_eq!(refused, (status, code.to_owned()), "{headers:?} {path}");
         }
     }
-    let unknown = alice.send("GET", "/mcp", &[accept, ("MCP-Protocol-Version", "1900-01-01")], b"");
+    let unknown = gate.agent("alice").send("GET", "/mcp", &[accept, ("MCP-Protocol-Version", "1900-01-01")], b"");
     assert_eq!((unknown.status, Schema::of("2025-11-25").error(&unknown)["code"].as_i64()), (400, Some(-32022)));
     assert_eq!(open(&gate), 0.0);
 }
@@ -199,8 +224,8 @@ fn suspended(_: &Shared) {
     assert_eq!(code, Some(0), "{told}");
     alices.iter().chain(&elsewhere).for_each(|events| events.ends("its agent is suspended"));
     bobs.iter().for_each(|events| events.is_kept_alive("another is suspended"));
-    let again = first.agent("alice").send("GET", "/mcp", &[("Accept", "text/event-stream")], b"");
-    assert_eq!((again.status, again.code().as_str()), (403, "suspended"));
+    let again = refusal(events::ask(&client(first, "alice"), &at(first, "/mcp"), &[]));
+    assert_eq!(again, (403, "suspended".into()));
     wait_for("the log tells why", 10, || first.log().matches("\"decision\":\"suspended\"").count() >= 4);
 }
 
@@ -212,7 +237,7 @@ fn tokens(shared: &Shared) {
         "{AGENTS}{MORE}[[identity.issuers]]\nname = \"{issuer}\"\naudiences = [\"mcp-agents\"]\ndiscovery = true\n\
          refresh = \"1s\"\nleeway = \"0s\"\n[[identity.families]]\njwt = \"svc:{{name}}\"\nagent = \"{{name}}\"\n"
     );
-    let gate = Gate::start(shared.world(), &Plan { sections, ..Plan::default() });
+    let gate = Gate::start(shared.world(), &Plan { sections: sections.replace(SILENT.0, SILENT.1), ..Plan::default() });
     let token = |seconds: u64| {
         let claims = json!({"iss": issuer, "sub": "svc:alice", "exp": now() + seconds});
         format!("Bearer {}", key.token(&super::jwt::claims(&claims)).expect("a token"))
@@ -221,7 +246,7 @@ fn tokens(shared: &Shared) {
     let long = plain(&gate, &[("Authorization", &token(600))]);
     let failed = gate.metric("portcullis_failed_authentications_total");
     brief.ends("its token has expired");
-    long.is_kept_alive("another token has expired");
+    wait_for("another token holds", 10, || open(&gate) == 1.0);
     provider.publish(&[&Signer::p256("two").expect("a key")]);
     long.ends("its issuer has other keys");
     assert_eq!(gate.metric("portcullis_failed_authentications_total"), failed);
@@ -231,7 +256,8 @@ fn api_key(shared: &Shared) {
     let key = "api_keys = [{ sha256 = \"KEY\" }]";
     let expires = |seconds| {
         let at = time_of(now() + seconds);
-        plan("").sections.replace(key, &format!("api_keys = [{{ sha256 = \"KEY\", expires = \"{at}\" }}]"))
+        let sections = plan("").sections.replace(SILENT.0, SILENT.1);
+        sections.replace(key, &format!("api_keys = [{{ sha256 = \"KEY\", expires = \"{at}\" }}]"))
     };
     let gate = Gate::start(shared.world(), &Plan { sections: expires(SHORT * 3), ..Plan::default() });
     plain(&gate, &[("X-API-Key", API_KEY)]).ends("its key has expired");
@@ -262,20 +288,17 @@ fn drained(shared: &Shared) {
 fn bounded(shared: &Shared) {
     let limits = "[limits]\nstreams = 3\nstreams_per_agent = 2\nconcurrent = 1\nqueue = 0\nrequests = 3\n";
     let gate = Gate::start(shared.world(), &plan(limits));
-    let issued = gate.issue(&Leaf::agent("alice"));
-    let client = events::builder(gate.authority(), Some(&issued), WAYS[3]).build().expect("a client");
-    let held = [(); 2].map(|()| Events::open(&client, &at(&gate, "/mcp"), &[]));
-    let over = events::ask(&client, &at(&gate, "/mcp"), &[]);
-    assert_eq!(over.status(), 429);
-    assert_eq!(over.json::<serde_json::Value>().expect("JSON")["error"], "too_many_streams");
-    let accept = [("Accept", "text/event-stream")];
+    let alice = client(&gate, "alice");
+    let held = [(); 2].map(|()| Events::open(&alice, &at(&gate, "/mcp"), &[]));
+    let over = refusal(events::ask(&alice, &at(&gate, "/mcp"), &[]));
+    assert_eq!(over, (429, "too_many_streams".into()));
     let key = plain(&gate, &[("X-API-Key", API_KEY)]);
-    let full = gate.agent("bob").send("GET", "/mcp", &accept, b"");
-    assert_eq!((full.status, full.code().as_str()), (503, "overloaded"));
+    let full = refusal(events::ask(&client(&gate, "bob"), &at(&gate, "/mcp"), &[]));
+    assert_eq!(full, (503, "overloaded".into()));
     assert_eq!(gate.agent("alice").get("/whoami").status, 200, "no turn is held, and no request is under way");
     drop(held);
     wait_for("places are given back", 10, || open(&gate) == 1.0);
-    drop(Events::open(&client, &at(&gate, "/mcp"), &[]));
+    drop(Events::open(&alice, &at(&gate, "/mcp"), &[]));
     drop(key);
     wait_for("all of them", 10, || open(&gate) == 0.0);
 }
@@ -285,8 +308,9 @@ fn charged(shared: &Shared) {
     let gate = Gate::start(shared.world(), &Plan { top, ..plan("") });
     let events = plain(&gate, &[("X-API-Key", API_KEY)]);
     assert_eq!(gate.keyed().get("/whoami").status, 200);
-    let refused = gate.keyed().send("GET", "/mcp", &[("Accept", "text/event-stream")], b"");
-    assert_eq!((refused.status, refused.code().as_str()), (429, "rate_limited"));
+    let url = format!("http://127.0.0.1:{}/mcp", gate.plain);
+    let refused = refusal(events::ask(&local(), &url, &[("X-API-Key", API_KEY)]));
+    assert_eq!(refused, (429, "rate_limited".into()));
     events.is_kept_alive("it is charged once");
     assert_eq!(open(&gate), 1.0);
 }
@@ -309,7 +333,7 @@ fn gone(shared: &Shared) {
     wait_for("a client that takes nothing is given up", 20, || open(&gate) == 0.0);
     drop(unread);
     // Between two comments: that it has gone is seen at once, not when it is written to.
-    configure(&gate, "keep_alive = \"1s\"", "keep_alive = \"5m\"");
+    configure(&gate, SILENT.0, SILENT.1);
     let mut stream = gate.agent("alice").connect().expect("a connection");
     stream.write_all(b"GET /mcp HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n").expect("asked");
     stream.flush().expect("asked");
@@ -318,8 +342,7 @@ fn gone(shared: &Shared) {
     wait_for("it is open", 10, || open(&gate) == 1.0);
     drop(stream);
     wait_for("it has gone", 10, || open(&gate) == 0.0);
-    let issued = gate.issue(&Leaf::agent("alice"));
-    let client = events::builder(gate.authority(), Some(&issued), WAYS[3]).build().expect("a client");
+    let client = client(&gate, "alice");
     let response = events::ask(&client, &at(&gate, "/mcp"), &[]);
     wait_for("it is open", 10, || open(&gate) == 1.0);
     drop(response);

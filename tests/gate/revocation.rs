@@ -34,7 +34,7 @@ const SHORT: i64 = 8;
 
 const AGENTS: &str = r#"
 [mcp]
-keep_alive = "1s"
+keep_alive = "5m"
 
 [roles.all]
 scopes = ["read", "write", "delete", "list"]
@@ -137,6 +137,11 @@ impl House {
         Events::everywhere(self.port, self.gate.authority(), issued)
     }
 
+    /// These are open, and no other.
+    fn has_streams(&self, streams: &[Events], when: &str) {
+        wait_for(when, 10, || self.gate.metric("portcullis_event_streams") == streams.len() as f64);
+    }
+
     /// The status of one request on a connection of its own; `None` where
     /// there is no connection.
     fn fresh(&self, issued: &Issued) -> Option<u16> {
@@ -180,7 +185,7 @@ fn taken_away(shared: &Shared) {
         victims.iter_mut().for_each(|caller| caller.holds("before the reload"));
         house.reload();
         ending.iter().for_each(|events| events.ends(when));
-        staying.iter().for_each(|events| events.is_kept_alive(when));
+        house.has_streams(&staying, when);
         victims.iter_mut().for_each(|caller| caller.refused(fresh, when));
         bystanders.iter_mut().for_each(|caller| caller.holds(when));
     }
@@ -222,7 +227,7 @@ fn ends(shared: &Shared, when: &str, mint: impl FnOnce(&House) -> Issued) {
     let reloads = house.gate.metric("portcullis_reloads_total");
     wait_for(when, 30, || victims.iter_mut().all(|caller| caller.on_open() != 200));
     ending.iter().for_each(|events| events.ends(when));
-    staying.iter().for_each(|events| events.is_kept_alive(when));
+    house.has_streams(&staying, when);
     victims.iter_mut().for_each(|caller| caller.refused(None, when));
     bystanders.iter_mut().for_each(|caller| caller.holds(when));
     assert_eq!(house.gate.metric("portcullis_reloads_total"), reloads, "{when}: nothing is read again");
