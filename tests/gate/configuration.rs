@@ -274,7 +274,7 @@ fn operators(shared: &Shared) {
     assert_ne!(after["digest"], before["digest"]);
     let told = told(&gate);
     assert_eq!((&told["added"], &told["removed"]), (&"agents.carol".into(), &"".into()), "{told}");
-    assert_eq!(told["changed"], "config.toml", "{told}");
+    assert!(told["changed"].as_str().is_some_and(|changed| changed.ends_with("/config.toml")), "{told}");
     assert_eq!(gate.metric("portcullis_reload_changes_total{change=\"added\"}"), 1.0);
     rewrite(&gate, |text| format!("{text}\n[agents.dave]\nroles = [\"nobody-has-it\"]\n"));
     let refused = admin.post("/reload", &serde_json::Value::Null);
