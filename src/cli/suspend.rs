@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(6);
 pub(super) const AFTER: &str = "\
 Puts the agent on a record in Vault that every gate looks at twice a second:
 from then on each refuses it with 403 `suspended` on every connection, closes
-its streams, and drops its child tokens; its leases end. The record outlives the
+its streams, and drops its tokens in Vault; its leases end. The record outlives the
 gates. Where the gate of this configuration answers at its admin address, it
 looks at once.
 

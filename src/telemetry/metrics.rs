@@ -155,7 +155,7 @@ pub struct Metrics {
     pub streams: IntGauge,
     /// Requests that carry or received a correlation id.
     pub correlated: IntCounter,
-    /// Child tokens.
+    /// Agents' tokens in Vault.
     pub child_tokens: ChildTokenCounters,
     /// How long Vault takes to answer an agent's request.
     pub upstream: Histogram,
@@ -205,7 +205,7 @@ impl Metrics {
             &["operation", "outcome"],
         )?;
         let children = IntCounterVec::new(
-            Opts::new("portcullis_child_tokens_total", "Child tokens by what became of the wish for one."),
+            Opts::new("portcullis_child_tokens_total", "Agents' tokens in Vault by what became of the wish for one."),
             &["outcome"],
         )?;
         register(&registry, children.clone())?;
