@@ -33,7 +33,10 @@ pub(super) struct ClientAuthorities {
 }
 
 impl ClientAuthorities {
-    /// Reads and checks the files; and what is allowed but worth a word.
+    /// Reads and checks the files; tells what is allowed but worth a word, too.
+    ///
+    /// # Errors
+    /// The first file that cannot be used, and why.
     pub(super) fn load(tls: &Tls, provider: &Arc<CryptoProvider>) -> Result<(Self, Vec<String>), TlsProblem> {
         let common = read(&tls.client_authorities)?;
         let domains = tls.trust_domains.iter().map(|domain| read(&domain.authorities));

@@ -97,10 +97,15 @@ fn tls(fields: &Fields<'_>) -> Option<Tls> {
 /// The SPIFFE trust domains; `has_common` where the listener has authorities besides theirs.
 fn trust_domains(fields: &Fields<'_>, has_common: bool) -> Vec<AcceptedDomain> {
     let mut domains: Vec<AcceptedDomain> = Vec::new();
-    for table in fields.tables("trust_domains", &section::TRUST_DOMAIN) {
+    let tables = fields.tables("trust_domains", &section::TRUST_DOMAIN);
+    if fields.given("trust_domains") && tables.is_empty() {
+        let mend = "name those that are accepted; without the option any is";
+        fields.problem("trust_domains", &fields.place_of("trust_domains"), "names none", mend);
+    }
+    for table in tables {
         table.require("name");
         let authorities = files_of(&table, "client_ca");
-        if authorities.is_empty() && !has_common {
+        if authorities.is_empty() && (table.given("client_ca") || !has_common) {
             let mend = "name its PEM file in `client_ca`, of the trust domain or of the listener";
             table.source.findings.problem(&table.place, "a trust domain needs an authority", mend);
         }
