@@ -11,6 +11,7 @@ use tests::client::tls_config;
 use tests::servers::Haproxy;
 use tests::{Client, Gate, Plan, free_port, wait_for};
 
+use super::configuration::{folder_with, run, said};
 use crate::{Case, Shared};
 
 pub const CASES: &[Case] = &[
@@ -20,6 +21,7 @@ pub const CASES: &[Case] = &[
     ("failures_behind_a_balancer_are_each_clients_own", failures),
     ("a_header_that_is_not_accepted_closes_the_connection", refused),
     ("nobody_but_a_trusted_proxy_says_whose_a_connection_is", strangers),
+    ("the_verbs_tell_of_balancers", told),
 ];
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -249,4 +251,23 @@ fn strangers(shared: &Shared) {
     }
     assert!(!balanced.gate.log().contains("203.0.113.7"));
     assert_eq!(balanced.gate.metric(REFUSED), 0.0);
+}
+
+fn told(_: &Shared) {
+    let listener = "[[listeners]]\naddress = \"127.0.0.1:8443\"\n";
+    let balanced = format!("{listener}proxy_protocol = true\n");
+    let folder = folder_with("old.toml", &format!("{TRUSTED}{listener}"));
+    std::fs::write(folder.path().join("new.toml"), format!("{TRUSTED}{balanced}")).expect("written");
+    std::fs::write(folder.path().join("none.toml"), balanced).expect("written");
+    let (code, text) = said(&run(folder.path(), &["diff", "old.toml", "new.toml"], &[]));
+    let line = "at 127.0.0.1:8443 the client's address is what 127.0.0.0/8 says in a PROXY header";
+    assert!(code == Some(1) && text.contains(line), "{code:?} {text}");
+    for (file, words, expected) in [
+        ("old.toml", "`trusted_proxies` is not used", true),
+        ("new.toml", "`trusted_proxies` is not used", false),
+        ("none.toml", "none.toml:1: the PROXY protocol is believed from nobody", true),
+    ] {
+        let (code, text) = said(&run(folder.path(), &["check", "--config", file], &[]));
+        assert!(code == Some(0) && text.contains(words) == expected, "{file}: {code:?} {text}");
+    }
 }
