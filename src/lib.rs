@@ -16,6 +16,7 @@ pub mod config;
 pub mod exchange;
 pub mod gateway;
 pub mod holdings;
+pub mod import;
 pub mod issuers;
 pub mod key;
 pub mod kms;

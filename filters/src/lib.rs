@@ -13,6 +13,7 @@
 
 pub mod secret;
 pub mod names;
+pub mod json;
 pub mod path;
 pub mod scope;
 pub mod quota;

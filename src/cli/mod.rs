@@ -3,6 +3,7 @@
 mod check;
 mod diff;
 mod explain;
+mod import;
 mod jwt;
 mod key;
 mod options;
@@ -93,6 +94,9 @@ pub enum Once {
     /// Tell whether an agent may do something, and by which rule.
     #[command(after_help = explain::AFTER)]
     Explain(explain::Explain),
+    /// Print the users of a Vault MCP bridge as agents.
+    #[command(after_help = import::AFTER)]
+    Import(import::Import),
     /// Mint a token for development.
     #[command(after_help = jwt::AFTER)]
     Jwt(jwt::Jwt),
@@ -183,6 +187,7 @@ impl Once {
             Self::Check(given) => check::run(&given.into()),
             Self::Diff(files) => diff::run(&files),
             Self::Explain(asked) => explain::run(asked),
+            Self::Import(files) => import::run(&files),
             Self::Jwt(jwt) => jwt::run(jwt),
             Self::Policy(policy) => policy::run(policy),
             Self::Suspend(asked) => suspend::suspend(&asked),

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::{Map, Value};
 
-use super::json;
+use crate::json;
 use crate::secret::{Digest, Secret};
 
 /// Fewest bytes of a shared secret: as many as SHA-256 has (RFC 7518, 3.2).

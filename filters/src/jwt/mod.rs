@@ -6,7 +6,6 @@
 //! ```
 
 mod claims;
-mod json;
 mod keys;
 mod proof;
 
@@ -20,6 +19,7 @@ use serde_json::{Map, Value};
 pub use keys::{KeySet, KeySetProblem, LEAST_SECRET};
 pub use proof::{ALGORITHMS, Asked, ProofId, WINDOW};
 
+use crate::json;
 use crate::scope::Scopes;
 use crate::secret::{Digest, Secret};
 use claims::Claims;

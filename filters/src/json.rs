@@ -1,18 +1,25 @@
-//! JSON in which no object names a member twice: RFC 7519 leaves to the
-//! reader which of two counts, so two readers might not agree.
+//! JSON in which no object names a member twice: RFC 8259 and RFC 7519 leave to
+//! the reader which of two counts, so two readers might not agree.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// The members of one object, at every level of which names are unique.
-/// `None` for any other text.
-pub(super) fn object(text: &[u8]) -> Option<Map<String, Value>> {
+/// One value, at every level of which the names of an object are unique; at
+/// most 127 levels deep. `None` for any other text.
+#[must_use]
+pub fn value(text: &[u8]) -> Option<Value> {
     let mut reader = serde_json::Deserializer::from_slice(text);
     let value = Unique.deserialize(&mut reader).ok()?;
     reader.end().ok()?;
-    match value {
+    Some(value)
+}
+
+/// The members of such a value that is an object. `None` for any other text.
+#[must_use]
+pub fn object(text: &[u8]) -> Option<Map<String, Value>> {
+    match value(text)? {
         Value::Object(members) => Some(members),
         _ => None,
     }
