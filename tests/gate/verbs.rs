@@ -1,8 +1,13 @@
 //! What the command line tells and makes of policy as data.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use filters::names::AgentId;
+use portcullis::import::Users;
+use proptest::collection;
+use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 use tests::process::{AGENTS, root};
 use tests::{Gate, Plan};
@@ -18,6 +23,9 @@ pub const CASES: &[Case] = &[
     ("a_minted_token_is_taken_by_the_gate", tokens),
     ("no_token_is_minted_in_production", no_tokens),
     ("the_schema_takes_and_refuses_what_the_gate_does", schema),
+    ("users_of_a_bridge_read_their_own_once_they_are_imported", import),
+    ("what_is_not_imported_is_told_without_its_values", not_imported),
+    ("no_two_subjects_become_one_agent", one_to_one),
 ];
 
 /// Roles with something of everything.
@@ -357,4 +365,112 @@ fn schema(_: &Shared) {
         let folder = folder_with("config.toml", text);
         assert_eq!(run(folder.path(), &["check"], &[]).status.code(), Some(2), "{text}");
     }
+}
+
+const CANARY: &str = "cnry7x";
+
+fn import(shared: &Shared) {
+    let users = json!({"users": {
+        "alice": {"jwt_created_at": CANARY, "jwt_expires_at": CANARY, "jwt_ttl_seconds": 60},
+        "Bob": {"display_name": CANARY},
+    }});
+    let key = format!("{CANARY}-key");
+    let folder = folder_with("users.json", &users.to_string());
+    std::fs::write(folder.path().join("keys.json"), json!({&key: "Bob"}).to_string()).expect("a file");
+    let output = run(folder.path(), &["import", "users.json", "--api-keys", "keys.json"], &[]);
+    let [printed, told] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    for words in
+        ["users taken: 2; API keys taken: 1", "\"Bob\" becomes the agent `bob`", "the users' member `display_name`"]
+    {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    assert!(!told.contains(CANARY) && !told.contains("jwt_") && !printed.contains(CANARY), "{told}{printed}");
+    std::fs::write(folder.path().join("config.toml"), &printed).expect("a file");
+    let (code, text) = said(&run(folder.path(), &["check"], &[("JWT_HS256_SECRET", SECRET)]));
+    assert!(code == Some(0) && !text.contains("principal"), "{text}");
+    let base = Plan::default();
+    let plan = Plan {
+        top: format!("{}environment = \"development\"\n", base.top),
+        sections: printed,
+        environment: vec![("JWT_HS256_SECRET", SECRET.to_owned())],
+        ..base
+    };
+    let gate = Gate::start(shared.world(), &plan);
+    let bearer = |subject: &str| {
+        let (token, said) = mint(
+            gate.folder(),
+            &format!("--subject {subject} --scope read,write,list"),
+            &[("JWT_HS256_SECRET", SECRET)],
+        );
+        (gate.local().with("Authorization", &format!("Bearer {token}")), said)
+    };
+    for (subject, agent) in [("alice", "alice"), ("Bob", "bob")] {
+        let path = format!("secret/data/mcp/{agent}/imported");
+        let (status, answer) = shared.world().ask("POST", &path, &json!({"data": {"of": subject}}));
+        assert_eq!(status, 200, "{answer}");
+        let (client, said) = bearer(subject);
+        assert_eq!((said.as_str(), client.get("/whoami").json()["agent"].as_str()), ("", Some(agent)));
+        assert_eq!(client.get("/secrets/imported").json()["data"]["of"], subject);
+        assert_eq!(client.get("/secrets/imported?shared=true").status, 403);
+    }
+    let keyed = gate.local().with("X-API-Key", &key);
+    assert_eq!(keyed.get("/secrets/imported").json()["data"]["of"], "Bob");
+    for stranger in ["bob", "Alice", "eve"] {
+        assert_eq!(bearer(stranger).0.get("/whoami").status, 401, "{stranger}");
+    }
+}
+
+fn not_imported(_: &Shared) {
+    let folder = folder_with("keys.json", &format!("{{\"{CANARY}\": \"alice\"}}"));
+    let long = " ".repeat((16 << 20) + 1);
+    for (users, code, told) in [
+        (r#"{"alice": {}, "Alice": {}}"#, 2, "`alice`: [\"Alice\", \"alice\"]"),
+        (&*format!("{{\"{CANARY}\": \"alice\"}}"), 2, "what is read is an object of subjects"),
+        (&*format!("{{\"alice\": {{\"{CANARY}\": 1}}"), 2, "not JSON"),
+        ("{}", 2, "nobody"),
+        (&*long, 1, "larger than 16MiB"),
+    ] {
+        std::fs::write(folder.path().join("users.json"), users).expect("a file");
+        let output = run(folder.path(), &["import", "users.json"], &[]);
+        let (status, text) = said(&output);
+        assert!(status == Some(code) && text.contains(told) && output.stdout.is_empty(), "{status:?} {text}");
+        assert!(!text.contains(CANARY), "{text}");
+    }
+    std::fs::write(folder.path().join("users.json"), r#"[{"subject": "alice"}]"#).expect("a file");
+    for (line, code, told) in [
+        ("missing.json", 1, "missing.json cannot be read"),
+        ("users.json --api-keys missing.json", 1, "missing.json cannot be read"),
+        ("users.json --api-keys users.json", 2, "users.json: it is no JSON map from API key to agent"),
+        ("", 2, "<FILE>"),
+    ] {
+        let arguments: Vec<&str> =
+            ["import"].into_iter().chain(line.split(' ').filter(|word| !word.is_empty())).collect();
+        let (status, text) = said(&run(folder.path(), &arguments, &[]));
+        assert!(status == Some(code) && text.contains(told), "{line}: {status:?} {text}");
+    }
+}
+
+fn one_to_one(_: &Shared) {
+    let subjects = collection::btree_set("[aA0._/ é\"\\\\-]{1,4}", 1..6);
+    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
+    runner
+        .run(&subjects, |subjects| {
+            let list: Vec<Value> = subjects.iter().map(|subject| json!({"subject": subject})).collect();
+            let text = serde_json::to_vec(&list).expect("JSON");
+            let Ok(users) = Users::read(&text) else { return Ok(()) };
+            let table: toml::Table = users.toml().parse().expect("TOML");
+            let agents = table["agents"].as_table().expect("agents");
+            let of_agents = agents.values().filter_map(|agent| agent["jwt"]["subject"].as_str());
+            assert_eq!(of_agents.map(str::to_owned).collect::<BTreeSet<_>>(), subjects);
+            assert!(agents.keys().all(|name| AgentId::parse(name).is_some()));
+            // A name that somebody has is never given to another.
+            assert!(
+                agents
+                    .iter()
+                    .all(|(name, agent)| !subjects.contains(name) || agent["jwt"]["subject"].as_str() == Some(name))
+            );
+            Ok(())
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
 }
