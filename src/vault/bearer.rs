@@ -81,7 +81,7 @@ impl Bearers {
             return Ok(child);
         }
         let exchange = self.exchange(agent, bearer, login);
-        self.cache.try_get_with(key, exchange).await.map_err(|refusal| (*refusal).clone())
+        Box::pin(self.cache.try_get_with(key, exchange)).await.map_err(|refusal| (*refusal).clone())
     }
 
     async fn exchange(&self, agent: &Agent, bearer: &Bearer, login: &TokenLogin) -> Result<Arc<Child>, Refusal> {
