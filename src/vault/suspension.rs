@@ -46,7 +46,7 @@ pub struct Suspensions {
     /// By either.
     current: ArcSwap<HashSet<AgentId>>,
     sides: Mutex<Sides>,
-    /// Told whenever it is somebody else.
+    /// Told of every change of these.
     changed: watch::Sender<()>,
     /// Whether the record has been looked at: before, nobody may do anything.
     looked: AtomicBool,
@@ -102,7 +102,7 @@ impl Suspensions {
         agents
     }
 
-    /// Tells whenever it is somebody else.
+    /// Tells of every change.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()

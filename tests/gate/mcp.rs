@@ -27,10 +27,12 @@ fn answers(shared: &Shared) {
     for schema in Schema::all() {
         if schema.revision == STATELESS {
             let found = schema.result("DiscoverResult", &ask(&client, STATELESS, "server/discover", &json!({})));
+            assert_eq!(found["capabilities"]["tools"], json!({}), "there is nothing to subscribe to");
             assert_eq!(found["supportedVersions"], json!(["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26"]));
         } else {
             let met = schema.result("InitializeResult", &client.mcp_with(&[], &hello(schema.revision)));
             assert_eq!(met["protocolVersion"], schema.revision);
+            assert_eq!(met["capabilities"]["tools"], json!({"listChanged": true}));
             assert_eq!(met["serverInfo"]["name"], "portcullis");
             for method in ["ping", "shutdown"] {
                 let done = schema.result("EmptyResult", &ask(&client, schema.revision, method, &json!({})));
