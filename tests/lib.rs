@@ -18,6 +18,10 @@ pub use client::{Client, Response};
 pub use process::{API_KEY, Gate, Plan};
 pub use world::World;
 
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::TcpListener;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// Waits until `done`, and fails with `what` after `seconds`.
@@ -29,8 +33,16 @@ pub fn wait_for(what: &str, seconds: u64, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// A port that was free a moment ago.
+/// A port that is free, given once: below those of which the kernel gives one to each connection,
+/// so that none takes it meanwhile (`ip_local_port_range`).
 pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its address").port()
+    const PORTS: std::ops::Range<u16> = 10_000..32_000;
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| {
+        // Tests of several processes at a time begin at different ones.
+        let seed = RandomState::new().hash_one(std::process::id());
+        AtomicU16::new((seed % u64::from(u16::MAX)) as u16)
+    });
+    let mut ports = (0..PORTS.len()).map(|_| PORTS.start + NEXT.fetch_add(1, Ordering::Relaxed) % PORTS.len() as u16);
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports.find(free).expect("a free port")
 }

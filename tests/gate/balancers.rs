@@ -119,9 +119,11 @@ fn named(shared: &Shared) {
         for client in balanced.keyed(&header) {
             // Twice, since a connection that is kept is whose it was.
             let mut stream = client.connect().expect("a connection");
-            for _ in 0..2 {
+            for time in ["at first", "again"] {
                 let answer = client.exchange(&mut stream, "GET", "/secrets/balancers/none", &[], b"");
-                assert_eq!(answer.expect("an answer").status, status, "{header:?}");
+                let answer =
+                    answer.unwrap_or_else(|error| panic!("{time}, {header:?}: {error}: {}", balanced.gate.stderr()));
+                assert_eq!(answer.status, status, "{time}, {header:?}");
             }
         }
     }
