@@ -33,8 +33,8 @@ pub struct Users {
     agents: BTreeMap<AgentId, User>,
     /// Members of users that mean nothing here.
     unknown: BTreeSet<String>,
-    /// Who has API keys and is not among the users.
-    strangers: BTreeSet<String>,
+    /// How many API keys are nobody's of these.
+    strangers: usize,
 }
 
 #[derive(Debug)]
@@ -87,7 +87,7 @@ impl Users {
             subjects.into_iter().map(move |subject| (agent.clone(), User { subject, keys: Vec::new() }))
         };
         let agents: BTreeMap<_, _> = found.into_iter().flat_map(alone).collect();
-        if agents.is_empty() { Err(Problem::Nobody) } else { Ok(Self { agents, unknown, strangers: BTreeSet::new() }) }
+        if agents.is_empty() { Err(Problem::Nobody) } else { Ok(Self { agents, unknown, strangers: 0 }) }
     }
 
     /// Adds API keys, of which digests are kept, from a map from key to
@@ -101,7 +101,7 @@ impl Users {
             let user = agent_of(&subject).and_then(|agent| self.agents.get_mut(&agent));
             match user.filter(|user| user.subject == subject) {
                 Some(user) => user.keys.push(Digest::of(key.as_bytes())),
-                None => _ = self.strangers.insert(subject),
+                None => self.strangers += 1,
             }
         }
         Ok(())
@@ -133,8 +133,10 @@ impl Users {
         remarks.extend(renamed.map(|(agent, User { subject, .. })| {
             format!("{subject:?} becomes the agent `{agent}`: its secrets and its policy in Vault go by that name")
         }));
-        let stranger = |subject| format!("not taken: API keys of {subject:?}, who is not among the users");
-        remarks.extend(self.strangers.iter().map(stranger));
+        if self.strangers > 0 {
+            // In a map that is turned round, what should be a subject is a key.
+            remarks.push(format!("not taken: API keys of others than these users: {}", self.strangers));
+        }
         let (words, others): (Vec<_>, Vec<_>) = self.unknown.iter().partition(|name| is_word(name));
         remarks.extend(words.iter().map(|name| format!("not taken: the users' member `{name}`")));
         if !others.is_empty() {
@@ -341,7 +343,7 @@ mod tests {
         // The name that another was proposed is nobody's by right, and his keys are not hers.
         let mut users = read(r#"{"Alice": {}}"#).unwrap();
         users.add_keys(br#"{"k": "alice"}"#).unwrap();
-        assert!(!users.toml().contains("sha256") && users.remarks()[2].contains("not taken: API keys of \"alice\""));
+        assert!(!users.toml().contains("sha256") && users.remarks()[2].contains("of others than these users: 1"));
     }
 
     #[test]
@@ -352,7 +354,10 @@ mod tests {
         );
         let mut users = read(&text).unwrap();
         users
-            .add_keys(format!(r#"{{"{CANARY}1": "alice", "{CANARY}2": "alice", "{CANARY}3": "eve"}}"#).as_bytes())
+            .add_keys(
+                format!(r#"{{"{CANARY}1": "alice", "{CANARY}2": "alice", "{CANARY}3": "eve", "alice": "{CANARY}4"}}"#)
+                    .as_bytes(),
+            )
             .unwrap();
         let told = users.remarks();
         assert_eq!(
@@ -360,7 +365,7 @@ mod tests {
             [
                 "users taken: 2; API keys taken: 2",
                 "\"A\\\"b\\\\\" becomes the agent `a-b`: its secrets and its policy in Vault go by that name",
-                "not taken: API keys of \"eve\", who is not among the users",
+                "not taken: API keys of others than these users: 2",
                 "not taken: the users' member `scopes`",
                 "not taken: the users' member `token`",
                 "not taken: other members of the users, which may be keys by their names: 1",

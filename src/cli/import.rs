@@ -31,8 +31,7 @@ Exit codes:
 
 Examples:
   portcullis import config/users.json >agents.d/bridge.toml
-  printenv API_KEYS_JSON >keys.json
-  portcullis import config/users.json --api-keys keys.json";
+  portcullis import config/users.json --api-keys <(printenv API_KEYS_JSON)";
 
 /// Largest file that is read.
 const MAX_FILE: usize = 16 << 20;
