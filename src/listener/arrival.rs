@@ -68,6 +68,16 @@ impl Arrival {
         let peer = stream.get_socket_digest()?.peer_addr()?.as_inet()?.ip().to_canonical();
         (self.balanced && self.state.snapshot().is_trusted_proxy(peer)).then_some(peer)
     }
+
+    fn refuse(&self, balancer: IpAddr, stop: &Stop) {
+        let problem = match stop {
+            Stop::Closed => return,
+            Stop::Late => "late".to_owned(),
+            Stop::Bad(bad) => bad.to_string(),
+        };
+        self.state.metrics.bad_proxy_headers.inc();
+        tracing::warn!(%balancer, %problem, "the PROXY header of a trusted proxy is refused");
+    }
 }
 
 #[async_trait]
@@ -88,18 +98,6 @@ impl PreTlsProcess for Arrival {
             }
         }
         Ok(())
-    }
-}
-
-impl Arrival {
-    fn refuse(&self, balancer: IpAddr, stop: &Stop) {
-        let problem = match stop {
-            Stop::Closed => return,
-            Stop::Late => "late".to_owned(),
-            Stop::Bad(bad) => bad.to_string(),
-        };
-        self.state.metrics.bad_proxy_headers.inc();
-        tracing::warn!(%balancer, %problem, "the PROXY header of a trusted proxy is refused");
     }
 }
 
