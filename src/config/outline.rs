@@ -64,14 +64,14 @@ impl Outline {
     /// How it differs from the one `before`.
     #[must_use]
     pub fn changes<'a>(&'a self, before: &'a Self) -> Changes<'a> {
-        let missing_in = |other: &'a Self, own: &'a Self| {
-            Names(own.0.keys().map(|name| &**name).filter(|name| !other.0.contains_key(*name)).collect())
+        let told = |own: &'a Self, other: &Self, is: fn(&Digest, Option<&Digest>) -> bool| {
+            let names = own.0.iter().filter(|(name, digest)| is(digest, other.0.get(*name)));
+            Names(names.map(|(name, _)| &**name).collect())
         };
-        let differs = |(name, digest): &(&Box<str>, &Digest)| before.0.get(*name).is_some_and(|was| was != *digest);
         Changes {
-            added: missing_in(before, self),
-            removed: missing_in(self, before),
-            changed: Names(self.0.iter().filter(differs).map(|(name, _)| &**name).collect()),
+            added: told(self, before, |_, was| was.is_none()),
+            removed: told(before, self, |_, now| now.is_none()),
+            changed: told(self, before, |now, was| was.is_some_and(|was| was != now)),
         }
     }
 }

@@ -170,13 +170,7 @@ impl Request<'_> {
     }
 
     /// Checks the proof that the sender of `token` has the key it is bound to.
-    fn proven(
-        &self,
-        session: &ServerSession,
-        token: &Secret,
-        key: Digest,
-        proof: &Secret,
-    ) -> Result<ProofId, Refusal> {
+    fn proven(&self, session: &ServerSession, token: &Secret, key: Digest, proof: &Secret) -> Result<ProofId, Refusal> {
         let base = self.base(session).unwrap_or_default();
         let asked = Asked { method: self.head.method.as_str(), base: &base, path: &self.head.path, token, key };
         asked.proven_by(proof, now()).map_err(|refused| {
