@@ -35,9 +35,9 @@ Exit codes:
   2  the configuration, its environment or a key was refused
 
 Examples:
-  portcullis jwt --subject agent_jwt --scope \"read list\"
+  portcullis jwt --subject agent_jwt --scopes \"read list\"
   portcullis jwt keys --out .dev/jwt      and JWT_JWKS_FILE=.dev/jwt/jwks.json
-  portcullis jwt --subject ci --scope read --ttl 10m --key .dev/jwt/private.pem";
+  portcullis jwt --subject ci --scopes read --ttl 10m --key .dev/jwt/private.pem";
 
 const KEYS_AFTER: &str = "\
 Writes private.pem (PKCS#8, mode 0600) and jwks.json, which JWT_JWKS_FILE is to
@@ -61,7 +61,7 @@ pub struct Jwt {
     subject: Option<String>,
     /// What it carries, separated by spaces or commas; nothing where absent.
     #[arg(long, value_name = "SCOPES", value_parser = scopes, default_value = "")]
-    scope: ScopeList,
+    scopes: ScopeList,
     /// Who says so (`iss`); `JWT_ISSUER` where absent.
     #[arg(long, value_name = "NAME")]
     issuer: Option<String>,
@@ -126,7 +126,7 @@ fn token(jwt: &Jwt, settings: &Settings) -> Outcome<()> {
         issuer: jwt.issuer.as_deref().unwrap_or(&development.issuer),
         audience: jwt.audience.as_deref().unwrap_or(&development.audience),
         subject,
-        scopes: &jwt.scope.0,
+        scopes: &jwt.scopes.0,
         now,
         ttl: jwt.ttl.seconds(),
     };

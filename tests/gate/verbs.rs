@@ -283,7 +283,7 @@ fn tokens(shared: &Shared) {
         [("--ttl 5m", &shared_secret[..]), (keyed.as_str(), &[]), ("--hs256-secret-file secret", &shared_secret)]
     {
         let (token, said) =
-            mint(gate.folder(), &format!("--subject reader@corp --scope read,list {line}"), environment);
+            mint(gate.folder(), &format!("--subject reader@corp --scopes read,list {line}"), environment);
         assert_eq!(said, "", "{line}");
         let bearer = gate.local().with("Authorization", &format!("Bearer {token}"));
         let me = bearer.get("/whoami").json();
@@ -318,7 +318,7 @@ fn no_tokens(_: &Shared) {
         ("--subject a --config dev.toml --hs256-secret-file short", &[], "fewer than 32 bytes"),
         ("--subject a --config dev.toml --key short", &[], "no private key"),
         ("--subject a --config dev.toml --key missing", &[], "cannot be read"),
-        ("--subject a --config dev.toml --scope sing", &secret, "each is one of read, write, delete, list"),
+        ("--subject a --config dev.toml --scopes sing", &secret, "each is one of read, write, delete, list"),
         ("--config dev.toml", &secret, "--subject"),
     ] {
         let arguments: Vec<&str> = ["jwt"].into_iter().chain(line.split(' ')).collect();
@@ -400,7 +400,7 @@ fn import(shared: &Shared) {
     let bearer = |subject: &str| {
         let (token, said) = mint(
             gate.folder(),
-            &format!("--subject {subject} --scope read,write,list"),
+            &format!("--subject {subject} --scopes read,write,list"),
             &[("JWT_HS256_SECRET", SECRET)],
         );
         (gate.local().with("Authorization", &format!("Bearer {token}")), said)
