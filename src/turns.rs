@@ -45,8 +45,14 @@ pub struct Turns {
 
 /// A turn, given back when dropped.
 #[derive(Debug)]
-pub struct Turn {
-    _permit: OwnedSemaphorePermit,
+pub struct Turn(OwnedSemaphorePermit);
+
+impl Turn {
+    /// Whether its agent has no other left: whoever has it may be in others' way.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        self.0.semaphore().available_permits() == 0
+    }
 }
 
 /// A place in the queue, given back when dropped: also where the caller goes.
@@ -108,7 +114,7 @@ impl Turns {
                 permit
             }
         };
-        Some(Turn { _permit: permit })
+        Some(Turn(permit))
     }
 }
 

@@ -32,6 +32,7 @@ use http::Method;
 use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use crate::snapshot::Snapshot;
@@ -186,6 +187,10 @@ impl HttpServerApp for Gateway {
         let admitted = share.is_some() || matches!(self.side, Side::Admin);
         let mut outcome = Outcome::default();
         let (reply, mut request) = self.serve(&mut session, admitted, &mut outcome).await;
+        // An agent that has as much as it may lets others be noticed before it is answered.
+        if outcome.turn.as_ref().is_some_and(Turn::is_last) {
+            yield_now().await;
+        }
         // What is left unread of a body would be read as the next request's head.
         if *shutdown.borrow() || self.state.is_draining() || !session.is_body_done() {
             session.set_keepalive(None);
