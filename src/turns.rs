@@ -155,6 +155,7 @@ mod tests {
         assert_eq!(shown.get(), 1);
         assert!(turns.take(QUEUE, &shown).await.is_none(), "the queue is full");
         drop(first);
+        assert!(third.as_mut().poll(&mut context).is_pending(), "others are noticed first");
         assert!(third.await.is_some());
         assert_eq!(shown.get(), 0);
     }

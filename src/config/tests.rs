@@ -125,7 +125,7 @@ fn the_file_is_named_by_flag_then_variable_then_convention() {
 }
 
 #[test]
-fn the_seeds_environment_is_enough() {
+fn a_bridges_environment_is_enough() {
     let settings = load_variables(&[
         ("VAULT_ADDR", "https://vault.example"),
         ("VAULT_CACERT", "ca.pem"),

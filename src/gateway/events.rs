@@ -1,4 +1,4 @@
-//! Streams of events (`GET /mcp`, and `GET /mcp/sse` as the seeds have it):
+//! Streams of events (`GET /mcp`, and `GET /mcp/sse` as older bridges have it):
 //! opened for whoever is let in, and open as long as they would be again.
 //!
 //! A stream holds no turn and is no request under way. Whose it is, is judged

@@ -84,7 +84,7 @@ impl Head {
         matches!(self.path.as_str(), "/mcp" | "/mcp/rpc") || self.is_sse()
     }
 
-    /// Where the seeds have streams of events, and nothing else.
+    /// Where older bridges have streams of events, and nothing else.
     pub(super) fn is_sse(&self) -> bool {
         self.path == "/mcp/sse"
     }

@@ -1,4 +1,4 @@
-//! The MCP surface: `POST /mcp` and, as the seeds have it, `POST /mcp/rpc`;
+//! The MCP surface: `POST /mcp` and, as older bridges have it, `POST /mcp/rpc`;
 //! streams of events are a `GET`.
 
 use filters::identity::Identity;

@@ -71,7 +71,7 @@ pub enum Request<'a> {
     Discover,
     /// Nothing but an answer.
     Ping,
-    /// The seeds' goodbye; there is no session to end.
+    /// An older bridge's goodbye; there is no session to end.
     Shutdown,
     /// Which tools the caller may use.
     ListTools,

@@ -146,8 +146,8 @@ pub fn listed_prompts(call: &Call<'_>, identity: &Identity, out: &mut Vec<u8>) {
     reply.text("]").close();
 }
 
-/// Answers `prompts/get`: a message that suggests the call, and, as the seeds
-/// have it, the call itself.
+/// Answers `prompts/get`: a message that suggests the call, and, as older
+/// bridges have it, the call itself.
 pub fn prompted(call: &Call<'_>, prompted: &Prompted, names: ToolNames, out: &mut Vec<u8>) {
     let Prompted { prompt, arguments } = prompted;
     let tool = names.spell(prompt.operation);
