@@ -1,5 +1,6 @@
 //! The command line: a file for each verb, and here what they have in common.
 
+mod admin;
 mod check;
 mod diff;
 mod explain;
@@ -8,6 +9,7 @@ mod jwt;
 mod key;
 mod options;
 mod policy;
+mod ready;
 mod schema;
 mod suspend;
 mod suggest;
@@ -103,6 +105,9 @@ pub enum Once {
     /// Print an agent's policy for Vault, or keep Vault's policies in step.
     #[command(after_help = policy::AFTER)]
     Policy(policy::Policy),
+    /// Tell whether the gate that runs with this configuration serves.
+    #[command(after_help = ready::AFTER)]
+    Ready(Given),
     /// Have every gate refuse an agent, and end what it holds.
     #[command(after_help = suspend::AFTER)]
     Suspend(suspend::Suspend),
@@ -190,6 +195,7 @@ impl Once {
             Self::Import(files) => import::run(&files),
             Self::Jwt(jwt) => jwt::run(jwt),
             Self::Policy(policy) => policy::run(policy),
+            Self::Ready(given) => ready::run(&given.into()),
             Self::Suspend(asked) => suspend::suspend(&asked),
             Self::Resume(asked) => suspend::resume(&asked),
             Self::Suspended(given) => suspend::list(&given),

@@ -1,10 +1,6 @@
 //! `portcullis suspend`, `resume` and `suspended`.
 
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Args;
 use filters::names::AgentId;
@@ -12,12 +8,9 @@ use filters::refusal::Refusal;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{FAILED, Given, REFUSED, load_elsewhere, print, refuse};
+use super::{FAILED, Given, REFUSED, admin, load_elsewhere, print, refuse};
 use crate::config::Settings;
 use crate::vault::{Leases, NoLogin, Record, Suspensions, logged_in};
-
-/// How long a gate may take to look.
-const PATIENCE: Duration = Duration::from_secs(6);
 
 pub(super) const AFTER: &str = "\
 Puts the agent on a record in Vault that every gate looks at twice a second:
@@ -152,29 +145,8 @@ fn run(given: &Given, work: impl AsyncFnOnce(&Settings, &Suspensions, &Leases) -
 
 /// Has the gate of this configuration look at once, where it answers.
 fn tell_gate(settings: &Settings) -> &'static str {
-    let by_socket = || settings.admin.socket.as_ref().map(|path| UnixStream::connect(path).and_then(look_over_socket));
-    let by_address = || settings.admin.address.map(|address| TcpStream::connect(address).and_then(look_over_tcp));
-    match by_socket().or_else(by_address) {
-        Some(Ok(())) => "the gate here has looked, others do within a second",
+    match admin::ask(&settings.admin, "POST", "/suspensions") {
+        Ok(answer) if answer.status == 200 => "the gate here has looked, others do within a second",
         _ => "every gate looks within a second",
     }
-}
-
-fn look_over_socket(stream: UnixStream) -> io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    look(stream)
-}
-
-fn look_over_tcp(stream: TcpStream) -> io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    look(stream)
-}
-
-fn look(mut stream: impl Read + Write) -> io::Result<()> {
-    stream.write_all(
-        b"POST /suspensions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-    )?;
-    let mut status = [0; 12];
-    stream.read_exact(&mut status)?;
-    if status.ends_with(b" 200") { Ok(()) } else { Err(io::ErrorKind::Other.into()) }
 }

@@ -224,6 +224,7 @@ impl HttpServerApp for Gateway {
 /// Where a request is served.
 enum Surface<'a> {
     Mcp,
+    Readiness,
     Docs(Page),
     Rest(Match<'a>),
 }
@@ -235,6 +236,9 @@ impl Request<'_> {
         if self.head.is_mcp() {
             outcome.route = Some(if self.head.method == Method::GET { RouteId::EVENTS } else { RouteId::MCP });
             return Ok(Surface::Mcp);
+        }
+        if self.asks_readiness(outcome)? {
+            return Ok(Surface::Readiness);
         }
         if let Some(page) = self.docs_page(outcome)? {
             return Ok(Surface::Docs(page));
@@ -309,6 +313,7 @@ impl Request<'_> {
     ) -> Result<Reply, Refusal> {
         match surface? {
             Surface::Mcp => self.mcp(session, identity, outcome).await,
+            Surface::Readiness => Ok(self.ready()),
             Surface::Docs(page) => Ok(self.show(page, identity)),
             Surface::Rest(matched) => self.rest(session, &matched, identity, outcome).await,
         }

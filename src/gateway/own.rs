@@ -1,5 +1,5 @@
-//! What the gate answers without asking who asks: health, readiness, metrics,
-//! a browser's preflight.
+//! What the gate tells of itself: health, readiness, metrics; and a browser's
+//! preflight.
 
 use filters::names::AgentId;
 use filters::refusal::Refusal;
@@ -13,7 +13,7 @@ use super::reply::Reply;
 use super::{Outcome, Request, Side};
 
 impl Request<'_> {
-    /// The answer, where the request is of this kind.
+    /// The answer, where nobody asks who wants it.
     pub(super) fn own(&self, outcome: &mut Outcome) -> Result<Option<Reply>, Refusal> {
         self.check_origin()?;
         if self.head.method == Method::OPTIONS && self.head.origin.is_some() {
@@ -24,7 +24,7 @@ impl Request<'_> {
         let (route, reply): (_, fn(&Self) -> Reply) = match self.head.path.as_str() {
             "/healthz" => (RouteId::HEALTHZ, |_| alive()),
             "/livez" => (RouteId::LIVEZ, |_| alive()),
-            "/readyz" => (RouteId::READYZ, Self::ready),
+            "/readyz" if matches!(self.side, Side::Admin) => (RouteId::READYZ, Self::ready),
             "/metrics" if metrics => (RouteId::METRICS, Self::metrics),
             _ if matches!(self.side, Side::Admin) => return Err(Refusal::NotFound),
             _ => return Ok(None),
@@ -34,6 +34,18 @@ impl Request<'_> {
         }
         outcome.route = Some(route);
         Ok(Some(reply(self)))
+    }
+
+    /// Whether an agent asks if the gate can serve.
+    pub(super) fn asks_readiness(&self, outcome: &mut Outcome) -> Result<bool, Refusal> {
+        if self.head.path != "/readyz" {
+            return Ok(false);
+        }
+        outcome.route = Some(RouteId::READYZ);
+        match self.head.method {
+            Method::GET => Ok(true),
+            _ => Err(Refusal::MethodNotAllowed("GET".into())),
+        }
     }
 
     /// What operators ask beside health and metrics: nothing of it changes anything but by what
@@ -101,7 +113,7 @@ impl Request<'_> {
     }
 
     /// Whether the gate can serve; why not, only where operators look.
-    fn ready(&self) -> Reply {
+    pub(super) fn ready(&self) -> Reply {
         let health = self.state.vault.monitor.health();
         let login = self.state.vault.login.current().is_some();
         let suspensions = &self.state.vault.suspensions;

@@ -214,11 +214,11 @@ fn two_credentials(shared: &Shared) {
 fn anonymous(shared: &Shared) {
     let gate = shared.gate();
     for client in [gate.local(), gate.stranger()] {
-        for path in ["/healthz", "/livez", "/readyz"] {
+        for path in ["/healthz", "/livez"] {
             let response = client.get(path);
             assert_eq!((response.status, response.json()), (200, json!({"ok": true})), "{path}");
         }
-        for path in ["/whoami", "/secrets", "/secrets/x", "/metrics", "/mcp", "/nothing"] {
+        for path in ["/whoami", "/readyz", "/secrets", "/secrets/x", "/metrics", "/mcp", "/openapi.json", "/nothing"] {
             let response = client.get(path);
             assert_eq!(response.status, 401, "{path}");
             assert!(response.header("www-authenticate").is_some_and(|challenge| challenge.starts_with("Bearer")));

@@ -83,7 +83,7 @@ fn log(shared: &Shared) {
 
 fn readiness(shared: &Shared) {
     let gate = shared.gate();
-    assert_eq!(gate.local().get("/readyz").json(), json!({"ok": true}));
+    assert_eq!(gate.keyed().get("/readyz").json(), json!({"ok": true}));
     assert_eq!(gate.keyed().get("/secrets/none").status, 404);
     let detail = gate.admin_client().get("/readyz").json();
     assert_eq!((&detail["vault"]["ok"], &detail["vault"]["health"]), (&json!(true), &json!("active")), "{detail}");

@@ -134,7 +134,7 @@ fn under_load(shared: &Shared) {
             Box::new(on_kept("kept, TLS", gate.agent("agent_mtls"), "/whoami", Duration::ZERO)),
             Box::new(on_kept("kept, plain", gate.keyed(), "/whoami", Duration::ZERO)),
             Box::new(on_kept("kept, seldom used", gate.agent("agent_mtls"), "/whoami", seldom)),
-            Box::new(on_kept("kept, readiness", gate.local(), "/readyz", seldom)),
+            Box::new(on_kept("kept, readiness", gate.keyed(), "/readyz", seldom)),
             Box::new(on_http2(&gate)),
         ];
         let asking = asks.map(|ask| scope.spawn(|| load.ask(ask)));

@@ -79,7 +79,7 @@ fn sealed(_: &Shared) {
     world.vault.seal().expect("sealed");
     wait_for("the gate notices", 10, || !served_or_unavailable(&client));
     wait_for("it says why", 10, || gate.admin_client().get("/readyz").json()["vault"]["health"] == "sealed");
-    let public = gate.local().get("/readyz");
+    let public = gate.keyed().get("/readyz");
     assert_eq!((public.status, public.json()), (503, json!({"ok": false})), "details are for operators");
     world.vault.unseal().expect("unsealed");
     wait_for("the gate serves again", 10, || served_or_unavailable(&client));

@@ -1,6 +1,7 @@
 //! What the command line tells and makes of policy as data.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -20,6 +21,7 @@ pub const CASES: &[Case] = &[
     ("what_is_explained_is_what_the_gate_does", explained_and_done),
     ("questions_that_are_none_are_refused", unaskable),
     ("what_agents_gain_and_lose_is_told_without_a_secret", diff),
+    ("readiness_is_told_beside_the_gate", ready),
     ("a_minted_token_is_taken_by_the_gate", tokens),
     ("no_token_is_minted_in_production", no_tokens),
     ("the_schema_takes_and_refuses_what_the_gate_does", schema),
@@ -57,6 +59,27 @@ roles = []
 fn ask(folder: &Path, line: &str) -> (Option<i32>, String) {
     let arguments: Vec<&str> = ["explain", "--config", "config.toml"].into_iter().chain(line.split(' ')).collect();
     said(&run(folder, &arguments, &[]))
+}
+
+fn ready(shared: &Shared) {
+    let mut gate = Gate::start(shared.world(), &Plan::default());
+    let folder = gate.folder().to_owned();
+    let ask = || said(&run(&folder, &["ready", "--config", "config.toml"], &[]));
+    let served = |code| {
+        let (ended, told) = ask();
+        let told: Value = serde_json::from_str(&told).unwrap_or_else(|error| panic!("{error}: {told}"));
+        assert_eq!((ended, &told["ok"], &told["vault"]["ok"]), (Some(code), &json!(code == 0), &json!(code == 0)));
+    };
+    served(0);
+    // A user who may not use the socket asks at the address.
+    fs::remove_file(folder.join("admin.sock")).expect("no socket");
+    served(0);
+    assert_eq!(gate.terminate(), Some(0));
+    let (ended, told) = ask();
+    assert!(ended == Some(1) && told.contains("refused"), "{told}");
+    let without = folder_with("config.toml", "[admin]\naddress = \"off\"\n");
+    let (ended, told) = said(&run(without.path(), &["ready", "--config", "config.toml"], &[]));
+    assert!(ended == Some(1) && told.contains("no admin listener"), "{told}");
 }
 
 fn explain(_: &Shared) {
@@ -167,7 +190,7 @@ fn explained_and_done(shared: &Shared) {
 /// What is told of two configurations, and the exit code.
 fn difference(old: &str, new: &str) -> (Option<i32>, String) {
     let folder = folder_with("old.toml", old);
-    std::fs::write(folder.path().join("new.toml"), new).expect("a file");
+    fs::write(folder.path().join("new.toml"), new).expect("a file");
     said(&run(folder.path(), &["diff", "old.toml", "new.toml"], &[]))
 }
 
@@ -266,7 +289,7 @@ fn tokens(shared: &Shared) {
     let (code, text) = make();
     assert!(code == Some(1) && text.contains("private.pem"), "nothing is overwritten: {code:?} {text}");
     let at = |name: &str| folder.path().join("in/keys").join(name);
-    let mode = |path| std::fs::metadata(path).expect("a file").permissions().mode() & 0o777;
+    let mode = |path| fs::metadata(path).expect("a file").permissions().mode() & 0o777;
     assert_eq!((mode(at("private.pem")), mode(folder.path().join("in/keys"))), (0o600, 0o700));
     let base = Plan::default();
     let plan = Plan {
@@ -278,7 +301,7 @@ fn tokens(shared: &Shared) {
     let gate = Gate::start(shared.world(), &plan);
     let shared_secret = [("JWT_HS256_SECRET", SECRET)];
     let keyed = format!("--key {}", at("private.pem").display());
-    std::fs::write(gate.folder().join("secret"), format!("{SECRET}\n")).expect("a file");
+    fs::write(gate.folder().join("secret"), format!("{SECRET}\n")).expect("a file");
     for (line, environment) in
         [("--ttl 5m", &shared_secret[..]), (keyed.as_str(), &[]), ("--hs256-secret-file secret", &shared_secret)]
     {
@@ -308,8 +331,8 @@ fn tokens(shared: &Shared) {
 
 fn no_tokens(_: &Shared) {
     let folder = folder_with("config.toml", "");
-    std::fs::write(folder.path().join("dev.toml"), "environment = \"development\"\n").expect("a file");
-    std::fs::write(folder.path().join("short"), "short\n").expect("a file");
+    fs::write(folder.path().join("dev.toml"), "environment = \"development\"\n").expect("a file");
+    fs::write(folder.path().join("short"), "short\n").expect("a file");
     let secret = [("JWT_HS256_SECRET", SECRET)];
     for (line, environment, told) in [
         ("--subject a", &secret[..], "for development only"),
@@ -338,7 +361,7 @@ fn schema(_: &Shared) {
     let validator = jsonschema::draft202012::new(&schema).expect("a schema");
     let toml = |text: &str| toml::from_str::<Value>(text).expect("TOML");
     for name in ["dev.toml", "example.toml"] {
-        let text = std::fs::read_to_string(root().join("config").join(name)).expect("text");
+        let text = fs::read_to_string(root().join("config").join(name)).expect("text");
         let problems: Vec<_> = validator.iter_errors(&toml(&text)).map(|error| error.to_string()).collect();
         assert!(problems.is_empty(), "{name}: {problems:?}");
     }
@@ -376,7 +399,7 @@ fn import(shared: &Shared) {
     }});
     let key = format!("{CANARY}-key");
     let folder = folder_with("users.json", &users.to_string());
-    std::fs::write(folder.path().join("keys.json"), json!({&key: "Bob"}).to_string()).expect("a file");
+    fs::write(folder.path().join("keys.json"), json!({&key: "Bob"}).to_string()).expect("a file");
     let output = run(folder.path(), &["import", "users.json", "--api-keys", "keys.json"], &[]);
     let [printed, told] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     assert_eq!(output.status.code(), Some(0), "{told}");
@@ -386,7 +409,7 @@ fn import(shared: &Shared) {
         assert!(told.contains(words), "{words}: {told}");
     }
     assert!(!told.contains(CANARY) && !told.contains("jwt_") && !printed.contains(CANARY), "{told}{printed}");
-    std::fs::write(folder.path().join("config.toml"), &printed).expect("a file");
+    fs::write(folder.path().join("config.toml"), &printed).expect("a file");
     let (code, text) = said(&run(folder.path(), &["check"], &[("JWT_HS256_SECRET", SECRET)]));
     assert!(code == Some(0) && !text.contains("principal"), "{text}");
     let base = Plan::default();
@@ -431,13 +454,13 @@ fn not_imported(_: &Shared) {
         ("{}", 2, "nobody"),
         (&*long, 1, "larger than 16MiB"),
     ] {
-        std::fs::write(folder.path().join("users.json"), users).expect("a file");
+        fs::write(folder.path().join("users.json"), users).expect("a file");
         let output = run(folder.path(), &["import", "users.json"], &[]);
         let (status, text) = said(&output);
         assert!(status == Some(code) && text.contains(told) && output.stdout.is_empty(), "{status:?} {text}");
         assert!(!text.contains(CANARY), "{text}");
     }
-    std::fs::write(folder.path().join("users.json"), r#"[{"subject": "alice"}]"#).expect("a file");
+    fs::write(folder.path().join("users.json"), r#"[{"subject": "alice"}]"#).expect("a file");
     for (line, code, told) in [
         ("missing.json", 1, "missing.json cannot be read"),
         ("users.json --api-keys missing.json", 1, "missing.json cannot be read"),

@@ -13,11 +13,7 @@ pub(super) fn paths() -> Map<String, Value> {
     ] {
         add(&mut paths, path, "GET", health(id, text));
     }
-    let mut ready = health("readyz", "Whether the gate can serve.");
-    if let Some(answers) = ready.get_mut("responses").and_then(Value::as_object_mut) {
-        answers.insert("503".into(), answers::json_body("It cannot, or is at its limit.", ready_schema()));
-    }
-    add(&mut paths, "/readyz", "GET", ready);
+    add(&mut paths, "/readyz", "GET", readiness());
     for (path, id) in [("/mcp", "mcp"), ("/mcp/rpc", "mcp.rpc")] {
         add(&mut paths, path, "POST", mcp(id));
     }
@@ -42,6 +38,21 @@ fn health(id: &str, text: &str) -> Value {
         "tags": ["gate"],
         "security": [],
         "responses": answers::responses((200, success), answers::ANY.into_iter().chain([405])),
+    })
+}
+
+fn readiness() -> Value {
+    let statuses = answers::ANY.into_iter().chain([401, 405, 429]);
+    let mut responses = answers::responses((200, answers::json_body("It can.", ok_schema())), statuses);
+    if let Some(all) = responses.as_object_mut() {
+        all.insert("503".into(), answers::json_body("It cannot, or is at its limit.", ready_schema()));
+    }
+    json!({
+        "operationId": "readyz",
+        "summary": "Whether the gate can serve.",
+        "tags": ["gate"],
+        "security": credentials(&[]),
+        "responses": responses,
     })
 }
 

@@ -78,7 +78,7 @@ fn serve(cli: &Cli, root: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     let mut gate = Gate::start(&beside("portcullis")?, &vault.address(), &login)?;
-    gate.wait_until_ready(&cli.ports, &ended)?;
+    gate.wait_until_ready(&ended)?;
     if !ended.load(Ordering::Relaxed) {
         guide::print(root, cli.ports.tls, guide::caller(&agents));
     }
