@@ -31,9 +31,9 @@ pub(super) fn ask(admin: &Admin, method: &str, path: &str) -> io::Result<Answer>
         (Some(Ok(told)), _) => told,
         (_, Some(address)) => over_tcp(address, &question)?,
         (Some(Err(error)), None) => return Err(error),
-        (None, None) => return Err(io::Error::other("the gate has no admin listener")),
+        (None, None) => return Err(io::Error::other("it has no admin listener")),
     };
-    read(&told).ok_or_else(|| io::Error::other("what answers there is no gate"))
+    read(&told).ok_or_else(|| io::Error::other("what answers is no gate"))
 }
 
 fn over_socket(socket: &Path, question: &str) -> io::Result<String> {

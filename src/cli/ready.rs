@@ -28,7 +28,7 @@ pub(super) fn run(flags: &Flags) -> ExitCode {
             if answer.status == 200 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
         }
         Err(error) => {
-            eprintln!("portcullis: {error}");
+            eprintln!("portcullis: the gate cannot be asked: {error}");
             ExitCode::from(FAILED)
         }
     }

@@ -76,7 +76,7 @@ fn ready(shared: &Shared) {
     served(0);
     assert_eq!(gate.terminate(), Some(0));
     let (ended, told) = ask();
-    assert!(ended == Some(1) && told.contains("refused"), "{told}");
+    assert!(ended == Some(1) && told.contains("cannot be asked"), "{told}");
     let without = folder_with("config.toml", "[admin]\naddress = \"off\"\n");
     let (ended, told) = said(&run(without.path(), &["ready", "--config", "config.toml"], &[]));
     assert!(ended == Some(1) && told.contains("no admin listener"), "{told}");
