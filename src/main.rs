@@ -14,7 +14,7 @@ use pingora_core::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch,
 use pingora_core::services::ServiceReadyNotifier;
 use pingora_core::services::background::{BackgroundService, background_service};
 use portcullis::cli::{self, Command, Flags};
-use portcullis::config::{self, Settings};
+use portcullis::config::{self, Fixed, Settings};
 use portcullis::gateway::{self, Endpoint};
 use portcullis::kms::Kms;
 use portcullis::limits::SharedLimits;
@@ -102,6 +102,7 @@ fn assemble(settings: Settings, source: reload::Source) -> Result<(Arc<State>, S
     parts.warn();
     let watched = settings.server.reload.then(|| settings.files.clone());
     let metrics = Arc::new(Metrics::new().map_err(|e| text(&e))?);
+    let fixed = Fixed::of(&settings);
     let log = settings.logging.requests.then(|| {
         RequestLog::open(&settings.logging.directory, metrics.dropped_lines.clone())
             .map_err(|e| format!("LOG_DIR {}: {e}", settings.logging.directory.display()))
@@ -115,7 +116,7 @@ fn assemble(settings: Settings, source: reload::Source) -> Result<(Arc<State>, S
     let edges = listeners.iter().enumerate().map(|(index, listener)| gateway::edge(&state, index, listener));
     let mut listeners = edges.collect::<Result<Vec<_>, _>>().map_err(|e| text(&e))?;
     listeners.extend(gateway::admin(&state, &admin));
-    let reload = Reload::new(source, Arc::clone(&state), watched);
+    let reload = Reload::new(source, Arc::clone(&state), fixed, watched);
     Ok((state, Services { listeners, reload }))
 }
 

@@ -9,7 +9,7 @@ use notify::{RecursiveMode, Watcher as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
-use crate::config::{self, Changes, Listener, Settings};
+use crate::config::{self, Changes, Fixed, Listener, Settings};
 use crate::issuers::Issuers;
 use crate::limits::SharedLimits;
 use crate::snapshot::{Parts, Snapshot};
@@ -20,6 +20,10 @@ use crate::tls;
 /// key are read together.
 const SETTLE: Duration = Duration::from_millis(200);
 
+/// Why a configuration waits for another gate.
+const OTHER_SOCKETS: &str =
+    "the listeners' addresses, their order, their TLS or their PROXY protocol changed, which needs another gate";
+
 /// Where a configuration comes from; asked at start and at every reload.
 pub type Source = Box<dyn Fn() -> Result<Settings, config::Report> + Send + Sync>;
 
@@ -28,6 +32,8 @@ pub type Source = Box<dyn Fn() -> Result<Settings, config::Report> + Send + Sync
 pub struct Reload {
     source: Source,
     state: Arc<State>,
+    /// What stays as it was at the start.
+    fixed: Fixed,
     /// What is watched; nothing where it is not wanted.
     watched: Option<Watched>,
 }
@@ -68,15 +74,15 @@ pub fn parts(settings: &Settings, previous: Option<&Snapshot>) -> Result<Parts, 
     for (path, bytes) in contents(&settings.files) {
         outline.add_file(&path, &bytes.unwrap_or_default());
     }
-    Ok(Parts { tls, issuers, shared_limits: shared_limits.transpose()?, outline })
+    Ok(Parts { tls, issuers, shared_limits: shared_limits.transpose()?, outline, pending: Vec::new() })
 }
 
 impl Reload {
     /// Nothing is watched before [`Reload::run`].
     #[must_use]
-    pub fn new(source: Source, state: Arc<State>, files: Option<Vec<PathBuf>>) -> Self {
+    pub fn new(source: Source, state: Arc<State>, fixed: Fixed, files: Option<Vec<PathBuf>>) -> Self {
         let watched = files.map(|files| Watched { files: Mutex::new(files), others: Notify::new() });
-        Self { source, state, watched }
+        Self { source, state, fixed, watched }
     }
 
     /// Waits for signals and changes, for ever.
@@ -139,10 +145,16 @@ impl Reload {
         if let Some(watched) = &self.watched {
             watched.follow(&settings.files);
         }
+        let fixed = Fixed::of(&settings);
+        // A listener is known by its place: in another's, it would serve with what is meant for that one.
+        if fixed.sockets != self.fixed.sockets {
+            return Err(OTHER_SOCKETS.to_owned());
+        }
         let current = self.state.snapshot();
-        let parts = parts(&settings, Some(&current))?;
-        if parts.tls.len() != current.tls.len() {
-            return Err("the number of listeners changed, which needs a restart".to_owned());
+        let mut parts = parts(&settings, Some(&current))?;
+        parts.pending = self.fixed.differences(&fixed);
+        if !parts.pending.is_empty() {
+            tracing::warn!(sections = parts.pending.join(", "), "what these say is in force in the next gate only");
         }
         parts.warn();
         Ok(Snapshot::build(settings, parts, Some(&current)))

@@ -46,6 +46,8 @@ pub struct Parts {
     pub shared_limits: Option<Arc<SharedLimits>>,
     /// What the configuration and its files say, by names.
     pub outline: Outline,
+    /// The sections that say what only another gate can do.
+    pub pending: Vec<&'static str>,
 }
 
 impl Parts {
@@ -66,6 +68,10 @@ pub struct Snapshot {
     pub digest: Digest,
     /// What the configuration and its files say, by names.
     pub outline: Outline,
+    /// The sections that say what only another gate can do.
+    pub pending: Vec<&'static str>,
+    /// Whether each listener serves metrics, in the order of the configuration.
+    pub metrics: Vec<bool>,
     /// Where things lie in Vault.
     pub layout: Layout,
     /// The bounds of invariant 10.
@@ -166,6 +172,8 @@ impl Snapshot {
             version: previous.map_or(1, |previous| previous.version + 1),
             digest: settings.digest,
             outline: parts.outline,
+            pending: parts.pending,
+            metrics: settings.listeners.iter().map(|listener| listener.metrics).collect(),
             layout: settings.layout,
             limits: settings.limits,
             child_tokens: Profile::new(settings.vault_identity, settings.child_tokens),
@@ -210,7 +218,11 @@ impl Snapshot {
     #[must_use]
     pub fn of_policy(settings: Settings) -> Self {
         let outline = settings.outline.clone();
-        Self::build(settings, Parts { tls: Vec::new(), issuers: Arc::default(), shared_limits: None, outline }, None)
+        Self::build(
+            settings,
+            Parts { tls: Vec::new(), issuers: Arc::default(), shared_limits: None, outline, pending: Vec::new() },
+            None,
+        )
     }
 
     fn add_keys(&mut self, keys: Vec<KeyEntry<AgentId>>) {

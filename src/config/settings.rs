@@ -1,5 +1,6 @@
 //! Configuration that has been checked: what the rest of the gate reads.
 
+mod fixed;
 mod login;
 mod vault;
 
@@ -23,6 +24,7 @@ use tracing::Level;
 use super::outline::Outline;
 use crate::streams::Bounds;
 use crate::turns::Queue;
+pub use fixed::Fixed;
 pub use login::{Login, SignedToken};
 pub use vault::{ChildPolicies, ChildTokens, Leases, TokenLogin, VaultIdentity};
 
@@ -182,7 +184,7 @@ pub enum Docs {
 }
 
 /// The operators' listener.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
     /// A loopback address, which shows and changes nothing.
     pub address: Option<SocketAddr>,
@@ -191,7 +193,7 @@ pub struct Admin {
 }
 
 /// The process.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// Worker threads.
     pub threads: usize,
@@ -204,7 +206,7 @@ pub struct Server {
 }
 
 /// Logs.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logging {
     /// The least severe level of the server log.
     pub level: Level,
@@ -242,7 +244,7 @@ pub struct Upstream {
 }
 
 /// How AWS KMS is reached.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kms {
     /// The region; where AWS's own configuration has it where absent.
     pub region: Option<String>,
@@ -253,7 +255,7 @@ pub struct Kms {
 }
 
 /// Credentials of AWS's.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AwsKeys {
     /// The access key's id.
     pub id: Secret,

@@ -52,8 +52,6 @@ pub enum Side {
     Edge {
         /// Its place in the configuration.
         index: usize,
-        /// Whether `/metrics` is served there.
-        metrics: bool,
         /// Whether it is behind balancers that forward anybody's bytes.
         balanced: bool,
     },

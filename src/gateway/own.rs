@@ -20,7 +20,10 @@ impl Request<'_> {
             outcome.route = Some(RouteId::PREFLIGHT);
             return Ok(Some(preflight()));
         }
-        let metrics = matches!(self.side, Side::Admin | Side::Edge { metrics: true, .. });
+        let metrics = match self.side {
+            Side::Admin => true,
+            Side::Edge { index, .. } => self.snapshot.metrics.get(index).is_some_and(|served| *served),
+        };
         let (route, reply): (_, fn(&Self) -> Reply) = match self.head.path.as_str() {
             "/healthz" => (RouteId::HEALTHZ, |_| alive()),
             "/livez" => (RouteId::LIVEZ, |_| alive()),
@@ -87,6 +90,7 @@ impl Request<'_> {
             "snapshot": snapshot.version,
             "digest": snapshot.digest.to_hex(),
             "agents": snapshot.entries(),
+            "pending": snapshot.pending,
         });
         Reply::json(200, body.to_string())
     }

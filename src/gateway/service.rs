@@ -43,7 +43,7 @@ pub fn edge(
     index: usize,
     listener: &config::Listener,
 ) -> Result<Service<Endpoint>, pingora_core::BError> {
-    let side = Side::Edge { index, metrics: listener.metrics, balanced: listener.proxy_protocol };
+    let side = Side::Edge { index, balanced: listener.proxy_protocol };
     let gateway = Arc::new(Gateway::new(Arc::clone(state), side));
     let arrival = Arrival::new(Arc::clone(state), listener.proxy_protocol);
     let name = format!("listener {}", listener.address);

@@ -21,6 +21,8 @@ pub const CASES: &[Case] = &[
     ("a_change_takes_effect_on_open_connections", change),
     ("sighup_reads_the_files_again_on_open_connections", hangup),
     ("operators_have_the_files_read_and_see_what_is_in_force", operators),
+    ("what_only_another_gate_can_do_is_told", pending),
+    ("a_listener_never_serves_with_what_is_meant_for_another", exchanged),
     ("a_broken_file_changes_nothing", broken),
     ("keys_and_origins_are_swapped_whole", keys),
     ("a_new_key_is_its_agents_once_it_is_configured", new_key),
@@ -305,6 +307,47 @@ fn hangup(shared: &Shared) {
     gate.signal("HUP");
     wait_for("the fault is counted", 20, || gate.metric("portcullis_reload_failures_total") > 0.0);
     assert_eq!(alice.status("/whoami"), 200, "the last good one stays");
+}
+
+fn pending(shared: &Shared) {
+    let gate = Gate::start(shared.world(), &Plan::default());
+    let admin = gate.admin_client();
+    let good = fs::read_to_string(gate.folder().join("config.toml")).expect("the configuration");
+    let pending = || admin.get("/config").json()["pending"].clone();
+    let read = |text: String| {
+        rewrite(&gate, |_| text);
+        let answer = admin.post("/reload", &json!(null));
+        assert_eq!(answer.status, 200, "{answer:?}");
+    };
+    assert_eq!((pending(), gate.local().get("/metrics").status), (json!([]), 401));
+    read(format!("plain_metrics = true\n{good}\n[upstream]\ntimeout = \"31s\"\n[logging]\nrequests = false\n"));
+    assert_eq!(pending(), json!(["logging", "upstream"]));
+    assert!(gate.stderr().contains("\"sections\":\"logging, upstream\""), "{}", gate.stderr());
+    assert_eq!(gate.local().get("/metrics").status, 200, "what a reload can change is changed");
+    // It is told until it is so.
+    read(format!("{good}\n[upstream]\ntimeout = \"31s\"\n[agents.dave]\n"));
+    assert_eq!((pending(), gate.local().get("/metrics").status), (json!(["upstream"]), 401));
+    read(good);
+    assert_eq!(pending(), json!([]));
+}
+
+fn exchanged(shared: &Shared) {
+    let port = free_port();
+    let closed = format!(
+        "[[listeners]]\naddress = \"127.0.0.1:{port}\"\ntls = {{ certificate = \"server.crt\", key = \"server.key\" }}\n"
+    );
+    let plan = Plan::default();
+    let gate = Gate::start(shared.world(), &Plan { sections: format!("{}{closed}", plan.sections), ..plan });
+    let identity = gate.issue(&certs::Leaf::agent("agent_mtls"));
+    let believed = |port| Client::tls(port, gate.authority(), Some(&identity)).get("/whoami").status;
+    assert_eq!((believed(gate.tls), believed(port)), (200, 401));
+    let here = format!("127.0.0.1:{}", gate.tls);
+    let there = format!("127.0.0.1:{port}");
+    rewrite(&gate, |text| text.replace(&here, "here").replace(&there, &here).replace("here", &there));
+    let refused = gate.admin_client().post("/reload", &json!(null));
+    assert_eq!((refused.status, refused.code().as_str()), (422, "configuration_refused"));
+    assert!(refused.json()["detail"].as_str().is_some_and(|detail| detail.contains("needs another gate")));
+    assert_eq!((believed(gate.tls), believed(port)), (200, 401));
 }
 
 fn broken(shared: &Shared) {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use filters::secret::Secret;
 
 /// How the gate logs in to Vault.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Login {
     /// It cannot: it starts, and answers 503.
     None,
@@ -36,7 +36,7 @@ pub enum Login {
 }
 
 /// A login by a signed token (JWT) in a file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedToken {
     /// Mount of the auth method.
     pub mount: String,
