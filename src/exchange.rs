@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::{Bytes, BytesMut};
+use filters::headers::{CORRELATION_ID, VAULT_NAMESPACE, VAULT_REQUEST, VAULT_TOKEN, VAULT_WRAP_TTL};
 use filters::refusal::Refusal;
 use filters::secret::{Digest, Secret};
 use filters::vault::VaultRequest;
-use http::HeaderValue;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, InvalidHeaderValue, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use pingora_core::connectors::ConnectorOptions;
 use pingora_core::connectors::http::v1::Connector;
 use pingora_core::protocols::http::v1::client::HttpSession;
@@ -315,7 +316,7 @@ impl Upstream {
         request: &VaultRequest,
         envelope: Envelope<'_>,
     ) -> Result<(), Stop> {
-        let head = self.head(request, envelope).map_err(|_| Stop::Nonsense)?;
+        let head = self.head(request, envelope)?;
         session.write_request_header(head).await.map_err(|_| Stop::Silent)?;
         if let Some(body) = request.body() {
             session.write_body(body).await.map_err(|_| Stop::Silent)?;
@@ -325,32 +326,38 @@ impl Upstream {
     }
 
     /// The head: what is set here, and nothing of the caller's.
-    fn head(&self, request: &VaultRequest, envelope: Envelope<'_>) -> Result<Box<RequestHeader>, pingora_core::BError> {
-        let mut head = RequestHeader::build_no_case(request.method().name(), request.path().as_bytes(), Some(8))?;
-        head.insert_header(HOST, self.host.clone())?;
-        head.insert_header(USER_AGENT, "portcullis")?;
-        head.insert_header("x-vault-request", "true")?;
+    fn head(&self, request: &VaultRequest, envelope: Envelope<'_>) -> Result<Box<RequestHeader>, Stop> {
+        let (mut head, ()) = Request::new(()).into_parts();
+        head.method = Method::try_from(request.method().name()).map_err(|_| Stop::Nonsense)?;
+        head.uri = Uri::try_from(request.path()).map_err(|_| Stop::Nonsense)?;
+        head.headers = self.headers(request, envelope).map_err(|_| Stop::Nonsense)?;
+        Ok(Box::new(head.into()))
+    }
+
+    fn headers(&self, request: &VaultRequest, envelope: Envelope<'_>) -> Result<HeaderMap, InvalidHeaderValue> {
+        let mut headers = HeaderMap::with_capacity(8);
+        headers.insert(HOST, self.host.clone());
+        headers.insert(USER_AGENT, HeaderValue::from_static("portcullis"));
+        headers.insert(VAULT_REQUEST, HeaderValue::from_static("true"));
         if let Some(token) = envelope.token {
-            let mut value = HeaderValue::try_from(token.expose()).map_err(|_| {
-                pingora_core::Error::explain(pingora_core::ErrorType::InternalError, "a token that is no header")
-            })?;
+            let mut value = HeaderValue::try_from(token.expose())?;
             value.set_sensitive(true);
-            head.insert_header("x-vault-token", value)?;
+            headers.insert(VAULT_TOKEN, value);
         }
         if let Some(namespace) = &self.namespace {
-            head.insert_header("x-vault-namespace", namespace.clone())?;
+            headers.insert(VAULT_NAMESPACE, namespace.clone());
         }
         if let Some(seconds) = envelope.wrap_ttl {
-            head.insert_header("x-vault-wrap-ttl", seconds)?;
+            headers.insert(VAULT_WRAP_TTL, seconds.into());
         }
         if let Some(correlation) = envelope.correlation {
-            head.insert_header("x-correlation-id", correlation)?;
+            headers.insert(CORRELATION_ID, HeaderValue::try_from(correlation)?);
         }
         if let Some(body) = request.body() {
-            head.insert_header(CONTENT_TYPE, request.method().media())?;
-            head.insert_header(CONTENT_LENGTH, body.len())?;
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(request.method().media()));
+            headers.insert(CONTENT_LENGTH, body.len().into());
         }
-        Ok(Box::new(head))
+        Ok(headers)
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use filters::credential::{ApiKeys, KeyEntry, ProxyHeaders};
 use filters::forwarded;
 use filters::grants::{Agent, Role};
+use filters::headers::FORWARDED_FOR;
 use filters::identity::{Directory, Principal, Source, UnknownAgents};
 use filters::jwt::Verified;
 use filters::mcp::ToolNames;
@@ -29,9 +30,6 @@ use crate::limits::SharedLimits;
 use crate::tls::TlsMaterial;
 use crate::turns;
 use crate::vault::Profile;
-
-/// Where proxies say who is behind them.
-const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// Most agents without an entry that are kept at once.
 const MAX_STRANGERS: u64 = 100_000;

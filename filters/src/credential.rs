@@ -1,23 +1,24 @@
 //! What a request's head offers as proof: exactly one credential (invariants
 //! 5 and 6).
 
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName};
 
+use crate::headers::{API_KEY, DPOP, MCP_METHOD, MCP_NAME, MCP_PROTOCOL_VERSION, VAULT_WRAP_TTL};
 use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
 
 /// Headers that may stand once at most.
-const SINGLE: [&str; 7] =
-    ["authorization", "dpop", "x-api-key", "x-vault-wrap-ttl", "mcp-protocol-version", "mcp-method", "mcp-name"];
+static SINGLE: [HeaderName; 7] =
+    [AUTHORIZATION, DPOP, API_KEY, VAULT_WRAP_TTL, MCP_PROTOCOL_VERSION, MCP_METHOD, MCP_NAME];
 
 /// The names of the headers by which a trusted proxy names its client.
 #[derive(Clone, Debug)]
 pub struct ProxyHeaders {
     /// Carries the distinguished name.
-    pub identity: http::HeaderName,
+    pub identity: HeaderName,
     /// Carries `SUCCESS` where the proxy verified the certificate.
-    pub verify: http::HeaderName,
+    pub verify: HeaderName,
     /// What precedes the common name in the distinguished name.
     pub prefix: Box<str>,
 }
@@ -48,7 +49,7 @@ pub fn offered(headers: &HeaderMap, proxy: Option<&ProxyHeaders>) -> Result<Offe
     if SINGLE.iter().any(|name| stands_twice(headers, name)) {
         return Err(Refusal::Malformed("A header that may stand once stands twice."));
     }
-    let key = headers.get("x-api-key");
+    let key = headers.get(API_KEY);
     let authorization = headers.get(AUTHORIZATION);
     let name = match proxy {
         Some(proxy) => distinguished_name(headers, proxy)?,
@@ -57,13 +58,13 @@ pub fn offered(headers: &HeaderMap, proxy: Option<&ProxyHeaders>) -> Result<Offe
     match (key, authorization, name) {
         (None, None, None) => Ok(Offered::Nothing),
         (Some(key), None, None) => text(key).map(|key| Offered::ApiKey(Secret::new(key.to_owned()))),
-        (None, Some(value), None) => token(text(value)?, headers.get("dpop")),
+        (None, Some(value), None) => token(text(value)?, headers.get(DPOP)),
         (None, None, Some(name)) => Ok(Offered::DistinguishedName(name)),
         _ => Err(Refusal::Unauthenticated),
     }
 }
 
-fn stands_twice(headers: &HeaderMap, name: &str) -> bool {
+fn stands_twice(headers: &HeaderMap, name: &HeaderName) -> bool {
     headers.get_all(name).iter().nth(1).is_some()
 }
 
@@ -86,7 +87,7 @@ fn token(value: &str, proof: Option<&http::HeaderValue>) -> Result<Offered, Refu
 }
 
 fn distinguished_name(headers: &HeaderMap, proxy: &ProxyHeaders) -> Result<Option<String>, Refusal> {
-    if stands_twice(headers, proxy.identity.as_str()) || stands_twice(headers, proxy.verify.as_str()) {
+    if stands_twice(headers, &proxy.identity) || stands_twice(headers, &proxy.verify) {
         return Err(Refusal::Malformed("A header that may stand once stands twice."));
     }
     match (headers.get(&proxy.identity), headers.get(&proxy.verify)) {
@@ -185,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_header_that_stands_twice_is_a_bad_request() {
-        for name in SINGLE {
+        for name in SINGLE.iter().map(HeaderName::as_str) {
             let result = offered(&head(&[(name, "Bearer a"), (name, "Bearer b")]), None);
             assert!(matches!(result, Err(Refusal::Malformed(_))), "{name}");
         }

@@ -13,6 +13,7 @@
 
 pub mod secret;
 pub mod names;
+pub mod headers;
 pub mod json;
 pub mod path;
 pub mod scope;

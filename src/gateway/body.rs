@@ -31,7 +31,7 @@ impl Request<'_> {
         }
         let room = declared.unwrap_or(limits.body);
         let share = self.state.load.body(room, limits.bodies_in_flight).ok_or(Refusal::Overloaded)?;
-        let expects = head::text(headers, EXPECT.as_str()).is_some_and(|e| e.eq_ignore_ascii_case("100-continue"));
+        let expects = head::text(headers, EXPECT).is_some_and(|e| e.eq_ignore_ascii_case("100-continue"));
         if expects {
             session.write_continue_response().await.map_err(|_| Refusal::RequestTimeout)?;
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use filters::grants::Agent;
+use filters::headers::MCP_PROTOCOL_VERSION;
 use filters::identity::Identity;
 use filters::mcp::{self, Shown};
 use filters::refusal::Refusal;
@@ -44,7 +45,7 @@ impl Request<'_> {
         outcome: &mut Outcome,
     ) -> Result<Reply, Refusal> {
         let headers = &session.req_header().headers;
-        match mcp::has_streams(head::text(headers, "mcp-protocol-version")) {
+        match mcp::has_streams(head::text(headers, MCP_PROTOCOL_VERSION)) {
             Ok(true) => {}
             Ok(false) => return Err(Refusal::MethodNotAllowed("POST".into())),
             Err(failure) => return Ok(failed(&failure)),

@@ -1,13 +1,15 @@
 //! The head of a request: read once, bounded, and judged before anything else.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use filters::headers::{CORRELATION_ID, VAULT_WRAP_TTL};
 use filters::names::is_correlation_id;
 use filters::path::PathProblem;
 use filters::refusal::Refusal;
-use http::header::{ACCEPT, CONTENT_TYPE, ORIGIN};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, ORIGIN};
 use http::{HeaderMap, Method};
 use pingora_core::protocols::http::ServerSession;
 
@@ -15,15 +17,16 @@ use crate::snapshot::Snapshot;
 
 use super::Side;
 
-const WRAP_TTL: &str = "x-vault-wrap-ttl";
-
 /// Tells this process's requests from another's.
-static PROCESS: LazyLock<u64> = LazyLock::new(crate::random::u64);
+static PROCESS: LazyLock<String> = LazyLock::new(|| format!("{:016x}-", crate::random::u64()));
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
 /// A new id: 16 hexadecimal digits of the process, and a count.
 pub(super) fn request_id() -> String {
-    format!("{:016x}-{:x}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed))
+    let mut id = String::with_capacity(PROCESS.len() + 16);
+    id.push_str(&PROCESS);
+    let _ = write!(id, "{:x}", COUNT.fetch_add(1, Ordering::Relaxed));
+    id
 }
 
 /// What the head says.
@@ -52,7 +55,7 @@ impl Head {
         let request = session.req_header();
         let headers = &request.headers;
         let request_id = request_id();
-        let correlation_id = match headers.get("x-correlation-id") {
+        let correlation_id = match headers.get(CORRELATION_ID) {
             Some(value) if is_correlation_id(value.as_bytes()) => value.to_str().unwrap_or_default().to_owned(),
             _ => request_id.clone(),
         };
@@ -63,13 +66,13 @@ impl Head {
             Ok(target) if !target.starts_with('/') || target.contains('#') => {
                 Some(Refusal::Malformed("The request's target must be a path."))
             }
-            Ok(_) if headers.get_all(WRAP_TTL).iter().nth(1).is_some() => {
+            Ok(_) if headers.get_all(VAULT_WRAP_TTL).iter().nth(1).is_some() => {
                 Some(Refusal::Malformed("The X-Vault-Wrap-TTL header stands twice."))
             }
             Ok(_) => None,
         };
         // What is no text is no duration either, and refused as such.
-        let wrap_ttl = headers.get(WRAP_TTL).map(|value| value.to_str().unwrap_or_default().to_owned());
+        let wrap_ttl = headers.get(VAULT_WRAP_TTL).map(|value| value.to_str().unwrap_or_default().to_owned());
         let (path, query) = target.ok().and_then(|t| t.split_once('?')).unwrap_or((target.unwrap_or(""), ""));
         let origin = headers.get(ORIGIN).map(|origin| origin.to_str().unwrap_or("null").to_owned());
         let address = session.client_addr().and_then(|a| a.as_inet()).map(|a| a.ip().to_canonical());
@@ -141,7 +144,7 @@ pub(super) fn lists_events(headers: &HeaderMap) -> bool {
 }
 
 /// The one value of a header, as text.
-pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub(super) fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 

@@ -1,6 +1,7 @@
 //! The MCP surface: `POST /mcp` and, as older bridges have it, `POST /mcp/rpc`;
 //! streams of events are a `GET`.
 
+use filters::headers::{MCP_METHOD, MCP_NAME, MCP_PROTOCOL_VERSION};
 use filters::identity::Identity;
 use filters::mcp::{self, Body, Call, Failure, Headers, Message, Request as Wanted, Revision, Understood};
 use filters::operation::Entry;
@@ -40,7 +41,7 @@ impl Request<'_> {
             return Err(Refusal::Malformed("A tool is asked to wrap its answer by its argument wrap_ttl."));
         }
         let owned =
-            ["mcp-protocol-version", "mcp-method", "mcp-name"].map(|name| head::text(headers, name).map(str::to_owned));
+            [MCP_PROTOCOL_VERSION, MCP_METHOD, MCP_NAME].map(|name| head::text(headers, name).map(str::to_owned));
         let [version, method, name] = owned.each_ref().map(Option::as_deref);
         let said = Headers { version, method, name };
         let body = self.body(session).await?;

@@ -1,18 +1,22 @@
 //! What a caller is answered, and how it is written.
 
 use bytes::Bytes;
+use filters::headers::{CORRELATION_ID, REQUEST_ID};
 use filters::refusal::Refusal;
 use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE,
-    HeaderName, RETRY_AFTER, TRANSFER_ENCODING, VARY, WWW_AUTHENTICATE,
+    HeaderName, InvalidHeaderValue, RETRY_AFTER, TRANSFER_ENCODING, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderValue, Version};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
 
 use super::events::Events;
 use super::head::Head;
 use super::stream::Streaming;
+
+/// What pages of other origins may read beside what browsers let them anyway.
+const EXPOSED: HeaderValue = HeaderValue::from_static("x-request-id, x-correlation-id, www-authenticate");
 
 /// An answer.
 pub(super) struct Reply {
@@ -39,6 +43,12 @@ pub(super) enum Unwritten {
 
 impl From<pingora_core::BError> for Unwritten {
     fn from(_: pingora_core::BError) -> Self {
+        Self::Caller
+    }
+}
+
+impl From<InvalidHeaderValue> for Unwritten {
+    fn from(_: InvalidHeaderValue) -> Self {
         Self::Caller
     }
 }
@@ -110,40 +120,37 @@ impl Reply {
         session: &mut ServerSession,
         head: &Head,
     ) -> Result<Option<Box<Events>>, Unwritten> {
-        let mut response = self.response(&head.request_id)?;
-        response.insert_header("x-correlation-id", head.correlation_id.as_str())?;
+        let mut headers = self.head(&head.request_id, &head.correlation_id)?;
         if let Some(origin) = head.origin.as_deref() {
-            response.insert_header(ACCESS_CONTROL_ALLOW_ORIGIN, origin)?;
-            response
-                .insert_header(ACCESS_CONTROL_EXPOSE_HEADERS, "x-request-id, x-correlation-id, www-authenticate")?;
-            response.insert_header(VARY, "origin")?;
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::try_from(origin)?);
+            headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+            headers.insert(VARY, HeaderValue::from_static("origin"));
         }
-        self.send(session, response).await
+        self.send(session, headers).await
     }
 
     /// Writes the answer to a head that could not be read.
     pub(super) async fn write_unread(self, session: &mut ServerSession, id: &str) -> Result<(), Unwritten> {
-        let mut response = self.response(id)?;
-        response.insert_header("x-correlation-id", id)?;
-        self.send(session, response).await?;
+        let headers = self.head(id, id)?;
+        self.send(session, headers).await?;
         Ok(session.finish_body().await?)
     }
 
-    async fn send(
-        self,
-        session: &mut ServerSession,
-        mut response: ResponseHeader,
-    ) -> Result<Option<Box<Events>>, Unwritten> {
+    async fn send(self, session: &mut ServerSession, mut headers: HeaderMap) -> Result<Option<Box<Events>>, Unwritten> {
+        if !matches!(self.body, Body::Whole(_)) {
+            chunk(session, &mut headers);
+        }
+        let (mut head, ()) = Response::new(()).into_parts();
+        head.status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        head.headers = headers;
+        session.write_response_header(Box::new(ResponseHeader::from(head))).await?;
         match self.body {
             Body::Whole(body) => {
-                session.write_response_header(Box::new(response)).await?;
                 if !body.is_empty() {
                     session.write_response_body(body, true).await?;
                 }
             }
             Body::Streaming(streaming) => {
-                chunk(session, &mut response)?;
-                session.write_response_header(Box::new(response)).await?;
                 let mut rest = Some(streaming);
                 while let Some(streaming) = rest {
                     let (part, next) = Box::pin(streaming.next()).await.map_err(Unwritten::Upstream)?;
@@ -151,43 +158,39 @@ impl Reply {
                     rest = next;
                 }
             }
-            Body::Events(events) => {
-                chunk(session, &mut response)?;
-                session.write_response_header(Box::new(response)).await?;
-                return Ok(Some(events));
-            }
+            Body::Events(events) => return Ok(Some(events)),
         }
         Ok(None)
     }
 
-    fn response(&self, request_id: &str) -> Result<ResponseHeader, pingora_core::BError> {
-        let mut response = ResponseHeader::build_no_case(self.status, Some(10))?;
+    fn head(&self, request_id: &str, correlation_id: &str) -> Result<HeaderMap, InvalidHeaderValue> {
+        let mut headers = HeaderMap::with_capacity(12);
         if let (Body::Whole(body), true) = (&self.body, self.status != 204) {
-            response.insert_header(CONTENT_LENGTH, body.len())?;
+            headers.insert(CONTENT_LENGTH, body.len().into());
         }
         if !self.media.is_empty() {
-            response.insert_header(CONTENT_TYPE, self.media)?;
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.media));
         }
         // Any answer may carry a secret, or say whether there is one.
-        response.insert_header(CACHE_CONTROL, "no-store")?;
-        response.insert_header("x-content-type-options", "nosniff")?;
-        response.insert_header("x-request-id", request_id)?;
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(REQUEST_ID, HeaderValue::try_from(request_id)?);
+        headers.insert(CORRELATION_ID, HeaderValue::try_from(correlation_id)?);
         for (name, value) in &self.headers {
             // One for each scheme; of any other header what was added stands alone.
             if name == WWW_AUTHENTICATE {
-                response.append_header(name.clone(), value.clone())?;
+                headers.append(name, value.clone());
             } else {
-                response.insert_header(name.clone(), value.clone())?;
+                headers.insert(name, value.clone());
             }
         }
-        Ok(response)
+        Ok(headers)
     }
 }
 
 /// A body of no known length has chunks in HTTP/1.1, and ends with the connection before.
-fn chunk(session: &ServerSession, response: &mut ResponseHeader) -> Result<(), pingora_core::BError> {
+fn chunk(session: &ServerSession, headers: &mut HeaderMap) {
     if !session.is_http2() && session.req_header().version >= Version::HTTP_11 {
-        response.insert_header(TRANSFER_ENCODING, "chunked")?;
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    Ok(())
 }

@@ -170,33 +170,44 @@ impl Record<'_> {
         out.extend_from_slice(b"{\"ts\":\"");
         let _ = OffsetDateTime::now_utc().format_into(out, &Rfc3339);
         out.extend_from_slice(b"\",\"msg\":\"request\"");
-        for (name, value) in [
-            ("request_id", self.request_id),
-            ("correlation_id", self.correlation_id),
-            ("method", self.method),
-            ("route", self.route),
-            ("agent", self.agent),
-            ("proof", self.proof),
-            ("operation", self.operation),
-            ("decision", self.decision),
-            ("role", self.role),
+        for (before, value) in [
+            (&b",\"request_id\":"[..], self.request_id),
+            (b",\"correlation_id\":", self.correlation_id),
+            (b",\"method\":", self.method),
+            (b",\"route\":", self.route),
+            (b",\"agent\":", self.agent),
+            (b",\"proof\":", self.proof),
+            (b",\"operation\":", self.operation),
+            (b",\"decision\":", self.decision),
+            (b",\"role\":", self.role),
         ] {
             if !value.is_empty() {
-                let _ = write!(out, ",\"{name}\":");
+                out.extend_from_slice(before);
                 let _ = serde_json::to_writer(&mut *out, value);
             }
         }
         if let Some(client) = self.client {
             let _ = write!(out, ",\"client\":\"{client}\"");
         }
-        let ms = |us: u64| (us / 1000, us % 1000);
-        let (duration, vault) = (ms(self.duration_us), ms(self.vault_us));
-        let _ = writeln!(
-            out,
-            ",\"status\":{},\"duration_ms\":{}.{:03},\"vault_ms\":{}.{:03}}}",
-            self.status, duration.0, duration.1, vault.0, vault.1
-        );
+        out.extend_from_slice(b",\"status\":");
+        number(u64::from(self.status), out);
+        out.extend_from_slice(b",\"duration_ms\":");
+        milliseconds(self.duration_us, out);
+        out.extend_from_slice(b",\"vault_ms\":");
+        milliseconds(self.vault_us, out);
+        out.extend_from_slice(b"}\n");
     }
+}
+
+fn number(number: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// With the microseconds as three digits after the point.
+fn milliseconds(microseconds: u64, out: &mut Vec<u8>) {
+    number(microseconds / 1000, out);
+    out.push(b'.');
+    [100, 10, 1].into_iter().for_each(|place| number(microseconds / place % 10, out));
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::refusal::Refusal;
 
 mod text;
 
-use text::{Escaped, Utf8};
+use text::{Escaped, Utf8, plain};
 
 /// Deepest nesting of Vault's answer.
 const MAX_DEPTH: usize = 128;
@@ -133,6 +133,17 @@ impl Projection {
                 continue;
             }
             let inside = self.copies.is_some();
+            // Most often the whole word is there.
+            if let Next::Word(word) = self.next
+                && let Some(after) = rest.strip_prefix(word)
+            {
+                if inside {
+                    out.extend_from_slice(word);
+                }
+                self.close();
+                rest = after;
+                continue;
+            }
             if let Next::Number(digits) = self.next {
                 match digits.with(byte)? {
                     Some(Digits::Point | Digits::Exponent) if inside && self.holds == Type::Count => {
@@ -287,8 +298,7 @@ impl Projection {
 
     /// As much of a string as there is; what is left is given back.
     fn text<'c>(&mut self, name: bool, rest: &'c [u8], out: &mut Vec<u8>) -> Result<&'c [u8], Refusal> {
-        let plain = rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20);
-        let (run, after) = rest.split_at(plain.unwrap_or(rest.len()));
+        let (run, after) = rest.split_at(plain(rest));
         self.utf8.take(run)?;
         if !run.is_empty() {
             self.escaped.other()?;
@@ -346,10 +356,13 @@ impl Projection {
         (self.fits, self.is) = (0, None);
         let (None, Some(depth)) = (self.copies, self.open.len().checked_sub(1)) else { return Ok(()) };
         let live = self.live.get(depth).copied().unwrap_or(0);
+        if live == 0 {
+            return Ok(());
+        }
         let Some(name) = self.name.get(..self.length) else { return Ok(()) };
         for (index, member) in self.members.iter().enumerate() {
-            let here = member.from.get(depth).is_some_and(|part| part.as_bytes() == name);
-            if live & (1 << index) != 0 && here {
+            let here = || member.from.get(depth).is_some_and(|part| part.as_bytes() == name);
+            if live & (1 << index) != 0 && here() {
                 self.fits |= 1 << index;
                 if member.from.len() == depth + 1 {
                     self.is = Some(index);

@@ -1,0 +1,29 @@
+//! The names of the headers that are not HTTP's own: what callers send, what
+//! they are sent, and what Vault is.
+
+use http::HeaderName;
+
+/// An API key.
+pub const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// The proof of having a token's key (RFC 9449, section 4.1).
+pub const DPOP: HeaderName = HeaderName::from_static("dpop");
+/// Whom proxies were asked by.
+pub const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// The gate's id of a request.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// By what callers, the gate and Vault's audit tell a request.
+pub const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
+/// The revision that an MCP message speaks.
+pub const MCP_PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+/// Its method, once more (revision 2026-07-28).
+pub const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
+/// What it is asked of, once more (revision 2026-07-28).
+pub const MCP_NAME: HeaderName = HeaderName::from_static("mcp-name");
+/// For how long an answer is to be wrapped.
+pub const VAULT_WRAP_TTL: HeaderName = HeaderName::from_static("x-vault-wrap-ttl");
+/// That Vault is asked by a program that means it.
+pub const VAULT_REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
+/// By which token Vault is asked.
+pub const VAULT_TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
+/// In which of its namespaces.
+pub const VAULT_NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
