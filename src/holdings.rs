@@ -7,6 +7,7 @@ use std::fmt;
 use filters::catalog::CATALOG;
 use filters::grants::{Agent, Engine, Role, Wrapping};
 use filters::identity::{Source, UnknownAgents};
+use filters::jwt::Binding;
 use filters::names::AgentId;
 use filters::pattern::{NamePattern, PathPattern};
 use filters::quota::Limit;
@@ -254,7 +255,8 @@ fn principals(identity: &Identity) -> impl Iterator<Item = (AgentId, String)> {
     identity.directory.principals().map(|(principal, agent)| {
         let line = match principal.source {
             Source::Jwt(issuer) => {
-                let issuer = identity.issuers.get(issuer).map(|issuer| format!(" of {:?}", issuer.rules.name));
+                let issuer = identity.issuers.get(issuer).map(|issuer| &issuer.rules);
+                let issuer = issuer.map(|issuer| format!(" of {:?}{}", issuer.name, bound(issuer.binding)));
                 format!("jwt subject {:?}{}", principal.value, issuer.unwrap_or_default())
             }
             Source::Fingerprint => format!("certificate fingerprint {}", prefix(&principal.value)),
@@ -262,6 +264,16 @@ fn principals(identity: &Identity) -> impl Iterator<Item = (AgentId, String)> {
         };
         (agent.clone(), line)
     })
+}
+
+/// To what a token must be bound.
+const fn bound(binding: Binding) -> &'static str {
+    match binding {
+        Binding::Optional => "",
+        Binding::Required => ", bound to a certificate or a key",
+        Binding::Certificate => ", bound to a certificate",
+        Binding::Key => ", bound to a key",
+    }
 }
 
 fn keys(settings: &Settings) -> impl Iterator<Item = (AgentId, String)> {

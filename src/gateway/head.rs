@@ -123,24 +123,23 @@ pub(super) fn is_json(headers: &HeaderMap) -> bool {
 /// Whether the caller takes JSON (RFC 9110 section 12.5.1); without the
 /// header it takes anything.
 pub(super) fn accepts_json(headers: &HeaderMap) -> bool {
-    !headers.contains_key(ACCEPT)
-        || accepts(headers, |media| matches!(media, "*/*" | "application/*" | "application/json"))
+    !headers.contains_key(ACCEPT) || accepts(headers, &["application/json", "application/*", "*/*"])
 }
 
-fn accepts(headers: &HeaderMap, fits: impl Fn(&str) -> bool) -> bool {
+fn accepts(headers: &HeaderMap, media: &[&str]) -> bool {
     let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|part| {
         let mut parts = part.split(';').map(str::trim);
-        let media = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let accepted = parts.next().unwrap_or_default();
         let refused = parts.any(|parameter| matches!(parameter, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
-        !refused && fits(&media)
+        !refused && media.iter().any(|media| media.eq_ignore_ascii_case(accepted))
     })
 }
 
 /// Whether the caller lists events among what it takes, as MCP asks it to: what
 /// is opened by chance, such as by a page's picture, takes anything.
 pub(super) fn lists_events(headers: &HeaderMap) -> bool {
-    accepts(headers, |media| media == "text/event-stream")
+    accepts(headers, &["text/event-stream"])
 }
 
 /// The one value of a header, as text.

@@ -250,6 +250,22 @@ fn diff(_: &Shared) {
     );
     assert!(told("agent come (new)").contains(&"+ jwt subject \"Come\""), "{text}");
     assert!(!text.contains(&key[..16]) && !text.contains("agent nobody"), "{text}");
+    let issuer = |more: &str| {
+        let key = format!("hs256_secret = \"{SECRET}\"\n{more}");
+        format!(
+            "[[identity.issuers]]\nname = \"https://idp.example\"\naudiences = [\"gate\"]\n{key}\n\
+             [agents.bound]\njwt = {{ subject = \"B\" }}\n"
+        )
+    };
+    let (_, text) = difference(&issuer(""), &issuer("binding = \"dpop\""));
+    assert_eq!(
+        text.lines().filter(|line| line.contains("jwt")).collect::<Vec<_>>(),
+        [
+            "  - jwt subject \"B\" of \"https://idp.example\"",
+            "  + jwt subject \"B\" of \"https://idp.example\", bound to a key",
+        ],
+        "{text}"
+    );
     let narrower =
         old.replace("kv = [\"**\"]", "kv = [\"a/**\"]").replace("transit = [\"deploy-*\"]", "transit = [\"deploy-1\"]");
     for (one, other, lines) in [
