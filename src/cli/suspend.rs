@@ -145,7 +145,7 @@ fn run(given: &Given, work: impl AsyncFnOnce(&Settings, &Suspensions, &Leases) -
 
 /// Has the gate of this configuration look at once, where it answers.
 fn tell_gate(settings: &Settings) -> &'static str {
-    match admin::ask(&settings.admin, "POST", "/suspensions") {
+    match admin::ask(&settings.admin, "POST", "/admin/suspensions") {
         Ok(answer) if answer.status == 200 => "the gate here has looked, others do within a second",
         _ => "every gate looks within a second",
     }

@@ -58,9 +58,9 @@ impl Request<'_> {
             return Ok(None);
         }
         let (route, allowed) = match self.head.path.as_str() {
-            "/suspensions" => (RouteId::SUSPENSIONS, "GET, POST"),
-            "/config" => (RouteId::CONFIG, "GET"),
-            "/reload" => (RouteId::RELOAD, "POST"),
+            "/admin/suspensions" => (RouteId::SUSPENSIONS, "GET, POST"),
+            "/admin/config" => (RouteId::CONFIG, "GET"),
+            "/admin/reload" => (RouteId::RELOAD, "POST"),
             _ => return Ok(None),
         };
         self.check_origin()?;

@@ -32,9 +32,9 @@ const OWN: [(&str, &str); 17] = [
     ("GET", "/redoc"),
     ("GET", "/docs/{asset}"),
     ("GET", "/.well-known/oauth-protected-resource"),
-    ("POST", "/suspensions"),
-    ("GET", "/config"),
-    ("POST", "/reload"),
+    ("POST", "/admin/suspensions"),
+    ("GET", "/admin/config"),
+    ("POST", "/admin/reload"),
     ("GET", "/mcp"),
 ];
 

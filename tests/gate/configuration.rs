@@ -263,15 +263,15 @@ fn new_key(shared: &Shared) {
 fn operators(shared: &Shared) {
     let gate = Gate::start(shared.world(), &Plan::default());
     let admin = gate.admin_client();
-    let before = admin.get("/config").json();
+    let before = admin.get("/admin/config").json();
     assert_eq!((&before["snapshot"], &before["agents"]), (&1.into(), &3.into()), "{before}");
     assert_eq!(before["digest"].as_str().map(str::len), Some(64), "{before}");
-    let same = admin.post("/reload", &serde_json::Value::Null);
+    let same = admin.post("/admin/reload", &serde_json::Value::Null);
     assert_eq!((same.status, same.json()), (200, serde_json::json!({"snapshot": 2})));
-    assert_eq!(admin.get("/config").json()["digest"], before["digest"], "the files are the same");
+    assert_eq!(admin.get("/admin/config").json()["digest"], before["digest"], "the files are the same");
     rewrite(&gate, |text| format!("{text}\n[agents.carol]\n"));
-    assert_eq!(admin.post("/reload", &serde_json::Value::Null).json()["snapshot"], 3);
-    let after = admin.get("/config").json();
+    assert_eq!(admin.post("/admin/reload", &serde_json::Value::Null).json()["snapshot"], 3);
+    let after = admin.get("/admin/config").json();
     assert_eq!(after["agents"], 4, "{after}");
     assert_ne!(after["digest"], before["digest"]);
     let told = told(&gate);
@@ -279,13 +279,13 @@ fn operators(shared: &Shared) {
     assert!(told["changed"].as_str().is_some_and(|changed| changed.ends_with("/config.toml")), "{told}");
     assert_eq!(gate.metric("portcullis_reload_changes_total{change=\"added\"}"), 1.0);
     rewrite(&gate, |text| format!("{text}\n[agents.dave]\nroles = [\"nobody-has-it\"]\n"));
-    let refused = admin.post("/reload", &serde_json::Value::Null);
+    let refused = admin.post("/admin/reload", &serde_json::Value::Null);
     assert_eq!((refused.status, refused.code().as_str()), (422, "configuration_refused"));
     let detail = refused.json()["detail"].as_str().unwrap_or_default().to_owned();
     assert!(detail.contains("names a role that is not defined"), "{detail}");
-    assert_eq!(admin.get("/config").json()["snapshot"], 3, "the last good one stays");
-    assert_eq!(admin.get("/reload").status, 405);
-    assert_eq!(gate.local().post("/reload", &serde_json::Value::Null).status, 401, "that is for operators");
+    assert_eq!(admin.get("/admin/config").json()["snapshot"], 3, "the last good one stays");
+    assert_eq!(admin.get("/admin/reload").status, 405);
+    assert_eq!(gate.local().post("/admin/reload", &serde_json::Value::Null).status, 401, "that is for operators");
 }
 
 /// What the gate said of its last reload.
@@ -313,10 +313,10 @@ fn pending(shared: &Shared) {
     let gate = Gate::start(shared.world(), &Plan::default());
     let admin = gate.admin_client();
     let good = fs::read_to_string(gate.folder().join("config.toml")).expect("the configuration");
-    let pending = || admin.get("/config").json()["pending"].clone();
+    let pending = || admin.get("/admin/config").json()["pending"].clone();
     let read = |text: String| {
         rewrite(&gate, |_| text);
-        let answer = admin.post("/reload", &json!(null));
+        let answer = admin.post("/admin/reload", &json!(null));
         assert_eq!(answer.status, 200, "{answer:?}");
     };
     assert_eq!((pending(), gate.local().get("/metrics").status), (json!([]), 401));
@@ -344,7 +344,7 @@ fn exchanged(shared: &Shared) {
     let here = format!("127.0.0.1:{}", gate.tls);
     let there = format!("127.0.0.1:{port}");
     rewrite(&gate, |text| text.replace(&here, "here").replace(&there, &here).replace("here", &there));
-    let refused = gate.admin_client().post("/reload", &json!(null));
+    let refused = gate.admin_client().post("/admin/reload", &json!(null));
     assert_eq!((refused.status, refused.code().as_str()), (422, "configuration_refused"));
     assert!(refused.json()["detail"].as_str().is_some_and(|detail| detail.contains("needs another gate")));
     assert_eq!((believed(gate.tls), believed(port)), (200, 401));

@@ -1,5 +1,6 @@
 //! Agent A never sees, lists, writes, or learns of agent B's secrets.
 
+use filters::catalog::CATALOG;
 use serde_json::{Value, json};
 use tests::{Client, Gate, Plan};
 
@@ -218,9 +219,15 @@ fn anonymous(shared: &Shared) {
             let response = client.get(path);
             assert_eq!((response.status, response.json()), (200, json!({"ok": true})), "{path}");
         }
-        for path in ["/whoami", "/readyz", "/secrets", "/secrets/x", "/metrics", "/mcp", "/openapi.json", "/nothing"] {
-            let response = client.get(path);
-            assert_eq!(response.status, 401, "{path}");
+        let own =
+            ["/readyz", "/metrics", "/mcp", "/mcp/rpc", "/mcp/sse", "/openapi.json", "/docs", "/redoc", "/nothing"];
+        let operators = ["/admin/config", "/admin/reload", "/admin/suspensions"];
+        let own = own.into_iter().chain(operators).map(|path| ("GET", path));
+        let all = CATALOG.iter().map(|entry| (entry.facts.method, entry.facts.template));
+        for (method, template) in own.chain(all) {
+            let path = template.replace(['{', '}'], "");
+            let response = client.send(method, &path, &[], b"");
+            assert_eq!(response.status, 401, "{method} {path}");
             assert!(response.header("www-authenticate").is_some_and(|challenge| challenge.starts_with("Bearer")));
         }
         assert_eq!(client.call("kv.list", &json!({})).status, 401);

@@ -62,10 +62,10 @@ fn everywhere(shared: &Shared) {
     wait_for("the other gate knows it", 5, || second.agent("alice").get("/whoami").code() == "suspended");
     assert_eq!(elsewhere.everywhere(), [Some(403); 4]);
     wait_for("its login has ended", 5, || !server.can_log_in(&text("username"), &text("password")));
-    let told = first.admin_client().get("/suspensions").json();
+    let told = first.admin_client().get("/admin/suspensions").json();
     assert_eq!(told, json!({"suspended": ["alice"]}));
     assert_eq!(first.admin_client().get("/readyz").json()["vault"]["suspended"], json!(["alice"]));
-    assert_eq!(first.local().get("/suspensions").status, 401, "that is for operators");
+    assert_eq!(first.local().get("/admin/suspensions").status, 401, "that is for operators");
 
     drop(gates);
     let gate = Gate::start(&world, &plan());
@@ -151,7 +151,7 @@ fn unknown(shared: &Shared) {
     assert_eq!(gate.admin_client().get("/readyz").status, 503);
     let refused = gate.agent("agent_mtls").get("/secrets/none");
     assert_eq!((refused.status, refused.code().as_str()), (503, "upstream_unavailable"));
-    assert_eq!(gate.admin_client().post("/suspensions", &Value::Null).status, 503);
+    assert_eq!(gate.admin_client().post("/admin/suspensions", &Value::Null).status, 503);
 }
 
 fn unrecorded(shared: &Shared) {
