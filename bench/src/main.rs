@@ -6,6 +6,7 @@ mod cpu;
 mod decide;
 mod flood;
 mod gate;
+mod idle;
 mod kill_switch;
 mod load;
 mod nginx;

@@ -1,6 +1,7 @@
 //! The figures of a run: a table for people, a file for programs.
 
 use crate::decide::Cost;
+use crate::idle::Idle;
 use crate::load::Round;
 use anyhow::{Result, bail};
 use hdrhistogram::Histogram;
@@ -18,6 +19,8 @@ pub(crate) struct Report {
     pub(crate) decisions: Vec<Cost>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) gate_idle_mib: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) idle: Option<Idle>,
 }
 
 #[derive(Serialize)]
@@ -129,7 +132,7 @@ impl Report {
     /// A scenario should have run and did not, some answers were not the expected ones, or there
     /// is nothing to show.
     pub(crate) fn is_incomplete(&self) -> bool {
-        let nothing = self.scenarios.is_empty() && self.decisions.is_empty();
+        let nothing = self.scenarios.is_empty() && self.decisions.is_empty() && self.idle.is_none();
         let failed = self.scenarios.iter().any(|row| row.failed > 0);
         nothing || failed || self.skipped.iter().any(|skipped| skipped.fault)
     }
@@ -158,6 +161,11 @@ impl Report {
         }
         if let Some(idle) = self.gate_idle_mib {
             println!("idle memory of the gate: {idle:.1} MiB");
+        }
+        if let Some(Idle { connections, gate_kib, pingora_kib }) = &self.idle {
+            println!(
+                "idle connection, one of {connections}: {gate_kib:.1} KiB, of the pass-through {pingora_kib:.1} KiB"
+            );
         }
         for skipped in &self.skipped {
             println!("skipped {}: {}", skipped.name, skipped.reason);

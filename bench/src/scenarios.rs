@@ -4,6 +4,7 @@ use crate::cpu::{self, Cores};
 use crate::decide::{self, Cost};
 use crate::flood;
 use crate::gate;
+use crate::idle;
 use crate::kill_switch;
 use crate::operations;
 use crate::pki::Pki;
@@ -67,12 +68,19 @@ pub(crate) async fn run(
     vault: Option<Result<Binary>>,
 ) -> Result<Report> {
     let of_stub = SCENARIOS.iter().map(|scenario| scenario.name);
-    let names: Vec<_> =
-        [vault::DIRECT, vault::THROUGH_GATE, operations::ALL, flood::NAME, kill_switch::NAME, reloading::NAME]
-            .into_iter()
-            .chain(decide::AMONG.map(|(name, _)| name))
-            .chain(of_stub)
-            .collect();
+    let names: Vec<_> = [
+        vault::DIRECT,
+        vault::THROUGH_GATE,
+        operations::ALL,
+        flood::NAME,
+        kill_switch::NAME,
+        reloading::NAME,
+        idle::NAME,
+    ]
+    .into_iter()
+    .chain(decide::AMONG.map(|(name, _)| name))
+    .chain(of_stub)
+    .collect();
     let chosen_operations: Vec<_> =
         operations::names().filter(|name| only.is_none_or(|only| [operations::ALL, name].contains(&only))).collect();
     if chosen_operations.is_empty() && only.is_some_and(|only| !names.contains(&only)) {
@@ -111,6 +119,9 @@ pub(crate) async fn run(
     }
     if wanted(reloading::NAME) {
         reloading::measure(plan, cores, &mut report).await;
+    }
+    if wanted(idle::NAME) {
+        idle::measure(cores, &mut report).await;
     }
     Ok(report)
 }

@@ -1,0 +1,60 @@
+//! What an idle connection holds in memory: many of them, each with a client certificate and one
+//! request behind it.
+
+use crate::cpu::Cores;
+use crate::load;
+use crate::pki::Pki;
+use crate::report::{Report, rounded};
+use crate::requests;
+use crate::servers::{Server, Servers};
+use anyhow::{Result, anyhow, bail};
+use serde::Serialize;
+use std::rc::Rc;
+
+pub(crate) const NAME: &str = "idle-connections";
+
+const CONNECTIONS: usize = 10_000;
+
+/// KiB of resident memory for each connection.
+#[derive(Serialize)]
+pub(crate) struct Idle {
+    pub(crate) connections: usize,
+    pub(crate) gate_kib: f64,
+    pub(crate) pingora_kib: f64,
+}
+
+pub(crate) async fn measure(cores: Option<Cores>, report: &mut Report) {
+    match both(cores).await {
+        Ok(idle) => report.idle = Some(idle),
+        Err(error) => report.skip(NAME, &error, true),
+    }
+}
+
+async fn both(cores: Option<Cores>) -> Result<Idle> {
+    let folder = tempfile::Builder::new().prefix("portcullis-bench-").tempdir()?;
+    let pki = Pki::mint(folder.path())?;
+    let servers = Servers::start(folder.path(), &pki, cores, true).await?;
+    let gate = servers.gate.as_ref().map_err(|error| anyhow!("{error:#}"))?;
+    eprintln!("{NAME}: {CONNECTIONS} to each of 2 servers");
+    let (gate_kib, pingora_kib) = (each(gate).await?, each(&servers.pingora).await?);
+    Ok(Idle { connections: CONNECTIONS, gate_kib, pingora_kib })
+}
+
+async fn each(server: &Server) -> Result<f64> {
+    let request = Rc::new(requests::mcp_read());
+    let target = server.asked(&request).target;
+    let before = server.memory()?;
+    let (mut open, mut buffer) = (Vec::with_capacity(CONNECTIONS), Vec::new());
+    for _ in 0..CONNECTIONS {
+        let mut connection = load::connect(&target).await?;
+        let response = load::exchange(&mut connection, &request, &mut buffer).await?;
+        if response.status != 200 {
+            bail!("an answer with status {}", response.status);
+        }
+        buffer.clear();
+        open.push(connection);
+    }
+    let grown = server.memory()? - before;
+    drop(open);
+    Ok(rounded(grown * 1024.0 / CONNECTIONS as f64, 1))
+}
