@@ -15,8 +15,9 @@ use pingora_core::listeners::{L4BufferSettings, ListenerConfig};
 
 use crate::state::State;
 
-/// Bytes of the read buffer of a connection; the framework's default is 64 KiB.
-const BUFFER: usize = 8 << 10;
+/// Bytes of the read buffer of a connection; the framework's default is 64 KiB. TLS and HTTP have
+/// their own, and whoever reads more than this at once reads past it.
+const BUFFER: usize = 1 << 10;
 
 /// A plain endpoint.
 #[must_use]
