@@ -8,6 +8,7 @@ use crate::report::{Report, rounded};
 use crate::requests;
 use crate::servers::{Server, Servers};
 use anyhow::{Result, anyhow, bail};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::Serialize;
 use std::rc::Rc;
 
@@ -31,6 +32,9 @@ pub(crate) async fn measure(cores: Option<Cores>, report: &mut Report) {
 }
 
 async fn both(cores: Option<Cores>) -> Result<Idle> {
+    // Each connection takes a file at either end; servers inherit how many there may be.
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     let folder = tempfile::Builder::new().prefix("portcullis-bench-").tempdir()?;
     let pki = Pki::mint(folder.path())?;
     let servers = Servers::start(folder.path(), &pki, cores, true).await?;

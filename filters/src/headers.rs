@@ -1,5 +1,5 @@
-//! The names of the headers that are not HTTP's own: what callers send, what
-//! they are sent, and what Vault is.
+//! The names of the headers that are not HTTP's own: those that callers send
+//! and get, and those that Vault gets.
 
 use http::HeaderName;
 

@@ -11,6 +11,9 @@ use crate::config::Admin;
 /// How long the gate may take for each part of its answer.
 const PATIENCE: Duration = Duration::from_secs(6);
 
+/// Most bytes of an answer.
+const MOST: u64 = 1 << 20;
+
 /// What the gate said.
 pub(super) struct Answer {
     /// The status.
@@ -51,7 +54,7 @@ fn over_tcp(address: SocketAddr, question: &str) -> io::Result<String> {
 fn exchange(mut stream: impl Read + Write, question: &str) -> io::Result<String> {
     stream.write_all(question.as_bytes())?;
     let mut told = String::new();
-    stream.read_to_string(&mut told)?;
+    stream.take(MOST).read_to_string(&mut told)?;
     Ok(told)
 }
 

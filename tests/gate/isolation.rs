@@ -219,8 +219,18 @@ fn anonymous(shared: &Shared) {
             let response = client.get(path);
             assert_eq!((response.status, response.json()), (200, json!({"ok": true})), "{path}");
         }
-        let own =
-            ["/readyz", "/metrics", "/mcp", "/mcp/rpc", "/mcp/sse", "/openapi.json", "/docs", "/redoc", "/nothing"];
+        let own = [
+            "/readyz",
+            "/metrics",
+            "/mcp",
+            "/mcp/rpc",
+            "/mcp/sse",
+            "/openapi.json",
+            "/docs",
+            "/redoc",
+            "/docs/start.js",
+            "/nothing",
+        ];
         let operators = ["/admin/config", "/admin/reload", "/admin/suspensions"];
         let own = own.into_iter().chain(operators).map(|path| ("GET", path));
         let all = CATALOG.iter().map(|entry| (entry.facts.method, entry.facts.template));
