@@ -4,13 +4,17 @@
 //! here but a request that may be repeated, on a connection that turned out
 //! dead before a byte of the answer.
 
+mod answer;
+
+pub use answer::Arrival;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use filters::headers::{CORRELATION_ID, VAULT_NAMESPACE, VAULT_REQUEST, VAULT_TOKEN, VAULT_WRAP_TTL};
 use filters::refusal::Refusal;
 use filters::secret::{Digest, Secret};
@@ -26,6 +30,8 @@ use pingora_http::RequestHeader;
 
 use crate::config;
 use crate::tls;
+
+use answer::{Stop, answered, read_body};
 
 /// Most connections kept idle.
 const POOL: usize = 1024;
@@ -273,7 +279,7 @@ impl Upstream {
                 Ok(()) => return Ok((session, peer)),
                 // Each turn takes a connection out of the pool, so this ends.
                 Err(Stop::Silent) if reused && request.is_repeatable() => {}
-                Err(Stop::Silent) => return Err(Broken::Unreachable),
+                Err(Stop::Silent | Stop::Broken) => return Err(Broken::Unreachable),
                 Err(Stop::Nonsense) => return Err(Broken::Nonsense),
             }
         }
@@ -322,7 +328,7 @@ impl Upstream {
             session.write_body(body).await.map_err(|_| Stop::Silent)?;
         }
         session.finish_body().await.map_err(|_| Stop::Silent)?;
-        session.read_response().await.map(drop).map_err(|_| Stop::Silent)
+        answered(session).await
     }
 
     /// The head: what is set here, and nothing of the caller's.
@@ -363,70 +369,4 @@ impl Upstream {
 
 fn header(text: &str) -> Result<HeaderValue, String> {
     HeaderValue::try_from(text).map_err(|error| format!("Vault's host or namespace: {error}"))
-}
-
-/// Why there is no head of an answer.
-enum Stop {
-    /// Not a byte of an answer came.
-    Silent,
-    /// The request cannot be written.
-    Nonsense,
-}
-
-/// An answer of Vault's that arrives.
-pub struct Arrival {
-    upstream: Arc<Upstream>,
-    session: HttpSession,
-    peer: Arc<HttpPeer>,
-    /// The HTTP status.
-    pub status: u16,
-    silence: Duration,
-    deadline: Instant,
-}
-
-impl Arrival {
-    /// What arrives next; `None` at the end.
-    ///
-    /// # Errors
-    /// [`Broken`] where it breaks off or is late.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, Broken> {
-        let patience = self.silence.min(self.deadline.saturating_duration_since(Instant::now()));
-        tokio::time::timeout(patience, read_chunk(&mut self.session)).await.unwrap_or(Err(Broken::Late))
-    }
-
-    /// Gives the connection back; only where all has arrived.
-    pub async fn end(self) {
-        self.upstream.keep(self.session, &self.peer).await;
-    }
-}
-
-async fn read_body(session: &mut HttpSession, limit: usize) -> Result<Bytes, Broken> {
-    let first = match read_chunk(session).await? {
-        None => return Ok(Bytes::new()),
-        Some(chunk) if chunk.len() > limit => return Err(Broken::TooLarge),
-        Some(chunk) => chunk,
-    };
-    let Some(second) = read_chunk(session).await? else { return Ok(first) };
-    let mut body = BytesMut::with_capacity((first.len() + second.len()) * 2);
-    body.extend_from_slice(&first);
-    let mut next = Some(second);
-    while let Some(chunk) = next {
-        if body.len() + chunk.len() > limit {
-            return Err(Broken::TooLarge);
-        }
-        body.extend_from_slice(&chunk);
-        next = read_chunk(session).await?;
-    }
-    Ok(body.freeze())
-}
-
-/// What arrives next of a body, and is something; `None` at its end. Where
-/// only a chunk's head has arrived, the session gives nothing yet.
-async fn read_chunk(session: &mut HttpSession) -> Result<Option<Bytes>, Broken> {
-    loop {
-        match session.read_body_bytes().await {
-            Ok(Some(chunk)) if chunk.is_empty() => {}
-            read => return read.map_err(|_| Broken::Unreachable),
-        }
-    }
 }
