@@ -13,6 +13,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod duties;
 pub mod exchange;
 pub mod gateway;
 pub mod holdings;
@@ -27,9 +28,10 @@ pub mod policy;
 pub mod proofs;
 mod random;
 pub mod reload;
+pub mod server;
+pub mod shares;
 pub mod snapshot;
 pub mod state;
-pub mod streams;
 pub mod suggest;
 pub mod telemetry;
 pub mod tls;

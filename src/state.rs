@@ -3,18 +3,21 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
+use filters::names::AgentId;
 use filters::quota::{Cell, Exceeded, Rate};
 use moka::sync::Cache;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
+use crate::duties::Down;
 use crate::kms::Kms;
+use crate::listener::Connections;
 use crate::proofs::Proofs;
+use crate::shares::Shares;
 use crate::snapshot::Snapshot;
-use crate::streams::Streams;
 use crate::telemetry::{Metrics, RequestLog};
 use crate::vault::{Health, Vault};
 
@@ -36,8 +39,12 @@ pub struct State {
     pub log: Option<RequestLog>,
     /// Requests and bodies under way.
     pub load: Load,
+    /// Open connections of callers.
+    pub connections: Arc<Connections>,
+    /// Duties of the background that do not run now.
+    pub duties_down: Down,
     /// Open streams of events.
-    pub streams: Arc<Streams>,
+    pub streams: Shares<AgentId>,
     /// Failed authentications by source.
     pub failures: Failures,
     /// Proofs of possession that were used.
@@ -46,10 +53,12 @@ pub struct State {
     pub reloads: Wishes,
     started: Instant,
     draining: AtomicBool,
+    /// Files that the process may open.
+    files: usize,
 }
 
 impl State {
-    /// The state of a gate that has served nothing yet.
+    /// The state of a gate that has served nothing yet; `files` is how many the process may open.
     #[must_use]
     pub fn new(
         snapshot: Snapshot,
@@ -57,6 +66,7 @@ impl State {
         kms: Option<Kms>,
         metrics: Arc<Metrics>,
         log: Option<RequestLog>,
+        files: usize,
     ) -> Self {
         vault.suspensions.configure(snapshot.suspended.iter().cloned());
         let state = Self {
@@ -64,7 +74,12 @@ impl State {
             snapshot: ArcSwap::from_pointee(snapshot),
             vault,
             kms,
-            streams: Arc::new(Streams::new(metrics.streams.clone())),
+            streams: Shares::default(),
+            connections: Arc::new(Connections::new(
+                metrics.connections.open.clone(),
+                metrics.connections.gave_way.clone(),
+            )),
+            duties_down: Down::default(),
             metrics,
             log,
             load: Load::default(),
@@ -73,6 +88,7 @@ impl State {
             reloads: Wishes::default(),
             started: Instant::now(),
             draining: AtomicBool::new(false),
+            files,
         };
         state.show(&state.snapshot());
         state
@@ -125,13 +141,28 @@ impl State {
     }
 
     /// Whether requests can be served: Vault answers, the gate is logged in, knows
-    /// the keys of handles and who is suspended, and is not about to end.
+    /// the keys of handles and who is suspended, does all that it does beside them, and is not about to
+    /// end.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let vault = &self.vault;
         let looked = vault.handles.has_looked() && vault.suspensions.are_known();
         let active = vault.monitor.health() == Health::Active && vault.login.current().is_some();
-        active && looked && !self.is_draining()
+        active && looked && self.duties_down.is_empty() && !self.is_draining()
+    }
+
+    /// Whether requests are under way, or streams of events, which end by themselves once the gate is
+    /// to end.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.metrics.in_progress.get() > 0 || self.streams.held() > 0
+    }
+
+    /// Most connections that callers may have open: as configured, and so few that files are left for
+    /// what is done for them.
+    #[must_use]
+    pub fn most_connections(&self) -> usize {
+        self.snapshot().limits.connections.all.min(self.files / 4 * 3)
     }
 
     /// Says that the gate is about to end.
@@ -180,50 +211,15 @@ impl Wishes {
     }
 }
 
-/// What is under way, and its bounds (invariant 10).
+/// What is under way; its bounds are the snapshot's (invariant 10).
 #[derive(Debug, Default)]
 pub struct Load {
-    requests: AtomicUsize,
-    body_bytes: AtomicUsize,
-}
-
-/// A share of a bound, given back when dropped.
-#[derive(Debug)]
-pub struct Share<'a> {
-    of: &'a AtomicUsize,
-    amount: usize,
-}
-
-impl Load {
-    /// Room for one more request; `None` where there are `most`.
-    pub fn request(&self, most: usize) -> Option<Share<'_>> {
-        Share::take(&self.requests, 1, most)
-    }
-
-    /// Room for a body of `bytes`; `None` where `most` would be passed.
-    pub fn body(&self, bytes: usize, most: usize) -> Option<Share<'_>> {
-        Share::take(&self.body_bytes, bytes, most)
-    }
-
-    /// How many requests are under way.
-    #[must_use]
-    pub fn requests(&self) -> usize {
-        self.requests.load(Ordering::Relaxed)
-    }
-}
-
-impl<'a> Share<'a> {
-    fn take(of: &'a AtomicUsize, amount: usize, most: usize) -> Option<Self> {
-        let before = of.fetch_add(amount, Ordering::Relaxed);
-        let share = Self { of, amount };
-        (before.saturating_add(amount) <= most).then_some(share)
-    }
-}
-
-impl Drop for Share<'_> {
-    fn drop(&mut self) {
-        self.of.fetch_sub(self.amount, Ordering::Relaxed);
-    }
+    /// Requests that are worked on, by source address.
+    pub requests: Shares<IpAddr>,
+    /// Answers that are written without a turn, by source address.
+    pub dismissed: Shares<IpAddr>,
+    /// Bytes of bodies, by agent.
+    pub bodies: Shares<AgentId>,
 }
 
 /// Failed authentications by source address.
@@ -261,7 +257,8 @@ impl Failures {
 }
 
 /// An IPv4 address, or the /64 that one IPv6 host has for itself.
-fn network(address: IpAddr) -> IpAddr {
+#[must_use]
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),
@@ -271,17 +268,6 @@ fn network(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_bound_is_kept_and_given_back() {
-        let load = Load::default();
-        let one = load.request(1).unwrap();
-        assert!(load.request(1).is_none());
-        assert_eq!(load.requests(), 1);
-        drop(one);
-        assert_eq!(load.requests(), 0);
-        assert!(load.body(10, 9).is_none());
-    }
 
     #[test]
     fn failures_are_counted_by_network() {

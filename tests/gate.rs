@@ -14,6 +14,7 @@ mod gate {
     pub mod dpop;
     pub mod engines;
     pub mod event_streams;
+    pub mod floods;
     pub mod folders;
     pub mod http;
     pub mod isolation;
@@ -109,7 +110,7 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 41] = [
+    let modules: [(&str, &[Case]); 42] = [
         ("operations", gate::operations::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
@@ -131,6 +132,7 @@ fn main() -> ExitCode {
         ("issuers", gate::issuers::CASES),
         ("dpop", gate::dpop::CASES),
         ("limits", gate::limits::CASES),
+        ("floods", gate::floods::CASES),
         ("suspension", gate::suspension::CASES),
         ("shared_limits", gate::shared_limits::CASES),
         ("tokens", gate::tokens::CASES),

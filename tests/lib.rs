@@ -5,6 +5,8 @@ pub mod audit;
 pub mod caller;
 pub mod client;
 pub mod events;
+pub mod http2;
+pub mod interim;
 pub mod mcp;
 pub mod process;
 pub mod provider;

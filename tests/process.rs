@@ -24,6 +24,8 @@ pub struct Plan {
     pub environment: Vec<(&'static str, String)>,
     /// `off`, `optional` or `required`.
     pub clients: &'static str,
+    /// Most files that the process may open.
+    pub files: Option<u32>,
 }
 
 impl Default for Plan {
@@ -33,6 +35,7 @@ impl Default for Plan {
             sections: AGENTS.to_owned(),
             environment: Vec::new(),
             clients: "optional",
+            files: None,
         }
     }
 }
@@ -172,7 +175,7 @@ threads = 2
         let login = [("VAULT_ROLE_ID", world.role_id()), ("VAULT_SECRET_ID", world.secret_id())];
         let login = login.map(|(name, value)| (name, value.to_owned()));
         let environment = login.into_iter().chain(plan.environment.iter().cloned()).collect::<Vec<_>>();
-        let process = spawn(folder.path(), &environment, &[]);
+        let process = spawn(folder.path(), &environment, &[], plan.files);
         let authority = world.authority.pem();
         let mut gate = Self { process, folder, tls, plain, admin, authority, agents, environment };
         wait_for("the gate answers", 20, || {
@@ -187,7 +190,7 @@ threads = 2
 
     /// Starts another gate with the same files, to replace this one.
     pub fn start_successor(&self) -> Process {
-        spawn(self.folder.path(), &self.environment, &["--upgrade"])
+        spawn(self.folder.path(), &self.environment, &["--upgrade"], None)
     }
 
     /// Waits until this gate has ended, for its exit code; from then on this is `successor`.
@@ -289,9 +292,16 @@ threads = 2
 
     /// Waits for its exit code.
     pub fn ended(&mut self) -> Option<i32> {
+        self.process.ended()
+    }
+}
+
+impl Process {
+    /// Waits for its exit code.
+    pub fn ended(&mut self) -> Option<i32> {
         let mut code = None;
         wait_for("the gate ends", 40, || {
-            let status = self.process.0.try_wait().expect("the gate's state");
+            let status = self.0.try_wait().expect("the gate's state");
             code = status.and_then(|status| status.code());
             status.is_some()
         });
@@ -307,8 +317,15 @@ impl Drop for Process {
 }
 
 /// Starts the binary by the configuration in `folder`, and appends what it says to a file there.
-fn spawn(folder: &Path, environment: &[(&str, String)], more: &[&str]) -> Process {
-    let mut command = Command::new(binary());
+fn spawn(folder: &Path, environment: &[(&str, String)], more: &[&str], files: Option<u32>) -> Process {
+    let mut command = match files {
+        None => Command::new(binary()),
+        Some(most) => {
+            let mut shell = Command::new("/bin/sh");
+            shell.arg("-c").arg(format!("ulimit -n {most} && exec \"$0\" \"$@\"")).arg(binary());
+            shell
+        }
+    };
     command.arg("--config").arg(folder.join("config.toml")).args(more).current_dir(folder).env_clear();
     command.envs(environment.iter().map(|(name, value)| (name, value)));
     let errors = fs::OpenOptions::new().create(true).append(true).open(folder.join("stderr")).expect("a file");

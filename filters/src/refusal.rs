@@ -62,6 +62,10 @@ pub enum Refusal {
     TooManyAtOnce,
     /// The agent has as many streams of events open as it may.
     TooManyStreams,
+    /// The agent asks on as many connections as it may.
+    TooManyConnections,
+    /// As many requests from this address are worked on as may be.
+    TooManyFromAddress,
     /// Too many failed authentications from this address.
     TooManyFailures(Exceeded),
     /// The agent has as many live leases as it may.
@@ -183,6 +187,16 @@ impl Refusal {
                 "too_many_streams",
                 "This agent has as many streams of events open as it may.",
             ),
+            Self::TooManyConnections => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_connections",
+                "This agent asks on as many connections as it may; close some.",
+            ),
+            Self::TooManyFromAddress => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_from_address",
+                "As many requests from this address are under way as may be.",
+            ),
             Self::TooManyFailures(_) => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_failures",
@@ -239,7 +253,8 @@ impl Refusal {
             | Self::KmsUnavailable
             | Self::IssuerUnavailable
             | Self::Overloaded
-            | Self::TooManyAtOnce => Some(1),
+            | Self::TooManyAtOnce
+            | Self::TooManyFromAddress => Some(1),
             _ => None,
         }
     }
@@ -312,6 +327,8 @@ mod tests {
             (Refusal::RateLimited(EXCEEDED), 429, "rate_limited"),
             (Refusal::TooManyAtOnce, 429, "too_many_at_once"),
             (Refusal::TooManyStreams, 429, "too_many_streams"),
+            (Refusal::TooManyConnections, 429, "too_many_connections"),
+            (Refusal::TooManyFromAddress, 429, "too_many_from_address"),
             (Refusal::TooManyFailures(EXCEEDED), 429, "too_many_failures"),
             (Refusal::LeaseBudget, 429, "lease_budget_exhausted"),
             (Refusal::HeadTooLarge, 431, "head_too_large"),

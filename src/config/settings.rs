@@ -22,7 +22,7 @@ use ipnet::IpNet;
 use tracing::Level;
 
 use super::outline::Outline;
-use crate::streams::Bounds;
+use crate::shares::Bounds;
 use crate::turns::Queue;
 pub use fixed::Fixed;
 pub use login::{Login, SignedToken};
@@ -383,6 +383,17 @@ pub struct AgentEntry {
     pub concurrent: Option<usize>,
 }
 
+/// Most open connections of callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// In all.
+    pub all: usize,
+    /// Of one source address.
+    pub per_source: usize,
+    /// Of one agent.
+    pub per_agent: usize,
+}
+
 /// The bounds of invariant 10.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -398,14 +409,20 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// How long an idle connection is kept.
     pub idle: Duration,
-    /// Most requests at once.
-    pub requests: usize,
+    /// Open connections of callers.
+    pub connections: ConnectionLimits,
+    /// Most requests at once on one HTTP/2 connection.
+    pub http2_streams: u32,
+    /// Requests that are worked on at once, in all and of one source address.
+    pub requests: Bounds,
     /// Most of one agent's that are served at once, where its entry does not say.
     pub concurrent: usize,
     /// How many of one agent's wait, and for how long.
     pub queue: Queue,
-    /// Most bytes of request bodies held at once.
-    pub bodies_in_flight: usize,
+    /// Bytes of request bodies held at once, in all and of one agent.
+    pub bodies: Bounds,
+    /// Least bytes a second of a body.
+    pub body_rate: usize,
     /// Most messages in one MCP batch.
     pub batch: usize,
     /// Open streams of events.

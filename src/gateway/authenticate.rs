@@ -60,7 +60,7 @@ impl Request<'_> {
             Offered::ApiKey(_) | Offered::Bearer(_) | Offered::Dpop(..) => self.may_guess()?,
             Offered::Nothing | Offered::DistinguishedName(_) => {}
         }
-        let (identity, key) = self.recognise(session, &offered).map_err(|stop| match stop {
+        let (identity, key) = self.recognise(&offered).map_err(|stop| match stop {
             Stop::Failed => self.failed().into(),
             stop => stop,
         })?;
@@ -77,13 +77,9 @@ impl Request<'_> {
     ///
     /// # Errors
     /// [`Stop`]; nothing is counted.
-    pub(super) fn recognise(
-        &self,
-        session: &ServerSession,
-        offered: &Offered,
-    ) -> Result<(Identity, Option<Digest>), Stop> {
+    pub(super) fn recognise(&self, offered: &Offered) -> Result<(Identity, Option<Digest>), Stop> {
         let now = now();
-        let certificate = self.certificate(session, now);
+        let certificate = self.certificate(now);
         let (mut scopes, mut bearer, mut key) = (Scopes::ALL, None, None);
         let (agent, proof) = match (offered, &certificate) {
             (Offered::Nothing, Some(Verdict::Agent(agent))) => (Arc::clone(agent), Proof::Certificate),
@@ -94,7 +90,7 @@ impl Request<'_> {
                 (owner.cloned().ok_or(Stop::Failed)?, Proof::ApiKey)
             }
             (Offered::Bearer(token) | Offered::Dpop(token, _), _) => {
-                let (issuer, verified) = self.verified(session, token, now)?;
+                let (issuer, verified) = self.verified(token, now)?;
                 key = verified.bound.key;
                 // Stripped of its proof (RFC 9449, section 7.2), or with one that proves nothing.
                 if key.is_some() != matches!(offered, Offered::Dpop(..)) {
@@ -140,21 +136,20 @@ impl Request<'_> {
         offered(&session.req_header().headers, self.snapshot.proxy_headers_from(self.head.peer))
     }
 
-    fn certificate(&self, session: &ServerSession, now: i64) -> Option<Verdict> {
-        let (peer, index) = self.peer(session)?;
+    fn certificate(&self, now: i64) -> Option<Verdict> {
+        let (peer, index) = self.peer()?;
         Some(peer.verdict(&self.snapshot, index, now))
     }
 
     /// Who presented a certificate to the edge, and the listener's index.
-    fn peer<'a>(&self, session: &'a ServerSession) -> Option<(&'a Peer, usize)> {
+    fn peer(&self) -> Option<(&Peer, usize)> {
         let Side::Edge { index, .. } = self.side else { return None };
-        let tls = session.digest()?.ssl_digest.as_ref()?;
-        Some((tls.extension.get::<Peer>()?, index))
+        Some((self.connection.peer()?, index))
     }
 
     /// What a token says, where it holds and is bound to no other certificate
     /// than the one presented; and the place of its issuer.
-    fn verified(&self, session: &ServerSession, token: &Secret, now: i64) -> Result<(usize, Arc<Verified>), Stop> {
+    fn verified(&self, token: &Secret, now: i64) -> Result<(usize, Arc<Verified>), Stop> {
         let (issuer, verified) = self.snapshot.issuers.verify(token, now).map_err(|disbelief| match disbelief {
             Disbelief::UnknownKey(wait) => Stop::UnknownKey(wait),
             Disbelief::Refused(refused) => {
@@ -162,7 +157,7 @@ impl Request<'_> {
                 Stop::Failed
             }
         })?;
-        let presented = || self.peer(session).and_then(|(peer, _)| peer.fingerprint());
+        let presented = || self.peer().and_then(|(peer, _)| peer.fingerprint());
         match verified.bound.certificate {
             Some(bound) if presented() != Some(bound) => Err(Stop::Failed),
             _ => Ok((issuer, verified)),

@@ -1,25 +1,34 @@
 //! The body of a request: read after its caller is known, bounded in size, in
-//! time, and together with all others under way.
+//! time, and together with all others under way, of its agent and of everyone.
+
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use filters::grants::Agent;
 use filters::refusal::Refusal;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use pingora_core::protocols::http::ServerSession;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
-use crate::state::Share;
+use crate::config::Limits;
+use crate::shares::{Full, Share};
 
 use super::{Request, head};
 
+/// How long a body may come more slowly than `limits.body_rate`.
+const GRACE: Duration = Duration::from_secs(5);
+/// Most bytes that are set aside before they have arrived.
+const AHEAD: usize = 64 << 10;
+
 /// A body and its share of the bytes that may be held at once.
-pub(super) struct Body<'a> {
+pub(super) struct Body {
     pub(super) bytes: Bytes,
-    _share: Share<'a>,
+    _share: Share,
 }
 
 impl Request<'_> {
     /// Reads the whole body.
-    pub(super) async fn body(&self, session: &mut ServerSession) -> Result<Body<'_>, Refusal> {
+    pub(super) async fn body(&self, session: &mut ServerSession, agent: &Agent) -> Result<Body, Refusal> {
         let limits = &self.snapshot.limits;
         let headers = &session.req_header().headers;
         if !head::is_json(headers) {
@@ -29,15 +38,14 @@ impl Request<'_> {
         if declared.is_some_and(|length| length > limits.body) {
             return Err(Refusal::BodyTooLarge);
         }
-        let room = declared.unwrap_or(limits.body);
-        let share = self.state.load.body(room, limits.bodies_in_flight).ok_or(Refusal::Overloaded)?;
+        let share = self.state.load.bodies.take(agent.id.clone(), 0, limits.bodies).map_err(refused)?;
         let expects = head::text(headers, EXPECT).is_some_and(|e| e.eq_ignore_ascii_case("100-continue"));
         if expects {
             session.write_continue_response().await.map_err(|_| Refusal::RequestTimeout)?;
         }
-        let read = read(session, limits.body, declared);
-        let bytes = timeout(limits.body_timeout, read).await.map_err(|_| Refusal::RequestTimeout)??;
-        Ok(Body { bytes, _share: share })
+        let mut arriving = Arriving { limits, share, started: Instant::now(), received: 0 };
+        let bytes = arriving.read(session, declared).await?;
+        Ok(Body { bytes, _share: arriving.share })
     }
 }
 
@@ -51,25 +59,52 @@ fn declared(session: &ServerSession) -> Result<Option<usize>, Refusal> {
     }
 }
 
-async fn read(session: &mut ServerSession, limit: usize, declared: Option<usize>) -> Result<Bytes, Refusal> {
-    let broken = Refusal::Malformed("The body broke off.");
-    let mut whole: Option<BytesMut> = None;
-    let mut first: Option<Bytes> = None;
-    while let Some(chunk) = session.read_request_body().await.map_err(|_| broken.clone())? {
-        let before = whole.as_ref().map_or_else(|| first.as_ref().map_or(0, Bytes::len), BytesMut::len);
-        if before + chunk.len() > limit {
+/// A body that arrives, and what it has been charged for.
+struct Arriving<'a> {
+    limits: &'a Limits,
+    share: Share,
+    started: Instant,
+    received: usize,
+}
+
+impl Arriving<'_> {
+    async fn read(&mut self, session: &mut ServerSession, declared: Option<usize>) -> Result<Bytes, Refusal> {
+        let Some(first) = self.next(session).await? else { return Ok(Bytes::new()) };
+        let Some(second) = self.next(session).await? else { return Ok(first) };
+        let room = declared.unwrap_or(0).min(AHEAD).max((first.len() + second.len()) * 2);
+        let mut whole = BytesMut::with_capacity(room);
+        whole.extend_from_slice(&first);
+        whole.extend_from_slice(&second);
+        while let Some(chunk) = self.next(session).await? {
+            whole.extend_from_slice(&chunk);
+        }
+        Ok(whole.freeze())
+    }
+
+    /// The next part, charged for; `None` at the end.
+    async fn next(&mut self, session: &mut ServerSession) -> Result<Option<Bytes>, Refusal> {
+        let read = timeout_at(self.deadline(), session.read_request_body());
+        let read = read.await.map_err(|_| Refusal::RequestTimeout)?;
+        let Some(chunk) = read.map_err(|_| Refusal::Malformed("The body broke off."))? else { return Ok(None) };
+        self.received += chunk.len();
+        if self.received > self.limits.body {
             return Err(Refusal::BodyTooLarge);
         }
-        match (&mut whole, first.take()) {
-            (Some(whole), _) => whole.extend_from_slice(&chunk),
-            (None, None) => first = Some(chunk),
-            (None, Some(begin)) => {
-                let mut joined = BytesMut::with_capacity(declared.unwrap_or((begin.len() + chunk.len()) * 2));
-                joined.extend_from_slice(&begin);
-                joined.extend_from_slice(&chunk);
-                whole = Some(joined);
-            }
-        }
+        self.share.grow(chunk.len(), self.limits.bodies).map_err(refused)?;
+        Ok(Some(chunk))
     }
-    Ok(whole.map(BytesMut::freeze).or(first).unwrap_or_default())
+
+    /// When the next part must be there: in the time of a whole body, and no more slowly than bodies
+    /// have to come.
+    fn deadline(&self) -> Instant {
+        let earned = Duration::from_secs_f64(self.received as f64 / self.limits.body_rate as f64);
+        self.started + (GRACE + earned).min(self.limits.body_timeout)
+    }
+}
+
+fn refused(full: Full) -> Refusal {
+    match full {
+        Full::Own => Refusal::TooManyAtOnce,
+        Full::All => Refusal::Overloaded,
+    }
 }

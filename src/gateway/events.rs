@@ -14,10 +14,10 @@ use filters::identity::Identity;
 use filters::mcp::{self, Shown};
 use filters::refusal::Refusal;
 use pingora_core::protocols::http::ServerSession;
-use pingora_core::server::ShutdownWatch;
+use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
-use crate::streams::Place;
+use crate::shares::{Full, Share};
 
 use super::authenticate::Stop;
 use super::reply::{Reply, Unwritten};
@@ -33,7 +33,7 @@ pub(super) struct Events {
     agent: Arc<Agent>,
     /// What its client may know of the tools.
     shown: Shown,
-    _place: Place,
+    _place: Share,
 }
 
 impl Request<'_> {
@@ -54,7 +54,11 @@ impl Request<'_> {
             return Err(Refusal::NotAcceptable);
         }
         self.may_listen(identity)?;
-        let place = self.state.streams.place(&identity.agent.id, self.snapshot.limits.streams)?;
+        let place = self.state.streams.take(identity.agent.id.clone(), 1, self.snapshot.limits.streams);
+        let place = place.map_err(|full| match full {
+            Full::Own => Refusal::TooManyStreams,
+            Full::All => Refusal::Overloaded,
+        })?;
         // Its end is the connection's: nothing else was read meanwhile.
         session.set_keepalive(None);
         outcome.decision = "allow";
@@ -79,7 +83,7 @@ impl Request<'_> {
         &mut self,
         session: &mut ServerSession,
         events: &mut Events,
-        shutdown: &ShutdownWatch,
+        shutdown: &watch::Receiver<bool>,
         outcome: &mut Outcome,
     ) -> Result<(), Unwritten> {
         session.set_write_timeout(Some(PATIENCE));
@@ -117,7 +121,7 @@ impl Request<'_> {
     fn judge_again(&mut self, session: &ServerSession, events: &mut Events) -> Result<bool, Refusal> {
         let before = std::mem::replace(&mut self.snapshot, Arc::clone(&self.state.snapshot()));
         self.check_origin()?;
-        let (identity, _) = self.recognise(session, &self.offered(session)?).map_err(Stop::refusal)?;
+        let (identity, _) = self.recognise(&self.offered(session)?).map_err(Stop::refusal)?;
         let same = |agent: &Agent| (&agent.id, agent.generation) == (&events.agent.id, events.agent.generation);
         if !same(&identity.agent) {
             return Err(Refusal::Unauthenticated);

@@ -9,8 +9,9 @@ use filters::headers::{CORRELATION_ID, VAULT_WRAP_TTL};
 use filters::names::is_correlation_id;
 use filters::path::PathProblem;
 use filters::refusal::Refusal;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, ORIGIN};
-use http::{HeaderMap, Method};
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, ORIGIN};
+use http::uri::Authority;
+use http::{HeaderMap, Method, Version};
 use pingora_core::protocols::http::ServerSession;
 
 use crate::snapshot::Snapshot;
@@ -50,8 +51,14 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Reads the head of `session`, and the first thing that is wrong with it.
-    pub(super) fn read(session: &ServerSession, snapshot: &Snapshot, side: Side) -> (Self, Option<Refusal>) {
+    /// Reads the head of `session`, whose connection is from `address`, and the first thing that is
+    /// wrong with it.
+    pub(super) fn read(
+        session: &ServerSession,
+        snapshot: &Snapshot,
+        side: Side,
+        address: Option<IpAddr>,
+    ) -> (Self, Option<Refusal>) {
         let request = session.req_header();
         let headers = &request.headers;
         let request_id = request_id();
@@ -66,6 +73,9 @@ impl Head {
             Ok(target) if !target.starts_with('/') || target.contains('#') => {
                 Some(Refusal::Malformed("The request's target must be a path."))
             }
+            Ok(_) if !session.is_http2() && !names_host(request.version, headers) => {
+                Some(Refusal::Malformed("The Host header must name the host, once."))
+            }
             Ok(_) if headers.get_all(VAULT_WRAP_TTL).iter().nth(1).is_some() => {
                 Some(Refusal::Malformed("The X-Vault-Wrap-TTL header stands twice."))
             }
@@ -75,7 +85,6 @@ impl Head {
         let wrap_ttl = headers.get(VAULT_WRAP_TTL).map(|value| value.to_str().unwrap_or_default().to_owned());
         let (path, query) = target.ok().and_then(|t| t.split_once('?')).unwrap_or((target.unwrap_or(""), ""));
         let origin = headers.get(ORIGIN).map(|origin| origin.to_str().unwrap_or("null").to_owned());
-        let address = session.client_addr().and_then(|a| a.as_inet()).map(|a| a.ip().to_canonical());
         let peer = address.filter(|_| !matches!(side, Side::Edge { balanced: true, .. }));
         let client = peer.map(|peer| snapshot.client_behind(peer, headers)).or(address);
         let method = request.method.clone();
@@ -104,6 +113,16 @@ impl Head {
             Method::HEAD => "HEAD",
             _ => "OTHER",
         }
+    }
+}
+
+/// Whether a head of HTTP/1 says whom it is for, as RFC 9112 section 3.2 asks from HTTP/1.1 on.
+fn names_host(version: Version, headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) => version < Version::HTTP_11,
+        (Some(host), None) => Authority::try_from(host.as_bytes()).is_ok_and(|host| !host.as_str().contains('@')),
+        (Some(_), Some(_)) => false,
     }
 }
 
@@ -155,6 +174,22 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(name, value.parse().unwrap());
         headers
+    }
+
+    #[test]
+    fn one_host_must_be_named() {
+        let named = |host: &str| names_host(Version::HTTP_11, &with(HOST, host));
+        for host in ["localhost", "gate.example:8443", "192.0.2.1", "[2001:db8::1]:8443"] {
+            assert!(named(host), "{host}");
+        }
+        for host in ["", "a b", "user@gate.example", "gate.example/path", "gate:port:port"] {
+            assert!(!named(host), "{host}");
+        }
+        let mut twice = with(HOST, "a");
+        twice.append(HOST, "a".parse().unwrap());
+        assert!(!names_host(Version::HTTP_11, &twice));
+        assert!(!names_host(Version::HTTP_11, &HeaderMap::new()));
+        assert!(names_host(Version::HTTP_10, &HeaderMap::new()));
     }
 
     #[test]

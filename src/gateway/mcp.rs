@@ -44,7 +44,7 @@ impl Request<'_> {
             [MCP_PROTOCOL_VERSION, MCP_METHOD, MCP_NAME].map(|name| head::text(headers, name).map(str::to_owned));
         let [version, method, name] = owned.each_ref().map(Option::as_deref);
         let said = Headers { version, method, name };
-        let body = self.body(session).await?;
+        let body = self.body(session, &identity.agent).await?;
         let answered = match mcp::read(&body.bytes, &said, self.snapshot.limits.batch) {
             Err(failure) => fail(&failure, None, Revision::V2025_03_26),
             Ok(Body::One(message)) => self.message(&message, &said, identity, outcome).await?,

@@ -4,6 +4,8 @@
 mod authenticate;
 mod body;
 mod charge;
+mod connection;
+mod dismiss;
 mod docs;
 mod events;
 mod handles;
@@ -18,26 +20,29 @@ mod rest;
 mod service;
 mod stream;
 
-pub use service::{Endpoint, admin, edge};
+pub use service::Endpoint;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use filters::grants::{Agent, Role};
 use filters::identity::Identity;
 use filters::refusal::Refusal;
 use filters::rest::{self as routes, Match};
+use futures_util::FutureExt as _;
 use http::Method;
-use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream};
+use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
-use pingora_core::server::ShutdownWatch;
+use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
+use crate::listener::Connection;
+use crate::shares::Share;
 use crate::snapshot::Snapshot;
 use crate::state::State;
-use crate::telemetry::{Record, RouteId};
+use crate::telemetry::{InProgress, Record, RouteId};
 use crate::turns::Turn;
 
 use authenticate::{Claimed, Stop};
@@ -63,11 +68,7 @@ pub enum Side {
 pub struct Gateway {
     state: Arc<State>,
     side: Side,
-    options: HttpServerOptions,
 }
-
-/// Put on a connection that has served a request before.
-struct Served;
 
 /// What became of a request, for log and metrics.
 #[derive(Default)]
@@ -81,8 +82,10 @@ struct Outcome {
     vault: Duration,
     /// Whether it is yet to be charged to its agent.
     owes: bool,
-    /// Held until the answer is written.
+    /// Its agent's own, held until the answer is written.
     turn: Option<Turn>,
+    /// Of what all share, held until there is an answer to write.
+    work: Option<Share>,
 }
 
 /// What every stage of one request may look at.
@@ -91,18 +94,18 @@ struct Request<'a> {
     side: Side,
     snapshot: Arc<Snapshot>,
     head: Head,
+    connection: &'a Connection,
 }
 
 impl Gateway {
-    fn new(state: Arc<State>, side: Side) -> Self {
-        let mut options = HttpServerOptions::default();
-        options.h2_idle_timeout = Some(state.snapshot().limits.idle);
-        Self { state, side, options }
+    const fn new(state: Arc<State>, side: Side) -> Self {
+        Self { state, side }
     }
 
-    async fn read_head(&self, session: &mut ServerSession) -> Option<()> {
+    /// Reads a head, the first of its connection where that is `fresh`; `None` where the connection
+    /// is to be closed.
+    async fn read_head(&self, session: &mut ServerSession, fresh: bool) -> Option<()> {
         let limits = self.state.snapshot().limits.clone();
-        let fresh = session.take_connection_user_context().is_none();
         let time = if fresh { limits.head_timeout } else { limits.idle + limits.head_timeout };
         session.set_keepalive(Some(limits.idle.as_secs().max(1)));
         session.set_write_timeout(Some(limits.body_timeout));
@@ -117,18 +120,70 @@ impl Gateway {
         let id = head::request_id();
         let reply = Reply::refused(&refusal, &id);
         self.state.metrics.answered(RouteId::UNREAD, reply.status(), 0.0);
-        let _ = Box::pin(reply.write_unread(session, &id)).await;
+        let _ = timeout(dismiss::PATIENCE, Box::pin(reply.write_unread(session, &id))).await;
         None
     }
 
-    async fn serve(&self, session: &mut ServerSession, admitted: bool, outcome: &mut Outcome) -> (Reply, Request<'_>) {
+    /// Answers the request whose head was read; gives the connection for the next one.
+    async fn answer(
+        &self,
+        mut session: ServerSession,
+        connection: &Arc<Connection>,
+        shutdown: &watch::Receiver<bool>,
+    ) -> Option<Stream> {
+        let started = Instant::now();
+        let _busy = connection.begin();
+        // The gate does not end before the answer is written.
+        let progress = InProgress::begin(&self.state.metrics.in_progress);
+        let mut outcome = Outcome::default();
+        let (reply, mut request) = self.serve_one(&mut session, connection, &mut outcome).await;
+        // Nothing that others need is held while the answer waits for its reader.
+        drop(outcome.work.take());
+        // An agent that has as much as it may lets others be noticed before it is answered.
+        if outcome.turn.as_ref().is_some_and(Turn::is_last) {
+            yield_now().await;
+        }
+        // What is left unread of a body would be read as the next request's head.
+        if *shutdown.borrow() || self.state.is_draining() || !session.is_body_done() {
+            session.set_keepalive(None);
+        }
+        let status = reply.status();
+        let (mut events, mut written) = match request.write(&mut session, reply, &outcome).await {
+            Ok(events) => (events, Ok(())),
+            Err(unwritten) => (None, Err(unwritten)),
+        };
+        drop(progress);
+        if let Some(events) = &mut events {
+            // It lasts, and is in nobody's way.
+            drop(outcome.turn.take());
+            written = Box::pin(request.attend(&mut session, events, shutdown, &mut outcome)).await;
+        }
+        if let Err(Unwritten::Upstream(refusal)) = &written {
+            outcome.decision = refusal.public().code;
+            self.state.metrics.upstream_broken.inc();
+        }
+        self.tell(&request.head, &outcome, status, started);
+        // Without its end, the answer is visibly broken.
+        written.ok()?;
+        let reusable = session.finish().await.ok()??;
+        Some(reusable.into_parts().0)
+    }
+
+    async fn serve_one<'a>(
+        &'a self,
+        session: &mut ServerSession,
+        connection: &'a Connection,
+        outcome: &mut Outcome,
+    ) -> (Reply, Request<'a>) {
         let snapshot = Arc::clone(&self.state.snapshot());
-        let (head, problem) = Head::read(session, &snapshot, self.side);
-        let problem = if admitted { problem } else { Some(Refusal::Overloaded) };
-        let mut request = Request { state: &self.state, side: self.side, snapshot, head };
+        let (head, problem) = Head::read(session, &snapshot, self.side, connection.client());
+        let mut request = Request { state: &self.state, side: self.side, snapshot, head, connection };
         let served = match problem {
             Some(refusal) => Err(refusal),
-            None => request.serve(session, outcome).await,
+            None => {
+                let served = shielded(request.serve(session, outcome)).await;
+                served.unwrap_or_else(|| Err(request.panicked(session)))
+            }
         };
         let reply = served.unwrap_or_else(|refusal| {
             outcome.decision = refusal.public().code;
@@ -165,58 +220,9 @@ impl Gateway {
     }
 }
 
-#[async_trait]
-impl HttpServerApp for Gateway {
-    fn server_options(&self) -> Option<&HttpServerOptions> {
-        Some(&self.options)
-    }
-
-    async fn process_new_http(
-        self: &Arc<Self>,
-        mut session: ServerSession,
-        shutdown: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
-        self.read_head(&mut session).await?;
-        let started = Instant::now();
-        self.state.metrics.in_progress.inc();
-        // Held until the answer is written: the gate does not end before.
-        let mut share = self.state.load.request(self.state.snapshot().limits.requests);
-        // Operators get in however full it is.
-        let admitted = share.is_some() || matches!(self.side, Side::Admin);
-        let mut outcome = Outcome::default();
-        let (reply, mut request) = self.serve(&mut session, admitted, &mut outcome).await;
-        // An agent that has as much as it may lets others be noticed before it is answered.
-        if outcome.turn.as_ref().is_some_and(Turn::is_last) {
-            yield_now().await;
-        }
-        // What is left unread of a body would be read as the next request's head.
-        if *shutdown.borrow() || self.state.is_draining() || !session.is_body_done() {
-            session.set_keepalive(None);
-        }
-        let status = reply.status();
-        let (mut events, mut written) = match reply.write(&mut session, &request.head).await {
-            Ok(events) => (events, Ok(())),
-            Err(unwritten) => (None, Err(unwritten)),
-        };
-        self.state.metrics.in_progress.dec();
-        if let Some(events) = &mut events {
-            // It lasts, and is in nobody's way.
-            drop((share.take(), outcome.turn.take()));
-            written = Box::pin(request.attend(&mut session, events, shutdown, &mut outcome)).await;
-        }
-        if let Err(Unwritten::Upstream(refusal)) = &written {
-            outcome.decision = refusal.public().code;
-            self.state.metrics.upstream_broken.inc();
-        }
-        self.tell(&request.head, &outcome, status, started);
-        // Without its end, the answer is visibly broken.
-        written.ok()?;
-        let mut settings = HttpPersistentSettings::for_session(&session);
-        settings.set_user_context(Box::new(Served));
-        let reusable = session.finish().await.ok()??;
-        drop((share, events));
-        Some(ReusedHttpStream::from_reusable_stream(reusable, settings))
-    }
+/// What `work` comes to; `None` where it panics, which is to end nothing else.
+async fn shielded<T>(work: impl Future<Output = T>) -> Option<T> {
+    AssertUnwindSafe(work).catch_unwind().await.ok()
 }
 
 /// Where a request is served.
@@ -281,10 +287,12 @@ impl Request<'_> {
         outcome.agent = Some(Arc::clone(&claimed.identity.agent));
         outcome.proof = claimed.identity.proof.name();
         self.check_suspension(session, &claimed.identity)?;
+        self.check_connections(session, &claimed.identity)?;
         self.owe(&claimed.identity, outcome)?;
         // Who is over a limit has no proof remembered, and what is sent again is charged to nobody.
         let identity = self.use_up(claimed).await?;
         outcome.turn = Some(self.turn(&identity).await?);
+        outcome.work = Some(self.begin_work()?);
         // It may have waited.
         self.check_suspension(session, &identity)?;
         let served = self.serve_on(matched, session, &identity, outcome).await;
@@ -302,6 +310,15 @@ impl Request<'_> {
         Err(Refusal::Suspended)
     }
 
+    /// An agent that has as many connections as it may loses the one it asks on.
+    fn check_connections(&self, session: &mut ServerSession, identity: &Identity) -> Result<(), Refusal> {
+        let most = self.snapshot.limits.connections.per_agent;
+        self.connection.serves(&identity.agent.id, most).map_err(|_| {
+            session.set_keepalive(None);
+            Refusal::TooManyConnections
+        })
+    }
+
     async fn serve_on(
         &self,
         surface: Result<Surface<'_>, Refusal>,
@@ -315,5 +332,20 @@ impl Request<'_> {
             Surface::Docs(page) => Ok(self.show(page, identity)),
             Surface::Rest(matched) => self.rest(session, &matched, identity, outcome).await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_ends_nothing_but_its_work() {
+        assert_eq!(shielded(async { 1 }).await, Some(1));
+        let panics = async {
+            yield_now().await;
+            assert!(std::hint::black_box(false), "half-way");
+        };
+        assert_eq!(shielded(panics).await, None);
     }
 }

@@ -129,6 +129,7 @@ impl Request<'_> {
             Side::Admin => json!({
                 "ok": ready,
                 "draining": draining,
+                "duties_down": self.state.duties_down.names(),
                 "snapshot": self.snapshot.version,
                 "vault": {
                     "ok": health == Health::Active && login,
@@ -150,6 +151,7 @@ impl Request<'_> {
     }
 
     fn metrics(&self) -> Reply {
+        self.state.metrics.streams.set(i64::try_from(self.state.streams.held()).unwrap_or(i64::MAX));
         Reply::of("text/plain; version=0.0.4", self.state.metrics.render())
     }
 }

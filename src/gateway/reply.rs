@@ -110,6 +110,14 @@ impl Reply {
         self.headers.push((HeaderName::from_static(name), value));
     }
 
+    /// Bytes of the body, as far as they are known.
+    pub(super) fn size(&self) -> usize {
+        match &self.body {
+            Body::Whole(body) => body.len(),
+            Body::Streaming(_) | Body::Events(_) => 0,
+        }
+    }
+
     pub(super) const fn status(&self) -> u16 {
         self.status
     }

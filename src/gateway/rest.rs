@@ -26,7 +26,7 @@ impl Request<'_> {
         let wrap_ttl = self.head.wrap_ttl.as_deref();
         let carried = Carried { query: &self.head.query, wrap_ttl, ..Carried::default() };
         let operation = if facts.takes_body {
-            let body = self.body(session).await?;
+            let body = self.body(session, &identity.agent).await?;
             rest::operation(matched, Carried { body: &body.bytes, ..carried })?
         } else {
             rest::operation(matched, carried)?

@@ -1,17 +1,13 @@
 //! The TLS peer of a connection: facts once, a verdict per snapshot.
 
-use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use async_trait::async_trait;
 use filters::certificate::PeerCertificate;
 use filters::grants::Agent;
 use filters::identity::Principal;
 use filters::secret::Digest;
-use pingora_core::listeners::TlsAccept;
-use pingora_core::protocols::tls::TlsRef;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
@@ -44,25 +40,20 @@ pub enum Verdict {
     Nobody,
 }
 
-/// Reads the facts when the handshake is complete.
-pub(super) struct Facts;
-
-#[async_trait]
-impl TlsAccept for Facts {
-    async fn handshake_complete_callback(&self, tls: &TlsRef) -> Option<Arc<dyn Any + Send + Sync>> {
-        let chain = tls.peer_cert_chain_der()?;
+impl Peer {
+    /// Reads the facts of the chain that was presented, the leaf first; `None` where it is empty.
+    #[must_use]
+    pub fn of_chain(chain: &[CertificateDer<'static>]) -> Option<Self> {
         let (leaf, others) = chain.split_first()?;
         let ends: Option<Vec<_>> = others.iter().map(end).collect();
-        Some(Arc::new(Peer {
+        Some(Self {
             facts: PeerCertificate::parse(leaf).filter(|_| ends.is_some()),
             ends: ends.unwrap_or_default(),
             chain: chain.to_vec(),
             verdict: ArcSwapOption::empty(),
-        }))
+        })
     }
-}
 
-impl Peer {
     /// The verdict of `snapshot` on the peer of listener `index`, at `now`
     /// seconds since the epoch. Made once per snapshot, and again when an
     /// intermediate certificate or a revocation list has ended meanwhile; the

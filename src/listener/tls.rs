@@ -4,26 +4,39 @@
 use std::fmt;
 use std::sync::Arc;
 
+use pingora_core::listeners::tls::Acceptor;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
+use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 
 use crate::config::ClientCertificates;
 use crate::state::State;
 use crate::tls::{TlsMaterial, provider};
 
+/// What completes the handshakes of listener `index`: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1.
+///
+/// # Errors
+/// The process's cryptography cannot do that.
+pub(super) fn acceptor(state: &Arc<State>, index: usize) -> Result<Acceptor, rustls::Error> {
+    let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let builder = builder.with_client_cert_verifier(Arc::new(Clients::new(Arc::clone(state), index)));
+    let mut config = builder.with_cert_resolver(Arc::new(Certificates::new(Arc::clone(state), index)));
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Acceptor::from_server_config(Arc::new(config)))
+}
+
 /// The certificate of listener `index` in the snapshot of the moment.
-pub(super) struct Certificates {
+struct Certificates {
     state: Arc<State>,
     index: usize,
 }
 
 impl Certificates {
-    pub(super) const fn new(state: Arc<State>, index: usize) -> Self {
+    const fn new(state: Arc<State>, index: usize) -> Self {
         Self { state, index }
     }
 }
@@ -41,14 +54,14 @@ impl ResolvesServerCert for Certificates {
 }
 
 /// The client authorities of listener `index` in the snapshot of the moment.
-pub(super) struct Clients {
+struct Clients {
     state: Arc<State>,
     index: usize,
     provider: Arc<CryptoProvider>,
 }
 
 impl Clients {
-    pub(super) fn new(state: Arc<State>, index: usize) -> Self {
+    fn new(state: Arc<State>, index: usize) -> Self {
         Self { state, index, provider: provider() }
     }
 }

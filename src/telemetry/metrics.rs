@@ -1,7 +1,7 @@
 //! Prometheus metrics. The handles of a request's labels are resolved once per
 //! route and status, not per request.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use filters::catalog::CATALOG;
 use filters::operation::Entry;
@@ -78,6 +78,12 @@ impl RouteId {
     /// A stream of events, told at its end.
     pub const EVENTS: Self = Self(16);
 
+    /// Whether it is asked by those who look whether the gate is alive.
+    #[must_use]
+    pub const fn is_probe(self) -> bool {
+        matches!(self, Self::HEALTHZ | Self::LIVEZ | Self::READYZ)
+    }
+
     /// The REST route of an operation.
     #[must_use]
     pub fn of(kind: &'static Entry) -> Self {
@@ -135,6 +141,40 @@ pub struct ReloadCounters {
     pub changed: IntCounter,
 }
 
+/// Connections.
+pub struct ConnectionMetrics {
+    /// Those that are open.
+    pub open: IntGauge,
+    /// Operators' that are open.
+    pub operators: IntGauge,
+    /// Closed while idle, for a new one.
+    pub gave_way: IntCounter,
+    /// Closed at once, since none could give way.
+    pub refused: IntCounter,
+    /// Could not be accepted.
+    pub accept_failures: IntCounter,
+    /// TLS handshakes that failed or took too long.
+    pub handshakes_failed: IntCounter,
+}
+
+/// Counts a request as under way until it is dropped.
+pub struct InProgress(IntGauge);
+
+impl InProgress {
+    /// Counts one more.
+    #[must_use]
+    pub fn begin(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for InProgress {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// Every metric of the gate.
 pub struct Metrics {
     registry: Registry,
@@ -143,8 +183,14 @@ pub struct Metrics {
     handles: Vec<OnceLock<(IntCounter, Histogram)>>,
     operations: IntCounterVec,
     served: Vec<IntCounter>,
-    /// Callers' connections.
-    pub connections: IntGauge,
+    /// Connections.
+    pub connections: Arc<ConnectionMetrics>,
+    /// Answers without a turn that were given up before they were written.
+    pub undismissed: IntCounter,
+    /// Requests and duties of the background that ended in a panic.
+    pub panics: IntCounter,
+    /// Duties of the background that do not run.
+    pub duties_down: IntGauge,
     /// Connections of balancers that did not begin as they must.
     pub bad_proxy_headers: IntCounter,
     /// Requests under way.
@@ -225,7 +271,35 @@ impl Metrics {
             handles: (0..(OWN.len() + CATALOG.len()) * STATUSES.len()).map(|_| OnceLock::new()).collect(),
             served: CATALOG.iter().map(|entry| operations.with_label_values(&[entry.facts.name, "served"])).collect(),
             operations: register(&registry, operations)?,
-            connections: gauge("portcullis_connections", "Open connections of callers.")?,
+            connections: Arc::new(ConnectionMetrics {
+                open: gauge("portcullis_connections", "Open connections of callers.")?,
+                operators: gauge("portcullis_admin_connections", "Open connections of operators.")?,
+                gave_way: counter(
+                    "portcullis_connections_gave_way_total",
+                    "Idle connections that were closed because there were too many.",
+                )?,
+                refused: counter(
+                    "portcullis_connections_refused_total",
+                    "Connections that were closed at once because there were too many.",
+                )?,
+                accept_failures: counter(
+                    "portcullis_accept_failures_total",
+                    "Connections that the system did not let the gate accept.",
+                )?,
+                handshakes_failed: counter(
+                    "portcullis_tls_handshakes_failed_total",
+                    "TLS handshakes that failed or took too long.",
+                )?,
+            }),
+            undismissed: counter(
+                "portcullis_answers_given_up_total",
+                "Refusals and answers to the anonymous that were given up before they were written.",
+            )?,
+            panics: counter(
+                "portcullis_panics_total",
+                "Requests and background duties that ended in a panic: each is a defect.",
+            )?,
+            duties_down: gauge("portcullis_duties_down", "Background duties that do not run now.")?,
             bad_proxy_headers: counter(
                 "portcullis_proxy_headers_refused_total",
                 "Connections of balancers whose PROXY protocol header was missing, bad or late.",

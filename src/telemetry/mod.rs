@@ -2,8 +2,10 @@
 
 mod metrics;
 mod requests;
+mod seldom;
 mod server;
 
-pub use metrics::{Metrics, RouteId};
+pub use metrics::{ConnectionMetrics, InProgress, Metrics, RouteId};
 pub use requests::{Record, RequestLog};
+pub use seldom::Seldom;
 pub use server::start as start_server_log;

@@ -16,6 +16,7 @@ pub const CASES: &[Case] = &[
     ("a_connection_serves_many_requests", keep_alive),
     ("a_body_left_unread_is_never_read_as_a_request", smuggling),
     ("malformed_heads_are_refused_and_harm_nobody", malformed),
+    ("a_request_names_its_host", host),
     ("the_query_and_the_path_are_decoded_once", decoding),
 ];
 
@@ -162,4 +163,24 @@ fn decoding(shared: &Shared) {
     }
     let listed = client.get("/secrets?prefix=decoding%2F").json();
     assert!(listed["keys"].as_array().is_some_and(|keys| keys.contains(&json!("q?x#y"))), "{listed}");
+}
+
+fn host(shared: &Shared) {
+    let gate = shared.gate();
+    for (head, expected) in [
+        ("GET /healthz HTTP/1.1\r\nHost: localhost:1\r\n", "HTTP/1.1 200"),
+        ("GET /healthz HTTP/1.0\r\n", "HTTP/1."),
+        ("GET /healthz HTTP/1.1\r\n", "HTTP/1.1 400"),
+        ("GET /healthz HTTP/1.1\r\nHost:\r\n", "HTTP/1.1 400"),
+        ("GET /healthz HTTP/1.1\r\nHost: a b\r\n", "HTTP/1.1 400"),
+        ("GET /healthz HTTP/1.1\r\nHost: gate/healthz\r\n", "HTTP/1.1 400"),
+        ("GET /healthz HTTP/1.1\r\nHost: user@gate\r\n", "HTTP/1.1 400"),
+        ("GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n", "HTTP/1.1 400"),
+    ] {
+        let mut stream = gate.local().connect().expect("a connection");
+        stream.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes()).expect("written");
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        assert!(answer.starts_with(expected), "{head}: {answer}");
+    }
 }

@@ -33,11 +33,11 @@ const EDGES: [(&str, &[&str]); 7] = [
 ];
 
 /// Where the proxy framework may be named.
-const FRAMEWORK: [&str; 4] = ["src/listener/", "src/gateway/", "src/exchange.rs", "src/main.rs"];
+const FRAMEWORK: [&str; 3] = ["src/listener/", "src/gateway/", "src/exchange/"];
 
 /// Where a secret's text is taken out, each with the reason.
 const EXPOSURES: [(&str, &str); 7] = [
-    ("src/exchange.rs", "the token's header to Vault"),
+    ("src/exchange/mod.rs", "the token's header to Vault"),
     ("src/limits/mod.rs", "the password of the server that limits are counted in"),
     ("src/kms.rs", "the gate's own AWS credentials"),
     ("src/mint.rs", "the shared secret that development tokens are signed with"),

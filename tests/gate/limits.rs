@@ -303,23 +303,21 @@ fn overload(shared: &Shared) {
         "PUT /secrets/x HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {}\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{{",
         tests::API_KEY
     );
-    // One that comes while another is answered is refused itself, so that one
-    // more is held at each turn.
-    let mut held = Vec::new();
+    let mut held = gate.local().connect().expect("a connection");
+    held.write_all(head.as_bytes()).expect("written");
     let mut refused = None;
     wait_for("the gate is at its limit", 10, || {
-        let mut stream = gate.local().connect().expect("a connection");
-        stream.write_all(head.as_bytes()).expect("written");
-        held.push(stream);
-        let response = gate.local().get("/healthz");
+        let response = gate.agent("agent_mtls").get("/whoami");
         refused = (response.status == 503).then_some(response);
         refused.is_some()
     });
     let refused = refused.expect("a refusal");
     assert_eq!((refused.code().as_str(), refused.header("retry-after")), ("overloaded", Some("1")));
+    assert_eq!(gate.local().get("/healthz").status, 200, "probes get in");
+    assert_eq!(gate.stranger().get("/whoami").status, 401, "who has no identity takes nothing from those who have");
     assert_eq!(gate.admin_client().get("/livez").status, 200, "operators get in");
     drop(held);
-    wait_for("the gate serves again", 10, || gate.local().get("/healthz").status == 200);
+    wait_for("the gate serves again", 10, || gate.agent("agent_mtls").get("/whoami").status == 200);
 }
 
 fn early(shared: &Shared) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::io::{self, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -23,6 +23,9 @@ pub const CASES: &[Case] = &[
     ("no_request_fails_while_a_gate_is_replaced", under_load),
     ("the_new_gate_has_the_listeners_of_its_own_configuration", changed),
     ("a_gate_that_is_not_ready_replaces_nobody", unready),
+    ("of_two_successors_one_takes_over_and_the_other_ends", two),
+    ("a_successor_that_cannot_listen_leaves_the_gate_as_it_was", taken),
+    ("a_successor_that_is_killed_before_it_served_leaves_the_gate_as_it_was", killed),
     ("without_an_upgrade_socket_sigquit_is_as_sigterm", no_socket),
     ("sockets_are_handed_over_in_a_private_folder_only", private),
 ];
@@ -226,6 +229,59 @@ fn unready(shared: &Shared) {
     assert_eq!(gate.keyed().get("/whoami").status, 200);
 }
 
+fn two(shared: &Shared) {
+    let (mut gate, _folder) = gate(shared, "");
+    let first = gate.start_successor();
+    wait_for("the first is ready", 30, || gate.stderr().contains(READY));
+    let mut second = gate.start_successor();
+    assert_eq!(second.ended(), Some(1), "{}", gate.stderr());
+    assert!(gate.stderr().contains("another gate waits"), "{}", gate.stderr());
+    gate.signal("QUIT");
+    assert_eq!(gate.replaced_by(first), Some(0), "{}", gate.stderr());
+    assert_eq!(gate.keyed().get("/whoami").status, 200);
+}
+
+fn taken(shared: &Shared) {
+    let (mut gate, _folder) = gate(shared, "");
+    let other = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = other.local_addr().expect("its address");
+    let config = gate.folder().join("config.toml");
+    let text = fs::read_to_string(&config).expect("the configuration");
+    fs::write(&config, format!("{text}\n[[listeners]]\naddress = \"{address}\"\n")).expect("written");
+    let mut successor = gate.start_successor();
+    wait_for("it is ready", 30, || gate.stderr().contains(READY));
+    gate.signal("QUIT");
+    assert_eq!(successor.ended(), Some(1), "{}", gate.stderr());
+    wait_for("both say why", 10, || gate.stderr().matches(&address.to_string()).count() >= 2);
+    for _ in 0..20 {
+        assert_eq!(gate.keyed().get("/whoami").status, 200);
+    }
+    assert!(gate.is_running());
+    fs::write(&config, text).expect("written");
+    let successor = gate.start_successor();
+    gate.signal("QUIT");
+    assert_eq!(gate.replaced_by(successor), Some(0), "it can still be replaced: {}", gate.stderr());
+}
+
+fn killed(shared: &Shared) {
+    let comes = free_port();
+    let (mut gate, _folder) = gate(shared, "");
+    let config = gate.folder().join("config.toml");
+    let text = fs::read_to_string(&config).expect("the configuration");
+    fs::write(&config, format!("{text}\n[[listeners]]\naddress = \"127.0.0.1:{comes}\"\n")).expect("written");
+    let successor = gate.start_successor();
+    wait_for("it is ready", 30, || gate.stderr().contains(READY));
+    gate.signal("QUIT");
+    wait_for("it accepts", 20, || is_open(comes));
+    drop(successor);
+    wait_for("the gate goes on", 20, || gate.stderr().contains("before it served"));
+    for _ in 0..20 {
+        assert_eq!(gate.keyed().get("/whoami").status, 200);
+        assert_eq!(gate.agent("agent_mtls").get("/whoami").status, 200);
+    }
+    assert!(gate.is_running() && !is_open(comes));
+}
+
 fn no_socket(shared: &Shared) {
     let mut gate = Gate::start(shared.world(), &Plan::default());
     gate.signal("QUIT");
@@ -239,7 +295,7 @@ fn private(_: &Shared) {
         fs::set_permissions(folder, Permissions::from_mode(mode)).expect("set");
         let text = format!("[server]\nupgrade_socket = \"{}/upgrade\"\n", folder.display());
         // What it says next, where nothing is wrong with the folder.
-        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = taken.local_addr().expect("its address").port().to_string();
         said(&run(folder_with("config.toml", &text).path(), &["--port", &port], &[]))
     };

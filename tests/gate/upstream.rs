@@ -5,9 +5,11 @@ use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
+use tests::interim::Balancer;
 use tests::stub;
 use tests::{Client, Gate, Plan, World, wait_for};
 
+use super::configuration::{run, said};
 use crate::{Case, Shared};
 
 pub const CASES: &[Case] = &[
@@ -18,6 +20,8 @@ pub const CASES: &[Case] = &[
     ("vault_behind_tls_is_verified_by_name", tls),
     ("vault_is_found_by_name", by_name),
     ("a_redirect_of_vaults_is_neither_followed_nor_passed_on", redirect),
+    ("interim_answers_are_skipped_and_the_kill_switch_works", interim),
+    ("what_is_no_answer_ends_its_request_alone", no_answer),
 ];
 
 /// Nothing but an answer, or a 503 that says when to try again.
@@ -152,4 +156,60 @@ fn redirect(shared: &Shared) {
     assert_eq!((response.status, response.code().as_str()), (502, "upstream_nonsense"));
     assert!(response.header("location").is_none());
     assert!(elsewhere.accept().is_err(), "nobody followed");
+}
+
+/// A gate whose Vault is behind a balancer that may send interim answers.
+fn behind_balancer(world: &World) -> (Gate, Balancer) {
+    let balancer = Balancer::start(&world.vault_address());
+    let environment = vec![("VAULT_ADDR", balancer.address.clone())];
+    let sections = format!("{}\n[agents.bob]\nroles = [\"all\"]\n", tests::process::AGENTS);
+    (Gate::start(world, &Plan { environment, sections, ..Plan::default() }), balancer)
+}
+
+fn interim(_: &Shared) {
+    let world = World::start(false);
+    let (gate, balancer) = behind_balancer(&world);
+    let (client, bob) = (gate.keyed(), gate.agent("bob"));
+    let hints = "HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n";
+    for (name, before) in [
+        ("103", hints.to_owned()),
+        ("102", "HTTP/1.1 102 Processing\r\n\r\n".to_owned()),
+        ("100", "HTTP/1.1 100 Continue\r\n\r\n".to_owned()),
+        ("many", hints.repeat(5)),
+    ] {
+        balancer.sends(before);
+        assert_eq!(client.put("/secrets/kept", &json!({"data": {"a": name}})).status, 200, "{name}");
+        assert_eq!(client.get("/secrets/kept").json()["data"]["a"], *name);
+        assert_eq!(client.call("kv.read", &json!({"path": "kept"})).json()["result"]["isError"], false);
+    }
+    let environment = [("VAULT_ROLE_ID", world.role_id()), ("VAULT_SECRET_ID", world.secret_id())];
+    let suspend = ["suspend", "bob", "--config", "config.toml"];
+    assert_eq!(bob.get("/secrets/none").status, 404);
+    let (_, told) = said(&run(gate.folder(), &suspend, &environment));
+    wait_for("bob is suspended", 10, || bob.get("/whoami").code() == "suspended");
+    assert!(ready(&gate), "{told}");
+    assert_eq!(gate.metric("portcullis_panics_total"), 0.0);
+}
+
+fn no_answer(shared: &Shared) {
+    let (gate, balancer) = behind_balancer(shared.world());
+    let client = gate.keyed();
+    for (before, expected) in [
+        ("HTTP/1.1 103 Early Hints\r\n\r\n".repeat(20), "upstream_nonsense"),
+        (
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: none\r\nConnection: upgrade\r\n\r\n".into(),
+            "upstream_nonsense",
+        ),
+        ("HTTP/1.1 099 Nothing\r\n\r\n".into(), "upstream"),
+        ("\0\0\0\0".into(), "upstream"),
+    ] {
+        balancer.sends(before.clone());
+        let answer = client.put("/secrets/kept", &json!({"data": {"a": 1}}));
+        assert!(matches!(answer.status, 502 | 503) && answer.code().starts_with(expected), "{before:?}: {answer:?}");
+    }
+    balancer.sends("");
+    wait_for("the gate serves again", 20, || client.put("/secrets/kept", &json!({"data": {"a": 1}})).status == 200);
+    wait_for("it is ready", 20, || ready(&gate));
+    assert_eq!(gate.metric("http_requests_in_progress"), 1.0, "but for the one that asks");
+    assert_eq!(gate.metric("portcullis_panics_total"), 0.0, "{}", gate.stderr());
 }

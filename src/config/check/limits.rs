@@ -5,12 +5,12 @@ use std::time::Duration;
 use filters::catalog::CATALOG;
 use filters::quota::Rate;
 
-use crate::streams::Bounds;
+use crate::shares::Bounds;
 use crate::turns::Queue;
 
 use super::super::fields::{Fields, Sited};
 use super::super::sections as section;
-use super::super::settings::Limits;
+use super::super::settings::{ConnectionLimits, Limits};
 
 /// Most requests of one agent at once, for each worker thread: where all of them are busy, another
 /// agent's request has about so many before it.
@@ -88,6 +88,13 @@ pub(super) fn limits(fields: &Fields<'_>, threads: usize) -> Option<Limits> {
         }
     }
     let failures = rate(fields, "failed_authentications").or_else(|| Rate::new(30, Duration::from_secs(60), 30));
+    let (connections, requests) = (size("connections"), size("requests"));
+    let part = |name, of: usize, part: usize| fields.size(name).unwrap_or((of / part).max(1));
+    let of_agent = fields.size("bodies_per_agent").unwrap_or((bodies_in_flight / 4).max(body));
+    if of_agent < body {
+        let place = fields.place_of("bodies_per_agent");
+        fields.problem("bodies_per_agent", &place, "is smaller than `limits.body`", "make it at least as large");
+    }
     Some(Limits {
         body,
         answer,
@@ -95,12 +102,19 @@ pub(super) fn limits(fields: &Fields<'_>, threads: usize) -> Option<Limits> {
         head_timeout: fields.time("head_timeout"),
         body_timeout: fields.time("body_timeout"),
         idle: fields.time("idle_timeout"),
-        requests: size("requests"),
+        connections: ConnectionLimits {
+            all: connections,
+            per_source: part("connections_per_source", connections, 2),
+            per_agent: part("connections_per_agent", connections, 4),
+        },
+        http2_streams: u32::try_from(size("http2_streams")).unwrap_or(u32::MAX),
+        requests: Bounds { all: requests, each: part("requests_per_source", requests, 2) },
         concurrent: fields.size("concurrent").unwrap_or(threads * TURNS),
         queue: Queue { length: size("queue"), wait: fields.time("queue_timeout") },
-        bodies_in_flight,
+        bodies: Bounds { all: bodies_in_flight, each: of_agent },
+        body_rate: size("body_rate").max(1),
         batch: size("batch"),
-        streams: Bounds { all: size("streams"), per_agent: size("streams_per_agent") },
+        streams: Bounds { all: size("streams"), each: size("streams_per_agent") },
         failures: failures?,
     })
 }

@@ -35,7 +35,7 @@ use super::source::Source;
 
 /// Most bytes of a Unix socket's path.
 const SOCKET_PATH: usize = 107;
-/// Most listening sockets that the proxy framework hands over.
+/// Most listening sockets.
 const HANDED_OVER: usize = 32;
 
 /// Makes settings of everything the layers say; `None` only where a problem

@@ -1,7 +1,6 @@
 //! What a reload cannot change.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use super::{Admin, Kms, Logging, Login, Server, Settings, Upstream};
 
@@ -17,8 +16,6 @@ pub struct Fixed {
     login: Login,
     kms: Option<Kms>,
     child_tokens: u64,
-    /// HTTP/1.1 follows it; connections of HTTP/2 have what it was.
-    idle: Duration,
 }
 
 /// A listening socket, and what its connections begin with.
@@ -47,7 +44,6 @@ impl Fixed {
             login: settings.login.clone(),
             kms: settings.kms.clone(),
             child_tokens: settings.child_tokens.capacity,
-            idle: settings.limits.idle,
         }
     }
 
@@ -62,7 +58,6 @@ impl Fixed {
             ("login", self.login != other.login),
             ("aws_kms", self.kms != other.kms),
             ("child_tokens.capacity", self.child_tokens != other.child_tokens),
-            ("limits.idle", self.idle != other.idle),
         ];
         differences.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
     }

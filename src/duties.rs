@@ -1,0 +1,191 @@
+//! What runs beside the requests. Each duty is a task of its own: a panic ends that duty alone, is
+//! counted and told, and the duty is begun again.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::task::JoinError;
+use tokio::time::{sleep, timeout};
+
+use crate::limits::SharedLimits;
+use crate::reload::Reload;
+use crate::state::State;
+use crate::telemetry::Metrics;
+
+/// First pause before a duty is begun again; doubled up to [`LONGEST`].
+const SHORTEST: Duration = Duration::from_millis(100);
+/// Longest pause before a duty is begun again.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Duties that do not run now.
+#[derive(Debug, Default)]
+pub struct Down(Mutex<Vec<&'static str>>);
+
+impl Down {
+    /// Their names.
+    #[must_use]
+    pub fn names(&self) -> Vec<&'static str> {
+        self.lock().clone()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// Notes whether the duty of that name runs, and tells how many do not.
+    fn note(&self, name: &'static str, runs: bool) -> i64 {
+        let mut down = self.lock();
+        down.retain(|other| *other != name);
+        if !runs {
+            down.push(name);
+        }
+        i64::try_from(down.len()).unwrap_or(i64::MAX)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<&'static str>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A name, and what is done for ever.
+type Duty = (&'static str, fn(Arc<Background>) -> BoxFuture<'static, ()>);
+
+/// What the duties work on.
+struct Background {
+    state: Arc<State>,
+    reload: Reload,
+}
+
+const DUTIES: [Duty; 8] = [
+    ("health", |all| Box::pin(async move { all.state.vault.monitor.run().await })),
+    ("login", |all| Box::pin(async move { all.state.vault.login.run().await })),
+    ("handles", |all| Box::pin(async move { all.watch_handles().await })),
+    ("tokens", |all| Box::pin(async move { all.state.vault.children.run().await })),
+    ("suspensions", |all| Box::pin(async move { all.watch_suspensions().await })),
+    ("reload", |all| Box::pin(async move { all.reload.run().await })),
+    ("issuers", |all| Box::pin(async move { all.fetch_keys().await })),
+    ("shared limits", |all| Box::pin(async move { all.share_limits().await })),
+];
+
+/// Begins every duty on the runtime of the caller.
+pub fn begin(state: &Arc<State>, reload: Reload) {
+    let all = Arc::new(Background { state: Arc::clone(state), reload });
+    for (name, run) in DUTIES {
+        let all = Arc::clone(&all);
+        let state = Arc::clone(state);
+        tokio::spawn(
+            async move { supervise(&state.duties_down, &state.metrics, name, || run(Arc::clone(&all))).await },
+        );
+    }
+}
+
+/// Keeps a duty running.
+async fn supervise(down: &Down, metrics: &Metrics, name: &'static str, begin: impl Fn() -> BoxFuture<'static, ()>) {
+    let mut pause = SHORTEST;
+    loop {
+        let mut task = tokio::spawn(begin());
+        // One that ends again at once does not run.
+        let ended = match timeout(pause, &mut task).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                metrics.duties_down.set(down.note(name, true));
+                pause = SHORTEST;
+                task.await
+            }
+        };
+        metrics.duties_down.set(down.note(name, false));
+        tell(metrics, name, &ended, pause);
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST);
+    }
+}
+
+fn tell(metrics: &Metrics, duty: &str, ended: &Result<(), JoinError>, pause: Duration) {
+    if ended.is_err() {
+        metrics.panics.inc();
+    }
+    let how = if ended.is_err() { "has panicked" } else { "has ended" };
+    tracing::error!(duty, ?pause, "a duty of the background {how}; it is begun again");
+}
+
+impl Background {
+    async fn watch_handles(&self) {
+        self.state.vault.handles.run(|| self.state.snapshot().layout.clone()).await;
+    }
+
+    async fn watch_suspensions(&self) {
+        let vault = &self.state.vault;
+        vault.suspensions.run(&vault.children, &vault.leases, || self.state.snapshot().layout.clone()).await;
+    }
+
+    /// Keeps the issuers' keys fresh: those of the snapshot of the moment.
+    async fn fetch_keys(&self) {
+        loop {
+            let issuers = Arc::clone(&self.state.snapshot().issuers);
+            let replaced = self.state.snapshot_where(|snapshot| !Arc::ptr_eq(&snapshot.issuers, &issuers));
+            tokio::select! {
+                () = issuers.run(&self.state.metrics) => {}
+                () = replaced => {}
+            }
+        }
+    }
+
+    /// Keeps the connection to where limits are shared: that of the snapshot of the moment.
+    async fn share_limits(&self) {
+        let same = |one: &Option<Arc<SharedLimits>>, other: &Option<Arc<SharedLimits>>| {
+            one.as_ref().map(Arc::as_ptr) == other.as_ref().map(Arc::as_ptr)
+        };
+        loop {
+            self.state.metrics.shared_limits.up.set(0);
+            let shared = self.state.snapshot().shared_limits.clone();
+            let kept = async {
+                match &shared {
+                    Some(shared) => shared.run(&self.state.metrics).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = kept => {}
+                () = self.state.snapshot_where(|snapshot| !same(&snapshot.shared_limits, &shared)) => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_duty_that_panics_is_told_counted_and_begun_again() {
+        let (down, metrics) = (Down::default(), Metrics::new().unwrap());
+        let begun = Arc::new(AtomicUsize::new(0));
+        let supervised = supervise(&down, &metrics, "look", || {
+            let before = begun.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async move {
+                assert!(before >= 2, "the first two panic");
+                std::future::pending().await
+            })
+        });
+        let back = async {
+            while down.is_empty() {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!((down.names(), metrics.duties_down.get()), (vec!["look"], 1));
+            while !down.is_empty() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let back = timeout(Duration::from_secs(20), back);
+        tokio::select! {
+            () = supervised => unreachable!("a duty is supervised for ever"),
+            back = back => back.expect("it runs again"),
+        }
+        assert_eq!((begun.load(Ordering::Relaxed), metrics.panics.get(), metrics.duties_down.get()), (3, 2, 0));
+    }
+}

@@ -1,0 +1,107 @@
+//! The requests of one connection: one after the other over HTTP/1.1, several at once over HTTP/2.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::http::v2::server::{self, H2Accept, HttpSession, default_h2_options};
+use pingora_core::protocols::{ALPN, Digest, Stream};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use crate::listener::Connection;
+
+use super::Gateway;
+
+/// Most requests of one HTTP/2 connection whose head is no head of HTTP.
+const MALFORMED: usize = 32;
+
+impl Gateway {
+    /// Serves the requests of a connection until it is closed.
+    pub(super) async fn serve(
+        self: &Arc<Self>,
+        stream: Stream,
+        connection: &Arc<Connection>,
+        shutdown: watch::Receiver<bool>,
+    ) {
+        match stream.selected_alpn_proto() {
+            Some(ALPN::H2) => self.serve_http2(stream, connection, shutdown).await,
+            _ => self.serve_http1(stream, connection, shutdown).await,
+        }
+    }
+
+    async fn serve_http1(
+        self: &Arc<Self>,
+        stream: Stream,
+        connection: &Arc<Connection>,
+        shutdown: watch::Receiver<bool>,
+    ) {
+        let (mut next, mut fresh) = (Some(stream), true);
+        while let Some(stream) = next {
+            let mut session = ServerSession::new_http1(stream);
+            if self.read_head(&mut session, fresh).await.is_none() {
+                return;
+            }
+            // An idle connection holds none of what a request needs.
+            next = Box::pin(self.answer(session, connection, &shutdown)).await;
+            fresh = false;
+        }
+    }
+
+    async fn serve_http2(
+        self: &Arc<Self>,
+        stream: Stream,
+        connection: &Arc<Connection>,
+        mut shutdown: watch::Receiver<bool>,
+    ) {
+        let limits = self.state.snapshot().limits.clone();
+        let digest = Arc::new(Digest { ssl_digest: stream.get_ssl_digest(), ..Digest::default() });
+        let mut options = default_h2_options();
+        options.max_concurrent_streams(limits.http2_streams);
+        // Its preface may be as long in coming as a head.
+        let Ok(Ok(mut http2)) = timeout(limits.head_timeout, server::handshake(stream, Some(options))).await else {
+            return;
+        };
+        let (mut ending, mut malformed) = (false, 0);
+        let mut quiet = limits.idle;
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                _ = shutdown.wait_for(|down| *down), if !ending => {
+                    http2.graceful_shutdown();
+                    ending = true;
+                    continue;
+                }
+                accepted = HttpSession::from_h2_conn(&mut http2, Arc::clone(&digest)) => accepted,
+                () = sleep(quiet), if !ending => {
+                    quiet = left(connection, self.state.snapshot().limits.idle);
+                    if quiet.is_zero() {
+                        return;
+                    }
+                    continue;
+                }
+            };
+            match accepted {
+                Ok(Some(H2Accept::Session(session))) => {
+                    let (gateway, shutdown) = (Arc::clone(self), shutdown.clone());
+                    let (connection, busy) = (Arc::clone(connection), connection.begin());
+                    tokio::spawn(async move {
+                        let mut session = ServerSession::new_http2(session);
+                        // It has arrived with its head.
+                        if gateway.read_head(&mut session, true).await.is_some() {
+                            gateway.answer(session, &connection, &shutdown).await;
+                        }
+                        drop(busy);
+                    });
+                }
+                Ok(Some(H2Accept::Rejected)) if malformed < MALFORMED => malformed += 1,
+                Ok(Some(H2Accept::Rejected) | None) | Err(_) => return,
+            }
+        }
+    }
+}
+
+/// How long a connection may still be idle; nothing where its time is over.
+fn left(connection: &Connection, most: Duration) -> Duration {
+    connection.idle_for().map_or(most, |idle| most.saturating_sub(idle))
+}

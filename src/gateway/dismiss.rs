@@ -1,0 +1,89 @@
+//! Answers that nobody has a turn for: to the anonymous, and refusals. They are written within a short
+//! time and from a pool of their own, so that who does not read them is in nobody's way (invariant 10).
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use filters::refusal::Refusal;
+use pingora_core::protocols::http::ServerSession;
+use tokio::time::timeout;
+
+use crate::shares::{Bounds, Full, Share};
+use crate::state::network;
+
+use super::events::Events;
+use super::reply::{Reply, Unwritten};
+use super::{Outcome, Request, Side, shielded};
+
+/// Longest time for such an answer to be taken, where it is small.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// Bytes of a large one that may take a second more.
+const EACH_SECOND: usize = 64 << 10;
+/// How many may be under way.
+const BOUNDS: Bounds = Bounds { all: 1024, each: 128 };
+
+impl Request<'_> {
+    /// Writes the answer; gives back events that are still to come.
+    pub(super) async fn write(
+        &self,
+        session: &mut ServerSession,
+        reply: Reply,
+        outcome: &Outcome,
+    ) -> Result<Option<Box<Events>>, Unwritten> {
+        let patience = PATIENCE + Duration::from_secs((reply.size() / EACH_SECOND) as u64);
+        let writing = shielded(reply.write(session, &self.head));
+        let written = if outcome.turn.is_some() || matches!(self.side, Side::Admin) {
+            writing.await
+        } else {
+            // Probes get through however many others are under way.
+            let is_probe = outcome.route.is_some_and(|route| route.is_probe());
+            let share = if is_probe { Ok(None) } else { self.dismissed().map(Some) };
+            let Ok(_share) = share else {
+                self.state.metrics.undismissed.inc();
+                return Err(Unwritten::Caller);
+            };
+            timeout(patience, writing).await.map_err(|_| Unwritten::Caller)?
+        };
+        written.unwrap_or_else(|| {
+            self.count_panic();
+            Err(Unwritten::Caller)
+        })
+    }
+
+    fn dismissed(&self) -> Result<Share, Full> {
+        self.state.load.dismissed.take(self.place(), 1, BOUNDS)
+    }
+
+    /// A share of the work that all requests have in common, held until there is an answer.
+    ///
+    /// # Errors
+    /// [`Refusal::Overloaded`] where there is none, [`Refusal::TooManyFromAddress`] where its source
+    /// has as many as it may.
+    pub(super) fn begin_work(&self) -> Result<Share, Refusal> {
+        let mut bounds = self.snapshot.limits.requests;
+        if self.head.client.is_none_or(|client| self.snapshot.is_trusted_proxy(client)) {
+            bounds.each = usize::MAX;
+        }
+        self.state.load.requests.take(self.place(), 1, bounds).map_err(|full| match full {
+            Full::Own => Refusal::TooManyFromAddress,
+            Full::All => Refusal::Overloaded,
+        })
+    }
+
+    /// The network of the caller.
+    fn place(&self) -> IpAddr {
+        self.head.client.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), network)
+    }
+
+    /// Counts a panic on the way of this request, which ends nothing but the request.
+    pub(super) fn panicked(&self, session: &mut ServerSession) -> Refusal {
+        session.set_keepalive(None);
+        self.count_panic();
+        Refusal::Internal
+    }
+
+    fn count_panic(&self) {
+        self.state.metrics.panics.inc();
+        tracing::error!(request_id = %self.head.request_id, "a request has ended in a panic");
+    }
+}

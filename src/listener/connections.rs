@@ -1,0 +1,323 @@
+//! Open connections and their bounds (invariant 10): when there are too many, the one that has been
+//! idle longest gives way, and one that nobody has proved to own before all others.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use filters::names::AgentId;
+use prometheus::{IntCounter, IntGauge};
+use tokio::sync::Notify;
+
+use crate::shares::{Bounds, Full, Share, Shares};
+
+use super::peer::Peer;
+
+/// Why a connection is not kept open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TooMany {
+    /// Every connection there may be is serving a request.
+    InAll,
+    /// Every connection that this source may have is serving a request.
+    OfSource,
+}
+
+/// The open connections of callers.
+pub struct Connections {
+    open: Mutex<HashMap<u64, Arc<Connection>>>,
+    next: AtomicU64,
+    started: Instant,
+    sources: Shares<IpAddr>,
+    agents: Shares<AgentId>,
+    shown: IntGauge,
+    gave_way: IntCounter,
+}
+
+/// One open connection.
+pub struct Connection {
+    id: u64,
+    all: Arc<Connections>,
+    /// Requests under way on it.
+    busy: AtomicUsize,
+    /// Nanoseconds since the gate started at which the last request ended, or it was accepted.
+    idle_since: AtomicU64,
+    /// An agent was recognised on it.
+    known: AtomicBool,
+    /// The address of its client, where it has one.
+    client: OnceLock<IpAddr>,
+    /// The network that it counts for.
+    source: OnceLock<IpAddr>,
+    /// The peer's certificate, once the handshake is complete.
+    peer: OnceLock<Peer>,
+    /// The share of its source, and of the agent that asked last.
+    held: Mutex<Held>,
+    leave: Notify,
+}
+
+#[derive(Default)]
+struct Held {
+    source: Option<Share>,
+    agent: Option<(AgentId, Share)>,
+}
+
+/// Keeps a connection counted, and is dropped when it is closed.
+pub struct Open(Arc<Connection>);
+
+/// Marks a connection as serving a request.
+pub struct Busy(Arc<Connection>);
+
+impl Connections {
+    /// None is open. `shown` tells how many are, `gave_way` how many were closed for others.
+    #[must_use]
+    pub fn new(shown: IntGauge, gave_way: IntCounter) -> Self {
+        Self {
+            open: Mutex::default(),
+            next: AtomicU64::new(0),
+            started: Instant::now(),
+            sources: Shares::default(),
+            agents: Shares::default(),
+            shown,
+            gave_way,
+        }
+    }
+
+    /// Counts a connection that was accepted, of which `most` may be open.
+    ///
+    /// # Errors
+    /// [`TooMany::InAll`] where none of them is idle.
+    pub fn open(self: &Arc<Self>, most: usize) -> Result<Open, TooMany> {
+        let connection = Arc::new(Connection {
+            id: self.next.fetch_add(1, Ordering::Relaxed),
+            all: Arc::clone(self),
+            busy: AtomicUsize::new(0),
+            idle_since: AtomicU64::new(self.now()),
+            known: AtomicBool::new(false),
+            client: OnceLock::new(),
+            source: OnceLock::new(),
+            peer: OnceLock::new(),
+            held: Mutex::default(),
+            leave: Notify::new(),
+        });
+        let mut open = self.lock();
+        if open.len() >= most && !self.make_room(&mut open, |_| true) {
+            return Err(TooMany::InAll);
+        }
+        open.insert(connection.id, Arc::clone(&connection));
+        drop(open);
+        self.shown.inc();
+        Ok(Open(connection))
+    }
+
+    /// How many are open.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Closes the connection that has been idle longest; says whether there was one.
+    pub fn relieve(&self) -> bool {
+        self.make_room(&mut self.lock(), |_| true)
+    }
+
+    fn make_room(&self, open: &mut HashMap<u64, Arc<Connection>>, fits: impl Fn(&Connection) -> bool) -> bool {
+        let idle = open.values().filter(|one| one.busy.load(Ordering::Relaxed) == 0 && fits(one));
+        let oldest = idle.min_by_key(|one| (one.known.load(Ordering::Relaxed), one.idle_since.load(Ordering::Relaxed)));
+        let Some(oldest) = oldest.cloned() else { return false };
+        open.remove(&oldest.id);
+        self.gave_way.inc();
+        // What it held counts for nobody from now on, however long its task takes to end.
+        *oldest.held() = Held::default();
+        oldest.leave.notify_one();
+        true
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connection {
+    /// Notes the address of its client.
+    pub fn is_from(&self, client: IpAddr) {
+        let _ = self.client.set(client);
+    }
+
+    /// Counts it for the network of its client, which may have `most`; an idle one of the same network
+    /// gives way.
+    ///
+    /// # Errors
+    /// [`TooMany::OfSource`] where none of them is idle.
+    pub fn counts_for(&self, source: IpAddr, most: usize) -> Result<(), TooMany> {
+        let _ = self.source.set(source);
+        let bounds = Bounds { all: usize::MAX, each: most };
+        // One gives way for each turn, and another may be faster to take its place.
+        for _ in 0..=2 {
+            if let Ok(share) = self.all.sources.take(source, 1, bounds) {
+                self.held().source = Some(share);
+                return Ok(());
+            }
+            let fits = |other: &Connection| other.id != self.id && other.source.get() == Some(&source);
+            if !self.all.make_room(&mut self.all.lock(), fits) {
+                break;
+            }
+        }
+        Err(TooMany::OfSource)
+    }
+
+    /// Counts it for the agent that asks on it now, which may have `most`.
+    ///
+    /// # Errors
+    /// [`Full`] where it has as many already.
+    pub fn serves(&self, agent: &AgentId, most: usize) -> Result<(), Full> {
+        let mut held = self.held();
+        if held.agent.as_ref().is_some_and(|(before, _)| before == agent) {
+            return Ok(());
+        }
+        let share = self.all.agents.take(agent.clone(), 1, Bounds { all: usize::MAX, each: most })?;
+        held.agent = Some((agent.clone(), share));
+        self.known.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Keeps the certificate of the peer.
+    pub fn presented(&self, peer: Peer) {
+        let _ = self.peer.set(peer);
+    }
+
+    /// The certificate of the peer, where it presented one.
+    #[must_use]
+    pub fn peer(&self) -> Option<&Peer> {
+        self.peer.get()
+    }
+
+    /// Marks it as serving a request until the guard is dropped.
+    #[must_use]
+    pub fn begin(self: &Arc<Self>) -> Busy {
+        self.busy.fetch_add(1, Ordering::Relaxed);
+        Busy(Arc::clone(self))
+    }
+
+    /// How long it has served nothing; `None` while it serves something.
+    #[must_use]
+    pub fn idle_for(&self) -> Option<Duration> {
+        let idle = self.all.now().saturating_sub(self.idle_since.load(Ordering::Relaxed));
+        (self.busy.load(Ordering::Relaxed) == 0).then(|| Duration::from_nanos(idle))
+    }
+
+    /// The address of its client: the peer's, or the one that a PROXY header names.
+    #[must_use]
+    pub fn client(&self) -> Option<IpAddr> {
+        self.client.get().copied()
+    }
+
+    /// Waits until it must give way to another.
+    pub async fn gives_way(&self) {
+        self.leave.notified().await;
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::ops::Deref for Open {
+    type Target = Arc<Connection>;
+
+    fn deref(&self) -> &Arc<Connection> {
+        &self.0
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let all = &self.0.all;
+        all.lock().remove(&self.0.id);
+        *self.0.held() = Held::default();
+        all.shown.dec();
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.idle_since.store(self.0.all.now(), Ordering::Relaxed);
+        self.0.busy.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    fn connections() -> Arc<Connections> {
+        let gauge = IntGauge::new("open", "How many are open.").unwrap();
+        Arc::new(Connections::new(gauge, IntCounter::new("gave_way", "How many gave way.").unwrap()))
+    }
+
+    fn left(connection: &Connection) -> bool {
+        pin!(connection.gives_way()).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    fn source(last: u8) -> IpAddr {
+        [192, 0, 2, last].into()
+    }
+
+    #[test]
+    fn the_one_that_is_idle_longest_gives_way_and_an_unknown_one_first() {
+        let all = connections();
+        let agent = AgentId::parse("a").unwrap();
+        let [known, busy, old, young] = [(); 4].map(|()| all.open(4).unwrap());
+        known.serves(&agent, 1).unwrap();
+        let serving = busy.begin();
+        let fifth = all.open(4).unwrap();
+        assert!(left(&old) && !left(&young) && !left(&known) && !left(&busy));
+        assert_eq!(all.count(), 4);
+        let sixth = all.open(4).unwrap();
+        assert!(left(&young));
+        let _serving = [fifth.begin(), sixth.begin()];
+        let seventh = all.open(4).unwrap();
+        assert!(left(&known), "an agent's idle connection, where there is no other");
+        let _last = seventh.begin();
+        assert_eq!(all.open(4).err(), Some(TooMany::InAll));
+        drop(serving);
+        assert!(all.open(4).is_ok());
+        assert_eq!(all.gave_way.get(), 4);
+    }
+
+    #[test]
+    fn a_source_has_no_more_than_its_own() {
+        let all = connections();
+        let [one, other, elsewhere] = [(); 3].map(|()| all.open(10).unwrap());
+        one.counts_for(source(1), 1).unwrap();
+        elsewhere.counts_for(source(2), 1).unwrap();
+        other.counts_for(source(1), 1).unwrap();
+        assert!(left(&one) && !left(&elsewhere), "its own idle one gives way");
+        let _serving = other.begin();
+        let refused = all.open(10).unwrap();
+        assert_eq!(refused.counts_for(source(1), 1), Err(TooMany::OfSource));
+        drop(other.0.all.open(10));
+    }
+
+    #[test]
+    fn an_agent_has_no_more_than_its_own() {
+        let all = connections();
+        let [one, other] = [(); 2].map(|()| all.open(10).unwrap());
+        let [a, b] = ["a", "b"].map(|name| AgentId::parse(name).unwrap());
+        one.serves(&a, 1).unwrap();
+        one.serves(&a, 1).unwrap();
+        assert_eq!(other.serves(&a, 1), Err(Full::Own));
+        other.serves(&b, 1).unwrap();
+        one.serves(&b, 2).unwrap();
+        other.serves(&a, 1).unwrap();
+        drop((one, other));
+        assert_eq!((all.agents.held(), all.shown.get(), all.count()), (0, 0, 0));
+    }
+}

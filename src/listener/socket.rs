@@ -1,0 +1,160 @@
+//! Listening sockets: bound before anything serves, so that an address that cannot be had ends the
+//! start.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::{fmt, str};
+
+use super::Accepted;
+
+/// Connections that wait to be accepted; the kernel has a bound of its own (`net.core.somaxconn`).
+const BACKLOG: i32 = 65_535;
+
+/// Where a socket listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// At a TCP address.
+    Tcp(SocketAddr),
+    /// At a path.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+impl str::FromStr for Address {
+    type Err = std::convert::Infallible;
+
+    /// What [`Address`]'s `Display` writes: whatever is no TCP address is a path.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(text.parse().map_or_else(|_| Self::Unix(text.into()), Self::Tcp))
+    }
+}
+
+/// A socket that listens.
+#[derive(Debug)]
+pub struct Socket {
+    /// Where.
+    pub address: Address,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Socket {
+    /// Listens at `address`. At a path only what nobody listens on any more is replaced.
+    ///
+    /// # Errors
+    /// In words for people, with the address in them.
+    pub fn bind(address: &Address) -> Result<Self, String> {
+        let kind = match address {
+            Address::Tcp(at) => TcpListener::bind(at).map(Kind::Tcp),
+            Address::Unix(path) => bind_unix(path).map(Kind::Unix),
+        };
+        let socket = kind.and_then(|kind| Self::listening(address.clone(), kind));
+        socket.map_err(|error| format!("cannot listen on {address}: {error}"))
+    }
+
+    /// The socket of another process that listened at `address` already.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn inherited(address: Address, descriptor: OwnedFd) -> io::Result<Self> {
+        let kind = match &address {
+            Address::Tcp(_) => Kind::Tcp(descriptor.into()),
+            Address::Unix(_) => Kind::Unix(descriptor.into()),
+        };
+        Self::listening(address, kind)
+    }
+
+    fn listening(address: Address, kind: Kind) -> io::Result<Self> {
+        let socket = Self { address, kind };
+        // A socket that listens already gets the new backlog.
+        rustix::net::listen(&socket, BACKLOG)?;
+        match &socket.kind {
+            Kind::Tcp(listener) => listener.set_nonblocking(true)?,
+            Kind::Unix(listener) => listener.set_nonblocking(true)?,
+        }
+        Ok(socket)
+    }
+
+    /// The same socket, as the runtime of the moment accepts from it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn acceptor(&self) -> io::Result<Acceptor> {
+        Ok(match &self.kind {
+            Kind::Tcp(listener) => Acceptor::Tcp(tokio::net::TcpListener::from_std(listener.try_clone()?)?),
+            Kind::Unix(listener) => Acceptor::Unix(tokio::net::UnixListener::from_std(listener.try_clone()?)?),
+        })
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.kind {
+            Kind::Tcp(listener) => listener.as_fd(),
+            Kind::Unix(listener) => listener.as_fd(),
+        }
+    }
+}
+
+/// Accepts connections.
+#[derive(Debug)]
+pub enum Acceptor {
+    /// Over TCP.
+    Tcp(tokio::net::TcpListener),
+    /// Over a Unix socket.
+    Unix(tokio::net::UnixListener),
+}
+
+impl Acceptor {
+    /// The next connection, and the address of its peer, where that has one.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn accept(&self) -> io::Result<(Accepted, Option<IpAddr>)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                // One that has gone already is noticed when it is read from.
+                let _ = stream.set_nodelay(true);
+                Ok((stream.into(), Some(peer.ip().to_canonical())))
+            }
+            Self::Unix(listener) => Ok((listener.accept().await?.0.into(), None)),
+        }
+    }
+}
+
+/// Listens at `path`, for the gate's own user alone.
+fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "something else than a socket is there"));
+        }
+        Ok(_) if UnixStream::connect(path).is_ok() => {
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, "a running process listens there"));
+        }
+        Ok(_) => fs::remove_file(path)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    Ok(listener)
+}

@@ -1,0 +1,348 @@
+//! The gate's process: reads the configuration, puts the parts together, serves
+//! until it is told to end.
+//!
+//! Callers are served by `server.threads` threads. Operators, and the duties of the background, have
+//! threads of their own, so that no load of callers' is in their way.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::exit;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::cli::Flags;
+use crate::config::{self, Fixed, Settings};
+use crate::duties;
+use crate::gateway::Endpoint;
+use crate::kms::Kms;
+use crate::listener::{Accepted, Accepting, Address, Connections, Open, Socket};
+use crate::reload::{self, Reload};
+use crate::snapshot::Snapshot;
+use crate::state::State;
+use crate::telemetry::{self, Metrics, RequestLog};
+use crate::upgrade::{self, Successor, Waiting};
+use crate::vault::Vault;
+
+/// How long revoking child tokens may take at the end.
+const REVOKE: Duration = Duration::from_secs(3);
+/// How long a connection that was just accepted may take to be counted.
+const ACCEPT: Duration = Duration::from_millis(200);
+/// How long the gate that is replaced goes on beside one that nobody asks.
+const OVERLAP: Duration = Duration::from_secs(5);
+/// Threads of the operators' side and the background.
+const INNER: usize = 2;
+/// Most connections of operators.
+const OPERATORS: usize = 256;
+/// A gate that was to replace another could not.
+const NOT_UPGRADED: i32 = 1;
+
+/// Where it listens: callers' addresses in the order of the configuration, then operators'.
+struct Listeners {
+    edges: Vec<(Address, Endpoint)>,
+    admin: Arc<Endpoint>,
+    operators: Vec<Address>,
+}
+
+/// The process, once everything is put together.
+struct Server {
+    state: Arc<State>,
+    listeners: Listeners,
+    callers: Handle,
+    /// True from the moment the gate is to end.
+    shutdown: watch::Sender<bool>,
+    upgrade_socket: Option<PathBuf>,
+    drain: Duration,
+}
+
+/// Serves until it is told to end; the process is over then.
+///
+/// # Errors
+/// The configuration or the environment is none that the gate can start with: why, for people.
+pub fn run(flags: Flags, upgrade: bool) -> Result<(), String> {
+    // Before anything else of TLS, so that it is the only provider.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let source: reload::Source = Box::new(move || config::load(&flags, &config::variable));
+    let settings = source().map_err(|report| report.to_string())?;
+    telemetry::start_server_log(settings.logging.level);
+    log_panics();
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    let files = raise_files();
+    let wanted = addresses(&settings);
+    let bound = if replaces(&settings, upgrade)? { None } else { Some(bind(&wanted)?) };
+    let text = |error: std::io::Error| format!("threads cannot be started: {error}");
+    let callers = runtime("callers", settings.server.threads).map_err(text)?;
+    let inner = runtime("gate", INNER).map_err(text)?;
+    let (server, reload) = Server::assemble(settings, source, callers.handle().clone(), files)?;
+    inner.block_on(server.serve(bound, wanted, reload))
+}
+
+fn runtime(name: &str, threads: usize) -> std::io::Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(threads).thread_name(name).enable_all().build()
+}
+
+/// Logs where a thread has panicked. What it says may hold a secret.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(%place, "a panic: this is a defect of the gate");
+    }));
+}
+
+/// Lets the process open as many files as it may at all; gives that number.
+fn raise_files() -> usize {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = maximum
+        .or(current)
+        .filter(|most| setrlimit(Resource::Nofile, Rlimit { current: Some(*most), maximum }).is_ok());
+    raised.or(current).and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX)
+}
+
+/// Whether this gate replaces one that runs: where it is `wished`, and another has an address.
+fn replaces(settings: &Settings, wished: bool) -> Result<bool, String> {
+    match &settings.server.upgrade_socket {
+        Some(socket) => upgrade::check(socket)?,
+        None if wished => return Err("--upgrade needs server.upgrade_socket, the same one for both gates".to_owned()),
+        None => {}
+    }
+    let taken = || settings.listeners.iter().any(|listener| std::net::TcpListener::bind(listener.address).is_err());
+    Ok(wished && taken())
+}
+
+/// Every address, and what changes it.
+fn addresses(settings: &Settings) -> Vec<(Address, &'static str)> {
+    let edges = settings.listeners.iter().map(|listener| {
+        let mend = if listener.tls.is_some() { "TLS_PORT or [[listeners]] address" } else { "PORT" };
+        (Address::Tcp(listener.address), mend)
+    });
+    let tcp = settings.admin.address.map(|address| (Address::Tcp(address), "ADMIN_PORT or [admin] address"));
+    let unix = settings.admin.socket.clone().map(|path| (Address::Unix(path), "[admin] socket"));
+    edges.chain(tcp).chain(unix).collect()
+}
+
+/// Listens at each address; names one that cannot be had, and what changes it.
+fn bind(wanted: &[(Address, &'static str)]) -> Result<Vec<Socket>, String> {
+    let socket = |(address, mend): &(Address, &str)| {
+        Socket::bind(address).map_err(|problem| format!("{problem}; choose another with {mend}"))
+    };
+    wanted.iter().map(socket).collect()
+}
+
+impl Server {
+    fn assemble(
+        settings: Settings,
+        source: reload::Source,
+        callers: Handle,
+        files: usize,
+    ) -> Result<(Self, Reload), String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        let parts = reload::parts(&settings, None)?;
+        parts.warn();
+        let watched = settings.server.reload.then(|| settings.files.clone());
+        let metrics = Arc::new(Metrics::new().map_err(|e| text(&e))?);
+        let fixed = Fixed::of(&settings);
+        let log = settings.logging.requests.then(|| {
+            RequestLog::open(&settings.logging.directory, metrics.dropped_lines.clone())
+                .map_err(|e| format!("LOG_DIR {}: {e}", settings.logging.directory.display()))
+        });
+        let log = log.transpose()?;
+        let vault = Vault::new(&settings, Arc::clone(&metrics)).map_err(|e| text(&e))?;
+        let kms = settings.kms.clone().map(Kms::new);
+        let (listeners, admin) = (settings.listeners.clone(), settings.admin.clone());
+        let (upgrade_socket, drain) = (settings.server.upgrade_socket.clone(), settings.server.drain);
+        let snapshot = Snapshot::build(settings, parts, None);
+        let state = Arc::new(State::new(snapshot, vault, kms, metrics, log, files));
+        let edge = |(index, listener): (usize, &config::Listener)| {
+            let endpoint = Endpoint::edge(&state, index, listener).map_err(|e| text(&e))?;
+            Ok::<_, String>((Address::Tcp(listener.address), endpoint))
+        };
+        let edges = listeners.iter().enumerate().map(edge).collect::<Result<_, _>>()?;
+        let operators = admin.address.map(Address::Tcp).into_iter().chain(admin.socket.map(Address::Unix)).collect();
+        let admin = Arc::new(Endpoint::admin(&state).map_err(|e| text(&e))?);
+        let reload = Reload::new(source, Arc::clone(&state), fixed, watched);
+        let listeners = Listeners { edges, admin, operators };
+        let shutdown = watch::Sender::new(false);
+        Ok((Self { state, listeners, callers, shutdown, upgrade_socket, drain }, reload))
+    }
+
+    /// Serves on what is `bound`, or on the sockets of the gate that runs.
+    async fn serve(
+        mut self,
+        bound: Option<Vec<Socket>>,
+        wanted: Vec<(Address, &'static str)>,
+        reload: Reload,
+    ) -> Result<(), String> {
+        duties::begin(&self.state, reload);
+        let sockets = match bound {
+            Some(sockets) => {
+                self.accept(&sockets)?;
+                sockets
+            }
+            None => match self.take_over(&wanted).await {
+                Ok(sockets) => sockets,
+                Err(problem) => {
+                    tracing::error!(%problem, "this gate does not take over; the one that runs goes on");
+                    exit(NOT_UPGRADED);
+                }
+            },
+        };
+        let replaced = self.ended(&sockets).await?;
+        self.shutdown.send_replace(true);
+        drop(sockets);
+        self.end(replaced).await;
+        exit(0)
+    }
+
+    /// Waits until this gate could serve all that the one before it does, takes its sockets, and
+    /// accepts.
+    async fn take_over(&mut self, wanted: &[(Address, &'static str)]) -> Result<Vec<Socket>, String> {
+        let path = self.upgrade_socket.clone().ok_or("server.upgrade_socket is not set")?;
+        self.become_ready().await?;
+        let waiting = Waiting::at(&path)?;
+        tracing::info!("ready to take over from the gate that runs, once it gets SIGQUIT");
+        let (handed, mut successor) = waiting.sockets().await?;
+        let sockets = match self.join(handed, wanted) {
+            Ok(sockets) => sockets,
+            Err(problem) => {
+                successor.fails(&problem);
+                return Err(problem);
+            }
+        };
+        successor.accepts().map_err(|error| format!("the gate that runs has gone: {error}"))?;
+        let state = Arc::clone(&self.state);
+        tokio::spawn(confirm(state, successor));
+        Ok(sockets)
+    }
+
+    /// Accepts on the sockets that were handed over and on those that only this gate has.
+    fn join(&mut self, mut handed: Vec<Socket>, wanted: &[(Address, &'static str)]) -> Result<Vec<Socket>, String> {
+        handed.retain(|socket| wanted.iter().any(|(address, _)| *address == socket.address));
+        let missing = wanted.iter().filter(|(address, _)| handed.iter().all(|socket| socket.address != *address));
+        let missing: Vec<_> = missing.cloned().collect();
+        handed.extend(bind(&missing)?);
+        self.accept(&handed)?;
+        Ok(handed)
+    }
+
+    async fn become_ready(&self) -> Result<(), String> {
+        let ready = async {
+            let knows_keys = || self.state.snapshot().issuers.keys().all(|(_, keys)| keys > 0);
+            while !(self.state.is_ready() && knows_keys()) {
+                sleep(upgrade::EVERY).await;
+            }
+        };
+        let waited = timeout(upgrade::PATIENCE, ready).await;
+        waited.map_err(|_| format!("not ready in time: {}", self.state.vault.login.detail()))
+    }
+
+    /// Begins to accept on every socket.
+    fn accept(&mut self, sockets: &[Socket]) -> Result<(), String> {
+        let metrics = &self.state.metrics.connections;
+        let operators = Arc::new(Connections::new(metrics.operators.clone(), metrics.gave_way.clone()));
+        let socket = |address: &Address| sockets.iter().find(|socket| socket.address == *address);
+        for address in &self.listeners.operators {
+            let accepting = self.accepting(address, socket(address), &operators, Box::new(|| OPERATORS))?;
+            let endpoint = Arc::clone(&self.listeners.admin);
+            tokio::spawn(accepting.run(self.shutdown.subscribe(), self.serving(endpoint, Handle::current())));
+        }
+        let _callers = self.callers.enter();
+        for (address, endpoint) in std::mem::take(&mut self.listeners.edges) {
+            let state = Arc::clone(&self.state);
+            let most = Box::new(move || state.most_connections());
+            let accepting = self.accepting(&address, socket(&address), &self.state.connections, most)?;
+            let serving = self.serving(Arc::new(endpoint), self.callers.clone());
+            self.callers.spawn(accepting.run(self.shutdown.subscribe(), serving));
+        }
+        Ok(())
+    }
+
+    fn accepting(
+        &self,
+        address: &Address,
+        socket: Option<&Socket>,
+        connections: &Arc<Connections>,
+        most: Box<dyn Fn() -> usize + Send + Sync>,
+    ) -> Result<Accepting, String> {
+        let name = address.to_string();
+        let socket = socket.ok_or_else(|| format!("{name} is not listened on"))?;
+        let acceptor = socket.acceptor().map_err(|error| format!("cannot accept on {name}: {error}"))?;
+        let metrics = Arc::clone(&self.state.metrics.connections);
+        Ok(Accepting { name, acceptor, connections: Arc::clone(connections), metrics, most })
+    }
+
+    /// Serves each connection as a task of its own.
+    fn serving(&self, endpoint: Arc<Endpoint>, on: Handle) -> impl Fn(Accepted, Option<IpAddr>, Open) + use<> {
+        let shutdown = self.shutdown.subscribe();
+        move |stream, peer, open| {
+            let (endpoint, shutdown) = (Arc::clone(&endpoint), shutdown.clone());
+            on.spawn(async move { endpoint.serve(stream, peer, open, shutdown).await });
+        }
+    }
+
+    /// Waits until the gate is to end: by SIGTERM or SIGINT, or by SIGQUIT once another has its
+    /// sockets; says whether that is so.
+    async fn ended(&self, sockets: &[Socket]) -> Result<bool, String> {
+        let of = |kind| signal(kind).map_err(|error| format!("signals cannot be waited for: {error}"));
+        let mut terminate = of(SignalKind::terminate())?;
+        let mut interrupt = of(SignalKind::interrupt())?;
+        let mut quit = of(SignalKind::quit())?;
+        tokio::select! {
+            _ = terminate.recv() => Ok(false),
+            _ = interrupt.recv() => Ok(false),
+            replaced = self.quit(&mut quit, sockets) => Ok(replaced),
+        }
+    }
+
+    /// Whether another gate has taken over, after SIGQUIT; without anybody to replace it, it goes on.
+    async fn quit(&self, signals: &mut Signal, sockets: &[Socket]) -> bool {
+        loop {
+            signals.recv().await;
+            let Some(path) = &self.upgrade_socket else { return false };
+            match upgrade::hand_over(path, sockets).await {
+                Ok(()) => return true,
+                Err(problem) => tracing::error!(%problem, "the gate is not replaced, and goes on"),
+            }
+        }
+    }
+
+    /// Lets requests end, drops the agents' tokens, and closes the log: nothing is accepted any more.
+    async fn end(&self, replaced: bool) {
+        let deadline = Instant::now() + self.drain;
+        // Where callers are served on by another gate, they are to notice nothing: a
+        // connection is closed after an answer that says so, not before a request, and
+        // what asks for readiness hears of that gate's.
+        if replaced {
+            sleep(ACCEPT).await;
+        } else {
+            self.state.drain();
+        }
+        let open = || replaced && self.state.connections.count() > 0;
+        while (self.state.is_busy() || open()) && Instant::now() < deadline {
+            sleep(Duration::from_millis(10)).await;
+        }
+        let left = self.state.metrics.in_progress.get();
+        self.state.vault.children.drop_all(REVOKE).await;
+        if let Some(log) = &self.state.log {
+            log.close();
+        }
+        tracing::info!(left, "the gate ends");
+    }
+}
+
+/// Tells the gate before this one to stop, once this one has answered somebody, or nobody asks.
+async fn confirm(state: Arc<State>, mut successor: Successor) {
+    let served = async {
+        while state.metrics.correlated.get() == 0 {
+            sleep(upgrade::EVERY).await;
+        }
+    };
+    let _ = timeout(OVERLAP, served).await;
+    successor.has_served();
+}
