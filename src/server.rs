@@ -246,9 +246,10 @@ impl Server {
     fn accept(&mut self, sockets: &[Socket]) -> Result<(), String> {
         let metrics = &self.state.metrics.connections;
         let operators = Arc::new(Connections::new(metrics.operators.clone(), metrics.gave_way.clone()));
+        let most = OPERATORS.min(self.state.files / 8);
         let socket = |address: &Address| sockets.iter().find(|socket| socket.address == *address);
         for address in &self.listeners.operators {
-            let accepting = self.accepting(address, socket(address), &operators, Box::new(|| OPERATORS))?;
+            let accepting = self.accepting(address, socket(address), &operators, Box::new(move || most))?;
             let endpoint = Arc::clone(&self.listeners.admin);
             tokio::spawn(accepting.run(self.shutdown.subscribe(), self.serving(endpoint, Handle::current())));
         }
@@ -274,7 +275,8 @@ impl Server {
         let socket = socket.ok_or_else(|| format!("{name} is not listened on"))?;
         let acceptor = socket.acceptor().map_err(|error| format!("cannot accept on {name}: {error}"))?;
         let metrics = Arc::clone(&self.state.metrics.connections);
-        Ok(Accepting { name, acceptor, connections: Arc::clone(connections), metrics, most })
+        let (connections, relief) = (Arc::clone(connections), Arc::clone(&self.state.connections));
+        Ok(Accepting { name, acceptor, connections, relief, metrics, most })
     }
 
     /// Serves each connection as a task of its own.

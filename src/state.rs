@@ -54,7 +54,7 @@ pub struct State {
     started: Instant,
     draining: AtomicBool,
     /// Files that the process may open.
-    files: usize,
+    pub files: usize,
 }
 
 impl State {

@@ -3,9 +3,11 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -24,6 +26,8 @@ pub struct Accepting {
     pub acceptor: Acceptor,
     /// Where they are counted.
     pub connections: Arc<Connections>,
+    /// One of these is closed where the system lets none more be accepted.
+    pub relief: Arc<Connections>,
     /// What is told of them.
     pub metrics: Arc<ConnectionMetrics>,
     /// Most that may be open, as of now.
@@ -32,7 +36,15 @@ pub struct Accepting {
 
 impl Accepting {
     /// Gives each connection to `serve`, until `stop` is true.
-    pub async fn run(self, mut stop: watch::Receiver<bool>, serve: impl Fn(Accepted, Option<IpAddr>, Open)) {
+    pub async fn run(self, stop: watch::Receiver<bool>, serve: impl Fn(Accepted, Option<IpAddr>, Open)) {
+        // A defect must not end the accepting.
+        while AssertUnwindSafe(self.accept(stop.clone(), &serve)).catch_unwind().await.is_err() {
+            self.metrics.accept_failures.inc();
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn accept(&self, mut stop: watch::Receiver<bool>, serve: &impl Fn(Accepted, Option<IpAddr>, Open)) {
         let (crowded, failing) = (Seldom::default(), Seldom::default());
         loop {
             let accepted = tokio::select! {
@@ -66,7 +78,7 @@ impl Accepting {
             let listener = &self.name;
             tracing::error!(%listener, %error, more, "a connection cannot be accepted; the one idle longest is closed");
         }
-        self.connections.relieve();
+        self.relief.relieve();
         sleep(PAUSE).await;
     }
 }

@@ -182,13 +182,15 @@ fn agent_connections(shared: &Shared) {
 }
 
 fn few_files(shared: &Shared) {
-    let plan = Plan { files: Some(100), ..Plan::default() };
+    let plan = Plan { files: Some(64), ..Plan::default() };
     let gate = Gate::start(shared.world(), &plan);
     let held: Vec<_> = (0..200).map(|_| TcpStream::connect(("127.0.0.1", gate.tls)).expect("connected")).collect();
+    wait_for("it is said that there is no file left", 10, || gate.stderr().contains("cannot be accepted"));
     for _ in 0..5 {
         assert_eq!(gate.agent("agent_mtls").get("/secrets").status, 200);
         assert_eq!(gate.local().get("/healthz").status, 200);
     }
+    assert!(gate.metric("portcullis_accept_failures_total") > 0.0);
     assert!(gate.metric("portcullis_connections_gave_way_total") > 0.0);
     drop(held);
 }

@@ -23,6 +23,7 @@ pub const CASES: &[Case] = &[
     ("bodies_over_the_limit_are_413", bodies),
     ("slow_heads_and_bodies_are_408", slow),
     ("over_the_bound_of_concurrent_work_is_503", overload),
+    ("one_source_has_no_more_work_under_way_than_its_own", of_source),
     ("a_body_is_not_read_before_its_caller_is_known", early),
 ];
 
@@ -297,7 +298,7 @@ fn slow(shared: &Shared) {
 }
 
 fn overload(shared: &Shared) {
-    let more = "[limits]\nrequests = 1\nbody_timeout = \"20s\"\n";
+    let more = "[limits]\nrequests = 1\nrequests_per_source = 2\nbody_timeout = \"20s\"\n";
     let gate = Gate::start(shared.world(), &plan("rate_limit_enabled = false\n", more));
     let head = format!(
         "PUT /secrets/x HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {}\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{{",
@@ -318,6 +319,23 @@ fn overload(shared: &Shared) {
     assert_eq!(gate.admin_client().get("/livez").status, 200, "operators get in");
     drop(held);
     wait_for("the gate serves again", 10, || gate.agent("agent_mtls").get("/whoami").status == 200);
+}
+
+fn of_source(shared: &Shared) {
+    let more = "[limits]\nrequests = 100\nrequests_per_source = 1\nbody_timeout = \"20s\"\n";
+    let gate = Gate::start(shared.world(), &plan("rate_limit_enabled = false\n", more));
+    let head = format!(
+        "PUT /secrets/x HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {}\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{{",
+        tests::API_KEY
+    );
+    let mut held = gate.local().connect().expect("a connection");
+    held.write_all(head.as_bytes()).expect("written");
+    let agent = gate.agent("agent_mtls");
+    wait_for("the source is at its limit", 10, || agent.get("/whoami").code() == "too_many_from_address");
+    assert_eq!(agent.get("/whoami").header("retry-after"), Some("1"));
+    assert_eq!(gate.local().get("/healthz").status, 200, "probes get in");
+    drop(held);
+    wait_for("the gate serves again", 10, || agent.get("/whoami").status == 200);
 }
 
 fn early(shared: &Shared) {
