@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::sync::{Arc, Condvar, Mutex};
 
 use serde_json::json;
+use tests::client::Stream;
 use tests::{Gate, Plan, wait_for};
 
 use crate::{Case, Shared};
@@ -297,15 +298,21 @@ fn slow(shared: &Shared) {
     }
 }
 
-fn overload(shared: &Shared) {
-    let more = "[limits]\nrequests = 1\nrequests_per_source = 2\nbody_timeout = \"20s\"\n";
-    let gate = Gate::start(shared.world(), &plan("rate_limit_enabled = false\n", more));
+/// A request of `agent_api` whose body has begun and does not end.
+fn unfinished(gate: &Gate) -> Box<dyn Stream> {
     let head = format!(
         "PUT /secrets/x HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {}\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{{",
         tests::API_KEY
     );
-    let mut held = gate.local().connect().expect("a connection");
-    held.write_all(head.as_bytes()).expect("written");
+    let mut stream = gate.local().connect().expect("a connection");
+    stream.write_all(head.as_bytes()).expect("written");
+    stream
+}
+
+fn overload(shared: &Shared) {
+    let more = "[limits]\nrequests = 1\nrequests_per_source = 2\nbody_timeout = \"20s\"\n";
+    let gate = Gate::start(shared.world(), &plan("rate_limit_enabled = false\n", more));
+    let held = unfinished(&gate);
     let mut refused = None;
     wait_for("the gate is at its limit", 10, || {
         let response = gate.agent("agent_mtls").get("/whoami");
@@ -324,12 +331,7 @@ fn overload(shared: &Shared) {
 fn of_source(shared: &Shared) {
     let more = "[limits]\nrequests = 100\nrequests_per_source = 1\nbody_timeout = \"20s\"\n";
     let gate = Gate::start(shared.world(), &plan("rate_limit_enabled = false\n", more));
-    let head = format!(
-        "PUT /secrets/x HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {}\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{{",
-        tests::API_KEY
-    );
-    let mut held = gate.local().connect().expect("a connection");
-    held.write_all(head.as_bytes()).expect("written");
+    let held = unfinished(&gate);
     let agent = gate.agent("agent_mtls");
     wait_for("the source is at its limit", 10, || agent.get("/whoami").code() == "too_many_from_address");
     assert_eq!(agent.get("/whoami").header("retry-after"), Some("1"));
