@@ -14,6 +14,7 @@ mod gate {
     pub mod dpop;
     pub mod engines;
     pub mod event_streams;
+    pub mod files;
     pub mod folders;
     pub mod http;
     pub mod isolation;
@@ -109,7 +110,7 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 41] = [
+    let modules: [(&str, &[Case]); 42] = [
         ("operations", gate::operations::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
@@ -139,6 +140,7 @@ fn main() -> ExitCode {
         ("upgrade", gate::upgrade::CASES),
         ("upstream", gate::upstream::CASES),
         ("configuration", gate::configuration::CASES),
+        ("files", gate::files::CASES),
         ("folders", gate::folders::CASES),
         ("conditions", gate::conditions::CASES),
         ("balancers", gate::balancers::CASES),
