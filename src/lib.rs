@@ -25,6 +25,7 @@ pub mod limits;
 pub mod listener;
 pub mod mint;
 pub mod policy;
+pub mod preflight;
 pub mod proofs;
 mod random;
 pub mod reload;

@@ -1,7 +1,6 @@
 //! The gate's process: reads the configuration, puts the parts together,
 //! serves until it is told to end.
 
-use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,8 +17,9 @@ use portcullis::config::{self, Fixed, Settings};
 use portcullis::gateway::{self, Endpoint};
 use portcullis::kms::Kms;
 use portcullis::limits::SharedLimits;
+use portcullis::preflight::{self, Preflight};
 use portcullis::reload::{self, Reload};
-use portcullis::snapshot::Snapshot;
+use portcullis::snapshot::{Parts, Snapshot};
 use portcullis::state::State;
 use portcullis::telemetry::{self, Metrics, RequestLog};
 use portcullis::upgrade;
@@ -57,11 +57,11 @@ fn run(flags: Flags, upgrade: bool) -> Result<(), String> {
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    let upgrade = replaces(&settings, upgrade)?;
+    let (parts, upgrade) = replaces(&settings, upgrade)?;
     let (drain, socket) = (settings.server.drain, settings.server.upgrade_socket.clone());
     let opt = Opt { upgrade, ..Opt::default() };
     let mut server = Server::new_with_opt_and_conf(opt, server_conf(&settings));
-    let (state, services) = assemble(settings, source)?;
+    let (state, services) = assemble(settings, parts, source)?;
     let replaced = Arc::new(AtomicBool::new(false));
     let signals = Signals { socket, replaced: Arc::clone(&replaced) };
     let background = Background { state, reload: services.reload, drain, upgrade, replaced };
@@ -79,15 +79,20 @@ fn run(flags: Flags, upgrade: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether this gate replaces one that runs: where it is `wished`, and another has an address.
-fn replaces(settings: &Settings, wished: bool) -> Result<bool, String> {
-    match &settings.server.upgrade_socket {
-        Some(socket) => upgrade::check(socket)?,
-        None if wished => return Err("--upgrade needs server.upgrade_socket, the same one for both gates".to_owned()),
-        None => {}
+/// What the first snapshot is made of, and whether this gate replaces one that runs: where that is
+/// `wished`, and somebody listens where it would.
+fn replaces(settings: &Settings, wished: bool) -> Result<(Parts, bool), String> {
+    if wished && settings.server.upgrade_socket.is_none() {
+        return Err("--upgrade needs server.upgrade_socket, the same one for both gates".to_owned());
     }
-    let free = bindable(settings);
-    if wished { Ok(free.is_err()) } else { free.map(|()| false) }
+    let Preflight { parts, mut problems, taken } = preflight::run(settings);
+    if !wished {
+        problems.extend(taken.iter().map(ToString::to_string));
+    }
+    match parts {
+        Some(parts) if problems.is_empty() => Ok((parts, !taken.is_empty())),
+        _ => Err(problems.join("\nportcullis: ")),
+    }
 }
 
 /// What serves.
@@ -96,9 +101,8 @@ struct Services {
     reload: Reload,
 }
 
-fn assemble(settings: Settings, source: reload::Source) -> Result<(Arc<State>, Services), String> {
+fn assemble(settings: Settings, parts: Parts, source: reload::Source) -> Result<(Arc<State>, Services), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
-    let parts = reload::parts(&settings, None)?;
     parts.warn();
     let watched = settings.server.reload.then(|| settings.files.clone());
     let metrics = Arc::new(Metrics::new().map_err(|e| text(&e))?);
@@ -118,26 +122,6 @@ fn assemble(settings: Settings, source: reload::Source) -> Result<(Arc<State>, S
     listeners.extend(gateway::admin(&state, &admin));
     let reload = Reload::new(source, Arc::clone(&state), fixed, watched);
     Ok((state, Services { listeners, reload }))
-}
-
-/// Names an address that is taken, and what changes it.
-fn bindable(settings: &Settings) -> Result<(), String> {
-    let admin = settings.admin.address.map(|address| (address, "ADMIN_PORT or [admin] address"));
-    let edges = settings.listeners.iter().map(|listener| {
-        let mend = if listener.tls.is_some() { "TLS_PORT or [[listeners]] address" } else { "PORT" };
-        (listener.address, mend)
-    });
-    for (address, mend) in edges.chain(admin) {
-        taken(address, mend)?;
-    }
-    Ok(())
-}
-
-fn taken(address: SocketAddr, mend: &str) -> Result<(), String> {
-    match TcpListener::bind(address) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("cannot listen on {address}: {error}; choose another with {mend}")),
-    }
 }
 
 fn server_conf(settings: &Settings) -> ServerConf {

@@ -2,7 +2,7 @@
 //! and when listening sockets are handed over.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,16 +17,24 @@ const LISTENS: u32 = 1 << 16;
 
 /// Checks that `socket` is in a folder that is this user's alone: whoever
 /// connects to it gives a gate its listening sockets, and whoever listens on it
-/// gets them. The framework lets everybody connect.
+/// gets them. The framework lets everybody connect, and removes what is there.
 ///
 /// # Errors
-/// What is wrong with the folder.
+/// What is wrong with the folder, or that something else than a socket is there.
 pub fn check(socket: &Path) -> Result<(), String> {
     let folder = socket.parent().unwrap_or(socket);
     let told = |problem: &str| format!("server.upgrade_socket: {} {problem}", folder.display());
     let found = fs::metadata(folder).map_err(|error| told(&format!("cannot be looked at: {error}")))?;
     let private = found.is_dir() && found.mode() & 0o077 == 0 && Some(found.uid()) == user();
-    if private { Ok(()) } else { Err(told("must be a folder of mode 0700 that is the gate's own")) }
+    if !private {
+        return Err(told("must be a folder of mode 0700 that is the gate's own"));
+    }
+    match fs::symlink_metadata(socket) {
+        Ok(found) if !found.file_type().is_socket() => {
+            Err(format!("server.upgrade_socket: {} is there and no socket: move it away", socket.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Who this process acts as.

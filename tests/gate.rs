@@ -28,6 +28,7 @@ mod gate {
     pub mod mcp_http;
     pub mod operations;
     pub mod policy;
+    pub mod preflight;
     pub mod readme;
     pub mod resources;
     pub mod revocation;
@@ -110,7 +111,7 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 42] = [
+    let modules: [(&str, &[Case]); 43] = [
         ("operations", gate::operations::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
@@ -140,6 +141,7 @@ fn main() -> ExitCode {
         ("upgrade", gate::upgrade::CASES),
         ("upstream", gate::upstream::CASES),
         ("configuration", gate::configuration::CASES),
+        ("preflight", gate::preflight::CASES),
         ("files", gate::files::CASES),
         ("folders", gate::folders::CASES),
         ("conditions", gate::conditions::CASES),
