@@ -24,6 +24,7 @@ mod gate {
     pub mod layout;
     pub mod limits;
     pub mod logins;
+    pub mod logs;
     pub mod mcp;
     pub mod mcp_http;
     pub mod operations;
@@ -111,7 +112,7 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 43] = [
+    let modules: [(&str, &[Case]); 44] = [
         ("operations", gate::operations::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
@@ -150,6 +151,7 @@ fn main() -> ExitCode {
         ("verbs", gate::verbs::CASES),
         ("suggestions", gate::suggestions::CASES),
         ("sight", gate::sight::CASES),
+        ("logs", gate::logs::CASES),
         ("canary", gate::canary::CASES),
         ("docs", gate::docs::CASES),
         ("schemathesis", gate::schemathesis::CASES),
