@@ -11,17 +11,12 @@ use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use rustls::RootCertStore;
-use rustls::pki_types::pem::{PemObject as _, SectionKind};
 use tokio::net::TcpSocket;
 
 use crate::config::{Logging, Settings};
 use crate::exchange::Upstream;
 use crate::snapshot::Parts;
-use crate::{files, reload, upgrade};
-
-/// Most bytes of the file of Vault's authorities.
-const MOST: u64 = 4 << 20;
+use crate::{reload, upgrade};
 
 /// What was found.
 pub struct Preflight {
@@ -53,9 +48,7 @@ impl fmt::Display for Taken {
 pub fn run(settings: &Settings) -> Preflight {
     let mut problems = Vec::new();
     let parts = reload::parts(settings, None).map_err(|problem| problems.push(problem)).ok();
-    // The framework panics where it cannot use the authorities.
-    let authorities = settings.upstream.authority.as_deref().map_or(Ok(()), authorities);
-    let upstream = authorities.and_then(|()| Upstream::new(settings.upstream.clone()).map(drop));
+    let upstream = Upstream::new(settings.upstream.clone()).map(drop);
     let upgrade = settings.server.upgrade_socket.as_deref().map_or(Ok(()), upgrade::check);
     problems.extend([upstream, logs(&settings.logging), upgrade].into_iter().filter_map(Result::err));
     let mut taken = Vec::new();
@@ -134,20 +127,6 @@ fn try_folder(folder: &Path) -> io::Result<()> {
     let probe = folder.join(format!(".portcullis-{}", std::process::id()));
     OpenOptions::new().write(true).create_new(true).open(&probe)?;
     fs::remove_file(&probe)
-}
-
-/// Whether the framework takes the file of Vault's authorities: certificates, and nothing else.
-fn authorities(path: &Path) -> Result<(), String> {
-    let told = |problem: &dyn fmt::Display| format!("upstream.ca_file: {}: {problem}", path.display());
-    let bytes = files::read(path, MOST).map_err(|error| told(&error))?;
-    let mut store = RootCertStore::empty();
-    for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(&bytes) {
-        let (SectionKind::Certificate, der) = section.map_err(|_| told(&"cannot be read as PEM"))? else {
-            return Err(told(&"holds something else than certificates"));
-        };
-        store.add(der.into()).map_err(|_| told(&"holds a certificate that can be no authority"))?;
-    }
-    if store.is_empty() { Err(told(&"holds no certificate in PEM")) } else { Ok(()) }
 }
 
 #[cfg(test)]

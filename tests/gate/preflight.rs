@@ -67,6 +67,10 @@ fn refused(_: &Shared) {
     }
     assert_eq!(["file", "private/upgrade"].map(|name| fs::read(at(name)).expect("it is there")), [b"precious"; 2]);
     assert!(!at("logs").exists(), "what is only tried leaves nothing behind");
+    // Nor does any other verb panic at what the framework would.
+    fs::write(at("config.toml"), format!("{vault}[upstream]\nca_file = \"file\"\n")).expect("a file");
+    let (code, told) = said(&run(folder.path(), &["suspended"], &[("VAULT_TOKEN", "x")]));
+    assert!(code == Some(1) && told.contains("upstream.ca_file"), "{code:?} {told}");
     // Everything that is wrong is told at once.
     let text = "log_dir = \"file\"\n[admin]\nsocket = \"file\"\n[upstream]\nca_file = \"file\"\n";
     fs::write(at("config.toml"), text).expect("a file");
