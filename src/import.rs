@@ -388,7 +388,7 @@ mod tests {
         let toml = users.toml();
         let environment = Environment {
             variable: &|name| (name == "JWT_HS256_SECRET").then(|| "x".repeat(32)),
-            read: &|_| Ok(toml.clone()),
+            read: &|_, _| Ok(toml.clone()),
             ..Environment::of_process()
         };
         let flags = Flags { config: Some("c.toml".into()), ..Flags::default() };

@@ -1,13 +1,20 @@
 //! Live reload: a change of a watched file is read, checked, and published
 //! whole, or not at all (invariant 8).
+//!
+//! All of it happens on a thread of its own: whatever files hold, neither the
+//! background nor a request waits for it.
 
-use std::path::{Path, PathBuf};
+mod watch;
+
+pub use watch::{Seen, digests, watch};
+
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use notify::{RecursiveMode, Watcher as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
 
 use crate::config::{self, Changes, Fixed, Listener, Settings};
 use crate::issuers::Issuers;
@@ -16,9 +23,8 @@ use crate::snapshot::{Parts, Snapshot};
 use crate::state::State;
 use crate::tls;
 
-/// How long a burst of changes is waited out, so that a certificate and its
-/// key are read together.
-const SETTLE: Duration = Duration::from_millis(200);
+/// How often is looked whether a former snapshot is still in use.
+const RETIRE: Duration = Duration::from_millis(100);
 
 /// Why a configuration waits for another gate.
 const OTHER_SOCKETS: &str =
@@ -29,31 +35,39 @@ pub type Source = Box<dyn Fn() -> Result<Settings, config::Report> + Send + Sync
 
 /// Reads the configuration again, on SIGHUP, where operators wish it and where
 /// files change, and publishes what it says.
-pub struct Reload {
+pub struct Reload(Arc<Reader>);
+
+struct Reader {
     source: Source,
     state: Arc<State>,
     /// What stays as it was at the start.
     fixed: Fixed,
     /// What is watched; nothing where it is not wanted.
     watched: Option<Watched>,
+    /// Held while a configuration is read and published: one at a time.
+    turn: Mutex<()>,
 }
 
 /// The files and folders of the configuration that was read last.
 struct Watched {
-    files: Mutex<Vec<PathBuf>>,
+    files: Mutex<(Vec<PathBuf>, Seen)>,
     /// Told when they are others.
     others: Notify,
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Watched {
-    fn files(&self) -> MutexGuard<'_, Vec<PathBuf>> {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    fn new(files: Vec<PathBuf>) -> Self {
+        let seen = digests(&files);
+        Self { files: Mutex::new((files, seen)), others: Notify::new() }
     }
 
     fn follow(&self, files: &[PathBuf]) {
-        let mut current = self.files();
-        if *current != files {
-            files.clone_into(&mut current);
+        if lock(&self.files).0 != files {
+            *lock(&self.files) = (files.to_owned(), digests(files));
             self.others.notify_one();
         }
     }
@@ -71,8 +85,8 @@ pub fn parts(settings: &Settings, previous: Option<&Snapshot>) -> Result<Parts, 
     let before = previous.and_then(|previous| previous.shared_limits.as_ref());
     let shared_limits = settings.shared_limits.as_ref().map(|settings| SharedLimits::new(settings, before));
     let mut outline = settings.outline.clone();
-    for (path, bytes) in contents(&settings.files) {
-        outline.add_file(&path, &bytes.unwrap_or_default());
+    for (path, digest) in digests(&settings.files) {
+        outline.add_file(&path, digest);
     }
     Ok(Parts { tls, issuers, shared_limits: shared_limits.transpose()?, outline, pending: Vec::new() })
 }
@@ -81,65 +95,94 @@ impl Reload {
     /// Nothing is watched before [`Reload::run`].
     #[must_use]
     pub fn new(source: Source, state: Arc<State>, fixed: Fixed, files: Option<Vec<PathBuf>>) -> Self {
-        let watched = files.map(|files| Watched { files: Mutex::new(files), others: Notify::new() });
-        Self { source, state, fixed, watched }
+        let watched = files.map(Watched::new);
+        Self(Arc::new(Reader { source, state, fixed, watched, turn: Mutex::default() }))
     }
 
     /// Waits for signals and changes, for ever.
     pub async fn run(&self) {
-        let changes = async {
-            let Some(watched) = &self.watched else { return std::future::pending().await };
+        let due = Notify::new();
+        let reading = async {
             loop {
-                let files = watched.files().clone();
-                tokio::select! {
-                    () = watch(&files, || drop(self.reload())) => {}
-                    () = watched.others.notified() => {}
-                }
+                due.notified().await;
+                let _ = self.reload().await;
             }
         };
-        tokio::join!(self.on_hangup(), self.state.reloads.grant(|| self.reload()), changes);
+        tokio::join!(reading, on_hangup(&due), self.on_change(&due), self.on_wish());
     }
 
-    async fn on_hangup(&self) {
-        match signal(SignalKind::hangup()) {
-            Ok(mut hangup) => {
-                while hangup.recv().await.is_some() {
-                    let _ = self.reload();
-                }
+    async fn on_change(&self, due: &Notify) {
+        let Some(watched) = &self.0.watched else { return };
+        loop {
+            let (files, seen) = lock(&watched.files).clone();
+            tokio::select! {
+                () = watch(&files, seen, || due.notify_one()) => {}
+                () = watched.others.notified() => {}
             }
-            Err(error) => tracing::error!(%error, "SIGHUP cannot be waited for"),
+        }
+    }
+
+    async fn on_wish(&self) {
+        while let Some(wish) = self.0.state.reloads.next().await {
+            // Whoever does not wait any more wanted it all the same.
+            let _ = wish.send(self.reload().await);
         }
     }
 
     /// Publishes what is read now; gives its version, or why the last good one stays.
-    fn reload(&self) -> Result<u64, String> {
-        let read = self.read();
-        match read {
-            Ok(snapshot) => {
-                let version = snapshot.version;
-                self.tell(&snapshot.outline.changes(&self.state.snapshot().outline), version);
-                self.state.publish(snapshot);
-                self.state.metrics.reloads.inc();
+    async fn reload(&self) -> Result<u64, String> {
+        let reader = Arc::clone(&self.0);
+        match spawn_blocking(move || reader.reload()).await {
+            Ok(Ok((version, former))) => {
+                tokio::spawn(retire(former));
                 Ok(version)
             }
-            Err(report) => {
-                self.state.metrics.reload_failures.inc();
-                tracing::error!(%report, "the new configuration is not used; the last good one stays");
-                Err(report)
+            Ok(Err(report)) => Err(self.0.refuse(report)),
+            Err(_) => Err(self.0.refuse("it cannot be read: this is a defect of the program, report it".to_owned())),
+        }
+    }
+}
+
+async fn on_hangup(due: &Notify) {
+    match signal(SignalKind::hangup()) {
+        Ok(mut hangup) => {
+            while hangup.recv().await.is_some() {
+                due.notify_one();
             }
         }
+        Err(error) => tracing::error!(%error, "SIGHUP cannot be waited for"),
+    }
+}
+
+/// Keeps a former snapshot until no request has it any more, and frees it aside: with 100,000 agents
+/// that would hold up the others of whoever is the last to let go of it.
+async fn retire(former: Arc<Snapshot>) {
+    while Arc::strong_count(&former) > 1 {
+        tokio::time::sleep(RETIRE).await;
+    }
+    spawn_blocking(move || drop(former));
+}
+
+impl Reader {
+    /// Publishes what is read now; gives its version and the snapshot before it.
+    fn reload(&self) -> Result<(u64, Arc<Snapshot>), String> {
+        let _turn = lock(&self.turn);
+        let former = Arc::clone(&self.state.snapshot());
+        let snapshot = self.read(&former)?;
+        let version = snapshot.version;
+        tell(&self.state, &snapshot.outline.changes(&former.outline), version);
+        self.state.publish(snapshot);
+        self.state.metrics.reloads.inc();
+        Ok((version, former))
     }
 
-    /// Says what changed, by names, and counts it.
-    fn tell(&self, Changes { added, removed, changed }: &Changes<'_>, version: u64) {
-        let counters = &self.state.metrics.reload_changes;
-        for (counter, names) in [(&counters.added, added), (&counters.removed, removed), (&counters.changed, changed)] {
-            counter.inc_by(u64::try_from(names.0.len()).unwrap_or(u64::MAX));
-        }
-        tracing::info!(version, %added, %removed, %changed, "the configuration was reloaded");
+    fn refuse(&self, report: String) -> String {
+        self.state.metrics.reload_failures.inc();
+        tracing::error!(%report, "the new configuration is not used; the last good one stays");
+        report
     }
 
-    fn read(&self) -> Result<Snapshot, String> {
+    fn read(&self, current: &Snapshot) -> Result<Snapshot, String> {
         let settings = (self.source)().map_err(|report| report.to_string())?;
         // Also where one of them is broken, so that its mending is noticed.
         if let Some(watched) = &self.watched {
@@ -150,71 +193,21 @@ impl Reload {
         if fixed.sockets != self.fixed.sockets {
             return Err(OTHER_SOCKETS.to_owned());
         }
-        let current = self.state.snapshot();
-        let mut parts = parts(&settings, Some(&current))?;
+        let mut parts = parts(&settings, Some(current))?;
         parts.pending = self.fixed.differences(&fixed);
         if !parts.pending.is_empty() {
             tracing::warn!(sections = parts.pending.join(", "), "what these say is in force in the next gate only");
         }
         parts.warn();
-        Ok(Snapshot::build(settings, parts, Some(&current)))
+        Ok(Snapshot::build(settings, parts, Some(current)))
     }
 }
 
-/// Calls `changed` whenever what is in one of `files`, or in one of the
-/// folders among them, is not what it was; for ever.
-pub async fn watch(files: &[PathBuf], mut changed: impl FnMut()) {
-    let stirred = Arc::new(Notify::new());
-    let theirs = Arc::clone(&stirred);
-    let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        if event.is_ok_and(|event| !event.kind.is_access()) {
-            theirs.notify_one();
-        }
-    });
-    let mut watcher = match watcher {
-        Ok(watcher) => watcher,
-        Err(error) => {
-            tracing::error!(%error, "files cannot be watched");
-            return std::future::pending().await;
-        }
-    };
-    let folders = folders(files);
-    for folder in &folders {
-        if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) {
-            tracing::error!(%error, folder = %folder.display(), "a folder cannot be watched");
-        }
+/// Says what changed, by names, and counts it.
+fn tell(state: &State, Changes { added, removed, changed }: &Changes<'_>, version: u64) {
+    let counters = &state.metrics.reload_changes;
+    for (counter, names) in [(&counters.added, added), (&counters.removed, removed), (&counters.changed, changed)] {
+        counter.inc_by(u64::try_from(names.0.len()).unwrap_or(u64::MAX));
     }
-    let mut seen = contents(files);
-    loop {
-        stirred.notified().await;
-        tokio::time::sleep(SETTLE).await;
-        // Again, since a folder may have been put in another's place.
-        for folder in &folders {
-            let _ = watcher.watch(folder, RecursiveMode::NonRecursive);
-        }
-        let now = contents(files);
-        if now != seen {
-            seen = now;
-            changed();
-        }
-    }
-}
-
-/// Folders, since editors and Kubernetes replace files instead of writing them.
-fn folders(files: &[PathBuf]) -> Vec<PathBuf> {
-    let parent = |file: &PathBuf| match file.parent() {
-        Some(folder) if folder != Path::new("") => folder.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    let themselves = files.iter().filter(|file| file.is_dir()).cloned();
-    let mut folders: Vec<PathBuf> = files.iter().map(parent).chain(themselves).collect();
-    folders.sort();
-    folders.dedup();
-    folders
-}
-
-/// What is in each file, those of folders among them by their names.
-fn contents(files: &[PathBuf]) -> Vec<(PathBuf, Option<Vec<u8>>)> {
-    let within = |file: &PathBuf| config::files_in(file).unwrap_or_else(|_| vec![file.clone()]);
-    files.iter().flat_map(within).map(|file| (file.clone(), std::fs::read(file).ok())).collect()
+    tracing::info!(version, %added, %removed, %changed, "the configuration was reloaded");
 }

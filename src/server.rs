@@ -22,8 +22,9 @@ use crate::duties;
 use crate::gateway::Endpoint;
 use crate::kms::Kms;
 use crate::listener::{Accepted, Accepting, Address, Connections, Open, Socket};
+use crate::preflight::{self, Preflight};
 use crate::reload::{self, Reload};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Parts, Snapshot};
 use crate::state::State;
 use crate::telemetry::{self, Metrics, RequestLog};
 use crate::upgrade::{self, Successor, Waiting};
@@ -76,11 +77,12 @@ pub fn run(flags: Flags, upgrade: bool) -> Result<(), String> {
     }
     let files = raise_files();
     let wanted = addresses(&settings);
-    let bound = if replaces(&settings, upgrade)? { None } else { Some(bind(&wanted)?) };
+    let (parts, replaces) = prepare(&settings, upgrade)?;
+    let bound = if replaces { None } else { Some(bind(&wanted)?) };
     let text = |error: std::io::Error| format!("threads cannot be started: {error}");
     let callers = runtime("callers", settings.server.threads).map_err(text)?;
     let inner = runtime("gate", INNER).map_err(text)?;
-    let (server, reload) = Server::assemble(settings, source, callers.handle().clone(), files)?;
+    let (server, reload) = Server::assemble(settings, parts, source, callers.handle().clone(), files)?;
     inner.block_on(server.serve(bound, wanted, reload))
 }
 
@@ -105,15 +107,20 @@ fn raise_files() -> usize {
     raised.or(current).and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX)
 }
 
-/// Whether this gate replaces one that runs: where it is `wished`, and another has an address.
-fn replaces(settings: &Settings, wished: bool) -> Result<bool, String> {
-    match &settings.server.upgrade_socket {
-        Some(socket) => upgrade::check(socket)?,
-        None if wished => return Err("--upgrade needs server.upgrade_socket, the same one for both gates".to_owned()),
-        None => {}
+/// What the first snapshot is made of, and whether this gate replaces one that runs: where that is
+/// `wished`, and somebody listens where it would.
+fn prepare(settings: &Settings, wished: bool) -> Result<(Parts, bool), String> {
+    if wished && settings.server.upgrade_socket.is_none() {
+        return Err("--upgrade needs server.upgrade_socket, the same one for both gates".to_owned());
     }
-    let taken = || settings.listeners.iter().any(|listener| std::net::TcpListener::bind(listener.address).is_err());
-    Ok(wished && taken())
+    let Preflight { parts, mut problems, taken } = preflight::run(settings);
+    if !wished {
+        problems.extend(taken.iter().map(ToString::to_string));
+    }
+    match parts {
+        Some(parts) if problems.is_empty() => Ok((parts, !taken.is_empty())),
+        _ => Err(problems.join("\nportcullis: ")),
+    }
 }
 
 /// Every address, and what changes it.
@@ -138,12 +145,12 @@ fn bind(wanted: &[(Address, &'static str)]) -> Result<Vec<Socket>, String> {
 impl Server {
     fn assemble(
         settings: Settings,
+        parts: Parts,
         source: reload::Source,
         callers: Handle,
         files: usize,
     ) -> Result<(Self, Reload), String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
-        let parts = reload::parts(&settings, None)?;
         parts.warn();
         let watched = settings.server.reload.then(|| settings.files.clone());
         let metrics = Arc::new(Metrics::new().map_err(|e| text(&e))?);

@@ -70,6 +70,8 @@ pub struct Snapshot {
     pub pending: Vec<&'static str>,
     /// Whether each listener serves metrics, in the order of the configuration.
     pub metrics: Vec<bool>,
+    /// Names by which operators' address is asked, besides `localhost` and itself.
+    pub admin_hosts: Vec<String>,
     /// Where things lie in Vault.
     pub layout: Layout,
     /// The bounds of invariant 10.
@@ -172,6 +174,7 @@ impl Snapshot {
             outline: parts.outline,
             pending: parts.pending,
             metrics: settings.listeners.iter().map(|listener| listener.metrics).collect(),
+            admin_hosts: settings.admin.hosts,
             layout: settings.layout,
             limits: settings.limits,
             child_tokens: Profile::new(settings.vault_identity, settings.child_tokens),

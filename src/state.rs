@@ -184,7 +184,8 @@ pub struct Wishes {
     wishes: Mutex<mpsc::Receiver<Wish>>,
 }
 
-type Wish = oneshot::Sender<Result<u64, String>>;
+/// Where the outcome of a wished reload is told.
+pub type Wish = oneshot::Sender<Result<u64, String>>;
 
 impl Default for Wishes {
     fn default() -> Self {
@@ -201,13 +202,9 @@ impl Wishes {
         outcome.await.ok()
     }
 
-    /// Grants each wish by `reload`, for ever.
-    pub async fn grant(&self, reload: impl Fn() -> Result<u64, String>) {
-        let mut wishes = self.wishes.lock().await;
-        while let Some(wish) = wishes.recv().await {
-            // Whoever does not wait any more wanted it all the same.
-            let _ = wish.send(reload());
-        }
+    /// Waits for the next wish.
+    pub async fn next(&self) -> Option<Wish> {
+        self.wishes.lock().await.recv().await
     }
 }
 

@@ -7,7 +7,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, BufRead as _, BufReader, IoSlice, IoSliceMut, Read as _, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -39,14 +39,21 @@ const SERVED: &str = "served";
 /// gets them.
 ///
 /// # Errors
-/// What is wrong with the folder.
+/// What is wrong with the folder, or that something else than a socket is there.
 pub fn check(socket: &Path) -> Result<(), String> {
     let folder = folder(socket);
     let told = |problem: &str| format!("server.upgrade_socket: {} {problem}", folder.display());
     let found = fs::metadata(folder).map_err(|error| told(&format!("cannot be looked at: {error}")))?;
     let own = found.uid() == rustix::process::geteuid().as_raw();
-    let private = found.is_dir() && found.mode() & 0o077 == 0 && own;
-    if private { Ok(()) } else { Err(told("must be a folder of mode 0700 that is the gate's own")) }
+    if !found.is_dir() || found.mode() & 0o077 != 0 || !own {
+        return Err(told("must be a folder of mode 0700 that is the gate's own"));
+    }
+    match fs::symlink_metadata(socket) {
+        Ok(found) if !found.file_type().is_socket() => {
+            Err(format!("server.upgrade_socket: {} is there and no socket: move it away", socket.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn folder(socket: &Path) -> &Path {

@@ -3,6 +3,8 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct Client {
     port: u16,
+    /// Instead of the port.
+    socket: Option<PathBuf>,
     tls: Option<Arc<ClientConfig>>,
     headers: Vec<(String, String)>,
 }
@@ -49,7 +53,12 @@ impl Response {
 impl Client {
     /// Over plain HTTP.
     pub fn plain(port: u16) -> Self {
-        Self { port, tls: None, headers: Vec::new() }
+        Self { port, socket: None, tls: None, headers: Vec::new() }
+    }
+
+    /// Over a Unix socket.
+    pub fn unix(socket: &Path) -> Self {
+        Self { socket: Some(socket.to_owned()), ..Self::plain(0) }
     }
 
     /// Over TLS, trusting `authority`, with a certificate if there is one.
@@ -59,7 +68,7 @@ impl Client {
 
     /// Over TLS as it is told; what shares `config` resumes its sessions.
     pub fn over(port: u16, config: impl Into<Arc<ClientConfig>>) -> Self {
-        Self { port, tls: Some(config.into()), headers: Vec::new() }
+        Self { port, socket: None, tls: Some(config.into()), headers: Vec::new() }
     }
 
     /// The same caller with one more header on every request.
@@ -70,6 +79,11 @@ impl Client {
 
     /// A connection, over TLS with the handshake under way.
     pub fn connect(&self) -> io::Result<Box<dyn Stream>> {
+        if let Some(socket) = &self.socket {
+            let stream = UnixStream::connect(socket)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            return Ok(Box::new(stream));
+        }
         let tcp = TcpStream::connect(("127.0.0.1", self.port))?;
         tcp.set_read_timeout(Some(PATIENCE))?;
         tcp.set_nodelay(true)?;
@@ -204,6 +218,12 @@ pub trait Stream: Read + Write + Send {
 }
 
 impl Stream for TcpStream {
+    fn is_resumed(&self) -> bool {
+        false
+    }
+}
+
+impl Stream for UnixStream {
     fn is_resumed(&self) -> bool {
         false
     }

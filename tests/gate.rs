@@ -14,6 +14,7 @@ mod gate {
     pub mod dpop;
     pub mod engines;
     pub mod event_streams;
+    pub mod files;
     pub mod floods;
     pub mod folders;
     pub mod http;
@@ -24,10 +25,12 @@ mod gate {
     pub mod layout;
     pub mod limits;
     pub mod logins;
+    pub mod logs;
     pub mod mcp;
     pub mod mcp_http;
     pub mod operations;
     pub mod policy;
+    pub mod preflight;
     pub mod readme;
     pub mod resources;
     pub mod revocation;
@@ -110,7 +113,7 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 42] = [
+    let modules: [(&str, &[Case]); 45] = [
         ("operations", gate::operations::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
@@ -141,6 +144,8 @@ fn main() -> ExitCode {
         ("upgrade", gate::upgrade::CASES),
         ("upstream", gate::upstream::CASES),
         ("configuration", gate::configuration::CASES),
+        ("preflight", gate::preflight::CASES),
+        ("files", gate::files::CASES),
         ("folders", gate::folders::CASES),
         ("conditions", gate::conditions::CASES),
         ("balancers", gate::balancers::CASES),
@@ -148,6 +153,7 @@ fn main() -> ExitCode {
         ("verbs", gate::verbs::CASES),
         ("suggestions", gate::suggestions::CASES),
         ("sight", gate::sight::CASES),
+        ("logs", gate::logs::CASES),
         ("canary", gate::canary::CASES),
         ("docs", gate::docs::CASES),
         ("schemathesis", gate::schemathesis::CASES),

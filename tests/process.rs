@@ -26,6 +26,8 @@ pub struct Plan {
     pub clients: &'static str,
     /// Most files that the process may open.
     pub files: Option<u32>,
+    /// Where its standard error goes, instead of a file that can be read.
+    pub stderr: Option<&'static str>,
 }
 
 impl Default for Plan {
@@ -36,6 +38,7 @@ impl Default for Plan {
             environment: Vec::new(),
             clients: "optional",
             files: None,
+            stderr: None,
         }
     }
 }
@@ -172,6 +175,9 @@ threads = 2
             sections = plan.sections.replace("KEY", &digest),
         );
         fs::write(at("config.toml"), config).expect("a file");
+        if let Some(path) = plan.stderr {
+            std::os::unix::fs::symlink(path, at("stderr")).expect("a link");
+        }
         let login = [("VAULT_ROLE_ID", world.role_id()), ("VAULT_SECRET_ID", world.secret_id())];
         let login = login.map(|(name, value)| (name, value.to_owned()));
         let environment = login.into_iter().chain(plan.environment.iter().cloned()).collect::<Vec<_>>();
@@ -191,6 +197,11 @@ threads = 2
     /// Starts another gate with the same files, to replace this one.
     pub fn start_successor(&self) -> Process {
         spawn(self.folder.path(), &self.environment, &["--upgrade"], None)
+    }
+
+    /// Starts another gate with the same files, once this one has ended.
+    pub fn start_again(&self) -> Process {
+        spawn(self.folder.path(), &self.environment, &[], None)
     }
 
     /// Waits until this gate has ended, for its exit code; from then on this is `successor`.
@@ -248,6 +259,11 @@ threads = 2
     /// An operator.
     pub fn admin_client(&self) -> Client {
         Client::plain(self.admin)
+    }
+
+    /// An operator who may change things.
+    pub fn operator(&self) -> Client {
+        Client::unix(&self.folder.path().join("admin.sock"))
     }
 
     /// Where the gate keeps its files.

@@ -75,8 +75,8 @@ pub(crate) async fn start(
 }
 
 fn configuration(home: &Path, pki: &Pki, vault: &str, address: SocketAddr, admin: SocketAddr) -> String {
-    let logs = home.join("logs");
-    let (logs, ca, jwks) = (logs.display(), pki.ca.display(), pki.jwks.display());
+    let (logs, socket) = (home.join("logs"), home.join("admin.sock"));
+    let (logs, socket, ca, jwks) = (logs.display(), socket.display(), pki.ca.display(), pki.jwks.display());
     let digest = Digest::of(API_KEY.as_bytes()).to_hex();
     let (certificate, key) = (pki.certificate.display(), pki.key.display());
     format!(
@@ -105,6 +105,7 @@ client_ca = ["{ca}"]
 
 [admin]
 address = "{admin}"
+socket = "{socket}"
 
 [[identity.families]]
 spiffe = "spiffe://portcullis.dev/agent/{{name}}"

@@ -40,6 +40,10 @@ pub enum Refusal {
     DeniedByKms,
     /// A browser's page that may not call.
     OriginNotAllowed,
+    /// A name by which the operators' address is not asked.
+    HostNotAllowed,
+    /// A change, asked for at the operators' address.
+    SocketOnly,
     /// No such route, secret or version.
     NotFound,
     /// The route exists with other methods.
@@ -146,6 +150,16 @@ impl Refusal {
             Self::OriginNotAllowed => {
                 (StatusCode::FORBIDDEN, "origin_not_allowed", "Requests from this origin are not allowed.")
             }
+            Self::HostNotAllowed => (
+                StatusCode::FORBIDDEN,
+                "host_not_allowed",
+                "This is asked as localhost, by a loopback address, or by a name in admin.hosts.",
+            ),
+            Self::SocketOnly => (
+                StatusCode::FORBIDDEN,
+                "socket_only",
+                "What changes something is asked at the operators' Unix socket only: admin.socket.",
+            ),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is nothing here."),
             Self::MethodNotAllowed(_) => (
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -312,6 +326,8 @@ mod tests {
             (Refusal::LoginDenied, 403, "login_denied_by_vault"),
             (Refusal::DeniedByKms, 403, "denied_by_kms"),
             (Refusal::OriginNotAllowed, 403, "origin_not_allowed"),
+            (Refusal::HostNotAllowed, 403, "host_not_allowed"),
+            (Refusal::SocketOnly, 403, "socket_only"),
             (Refusal::NotFound, 404, "not_found"),
             (Refusal::MethodNotAllowed("GET".into()), 405, "method_not_allowed"),
             (Refusal::NotAcceptable, 406, "not_acceptable"),

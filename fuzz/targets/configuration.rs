@@ -22,7 +22,7 @@ fuzz_target!(|input: (u8, &str)| {
     let flags = Flags { config: Some(PathBuf::from(name)), ..Flags::default() };
     let environment = Environment {
         variable: &|_| None,
-        read: &|path| if path.ends_with(name) { Ok(text.to_owned()) } else { Err(io::ErrorKind::NotFound.into()) },
+        read: &|path, _| if path.ends_with(name) { Ok(text.to_owned()) } else { Err(io::ErrorKind::NotFound.into()) },
         probe: &|_| Ok(()),
         list: &|_| Ok(Vec::new()),
     };

@@ -22,7 +22,8 @@ pub(super) struct Answer {
     pub(super) body: String,
 }
 
-/// Asks the gate at its admin socket; where it has none or this user may not, at its admin address.
+/// Asks the gate at its admin socket; where it has none or this user may not, at its admin address,
+/// which only shows.
 ///
 /// # Errors
 /// It has neither, nobody answers there, or something that is no gate.
@@ -30,11 +31,13 @@ pub(super) fn ask(admin: &Admin, method: &str, path: &str) -> io::Result<Answer>
     let question =
         format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     let by_socket = admin.socket.as_deref().map(|socket| over_socket(socket, &question));
-    let told = match (by_socket, admin.address) {
+    let address = admin.address.filter(|_| method == "GET");
+    let told = match (by_socket, address) {
         (Some(Ok(told)), _) => told,
         (_, Some(address)) => over_tcp(address, &question)?,
         (Some(Err(error)), None) => return Err(error),
-        (None, None) => return Err(io::Error::other("it has no admin listener")),
+        (None, None) if method == "GET" => return Err(io::Error::other("it has no admin listener")),
+        (None, None) => return Err(io::Error::other("it has no admin.socket, at which changes are asked for")),
     };
     read(&told).ok_or_else(|| io::Error::other("what answers is no gate"))
 }

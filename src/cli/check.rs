@@ -3,16 +3,19 @@
 use std::process::ExitCode;
 
 use super::{Flags, REFUSED, load, print};
-use crate::reload;
+use crate::preflight::{self, Preflight};
 
 pub(super) const AFTER: &str = "\
 Reads the same file, environment and flags as `portcullis run` would, and the
-certificates, keys and lists they name. Connects to nothing. Problems go to standard error, each with its file and line or its
-variable, what is wrong and what to do; values are never shown.
+certificates, keys and lists they name, and tries what it would need of this
+machine: its addresses, sockets and folders. What somebody listens on is noted
+only, since the gate that runs may. Problems go to standard error, each with its
+file and line or its variable, what is wrong and what to do; values are never
+shown.
 
 Exit codes:
-  0  the configuration is valid; warnings are printed
-  2  it is not
+  0  a gate would start here; warnings and notes are printed
+  2  it would not
 
 Example:
   portcullis check --config new.toml && mv new.toml /etc/portcullis.toml";
@@ -22,15 +25,16 @@ pub(super) fn run(flags: &Flags) -> ExitCode {
         Ok(settings) => settings,
         Err(code) => return code,
     };
-    let parts = match reload::parts(&settings, None) {
-        Ok(parts) => parts,
-        Err(problem) => {
-            eprintln!("configuration refused: {problem}");
-            return ExitCode::from(REFUSED);
-        }
+    // There is one provider of cryptography; a second installation changes nothing.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let Preflight { parts, problems, taken } = preflight::run(&settings);
+    let Some(parts) = parts.filter(|_| problems.is_empty()) else {
+        eprintln!("configuration refused: {}", problems.join("\nconfiguration refused: "));
+        return ExitCode::from(REFUSED);
     };
     let warnings = parts.tls.iter().flatten().flat_map(|material| &material.warnings).chain(&settings.warnings);
     let warnings = warnings.map(|warning| format!("warning: {warning}\n"));
-    print(&format!("{}configuration is valid\n", warnings.collect::<String>()));
+    let notes = taken.iter().map(|taken| format!("note: {taken}, unless it is the gate that is to be replaced\n"));
+    print(&format!("{}configuration is valid\n", warnings.chain(notes).collect::<String>()));
     ExitCode::SUCCESS
 }

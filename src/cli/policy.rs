@@ -9,7 +9,7 @@ use filters::names::AgentId;
 use super::{FAILED, Flags, Given, REFUSED, load, print};
 use crate::config::Settings;
 use crate::policy::{self, Problem, Sync};
-use crate::reload;
+use crate::reload::{self, Seen};
 use crate::vault::NoLogin;
 
 /// Vault is not as the configuration has it.
@@ -82,9 +82,10 @@ fn sync_all(flags: &Flags, settings: &Settings, write: bool, watch: bool) -> Res
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| NoLogin(error.to_string()))?;
+    let seen = watch.then(|| reload::digests(&settings.files));
     let code = runtime.block_on(sync_once(settings, write))?;
-    if watch {
-        runtime.block_on(sync_for_ever(flags, &settings.files));
+    if let Some(seen) = seen {
+        runtime.block_on(sync_for_ever(flags, &settings.files, seen));
     }
     Ok(code)
 }
@@ -113,7 +114,7 @@ async fn sync_once(settings: &Settings, write: bool) -> Result<ExitCode, Problem
 
 /// Syncs whenever one of `files` changes. A configuration that is refused, or
 /// a Vault that is away, is told and waited out.
-async fn sync_for_ever(flags: &Flags, files: &[PathBuf]) {
+async fn sync_for_ever(flags: &Flags, files: &[PathBuf], seen: Seen) {
     let changed = tokio::sync::Notify::new();
     let syncing = async {
         loop {
@@ -125,7 +126,7 @@ async fn sync_for_ever(flags: &Flags, files: &[PathBuf]) {
         }
     };
     tokio::select! {
-        () = reload::watch(files, || changed.notify_one()) => {}
+        () = reload::watch(files, seen, || changed.notify_one()) => {}
         () = syncing => {}
     }
 }

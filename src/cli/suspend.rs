@@ -16,7 +16,7 @@ pub(super) const AFTER: &str = "\
 Puts the agent on a record in Vault that every gate looks at twice a second:
 from then on each refuses it with 403 `suspended` on every connection, closes
 its streams, and drops its tokens in Vault; its leases end. The record outlives the
-gates. Where the gate of this configuration answers at its admin address, it
+gates. Where the gate of this configuration answers at its admin socket, it
 looks at once.
 
 Logs in to Vault as the gate would, by the same file, environment and flags.

@@ -70,8 +70,7 @@ impl<'a> Fields<'a> {
             option.name == entry.key || entry.key.eq_ignore_ascii_case(option.name) && is_upper(&entry.key)
         };
         let Some(option) = self.section.options.iter().find(known) else {
-            let (wrong, mend) = near::unknown(&entry.key, self.section);
-            return self.source.findings.problem(&place, wrong, mend);
+            return self.source.findings.problem_with(&place, || near::unknown(&entry.key, self.section));
         };
         if let Some(other) = self.slot(option.name) {
             let wrong = format!("{} is given twice", self.name(option));

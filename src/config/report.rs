@@ -2,9 +2,12 @@
 //! place and its mend, none with a value: a value may be a secret that stands
 //! in the wrong place.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::Arc;
+
+/// Most problems and most warnings that are told; a file that is none of the gate's has one in each line.
+const MOST: usize = 200;
 
 /// Where a value was given.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,21 +51,26 @@ impl fmt::Display for Problem {
 
 /// Everything that is wrong: flags first, then variables, then the file by line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report(Vec<Problem>);
+pub struct Report {
+    problems: Vec<Problem>,
+    /// How many more there are.
+    more: usize,
+}
 
 impl Report {
-    /// Every problem, at least one.
+    /// The problems, at least one and 200 at most.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
-        &self.0
+        &self.problems
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.0.len();
+        let count = self.problems.len() + self.more;
         writeln!(f, "configuration refused: {count} problem{}", if count == 1 { "" } else { "s" })?;
-        self.0.iter().try_for_each(|problem| writeln!(f, "{problem}"))
+        self.problems.iter().try_for_each(|problem| writeln!(f, "{problem}"))?;
+        if self.more == 0 { Ok(()) } else { writeln!(f, "and {} more, which are not told", self.more) }
     }
 }
 
@@ -73,18 +81,38 @@ impl std::error::Error for Report {}
 pub(super) struct Findings {
     problems: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<String>>,
+    /// How many there are that are not told.
+    more_problems: Cell<usize>,
+    more_warnings: Cell<usize>,
 }
 
 impl Findings {
     /// Notes a problem.
     pub(super) fn problem(&self, place: &Place, wrong: impl Into<String>, mend: impl Into<String>) {
-        let problem = Problem { place: place.clone(), wrong: wrong.into(), mend: mend.into() };
-        self.problems.borrow_mut().push(problem);
+        self.problem_with(place, || (wrong.into(), mend.into()));
+    }
+
+    /// Notes a problem, what is wrong and the mend, of which the words take long to find.
+    pub(super) fn problem_with(&self, place: &Place, words: impl FnOnce() -> (String, String)) {
+        let mut problems = self.problems.borrow_mut();
+        if problems.len() >= MOST {
+            return self.more_problems.update(|more| more + 1);
+        }
+        let (wrong, mend) = words();
+        let problem = Problem { place: place.clone(), wrong, mend };
+        // A file that is named twice is looked at twice.
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
     }
 
     /// Notes something that is allowed but worth a word.
     pub(super) fn warning(&self, place: &Place, text: impl fmt::Display) {
-        self.warnings.borrow_mut().push(format!("{place}: {text}"));
+        let mut warnings = self.warnings.borrow_mut();
+        if warnings.len() >= MOST {
+            return self.more_warnings.update(|more| more + 1);
+        }
+        warnings.push(format!("{place}: {text}"));
     }
 
     /// Whether a problem was noted.
@@ -94,9 +122,13 @@ impl Findings {
 
     /// What was made and the warnings, or all the problems.
     pub(super) fn into_result<T>(self, made: Option<T>) -> Result<(T, Vec<String>), Report> {
-        let mut problems = self.problems.into_inner();
+        let (mut problems, mut warnings) = (self.problems.into_inner(), self.warnings.into_inner());
+        let [more, more_warnings] = [self.more_problems, self.more_warnings].map(Cell::into_inner);
+        if more_warnings > 0 {
+            warnings.push(format!("and {more_warnings} more warnings, which are not told"));
+        }
         match made {
-            Some(made) if problems.is_empty() => return Ok((made, self.warnings.into_inner())),
+            Some(made) if problems.is_empty() => return Ok((made, warnings)),
             None if problems.is_empty() => problems.push(Problem {
                 place: Place::Nowhere,
                 wrong: "it cannot be used, and nothing says why".to_owned(),
@@ -105,7 +137,36 @@ impl Findings {
             _ => {}
         }
         problems.sort();
-        problems.dedup();
-        Err(Report(problems))
+        Err(Report { problems, more })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_told_than_anybody_reads() {
+        let findings = Findings::default();
+        for line in (0..30_000).rev() {
+            let place = Place::Line("c.toml".into(), line);
+            findings.problem_with(&place, || ("wrong".to_owned(), "mend".to_owned()));
+            findings.problem(&place, "wrong", "mend");
+            findings.warning(&place, "a word");
+        }
+        assert_eq!(findings.warnings.borrow().len(), MOST);
+        let report = findings.into_result::<()>(None).unwrap_err();
+        let text = report.to_string();
+        assert!(text.starts_with("configuration refused: ") && report.problems().len() == MOST, "{text}");
+        assert!(text.ends_with("which are not told\n") && text.len() < 10_000, "{text}");
+        assert!(report.problems().is_sorted(), "{text}");
+    }
+
+    #[test]
+    fn what_is_noted_twice_is_told_once() {
+        let findings = Findings::default();
+        findings.problem(&Place::Nowhere, "wrong", "mend");
+        findings.problem(&Place::Nowhere, "wrong", "mend");
+        assert_eq!(findings.into_result::<()>(None).unwrap_err().to_string().matches("wrong").count(), 1);
     }
 }

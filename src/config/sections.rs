@@ -70,7 +70,8 @@ section! {
 section! {
     ADMIN, "admin", "[admin]",
     text("address", "127.0.0.1:9901", "Loopback address that shows and changes nothing, or `off`."),
-    text("socket", "", "Unix socket, mode 0600, for what changes state."),
+    words("hosts", "Names by which that is asked (`Host`), besides `localhost` and loopback addresses; others are refused, since a page in a browser may have any."),
+    text("socket", "", "Unix socket, mode 0600, for what changes state; at most 107 bytes, in a folder that is there."),
 }
 
 section! {

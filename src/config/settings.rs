@@ -190,6 +190,8 @@ pub struct Admin {
     pub address: Option<SocketAddr>,
     /// A Unix socket, created with mode 0600.
     pub socket: Option<PathBuf>,
+    /// Names by which the address is asked, besides `localhost` and itself.
+    pub hosts: Vec<String>,
 }
 
 /// The process.

@@ -10,9 +10,14 @@ use zeroize::Zeroizing;
 
 use super::node::{Format, Node};
 use super::report::{Findings, Place};
+use crate::files;
 
-/// Largest configuration file that is read; 100,000 agents need about 20 MiB.
-const MAX_FILE: usize = 64 << 20;
+/// Most bytes of the configuration file and all that it includes; 100,000 agents need about 20 MiB.
+const MOST: usize = 64 << 20;
+/// Most bytes of any other file whose text is part of the configuration, such as a key set.
+const MOST_TEXT: u64 = 4 << 20;
+/// Most configuration files in a folder.
+const MOST_FILES: usize = 100_000;
 /// The files looked for in the working directory, in this order.
 const DEFAULT_FILES: [&str; 3] = ["config.toml", "config.json", "config.yaml"];
 /// Names the file.
@@ -37,8 +42,8 @@ pub struct Flags {
 pub struct Environment<'a> {
     /// The value of a variable.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
-    /// Reads a configuration file, or one whose text is part of it.
-    pub read: &'a dyn Fn(&Path) -> io::Result<String>,
+    /// Reads a configuration file, or one whose text is part of it, of so many bytes at most.
+    pub read: &'a dyn Fn(&Path, u64) -> io::Result<String>,
     /// Whether a certificate, key or CA file can be read.
     pub probe: &'a dyn Fn(&Path) -> io::Result<()>,
     /// The configuration files in a folder, in the order of their names.
@@ -60,22 +65,23 @@ pub fn variable(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
-fn read_file(path: &Path) -> io::Result<String> {
-    std::fs::read_to_string(path)
+fn read_file(path: &Path, most: u64) -> io::Result<String> {
+    String::from_utf8(files::read(path, most)?).map_err(|error| {
+        drop(Zeroizing::new(error.into_bytes()));
+        io::ErrorKind::InvalidData.into()
+    })
 }
 
 fn probe_file(path: &Path) -> io::Result<()> {
-    if std::fs::metadata(path)?.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    std::fs::File::open(path).map(drop)
+    let size = files::open(path)?.metadata()?.len();
+    if size > MOST as u64 { Err(files::too_large(MOST as u64)) } else { Ok(()) }
 }
 
 /// The files in `folder` whose names end as a configuration file's and begin
 /// with no dot, in the order of their names.
 ///
 /// # Errors
-/// What the file system says.
+/// What the file system says, or that there are more than 100,000.
 pub fn files_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder)? {
@@ -84,6 +90,9 @@ pub fn files_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
         if !hidden && Format::of(&path).is_some() {
             files.push(path);
         }
+        if files.len() > MOST_FILES {
+            return Err(io::Error::other(format!("holds more than {MOST_FILES} configuration files")));
+        }
     }
     files.sort();
     Ok(files)
@@ -91,6 +100,9 @@ pub fn files_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// Why, without the path.
 pub(super) fn reason(error: &io::Error) -> String {
+    if let Some(own) = error.get_ref() {
+        return format!("it {own}");
+    }
     match error.kind() {
         io::ErrorKind::NotFound => "no such file".to_owned(),
         io::ErrorKind::InvalidData => "it is not UTF-8".to_owned(),
@@ -164,7 +176,7 @@ impl<'a> Source<'a> {
     /// The text of a file, which is watched.
     pub(super) fn text_of(&self, place: &Place, label: &str, path: &str) -> Option<String> {
         let path = self.file(place, label, path);
-        match (self.environment.read)(&path) {
+        match (self.environment.read)(&path, MOST_TEXT) {
             Ok(text) => {
                 self.add_to_digest(&text);
                 Some(text)
@@ -191,7 +203,7 @@ impl<'a> Source<'a> {
     pub(super) fn read_file(&self) -> Option<Node> {
         let (place, path, text) = match self.chosen_file() {
             Some((place, path)) => {
-                let text = (self.environment.read)(&path).map(Zeroizing::new);
+                let text = self.text(&path);
                 (place, path, text)
             }
             None => self.default_file()?,
@@ -207,7 +219,7 @@ impl<'a> Source<'a> {
 
     /// Reads a file of a folder.
     pub(super) fn read_included(&self, path: &Path) -> Option<Node> {
-        let text = (self.environment.read)(path).map(Zeroizing::new);
+        let text = self.text(path);
         self.read(path, text).unwrap_or_else(|why| {
             let place = Place::Line(path.to_string_lossy().into(), 1);
             self.findings.problem(&place, format!("the file cannot be read: {why}"), "make it readable, or remove it");
@@ -215,13 +227,19 @@ impl<'a> Source<'a> {
         })
     }
 
+    /// The text of a file of the configuration, which has what the others leave of the bound.
+    fn text(&self, path: &Path) -> io::Result<Zeroizing<String>> {
+        let left = MOST.saturating_sub(self.end.get());
+        let text = (self.environment.read)(path, left as u64);
+        text.map(Zeroizing::new).map_err(|error| match error.kind() {
+            io::ErrorKind::FileTooLarge => io::Error::new(error.kind(), "makes the configuration larger than 64MiB"),
+            _ => error,
+        })
+    }
+
     /// The tree of a text, or nothing where what is wrong with it was noted.
     fn read(&self, path: &Path, text: io::Result<Zeroizing<String>>) -> Result<Option<Node>, String> {
-        let text = match text {
-            Ok(text) if text.len() <= MAX_FILE.saturating_sub(self.end.get()) => text,
-            Ok(_) => return Err("the configuration is larger than 64MiB".to_owned()),
-            Err(error) => return Err(reason(&error)),
-        };
+        let text = text.map_err(|error| reason(&error))?;
         let Some(format) = Format::of(path) else {
             return Err("its name ends in none of .toml, .json, .yaml, .yml".to_owned());
         };
@@ -262,9 +280,9 @@ impl<'a> Source<'a> {
     fn default_file(&self) -> Option<(Place, PathBuf, io::Result<Zeroizing<String>>)> {
         let mut found = None;
         for name in DEFAULT_FILES {
-            let text = match (self.environment.read)(Path::new(name)) {
+            let text = match self.text(Path::new(name)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                text => text.map(Zeroizing::new),
+                text => text,
             };
             if found.is_none() {
                 found = Some((Place::Line(name.into(), 1), PathBuf::from(name), text));

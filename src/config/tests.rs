@@ -23,7 +23,7 @@ pub(super) fn load_with(flags: &Flags, variables: &[(&str, &str)], files: &[(&st
     let files: HashMap<_, _> = files.iter().copied().collect();
     let environment = Environment {
         variable: &|name| variables.get(name).map(|value| (*value).to_owned()),
-        read: &|path| {
+        read: &|path, _| {
             let name = path.to_str().unwrap();
             files.get(name).map(|text| (*text).to_owned()).ok_or_else(|| io::ErrorKind::NotFound.into())
         },

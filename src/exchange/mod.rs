@@ -5,6 +5,7 @@
 //! dead before a byte of the answer.
 
 mod answer;
+mod authorities;
 
 pub use answer::Arrival;
 
@@ -129,11 +130,12 @@ impl Upstream {
     /// Prepares connections; none is made yet.
     ///
     /// # Errors
-    /// A host or namespace that cannot stand in a header, or a client
-    /// certificate that cannot be used.
+    /// A host or namespace that cannot stand in a header, or authorities or
+    /// a client certificate that cannot be used.
     pub fn new(settings: config::Upstream) -> Result<Self, String> {
         let bracketed = settings.host.contains(':');
         let host = if bracketed { format!("[{}]", settings.host) } else { settings.host.clone() };
+        settings.authority.as_deref().map_or(Ok(()), authorities::check)?;
         let mut options = ConnectorOptions::new(POOL);
         options.ca_file = settings.authority.as_ref().map(|path| path.to_string_lossy().into_owned());
         let upstream = Self {

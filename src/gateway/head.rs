@@ -48,6 +48,8 @@ pub(super) struct Head {
     pub(super) wrap_ttl: Option<String>,
     /// The origin of a page; forgotten where it may not call.
     pub(super) origin: Option<String>,
+    /// Whether it came by the operators' Unix socket.
+    pub(super) by_socket: bool,
 }
 
 impl Head {
@@ -67,7 +69,10 @@ impl Head {
             _ => request_id.clone(),
         };
         let target = std::str::from_utf8(request.raw_path());
+        let admin = matches!(side, Side::Admin);
+        let by_socket = admin && address.is_none();
         let problem = match target {
+            _ if admin && !by_socket && !is_local(headers, &snapshot.admin_hosts) => Some(Refusal::HostNotAllowed),
             _ if size(headers) + request.raw_path().len() > snapshot.limits.head => Some(Refusal::HeadTooLarge),
             Err(_) => Some(Refusal::Path(PathProblem::NotUtf8)),
             Ok(target) if !target.starts_with('/') || target.contains('#') => {
@@ -89,7 +94,7 @@ impl Head {
         let client = peer.map(|peer| snapshot.client_behind(peer, headers)).or(address);
         let method = request.method.clone();
         let (path, query) = (path.to_owned(), query.to_owned());
-        (Self { request_id, correlation_id, peer, client, method, path, query, wrap_ttl, origin }, problem)
+        (Self { request_id, correlation_id, peer, client, method, path, query, wrap_ttl, origin, by_socket }, problem)
     }
 
     pub(super) fn is_mcp(&self) -> bool {
@@ -124,6 +129,18 @@ fn names_host(version: Version, headers: &HeaderMap) -> bool {
         (Some(host), None) => Authority::try_from(host.as_bytes()).is_ok_and(|host| !host.as_str().contains('@')),
         (Some(_), Some(_)) => false,
     }
+}
+
+/// Whether operators' address is asked as what it is: by a loopback address, `localhost` or one of
+/// `names`. A page in a browser may have any other name point there.
+fn is_local(headers: &HeaderMap, names: &[String]) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+    let Some(authority) = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()) else { return false };
+    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let loopback = name.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
+    let known = |known: &str| known.eq_ignore_ascii_case(name);
+    !authority.as_str().contains('@') && (loopback || known("localhost") || names.iter().any(|name| known(name)))
 }
 
 /// Bytes of names and values as they stood on the wire, about.
@@ -234,6 +251,31 @@ mod tests {
             assert_eq!(lists_events(&with(ACCEPT, value)), expected, "{value}");
         }
         assert!(!lists_events(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn operators_address_is_asked_by_its_own_names() {
+        for (host, expected) in [
+            ("localhost:9901", true),
+            ("LocalHost", true),
+            ("127.0.0.1:9901", true),
+            ("127.0.0.2", true),
+            ("[::1]:9901", true),
+            ("Gate.Internal:9901", true),
+            ("evil.example:9901", false),
+            ("localhost.evil.example", false),
+            ("localhost@evil.example", false),
+            ("evil.example@localhost", false),
+            ("192.0.2.1:9901", false),
+            ("gate.internal.", false),
+            ("", false),
+        ] {
+            assert_eq!(is_local(&with(HOST, host), &["gate.internal".to_owned()]), expected, "{host}");
+        }
+        assert!(!is_local(&HeaderMap::new(), &[]));
+        let mut two = with(HOST, "localhost");
+        two.append(HOST, "localhost".parse().unwrap());
+        assert!(!is_local(&two, &[]));
     }
 
     #[test]

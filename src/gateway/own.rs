@@ -51,8 +51,8 @@ impl Request<'_> {
         }
     }
 
-    /// What operators ask beside health and metrics: nothing of it changes anything but by what
-    /// the files and Vault say already.
+    /// What operators ask beside health and metrics. What changes anything is asked by their Unix
+    /// socket only, which has an owner: anybody on the machine can connect to the address.
     pub(super) async fn of_operators(&self, outcome: &mut Outcome) -> Result<Option<Reply>, Refusal> {
         if !matches!(self.side, Side::Admin) {
             return Ok(None);
@@ -65,6 +65,9 @@ impl Request<'_> {
         };
         self.check_origin()?;
         outcome.route = Some(route);
+        if !self.head.by_socket && !self.head.method.is_safe() {
+            return Err(Refusal::SocketOnly);
+        }
         match (route, &self.head.method) {
             (RouteId::CONFIG, &Method::GET) => Ok(Some(self.configuration())),
             (RouteId::RELOAD, &Method::POST) => self.reload().await.map(Some),

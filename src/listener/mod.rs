@@ -13,5 +13,5 @@ pub use accept::Accepting;
 pub use connections::{Busy, Connection, Connections, Open, TooMany};
 pub use peer::{Peer, Verdict};
 pub use receive::Receiver;
-pub use socket::{Acceptor, Address, Socket};
+pub use socket::{Acceptor, Address, Socket, is_stale};
 pub use stream::Accepted;

@@ -209,7 +209,7 @@ pub struct Metrics {
     pub upstream_broken: IntCounter,
     /// Credentials that did not hold.
     pub failed_authentications: IntCounter,
-    /// Lines of the request log that were dropped.
+    /// Lines of the request log that were lost.
     pub dropped_lines: IntCounter,
     /// Reloads that were published.
     pub reloads: IntCounter,
@@ -265,6 +265,9 @@ impl Metrics {
             &["change"],
         )?;
         register(&registry, changes.clone())?;
+        if let Some(lost) = super::server::lost() {
+            register(&registry, lost)?;
+        }
         Ok(Self {
             requests: register(&registry, requests)?,
             durations: register(&registry, HistogramVec::new(durations, &labels)?)?,
@@ -328,7 +331,7 @@ impl Metrics {
             )?,
             dropped_lines: counter(
                 "portcullis_request_log_dropped_total",
-                "Lines of the request log that were dropped.",
+                "Lines of the request log that were lost: more waited than may, or the gate ended without room for them.",
             )?,
             reloads: counter("portcullis_reloads_total", "Configurations that were published while running.")?,
             reload_failures: counter(

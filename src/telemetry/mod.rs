@@ -1,5 +1,7 @@
 //! What operators see: metrics, one line per request, the server log.
 
+mod chatter;
+mod log_file;
 mod metrics;
 mod requests;
 mod seldom;

@@ -1,13 +1,11 @@
 //! The request log: one JSON line per request, written by hand into a shared
 //! buffer that a writer thread takes, so that a request pays for a lock and a
-//! copy only.
+//! copy only. What cannot be written, as on a full disk, waits.
 
-use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::IpAddr;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -16,14 +14,16 @@ use prometheus::IntCounter;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::log_file::LogFile;
+
 /// How often the writer looks: seldom while nothing comes; else often, so that it has
 /// little to write each time and is never long in the way of what shares its core.
 const SELDOM: Duration = Duration::from_millis(50);
 const OFTEN: Duration = Duration::from_millis(5);
+/// How often it tries again where it cannot write.
+const AGAIN: Duration = Duration::from_millis(500);
 /// Most bytes that wait; over it lines are dropped and counted.
 const MOST: usize = 8 << 20;
-/// Size from which the file is set aside as `requests.log.1`.
-const ROTATE: u64 = 64 << 20;
 
 /// What is told of one request. Nothing in it is the caller's free text: paths
 /// are templates, ids are closed.
@@ -65,6 +65,8 @@ pub struct RequestLog {
 
 struct Shared {
     lines: Mutex<Vec<u8>>,
+    /// Bytes that the writer has taken and not written yet.
+    unwritten: AtomicUsize,
     ending: AtomicBool,
     dropped: IntCounter,
 }
@@ -75,18 +77,19 @@ impl RequestLog {
     /// # Errors
     /// What the file system says.
     pub fn open(directory: &Path, dropped: IntCounter) -> io::Result<Self> {
-        std::fs::create_dir_all(directory)?;
-        let mut file = Rotating::open(directory.join("requests.log"))?;
-        let shared = Arc::new(Shared { lines: Mutex::default(), ending: AtomicBool::new(false), dropped });
-        let theirs = Arc::clone(&shared);
-        let writer = thread::Builder::new().name("request-log".into()).spawn(move || theirs.write_to(&mut file))?;
+        LogFile::make_folder(directory)?;
+        let file = LogFile::open(&directory.join("requests.log"))?;
+        let (lines, unwritten, ending) = (Mutex::default(), AtomicUsize::new(0), AtomicBool::new(false));
+        let shared = Arc::new(Shared { lines, unwritten, ending, dropped });
+        let writer = Writer { shared: Arc::clone(&shared), file, lines: Vec::new(), fails: false, told: 0 };
+        let writer = thread::Builder::new().name("request-log".into()).spawn(move || writer.run())?;
         Ok(Self { shared, writer: Mutex::new(Some(writer)) })
     }
 
     /// Adds one line.
     pub fn add(&self, record: &Record<'_>) {
         let mut lines = lock(&self.shared.lines);
-        if lines.len() > MOST {
+        if lines.len() + self.shared.unwritten.load(Ordering::Relaxed) > MOST {
             drop(lines);
             self.shared.dropped.inc();
             return;
@@ -108,60 +111,84 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Shared {
-    fn write_to(&self, file: &mut Rotating) {
-        let mut lines = Vec::new();
+/// What the writer's thread has.
+struct Writer {
+    shared: Arc<Shared>,
+    file: LogFile,
+    /// Those taken last, as far as they are not written.
+    lines: Vec<u8>,
+    /// Whether the last attempt failed.
+    fails: bool,
+    /// How many lost lines were told of.
+    told: u64,
+}
+
+impl Writer {
+    fn run(mut self) {
         loop {
-            let ending = self.ending.load(Ordering::Acquire);
-            std::mem::swap(&mut *lock(&self.lines), &mut lines);
-            if let Err(error) = file.write(&lines) {
-                tracing::error!(%error, "the request log cannot be written");
+            let ending = self.shared.ending.load(Ordering::Acquire);
+            // In their order: none is taken before those taken last are written.
+            if self.lines.is_empty() {
+                let mut lines = lock(&self.shared.lines);
+                std::mem::swap(&mut *lines, &mut self.lines);
+                self.shared.unwritten.store(self.lines.len(), Ordering::Relaxed);
             }
-            if ending {
-                return;
+            let busy = !self.lines.is_empty();
+            self.write();
+            if ending && (self.fails || !busy) {
+                return self.give_up();
             }
-            thread::park_timeout(if lines.is_empty() { SELDOM } else { OFTEN });
-            lines.clear();
+            let pause = if self.fails {
+                AGAIN
+            } else if busy {
+                OFTEN
+            } else {
+                SELDOM
+            };
+            if !ending {
+                thread::park_timeout(pause);
+            }
         }
     }
-}
 
-struct Rotating {
-    path: PathBuf,
-    file: File,
-    size: u64,
-}
-
-impl Rotating {
-    fn open(path: PathBuf) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(&path)?;
-        let size = file.metadata()?.len();
-        Ok(Self { path, file, size })
-    }
-
-    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        if lines.is_empty() {
-            return Ok(());
-        }
-        if self.size > ROTATE {
-            if self.is_in_place()? {
-                std::fs::rename(&self.path, self.path.with_extension("log.1"))?;
+    fn write(&mut self) {
+        let (done, result) = self.file.write(&self.lines);
+        match result {
+            Ok(()) if self.fails => {
+                tracing::warn!("the request log is written again");
+                // It may have grown to all that could wait.
+                self.lines = Vec::new();
             }
-            *self = Self::open(std::mem::take(&mut self.path))?;
+            Ok(()) => self.lines.clear(),
+            Err(error) => {
+                self.lines.drain(..done);
+                if !self.fails {
+                    tracing::error!(%error, "the request log cannot be written: lines wait, up to 8 MiB of them");
+                }
+                self.fails = true;
+                return self.shared.unwritten.store(self.lines.len(), Ordering::Relaxed);
+            }
         }
-        self.file.write_all(lines)?;
-        self.size += lines.len() as u64;
-        Ok(())
+        self.fails = false;
+        self.shared.unwritten.store(0, Ordering::Relaxed);
+        self.tell_lost();
     }
 
-    /// Whether the file still has its name: a gate that replaces this one may have set it aside.
-    fn is_in_place(&self) -> io::Result<bool> {
-        let id = |metadata: Metadata| (metadata.dev(), metadata.ino());
-        let named = match std::fs::metadata(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            named => named?,
-        };
-        Ok(id(named) == id(self.file.metadata()?))
+    /// Says once how many lines were lost, be it that the disk was full or slow.
+    fn tell_lost(&mut self) {
+        let lost = self.shared.dropped.get();
+        if lost > self.told && lock(&self.shared.lines).len() < MOST / 2 {
+            tracing::error!(lost = lost - self.told, "lines of the request log were lost");
+            self.told = lost;
+        }
+    }
+
+    /// Counts what was not written as lost.
+    fn give_up(mut self) {
+        let left = std::mem::take(&mut *lock(&self.shared.lines));
+        let lines = self.lines.iter().chain(&left).filter(|byte| **byte == b'\n').count();
+        self.shared.dropped.inc_by(lines as u64);
+        self.tell_lost();
     }
 }
 
@@ -215,18 +242,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_one_gate_has_set_aside_another_does_not_replace() {
-        let folder = std::env::temp_dir().join(format!("portcullis-log-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let path = folder.join("requests.log");
-        let [mut one, mut other] = [(); 2].map(|()| Rotating::open(path.clone()).unwrap());
-        one.write(b"one\n").unwrap();
-        (one.size, other.size) = (ROTATE + 1, ROTATE + 1);
-        one.write(b"two\n").unwrap();
-        other.write(b"three\n").unwrap();
-        let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
-        assert_eq!((read("requests.log.1"), read("requests.log")), ("one\n".to_owned(), "two\nthree\n".to_owned()));
-        std::fs::remove_dir_all(&folder).unwrap();
+    fn what_is_lost_for_want_of_room_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev/full", folder.path().join("requests.log")).unwrap();
+        let dropped = IntCounter::new("dropped", "x").unwrap();
+        let log = RequestLog::open(folder.path(), dropped.clone()).unwrap();
+        let record = Record { route: "/whoami", ..Record::default() };
+        let mut line = Vec::new();
+        record.write(&mut line);
+        let lines = (2 * MOST / line.len()) as u64;
+        (0..lines).for_each(|_| log.add(&record));
+        let waiting = (lines - dropped.get()) * line.len() as u64;
+        assert!(waiting.abs_diff(MOST as u64) <= 2 * line.len() as u64, "{waiting} bytes wait");
+        log.close();
+        assert_eq!(dropped.get(), lines, "nothing was written");
     }
 
     #[test]

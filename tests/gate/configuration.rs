@@ -3,10 +3,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::json;
-use tests::process::{binary, sha256};
+use tests::process::{AGENTS, binary, sha256};
 use tests::{API_KEY, Client, Gate, Plan, free_port, wait_for};
 
 use crate::{Case, Shared};
@@ -32,11 +35,25 @@ pub const CASES: &[Case] = &[
 
 const CANARY: &str = "cnry7x";
 
-/// Runs the gate's binary in `folder` and waits for its end.
+/// How long that may take which is to end by itself.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs the gate's binary in `folder` and waits for its end, which is brought about where it does
+/// not come.
 pub fn run(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(binary());
     command.args(arguments).current_dir(folder).env_clear().envs(environment.iter().copied());
-    command.output().expect("the gate")
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the gate");
+    let (pid, (ended, waited)) = (child.id().to_string(), mpsc::channel::<()>());
+    let killer = thread::spawn(move || {
+        if waited.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            let _ = Command::new("kill").args(["-s", "KILL", &pid]).status();
+        }
+    });
+    let output = child.wait_with_output().expect("the gate");
+    drop(ended);
+    killer.join().expect("a thread");
+    output
 }
 
 /// The exit code, and everything that was said.
@@ -180,10 +197,17 @@ fn without_rest(shared: &Shared) {
     assert_eq!(gate.local().get("/secrets/x").status, 401, "whether there is a route is told to agents only");
 }
 
+/// A plan of a gate that watches its files, with these sections more; who asks again and again until
+/// it is known is not taken for one who guesses.
+pub fn watched(more: &str) -> Plan {
+    let many = "[limits]\nfailed_authentications = { requests = 100000, per = \"1s\" }\n";
+    let environment = vec![("RELOAD", "true".to_owned())];
+    Plan { environment, sections: format!("{AGENTS}{more}\n{many}"), ..Plan::default() }
+}
+
 /// A gate that watches its files.
 fn watching(shared: &Shared) -> Gate {
-    let environment = vec![("RELOAD", "true".to_owned())];
-    Gate::start(shared.world(), &Plan { environment, ..Plan::default() })
+    Gate::start(shared.world(), &watched(""))
 }
 
 /// Replaces the configuration as editors do: a new file takes the old one's place.
@@ -262,7 +286,7 @@ fn new_key(shared: &Shared) {
 
 fn operators(shared: &Shared) {
     let gate = Gate::start(shared.world(), &Plan::default());
-    let admin = gate.admin_client();
+    let admin = gate.operator();
     let before = admin.get("/admin/config").json();
     assert_eq!((&before["snapshot"], &before["agents"]), (&1.into(), &3.into()), "{before}");
     assert_eq!(before["digest"].as_str().map(str::len), Some(64), "{before}");
@@ -311,7 +335,7 @@ fn hangup(shared: &Shared) {
 
 fn pending(shared: &Shared) {
     let gate = Gate::start(shared.world(), &Plan::default());
-    let admin = gate.admin_client();
+    let admin = gate.operator();
     let good = fs::read_to_string(gate.folder().join("config.toml")).expect("the configuration");
     let pending = || admin.get("/admin/config").json()["pending"].clone();
     let read = |text: String| {
@@ -344,7 +368,7 @@ fn exchanged(shared: &Shared) {
     let here = format!("127.0.0.1:{}", gate.tls);
     let there = format!("127.0.0.1:{port}");
     rewrite(&gate, |text| text.replace(&here, "here").replace(&there, &here).replace("here", &there));
-    let refused = gate.admin_client().post("/admin/reload", &json!(null));
+    let refused = gate.operator().post("/admin/reload", &json!(null));
     assert_eq!((refused.status, refused.code().as_str()), (422, "configuration_refused"));
     assert!(refused.json()["detail"].as_str().is_some_and(|detail| detail.contains("needs another gate")));
     assert_eq!((believed(gate.tls), believed(port)), (200, 401));

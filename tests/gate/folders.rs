@@ -6,10 +6,10 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Duration;
 
-use tests::process::AGENTS;
+use portcullis::reload;
 use tests::{Client, Gate, Plan, wait_for};
 
-use super::configuration::{folder_with, run, said};
+use super::configuration::{folder_with, run, said, watched};
 use crate::{Case, Shared};
 
 pub const CASES: &[Case] = &[
@@ -26,10 +26,10 @@ const BOB: &str = "agents:\n  bob:\n    roles: [all]\n";
 
 /// A gate that includes the folder.
 fn including(shared: &Shared, folder: &Path, reload: bool) -> Gate {
-    let plan = Plan::default();
+    let plan = watched("");
     let top = format!("{}include = [{:?}]\n", plan.top, folder.to_str().expect("text"));
     let environment = vec![("RELOAD", reload.to_string())];
-    Gate::start(shared.world(), &Plan { top, environment, sections: AGENTS.to_owned(), ..plan })
+    Gate::start(shared.world(), &Plan { top, environment, ..plan })
 }
 
 fn status(client: &Client) -> u16 {
@@ -93,9 +93,10 @@ fn in_its_place(_: &Shared) {
             }
         };
         let files = [within.clone()];
+        let seen = reload::digests(&files);
         tokio::select! {
             biased;
-            () = portcullis::reload::watch(&files, || told.send(()).expect("somebody listens")) => {}
+            () = reload::watch(&files, seen, || told.send(()).expect("somebody listens")) => {}
             () = stepping => {}
         }
     });

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 
 use serde_json::{Value, json};
-use tests::{Gate, Plan, wait_for};
+use tests::{Client, Gate, Plan, wait_for};
 
 use crate::{Case, Shared};
 
@@ -14,6 +14,8 @@ pub const CASES: &[Case] = &[
     ("one_json_line_per_request_says_who_what_and_how_it_ended", log),
     ("readiness_details_are_for_operators", readiness),
     ("the_admin_socket_is_the_owners_alone", socket),
+    ("what_changes_anything_is_asked_at_the_socket_alone", changes),
+    ("a_page_in_a_browser_does_not_reach_operators_address", rebinding),
     ("sigterm_lets_requests_end_and_exits_0", sigterm),
 ];
 
@@ -79,6 +81,8 @@ fn log(shared: &Shared) {
     let refused = find("/secrets/{path}", "agent_jwt");
     assert_eq!((&refused["decision"], &refused["status"]), (&json!("forbidden"), &json!(403)));
     assert_eq!(find("/whoami", "")["decision"], "unauthenticated");
+    let file = std::fs::metadata(gate.folder().join("logs/requests.log")).expect("the log");
+    assert_eq!(file.permissions().mode() & 0o777, 0o640, "it is for its owner and group");
 }
 
 fn readiness(shared: &Shared) {
@@ -102,6 +106,53 @@ fn socket(shared: &Shared) {
     let mut answer = String::new();
     std::io::Read::read_to_string(&mut stream, &mut answer).expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"health\":\"active\""), "{answer}");
+}
+
+fn changes(shared: &Shared) {
+    let gate = shared.gate();
+    let admin = gate.admin_client();
+    let version = || admin.get("/admin/config").json()["snapshot"].clone();
+    let before = version();
+    for path in ["/admin/reload", "/admin/suspensions", "/admin/config"] {
+        for method in ["POST", "PUT", "DELETE"] {
+            let refused = admin.send(method, path, &[("Content-Type", "application/json")], b"");
+            assert_eq!((refused.status, refused.code().as_str()), (403, "socket_only"), "{method} {path}");
+            let told = refused.json()["detail"].as_str().unwrap_or_default().to_owned();
+            assert!(told.contains("admin.socket"), "{told}");
+        }
+    }
+    assert_eq!(version(), before);
+    assert_eq!(admin.get("/admin/suspensions").status, 200, "who is suspended is shown");
+    assert_eq!(gate.operator().post("/admin/suspensions", &Value::Null).status, 200);
+    assert_eq!(gate.operator().post("/admin/config", &Value::Null).status, 405);
+}
+
+/// The status of `GET path` asked by that name.
+fn asked_as(client: &Client, host: &str, path: &str) -> u16 {
+    let mut stream = client.connect().expect("a connection");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").expect("written");
+    Client::read(&mut stream).expect("an answer").status
+}
+
+fn rebinding(shared: &Shared) {
+    let gate = Gate::start(shared.world(), &Plan::default());
+    let by = |host: &str, path: &str| asked_as(&gate.admin_client(), host, path);
+    let here = format!("127.0.0.1:{}", gate.admin);
+    for path in ["/admin/config", "/admin/suspensions", "/metrics", "/readyz", "/healthz"] {
+        for host in ["evil.example", &format!("evil.example:{}", gate.admin), "localhost.evil.example", "192.0.2.1"] {
+            assert_eq!(by(host, path), 403, "{host} {path}");
+        }
+        for host in [&here, "localhost", &format!("localhost:{}", gate.admin), "[::1]:9901"] {
+            assert_eq!(by(host, path), 200, "{host} {path}");
+        }
+    }
+    assert_eq!(asked_as(&gate.operator(), "whatever.example", "/admin/config"), 200, "no page reaches the socket");
+    let config = gate.folder().join("config.toml");
+    let text = std::fs::read_to_string(&config).expect("the configuration");
+    std::fs::write(&config, text.replace("[admin]\n", "[admin]\nhosts = [\"gate.internal\"]\n")).expect("a file");
+    assert_eq!(gate.operator().post("/admin/reload", &Value::Null).status, 200);
+    assert_eq!((by("Gate.Internal:9901", "/admin/config"), by("evil.example", "/admin/config")), (200, 403));
+    assert_eq!(gate.operator().get("/admin/config").json()["pending"], json!([]), "it is in force");
 }
 
 fn sigterm(shared: &Shared) {

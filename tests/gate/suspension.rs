@@ -151,7 +151,7 @@ fn unknown(shared: &Shared) {
     assert_eq!(gate.admin_client().get("/readyz").status, 503);
     let refused = gate.agent("agent_mtls").get("/secrets/none");
     assert_eq!((refused.status, refused.code().as_str()), (503, "upstream_unavailable"));
-    assert_eq!(gate.admin_client().post("/admin/suspensions", &Value::Null).status, 503);
+    assert_eq!(gate.operator().post("/admin/suspensions", &Value::Null).status, 503);
 }
 
 fn unrecorded(shared: &Shared) {

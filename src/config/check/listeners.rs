@@ -10,6 +10,8 @@ use super::super::kind::Word;
 use super::super::report::Place;
 use super::super::sections as section;
 use super::super::settings::{AcceptedDomain, Admin, ClientCertificates, ExpiredCrls, Listener, Tls};
+use super::SOCKET_PATH;
+use super::upstream::is_host;
 
 /// The mend of a plain listener that others could reach.
 const USE_TLS: &str = "listen on 127.0.0.1 or ::1, or configure a TLS listener: `[[listeners]]` with `tls`";
@@ -191,7 +193,7 @@ fn plain(top: &Fields<'_>) -> Option<Sited<Listener>> {
 /// The operators' listener.
 pub(super) fn admin(top: &Fields<'_>, listeners: &[Sited<Listener>]) -> Admin {
     let fields = top.table("admin", &section::ADMIN);
-    let socket = fields.text("socket").map(|path| path.value.into());
+    let socket = admin_socket(&fields);
     let mut address = admin_address(&fields);
     if let Some(port) = port(top, "admin_port") {
         match &mut address {
@@ -208,7 +210,30 @@ pub(super) fn admin(top: &Fields<'_>, listeners: &[Sited<Listener>]) -> Admin {
         let place = if address.place == Place::Nowhere { &other.place } else { &address.place };
         fields.problem("address", place, "is a listener's address too", "give each an address of its own");
     }
-    Admin { address: address.map(|address| address.value), socket }
+    Admin { address: address.map(|address| address.value), socket, hosts: admin_hosts(&fields) }
+}
+
+fn admin_socket(fields: &Fields<'_>) -> Option<PathBuf> {
+    let Sited { place, value } = fields.text("socket")?;
+    if value.len() > SOCKET_PATH || value.contains(char::is_control) {
+        fields.problem("socket", &place, "is not the path of a Unix socket", "write a path of at most 107 bytes");
+    }
+    Some(value.into())
+}
+
+fn admin_hosts(fields: &Fields<'_>) -> Vec<String> {
+    let name = |word: Word| {
+        if !is_host(&word.text) {
+            fields.problem(
+                "hosts",
+                &word.place,
+                "names what is no host name",
+                "write such as `gate.internal`, no port",
+            );
+        }
+        word.text.to_string()
+    };
+    fields.words("hosts").into_iter().map(name).collect()
 }
 
 fn admin_address(fields: &Fields<'_>) -> Option<Sited<SocketAddr>> {

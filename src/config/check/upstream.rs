@@ -77,7 +77,7 @@ fn parse(text: &str) -> Option<Origin> {
 }
 
 /// An IP address, or a host name (RFC 1123, and the underscore of containers).
-fn is_host(text: &str) -> bool {
+pub(super) fn is_host(text: &str) -> bool {
     let label = |label: &str| {
         let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
         (1..=63).contains(&label.len()) && label.bytes().all(fits) && !label.starts_with('-') && !label.ends_with('-')

@@ -37,7 +37,7 @@ impl Fixed {
         };
         Self {
             sockets: settings.listeners.iter().map(socket).collect(),
-            admin: settings.admin.clone(),
+            admin: Admin { hosts: Vec::new(), ..settings.admin.clone() },
             server: settings.server.clone(),
             logging: settings.logging.clone(),
             upstream: settings.upstream.clone(),

@@ -1,11 +1,13 @@
 //! A credential in a file that somebody else writes, read anew each time.
 
 use std::fmt;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use filters::secret::Secret;
 use zeroize::Zeroizing;
+
+use crate::files;
 
 /// Largest file that is read; a token has some kilobytes at most.
 const LARGEST: u64 = 64 << 10;
@@ -22,6 +24,8 @@ enum What {
     Missing,
     Empty,
     TooLarge,
+    /// A folder, a pipe or a device.
+    Irregular,
     /// It has a space, a line break or a character that is not ASCII.
     Malformed,
     Unreadable(io::ErrorKind),
@@ -34,6 +38,7 @@ impl fmt::Display for FileProblem {
             What::Missing => f.write_str("there is no such file"),
             What::Empty => f.write_str("the file is empty"),
             What::TooLarge => f.write_str("the file is larger than 64KiB"),
+            What::Irregular => f.write_str("it is not a regular file"),
             What::Malformed => f.write_str("the file holds something else than one token"),
             What::Unreadable(kind) => write!(f, "the file cannot be read: {kind}"),
         }
@@ -51,15 +56,11 @@ pub(super) fn read(path: &Path) -> Result<Secret, FileProblem> {
 fn token(path: &Path) -> Result<Secret, What> {
     let unreadable = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => What::Missing,
+        io::ErrorKind::FileTooLarge => What::TooLarge,
+        io::ErrorKind::InvalidInput => What::Irregular,
         kind => What::Unreadable(kind),
     };
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    // All of it at once, so that no copy is left behind by growing.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST as usize + 1));
-    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(What::TooLarge);
-    }
+    let bytes = files::read(path, LARGEST).map(Zeroizing::new).map_err(unreadable)?;
     let text = bytes.trim_ascii();
     match std::str::from_utf8(text) {
         Ok("") => Err(What::Empty),
@@ -93,5 +94,8 @@ mod tests {
         }
         std::fs::remove_file(&path).unwrap();
         assert!(read(&path).unwrap_err().to_string().ends_with("there is no such file"));
+        for other in ["/dev/zero", "/proc"] {
+            assert!(read(Path::new(other)).unwrap_err().to_string().ends_with("it is not a regular file"), "{other}");
+        }
     }
 }

@@ -1,0 +1,172 @@
+//! Notices when watched files say something else, once nobody writes to them any more.
+
+use std::collections::HashSet;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use filters::secret::Digest;
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
+use notify::{RecursiveMode, Watcher as _};
+use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep};
+use zeroize::Zeroizing;
+
+use crate::{config, files};
+
+/// How long the files must be as they are before they are read, so that what is written in parts, or
+/// belongs together, such as a certificate and its key, is read as a whole.
+const SETTLE: Duration = Duration::from_millis(500);
+/// How often is looked whether they are.
+const STEP: Duration = Duration::from_millis(100);
+/// How long a file may be open that is not written to any more.
+const FORGOTTEN: Duration = Duration::from_secs(10);
+/// How long all of that is waited for: a file that never comes to rest holds up no other for ever.
+const LONGEST: Duration = Duration::from_secs(30);
+/// Most files that are known to be written to; the folders may be others' too.
+const MOST_OPEN: usize = 10_000;
+/// Most bytes of a watched file; what is larger is of no use to the gate.
+const MOST: u64 = 64 << 20;
+
+/// What was heard of the files and what is beside them.
+#[derive(Default)]
+struct Heard {
+    stirred: Notify,
+    /// Files that were written to and not closed since, by whoever wrote last.
+    open: Mutex<HashSet<PathBuf>>,
+}
+
+impl Heard {
+    fn open(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hear(&self, event: notify::Event) {
+        let is_access = event.kind.is_access();
+        match event.kind {
+            EventKind::Modify(ModifyKind::Data(_)) => {
+                let mut open = self.open();
+                if open.len() >= MOST_OPEN {
+                    open.clear();
+                }
+                open.extend(event.paths);
+            }
+            EventKind::Access(AccessKind::Close(AccessMode::Write))
+            | EventKind::Modify(ModifyKind::Name(_))
+            | EventKind::Remove(_) => {
+                let mut open = self.open();
+                event.paths.iter().for_each(|path| _ = open.remove(path));
+            }
+            _ => {}
+        }
+        if !is_access {
+            self.stirred.notify_one();
+        }
+    }
+}
+
+/// What was in each file, by its path.
+pub type Seen = Vec<(PathBuf, Digest)>;
+
+/// Calls `changed` whenever what is in one of `files`, or in one of the
+/// folders among them, is not what was `seen` last; for ever.
+pub async fn watch(files: &[PathBuf], mut seen: Seen, mut changed: impl FnMut()) {
+    let heard = Arc::new(Heard::default());
+    let theirs = Arc::clone(&heard);
+    let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| match event {
+        Ok(event) => theirs.hear(event),
+        Err(_) => theirs.stirred.notify_one(),
+    });
+    let mut watcher = match watcher {
+        Ok(watcher) => watcher,
+        Err(error) => {
+            tracing::error!(%error, "files cannot be watched");
+            return std::future::pending().await;
+        }
+    };
+    let files: Arc<[PathBuf]> = files.into();
+    let folders = folders(&files);
+    for folder in &folders {
+        if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) {
+            tracing::error!(%error, folder = %folder.display(), "a folder cannot be watched");
+        }
+    }
+    loop {
+        // At first too: nothing was heard of what changed before.
+        let now = aside(&files, digests).await;
+        if now != seen {
+            seen = now;
+            changed();
+        }
+        heard.stirred.notified().await;
+        settle(&files, &heard).await;
+        // Again, since a folder may have been put in another's place.
+        for folder in &folders {
+            let _ = watcher.watch(folder, RecursiveMode::NonRecursive);
+        }
+    }
+}
+
+/// Waits until the files have been as they are for [`SETTLE`], and whoever wrote to one has closed it as long.
+async fn settle(files: &Arc<[PathBuf]>, heard: &Heard) {
+    let begin = Instant::now();
+    let (mut before, mut changed, mut open) = (aside(files, marks).await, begin, begin);
+    while changed.elapsed() < SETTLE || open.elapsed() < SETTLE {
+        if changed.elapsed() > FORGOTTEN || begin.elapsed() > LONGEST {
+            tracing::warn!("files do not come to rest and are read as they are; write beside them, and rename");
+            return;
+        }
+        sleep(STEP).await;
+        let now = aside(files, marks).await;
+        if now.iter().any(|(path, _)| heard.open().contains(path)) {
+            open = Instant::now();
+        }
+        if now != before {
+            (before, changed) = (now, Instant::now());
+        }
+    }
+}
+
+/// What `look` finds of the files, on a thread on which it may wait.
+async fn aside<T: Default + Send + 'static>(files: &Arc<[PathBuf]>, look: fn(&[PathBuf]) -> T) -> T {
+    let files = Arc::clone(files);
+    spawn_blocking(move || look(&files)).await.unwrap_or_default()
+}
+
+/// Folders, since editors and Kubernetes replace files instead of writing them.
+fn folders(files: &[PathBuf]) -> Vec<PathBuf> {
+    let parent = |file: &PathBuf| match file.parent() {
+        Some(folder) if folder != Path::new("") => folder.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let themselves = files.iter().filter(|file| file.is_dir()).cloned();
+    let mut folders: Vec<PathBuf> = files.iter().map(parent).chain(themselves).collect();
+    folders.sort();
+    folders.dedup();
+    folders
+}
+
+/// The files, those of folders among them by their names.
+fn each(files: &[PathBuf]) -> impl Iterator<Item = PathBuf> {
+    files.iter().flat_map(|file| config::files_in(file).unwrap_or_else(|_| vec![file.clone()]))
+}
+
+/// A digest of what is in each file; of nothing where it cannot be read.
+#[must_use]
+pub fn digests(files: &[PathBuf]) -> Seen {
+    let digest = |file: &Path| Digest::of(&Zeroizing::new(files::read(file, MOST).unwrap_or_default()));
+    each(files).map(|file| (file.clone(), digest(&file))).collect()
+}
+
+/// By what a file that is written to or replaced is known without reading it; its path as it is heard of.
+fn marks(files: &[PathBuf]) -> Vec<(PathBuf, Option<[i64; 5]>)> {
+    let mark = |found: Metadata| {
+        let [device, inode, size] = [found.dev(), found.ino(), found.size()].map(u64::cast_signed);
+        [device, inode, size, found.mtime(), found.mtime_nsec()]
+    };
+    let told = |file: PathBuf| std::path::absolute(&file).unwrap_or(file);
+    each(files).map(|file| (told(file.clone()), std::fs::metadata(&file).ok().map(mark))).collect()
+}

@@ -1,0 +1,112 @@
+//! What other crates say in the server log: a few lines of each for a while, and then how many more
+//! there were, since callers can have them say something with every few bytes.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::subscriber::Interest;
+use tracing::{Event, Metadata};
+use tracing_subscriber::layer::{Context, Filter};
+
+/// Most lines of one crate between two calls of [`Chatter::tell`].
+const LINES: u64 = 20;
+/// Most crates that are counted; there are fewer in the tree.
+const CRATES: usize = 1024;
+
+/// Counts the lines of each crate that is not the gate's own.
+#[derive(Debug, Default)]
+pub(super) struct Chatter(Mutex<HashMap<Box<str>, u64>>);
+
+impl Chatter {
+    /// Whether one more line of `target` is written.
+    fn admits(&self, target: &str) -> bool {
+        let name = target.split("::").next().unwrap_or_default();
+        if name == env!("CARGO_CRATE_NAME") {
+            return true;
+        }
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(name) {
+            *count += 1;
+            return *count <= LINES;
+        }
+        let known = counts.len() < CRATES;
+        if known {
+            counts.insert(name.into(), 1);
+        }
+        known
+    }
+
+    /// Says how many lines of each crate were left out, and begins anew.
+    pub(super) fn tell(&self) {
+        let counts = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        for (of, count) in counts.iter().filter(|(_, count)| **count > LINES) {
+            tracing::warn!("{} more lines of {of} were left out", count - LINES);
+        }
+    }
+}
+
+impl<S> Filter<S> for &'static Chatter {
+    fn enabled(&self, _: &Metadata<'_>, _: &Context<'_, S>) -> bool {
+        true
+    }
+
+    fn callsite_enabled(&self, _: &'static Metadata<'static>) -> Interest {
+        Interest::always()
+    }
+
+    fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
+        let mut target = LogTarget { admitted: None, chatter: self };
+        if event.metadata().target() == "log" {
+            event.record(&mut target);
+        }
+        target.admitted.unwrap_or_else(|| self.admits(event.metadata().target()))
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::TRACE)
+    }
+}
+
+/// Finds the target of what was said by the crate `log`.
+struct LogTarget<'a> {
+    chatter: &'a Chatter,
+    admitted: Option<bool>,
+}
+
+impl Visit for LogTarget<'_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "log.target" {
+            self.admitted = Some(self.chatter.admits(value));
+        }
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_crate_has_its_lines_and_the_gate_all_of_its_own() {
+        let chatter = Chatter::default();
+        let admitted = |target: &str| (0..1000).filter(|_| chatter.admits(target)).count() as u64;
+        assert_eq!(admitted("portcullis::vault"), 1000);
+        assert_eq!(admitted("h2::proto::ping_pong"), LINES);
+        assert_eq!(admitted("h2::server"), 0, "the crate has had its lines");
+        assert_eq!(admitted("rustls"), LINES);
+        assert_eq!(chatter.0.lock().unwrap()["h2"], 2000);
+        chatter.tell();
+        assert_eq!(admitted("h2::server"), LINES);
+    }
+
+    #[test]
+    fn no_more_is_remembered_than_there_are_crates() {
+        let chatter = Chatter::default();
+        let admitted = (0..10_000).filter(|number| chatter.admits(&number.to_string())).count();
+        assert_eq!((admitted, chatter.0.lock().unwrap().len()), (CRATES, CRATES));
+    }
+}

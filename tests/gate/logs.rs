@@ -1,0 +1,150 @@
+//! Logs that nobody can flood, and that lose nothing in silence.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tests::client::tls_config;
+use tests::{Client, Gate, Plan, wait_for};
+
+use crate::{Case, Shared};
+
+pub const CASES: &[Case] = &[
+    ("a_full_disk_loses_no_line_and_tears_none", full),
+    ("a_gate_that_cannot_write_its_server_log_goes_on", mute),
+    ("nobody_floods_the_server_log_with_a_librarys_lines", flood),
+];
+
+/// A place for logs that has little room.
+enum Disk {
+    /// A file system of its own, and a file that takes most of it.
+    Mounted(TempDir),
+    /// Where none may be mounted: a pipe, which takes no more than it holds.
+    Pipe(TempDir, File),
+}
+
+impl Disk {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"]).arg(folder.path()).stderr(Stdio::null());
+        if mount.status().is_ok_and(|status| status.success()) {
+            fs::write(folder.path().join("filler"), vec![0; 192 << 10]).expect("a file");
+            return Self::Mounted(folder);
+        }
+        let pipe = folder.path().join("requests.log");
+        assert!(Command::new("mkfifo").arg(&pipe).status().is_ok_and(|status| status.success()), "mkfifo");
+        let reader = File::options().read(true).write(true).open(&pipe).expect("a pipe");
+        Self::Pipe(folder, reader)
+    }
+
+    fn folder(&self) -> &Path {
+        match self {
+            Self::Mounted(folder) | Self::Pipe(folder, _) => folder.path(),
+        }
+    }
+
+    /// Makes room.
+    fn free(&self) {
+        if let Self::Mounted(folder) = self {
+            fs::remove_file(folder.path().join("filler")).expect("removed");
+        }
+    }
+
+    /// Adds to `text` what was written since.
+    fn read(&self, text: &mut Vec<u8>) {
+        match self {
+            Self::Mounted(folder) => *text = fs::read(folder.path().join("requests.log")).expect("the log"),
+            Self::Pipe(_, pipe) => {
+                let mut part = vec![0; 64 << 10];
+                let count = (&*pipe).read(&mut part).expect("a part");
+                text.extend_from_slice(&part[..count]);
+            }
+        }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        if let Self::Mounted(folder) = self {
+            let _ = Command::new("umount").arg("--lazy").arg(folder.path()).status();
+        }
+    }
+}
+
+/// Asks that often on one connection.
+fn ask(client: &Client, times: usize) {
+    let mut stream = client.connect().expect("a connection");
+    for _ in 0..times {
+        assert_eq!(client.exchange(&mut stream, "GET", "/whoami", &[], b"").expect("an answer").status, 200);
+    }
+}
+
+/// The ids of the requests for `/whoami`, each line being one.
+fn ids(text: &[u8]) -> HashSet<String> {
+    let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let lines = text[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let read = |line| {
+        let line: Value =
+            serde_json::from_slice(line).unwrap_or_else(|_| panic!("a torn line: {}", String::from_utf8_lossy(line)));
+        (line["route"] == "/whoami").then(|| line["request_id"].as_str().expect("an id").to_owned())
+    };
+    lines.filter_map(read).collect()
+}
+
+fn full(shared: &Shared) {
+    const FULL: &str = "the request log cannot be written";
+    let disk = Disk::new();
+    let environment = vec![("LOG_DIR", disk.folder().display().to_string())];
+    let mut gate = Gate::start(shared.world(), &Plan { environment, ..Plan::default() });
+    let (client, mut asked) = (gate.keyed(), 0);
+    wait_for("the disk is full", 30, || {
+        ask(&client, 100);
+        asked += 100;
+        gate.stderr().contains(FULL)
+    });
+    ask(&client, 200);
+    asked += 200;
+    assert_eq!(gate.metric("portcullis_request_log_dropped_total"), 0.0, "they wait");
+    disk.free();
+    let mut text = Vec::new();
+    wait_for("every line is written", 20, || {
+        disk.read(&mut text);
+        ids(&text).len() == asked
+    });
+    wait_for("the end of it is told", 10, || gate.stderr().contains("the request log is written again"));
+    assert_eq!(gate.metric("portcullis_request_log_dropped_total"), 0.0);
+    assert!(matches!(disk, Disk::Pipe(..)) || gate.stderr().matches(FULL).count() == 1, "it is told once");
+    assert_eq!(gate.terminate(), Some(0));
+}
+
+fn mute(shared: &Shared) {
+    let gate = Gate::start(shared.world(), &Plan { stderr: Some("/dev/full"), ..Plan::default() });
+    let lost = || gate.metric("portcullis_server_log_dropped_total");
+    let before = lost();
+    assert!(before > 0.0, "what it said at start is counted");
+    assert_eq!(gate.operator().post("/admin/reload", &Value::Null).status, 200);
+    assert!(lost() > before);
+    assert_eq!(gate.keyed().get("/whoami").status, 200);
+}
+
+fn flood(shared: &Shared) {
+    let gate = Gate::start(shared.world(), &Plan::default());
+    let mut config = tls_config(gate.authority(), None, rustls::DEFAULT_VERSIONS);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let mut stream = Client::over(gate.tls, config).connect().expect("a connection");
+    // RFC 9113: the preface, empty SETTINGS, and acknowledgements (flag 1) of PING frames (6) that nobody sent.
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").expect("written");
+    let acknowledgement = b"\0\0\x08\x06\x01\0\0\0\0unasked!";
+    for _ in 0..20 {
+        stream.write_all(&acknowledgement.repeat(1000)).and_then(|()| stream.flush()).expect("written");
+    }
+    wait_for("what is left out is told", 20, || gate.stderr().contains("more lines of h2 were left out"));
+    let told = gate.stderr();
+    assert!(told.matches("never sent").count() <= 100 && told.len() < 100_000, "{} bytes", told.len());
+    assert_eq!(gate.keyed().get("/whoami").status, 200);
+}
