@@ -71,7 +71,7 @@ pub fn run(flags: Flags, upgrade: bool) -> Result<(), String> {
     let source: reload::Source = Box::new(move || config::load(&flags, &config::variable));
     let settings = source().map_err(|report| report.to_string())?;
     telemetry::start_server_log(settings.logging.level);
-    log_panics();
+    telemetry::tell_panics();
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
@@ -88,14 +88,6 @@ pub fn run(flags: Flags, upgrade: bool) -> Result<(), String> {
 
 fn runtime(name: &str, threads: usize) -> std::io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(threads).thread_name(name).enable_all().build()
-}
-
-/// Logs where a thread has panicked. What it says may hold a secret.
-fn log_panics() {
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(%place, "a panic: this is a defect of the gate");
-    }));
 }
 
 /// Lets the process open as many files as it may at all; gives that number.

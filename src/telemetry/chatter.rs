@@ -6,10 +6,9 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use tracing::field::{Field, Visit};
-use tracing::level_filters::LevelFilter;
-use tracing::subscriber::Interest;
-use tracing::{Event, Metadata};
-use tracing_subscriber::layer::{Context, Filter};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
 
 /// Most lines of one crate between two calls of [`Chatter::tell`].
 const LINES: u64 = 20;
@@ -48,25 +47,24 @@ impl Chatter {
     }
 }
 
-impl<S> Filter<S> for &'static Chatter {
-    fn enabled(&self, _: &Metadata<'_>, _: &Context<'_, S>) -> bool {
-        true
-    }
+/// A layer that is given what the crates may still say.
+///
+/// It is no filter: a filter of `tracing_subscriber` that turns away an event after it was enabled
+/// leaves its bookkeeping as it must not be (a debug assertion there).
+pub(super) struct Quieted<L> {
+    pub(super) layer: L,
+    pub(super) chatter: &'static Chatter,
+}
 
-    fn callsite_enabled(&self, _: &'static Metadata<'static>) -> Interest {
-        Interest::always()
-    }
-
-    fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
-        let mut target = LogTarget { admitted: None, chatter: self };
+impl<S: Subscriber, L: Layer<S>> Layer<S> for Quieted<L> {
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut target = LogTarget { admitted: None, chatter: self.chatter };
         if event.metadata().target() == "log" {
             event.record(&mut target);
         }
-        target.admitted.unwrap_or_else(|| self.admits(event.metadata().target()))
-    }
-
-    fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(LevelFilter::TRACE)
+        if target.admitted.unwrap_or_else(|| self.chatter.admits(event.metadata().target())) {
+            self.layer.on_event(event, context);
+        }
     }
 }
 

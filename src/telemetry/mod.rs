@@ -10,4 +10,4 @@ mod server;
 pub use metrics::{ConnectionMetrics, InProgress, Metrics, RouteId};
 pub use requests::{Record, RequestLog};
 pub use seldom::Seldom;
-pub use server::start as start_server_log;
+pub use server::{start as start_server_log, tell_panics};

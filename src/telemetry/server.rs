@@ -7,13 +7,16 @@ use std::thread;
 use std::time::Duration;
 
 use prometheus::IntCounter;
+use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tracing::Level;
 use tracing_subscriber::Layer as _;
-use tracing_subscriber::filter::{FilterExt as _, LevelFilter, Targets};
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use super::chatter::Chatter;
+use super::chatter::{Chatter, Quieted};
 
 /// How often is said what was left out or lost.
 const TELL: Duration = Duration::from_secs(5);
@@ -40,7 +43,8 @@ pub fn start(level: Level) {
         .with_target("pingora_core::connectors", chatter);
     let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(|| Lines);
     // What cannot be written is counted; told to standard error, it would be a panic.
-    let lines = lines.log_internal_errors(false).with_filter(targets.and(&*CHATTER));
+    let lines = Quieted { layer: lines.log_internal_errors(false), chatter: &CHATTER };
+    let lines = lines.with_filter(targets);
     // A second start, as in tests of one process, keeps the first.
     if tracing_subscriber::registry().with(lines).try_init().is_ok() {
         let told = thread::Builder::new().name("server-log".into()).spawn(|| tell(&CHATTER));
@@ -48,6 +52,19 @@ pub fn start(level: Level) {
             tracing::error!(%error, "what is left out of this log is not told");
         }
     }
+}
+
+/// Writes where a thread has panicked: not what it says, which may hold a secret, and not through the
+/// log, which may be what panics.
+pub fn tell_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let now = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
+        let message = "a panic: this is a defect of the gate";
+        let line =
+            json!({"timestamp": now, "level": "ERROR", "message": message, "place": place, "target": "portcullis"});
+        let _ = Lines.write_all(format!("{line}\n").as_bytes());
+    }));
 }
 
 fn tell(chatter: &Chatter) {

@@ -146,5 +146,6 @@ fn flood(shared: &Shared) {
     wait_for("what is left out is told", 20, || gate.stderr().contains("more lines of h2 were left out"));
     let told = gate.stderr();
     assert!(told.matches("never sent").count() <= 100 && told.len() < 100_000, "{} bytes", told.len());
+    assert!(!told.contains("a panic"), "{told}");
     assert_eq!(gate.keyed().get("/whoami").status, 200);
 }
