@@ -79,8 +79,8 @@ fn run(flags: Flags, upgrade: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// What the first snapshot is made of, and whether this gate replaces one that runs: where that is
-/// `wished`, and somebody listens where it would.
+/// Parts of the first snapshot, and true where this gate replaces one that runs: that is `wished`,
+/// and somebody listens where this one would.
 fn replaces(settings: &Settings, wished: bool) -> Result<(Parts, bool), String> {
     if wished && settings.server.upgrade_socket.is_none() {
         return Err("--upgrade needs server.upgrade_socket, the same one for both gates".to_owned());

@@ -20,7 +20,7 @@ const LISTENS: u32 = 1 << 16;
 /// gets them. The framework lets everybody connect, and removes what is there.
 ///
 /// # Errors
-/// What is wrong with the folder, or that something else than a socket is there.
+/// The problem with the folder, or that something else than a socket is there.
 pub fn check(socket: &Path) -> Result<(), String> {
     let folder = socket.parent().unwrap_or(socket);
     let told = |problem: &str| format!("server.upgrade_socket: {} {problem}", folder.display());

@@ -24,7 +24,7 @@ pub struct Plan {
     pub environment: Vec<(&'static str, String)>,
     /// `off`, `optional` or `required`.
     pub clients: &'static str,
-    /// Where its standard error goes, instead of a file that can be read.
+    /// A path for its standard error, instead of a file that can be read.
     pub stderr: Option<&'static str>,
 }
 
