@@ -253,7 +253,8 @@ mod tests {
         let lines = (2 * MOST / line.len()) as u64;
         (0..lines).for_each(|_| log.add(&record));
         let waiting = (lines - dropped.get()) * line.len() as u64;
-        assert!(waiting.abs_diff(MOST as u64) <= 2 * line.len() as u64, "{waiting} bytes wait");
+        // Times are not all of one length.
+        assert!(waiting.abs_diff(MOST as u64) < MOST as u64 / 10, "{waiting} bytes wait");
         log.close();
         assert_eq!(dropped.get(), lines, "nothing was written");
     }
