@@ -8,8 +8,8 @@ use std::path::Path;
 /// Opens a regular file for reading; a link to one counts.
 ///
 /// # Errors
-/// What the file system says, and [`ErrorKind::InvalidInput`] where it is a pipe, a device, a
-/// socket or a folder.
+/// The file system's error, and [`ErrorKind::InvalidInput`] for a pipe, a device, a socket or a
+/// folder.
 pub fn open(path: &Path) -> io::Result<File> {
     let irregular = || io::Error::new(ErrorKind::InvalidInput, "is not a regular file");
     // A pipe that nobody writes to would be waited for.
@@ -32,7 +32,7 @@ pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     if bytes.len() as u64 > most { Err(too_large(most)) } else { Ok(bytes) }
 }
 
-/// What is said of a file of more than `most` bytes.
+/// The error for a file of more than `most` bytes.
 pub fn too_large(most: u64) -> io::Error {
     io::Error::new(ErrorKind::FileTooLarge, format!("is larger than {most} bytes"))
 }

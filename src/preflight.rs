@@ -1,5 +1,5 @@
-//! What a gate of these settings needs of the machine, tried before it starts and by `portcullis
-//! check`: one function, so that what is called valid starts.
+//! A trial of all that a start needs of the machine, made before a start and by `portcullis check`:
+//! one function, so that a configuration that is called valid starts.
 //!
 //! Nothing stays of it: addresses are bound and not listened on, folders get a file that is removed.
 
@@ -18,13 +18,13 @@ use crate::listener::is_stale;
 use crate::snapshot::Parts;
 use crate::{reload, upgrade};
 
-/// What was found.
+/// The outcome of the trial.
 pub struct Preflight {
-    /// What the first snapshot is made of, where nothing is wrong with it.
+    /// Parts of the first snapshot; `None` where they cannot be made.
     pub parts: Option<Parts>,
-    /// What keeps a gate of these settings from starting on this machine.
+    /// Everything that keeps a gate of these settings from starting on this machine.
     pub problems: Vec<String>,
-    /// Where somebody listens already: a gate that runs, perhaps.
+    /// Addresses and sockets on which somebody listens: the gate that runs, perhaps.
     pub taken: Vec<Taken>,
 }
 
@@ -65,7 +65,7 @@ pub fn run(settings: &Settings) -> Preflight {
     Preflight { parts, problems, taken }
 }
 
-/// Whether the address is this machine's and free.
+/// Binds the address, which must be this machine's; `Ok(None)` where it is free.
 fn address(address: SocketAddr, mend: &'static str) -> Result<Option<Taken>, String> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
     // As the framework does; nobody connects to what is not listened on.
@@ -77,7 +77,8 @@ fn address(address: SocketAddr, mend: &'static str) -> Result<Option<Taken>, Str
     }
 }
 
-/// Whether the operators' socket can be made: in place of nothing, or of a socket on which nobody listens.
+/// Looks at the path of the operators' socket, which takes the place of nothing, or of a socket on
+/// which nobody listens; `Ok(None)` where it can be made.
 fn socket(path: &Path) -> Result<Option<Taken>, String> {
     let told = |error: io::Error| format!("admin.socket: {}: {error}; choose another path", path.display());
     match is_stale(path) {
@@ -91,7 +92,7 @@ fn socket(path: &Path) -> Result<Option<Taken>, String> {
     Ok(None)
 }
 
-/// Whether the request log can be written.
+/// Opens the request log, or tries the folder that it would be made in.
 fn logs(logging: &Logging) -> Result<(), String> {
     let Logging { directory, requests, .. } = logging;
     if !requests {

@@ -23,7 +23,7 @@ use crate::snapshot::{Parts, Snapshot};
 use crate::state::State;
 use crate::tls;
 
-/// How often is looked whether a former snapshot is still in use.
+/// Pause between two looks at a former snapshot that is still in use.
 const RETIRE: Duration = Duration::from_millis(100);
 
 /// Why a configuration waits for another gate.

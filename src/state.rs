@@ -184,7 +184,7 @@ pub struct Wishes {
     wishes: Mutex<mpsc::Receiver<Wish>>,
 }
 
-/// Where the outcome of a wished reload is told.
+/// Receives the outcome of a wished reload.
 pub type Wish = oneshot::Sender<Result<u64, String>>;
 
 impl Default for Wishes {

@@ -39,7 +39,7 @@ const SERVED: &str = "served";
 /// gets them.
 ///
 /// # Errors
-/// What is wrong with the folder, or that something else than a socket is there.
+/// The problem with the folder, or that something else than a socket is there.
 pub fn check(socket: &Path) -> Result<(), String> {
     let folder = folder(socket);
     let told = |problem: &str| format!("server.upgrade_socket: {} {problem}", folder.display());

@@ -26,7 +26,7 @@ pub struct Plan {
     pub clients: &'static str,
     /// Most files that the process may open.
     pub files: Option<u32>,
-    /// Where its standard error goes, instead of a file that can be read.
+    /// A path for its standard error, instead of a file that can be read.
     pub stderr: Option<&'static str>,
 }
 

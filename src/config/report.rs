@@ -53,7 +53,7 @@ impl fmt::Display for Problem {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     problems: Vec<Problem>,
-    /// How many more there are.
+    /// Count of the problems beyond those.
     more: usize,
 }
 
@@ -81,7 +81,7 @@ impl std::error::Error for Report {}
 pub(super) struct Findings {
     problems: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<String>>,
-    /// How many there are that are not told.
+    /// Counts of those beyond the most.
     more_problems: Cell<usize>,
     more_warnings: Cell<usize>,
 }

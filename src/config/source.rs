@@ -81,7 +81,7 @@ fn probe_file(path: &Path) -> io::Result<()> {
 /// with no dot, in the order of their names.
 ///
 /// # Errors
-/// What the file system says, or that there are more than 100,000.
+/// The file system's error, or one that says that there are more than 100,000.
 pub fn files_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder)? {

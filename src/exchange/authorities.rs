@@ -15,7 +15,7 @@ const MOST: u64 = 4 << 20;
 /// Checks that the file holds certificates of authorities, and nothing else.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The problem with the file, with its path.
 pub(super) fn check(path: &Path) -> Result<(), String> {
     let told = |problem: &dyn fmt::Display| format!("upstream.ca_file: {}: {problem}", path.display());
     let bytes = files::read(path, MOST).map_err(|error| told(&error))?;

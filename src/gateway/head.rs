@@ -48,7 +48,7 @@ pub(super) struct Head {
     pub(super) wrap_ttl: Option<String>,
     /// The origin of a page; forgotten where it may not call.
     pub(super) origin: Option<String>,
-    /// Whether it came by the operators' Unix socket.
+    /// True for a request that came by the operators' Unix socket.
     pub(super) by_socket: bool,
 }
 
@@ -131,8 +131,8 @@ fn names_host(version: Version, headers: &HeaderMap) -> bool {
     }
 }
 
-/// Whether operators' address is asked as what it is: by a loopback address, `localhost` or one of
-/// `names`. A page in a browser may have any other name point there.
+/// Tells if the operators' address is asked by a loopback address, `localhost` or one of `names`. A
+/// page in a browser may have any other name point there.
 fn is_local(headers: &HeaderMap, names: &[String]) -> bool {
     let mut hosts = headers.get_all(HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };

@@ -51,8 +51,8 @@ impl Request<'_> {
         }
     }
 
-    /// What operators ask beside health and metrics. What changes anything is asked by their Unix
-    /// socket only, which has an owner: anybody on the machine can connect to the address.
+    /// Answers operators' own routes. A change is asked for by their Unix socket only, which has an
+    /// owner: anybody on the machine can connect to the address.
     pub(super) async fn of_operators(&self, outcome: &mut Outcome) -> Result<Option<Reply>, Refusal> {
         if !matches!(self.side, Side::Admin) {
             return Ok(None);

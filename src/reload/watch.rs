@@ -17,21 +17,21 @@ use zeroize::Zeroizing;
 
 use crate::{config, files};
 
-/// How long the files must be as they are before they are read, so that what is written in parts, or
-/// belongs together, such as a certificate and its key, is read as a whole.
+/// Time that files must be at rest before they are read, so that a file that is written in parts, and
+/// files that belong together, such as a certificate and its key, are read as a whole.
 const SETTLE: Duration = Duration::from_millis(500);
-/// How often is looked whether they are.
+/// Pause between two looks at them meanwhile.
 const STEP: Duration = Duration::from_millis(100);
-/// How long a file may be open that is not written to any more.
+/// Longest time that a file may be open and not written to before it is read all the same.
 const FORGOTTEN: Duration = Duration::from_secs(10);
-/// How long all of that is waited for: a file that never comes to rest holds up no other for ever.
+/// Longest time to wait for rest: a file that never comes to it holds up no other for ever.
 const LONGEST: Duration = Duration::from_secs(30);
 /// Most files that are known to be written to; the folders may be others' too.
 const MOST_OPEN: usize = 10_000;
 /// Most bytes of a watched file; what is larger is of no use to the gate.
 const MOST: u64 = 64 << 20;
 
-/// What was heard of the files and what is beside them.
+/// Events of the watched folders.
 #[derive(Default)]
 struct Heard {
     stirred: Notify,
@@ -68,7 +68,7 @@ impl Heard {
     }
 }
 
-/// What was in each file, by its path.
+/// A digest of each file, by its path.
 pub type Seen = Vec<(PathBuf, Digest)>;
 
 /// Calls `changed` whenever what is in one of `files`, or in one of the
@@ -130,7 +130,7 @@ async fn settle(files: &Arc<[PathBuf]>, heard: &Heard) {
     }
 }
 
-/// What `look` finds of the files, on a thread on which it may wait.
+/// Looks at the files on a thread on which that may wait.
 async fn aside<T: Default + Send + 'static>(files: &Arc<[PathBuf]>, look: fn(&[PathBuf]) -> T) -> T {
     let files = Arc::clone(files);
     spawn_blocking(move || look(&files)).await.unwrap_or_default()
@@ -161,7 +161,7 @@ pub fn digests(files: &[PathBuf]) -> Seen {
     each(files).map(|file| (file.clone(), digest(&file))).collect()
 }
 
-/// By what a file that is written to or replaced is known without reading it; its path as it is heard of.
+/// Marks by which a file that was written to or replaced is known unread; its path as events have it.
 fn marks(files: &[PathBuf]) -> Vec<(PathBuf, Option<[i64; 5]>)> {
     let mark = |found: Metadata| {
         let [device, inode, size] = [found.dev(), found.ino(), found.size()].map(u64::cast_signed);

@@ -1,5 +1,5 @@
-//! What other crates say in the server log: a few lines of each for a while, and then how many more
-//! there were, since callers can have them say something with every few bytes.
+//! Bounds what other crates say in the server log to a few lines of each for a while, and counts the
+//! rest: callers can have them say something with every few bytes.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,7 +20,7 @@ const CRATES: usize = 1024;
 pub(super) struct Chatter(Mutex<HashMap<Box<str>, u64>>);
 
 impl Chatter {
-    /// Whether one more line of `target` is written.
+    /// Counts one more line of `target`; true where it is written.
     fn admits(&self, target: &str) -> bool {
         let name = target.split("::").next().unwrap_or_default();
         if name == env!("CARGO_CRATE_NAME") {

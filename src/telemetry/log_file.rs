@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Size from which the file is set aside, with `.1` behind its name.
 const ROTATE: u64 = 64 << 20;
-/// Who may read it: its owner, and the group that collects logs.
+/// Readable for its owner, and for the group that collects logs.
 const MODE: u32 = 0o640;
 
 pub(super) struct LogFile {
@@ -87,7 +87,7 @@ impl LogFile {
         Ok(())
     }
 
-    /// Whether the file still has its name: a gate that replaces this one may have set it aside.
+    /// True where the file still has its name: a gate that replaces this one may have set it aside.
     fn is_in_place(&self) -> io::Result<bool> {
         let named = match std::fs::metadata(&self.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),

@@ -18,7 +18,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::chatter::{Chatter, Quieted};
 
-/// How often is said what was left out or lost.
+/// Time between two words on what was left out or lost.
 const TELL: Duration = Duration::from_secs(5);
 
 static CHATTER: LazyLock<Chatter> = LazyLock::new(Chatter::default);
@@ -85,7 +85,7 @@ fn tell(chatter: &Chatter) {
 /// Standard error, a line at a time.
 struct Lines;
 
-/// Whether the last line broke off.
+/// True after a line that broke off.
 static TORN: AtomicBool = AtomicBool::new(false);
 
 impl Write for Lines {

@@ -35,7 +35,7 @@ pub const CASES: &[Case] = &[
 
 const CANARY: &str = "cnry7x";
 
-/// How long that may take which is to end by itself.
+/// Longest time for a process that is to end by itself.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs the gate's binary in `folder` and waits for its end, which is brought about where it does

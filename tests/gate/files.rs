@@ -1,5 +1,5 @@
-//! What the gate reads while it runs may be anything, be written slowly, or be large: neither the
-//! kill switch nor a request waits for it, and nothing is published in parts.
+//! Files that the gate reads while it runs may be anything, be written slowly, or be large: neither
+//! the kill switch nor a request waits for them, and nothing is published in parts.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
@@ -23,7 +23,7 @@ pub const CASES: &[Case] = &[
     ("a_certificate_and_its_key_are_read_together", pair),
 ];
 
-/// What is said of it, and what makes it.
+/// Words of the report, and a function that makes such a thing.
 type Kind = (&'static str, fn(&Path));
 
 /// Each way in which a file is none that can be read.

@@ -23,7 +23,7 @@ pub const CASES: &[Case] = &[
 enum Disk {
     /// A file system of its own, and a file that takes most of it.
     Mounted(TempDir),
-    /// Where none may be mounted: a pipe, which takes no more than it holds.
+    /// A pipe, which takes no more than it holds, for machines on which none may be mounted.
     Pipe(TempDir, File),
 }
 

@@ -1,5 +1,5 @@
-//! What is called valid starts: `check` and a start try the same, and neither takes what is somebody
-//! else's.
+//! A configuration that is called valid starts: `check` and a start try the same, and neither takes
+//! what is somebody else's.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
