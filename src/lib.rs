@@ -14,6 +14,7 @@
 pub mod cli;
 pub mod config;
 pub mod exchange;
+pub mod files;
 pub mod gateway;
 pub mod holdings;
 pub mod import;

@@ -1,11 +1,13 @@
 //! A credential in a file that somebody else writes, read anew each time.
 
 use std::fmt;
-use std::io::{self, Read as _};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use filters::secret::Secret;
 use zeroize::Zeroizing;
+
+use crate::files;
 
 /// Largest file that is read; a token has some kilobytes at most.
 const LARGEST: u64 = 64 << 10;
@@ -20,11 +22,12 @@ pub(super) struct FileProblem {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
     Missing,
+    NotAFile,
     Empty,
     TooLarge,
     /// It has a space, a line break or a character that is not ASCII.
     Malformed,
-    Unreadable(io::ErrorKind),
+    Unreadable(ErrorKind),
 }
 
 impl fmt::Display for FileProblem {
@@ -32,6 +35,7 @@ impl fmt::Display for FileProblem {
         write!(f, "{}: ", self.path.display())?;
         match self.what {
             What::Missing => f.write_str("there is no such file"),
+            What::NotAFile => f.write_str("it is not a regular file"),
             What::Empty => f.write_str("the file is empty"),
             What::TooLarge => f.write_str("the file is larger than 64KiB"),
             What::Malformed => f.write_str("the file holds something else than one token"),
@@ -50,16 +54,12 @@ pub(super) fn read(path: &Path) -> Result<Secret, FileProblem> {
 
 fn token(path: &Path) -> Result<Secret, What> {
     let unreadable = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => What::Missing,
+        ErrorKind::NotFound => What::Missing,
+        ErrorKind::InvalidInput => What::NotAFile,
+        ErrorKind::FileTooLarge => What::TooLarge,
         kind => What::Unreadable(kind),
     };
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    // All of it at once, so that no copy is left behind by growing.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST as usize + 1));
-    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(What::TooLarge);
-    }
+    let bytes = Zeroizing::new(files::read(path, LARGEST).map_err(unreadable)?);
     let text = bytes.trim_ascii();
     match std::str::from_utf8(text) {
         Ok("") => Err(What::Empty),
@@ -93,5 +93,8 @@ mod tests {
         }
         std::fs::remove_file(&path).unwrap();
         assert!(read(&path).unwrap_err().to_string().ends_with("there is no such file"));
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert!(read(&path).unwrap_err().to_string().ends_with("it is not a regular file"));
+        std::fs::remove_file(&path).unwrap();
     }
 }
