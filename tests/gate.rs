@@ -26,6 +26,7 @@ mod gate {
     pub mod mcp;
     pub mod mcp_http;
     pub mod operations;
+    pub mod pem;
     pub mod policy;
     pub mod readme;
     pub mod resources;
@@ -109,7 +110,7 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 41] = [
+    let modules: [(&str, &[Case]); 42] = [
         ("operations", gate::operations::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
@@ -126,6 +127,7 @@ fn main() -> ExitCode {
         ("certificates", gate::certificates::CASES),
         ("revocation", gate::revocation::CASES),
         ("trust_domains", gate::trust_domains::CASES),
+        ("pem", gate::pem::CASES),
         ("isolation", gate::isolation::CASES),
         ("jwt", gate::jwt::CASES),
         ("issuers", gate::issuers::CASES),

@@ -74,9 +74,9 @@ impl Feed {
             .redirect(Policy::none())
             .user_agent("portcullis")
             .https_only(settings.place.url().starts_with("https:"));
-        if let Some(pem) = &settings.authority {
-            let certificates = Certificate::from_pem_bundle(pem.as_bytes()).map_err(|error| error.to_string())?;
-            builder = builder.tls_certs_only(certificates);
+        if let Some(authorities) = &settings.authorities {
+            let certificates = authorities.iter().map(|der| Certificate::from_der(der)).collect::<Result<Vec<_>, _>>();
+            builder = builder.tls_certs_only(certificates.map_err(|error| error.to_string())?);
         }
         let client = builder.build().map_err(|error| error.to_string())?;
         let clock = Clock { due: Instant::now(), last: None, fresh: None, failures: 0 };

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use filters::jwt::ProofId;
+use filters::pem;
 use filters::quota::{Exceeded, Limit, Rate};
 use redis::aio::MultiplexedConnection;
 use redis::{
@@ -243,7 +244,8 @@ fn client(settings: &Redis) -> Result<Client, redis::RedisError> {
     if !settings.tls {
         return Client::open(address);
     }
-    let root_cert = settings.authority.as_ref().map(|authority| authority.clone().into_bytes());
+    let pem = |der: &Vec<u8>| pem::encode("CERTIFICATE", der).as_bytes().to_vec();
+    let root_cert = settings.authorities.as_ref().map(|authorities| authorities.iter().flat_map(pem).collect());
     Client::build_with_tls(address, TlsCertificates { client_tls: None, root_cert })
 }
 

@@ -213,7 +213,7 @@ fn agrees(_: &Shared) {
         database: 0,
         username: None,
         password: Some(filters::secret::Secret::new(REDIS_PASSWORD.to_owned())),
-        authority: None,
+        authorities: None,
         prefix: "agrees".to_owned(),
         timeout: Duration::from_secs(5),
     };

@@ -161,6 +161,18 @@ fn logging(top: &Fields<'_>) -> Logging {
 }
 
 /// The text of `name` as one or more plain segments of a Vault path.
+/// The certificates in the file that `name` names, in DER.
+fn authorities(fields: &Fields<'_>, name: &str) -> Option<Vec<Vec<u8>>> {
+    let path = fields.text(name)?;
+    let text = fields.source.text_of(&path.place, &fields.label(name), &path.value)?;
+    let read = filters::pem::certificates(text.as_bytes());
+    let problem = |fault| {
+        let wrong = format!("names a file that {fault}");
+        fields.problem(name, &path.place, &wrong, "write the authorities' certificates to it, in PEM");
+    };
+    read.map_err(problem).ok()
+}
+
 fn plain_path(fields: &Fields<'_>, name: &str) -> Option<Sited<String>> {
     let text = fields.text(name)?;
     let wild = text.value.contains(['*', '+', '{', '}', '?', '#']);
