@@ -200,6 +200,7 @@ section! {
     IDENTITY, "identity", "[identity]",
     Opt::file("certificate", Kind::Words, "spiffe,uri,dns,email,cn,fingerprint", "Where a certificate's principal is looked for, in this order."),
     choice("unknown_agents", &["refuse", "own-namespace"], " `refuse`; `own-namespace` where no file names agents, roles or families", "What becomes of a principal that nothing maps."),
+    text("unknown_source", " the only one there is", "Whose own names unknown agents have: `cn` (common names), `jwt` (subjects), or of several issuers one's name.").or_variable("UNKNOWN_SOURCE"),
     Opt::file("families", Kind::Tables, "", "Rules that map many principals."),
     Opt::file("issuers", Kind::Tables, "", "Whose JWTs are believed, beside the one of `JWT_*`."),
 }

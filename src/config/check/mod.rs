@@ -15,6 +15,7 @@ mod listeners;
 mod rate_limit;
 mod login;
 mod roles;
+mod unknown;
 mod upstream;
 mod vault;
 
@@ -66,7 +67,7 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
         wrap_ttl: vault::wrap_ttl(&top),
         layout: vault::layout(&top),
         kms: kms::kms(&top),
-        identity: identity::identity(&top, &agents, &listeners, issuers),
+        identity: identity::identity(&top, (&agents, &api_keys), &listeners, issuers),
         roles: roles.list,
         agents: agents.into_iter().map(|agent| agent.entry).collect(),
         api_keys: keys::finish(&top, api_keys),
@@ -160,7 +161,6 @@ fn logging(top: &Fields<'_>) -> Logging {
     }
 }
 
-/// The text of `name` as one or more plain segments of a Vault path.
 /// The certificates in the file that `name` names, in DER.
 fn authorities(fields: &Fields<'_>, name: &str) -> Option<Vec<Vec<u8>>> {
     let path = fields.text(name)?;
@@ -173,6 +173,7 @@ fn authorities(fields: &Fields<'_>, name: &str) -> Option<Vec<Vec<u8>>> {
     read.map_err(problem).ok()
 }
 
+/// The text of `name` as one or more plain segments of a Vault path.
 fn plain_path(fields: &Fields<'_>, name: &str) -> Option<Sited<String>> {
     let text = fields.text(name)?;
     let wild = text.value.contains(['*', '+', '{', '}', '?', '#']);
