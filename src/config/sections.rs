@@ -219,7 +219,7 @@ section! {
     time("leeway", (0, 10 * MINUTE), "60s", "By how much clocks may differ, in whole seconds."),
     Opt::file("require_kid", Kind::Flag, "false", "Whether a token must name its key."),
     choice("binding", &["optional", "required", "certificate", "dpop"], "optional", "Whether a token must be bound to its sender (`cnf`): to a certificate or a DPoP key, or to one of these."),
-    words("default_scopes", "Scopes of a token that says nothing of scopes."),
+    words("default_scopes", "Scopes of a token that has none of `scope`, `scopes` and `scp`."),
     text("subject_claim", "sub", "The claim that names the subject."),
     text("roles_claim", "groups", "The claim by which `roles` go: its name, or a JSON pointer into the claims."),
     Opt::file("roles", Kind::Tables, "", "Roles of agents without an entry; the first rule that fits decides."),
