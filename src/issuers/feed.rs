@@ -88,14 +88,17 @@ impl Feed {
         *self.ended.borrow()
     }
 
-    /// Waits for the end of a fetch after that one.
-    pub(super) async fn newer_than(&self, generation: u64) {
+    /// Waits for the end of a fetch after that one; whether the last one, which
+    /// may have been a moment before, gave keys.
+    pub(super) async fn newer_than(&self, generation: u64) -> bool {
         let mut ended = self.ended.subscribe();
-        if *ended.borrow_and_update() != generation || self.is_resting() {
-            return;
+        if *ended.borrow_and_update() == generation && !self.is_resting() {
+            self.asked.notify_one();
+            if !matches!(timeout(PATIENCE, ended.changed()).await, Ok(Ok(()))) {
+                return false;
+            }
         }
-        self.asked.notify_one();
-        let _ = timeout(PATIENCE, ended.changed()).await;
+        self.with_clock(|clock| clock.failures == 0)
     }
 
     /// Fetches whenever it is due or asked for, for ever.
@@ -110,9 +113,10 @@ impl Feed {
             let name = &*issuer.settings.rules.name;
             match outcome {
                 Ok(set) => {
+                    // Before the clock says that all keys are known.
+                    issuer.publish(Some(set));
                     self.with_clock(|clock| clock.succeeded(self.settings.refresh));
                     metrics.jwks.fetched.inc();
-                    issuer.publish(Some(set));
                 }
                 Err(failed) => {
                     let too_old = self.with_clock(|clock| clock.failed(self.settings.keep));
