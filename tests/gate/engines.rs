@@ -355,8 +355,24 @@ fn pki(shared: &Shared) {
         assert!(answer["revocation_time"].as_u64().is_some_and(|time| time > 0), "{answer}");
         assert!(revoked(shared, &issued));
     }
-    let elsewhere = json!({"role": "service", "common_name": "a.example"});
-    assert_eq!(rest(&client, "/pki/issue", &elsewhere), refused(400, "rejected_by_vault"));
+    for names in [
+        json!({"common_name": "a.example"}),
+        json!({"common_name": "agents.internal"}),
+        json!({"common_name": "*.agents.internal"}),
+        json!({"common_name": "*.a.agents.internal"}),
+        json!({"common_name": "a*.agents.internal"}),
+        json!({"common_name": "localhost"}),
+        json!({"common_name": "127.0.0.1"}),
+        json!({"common_name": "root@a.agents.internal"}),
+        json!({"common_name": "a.agents.internal", "alt_names": "*.agents.internal"}),
+        json!({"common_name": "a.agents.internal", "alt_names": "localhost"}),
+        json!({"common_name": "a.agents.internal", "ip_sans": "127.0.0.1"}),
+        json!({"common_name": "a.agents.internal", "uri_sans": "spiffe://agents.internal/a"}),
+    ] {
+        let mut asked = names.clone();
+        asked["role"] = json!("service");
+        assert_eq!(rest(&client, "/pki/issue", &asked), refused(400, "rejected_by_vault"), "{names}");
+    }
     let bounded = "\n[roles.bounded]\nscopes = [\"write\"]\npki = [\"service\"]\nmax_ttl = \"10m\"\n\
         [agents.alice]\nroles = [\"bounded\"]\n";
     let gate = Gate::start(shared.world(), &with(bounded));
