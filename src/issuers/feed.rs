@@ -89,16 +89,16 @@ impl Feed {
     }
 
     /// Waits for the end of a fetch after that one; whether the last one, which
-    /// may have been a moment before, gave keys.
+    /// may have been a moment before, gave keys. A server that is away is asked
+    /// and not waited for, so that it holds nobody up.
     pub(super) async fn newer_than(&self, generation: u64) -> bool {
         let mut ended = self.ended.subscribe();
-        if *ended.borrow_and_update() == generation && !self.is_resting() {
-            self.asked.notify_one();
-            if !matches!(timeout(PATIENCE, ended.changed()).await, Ok(Ok(()))) {
-                return false;
-            }
+        let gives_keys = || self.with_clock(|clock| clock.failures == 0);
+        if *ended.borrow_and_update() != generation || self.is_resting() {
+            return gives_keys();
         }
-        self.with_clock(|clock| clock.failures == 0)
+        self.asked.notify_one();
+        gives_keys() && matches!(timeout(PATIENCE, ended.changed()).await, Ok(Ok(()))) && gives_keys()
     }
 
     /// Fetches whenever it is due or asked for, for ever.
@@ -203,5 +203,38 @@ impl fmt::Display for Failed {
             Self::Discovery(wrong) => f.write_str(wrong),
             Self::Keys(problem) => write!(f, "what was answered {problem}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A feed that nobody runs: whoever waits for it waits until his patience ends.
+    fn feed() -> Feed {
+        Feed::new(Fetched {
+            place: KeyPlace::Jwks("http://127.0.0.1:1/keys".to_owned()),
+            shared: KeySet::default(),
+            authorities: None,
+            refresh: Duration::from_secs(300),
+            keep: Duration::from_secs(300),
+        })
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_away_is_not_waited_for() {
+        const LONG_AGO: Duration = Duration::from_secs(10);
+        let soon = |feed| async move { timeout(PATIENCE / 2, Feed::newer_than(feed, 0)).await };
+        let feed = feed();
+        assert!(soon(&feed).await.is_err(), "one that was never asked is");
+        feed.with_clock(|clock| clock.failed(LONG_AGO));
+        assert_eq!(soon(&feed).await, Ok(false), "it was asked a moment ago");
+        feed.with_clock(|clock| clock.last = clock.last.and_then(|last| last.checked_sub(LONG_AGO)));
+        assert_eq!(soon(&feed).await, Ok(false));
+        feed.with_clock(|clock| clock.succeeded(LONG_AGO));
+        assert_eq!(soon(&feed).await, Ok(true), "all keys of a moment ago are known");
+        feed.with_clock(|clock| clock.last = clock.last.and_then(|last| last.checked_sub(LONG_AGO)));
+        assert!(soon(&feed).await.is_err(), "there may be newer ones");
     }
 }
