@@ -60,13 +60,15 @@ JSON
     quietly vault write ssh/roles/otp key_type=otp default_user=ops cidr_list=127.0.0.0/8
 }
 
-# An authority of its own, for names below agents.internal.
+# An authority of its own, for host names below agents.internal and nothing else: what Vault allows
+# of itself (wildcards, addresses, localhost, e-mail addresses as names) is taken away one by one.
 mount_pki() {
     is_mounted secrets pki/ || quietly vault secrets enable -max-lease-ttl=87600h pki
     [ -n "$(vault read -field=certificate pki/cert/ca 2>/dev/null)" ] ||
         quietly vault write pki/root/generate/internal common_name="Portcullis development CA" ttl=87600h
-    quietly vault write pki/roles/service allowed_domains=agents.internal allow_subdomains=true key_type=ec key_bits=256 \
-        ttl=24h max_ttl=72h
+    quietly vault write pki/roles/service allowed_domains=agents.internal allow_subdomains=true \
+        allow_wildcard_certificates=false allow_ip_sans=false allow_localhost=false cn_validations=hostname \
+        key_type=ec key_bits=256 key_usage=DigitalSignature ttl=24h max_ttl=72h
 }
 
 write_policies() {

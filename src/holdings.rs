@@ -88,7 +88,7 @@ impl Holdings {
         }
         let mut everyone = rules(&settings.identity, &settings.roles);
         everyone.extend(balancers(&settings).map(|line| ((Part::Entry, line), Held::default())));
-        if let (UnknownAgents::OwnNamespace, Some(rate)) =
+        if let (UnknownAgents::OwnNamespace(_), Some(rate)) =
             (settings.identity.directory.unknown(), settings.rate.filter(|_| settings.rate_limited))
         {
             everyone.insert((Part::Limit, format!("limit of an agent without an entry: {rate}")), Held::default());
@@ -304,8 +304,17 @@ fn rules(identity: &Identity, roles: &[Role]) -> Lines {
     let mut add = |line: String| lines.insert((Part::Entry, line), Held::default());
     add(match identity.directory.unknown() {
         UnknownAgents::Refuse => "agents without an entry are refused".to_owned(),
-        UnknownAgents::OwnNamespace => "agents without an entry have their own namespace".to_owned(),
+        UnknownAgents::OwnNamespace(_) => "agents without an entry have their own namespace".to_owned(),
     });
+    if let UnknownAgents::OwnNamespace(Some(source)) = identity.directory.unknown() {
+        add(match source {
+            Source::Jwt(place) => {
+                let name = identity.issuers.get(place).map_or("none", |issuer| &*issuer.rules.name);
+                format!("a subject of {name:?} that nothing maps is the agent of that name")
+            }
+            source => format!("a {} that nothing maps is the agent of that name", source.name()),
+        });
+    }
     let sources: Vec<&str> = identity.sources.iter().map(|source| source.name()).collect();
     if identity.certificates {
         add(format!("certificates are believed, by {}", sources.join(", ")));

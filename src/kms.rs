@@ -3,6 +3,8 @@
 //! Nothing of what AWS says in words reaches a caller: its errors become
 //! refusals by their codes, its answers are picked by the operation's shape.
 
+mod http;
+
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -23,6 +25,8 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::config::Kms as Settings;
+
+use http::Bounded;
 
 /// Longest time for all of it: finding credentials, and asking twice.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -87,6 +91,7 @@ impl Kms {
 async fn connect(settings: &Settings) -> Client {
     let times = TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build();
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .http_client(Bounded::new())
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
         .timeout_config(times);
     if let Some(region) = &settings.region {

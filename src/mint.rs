@@ -13,17 +13,13 @@ use aws_lc_rs::signature::{
 };
 use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use filters::jwt::LEAST_SECRET;
+use filters::pem::{self, Fault, Kind};
 use filters::scope::Scope;
 use filters::secret::Secret;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
-
-/// Characters of a line in PEM (RFC 7468).
-const LINE: usize = 64;
 
 /// What a token is signed with.
 pub struct SigningKey {
@@ -101,26 +97,15 @@ impl Curve {
 /// The system gives no random numbers.
 pub fn new_private_key(algorithm: Algorithm) -> Result<Zeroizing<String>, Unspecified> {
     match algorithm {
-        Algorithm::Rs256 => Ok(pem(RsaKeyPair::generate(KeySize::Rsa2048)?.as_der()?.as_ref())),
-        Algorithm::Es256 => Ok(pem(EcdsaKeyPair::generate(Curve::P256.signing())?.to_pkcs8v1()?.as_ref())),
-        Algorithm::Es384 => Ok(pem(EcdsaKeyPair::generate(Curve::P384.signing())?.to_pkcs8v1()?.as_ref())),
-        Algorithm::EdDsa => Ok(pem(Ed25519KeyPair::generate()?.to_pkcs8v1()?.as_ref())),
+        Algorithm::Rs256 => Ok(written(RsaKeyPair::generate(KeySize::Rsa2048)?.as_der()?.as_ref())),
+        Algorithm::Es256 => Ok(written(EcdsaKeyPair::generate(Curve::P256.signing())?.to_pkcs8v1()?.as_ref())),
+        Algorithm::Es384 => Ok(written(EcdsaKeyPair::generate(Curve::P384.signing())?.to_pkcs8v1()?.as_ref())),
+        Algorithm::EdDsa => Ok(written(Ed25519KeyPair::generate()?.to_pkcs8v1()?.as_ref())),
     }
 }
 
-fn pem(der: &[u8]) -> Zeroizing<String> {
-    let body = Zeroizing::new(STANDARD.encode(der));
-    let mut text = Zeroizing::new(String::with_capacity(body.len() * 2));
-    text.push_str("-----BEGIN PRIVATE KEY-----\n");
-    let mut rest = body.as_str();
-    while !rest.is_empty() {
-        let (line, after) = rest.split_at_checked(LINE).unwrap_or((rest, ""));
-        text.push_str(line);
-        text.push('\n');
-        rest = after;
-    }
-    text.push_str("-----END PRIVATE KEY-----\n");
-    text
+fn written(der: &[u8]) -> Zeroizing<String> {
+    pem::encode("PRIVATE KEY", der)
 }
 
 impl SigningKey {
@@ -133,23 +118,28 @@ impl SigningKey {
     }
 
     /// The private key in a PEM file: RSA, P-256, P-384 or Ed25519.
-    #[must_use]
-    pub fn from_pem(text: &[u8]) -> Option<Self> {
+    ///
+    /// # Errors
+    /// [`Fault`], also where it is a key of another algorithm.
+    pub fn from_pem(text: &[u8]) -> Result<Self, Fault> {
+        let key = pem::private_key(text)?;
+        let other = Fault { line: None, what: "holds a private key that is none of RSA, P-256, P-384 and Ed25519" };
+        Self::read(&key).ok_or(other)
+    }
+
+    fn read(key: &pem::Content) -> Option<Self> {
+        let der = key.der.as_slice();
         let elliptic = |read: &dyn Fn(&'static EcdsaSigningAlgorithm) -> Option<EcdsaKeyPair>| {
             [Curve::P256, Curve::P384].into_iter().find_map(|curve| Some(Key::Elliptic(curve, read(curve.signing())?)))
         };
-        let key = match PrivateKeyDer::from_pem_slice(text).ok()? {
-            PrivateKeyDer::Pkcs8(der) => {
-                let der = der.secret_pkcs8_der();
+        let key = match key.kind {
+            Kind::Pkcs1Key => Key::Rsa(RsaKeyPair::from_der(der).ok()?),
+            Kind::Sec1Key => elliptic(&|curve| EcdsaKeyPair::from_private_key_der(curve, der).ok())?,
+            _ => {
                 let edwards = || Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).ok().map(Key::Edwards);
                 let elliptic = || elliptic(&|curve| EcdsaKeyPair::from_pkcs8(curve, der).ok());
                 RsaKeyPair::from_pkcs8(der).ok().map(Key::Rsa).or_else(elliptic).or_else(edwards)?
             }
-            PrivateKeyDer::Pkcs1(der) => Key::Rsa(RsaKeyPair::from_der(der.secret_pkcs1_der()).ok()?),
-            PrivateKeyDer::Sec1(der) => {
-                elliptic(&|curve| EcdsaKeyPair::from_private_key_der(curve, der.secret_sec1_der()).ok())?
-            }
-            _ => return None,
         };
         let mut key = Self { key, id: None };
         // The members in the order of their names, as a JSON object has them here.
@@ -296,6 +286,6 @@ mod tests {
         let canonical = format!("{{\"crv\":\"P-256\",\"kty\":\"EC\",\"x\":{x},\"y\":{y}}}");
         let expected = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, canonical.as_bytes()));
         assert_eq!(jwk["kid"], expected.as_str());
-        assert!(SigningKey::from_pem(b"none").is_none());
+        assert!(SigningKey::from_pem(b"none").is_err());
     }
 }

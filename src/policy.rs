@@ -58,7 +58,8 @@ impl std::fmt::Display for Problem {
 pub fn of_agent(settings: &Settings, id: &AgentId) -> Result<String, Problem> {
     let stranger = [0];
     let known = settings.agents.iter().find(|agent| agent.id == *id).map(|agent| agent.roles.as_slice());
-    let unknown = matches!(settings.identity.directory.unknown(), UnknownAgents::OwnNamespace).then_some(&stranger[..]);
+    let unknown = matches!(settings.identity.directory.unknown(), UnknownAgents::OwnNamespace(_));
+    let unknown = unknown.then_some(&stranger[..]);
     let indices = known.or(unknown).ok_or(Problem::UnknownAgent)?;
     let roles: Vec<&Role> = indices.iter().filter_map(|index| settings.roles.get(*index)).collect();
     let title = format!("Agent {id}, roles: {}.", names(&roles).join(", "));

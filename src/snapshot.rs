@@ -246,7 +246,7 @@ impl Snapshot {
         }
         match self.directory.unknown() {
             UnknownAgents::Refuse => None,
-            UnknownAgents::OwnNamespace => Some(self.stranger(id, None)),
+            UnknownAgents::OwnNamespace(_) => Some(self.stranger(id, None)),
         }
     }
 

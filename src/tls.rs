@@ -4,21 +4,30 @@
 mod clients;
 mod crl;
 
+use std::borrow::Cow;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use filters::pem;
+use rustls::RootCertStore;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::ClientCertVerified;
 use rustls::sign::CertifiedKey;
 use x509_parser::prelude::FromDer as _;
+use zeroize::Zeroizing;
 
 use crate::config::{ClientCertificates, ExpiredCrls, Tls};
+use crate::files;
 
 use clients::ClientAuthorities;
+
+/// Most bytes of a file of certificates or of a key.
+const LARGEST: u64 = 4 << 20;
 
 /// What a listener's TLS is made of, read and checked.
 pub struct TlsMaterial {
@@ -37,12 +46,30 @@ pub struct TlsMaterial {
 #[derive(Debug)]
 pub struct TlsProblem {
     path: PathBuf,
-    what: &'static str,
+    /// The line, where one is at fault.
+    line: Option<usize>,
+    what: Cow<'static, str>,
+}
+
+impl TlsProblem {
+    fn new(path: &Path, what: &'static str) -> Self {
+        Self { path: path.to_owned(), line: None, what: what.into() }
+    }
+
+    fn unreadable(path: &Path, error: &io::Error) -> Self {
+        Self { path: path.to_owned(), line: None, what: format!("cannot be read: {error}").into() }
+    }
+
+    fn of_text(path: &Path, fault: pem::Fault) -> Self {
+        Self { path: path.to_owned(), line: fault.line, what: fault.what.into() }
+    }
 }
 
 impl fmt::Display for TlsProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path.display(), self.what)
+        write!(f, "{}:", self.path.display())?;
+        self.line.iter().try_for_each(|line| write!(f, "{line}:"))?;
+        write!(f, " {}", self.what)
     }
 }
 
@@ -82,28 +109,65 @@ pub struct Pair {
 /// # Errors
 /// The file that cannot be used, and why.
 pub fn pair(certificate: &Path, key: &Path) -> Result<Pair, TlsProblem> {
-    let chain = certificates(certificate)?;
-    let problem = |path: &Path, what| TlsProblem { path: path.to_owned(), what };
+    let chain = ders(certificate, pem::chain)?;
     for one in &chain {
         // The proxy framework expects to be able to read what it presents.
         if x509_parser::prelude::X509Certificate::from_der(one).is_err() {
-            return Err(problem(certificate, "holds a certificate that cannot be read"));
+            return Err(TlsProblem::new(certificate, "holds a certificate that cannot be read"));
         }
     }
-    let secret = PrivateKeyDer::from_pem_file(key).map_err(|_| problem(key, "holds no private key in PEM"))?;
+    let secret = Zeroizing::new(text(key, LARGEST)?);
+    let mut secret = pem::private_key(&secret).map_err(|fault| TlsProblem::of_text(key, fault))?;
+    let der = std::mem::take(&mut *secret.der);
+    let secret = match secret.kind {
+        pem::Kind::Pkcs1Key => PrivateKeyDer::Pkcs1(der.into()),
+        pem::Kind::Sec1Key => PrivateKeyDer::Sec1(der.into()),
+        _ => PrivateKeyDer::Pkcs8(der.into()),
+    };
     let certified = CertifiedKey::from_der(chain.clone(), secret.clone_key(), &provider())
-        .map_err(|_| problem(key, "is not the key of the certificate"))?;
+        .map_err(|_| TlsProblem::new(key, "is not the key of the certificate"))?;
     Ok(Pair { chain, key: secret, certified })
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
-    let problem = |what| TlsProblem { path: path.to_owned(), what };
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    match read {
-        Ok(chain) if chain.is_empty() => Err(problem("holds no certificate in PEM")),
-        Ok(chain) => Ok(chain),
-        Err(_) => Err(problem("cannot be read as certificates in PEM")),
+/// Checks a file of authorities for a reader that passes over what it does not
+/// know: all that is in the file must be what such a reader finds.
+///
+/// # Errors
+/// The file that cannot be used, and why.
+pub fn check_authorities(path: &Path) -> Result<(), TlsProblem> {
+    let text = text(path, LARGEST)?;
+    let all = pem::certificates(&text).map_err(|fault| TlsProblem::of_text(path, fault))?;
+    let mut roots = RootCertStore::empty();
+    for certificate in &all {
+        let added = roots.add(certificate.as_slice().into());
+        added.map_err(|_| TlsProblem::new(path, "holds an authority that cannot be used"))?;
     }
+    let plain = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
+    match plain {
+        Ok(plain) if plain.iter().map(|certificate| &**certificate).eq(all.iter().map(Vec::as_slice)) => Ok(()),
+        _ => {
+            let what = "must be plain PEM: each `-----BEGIN CERTIFICATE-----` and `-----END CERTIFICATE-----` on a \
+                line of its own, without indentation and byte order mark";
+            Err(TlsProblem::new(path, what))
+        }
+    }
+}
+
+/// The certificates of a file of authorities.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
+    ders(path, pem::certificates)
+}
+
+fn ders(
+    path: &Path,
+    read: impl FnOnce(&[u8]) -> Result<Vec<Vec<u8>>, pem::Fault>,
+) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
+    let found = read(&text(path, LARGEST)?).map_err(|fault| TlsProblem::of_text(path, fault))?;
+    Ok(found.into_iter().map(CertificateDer::from).collect())
+}
+
+fn text(path: &Path, most: u64) -> Result<Vec<u8>, TlsProblem> {
+    files::read(path, most).map_err(|error| TlsProblem::unreadable(path, &error))
 }
 
 /// The process's cryptography.
@@ -156,4 +220,30 @@ impl TlsMaterial {
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_regular_file_is_not_waited_for() {
+        let pipe = std::env::temp_dir().join(format!("portcullis-tls-pipe-{}", std::process::id()));
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let provider = aws_lc_rs::default_provider();
+        let authorities = crl::Authorities::new(&[], &provider);
+        for path in [pipe.as_path(), Path::new("/dev/zero")] {
+            let lists = crl::read(&[path.to_owned()], &authorities).map(|_| ());
+            let told = [pair(path, path).map(|_| ()), check_authorities(path), certificates(path).map(|_| ()), lists];
+            for problem in told.map(Result::unwrap_err) {
+                assert_eq!(
+                    problem.to_string(),
+                    format!("{}: cannot be read: is not a regular file", path.display())
+                );
+            }
+        }
+        std::fs::remove_file(&pipe).unwrap();
+    }
 }

@@ -29,6 +29,7 @@ mod gate {
     pub mod mcp;
     pub mod mcp_http;
     pub mod operations;
+    pub mod pem;
     pub mod policy;
     pub mod preflight;
     pub mod readme;
@@ -113,7 +114,7 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 45] = [
+    let modules: [(&str, &[Case]); 46] = [
         ("operations", gate::operations::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
@@ -130,6 +131,7 @@ fn main() -> ExitCode {
         ("certificates", gate::certificates::CASES),
         ("revocation", gate::revocation::CASES),
         ("trust_domains", gate::trust_domains::CASES),
+        ("pem", gate::pem::CASES),
         ("isolation", gate::isolation::CASES),
         ("jwt", gate::jwt::CASES),
         ("issuers", gate::issuers::CASES),

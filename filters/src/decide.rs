@@ -31,11 +31,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::catalog;
 use crate::condition::Circumstances;
-use crate::grants::{Agent, Engine, Need, Resource, Role, Space, Ttl, Wrapping};
+use crate::grants::{Agent, Demand, Engine, Extensions, Need, Resource, Role, Space, Ttl, Wrapping};
 use crate::handle::{Binding, Claims, Keyring, Purpose, StandsFor};
 use crate::identity::Identity;
 use crate::kms::KmsRequest;
@@ -244,8 +244,7 @@ impl Permit {
     /// # Errors
     /// [`Refusal::Path`] where the rendered path would not be plain.
     pub fn into_effect(self, layout: &Layout) -> Result<Effect, Refusal> {
-        let most = self.role().and_then(|role| role.max_ttl);
-        let unsaid = most.filter(|_| self.operation.demand.ttl == Ttl::Unsaid);
+        let unsaid = self.role().map(|role| unsaid(role, &self.operation.demand)).unwrap_or_default();
         let Operation { kind, resource, ask, .. } = self.operation;
         if let Ask::Vault(call) | Ask::Issue(_, call) = &ask {
             within(kind.facts.reach, &call.api)?;
@@ -253,10 +252,10 @@ impl Permit {
         let resource = || resource.ok_or(Refusal::Internal);
         match ask {
             Ask::Own(_) => Ok(Effect::Own(self.answer)),
-            Ask::Vault(call) => Ok(Effect::Vault(request(layout, &self.agent, &resource()?, call, unsaid)?)),
+            Ask::Vault(call) => Ok(Effect::Vault(request(layout, &self.agent, &resource()?, call, &unsaid)?)),
             Ask::Issue(issues, call) => {
                 let resource = resource()?;
-                let request = request(layout, &self.agent, &resource, call, unsaid)?;
+                let request = request(layout, &self.agent, &resource, call, &unsaid)?;
                 Ok(Effect::Issue(issues, origin(kind, resource), request))
             }
             Ask::Kms(call) => match resource()? {
@@ -288,32 +287,41 @@ fn request(
     agent: &Agent,
     resource: &Resource,
     call: Call,
-    ttl: Option<u32>,
+    unsaid: &Map<String, Value>,
 ) -> Result<VaultRequest, Refusal> {
     let path = render(layout, agent, resource, &call.api)?;
     let path = match call.query {
         Some((name, number)) => path.with_number(name, number),
         None => path,
     };
-    let body = match (call.body, ttl) {
-        (Some(body), Some(ttl)) => Some(with_ttl(&body, ttl)),
-        (body, _) => body,
-    };
+    let body = if unsaid.is_empty() { call.body } else { call.body.map(|body| with_members(&body, unsaid)) };
     Ok(VaultRequest::new(call.method, path, body, call.repeatable))
 }
 
-/// Adds the role's longest life to a body, an object that names none.
-fn with_ttl(body: &[u8], seconds: u32) -> Bytes {
+/// What the role bounds and the request leaves out, as members of Vault's: the
+/// bound, so that no default of Vault's is in its place.
+fn unsaid(role: &Role, demand: &Demand) -> Map<String, Value> {
+    let ttl = role.max_ttl.filter(|_| demand.ttl == Ttl::Unsaid).map(|seconds| json!(format!("{seconds}s")));
+    let no_extension = demand.login.as_ref().is_some_and(|login| login.extensions == Extensions::Unsaid);
+    let all = role.all_extensions().filter(|_| no_extension);
+    let extensions = all.map(|names| names.into_iter().map(|name| (name.to_owned(), json!(""))).collect());
+    let members = [("ttl", ttl), ("extensions", extensions.map(Value::Object))];
+    members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
+/// Adds members to a body, an object that has none of them.
+fn with_members(body: &[u8], members: &Map<String, Value>) -> Bytes {
     let rest = body.strip_prefix(b"{").unwrap_or_default();
-    let comma = if rest == b"}" { "" } else { "," };
-    let mut out = format!("{{\"ttl\":\"{seconds}s\"{comma}").into_bytes();
+    let mut out = json!(members).to_string().into_bytes();
+    out.pop();
+    out.extend_from_slice(if rest == b"}" { b"" } else { b"," });
     out.extend_from_slice(rest);
     out.into()
 }
 
 /// What is asked about what a handle stands for.
 fn redeeming(layout: &Layout, redeem: Redeem, claims: &Claims) -> Result<VaultRequest, Refusal> {
-    let post = |parts: &[&str], body: serde_json::Value, repeatable| {
+    let post = |parts: &[&str], body: Value, repeatable| {
         let body = Some(Bytes::from(body.to_string()));
         Ok(VaultRequest::new(Method::Post, VaultPath::render(parts)?, body, repeatable))
     };

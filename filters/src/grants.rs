@@ -121,8 +121,20 @@ pub enum Ttl {
 pub struct Login {
     /// User names; the engine's default where there is none.
     pub principals: Vec<Box<str>>,
-    /// Extensions such as `permit-pty`.
-    pub extensions: Vec<Box<str>>,
+    /// With what.
+    pub extensions: Extensions,
+}
+
+/// What an SSH login may do beside running a command: `permit-pty` and the like.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Extensions {
+    /// It cannot be told: a password has none.
+    #[default]
+    Fixed,
+    /// As the engine's role has it.
+    Unsaid,
+    /// These.
+    Named(Vec<Box<str>>),
 }
 
 /// Whether secret material is answered in the clear.
@@ -157,7 +169,7 @@ pub enum Shortfall {
     Ttl,
     /// Those user names, or that none is named.
     Principals,
-    /// Those extensions.
+    /// Those extensions, or that none is named.
     Extensions,
     /// Other circumstances.
     Condition(Failed),
@@ -273,10 +285,28 @@ impl Role {
         {
             return Err(Shortfall::Principals);
         }
-        if self.ssh_extensions.as_ref().is_some_and(|may| !covered(may, &login.extensions)) {
+        let fits = |may: &[NamePattern]| match &login.extensions {
+            Extensions::Fixed => true,
+            Extensions::Unsaid => self.all_extensions().is_some() || may.iter().any(NamePattern::covers_all),
+            // Where none is named the engine puts in its own.
+            Extensions::Named(names) => !names.is_empty() && covered(may, names),
+        };
+        if self.ssh_extensions.as_deref().is_some_and(|may| !fits(may)) {
             return Err(Shortfall::Extensions);
         }
         Ok(())
+    }
+
+    /// The extensions that a certificate gets where the role bounds them and
+    /// none is asked for: all of them. `None` where there is no such bound, and
+    /// where it cannot be named: the engine knows no way to ask for nothing.
+    #[must_use]
+    pub fn all_extensions(&self) -> Option<Vec<&str>> {
+        let names = self.ssh_extensions.as_ref()?.iter().map(|pattern| match pattern {
+            NamePattern::Exact(name) => Some(&**name),
+            NamePattern::Prefix(_) => None,
+        });
+        names.collect::<Option<Vec<_>>>().filter(|names| !names.is_empty())
     }
 
     /// The names that the role holds of an engine; paths are not among them.

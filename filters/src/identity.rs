@@ -1,7 +1,7 @@
 //! From a principal, which a credential proves, to an agent, which is a closed
 //! name that the configuration gives it (DESIGN section 6).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -49,11 +49,17 @@ impl Source {
         }
     }
 
-    /// The same for every issuer: an agent is reached through one of them.
-    const fn kind(self) -> Self {
+    /// A bit for each kind of source; one for all issuers: an agent is reached
+    /// through one of them.
+    const fn kind(self) -> u8 {
         match self {
-            Self::Jwt(_) => Self::Jwt(0),
-            of_certificate => of_certificate,
+            Self::Spiffe => 1,
+            Self::Uri => 2,
+            Self::Dns => 4,
+            Self::Email => 8,
+            Self::CommonName => 16,
+            Self::Fingerprint => 32,
+            Self::Jwt(_) => 64,
         }
     }
 
@@ -178,6 +184,17 @@ impl Family {
             || self.source.kind() == other.source.kind() && self.agent.may_meet(&other.agent)
     }
 
+    /// Whether any principal could give every name to an agent.
+    #[must_use]
+    pub fn gives_every_name(&self) -> bool {
+        self.agent.before.is_empty() && self.agent.after.is_empty()
+    }
+
+    /// Whether some principal could give this name; may say yes where none does.
+    fn may_give(&self, agent: &AgentId) -> bool {
+        self.agent.take(agent.as_str()).is_some()
+    }
+
     fn agent_of(&self, principal: &Principal) -> Option<AgentId> {
         if self.source != principal.source {
             return None;
@@ -200,17 +217,19 @@ pub enum UnknownAgents {
     /// It is nobody.
     #[default]
     Refuse,
-    /// Where it is itself a valid [`AgentId`], it is that agent, with the
-    /// built-in role; of subjects of JWTs, those of the first issuer.
-    OwnNamespace,
+    /// Where it is of this source and itself a valid [`AgentId`] that nothing
+    /// else gives, it is that agent, with the built-in role. Of one source at
+    /// most: by another way nobody comes to a name that somebody may have.
+    OwnNamespace(Option<Source>),
 }
 
 /// The mapping of principals to agents: one principal to one agent.
 #[derive(Debug, Default)]
 pub struct Directory {
     exact: HashMap<Principal, AgentId>,
-    /// Agents that are reached by principals of their own from that kind of source.
-    pinned: HashSet<(AgentId, Source)>,
+    /// Names that the configuration gives, and the kinds of source from which
+    /// principals of their own reach them.
+    named: HashMap<AgentId, u8>,
     families: Vec<Family>,
     unknown: UnknownAgents,
 }
@@ -231,7 +250,12 @@ impl Directory {
         Self { unknown, ..Self::default() }
     }
 
-    /// Maps one principal.
+    /// Keeps the name from principals that nothing maps.
+    pub fn keep(&mut self, agent: AgentId) {
+        self.named.entry(agent).or_default();
+    }
+
+    /// Maps one principal, and keeps the agent's name from those that nothing maps.
     ///
     /// # Errors
     /// [`Clash::Principal`] with the agent that has it already.
@@ -239,7 +263,7 @@ impl Directory {
         match self.exact.get(&principal) {
             Some(owner) if *owner != agent => Err(Clash::Principal(owner.clone())),
             _ => {
-                self.pinned.insert((agent.clone(), principal.source.kind()));
+                *self.named.entry(agent.clone()).or_default() |= principal.source.kind();
                 self.exact.insert(principal, agent);
                 Ok(())
             }
@@ -261,23 +285,29 @@ impl Directory {
     }
 
     /// The agent of `principal`. An agent whose own entry names a principal
-    /// of the same source is reached by that principal only.
+    /// of the same source is reached by that principal only, and one that the
+    /// configuration names at all by nobody that it does not map.
     #[must_use]
     pub fn agent_of(&self, principal: &Principal) -> Option<AgentId> {
         if let Some(agent) = self.exact.get(principal) {
             return Some(agent.clone());
         }
-        let mapped = self.families.iter().find_map(|family| family.agent_of(principal));
-        let mapped = mapped.or_else(|| self.unknown_agent(principal))?;
-        let key = (mapped, principal.source.kind());
-        (!self.pinned.contains(&key)).then_some(key.0)
+        match self.families.iter().find_map(|family| family.agent_of(principal)) {
+            Some(agent) => {
+                let pinned = self.named.get(&agent).is_some_and(|kinds| kinds & principal.source.kind() != 0);
+                (!pinned).then_some(agent)
+            }
+            None => self.unknown_agent(principal),
+        }
     }
 
     fn unknown_agent(&self, principal: &Principal) -> Option<AgentId> {
-        match (self.unknown, principal.source) {
-            (UnknownAgents::OwnNamespace, Source::CommonName | Source::Jwt(0)) => AgentId::parse(&principal.value),
-            _ => None,
+        if self.unknown != UnknownAgents::OwnNamespace(Some(principal.source)) {
+            return None;
         }
+        let name = AgentId::parse(&principal.value)?;
+        let taken = self.named.contains_key(&name) || self.families.iter().any(|family| family.may_give(&name));
+        (!taken).then_some(name)
     }
 
     /// Every principal that is mapped by itself, and its agent.

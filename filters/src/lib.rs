@@ -15,6 +15,7 @@ pub mod secret;
 pub mod names;
 pub mod headers;
 pub mod json;
+pub mod pem;
 pub mod path;
 pub mod scope;
 pub mod quota;

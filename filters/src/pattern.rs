@@ -286,6 +286,12 @@ impl NamePattern {
         }
     }
 
+    /// Whether every name is covered.
+    #[must_use]
+    pub fn covers_all(&self) -> bool {
+        matches!(self, Self::Prefix(stem) if stem.is_empty())
+    }
+
     /// Whether `name` is covered.
     #[must_use]
     pub fn covers(&self, name: &str) -> bool {

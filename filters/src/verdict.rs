@@ -2,7 +2,9 @@
 //! and what can be told of it without a request.
 
 use crate::condition::Circumstances;
-use crate::grants::{Agent, Allowed, Demand, Engine, Login, Need, Resource, Role, Shortfall, Space, Ttl, Unheld};
+use crate::grants::{
+    Agent, Allowed, Demand, Engine, Extensions, Login, Need, Resource, Role, Shortfall, Space, Ttl, Unheld,
+};
 use crate::identity::Identity;
 use crate::kms;
 use crate::operation::{Entry, Facts, unfit};
@@ -79,7 +81,7 @@ pub struct About<'a> {
     pub shared: bool,
     /// Seconds that what is issued is to live.
     pub ttl: Option<u32>,
-    /// Whom SSH is to log in as, and with what.
+    /// Whom SSH is to log in as, and with what; of a password the names alone.
     pub login: Login,
 }
 
@@ -177,7 +179,12 @@ fn resource(facts: &Facts, engine: Engine, about: &About<'_>) -> Result<Resource
 fn demand(facts: &Facts, engine: Engine, about: About<'_>) -> Demand {
     let ttl = about.ttl.map_or(Ttl::Unsaid, Ttl::Seconds);
     match engine {
-        Engine::Ssh => Demand { ttl, login: Some(about.login) },
+        Engine::Ssh if facts.reach.apis.contains(&"sign") => Demand { ttl, login: Some(about.login) },
+        // A password is as Vault's role has it, but for the name.
+        Engine::Ssh => {
+            let login = Login { extensions: Extensions::Fixed, ..about.login };
+            Demand { ttl: Ttl::Fixed, login: Some(login) }
+        }
         Engine::Pki if !facts.reach.apis.is_empty() => Demand { ttl, login: None },
         _ => Demand::default(),
     }

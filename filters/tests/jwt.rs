@@ -226,9 +226,15 @@ fn claims_that_do_not_fit_are_refused() {
         (json!({"aud": ["mcp-agents", 1]}), Claim("aud")),
         (json!({"aud": {"mcp-agents": 1}}), Claim("aud")),
         (json!({"scope": 1}), Claim("scope")),
-        (json!({"scope": ["read"]}), Claim("scope")),
+        (json!({"scope": ["read", 1]}), Claim("scope")),
         (json!({"scopes": {"read": true}}), Claim("scopes")),
         (json!({"scopes": ["read", 1]}), Claim("scopes")),
+        (json!({"scp": 7}), Claim("scp")),
+        (json!({"scp": true}), Claim("scp")),
+        (json!({"scope": "read", "scopes": ["read", "write"]}), Claim("scopes")),
+        (json!({"scope": "read", "scp": "write"}), Claim("scp")),
+        (json!({"scope": "read", "scopes": "read", "scp": ""}), Claim("scp")),
+        (json!({"scopes": [], "scp": "read"}), Claim("scp")),
         (json!({"cnf": "x"}), Claim("cnf")),
         (json!({"cnf": {}}), Claim("cnf")),
         (json!({"cnf": {"jkt": "x"}}), Claim("cnf")),
@@ -250,11 +256,23 @@ fn claims_that_do_not_fit_are_refused() {
         assert_eq!(verify(&issuer(both()), &token), Err(Claim("all")), "{bad}");
     }
     // `null` in the text itself, which is another type than a missing one.
-    for name in ["exp", "nbf", "iat", "iss", "aud", "sub"] {
+    for name in ["exp", "iss", "aud", "sub"] {
         let mut bad = claims();
         bad[name] = Value::Null;
         assert_eq!(verify(&issuer(both()), &shared().token(&bad).unwrap()), Err(Claim(name)));
     }
+    for name in ["nbf", "iat", "cnf", "scope", "scopes", "scp"] {
+        let mut absent = claims();
+        absent[name] = Value::Null;
+        let generous = (Issuer { default_scopes: scopes(&[Scope::Read]), ..rules() }, both());
+        let verified = verify(&generous, &shared().token(&absent).unwrap()).expect(name);
+        assert!(verified.scopes == scopes(&[Scope::Read]) && verified.bound == Bound::default(), "{name}");
+    }
+    // One that must be bound is none by that.
+    let mut unbound = claims();
+    unbound["cnf"] = Value::Null;
+    let bound = (Issuer { binding: Binding::Required, ..rules() }, both());
+    assert_eq!(verify(&bound, &shared().token(&unbound).unwrap()), Err(Refused::Unbound));
 }
 
 #[test]
@@ -274,13 +292,35 @@ fn a_token_carries_the_scopes_it_names() {
         (json!({"scopes": ["read", "delete", "admin"]}), scopes(&[Scope::Read, Scope::Delete])),
         (json!({"scopes": ["read", "write", "delete", "list"]}), Scopes::ALL),
         (json!({"scopes": []}), Scopes::NONE),
+        (json!({"scope": "openid read", "scopes": ["read"], "scp": "read,email"}), scopes(&[Scope::Read])),
     ] {
         assert_eq!(judged(&changes).unwrap().scopes, expected, "{changes}");
     }
-    let generous = (Issuer { default_scopes: scopes(&[Scope::Read]), ..rules() }, both());
+}
+
+#[test]
+fn scopes_mean_the_same_by_each_name_and_in_each_form() {
+    let generous = (Issuer { default_scopes: Scopes::ALL, ..rules() }, both());
     let scopes_of = |changes| verify(&generous, &shared().token(&with(&changes)).unwrap()).unwrap().scopes;
-    assert_eq!(scopes_of(json!({})), scopes(&[Scope::Read]));
-    assert_eq!(scopes_of(json!({"scope": ""})), Scopes::NONE);
+    assert_eq!(scopes_of(json!({})), Scopes::ALL, "only a token without any of them gets the defaults");
+    let two = scopes(&[Scope::Read, Scope::List]);
+    for name in ["scope", "scopes", "scp"] {
+        for (value, expected) in [
+            (json!("read list"), two),
+            (json!("read,list"), two),
+            (json!("list, read"), two),
+            (json!("read\tlist"), two),
+            (json!(["read", "list"]), two),
+            (json!(["read list", "openid"]), two),
+            (json!(["read,list"]), two),
+            (json!("read"), scopes(&[Scope::Read])),
+            (json!(""), Scopes::NONE),
+            (json!([]), Scopes::NONE),
+            (json!("Read read; read.list"), Scopes::NONE),
+        ] {
+            assert_eq!(scopes_of(json!({ name: value })), expected, "{name}: {value}");
+        }
+    }
 }
 
 #[test]

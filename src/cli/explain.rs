@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use filters::catalog::{self, CATALOG};
 use filters::condition::{Circumstances, Conditions, Failed};
-use filters::grants::{Agent, Allowed, Engine, Grant, Login, Resource, Role, Shortfall, Wrapping};
+use filters::grants::{Agent, Allowed, Engine, Extensions, Grant, Login, Resource, Role, Shortfall, Wrapping};
 use filters::identity::{Identity, Proof};
 use filters::lifetime::Lifetime;
 use filters::names::AgentId;
@@ -184,11 +184,15 @@ fn question(asked: &Explain, snapshot: &Snapshot) -> Result<Question, String> {
         return Err("--principal and --extension are for SSH only".to_owned());
     }
     let boxed = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect();
+    let extensions = match asked.extensions.as_slice() {
+        [] => Extensions::Unsaid,
+        names => Extensions::Named(boxed(names)),
+    };
     let about = About {
         name: &asked.resource,
         shared: asked.shared,
         ttl: asked.ttl.map(Lifetime::seconds),
-        login: Login { principals: boxed(&asked.principals), extensions: boxed(&asked.extensions) },
+        login: Login { principals: boxed(&asked.principals), extensions },
     };
     Question::new(kind, about, &snapshot.layout).map_err(|problem| match problem {
         Unaskable::Name(Refusal::Arguments(misfit)) => format!("--resource must be {}", misfit.expected),
@@ -276,7 +280,9 @@ fn short_of(role: &Role, shortfall: Shortfall, question: &Question) -> String {
                 Failed::Hours => format!("covers it, at other times ({told}); name one with --at"),
             }
         }
-        Shortfall::Extensions => "covers it, with other extensions (`ssh_extensions`)".to_owned(),
+        Shortfall::Extensions => {
+            "covers it, with other extensions (`ssh_extensions`); name one with --extension".to_owned()
+        }
     }
 }
 

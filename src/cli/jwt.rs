@@ -142,9 +142,8 @@ fn token(jwt: &Jwt, settings: &Settings) -> Outcome<()> {
 fn signing_key(jwt: &Jwt, development: &Development) -> Outcome<SigningKey> {
     let refused = |problem: String| (REFUSED, problem);
     if let Some(file) = &jwt.key {
-        return SigningKey::from_pem(read("--key", file)?.as_bytes()).ok_or_else(|| {
-            refused("the file of --key holds no private key in PEM: RSA, P-256, P-384 or Ed25519".to_owned())
-        });
+        let key = SigningKey::from_pem(read("--key", file)?.as_bytes());
+        return key.map_err(|fault| refused(format!("the file of --key {fault}")));
     }
     let secret = match &jwt.hs256_secret_file {
         Some(file) => Secret::new(read("--hs256-secret-file", file)?.trim_end().to_owned()),
@@ -184,7 +183,7 @@ fn doubt(settings: &Settings, token: &Secret, now: Duration) -> Option<String> {
 fn write_keys(folder: &Path, algorithm: Algorithm) -> Outcome<()> {
     let failed = |problem: &str| (FAILED, problem.to_owned());
     let pem = new_private_key(algorithm).map_err(|_| failed("the system gives no random numbers"))?;
-    let jwks = SigningKey::from_pem(pem.as_bytes()).and_then(|key| key.jwks());
+    let jwks = SigningKey::from_pem(pem.as_bytes()).ok().and_then(|key| key.jwks());
     let jwks = jwks.ok_or_else(|| failed("the new key cannot be read"))?;
     let written = |name: &str, result: io::Result<()>| {
         result.map_err(|error| (FAILED, format!("{}: {}", folder.join(name).display(), error.kind())))

@@ -313,8 +313,8 @@ pub struct Fetched {
     pub place: KeyPlace,
     /// The shared secret beside them, where there is one.
     pub shared: KeySet,
-    /// Authorities (PEM) of the server's certificate, instead of the system's.
-    pub authority: Option<String>,
+    /// Authorities (DER) of the server's certificate, instead of the system's.
+    pub authorities: Option<Vec<Vec<u8>>>,
     /// How often they are fetched.
     pub refresh: Duration,
     /// How long they are used while they cannot be fetched.
@@ -360,8 +360,8 @@ pub struct Redis {
     pub username: Option<String>,
     /// Password.
     pub password: Option<Secret>,
-    /// Authorities (PEM) that may have issued its certificate; the system's where absent.
-    pub authority: Option<String>,
+    /// Authorities (DER) that may have issued its certificate; the system's where absent.
+    pub authorities: Option<Vec<Vec<u8>>>,
     /// What precedes the names of limits.
     pub prefix: String,
     /// Longest time for it to answer, before this gate counts for itself.

@@ -78,7 +78,7 @@ fn nothing_at_all_is_a_valid_configuration() {
     assert_eq!(settings.child_tokens.policies, ChildPolicies::PerAgent("mcp-agent-".into()));
     assert_eq!(settings.rate.unwrap().burst(), 60);
     assert_eq!((settings.limits.body, settings.limits.answer), (1 << 20, 2 << 20));
-    assert_eq!(settings.identity.directory.unknown(), UnknownAgents::OwnNamespace);
+    assert_eq!(settings.identity.directory.unknown(), UnknownAgents::OwnNamespace(None));
     assert_eq!(settings.logging.directory, Path::new("./logs"));
     assert_eq!(settings.server.drain, Duration::from_secs(30));
     assert_eq!(settings.layout, Layout::default());
@@ -257,6 +257,53 @@ fn the_keys_of_tokens_are_read_with_the_configuration() {
 }
 
 #[test]
+fn unknown_agents_are_of_one_source() {
+    use filters::identity::Source::{CommonName, Jwt};
+    const TOKENS: (&str, &str) = ("JWT_HS256_SECRET", "thirty-two-bytes-are-long-enough");
+    const PROXY: [(&str, &str); 2] = [("AUTH_MTLS_ENABLED", "true"), ("TRUSTED_PROXIES", "10.0.0.1")];
+    let issuer =
+        |name| format!("[[identity.issuers]]\nname = \"{name}\"\naudiences = \"x\"\nhs256_secret = \"{}\"\n", TOKENS.1);
+    let listener = "[[listeners]]\naddress = \"127.0.0.1:8443\"\ntls = { certificate = \"a\", key = \"b\" }\n\
+                    client_certificates = \"optional\"\nclient_ca = [\"ca\"]\n";
+    let source = |variables: &[(&str, &str)], text: &str| {
+        let text = format!("[identity]\nunknown_agents = \"own-namespace\"\n{text}");
+        load_text("c.toml", &text, variables)
+    };
+    let both = [TOKENS, PROXY[0], PROXY[1]];
+    let with = |said: &'static str| [TOKENS, PROXY[0], PROXY[1], ("UNKNOWN_SOURCE", said)];
+    let two = issuer("one") + &issuer("two");
+    for (variables, text, expected) in [
+        (&[][..], "", None),
+        (&[TOKENS], "", Some(Jwt(0))),
+        (&PROXY, "", Some(CommonName)),
+        (&PROXY[..1], "", None),
+        (&[], listener, Some(CommonName)),
+        (&[TOKENS], &format!("certificate = [\"spiffe\"]\n{listener}"), Some(Jwt(0))),
+        (&[TOKENS, PROXY[0]], "", Some(Jwt(0))),
+        (&with("cn"), "", Some(CommonName)),
+        (&with("jwt"), "", Some(Jwt(0))),
+        (&with("mcp-auth"), "", Some(Jwt(0))),
+        (&[], &issuer("one"), Some(Jwt(0))),
+        (&[("UNKNOWN_SOURCE", "two")], &two, Some(Jwt(1))),
+        (&with("two"), &two, Some(Jwt(2))),
+    ] {
+        let found = source(variables, text).unwrap_or_else(|report| panic!("{report}"));
+        let found = found.identity.directory.unknown();
+        assert_eq!(found, UnknownAgents::OwnNamespace(expected), "{variables:?} {text}");
+    }
+    for (variables, text) in [(&both[..], ""), (&[TOKENS], listener), (&[TOKENS], &issuer("one")), (&[], &two)] {
+        let report = refused(source(variables, text));
+        assert!(report.contains("`identity.unknown_source` is missing"), "{report}");
+    }
+    let report = refused(load_with(&Flags::default(), &both, &[]));
+    assert!(report.contains("`identity.unknown_source` is missing") && report.contains("UNKNOWN_SOURCE"), "{report}");
+    for (said, text) in [("jwt", two.as_str()), ("three", &two), ("CN", ""), ("spiffe", "")] {
+        let report = refused(source(&with(said), text));
+        assert!(report.contains("UNKNOWN_SOURCE: `identity.unknown_source` names no source"), "{report}");
+    }
+}
+
+#[test]
 fn aws_kms_is_there_only_where_it_is_enabled() {
     let rest = "aws_kms_default_key_id = \"alias/a\"\naws_kms_endpoint = \"http://aws.example:4566\"\n\
         aws_access_key_id = \"AKIA\"\naws_secret_access_key = \"hunter2\"\n";
@@ -298,7 +345,10 @@ fn vault_is_asked_by_jwts_where_that_is_said() {
     };
     let more = "vault_mount = \"two\"\n";
     let issuers = format!("{}{}{}", issuer("a", ""), issuer("b", more), issuer("c", "vault_role = \"r\"\n"));
-    let text = format!("[vault]\nidentity = \"jwt\"\njwt = {{ mount = \"one\", role = \"q\" }}\n{issuers}");
+    let text = format!(
+        "[vault]\nidentity = \"jwt\"\njwt = {{ mount = \"one\", role = \"q\" }}\n\
+         [identity]\nunknown_agents = \"refuse\"\n{issuers}"
+    );
     let VaultIdentity::Jwt(logins) = load_toml(&text).vault_identity else { panic!("child tokens") };
     let logins: Vec<_> = logins.iter().map(|login| (login.mount.as_str(), login.role.as_deref())).collect();
     assert_eq!(logins, [("one", Some("q")), ("two", None), ("one", Some("r"))]);

@@ -5,7 +5,6 @@
 //! dead before a byte of the answer.
 
 mod answer;
-mod authorities;
 
 pub use answer::Arrival;
 
@@ -130,12 +129,15 @@ impl Upstream {
     /// Prepares connections; none is made yet.
     ///
     /// # Errors
-    /// A host or namespace that cannot stand in a header, or authorities or
-    /// a client certificate that cannot be used.
+    /// A host or namespace that cannot stand in a header, authorities or a
+    /// client certificate that cannot be used.
     pub fn new(settings: config::Upstream) -> Result<Self, String> {
         let bracketed = settings.host.contains(':');
         let host = if bracketed { format!("[{}]", settings.host) } else { settings.host.clone() };
-        settings.authority.as_deref().map_or(Ok(()), authorities::check)?;
+        if let Some(authorities) = &settings.authority {
+            // The framework reads the file by itself, passes over what it does not know, and panics.
+            tls::check_authorities(authorities).map_err(|problem| format!("Vault's authorities: {problem}"))?;
+        }
         let mut options = ConnectorOptions::new(POOL);
         options.ca_file = settings.authority.as_ref().map(|path| path.to_string_lossy().into_owned());
         let upstream = Self {

@@ -180,9 +180,9 @@ impl Request<'_> {
         Refusal::InvalidProof
     }
 
-    /// What is said of a token whose issuer has no such key, though it was asked.
-    pub(super) fn without_key(&self, wait: &Wait) -> Refusal {
-        if wait.has_keys() { self.failed() } else { Refusal::IssuerUnavailable }
+    /// What is said of a token of no known key. Where not all keys are known, that is nobody's failure.
+    pub(super) fn without_key(&self, all_known: bool) -> Refusal {
+        if all_known { self.failed() } else { Refusal::IssuerUnavailable }
     }
 
     fn named(&self, name: &str) -> Option<Arc<Agent>> {

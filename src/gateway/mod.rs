@@ -262,9 +262,9 @@ impl Request<'_> {
             Err(Stop::UnknownKey(wait)) => wait,
             known => return known.map_err(Stop::refusal),
         };
-        wait.over().await;
+        let all_known = wait.over().await;
         self.authenticate(session).map_err(|stop| match stop {
-            Stop::UnknownKey(wait) => self.without_key(&wait),
+            Stop::UnknownKey(_) => self.without_key(all_known),
             stop => stop.refusal(),
         })
     }

@@ -74,9 +74,9 @@ impl Feed {
             .redirect(Policy::none())
             .user_agent("portcullis")
             .https_only(settings.place.url().starts_with("https:"));
-        if let Some(pem) = &settings.authority {
-            let certificates = Certificate::from_pem_bundle(pem.as_bytes()).map_err(|error| error.to_string())?;
-            builder = builder.tls_certs_only(certificates);
+        if let Some(authorities) = &settings.authorities {
+            let certificates = authorities.iter().map(|der| Certificate::from_der(der)).collect::<Result<Vec<_>, _>>();
+            builder = builder.tls_certs_only(certificates.map_err(|error| error.to_string())?);
         }
         let client = builder.build().map_err(|error| error.to_string())?;
         let clock = Clock { due: Instant::now(), last: None, fresh: None, failures: 0 };
@@ -88,14 +88,17 @@ impl Feed {
         *self.ended.borrow()
     }
 
-    /// Waits for the end of a fetch after that one.
-    pub(super) async fn newer_than(&self, generation: u64) {
+    /// Waits for the end of a fetch after that one; whether the last one, which
+    /// may have been a moment before, gave keys. A server that is away is asked
+    /// and not waited for, so that it holds nobody up.
+    pub(super) async fn newer_than(&self, generation: u64) -> bool {
         let mut ended = self.ended.subscribe();
+        let gives_keys = || self.with_clock(|clock| clock.failures == 0);
         if *ended.borrow_and_update() != generation || self.is_resting() {
-            return;
+            return gives_keys();
         }
         self.asked.notify_one();
-        let _ = timeout(PATIENCE, ended.changed()).await;
+        gives_keys() && matches!(timeout(PATIENCE, ended.changed()).await, Ok(Ok(()))) && gives_keys()
     }
 
     /// Fetches whenever it is due or asked for, for ever.
@@ -110,9 +113,10 @@ impl Feed {
             let name = &*issuer.settings.rules.name;
             match outcome {
                 Ok(set) => {
+                    // Before the clock says that all keys are known.
+                    issuer.publish(Some(set));
                     self.with_clock(|clock| clock.succeeded(self.settings.refresh));
                     metrics.jwks.fetched.inc();
-                    issuer.publish(Some(set));
                 }
                 Err(failed) => {
                     let too_old = self.with_clock(|clock| clock.failed(self.settings.keep));
@@ -199,5 +203,38 @@ impl fmt::Display for Failed {
             Self::Discovery(wrong) => f.write_str(wrong),
             Self::Keys(problem) => write!(f, "what was answered {problem}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A feed that nobody runs: whoever waits for it waits until his patience ends.
+    fn feed() -> Feed {
+        Feed::new(Fetched {
+            place: KeyPlace::Jwks("http://127.0.0.1:1/keys".to_owned()),
+            shared: KeySet::default(),
+            authorities: None,
+            refresh: Duration::from_secs(300),
+            keep: Duration::from_secs(300),
+        })
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_away_is_not_waited_for() {
+        const LONG_AGO: Duration = Duration::from_secs(10);
+        let soon = |feed| async move { timeout(PATIENCE / 2, Feed::newer_than(feed, 0)).await };
+        let feed = feed();
+        assert!(soon(&feed).await.is_err(), "one that was never asked is");
+        feed.with_clock(|clock| clock.failed(LONG_AGO));
+        assert_eq!(soon(&feed).await, Ok(false), "it was asked a moment ago");
+        feed.with_clock(|clock| clock.last = clock.last.and_then(|last| last.checked_sub(LONG_AGO)));
+        assert_eq!(soon(&feed).await, Ok(false));
+        feed.with_clock(|clock| clock.succeeded(LONG_AGO));
+        assert_eq!(soon(&feed).await, Ok(true), "all keys of a moment ago are known");
+        feed.with_clock(|clock| clock.last = clock.last.and_then(|last| last.checked_sub(LONG_AGO)));
+        assert!(soon(&feed).await.is_err(), "there may be newer ones");
     }
 }

@@ -67,17 +67,13 @@ pub struct Wait {
 }
 
 impl Wait {
-    /// Waits until the keys were asked for again: not at all where that was a moment ago.
-    pub async fn over(&self) {
-        if let Some(feed) = &self.issuer.feed {
-            feed.newer_than(self.generation).await;
+    /// Waits until the keys were asked for again: not at all where that was a moment ago. Whether
+    /// they were given, so that all keys of the issuer are known.
+    pub async fn over(&self) -> bool {
+        match &self.issuer.feed {
+            Some(feed) => feed.newer_than(self.generation).await,
+            None => true,
         }
-    }
-
-    /// Whether there are keys at all.
-    #[must_use]
-    pub fn has_keys(&self) -> bool {
-        self.issuer.keys.load().is_some()
     }
 }
 
@@ -191,6 +187,7 @@ impl Issuer {
                 Ok(verified)
             }
             Err(Refused::Key) => Err(unknown(Refused::Key)),
+            Err(refused @ Refused::Signature) if token.names_no_key() => Err(unknown(refused)),
             Err(refused) => Err(refused.into()),
         }
     }

@@ -6,7 +6,8 @@
 -- because one would not hold all digits.
 --
 -- Answers {0}, or of the first cell that refuses its place, the seconds until
--- one more request passes, and the seconds until the whole burst is there.
+-- one more request passes, and the seconds until the whole burst is there; or of
+-- a key that is no cell its place alone.
 
 local GIGA = 1000000000
 
@@ -50,10 +51,14 @@ for place, key in ipairs(KEYS) do
   local interval_s, interval_n = argument(4 * place - 1)
   local tolerance_s, tolerance_n = argument(4 * place + 1)
   local seen_s, seen_n = 0, 0
-  local stored = redis.call('GET', key)
+  local stored = redis.pcall('GET', key)
   if stored then
-    local s, n = string.match(stored, '^(%d+)%.(%d+)$')
-    seen_s, seen_n = tonumber(s) or 0, tonumber(n) or 0
+    -- An error is a table. Numbers of more digits are no time, and come back as none.
+    local s, n = string.match(type(stored) == 'string' and stored or '', '^(%d+)%.(%d+)$')
+    if not s or #s > 12 or #n > 9 then
+      return { place }
+    end
+    seen_s, seen_n = tonumber(s), tonumber(n)
   end
   -- How far the cell runs ahead of the clock.
   local lead_s, lead_n = difference(seen_s, seen_n, now_s, now_n)

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use filters::jwt::ProofId;
+use filters::pem;
 use filters::quota::{Exceeded, Limit, Rate};
 use redis::aio::MultiplexedConnection;
 use redis::{
@@ -44,6 +45,8 @@ pub struct SharedLimits {
     lost: Notify,
     /// Whether the log says that it is away.
     told: AtomicBool,
+    /// Whether the log says of a key that it is no limit's, since it was last connected.
+    told_of_key: AtomicBool,
 }
 
 /// Why a limit could not be counted there. Its text holds no secret.
@@ -51,6 +54,10 @@ pub struct SharedLimits {
 enum Away {
     Late,
     Failed(redis::RedisError),
+    /// Not what the script says.
+    Nonsense,
+    /// What this key holds is no limit's; others can be counted.
+    Key(Arc<str>),
 }
 
 impl SharedLimits {
@@ -71,6 +78,7 @@ impl SharedLimits {
             live: ArcSwapOption::empty(),
             lost: Notify::new(),
             told: AtomicBool::new(false),
+            told_of_key: AtomicBool::new(false),
         }))
     }
 
@@ -122,7 +130,14 @@ impl SharedLimits {
         };
         let lost = |away: &Away| {
             metrics.shared_limits.local.inc();
-            self.lose(&live, away, metrics);
+            match away {
+                Away::Key(_) if self.told_of_key.swap(true, Ordering::Relaxed) => {}
+                Away::Key(name) => tracing::error!(
+                    key = self.key(name),
+                    "a key of rate limits holds something else: each gate counts what it limits for itself; delete it"
+                ),
+                away => self.lose(&live, away, metrics),
+            }
         };
         question(&live).await.inspect_err(lost).ok()
     }
@@ -139,26 +154,28 @@ impl SharedLimits {
             None => call.arg("").arg(""),
         };
         for limit in limits.clone() {
-            // In braces: all of them on one node of a cluster.
-            call.key(format!("{{{}}}:{}", self.settings.prefix, limit.name));
+            call.key(self.key(&limit.name));
             for time in [limit.rate.interval(), limit.rate.tolerance()] {
                 call.arg(time / GIGA).arg(time % GIGA);
             }
         }
         let mut live = live.clone();
         let answer: Vec<u64> = timeout(self.settings.timeout, call.invoke_async(&mut live)).await??;
-        let refused = match answer.as_slice() {
-            [place, retry_after, reset] => usize::try_from(*place).ok().map(|place| (place, *retry_after, *reset)),
-            _ => None,
-        };
-        Ok(
-            match refused
-                .and_then(|(place, wait, reset)| Some((limits.clone().nth(place.checked_sub(1)?)?, wait, reset)))
-            {
-                Some((limit, retry_after, reset)) => Err(Exceeded { limit: limit.rate.burst(), retry_after, reset }),
-                None => Ok(()),
-            },
-        )
+        let limit = |place: u64| limits.clone().nth(usize::try_from(place).ok()?.checked_sub(1)?);
+        match *answer.as_slice() {
+            [0] => Ok(Ok(())),
+            [place] => Err(limit(place).map_or(Away::Nonsense, |limit| Away::Key(limit.name.clone()))),
+            [place, retry_after, reset] => {
+                let limit = limit(place).ok_or(Away::Nonsense)?.rate.burst();
+                Ok(Err(Exceeded { limit, retry_after, reset }))
+            }
+            _ => Err(Away::Nonsense),
+        }
+    }
+
+    /// The key of a limit's cell: in braces, so that all of them are on one node of a cluster.
+    fn key(&self, name: &str) -> String {
+        format!("{{{}}}:{name}", self.settings.prefix)
     }
 
     /// Keeps a connection, for ever.
@@ -177,6 +194,7 @@ impl SharedLimits {
         self.live.store(Some(Arc::clone(&connection)));
         metrics.shared_limits.up.set(1);
         self.told.store(false, Ordering::Relaxed);
+        self.told_of_key.store(false, Ordering::Relaxed);
         tracing::info!("rate limits are shared");
         while self.live.load().is_some() {
             let look = async {
@@ -243,7 +261,8 @@ fn client(settings: &Redis) -> Result<Client, redis::RedisError> {
     if !settings.tls {
         return Client::open(address);
     }
-    let root_cert = settings.authority.as_ref().map(|authority| authority.clone().into_bytes());
+    let pem = |der: &Vec<u8>| pem::encode("CERTIFICATE", der).as_bytes().to_vec();
+    let root_cert = settings.authorities.as_ref().map(|authorities| authorities.iter().flat_map(pem).collect());
     Client::build_with_tls(address, TlsCertificates { client_tls: None, root_cert })
 }
 
@@ -264,6 +283,8 @@ impl std::fmt::Display for Away {
         match self {
             Self::Late => f.write_str("it does not answer in time"),
             Self::Failed(error) => write!(f, "{error}"),
+            Self::Nonsense => f.write_str("it answers something else than the script"),
+            Self::Key(name) => write!(f, "the key of {name} holds something else"),
         }
     }
 }

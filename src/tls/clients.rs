@@ -118,7 +118,7 @@ fn verifier(
     crls: &[Crl],
     provider: &Arc<CryptoProvider>,
 ) -> Result<Verifier, TlsProblem> {
-    let problem = |path: &Path, what| TlsProblem { path: path.to_owned(), what };
+    let problem = |path: &Path, what| TlsProblem::new(path, what);
     let mut roots = RootCertStore::empty();
     let mut last = tls.certificate.clone();
     for (path, certificate) in authorities {

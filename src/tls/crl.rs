@@ -8,12 +8,15 @@
 use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 
+use filters::pem;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use x509_parser::prelude::{CertificateRevocationList, FromDer as _, X509Certificate};
 
-use super::TlsProblem;
+use super::{TlsProblem, text};
+
+/// Most bytes of a file of lists.
+const LARGEST: u64 = 64 << 20;
 
 /// One revocation list.
 pub(super) struct Crl {
@@ -86,30 +89,29 @@ impl<'a> Authorities<'a> {
 pub(super) fn read(files: &[PathBuf], authorities: &Authorities<'_>) -> Result<Vec<Crl>, TlsProblem> {
     let mut lists = Vec::new();
     for path in files {
-        let problem = |what| TlsProblem { path: path.clone(), what };
-        for der in lists_of(path).map_err(problem)? {
-            lists.push(parse(path, der, authorities).map_err(problem)?);
+        for der in lists_of(path)? {
+            lists.push(parse(path, der, authorities).map_err(|what| TlsProblem::new(path, what))?);
         }
     }
     lists.sort_by_key(|list| Reverse((list.this_update, list.number.len(), list.number.clone())));
     match ambiguous(&lists) {
-        Some(path) => Err(TlsProblem { path, what: "holds a list of an authority whose name another one has too" }),
+        Some(path) => Err(TlsProblem::new(&path, "holds a list of an authority whose name another one has too")),
         None => Ok(lists),
     }
 }
 
 /// The lists in a file: one in DER, or any number in PEM.
-fn lists_of(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, &'static str> {
-    let bytes = std::fs::read(path).map_err(|_| "cannot be read")?;
+fn lists_of(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsProblem> {
+    let bytes = text(path, LARGEST)?;
     if matches!(CertificateRevocationList::from_der(&bytes), Ok((rest, _)) if rest.is_empty()) {
         return Ok(vec![bytes.into()]);
     }
-    let read = CertificateRevocationListDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>();
-    match read {
-        Ok(lists) if lists.is_empty() => Err("holds no revocation list in PEM or DER"),
-        Ok(lists) => Ok(lists),
-        Err(_) => Err("cannot be read as revocation lists in PEM"),
+    // DER that is longer than a line, and no text.
+    if matches!(bytes.as_slice(), [0x30, 0x80..=0xFF, ..]) {
+        return Err(TlsProblem::new(path, "holds no revocation list in PEM or DER"));
     }
+    let lists = pem::revocation_lists(&bytes).map_err(|fault| TlsProblem::of_text(path, fault))?;
+    Ok(lists.into_iter().map(Into::into).collect())
 }
 
 fn parse(

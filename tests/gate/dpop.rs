@@ -311,6 +311,13 @@ fn shared_replay(shared: &Shared) {
     let ttl = redis.ask(&["TTL", &key]).expect("an answer");
     let ttl: u64 = ttl.trim().trim_start_matches(':').parse().expect("seconds");
     assert!((66..=126).contains(&ttl), "{ttl}");
+    // What the server forgets, no gate does that has accepted it.
+    let (ours, theirs) = (holder.asks(&one), holder.asks(&other));
+    is_agent(&ours, "agent_mtls");
+    is_agent(&theirs, "agent_mtls");
+    assert_eq!(redis.ask(&["FLUSHALL"]).expect("an answer"), "+OK\r\n");
+    assert_eq!((ours.get("/whoami").status, theirs.get("/whoami").status), (401, 401));
+    assert_eq!(at_both(&holder, [&one, &other]), [200, 401]);
 }
 
 fn away(shared: &Shared) {

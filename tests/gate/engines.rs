@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
@@ -24,6 +26,7 @@ pub const CASES: &[Case] = &[
     ("a_name_given_to_somebody_else_inherits_no_lease", generation),
     ("a_signed_key_logs_in_until_it_ends", ssh_sign),
     ("a_role_bounds_who_logs_in_and_how_long", ssh_bounds),
+    ("a_role_bounds_what_is_left_out", ssh_left_out),
     ("a_one_time_password_is_good_once", ssh_otp),
     ("a_certificate_verifies_and_is_revoked_by_its_agent", pki),
     ("a_request_for_a_certificate_is_signed", pki_sign),
@@ -252,6 +255,50 @@ fn ssh_bounds(shared: &Shared) {
     assert_eq!(tool(&alice, "ssh.otp", &deploy), Err("forbidden".into()));
 }
 
+/// What Vault's role puts in where a request names nothing is `permit-pty` and half an hour.
+fn ssh_left_out(shared: &Shared) {
+    let role = |name: &str, extensions: &str| {
+        format!(
+            "[roles.{name}]\nscopes = [\"write\"]\nssh = [\"ops\"]\nssh_extensions = [{extensions}]\nmax_ttl = \"5m\"\n\
+             [agents.{name}]\nroles = [\"{name}\"]\n"
+        )
+    };
+    let sections = [
+        role("alice", "\"permit-port-forwarding\""),
+        role("bob", "\"permit-pty\", \"permit-port-forwarding\""),
+        role("archive", "\"permit-p*\""),
+        role("nobody", ""),
+    ];
+    let gate = Gate::start(shared.world(), &with(&format!("\n{}", sections.concat())));
+    let me = Identity::new();
+    let holds = |signed: &Value| {
+        let key = text(signed, "signed_key").split_whitespace().nth(1).expect("a key").to_owned();
+        let bytes = STANDARD.decode(key).expect("base64");
+        ["permit-pty", "permit-port-forwarding"]
+            .map(|name| bytes.windows(name.len()).any(|part| part == name.as_bytes()))
+    };
+    for left_out in [json!({}), json!({"extensions": {}}), json!({"extensions": null}), json!({"critical_options": {}})]
+    {
+        let mut asked = json!({"role": "ops", "public_key": me.public_key(), "valid_principals": "ops"});
+        asked.as_object_mut().expect("an object").extend(left_out.as_object().expect("an object").clone());
+        for (name, expected) in [("alice", [false, true]), ("bob", [true, true])] {
+            let agent = gate.agent(name);
+            for signed in [rest(&agent, "/ssh/sign", &asked).ok(), tool(&agent, "ssh.sign", &asked).ok()] {
+                assert_eq!(holds(&signed.expect("a certificate")), expected, "{name}: {left_out}");
+            }
+        }
+        for name in ["archive", "nobody"] {
+            let agent = gate.agent(name);
+            assert_eq!(rest(&agent, "/ssh/sign", &asked), refused(403, "forbidden"), "{name}: {left_out}");
+            assert_eq!(tool(&agent, "ssh.sign", &asked), Err("forbidden".into()), "{name}: {left_out}");
+        }
+    }
+    let named = json!({"role": "ops", "public_key": me.public_key(), "valid_principals": "ops",
+        "extensions": {"permit-pty": ""}});
+    assert_eq!(holds(&rest(&gate.agent("archive"), "/ssh/sign", &named).expect("a certificate")), [true, false]);
+    assert_eq!(rest(&gate.agent("alice"), "/ssh/sign", &named), refused(403, "forbidden"));
+}
+
 fn ssh_otp(shared: &Shared) {
     let mut plan = Plan::default();
     plan.top.push_str("child_token_ttl = \"5s\"\n");
@@ -308,8 +355,24 @@ fn pki(shared: &Shared) {
         assert!(answer["revocation_time"].as_u64().is_some_and(|time| time > 0), "{answer}");
         assert!(revoked(shared, &issued));
     }
-    let elsewhere = json!({"role": "service", "common_name": "a.example"});
-    assert_eq!(rest(&client, "/pki/issue", &elsewhere), refused(400, "rejected_by_vault"));
+    for names in [
+        json!({"common_name": "a.example"}),
+        json!({"common_name": "agents.internal"}),
+        json!({"common_name": "*.agents.internal"}),
+        json!({"common_name": "*.a.agents.internal"}),
+        json!({"common_name": "a*.agents.internal"}),
+        json!({"common_name": "localhost"}),
+        json!({"common_name": "127.0.0.1"}),
+        json!({"common_name": "root@a.agents.internal"}),
+        json!({"common_name": "a.agents.internal", "alt_names": "*.agents.internal"}),
+        json!({"common_name": "a.agents.internal", "alt_names": "localhost"}),
+        json!({"common_name": "a.agents.internal", "ip_sans": "127.0.0.1"}),
+        json!({"common_name": "a.agents.internal", "uri_sans": "spiffe://agents.internal/a"}),
+    ] {
+        let mut asked = names.clone();
+        asked["role"] = json!("service");
+        assert_eq!(rest(&client, "/pki/issue", &asked), refused(400, "rejected_by_vault"), "{names}");
+    }
     let bounded = "\n[roles.bounded]\nscopes = [\"write\"]\npki = [\"service\"]\nmax_ttl = \"10m\"\n\
         [agents.alice]\nroles = [\"bounded\"]\n";
     let gate = Gate::start(shared.world(), &with(bounded));

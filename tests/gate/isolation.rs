@@ -12,6 +12,7 @@ pub const CASES: &[Case] = &[
     ("tricks_that_get_past_vaults_own_acl_do_not_get_past_the_gate", tricks),
     ("identity_headers_of_anyone_but_a_trusted_proxy_are_ignored", forged_headers),
     ("a_trusted_proxys_verified_name_is_believed", trusted_proxy),
+    ("nobody_comes_by_his_own_name_to_somebody_elses", impersonation),
     ("two_credentials_that_disagree_are_refused", two_credentials),
     ("anonymous_callers_reach_health_and_nothing_else", anonymous),
 ];
@@ -192,6 +193,48 @@ fn trusted_proxy(shared: &Shared) {
         .with("X-SSL-Client-S-DN", "CN=eve")
         .with("X-SSL-Client-Verify", "SUCCESS");
     assert_eq!(twice.get("/whoami").status, 400);
+}
+
+fn impersonation(shared: &Shared) {
+    const TOKENS: &str = "a-shared-secret-of-more-than-32-bytes";
+    let agents = format!(
+        "[agents.ann]\napi_keys = [{{ sha256 = \"{}\" }}]\n[agents.dora]\ncertificate = {{ dns = \"dora.example\" }}\n\
+         [agents.eve]\njwt = {{ subject = \"the other eve\" }}\n[[identity.families]]\nuri = \"urn:{{name}}\"\n\
+         agent = \"ci-{{name}}\"\n",
+        tests::process::sha256(tests::API_KEY)
+    );
+    let signer = certs::Signer::shared(TOKENS.as_bytes());
+    for (source, free) in [("cn", "zed"), ("jwt", "yan")] {
+        let own = format!("[identity]\nunknown_agents = \"own-namespace\"\nunknown_source = \"{source}\"\n");
+        let plan = by_common_name();
+        let sections = plan.sections.replace("[identity]\nunknown_agents = \"own-namespace\"\n", &own) + &agents;
+        let environment =
+            vec![("JWT_HS256_SECRET", TOKENS.to_owned()), ("API_KEYS_JSON", json!({"key-of-kim": "kim"}).to_string())];
+        let gate = Gate::start(shared.world(), &Plan { sections, environment, ..plan });
+        let ann = gate.keyed();
+        assert_eq!(ann.put("/secrets/x", &json!({"data": {"v": SECRET}})).status, 200);
+        assert_eq!(gate.local().with("X-API-Key", "key-of-kim").get("/whoami").json()["agent"], "kim");
+        let by_name =
+            |name: &str| gate.holder(&gate.issue(&certs::Leaf { uris: Vec::new(), ..certs::Leaf::agent(name) }));
+        let by_subject = |name: &str| {
+            let claims = json!({"iss": "mcp-auth", "aud": "mcp-agents", "sub": name, "exp": 4_102_444_800_u64,
+                "scope": "read list"});
+            gate.local().with("Authorization", &format!("Bearer {}", signer.token(&claims).expect("a token")))
+        };
+        // An entry without such a principal, an API key, a family, another source: each has the name for itself.
+        for name in ["ann", "dora", "eve", "kim", "ci-7"] {
+            for (how, client) in [("a certificate", by_name(name)), ("a token", by_subject(name))] {
+                let refused = client.get("/secrets/x");
+                assert_eq!((refused.status, refused.code().as_str()), (401, "unauthenticated"), "{name} by {how}");
+            }
+        }
+        let (certificate, token) = (by_name(free), by_subject(free));
+        let (itself, other) = if source == "cn" { (certificate, token) } else { (token, certificate) };
+        assert_eq!(itself.get("/whoami").json()["agent"], free, "by {source}");
+        assert_eq!(other.get("/whoami").status, 401, "names are of {source} alone");
+        assert_eq!(by_subject("the other eve").get("/whoami").json()["agent"], "eve");
+        assert_eq!(ann.get("/secrets/x").json()["data"]["v"], SECRET);
+    }
 }
 
 fn two_credentials(shared: &Shared) {

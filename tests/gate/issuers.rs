@@ -96,6 +96,25 @@ fn away(shared: &Shared) {
         );
     }
     assert!(gate.stderr().contains("the issuer's keys cannot be fetched"));
+    // Whether a token of another key holds cannot be told: nobody failed, and nobody is locked out.
+    let failures = || gate.metric("portcullis_failed_authentications_total");
+    let (before, mut unnamed) = (failures(), claims(&json!({"iss": "corp"})).to_string());
+    unnamed = next.token_of("{\"alg\":\"ES256\"}", &unnamed).expect("a token");
+    for held in [&token(&next, &json!({"iss": "corp"})), &unnamed] {
+        for _ in 0..3 {
+            let refused = bearer(gate.local(), held).get("/whoami");
+            assert_eq!((refused.status, refused.code().as_str()), (503, "issuer_unavailable"), "{refused:?}");
+        }
+    }
+    assert!((failures() - before).abs() < f64::EPSILON, "{} failures", failures() - before);
+    // One that a known key did not sign is a failure still.
+    let mut forged = known.clone();
+    forged.replace_range(
+        known.rfind('.').expect("a signature") + 1..,
+        next.token_of("{}", "{}").expect("a token").rsplit('.').next().expect("a signature"),
+    );
+    assert_eq!(status(&gate, &forged), 401);
+    assert!((failures() - before - 1.0).abs() < f64::EPSILON);
     provider.publish(&[&key, &next]);
     provider.away(false);
     wait_for("it is back", 40, || status(&gate, &token(&next, &json!({"iss": "corp"}))) == 200);

@@ -245,7 +245,10 @@ fn subjects(shared: &Shared) {
     {
         assert_eq!(of(nobody).get("/whoami").status, 401, "{nobody}");
     }
-    let open = Plan { sections: "[identity]\nunknown_agents = \"own-namespace\"\n".into(), ..issuer.plan() };
+    let open = Plan {
+        sections: "[identity]\nunknown_agents = \"own-namespace\"\nunknown_source = \"jwt\"\n".into(),
+        ..issuer.plan()
+    };
     let gate = Gate::start(shared.world(), &open);
     let of = |subject: &str| bearer(gate.local(), &issuer.token(&json!({"sub": subject})));
     is_agent(&of("alice"), "alice");

@@ -1,5 +1,10 @@
 //! AWS KMS through the gate: keys by grant, and nothing of AWS's but answers.
 
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::{Value, json};
 use tests::{Client, Gate, Plan, free_port};
 
@@ -13,6 +18,7 @@ pub const CASES: &[Case] = &[
     ("nothing_of_the_gates_own_way_to_aws_is_an_argument", arguments),
     ("where_it_is_not_enabled_nothing_is_served", disabled),
     ("where_aws_is_away_that_is_said", away),
+    ("an_answer_of_awss_that_has_no_end_is_cut_off", endless),
     ("what_is_decrypted_can_be_wrapped", wrapped),
 ];
 
@@ -313,6 +319,48 @@ fn away(shared: &Shared) {
         let told = ask(Surface::Mcp, &client, "kms.encrypt", &with_key("kms.encrypt", "alias/alice-1"));
         assert_eq!(told, Err("kms_unavailable".to_owned()));
         assert_eq!(client.get("/secrets/none").status, 404, "Vault is served all the while");
+    }
+}
+
+/// Heads of answers that have no end, or one that is far away.
+const ENDLESS: [&str; 3] = [
+    "HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: 400000000\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.1\r\nConnection: close\r\n\r\n",
+    "HTTP/1.1 400 Bad Request\r\nContent-Type: application/x-amz-json-1.1\r\nConnection: close\r\n\r\n",
+];
+
+/// Writes such an answer for as long as somebody reads it.
+fn pour(mut stream: TcpStream, head: &str, written: &AtomicUsize) -> io::Result<()> {
+    let mut request = [0; 4096];
+    let _ = stream.read(&mut request)?;
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(b"{\"CiphertextBlob\":\"")?;
+    while written.load(Ordering::SeqCst) < 400_000_000 {
+        stream.write_all(&[b'A'; 1 << 16])?;
+        written.fetch_add(1 << 16, Ordering::SeqCst);
+    }
+    Ok(())
+}
+
+fn endless(shared: &Shared) {
+    for head in ENDLESS {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+        let written = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&written);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let counted = Arc::clone(&counted);
+                std::thread::spawn(move || pour(stream, head, &counted));
+            }
+        });
+        let gate = gate(shared, &endpoint, "");
+        let client = gate.agent("agent_mtls");
+        let refused = client.post("/kms/encrypt", &with_key("kms.encrypt", "alias/alice-1"));
+        assert_eq!((refused.status, refused.code().as_str()), (503, "kms_unavailable"), "{head}");
+        // What two attempts have read, and what lies in sockets.
+        let written = written.load(Ordering::SeqCst);
+        assert!((1..40_000_000).contains(&written), "{head}: {written} bytes");
     }
 }
 

@@ -25,6 +25,7 @@ pub const CASES: &[Case] = &[
     ("an_issuer_without_a_list_is_refused_once_there_are_lists", without_a_list),
     ("an_expired_list_refuses_or_warns", expired),
     ("of_two_lists_of_an_issuer_the_newer_one_counts", newer),
+    ("no_list_is_lost_in_a_file_of_several", joined),
     ("a_broken_list_keeps_the_last_good_ones", broken),
     ("a_broken_list_is_refused_at_the_start", refused),
 ];
@@ -330,6 +331,53 @@ fn newer(shared: &Shared) {
     }
 }
 
+/// A file of an old list and the newer one that revokes, in whatever way the two came together.
+fn joined(shared: &Shared) {
+    let house = House::start(shared, Vec::new());
+    let (victim, good) = (house.victim(), house.victim());
+    let list = |number, revoked: &[&str]| house.middle.crl(number, revoked, Validity::Now).expect("a list").pem;
+    let (old, new) = (list(1, &[]).replace('\r', ""), list(2, &[&victim.certificate]).replace('\r', ""));
+    let (old, lines) = (old.trim_end(), old.lines().count());
+    let both = format!("{old}\n{new}");
+    let indented: String = both.lines().map(|line| format!("    {line}\n")).collect();
+    for (how, text) in [
+        ("a newline is lost", format!("{old}{new}")),
+        ("a byte order mark", format!("\u{feff}{both}")),
+        ("one between them", format!("{old}\n\u{feff}{new}")),
+        ("other line endings", both.replace('\n', "\r\n")),
+        ("indentation", indented),
+        ("another label", both.replace("X509 CRL", "CRL")),
+        ("words between them", format!("{old}\nof today:\n{new}")),
+    ] {
+        house.write("middle.crl", old);
+        house.reload();
+        assert_eq!(house.fresh(&victim), Some(200), "{how}: it is not revoked yet");
+        house.write("middle.crl", text);
+        house.reload();
+        assert_eq!(house.fresh(&victim), None, "{how}: it is revoked");
+        assert_eq!(house.fresh(&good), Some(200), "{how}: others are not");
+    }
+    for (how, line, text) in [
+        ("four dashes", lines + 1, both.replacen("\n-----BEGIN", "\n----BEGIN", 1)),
+        ("six dashes", lines + 1, both.replacen("\n-----BEGIN", "\n------BEGIN", 1)),
+        ("shared dashes", lines, format!("{}{new}", old.trim_end_matches('-'))),
+        ("an unknown label", lines + 1, format!("{old}\n{}", new.replace("X509 CRL", "X509 CRLS"))),
+        ("no end", lines + 1, format!("{old}\n{}", new.replace("-----END X509 CRL-----", ""))),
+        ("no beginning", 2 * lines + 1, format!("{old}\n{}", new.replace("-----BEGIN X509 CRL-----", ""))),
+        ("UTF-16", lines + 1, format!("{old}\n{}", new.chars().flat_map(|c| [c, '\0']).collect::<String>())),
+    ] {
+        house.write("middle.crl", text);
+        house.reload_in_vain();
+        let said = house.gate.stderr();
+        let last = said.lines().rfind(|line| line.contains("the last good one stays")).expect("a report");
+        let place = last.split_once("middle.crl:").and_then(|(_, rest)| rest.split(':').next()).map(str::parse);
+        // The newer list has a line more, where one is revoked.
+        let place = place.expect("a file and a line").expect("a line");
+        assert!((line..line + 6).contains(&place), "{how}: {line} in {last}");
+        assert_eq!((house.fresh(&victim), house.fresh(&good)), (None, Some(200)), "{how}: the last good lists stay");
+    }
+}
+
 /// Contents of a list's file that cannot be used, and what is said of them.
 fn faults(house: &House) -> Vec<(Vec<u8>, &'static str)> {
     let good = house.middle.crl(3, &[], Validity::Now).expect("a list");
@@ -342,10 +390,10 @@ fn faults(house: &House) -> Vec<(Vec<u8>, &'static str)> {
     vec![
         (Vec::new(), "holds no revocation list in PEM or DER"),
         (b"garbage".to_vec(), "holds no revocation list in PEM or DER"),
-        (house.middle.pem().into_bytes(), "holds no revocation list in PEM or DER"),
+        (house.middle.pem().into_bytes(), "middle.crl:1: holds a certificate"),
         (long, "holds no revocation list in PEM or DER"),
         (good.der[..good.der.len() / 2].to_vec(), "holds no revocation list in PEM or DER"),
-        (good.pem.as_bytes()[..half].to_vec(), "cannot be read as revocation lists in PEM"),
+        (good.pem.as_bytes()[..half].to_vec(), "middle.crl:1: begins a block that has no end"),
         (
             format!("{}-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n", good.pem).into_bytes(),
             "that cannot be read",

@@ -20,6 +20,7 @@ pub const CASES: &[Case] = &[
     ("while_the_server_is_away_each_gate_counts_for_itself", away),
     ("a_server_that_does_not_answer_holds_nobody_up", slow),
     ("a_server_that_takes_no_writes_is_away", replica),
+    ("a_key_that_is_no_limits_is_nobody_elses_trouble", foreign),
     ("a_reload_has_limits_shared_or_not", reloaded),
     ("a_server_is_reached_over_tls_and_only_where_its_certificate_holds", tls),
     ("a_password_that_does_not_hold_is_told_once_and_never_shown", password),
@@ -141,6 +142,35 @@ fn replica(shared: &Shared) {
     wait_for("the gate is back", 20, || is_shared(&gate));
 }
 
+fn foreign(shared: &Shared) {
+    let redis = Redis::start();
+    let ask = |command: &[&str]| redis.ask(command).expect("an answer");
+    let key = "{portcullis}:agent:agent_api";
+    let plan = plan(redis.url(), 20, "");
+    let (one, other) = (start(shared, &plan), start(shared, &plan));
+    assert_eq!((passed(&one.keyed(), 2), passed(&other.keyed(), 1)), (2, 1));
+    let alone = || one.metric("portcullis_shared_limits_local_total");
+    let foreign = [
+        &["RPUSH", key, "x"][..],
+        &["HSET", key, "x", "y"],
+        &["SET", key, "x"],
+        &["SET", key, "-1.0"],
+        &["SET", key, "9999999999999999999999999999.0"],
+    ];
+    for (count, foreign) in (1..).zip(foreign) {
+        ask(&["DEL", key]);
+        assert!(ask(foreign).starts_with([':', '+']), "{foreign:?}");
+        assert_eq!((passed(&one.keyed(), 1), alone()), (1, f64::from(count)), "{foreign:?}");
+        assert!(is_shared(&one), "{foreign:?}");
+    }
+    // What a gate has let through before, it has not forgotten.
+    assert_eq!((passed(&one.keyed(), 20), passed(&other.keyed(), 20)), (13, 19), "each counts for itself");
+    assert_eq!((passed(&one.agent("agent_mtls"), 15), passed(&other.agent("agent_mtls"), 15)), (15, 5), "others share");
+    assert_eq!((told(&one, AWAY), told(&other, AWAY)), (0, 0), "{}", one.stderr());
+    assert_eq!((told(&one, "holds something else"), told(&other, "holds something else")), (1, 1), "it is told once");
+    assert!(one.stderr().contains(key), "{}", one.stderr());
+}
+
 fn reloaded(shared: &Shared) {
     let redis = Redis::start();
     let plan = plan(redis.url(), 4, "");
@@ -213,7 +243,7 @@ fn agrees(_: &Shared) {
         database: 0,
         username: None,
         password: Some(filters::secret::Secret::new(REDIS_PASSWORD.to_owned())),
-        authority: None,
+        authorities: None,
         prefix: "agrees".to_owned(),
         timeout: Duration::from_secs(5),
     };

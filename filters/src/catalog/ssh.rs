@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{named, post, text_bound};
-use crate::grants::{Demand, Engine, Login, Ttl};
+use crate::grants::{Demand, Engine, Extensions, Login, Ttl};
 use crate::lifetime::{Lifetime, WrapTtl};
 use crate::operation::{Ask, Capability, Describe, Facts, Hints, Issues, Plan, Reach, unfit};
 use crate::refusal::Refusal;
@@ -52,7 +52,7 @@ pub(super) struct SignArguments<'a> {
     /// How long it is valid; as the role has it where it is absent.
     #[serde(default)]
     ttl: Option<Lifetime>,
-    /// Such as `permit-pty`, each with its value; the role's default where it is absent.
+    /// Such as `permit-pty`, each with its value; as the roles have it where it is absent.
     #[serde(borrow, default)]
     extensions: Option<BTreeMap<Cow<'a, str>, Cow<'a, str>>>,
     /// Such as `source-address`, each with its value.
@@ -105,15 +105,21 @@ impl Describe for Sign {
                 return Err(unfit(pointer, "at most 64 members"));
             }
         }
-        let extensions = arguments.extensions.iter().flatten().map(|(name, _)| Box::from(&**name)).collect();
+        // To Vault an empty list is none: it puts its defaults in the place of both.
+        let extensions = match &arguments.extensions {
+            Some(named) if !named.is_empty() => {
+                Extensions::Named(named.keys().map(|name| Box::from(&**name)).collect())
+            }
+            _ => Extensions::Unsaid,
+        };
         let joined = || principals.iter().map(|name| &**name).collect::<Vec<_>>().join(",");
         let body = SignBody {
             public_key: &arguments.public_key,
             cert_type: arguments.cert_type,
             valid_principals: arguments.valid_principals.is_some().then(joined),
             ttl: arguments.ttl.map(Lifetime::text),
-            extensions: arguments.extensions.as_ref(),
-            critical_options: arguments.critical_options.as_ref(),
+            extensions: arguments.extensions.as_ref().filter(|options| !options.is_empty()),
+            critical_options: arguments.critical_options.as_ref().filter(|options| !options.is_empty()),
         };
         let call = post("sign", &body, true)?;
         let ttl = arguments.ttl.map_or(Ttl::Unsaid, |ttl| Ttl::Seconds(ttl.seconds()));
@@ -192,7 +198,7 @@ impl Describe for Otp {
             return Err(unfit("/ip", "an IPv4 or IPv6 address"));
         }
         let call = post("creds", &arguments, false)?;
-        let login = Login { principals: vec![arguments.username.as_ref().into()], extensions: Vec::new() };
+        let login = Login { principals: vec![arguments.username.as_ref().into()], extensions: Extensions::Fixed };
         let demand = Demand { ttl: Ttl::Fixed, login: Some(login) };
         Ok(Plan::about(resource, Ask::Issue(Issues::Password, call)).demanding(demand).wrapped(arguments.wrap_ttl))
     }

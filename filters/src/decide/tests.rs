@@ -130,6 +130,7 @@ fn what_is_demanded_must_be_in_the_same_role() {
         r#","valid_principals":"ops""#,
         r#","valid_principals":"ops, deploy","ttl":"10m""#,
         r#","valid_principals":"ops","ttl":600,"extensions":{"permit-pty":""}"#,
+        r#","valid_principals":"ops","extensions":{}"#,
     ] {
         assert!(sign(allowed).is_ok(), "{allowed}");
     }
@@ -139,6 +140,7 @@ fn what_is_demanded_must_be_in_the_same_role() {
         r#","valid_principals":"ops,root""#,
         r#","valid_principals":"ops","ttl":601"#,
         r#","valid_principals":"ops","extensions":{"permit-port-forwarding":""}"#,
+        r#","valid_principals":"ops","extensions":{"permit-pty":"","permit-port-forwarding":""}"#,
     ] {
         assert_eq!(sign(refused), Err(Refusal::Forbidden), "{refused}");
     }
@@ -176,6 +178,45 @@ fn the_longest_life_of_the_role_is_asked_for_where_the_caller_names_none() {
         let named = arguments.replace('}', r#","ttl":"1m"}"#);
         assert_eq!(body(&bob, name, &named)["ttl"], "60s");
     }
+}
+
+#[test]
+fn the_extensions_of_the_role_are_asked_for_where_the_caller_names_none() {
+    let with = |bound: Option<&[&str]>, max_ttl| {
+        let patterns = |list: &[&str]| list.iter().map(|text| NamePattern::parse(text).unwrap()).collect();
+        let role = Role { ssh_extensions: bound.map(patterns), max_ttl, ..role(&Scope::ALL, &[], &[], &[]) };
+        identity(Scopes::ALL, vec![role])
+    };
+    let sign = |more: &str| format!(r#"{{"role":"k","public_key":"x"{more}}}"#);
+    for unsaid in ["", r#","extensions":null"#, r#","extensions":{}"#, r#","cert_type":"host""#] {
+        let sent = |who: &Identity| body(who, "ssh.sign", &sign(unsaid));
+        let none = serde_json::Value::Null;
+        let forwarding = json!({"permit-port-forwarding": ""});
+        assert_eq!(sent(&with(Some(&["permit-port-forwarding"]), None))["extensions"], forwarding, "{unsaid}");
+        let both = sent(&with(Some(&["a", "b"]), Some(60)));
+        assert_eq!((&both["extensions"], &both["ttl"]), (&json!({"a": "", "b": ""}), &json!("60s")), "{unsaid}");
+        // Where nothing is bounded, Vault's role decides.
+        for free in [None, Some(&["*"][..]), Some(&["a", "*"][..])] {
+            assert_eq!(sent(&with(free, None))["extensions"], none, "{unsaid}");
+        }
+        // What cannot be named cannot be asked for, nor can nothing.
+        for bound in [&[][..], &["permit-*"], &["a", "permit-*"]] {
+            let refused = asked(&with(Some(bound), None), "ssh.sign", &sign(unsaid));
+            assert_eq!(refused, Err(Refusal::Forbidden), "{unsaid} {bound:?}");
+        }
+    }
+    let named = sign(r#","extensions":{"permit-pty":""}"#);
+    let some = body(&with(Some(&["permit-*"]), None), "ssh.sign", &named);
+    assert_eq!(some["extensions"], json!({"permit-pty": ""}));
+    assert_eq!(asked(&with(Some(&[]), None), "ssh.sign", &named), Err(Refusal::Forbidden));
+    // A password carries none.
+    let password = r#"{"role":"k","ip":"::1","username":"ops"}"#;
+    assert!(asked(&with(Some(&[]), None), "ssh.otp", password).is_ok());
+    // A role that comes later does not lend what it allows.
+    let pty = Role { ssh_extensions: Some(names("permit-pty")), ..role(&Scope::ALL, &[], &[], &[]) };
+    let none = Role { ssh_extensions: Some(Vec::new()), ..role(&Scope::ALL, &[], &[], &[]) };
+    let two = identity(Scopes::ALL, vec![none, pty]);
+    assert_eq!(body(&two, "ssh.sign", &sign(""))["extensions"], json!({"permit-pty": ""}));
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn a_family_maps_closed_names_only() {
 
 #[test]
 fn one_principal_belongs_to_one_agent() {
-    let mut directory = Directory::new(UnknownAgents::OwnNamespace);
+    let mut directory = Directory::new(UnknownAgents::OwnNamespace(Some(Source::CommonName)));
     let bob = AgentId::parse("bob").unwrap();
     directory.add(cn("Robert"), bob.clone()).unwrap();
     assert_eq!(directory.add(cn("Robert"), AgentId::parse("eve").unwrap()), Err(Clash::Principal(bob.clone())));
@@ -67,7 +67,7 @@ fn one_principal_belongs_to_one_agent() {
 #[test]
 fn a_subject_is_no_common_name() {
     let subject = |value: &str| Principal { source: Source::Jwt(0), value: value.into() };
-    let mut directory = Directory::new(UnknownAgents::OwnNamespace);
+    let mut directory = Directory::new(UnknownAgents::OwnNamespace(Some(Source::Jwt(0))));
     let bob = AgentId::parse("bob").unwrap();
     directory.add(subject("Robert"), bob.clone()).unwrap();
     assert_eq!(directory.agent_of(&subject("Robert")), Some(bob));
@@ -81,11 +81,11 @@ fn a_subject_is_no_common_name() {
 fn a_subject_is_its_issuers() {
     let subject = |issuer, value: &str| Principal { source: Source::Jwt(issuer), value: value.into() };
     let family = |issuer, agent| Family::parse(Source::Jwt(issuer), "{name}", agent).unwrap();
-    let mut directory = Directory::new(UnknownAgents::OwnNamespace);
+    let mut directory = Directory::new(UnknownAgents::OwnNamespace(Some(Source::Jwt(0))));
     let bob = AgentId::parse("bob").unwrap();
     directory.add(subject(1, "Robert"), bob.clone()).unwrap();
     assert_eq!(directory.agent_of(&subject(1, "Robert")), Some(bob));
-    for (issuer, name) in [(0, "Robert"), (2, "Robert"), (0, "bob"), (1, "bob"), (1, "eve")] {
+    for (issuer, name) in [(2, "Robert"), (0, "bob"), (1, "bob"), (1, "eve")] {
         assert_eq!(directory.agent_of(&subject(issuer, name)), None, "{issuer} {name}");
     }
     assert_eq!(directory.agent_of(&subject(0, "eve")), AgentId::parse("eve"));
@@ -94,6 +94,48 @@ fn a_subject_is_its_issuers() {
     directory.add_family(family(2, "two-{name}")).unwrap();
     assert_eq!(directory.agent_of(&subject(1, "eve")), AgentId::parse("one-eve"));
     assert_eq!(directory.agent_of(&subject(2, "eve")), AgentId::parse("two-eve"));
+}
+
+/// Every principal that is not mapped, by every source, against every way in which the
+/// configuration may give a name.
+#[test]
+fn nobody_comes_to_a_name_that_somebody_else_may_have() {
+    const SOURCES: [Source; 8] = [
+        Source::Spiffe,
+        Source::Uri,
+        Source::Dns,
+        Source::Email,
+        Source::CommonName,
+        Source::Fingerprint,
+        Source::Jwt(0),
+        Source::Jwt(1),
+    ];
+    let ann = AgentId::parse("ann").unwrap();
+    let of = |source, value: &str| Principal { source, value: value.into() };
+    for unknown in [None, Some(Source::CommonName), Some(Source::Jwt(0)), Some(Source::Jwt(1))] {
+        let directory = |give: &dyn Fn(&mut Directory)| {
+            let mut directory = Directory::new(UnknownAgents::OwnNamespace(unknown));
+            give(&mut directory);
+            directory
+        };
+        let named = directory(&|directory| directory.keep(ann.clone()));
+        for source in SOURCES {
+            assert_eq!(named.agent_of(&of(source, "ann")), None, "{source:?}: her entry names nobody");
+            let free = named.agent_of(&of(source, "zed"));
+            assert_eq!(free.is_some(), unknown == Some(source), "{source:?}: names are of one source alone");
+            let mapped = directory(&|directory| directory.add(of(source, "x"), ann.clone()).unwrap());
+            for other in SOURCES {
+                assert_eq!(mapped.agent_of(&of(other, "ann")), None, "{other:?}: hers is {source:?}");
+            }
+            let family = Family::parse(source, "x-{name}", "a{name}").unwrap();
+            let family = directory(&|directory| directory.add_family(family.clone()).unwrap());
+            assert_eq!(family.agent_of(&of(source, "x-nn")), Some(ann.clone()));
+            for other in SOURCES {
+                assert_eq!(family.agent_of(&of(other, "ann")), None, "{other:?}: the family's is {source:?}");
+                assert_eq!(family.agent_of(&of(other, "zed")).is_some(), unknown == Some(other));
+            }
+        }
+    }
 }
 
 #[test]

@@ -8,6 +8,12 @@ use super::{Bound, Refused, RoleRules};
 use crate::scope::{Scope, Scopes};
 use crate::secret::Digest;
 
+/// The claims that name scopes.
+const SCOPES: [&str; 3] = ["scope", "scopes", "scp"];
+
+/// Claims that a token may have or not, of which some issuers write `null`.
+const OPTIONAL: [&str; 6] = ["scope", "scopes", "scp", "iat", "nbf", "cnf"];
+
 /// Seconds since the epoch that no arithmetic here overflows.
 const LATEST: f64 = 9e15;
 
@@ -15,10 +21,13 @@ const LATEST: f64 = 9e15;
 pub(super) struct Claims(Map<String, Value>);
 
 impl Claims {
+    /// Where `null` says no more than absence would, it is read as that.
+    ///
     /// # Errors
     /// [`Refused::Claim`] where a claim is not of its type, whether or not
     /// anybody asks for it.
-    pub(super) fn read(members: Map<String, Value>) -> Result<Self, Refused> {
+    pub(super) fn read(mut members: Map<String, Value>) -> Result<Self, Refused> {
+        members.retain(|name, value| !(value.is_null() && OPTIONAL.contains(&name.as_str())));
         let claims = Self(members);
         claims.time("iat")?;
         claims.time("nbf")?;
@@ -65,21 +74,28 @@ impl Claims {
         }
     }
 
-    /// `scope`, separated by spaces (RFC 8693), or `scopes`, a list or such a
-    /// text; what stands in either. Words that are no scope of ours count for
-    /// nothing. `None` where both are absent.
+    /// What `scope` (RFC 8693), `scopes` or `scp` names: a text, separated by
+    /// spaces or commas, or a list of such texts. Words that are no scope of
+    /// ours count for nothing. `None` where all three are absent.
+    ///
+    /// # Errors
+    /// [`Refused::Claim`] where two of them name different scopes.
     pub(super) fn scopes(&self) -> Result<Option<Scopes>, Refused> {
-        let one = self.0.get("scope");
-        if one.is_none() && !self.0.contains_key("scopes") {
-            return Ok(None);
-        }
-        if one.is_some_and(|one| !one.is_string()) {
-            return Err(Refused::Claim("scope"));
-        }
-        let texts = self.names("scope")?.into_iter().chain(self.names("scopes")?);
-        let words = texts.flat_map(|text| text.split(' '));
         let known = |word: &str| Scope::ALL.into_iter().find(|scope| scope.name() == word);
-        Ok(Some(words.filter_map(known).collect()))
+        let mut found = None;
+        for name in SCOPES {
+            if !self.0.contains_key(name) {
+                continue;
+            }
+            let texts = self.names(name)?.into_iter();
+            let words = texts.flat_map(|text| text.split(|c: char| c == ',' || c.is_ascii_whitespace()));
+            let scopes: Scopes = words.filter_map(known).collect();
+            if found.is_some_and(|other| other != scopes) {
+                return Err(Refused::Claim(name));
+            }
+            found = Some(scopes);
+        }
+        Ok(found)
     }
 
     /// The first rule of which the token has the value: in a list, or alone.

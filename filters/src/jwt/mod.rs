@@ -167,6 +167,13 @@ impl<'a> Presented<'a> {
         Ok(Self { message, signature, header, claims: Claims::read(claims)? })
     }
 
+    /// Whether it leaves open by which public key it is to be verified: of a key that is not known
+    /// its signature says no more than a broken one's.
+    #[must_use]
+    pub fn names_no_key(&self) -> bool {
+        !self.header.contains_key("kid") && self.header.get("alg").is_some_and(|name| name != "HS256")
+    }
+
     /// Whom it says it is of: good for choosing whose keys are tried.
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use filters::credential::ProxyHeaders;
-use filters::identity::{Clash, Directory, Family, Principal, Source as Origin, UnknownAgents};
+use filters::identity::{Clash, Directory, Family, Principal, Source as Origin};
 use filters::spiffe::{SpiffeId, TrustDomain};
 use http::{HeaderName, Uri};
 use ipnet::IpNet;
@@ -14,6 +14,8 @@ use super::super::sections as section;
 use super::super::settings::{ClientCertificates, Identity, Listener};
 use super::agents::{self, Found};
 use super::jwt::Issuers;
+use super::keys::Key;
+use super::unknown;
 
 /// Headers that mean something else already.
 const TAKEN: [&str; 6] = ["authorization", "x-api-key", "host", "cookie", "content-type", "content-length"];
@@ -24,13 +26,20 @@ const NOT_ACCEPTED: &str = "no listener accepts this trust domain: `trust_domain
 /// Who is who.
 pub(super) fn identity(
     top: &Fields<'_>,
-    agents: &[Found],
+    (agents, keys): (&[Found], &[Key]),
     listeners: &[Sited<Listener>],
     issuers: Issuers,
 ) -> Identity {
     let fields = top.table("identity", &section::IDENTITY);
     let sources = sources(&fields);
-    let mut directory = Directory::new(unknown(top, &fields));
+    let asks = |listener: &Sited<Listener>| {
+        listener.value.tls.as_ref().is_some_and(|tls| tls.clients != ClientCertificates::Off)
+    };
+    let certificates = listeners.iter().any(asks);
+    let (trusted_proxies, proxy_headers) = (trusted_proxies(top), proxy_headers(top));
+    let by_certificate = certificates && sources.contains(&Origin::CommonName);
+    let by_proxy = proxy_headers.is_some() && !trusted_proxies.is_empty();
+    let mut directory = Directory::new(unknown::agents(top, &fields, by_certificate || by_proxy, &issuers));
     let accepted = accepted(listeners);
     let doubt = |principal: &Principal| match principal.source {
         Origin::Jwt(_) if issuers.list.is_empty() => {
@@ -45,17 +54,17 @@ pub(super) fn identity(
     };
     add_principals(top, agents, &doubt, &mut directory);
     add_families(&fields, &issuers, &accepted, &mut directory);
+    let names = agents.iter().map(|agent| &agent.entry.id).chain(keys.iter().map(|key| &key.value.agent));
+    names.for_each(|name| directory.keep(name.clone()));
+    unknown::doubt(&fields, &directory);
     doubt_proxies(top, listeners);
-    let asks = |listener: &Sited<Listener>| {
-        listener.value.tls.as_ref().is_some_and(|tls| tls.clients != ClientCertificates::Off)
-    };
     Identity {
         sources,
         directory,
-        trusted_proxies: trusted_proxies(top),
+        trusted_proxies,
         forwarded_for: top.flag("forwarded_for").unwrap_or(false),
-        proxy_headers: proxy_headers(top),
-        certificates: listeners.iter().any(asks),
+        proxy_headers,
+        certificates,
         issuers: issuers.list,
         role_rules: issuers.role_rules,
     }
@@ -76,16 +85,6 @@ fn sources(fields: &Fields<'_>) -> Vec<Origin> {
         }
     }
     sources
-}
-
-/// Whoever names agents, roles or families means to name them all.
-fn unknown(top: &Fields<'_>, fields: &Fields<'_>) -> UnknownAgents {
-    let named = top.given("agents") || top.given("roles") || fields.given("families");
-    match fields.text("unknown_agents").map(|text| text.value).as_deref() {
-        Some("own-namespace") => UnknownAgents::OwnNamespace,
-        None if !named && !fields.given("unknown_agents") => UnknownAgents::OwnNamespace,
-        _ => UnknownAgents::Refuse,
-    }
 }
 
 /// The trust domains of which some listener accepts certificates.

@@ -10,7 +10,7 @@ use super::super::fields::{Fields, Sited};
 use super::super::sections as section;
 use super::super::settings::{Fetched, Issuer, KeyPlace, KeySource, TokenLogin};
 use super::roles::Roles;
-use super::{agents, later, roles, vault, whole_seconds};
+use super::{agents, authorities, later, roles, vault, whole_seconds};
 
 /// Where OpenID providers have their configuration, below their name.
 const DISCOVERY: &str = "/.well-known/openid-configuration";
@@ -90,7 +90,7 @@ fn of_variables(top: &Fields<'_>) -> Option<Issuer> {
         Some(url) => KeySource::Fetched(Fetched {
             place: KeyPlace::Jwks(url),
             shared,
-            authority: None,
+            authorities: None,
             refresh: Duration::from_secs(top.number("jwt_jwks_cache_seconds")?),
             keep: KEEP,
         }),
@@ -166,12 +166,10 @@ fn keys(fields: &Fields<'_>, name: Option<&Sited<String>>) -> Option<KeySource> 
         "jwks_file" => return Some(KeySource::Given(public_keys(fields, "jwks_file", KeySet::default()))),
         _ => return Some(KeySource::Given(shared_secret(fields, "hs256_secret"))),
     };
-    let authority = fields.text("ca");
-    let read = |file: Sited<String>| fields.source.text_of(&file.place, &fields.label("ca"), &file.value);
     Some(KeySource::Fetched(Fetched {
         place,
         shared: KeySet::default(),
-        authority: authority.and_then(read),
+        authorities: authorities(fields, "ca"),
         refresh: fields.time("refresh"),
         keep: fields.time("keep"),
     }))

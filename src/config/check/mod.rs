@@ -15,6 +15,7 @@ mod listeners;
 mod rate_limit;
 mod login;
 mod roles;
+mod unknown;
 mod upstream;
 mod vault;
 
@@ -66,7 +67,7 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
         wrap_ttl: vault::wrap_ttl(&top),
         layout: vault::layout(&top),
         kms: kms::kms(&top),
-        identity: identity::identity(&top, &agents, &listeners, issuers),
+        identity: identity::identity(&top, (&agents, &api_keys), &listeners, issuers),
         roles: roles.list,
         agents: agents.into_iter().map(|agent| agent.entry).collect(),
         api_keys: keys::finish(&top, api_keys),
@@ -158,6 +159,18 @@ fn logging(top: &Fields<'_>) -> Logging {
         directory: top.text("log_dir").map(|path| path.value).unwrap_or_default().into(),
         requests: fields.flag("requests").unwrap_or(true),
     }
+}
+
+/// The certificates in the file that `name` names, in DER.
+fn authorities(fields: &Fields<'_>, name: &str) -> Option<Vec<Vec<u8>>> {
+    let path = fields.text(name)?;
+    let text = fields.source.text_of(&path.place, &fields.label(name), &path.value)?;
+    let read = filters::pem::certificates(text.as_bytes());
+    let problem = |fault| {
+        let wrong = format!("names a file that {fault}");
+        fields.problem(name, &path.place, &wrong, "write the authorities' certificates to it, in PEM");
+    };
+    read.map_err(problem).ok()
 }
 
 /// The text of `name` as one or more plain segments of a Vault path.

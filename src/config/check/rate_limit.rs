@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use super::super::fields::{Fields, Sited};
+use super::super::fields::Fields;
 use super::super::sections as section;
 use super::super::settings::Redis;
-use super::plain_name;
+use super::{authorities, plain_name};
 
 const URL: &str = "write such as `redis://127.0.0.1:6379` or `rediss://redis.example:6380/0`; user and password have \
                    keys of their own";
@@ -26,20 +26,18 @@ pub(super) fn shared(top: &Fields<'_>) -> Option<Redis> {
         fields.problem("url", &url.place, "is not the address of a Redis or Valkey", URL);
         return None;
     };
-    let authority = fields.text("ca");
-    if let Some(authority) = authority.as_ref().filter(|_| !address.tls) {
-        fields.source.findings.warning(&authority.place, "`rate_limit.ca` is not used: the URL is not rediss");
+    if fields.given("ca") && !address.tls {
+        fields.source.findings.warning(&fields.place_of("ca"), "`rate_limit.ca` is not used: the URL is not rediss");
     }
     let password = fields.secret("password").map(|password| password.value);
     if password.is_some() && !address.tls && !is_local(&address.host) {
         let text = "the password of Redis travels in the clear to another machine; use `rediss://`";
         fields.source.findings.warning(&url.place, text);
     }
-    let read = |file: Sited<String>| fields.source.text_of(&file.place, &fields.label("ca"), &file.value);
     Some(Redis {
         username: fields.text("username").map(|name| name.value),
         password,
-        authority: authority.and_then(read),
+        authorities: authorities(&fields, "ca"),
         prefix: prefix?.value,
         timeout: fields.time("timeout"),
         ..address
@@ -66,7 +64,7 @@ fn parse(text: &str) -> Option<Redis> {
         database: database.into(),
         username: None,
         password: None,
-        authority: None,
+        authorities: None,
         prefix: String::new(),
         timeout: std::time::Duration::ZERO,
     })

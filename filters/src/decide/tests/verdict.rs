@@ -2,7 +2,7 @@
 
 use super::conditions::{circumstances, conditions};
 use super::*;
-use crate::grants::Login;
+use crate::grants::{Extensions, Login};
 use crate::verdict::{About, Denial, Question, Unaskable};
 use prop::sample::{select, subsequence};
 
@@ -50,13 +50,17 @@ struct Rest {
     shared: bool,
     ttl: Option<u32>,
     principal: &'static str,
+    extension: Option<&'static str>,
 }
 
 fn arguments(operation: &str, member: &str, least: &str, name: &str, rest: &Rest) -> String {
     let named = if member.is_empty() { String::new() } else { format!("\"{member}\":\"{name}\"{least}") };
     let more = match operation {
         _ if operation.starts_with("kv.") => format!(",\"shared\":{}", rest.shared),
-        "ssh.sign" => format!(",\"valid_principals\":\"{}\",\"extensions\":{{\"permit-pty\":\"\"}}", rest.principal),
+        "ssh.sign" => {
+            let extension = rest.extension.map(|name| format!("\"{name}\":\"\"")).unwrap_or_default();
+            format!(",\"valid_principals\":\"{}\",\"extensions\":{{{extension}}}", rest.principal)
+        }
         "ssh.otp" => format!(",\"username\":\"{}\"", rest.principal),
         _ => String::new(),
     };
@@ -65,11 +69,10 @@ fn arguments(operation: &str, member: &str, least: &str, name: &str, rest: &Rest
     format!("{{{named}{more}{ttl}}}")
 }
 
-fn about<'a>(operation: &str, name: &'a str, rest: &Rest) -> About<'a> {
-    let extensions = if operation == "ssh.sign" { vec!["permit-pty".into()] } else { Vec::new() };
-    // A password lives as long as Vault's role says.
-    let ttl = rest.ttl.filter(|_| operation != "ssh.otp");
-    About { name, shared: rest.shared, ttl, login: Login { principals: vec![rest.principal.into()], extensions } }
+fn about<'a>(name: &'a str, rest: &Rest) -> About<'a> {
+    let extensions = rest.extension.map_or(Extensions::Unsaid, |name| Extensions::Named(vec![name.into()]));
+    let login = Login { principals: vec![rest.principal.into()], extensions };
+    About { name, shared: rest.shared, ttl: rest.ttl, login }
 }
 
 /// What is told.
@@ -112,9 +115,12 @@ fn scopes() -> impl Strategy<Value = Vec<Scope>> {
 fn roles() -> impl Strategy<Value = Vec<Role>> {
     let paths = || prop::collection::vec(select(vec!["**", "a/**", "a/*", "a", "*/b", "a/b"]), 0..3);
     let patterns = || subsequence(vec!["*", "a", "a*", "ab", "portcullis-*"], 0..3);
-    let bounds = (select(vec![None, Some("ops"), Some("*")]), select(vec![None, Some(60), Some(600)]), conditions());
+    let extensions =
+        || select(vec![None, Some(vec![]), Some(names("permit-pty")), Some(names("permit-*")), Some(names("*"))]);
+    let principals = || select(vec![None, Some("ops"), Some("*")]);
+    let bounds = (principals(), extensions(), select(vec![None, Some(60), Some(600)]), conditions());
     let parts = (scopes(), paths(), paths(), subsequence(vec!["a/b", "a/**"], 0..2), patterns(), bounds);
-    let one = parts.prop_map(|(scopes, kv, shared, deny, named, (principals, max_ttl, conditions))| {
+    let one = parts.prop_map(|(scopes, kv, shared, deny, named, (principals, ssh_extensions, max_ttl, conditions))| {
         let patterns = || named.iter().map(|text| NamePattern::parse(text).unwrap()).collect::<Vec<_>>();
         Role {
             transit: patterns(),
@@ -123,6 +129,7 @@ fn roles() -> impl Strategy<Value = Vec<Role>> {
             pki: patterns(),
             kms: patterns(),
             ssh_principals: principals.map(names),
+            ssh_extensions,
             max_ttl,
             conditions,
             ..role(&scopes, &kv, &shared, &deny)
@@ -132,8 +139,9 @@ fn roles() -> impl Strategy<Value = Vec<Role>> {
 }
 
 fn rest() -> impl Strategy<Value = Rest> {
-    let parts = (any::<bool>(), select(vec![None, Some(60), Some(61), Some(900)]), select(vec!["ops", "root"]));
-    parts.prop_map(|(shared, ttl, principal)| Rest { shared, ttl, principal })
+    let ssh = (select(vec!["ops", "root"]), select(vec![None, Some("permit-pty"), Some("permit-X11-forwarding")]));
+    let parts = (any::<bool>(), select(vec![None, Some(60), Some(61), Some(900)]), ssh);
+    parts.prop_map(|(shared, ttl, (principal, extension))| Rest { shared, ttl, principal, extension })
 }
 
 fn layouts() -> impl Strategy<Value = Layout> {
@@ -162,7 +170,7 @@ proptest! {
         let keyring = Keyring::default();
         let ground = Ground { layout: &layout, keyring: &keyring, namespace: "", client, now };
         let decided = decided(&who, operation, &json, ground);
-        let told = told(&who, operation, about(operation, name, &rest), ground);
+        let told = told(&who, operation, about(name, &rest), ground);
         prop_assert!(same(&told, &decided), "{operation} {json}: told {told:?}, decided {decided:?}");
     }
 
@@ -187,7 +195,7 @@ proptest! {
         let layout = Layout::default();
         let ground = Ground { layout: &layout, keyring: &keyring, namespace: "", client, now };
         let decided = decided(&who, operation, &format!("{{\"{member}\":\"{handle}\"}}"), ground);
-        let told = told(&who, operation, about(operation, name, &rest), ground);
+        let told = told(&who, operation, about(name, &rest), ground);
         prop_assert!(same(&told, &decided), "{operation} {name}: told {told:?}, decided {decided:?}");
     }
 }
