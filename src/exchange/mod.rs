@@ -136,7 +136,7 @@ impl Upstream {
         let host = if bracketed { format!("[{}]", settings.host) } else { settings.host.clone() };
         if let Some(authorities) = &settings.authority {
             // The framework reads the file by itself, passes over what it does not know, and panics.
-            tls::check_authorities(authorities).map_err(|problem| format!("Vault's authorities: {problem}"))?;
+            tls::check_authorities(authorities).map_err(|problem| format!("upstream.ca_file: {problem}"))?;
         }
         let mut options = ConnectorOptions::new(POOL);
         options.ca_file = settings.authority.as_ref().map(|path| path.to_string_lossy().into_owned());

@@ -48,7 +48,7 @@ fn refused(_: &Shared) {
         (pair("other.key"), "is not the key of the certificate"),
         (pair("file"), "file: holds no private key"),
         (format!("{vault}[upstream]\nca_file = \"file\"\n"), "upstream.ca_file"),
-        (format!("{vault}[upstream]\nca_file = \"server.key\"\n"), "something else than certificates"),
+        (format!("{vault}[upstream]\nca_file = \"server.key\"\n"), "upstream.ca_file: server.key"),
         ("[admin]\nsocket = \"file\"\n".to_owned(), "admin.socket: file: something is there that is no socket"),
         ("[admin]\nsocket = \"open\"\n".to_owned(), "admin.socket: open: something is there that is no socket"),
         ("[admin]\nsocket = \"none/admin.sock\"\n".to_owned(), "admin.socket: none/admin.sock"),
