@@ -282,8 +282,9 @@ impl Server {
     fn serving(&self, endpoint: Arc<Endpoint>, on: Handle) -> impl Fn(Accepted, Option<IpAddr>, Open) + use<> {
         let shutdown = self.shutdown.subscribe();
         move |stream, peer, open| {
-            let (endpoint, shutdown) = (Arc::clone(&endpoint), shutdown.clone());
-            on.spawn(async move { endpoint.serve(stream, peer, open, shutdown).await });
+            let (endpoint, shutdown, connection) = (Arc::clone(&endpoint), shutdown.clone(), Arc::clone(&open));
+            let task = on.spawn(async move { endpoint.serve(stream, peer, open, shutdown).await });
+            connection.is_served_by(task.abort_handle());
         }
     }
 

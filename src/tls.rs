@@ -238,10 +238,7 @@ mod tests {
             let lists = crl::read(&[path.to_owned()], &authorities).map(|_| ());
             let told = [pair(path, path).map(|_| ()), check_authorities(path), certificates(path).map(|_| ()), lists];
             for problem in told.map(Result::unwrap_err) {
-                assert_eq!(
-                    problem.to_string(),
-                    format!("{}: cannot be read: is not a regular file", path.display())
-                );
+                assert_eq!(problem.to_string(), format!("{}: cannot be read: is not a regular file", path.display()));
             }
         }
         std::fs::remove_file(&pipe).unwrap();

@@ -5,25 +5,28 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use filters::grants::Agent;
+use filters::names::AgentId;
 use filters::refusal::Refusal;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use pingora_core::protocols::http::ServerSession;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::Limits;
-use crate::shares::{Full, Share};
+use crate::shares::{Full, Share, Shares};
 
 use super::{Request, head};
 
 /// How long a body may come more slowly than `limits.body_rate`.
 const GRACE: Duration = Duration::from_secs(5);
+/// Bytes that no share is taken for: of such bodies an agent has no more than turns.
+const SMALL: usize = 16 << 10;
 /// Most bytes that are set aside before they have arrived.
 const AHEAD: usize = 64 << 10;
 
 /// A body and its share of the bytes that may be held at once.
 pub(super) struct Body {
     pub(super) bytes: Bytes,
-    _share: Share,
+    _share: Option<Share>,
 }
 
 impl Request<'_> {
@@ -38,12 +41,12 @@ impl Request<'_> {
         if declared.is_some_and(|length| length > limits.body) {
             return Err(Refusal::BodyTooLarge);
         }
-        let share = self.state.load.bodies.take(agent.id.clone(), 0, limits.bodies).map_err(refused)?;
         let expects = head::text(headers, EXPECT).is_some_and(|e| e.eq_ignore_ascii_case("100-continue"));
         if expects {
             session.write_continue_response().await.map_err(|_| Refusal::RequestTimeout)?;
         }
-        let mut arriving = Arriving { limits, share, started: Instant::now(), received: 0 };
+        let (bodies, started) = (&self.state.load.bodies, Instant::now());
+        let mut arriving = Arriving { limits, agent, bodies, share: None, started, received: 0 };
         let bytes = arriving.read(session, declared).await?;
         Ok(Body { bytes, _share: arriving.share })
     }
@@ -62,7 +65,9 @@ fn declared(session: &ServerSession) -> Result<Option<usize>, Refusal> {
 /// A body that arrives, and what it has been charged for.
 struct Arriving<'a> {
     limits: &'a Limits,
-    share: Share,
+    agent: &'a Agent,
+    bodies: &'a Shares<AgentId>,
+    share: Option<Share>,
     started: Instant,
     received: usize,
 }
@@ -90,8 +95,21 @@ impl Arriving<'_> {
         if self.received > self.limits.body {
             return Err(Refusal::BodyTooLarge);
         }
-        self.share.grow(chunk.len(), self.limits.bodies).map_err(refused)?;
+        if self.received > SMALL {
+            self.charge(chunk.len()).map_err(refused)?;
+        }
         Ok(Some(chunk))
+    }
+
+    fn charge(&mut self, bytes: usize) -> Result<(), Full> {
+        match &mut self.share {
+            Some(share) => share.grow(bytes, self.limits.bodies)?,
+            None => {
+                let share = self.bodies.take(self.agent.id.clone(), self.received, self.limits.bodies)?;
+                self.share = Some(share);
+            }
+        }
+        Ok(())
     }
 
     /// When the next part must be there: in the time of a whole body, and no more slowly than bodies

@@ -2,6 +2,7 @@
 //! time and from a pool of their own, so that who does not read them is in nobody's way (invariant 10).
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::pin::pin;
 use std::time::Duration;
 
 use filters::refusal::Refusal;
@@ -31,7 +32,8 @@ impl Request<'_> {
         outcome: &Outcome,
     ) -> Result<Option<Box<Events>>, Unwritten> {
         let patience = PATIENCE + Duration::from_secs((reply.size() / EACH_SECOND) as u64);
-        let writing = shielded(reply.write(session, &self.head));
+        let writing = pin!(reply.write(session, &self.head));
+        let writing = shielded(writing);
         let written = if outcome.turn.is_some() || matches!(self.side, Side::Admin) {
             writing.await
         } else {

@@ -23,6 +23,7 @@ mod stream;
 pub use service::Endpoint;
 
 use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -181,7 +182,7 @@ impl Gateway {
         let served = match problem {
             Some(refusal) => Err(refusal),
             None => {
-                let served = shielded(request.serve(session, outcome)).await;
+                let served = shielded(pin!(request.serve(session, outcome))).await;
                 served.unwrap_or_else(|| Err(request.panicked(session)))
             }
         };
@@ -220,8 +221,9 @@ impl Gateway {
     }
 }
 
-/// What `work` comes to; `None` where it panics, which is to end nothing else.
-async fn shielded<T>(work: impl Future<Output = T>) -> Option<T> {
+/// What `work` comes to; `None` where it panics, which is to end nothing else. It stays where it is: it
+/// is large.
+async fn shielded<T>(work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
     AssertUnwindSafe(work).catch_unwind().await.ok()
 }
 
@@ -341,11 +343,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_ends_nothing_but_its_work() {
-        assert_eq!(shielded(async { 1 }).await, Some(1));
+        assert_eq!(shielded(pin!(async { 1 })).await, Some(1));
         let panics = async {
             yield_now().await;
             assert!(std::hint::black_box(false), "half-way");
         };
-        assert_eq!(shielded(panics).await, None);
+        assert_eq!(shielded(pin!(panics)).await, None);
     }
 }

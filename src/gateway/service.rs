@@ -40,13 +40,7 @@ impl Endpoint {
 
     /// Serves one connection until it is closed; `shutdown` becomes true when the gate ends.
     pub async fn serve(&self, stream: Accepted, peer: Option<IpAddr>, open: Open, shutdown: watch::Receiver<bool>) {
-        let served = async {
-            let Some(stream) = self.receiver.receive(stream, peer, &open).await else { return };
-            self.gateway.serve(stream, &open, shutdown).await;
-        };
-        tokio::select! {
-            () = served => {}
-            () = open.gives_way() => {}
-        }
+        let Some(stream) = self.receiver.receive(stream, peer, &open).await else { return };
+        self.gateway.serve(stream, &open, shutdown).await;
     }
 }

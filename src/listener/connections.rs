@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use filters::names::AgentId;
 use prometheus::{IntCounter, IntGauge};
-use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 
 use crate::shares::{Bounds, Full, Share, Shares};
 
@@ -53,7 +53,8 @@ pub struct Connection {
     peer: OnceLock<Peer>,
     /// The share of its source, and of the agent that asked last.
     held: Mutex<Held>,
-    leave: Notify,
+    /// Ends the task that serves it.
+    task: OnceLock<AbortHandle>,
 }
 
 #[derive(Default)]
@@ -98,7 +99,7 @@ impl Connections {
             source: OnceLock::new(),
             peer: OnceLock::new(),
             held: Mutex::default(),
-            leave: Notify::new(),
+            task: OnceLock::new(),
         });
         let mut open = self.lock();
         if open.len() >= most && !self.make_room(&mut open, |_| true) {
@@ -129,7 +130,7 @@ impl Connections {
         self.gave_way.inc();
         // What it held counts for nobody from now on, however long its task takes to end.
         *oldest.held() = Held::default();
-        oldest.leave.notify_one();
+        oldest.end();
         true
     }
 
@@ -216,9 +217,19 @@ impl Connection {
         self.client.get().copied()
     }
 
-    /// Waits until it must give way to another.
-    pub async fn gives_way(&self) {
-        self.leave.notified().await;
+    /// Notes the task that serves it, which ends where it gives way to another.
+    pub fn is_served_by(&self, task: AbortHandle) {
+        let _ = self.task.set(task);
+        // It may have given way already.
+        if !self.all.lock().contains_key(&self.id) {
+            self.end();
+        }
+    }
+
+    fn end(&self) {
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -252,9 +263,6 @@ impl Drop for Busy {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
-    use std::task::{Context, Waker};
-
     use super::*;
 
     fn connections() -> Arc<Connections> {
@@ -262,8 +270,9 @@ mod tests {
         Arc::new(Connections::new(gauge, IntCounter::new("gave_way", "How many gave way.").unwrap()))
     }
 
+    /// Whether it has given way.
     fn left(connection: &Connection) -> bool {
-        pin!(connection.gives_way()).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+        !connection.all.lock().contains_key(&connection.id)
     }
 
     fn source(last: u8) -> IpAddr {

@@ -196,19 +196,18 @@ fn few_files(shared: &Shared) {
 }
 
 fn bodies(shared: &Shared) {
-    let limits = "body = 10000\nbodies_in_flight = 100000\nbodies_per_agent = 30000\nconcurrent = 64\n";
+    let limits = "body = 100000\nbodies_in_flight = 1000000\nbodies_per_agent = 300000\nconcurrent = 64\n";
     let gate = gate(shared, limits);
     let agent = gate.agent("agent_mtls");
-    let head =
-        "PUT /secrets/x HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 10000\r\n\r\n";
+    let head = "PUT /secrets/x HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n";
     let begun = |bytes: usize| {
         let mut stream = agent.connect().expect("a connection");
         stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&vec![b' '; bytes])).expect("written");
         stream.flush().expect("written");
         stream
     };
-    let mut held: Vec<_> = (0..20).map(|_| begun(4990)).collect();
-    let write = json!({"data": {"v": "x".repeat(9000)}});
+    let mut held: Vec<_> = (0..20).map(|_| begun(49_900)).collect();
+    let write = json!({"data": {"v": "x".repeat(90_000)}});
     for _ in 0..5 {
         assert_eq!(gate.keyed().put("/secrets/floods/x", &write).status, 200, "another agent writes");
         assert_eq!(gate.keyed().call("kv.read", &json!({"path": "floods/x"})).status, 200);
