@@ -4,13 +4,19 @@
 //! here but a request that may be repeated, on a connection that turned out
 //! dead before a byte of the answer.
 
+mod arrival;
+mod look;
+
+pub use arrival::Arrival;
+use arrival::read_body;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use filters::headers::{CORRELATION_ID, VAULT_NAMESPACE, VAULT_REQUEST, VAULT_TOKEN, VAULT_WRAP_TTL};
 use filters::refusal::Refusal;
 use filters::secret::{Digest, Secret};
@@ -182,6 +188,12 @@ impl Upstream {
         Ok(())
     }
 
+    /// Which certificate new connections present: 0 for none, one more for each that followed.
+    #[must_use]
+    pub fn presents(&self) -> u64 {
+        self.peers.load().first().map_or(0, |peers| generation(peers.requests.group_key))
+    }
+
     /// How often to do so.
     #[must_use]
     pub const fn refresh_every(&self) -> Duration {
@@ -206,7 +218,7 @@ impl Upstream {
         let identity = self.identity.load();
         let generation = identity.as_ref().map_or(0, |identity| identity.generation);
         // By its serial numbers alone the pool could take one certificate for another.
-        peer.group_key = generation << 1 | lane as u64;
+        peer.group_key = group(generation, lane);
         peer.client_cert_key = identity.as_ref().map(|identity| Arc::clone(&identity.key));
         peer.options.connection_timeout = Some(self.settings.connect_timeout);
         peer.options.total_connection_timeout = Some(self.settings.connect_timeout);
@@ -239,10 +251,15 @@ impl Upstream {
     }
 
     async fn exchange(&self, request: &VaultRequest, envelope: Envelope<'_>) -> Result<Answer, Broken> {
-        let (mut session, peer) = self.converse_anywhere(request, envelope).await?;
+        let (session, peer) = self.converse_anywhere(request, envelope).await?;
+        self.whole(session, &peer, envelope.limit).await
+    }
+
+    /// Reads the answer whose head has arrived.
+    async fn whole(&self, mut session: HttpSession, peer: &Arc<HttpPeer>, limit: usize) -> Result<Answer, Broken> {
         let status = session.get_status().map_or(0, |status| status.as_u16());
-        let body = read_body(&mut session, envelope.limit).await?;
-        self.keep(session, &peer).await;
+        let body = read_body(&mut session, limit).await?;
+        self.keep(session, peer).await;
         Ok(Answer { status, body })
     }
 
@@ -361,6 +378,15 @@ impl Upstream {
     }
 }
 
+/// What the pool keeps connections apart by, beside the address.
+const fn group(generation: u64, lane: Lane) -> u64 {
+    generation << 1 | lane as u64
+}
+
+const fn generation(group: u64) -> u64 {
+    group >> 1
+}
+
 fn header(text: &str) -> Result<HeaderValue, String> {
     HeaderValue::try_from(text).map_err(|error| format!("Vault's host or namespace: {error}"))
 }
@@ -371,62 +397,4 @@ enum Stop {
     Silent,
     /// The request cannot be written.
     Nonsense,
-}
-
-/// An answer of Vault's that arrives.
-pub struct Arrival {
-    upstream: Arc<Upstream>,
-    session: HttpSession,
-    peer: Arc<HttpPeer>,
-    /// The HTTP status.
-    pub status: u16,
-    silence: Duration,
-    deadline: Instant,
-}
-
-impl Arrival {
-    /// What arrives next; `None` at the end.
-    ///
-    /// # Errors
-    /// [`Broken`] where it breaks off or is late.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, Broken> {
-        let patience = self.silence.min(self.deadline.saturating_duration_since(Instant::now()));
-        tokio::time::timeout(patience, read_chunk(&mut self.session)).await.unwrap_or(Err(Broken::Late))
-    }
-
-    /// Gives the connection back; only where all has arrived.
-    pub async fn end(self) {
-        self.upstream.keep(self.session, &self.peer).await;
-    }
-}
-
-async fn read_body(session: &mut HttpSession, limit: usize) -> Result<Bytes, Broken> {
-    let first = match read_chunk(session).await? {
-        None => return Ok(Bytes::new()),
-        Some(chunk) if chunk.len() > limit => return Err(Broken::TooLarge),
-        Some(chunk) => chunk,
-    };
-    let Some(second) = read_chunk(session).await? else { return Ok(first) };
-    let mut body = BytesMut::with_capacity((first.len() + second.len()) * 2);
-    body.extend_from_slice(&first);
-    let mut next = Some(second);
-    while let Some(chunk) = next {
-        if body.len() + chunk.len() > limit {
-            return Err(Broken::TooLarge);
-        }
-        body.extend_from_slice(&chunk);
-        next = read_chunk(session).await?;
-    }
-    Ok(body.freeze())
-}
-
-/// What arrives next of a body, and is something; `None` at its end. Where
-/// only a chunk's head has arrived, the session gives nothing yet.
-async fn read_chunk(session: &mut HttpSession) -> Result<Option<Bytes>, Broken> {
-    loop {
-        match session.read_body_bytes().await {
-            Ok(Some(chunk)) if chunk.is_empty() => {}
-            read => return read.map_err(|_| Broken::Unreachable),
-        }
-    }
 }

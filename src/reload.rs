@@ -105,6 +105,8 @@ impl Reload {
             Ok(mut hangup) => {
                 while hangup.recv().await.is_some() {
                     let _ = self.reload();
+                    // Whoever sends it may have put Vault right.
+                    self.state.vault.login.try_again();
                 }
             }
             Err(error) => tracing::error!(%error, "SIGHUP cannot be waited for"),
@@ -157,6 +159,7 @@ impl Reload {
             tracing::warn!(sections = parts.pending.join(", "), "what these say is in force in the next gate only");
         }
         parts.warn();
+        self.state.vault.login.take(&settings.login);
         Ok(Snapshot::build(settings, parts, Some(&current)))
     }
 }

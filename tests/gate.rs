@@ -22,6 +22,7 @@ mod gate {
     pub mod kms;
     pub mod layout;
     pub mod limits;
+    pub mod lockout;
     pub mod logins;
     pub mod mcp;
     pub mod mcp_http;
@@ -109,7 +110,7 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 41] = [
+    let modules: [(&str, &[Case]); 42] = [
         ("operations", gate::operations::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
@@ -136,6 +137,7 @@ fn main() -> ExitCode {
         ("tokens", gate::tokens::CASES),
         ("vault_identity", gate::vault_identity::CASES),
         ("logins", gate::logins::CASES),
+        ("lockout", gate::lockout::CASES),
         ("upgrade", gate::upgrade::CASES),
         ("upstream", gate::upstream::CASES),
         ("configuration", gate::configuration::CASES),

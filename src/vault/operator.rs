@@ -10,6 +10,8 @@ use super::{LoginState, OwnCalls};
 
 /// How long the login may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How often the login is looked for.
+const SEEK: Duration = Duration::from_millis(20);
 
 /// The configuration's credentials for Vault are missing or refused: why, in
 /// words for people.
@@ -40,17 +42,20 @@ pub async fn logged_in<T, E: From<NoLogin>>(
     let own = OwnCalls::new(Arc::clone(&upstream), Arc::clone(&login));
     let working = async {
         let waiting = async {
-            while login.current().is_none() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+            while login.current().is_none() && !login.is_refused() {
+                tokio::time::sleep(SEEK).await;
             }
         };
-        tokio::time::timeout(PATIENCE, waiting).await.map_err(|_| {
-            NoLogin(format!("Vault has not accepted the credentials within {PATIENCE:?}: {}", login.detail()))
-        })?;
+        let waited = tokio::time::timeout(PATIENCE, waiting).await;
+        if login.current().is_none() {
+            let within = if waited.is_err() { format!(" within {PATIENCE:?}") } else { String::new() };
+            let why = login.reason();
+            return Err(NoLogin(format!("Vault has not accepted the credentials{within}: {why}")).into());
+        }
         work(&upstream, &own).await
     };
     tokio::select! {
         outcome = working => outcome,
-        () = login.run() => Err(NoLogin(login.detail()).into()),
+        () = login.run() => Err(NoLogin(login.reason()).into()),
     }
 }

@@ -33,7 +33,7 @@ const EDGES: [(&str, &[&str]); 7] = [
 ];
 
 /// Where the proxy framework may be named.
-const FRAMEWORK: [&str; 4] = ["src/listener/", "src/gateway/", "src/exchange.rs", "src/main.rs"];
+const FRAMEWORK: [&str; 4] = ["src/listener/", "src/gateway/", "src/exchange", "src/main.rs"];
 
 /// Where a secret's text is taken out, each with the reason.
 const EXPOSURES: [(&str, &str); 7] = [

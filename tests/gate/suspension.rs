@@ -28,7 +28,7 @@ fn plan() -> Plan {
 }
 
 /// Runs a command with the configuration and credentials of the gate.
-fn command(world: &World, gate: &Gate, line: &[&str]) -> (Option<i32>, String) {
+pub(super) fn command(world: &World, gate: &Gate, line: &[&str]) -> (Option<i32>, String) {
     let environment = [("VAULT_ROLE_ID", world.role_id()), ("VAULT_SECRET_ID", world.secret_id())];
     let line: Vec<&str> = line.iter().copied().chain(["--config", "config.toml"]).collect();
     said(&run(gate.folder(), &line, &environment))

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{Errors, Layout, Method, VaultRequest, post};
+use super::{Layout, Method, VaultRequest, errors, post};
 use crate::names::AgentId;
 use crate::path::{PathProblem, VaultPath};
 use crate::secret::Secret;
@@ -92,8 +92,8 @@ const REFUSED: [(&str, &str); 15] = [
 /// it was given.
 #[must_use]
 pub fn login_refused(body: &[u8]) -> Option<&'static str> {
-    let told: Errors<'_> = serde_json::from_slice(body).ok()?;
-    let says = |phrase: &str| told.errors.iter().any(|error| error.contains(phrase));
+    let told = errors(body)?;
+    let says = |phrase: &str| told.iter().any(|error| error.contains(phrase));
     REFUSED.iter().find(|(phrase, _)| says(phrase)).map(|(_, meaning)| *meaning)
 }
 
@@ -111,6 +111,14 @@ pub fn lookup_self() -> Result<VaultRequest, PathProblem> {
 /// Never in practice: the path is fixed.
 pub fn renew_self() -> Result<VaultRequest, PathProblem> {
     Ok(post(VaultPath::render(&["auth/token/renew-self"])?, &json!({}), true))
+}
+
+/// Revokes the token it is sent with, and with it what hangs on it.
+///
+/// # Errors
+/// Never in practice: the path is fixed.
+pub fn revoke_self() -> Result<VaultRequest, PathProblem> {
+    Ok(post(VaultPath::render(&["auth/token/revoke-self"])?, &json!({}), true))
 }
 
 /// Makes a child token through a token role.

@@ -22,6 +22,8 @@ enum What {
     Missing,
     Empty,
     TooLarge,
+    /// It is a pipe, a device or a folder: reading it might never end.
+    Irregular,
     /// It has a space, a line break or a character that is not ASCII.
     Malformed,
     Unreadable(io::ErrorKind),
@@ -34,6 +36,7 @@ impl fmt::Display for FileProblem {
             What::Missing => f.write_str("there is no such file"),
             What::Empty => f.write_str("the file is empty"),
             What::TooLarge => f.write_str("the file is larger than 64KiB"),
+            What::Irregular => f.write_str("it is no regular file"),
             What::Malformed => f.write_str("the file holds something else than one token"),
             What::Unreadable(kind) => write!(f, "the file cannot be read: {kind}"),
         }
@@ -53,6 +56,9 @@ fn token(path: &Path) -> Result<Secret, What> {
         io::ErrorKind::NotFound => What::Missing,
         kind => What::Unreadable(kind),
     };
+    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(What::Irregular);
+    }
     let file = std::fs::File::open(path).map_err(unreadable)?;
     // All of it at once, so that no copy is left behind by growing.
     let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST as usize + 1));
@@ -93,5 +99,11 @@ mod tests {
         }
         std::fs::remove_file(&path).unwrap();
         assert!(read(&path).unwrap_err().to_string().ends_with("there is no such file"));
+        // Nobody writes into this pipe: whoever opened it would wait for ever.
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        for irregular in [&*path, Path::new("/dev/zero"), Path::new("/")] {
+            assert!(read(irregular).unwrap_err().to_string().ends_with("it is no regular file"));
+        }
+        std::fs::remove_file(&path).unwrap();
     }
 }
