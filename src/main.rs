@@ -26,7 +26,7 @@ use portcullis::upgrade;
 use portcullis::vault::Vault;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// How long revoking child tokens may take at the end.
+/// How long it may take to leave nothing behind in Vault at the end, but for a second.
 const REVOKE: Duration = Duration::from_secs(3);
 /// How long a connection that was just accepted may take to be counted.
 const ACCEPT: Duration = Duration::from_millis(200);
@@ -276,7 +276,8 @@ impl Background {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let left = self.under_way();
-        self.state.vault.children.drop_all(REVOKE).await;
+        let layout = self.state.snapshot().layout.clone();
+        self.state.vault.leave(&layout, REVOKE).await;
         if let Some(log) = &self.state.log {
             log.close();
         }

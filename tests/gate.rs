@@ -24,11 +24,13 @@ mod gate {
     pub mod limits;
     pub mod lockout;
     pub mod logins;
+    pub mod looks;
     pub mod mcp;
     pub mod mcp_http;
     pub mod operations;
     pub mod policy;
     pub mod readme;
+    pub mod records;
     pub mod resources;
     pub mod revocation;
     pub mod schemathesis;
@@ -110,7 +112,7 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 42] = [
+    let modules: [(&str, &[Case]); 44] = [
         ("operations", gate::operations::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
@@ -133,6 +135,8 @@ fn main() -> ExitCode {
         ("dpop", gate::dpop::CASES),
         ("limits", gate::limits::CASES),
         ("suspension", gate::suspension::CASES),
+        ("records", gate::records::CASES),
+        ("looks", gate::looks::CASES),
         ("shared_limits", gate::shared_limits::CASES),
         ("tokens", gate::tokens::CASES),
         ("vault_identity", gate::vault_identity::CASES),

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod caller;
 pub mod client;
 pub mod events;
+pub mod front;
 pub mod mcp;
 pub mod process;
 pub mod provider;
@@ -15,6 +16,7 @@ pub mod world;
 pub use audit::Audit;
 pub use caller::Caller;
 pub use client::{Client, Response};
+pub use front::Front;
 pub use process::{API_KEY, Gate, Plan};
 pub use world::World;
 

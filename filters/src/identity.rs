@@ -178,6 +178,12 @@ impl Family {
             || self.source.kind() == other.source.kind() && self.agent.may_meet(&other.agent)
     }
 
+    /// Whether a principal of it could be this agent.
+    #[must_use]
+    pub fn could_be(&self, agent: &AgentId) -> bool {
+        self.agent.take(agent.as_str()).is_some_and(|name| AgentId::parse(name).is_some())
+    }
+
     fn agent_of(&self, principal: &Principal) -> Option<AgentId> {
         if self.source != principal.source {
             return None;

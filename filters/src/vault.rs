@@ -215,7 +215,8 @@ pub fn trouble(status: u16, body: &[u8]) -> Trouble {
         400 | 405 => Refusal::RejectedByVault,
         403 if says("invalid token") || says("token not found") => return Trouble::InvalidToken,
         403 => Refusal::DeniedByVault,
-        404 => Refusal::NotFound,
+        // A patch of what is not there is answered with no body at all.
+        404 if body.is_empty() || is_nothing(body) => Refusal::NotFound,
         412 | 429 | 472 | 473 | 500..=503 => Refusal::UpstreamUnavailable,
         413 => Refusal::BodyTooLarge,
         504 => Refusal::UpstreamTimeout,
@@ -258,6 +259,7 @@ mod tests {
             r#"{"request_id":"x","data":{"data":null,"metadata":{"version":3,"deletion_time":"2026-01-01T00:00:00Z"}}}"#,
         ] {
             assert!(is_nothing(body.as_bytes()), "{body}");
+            assert_eq!(trouble(404, body.as_bytes()), Trouble::Refused(Refusal::NotFound), "{body}");
         }
         for body in [
             "<html><body>404 Not Found</body></html>",
@@ -272,6 +274,7 @@ mod tests {
             r#"{"data":{"keys":[]}}"#,
         ] {
             assert!(!is_nothing(body.as_bytes()), "{body}");
+            assert_eq!(trouble(404, body.as_bytes()), Trouble::Refused(Refusal::UpstreamNonsense), "{body}");
         }
     }
 }

@@ -7,7 +7,7 @@ use filters::handle::{Purpose, StandsFor};
 use filters::identity::Identity;
 use filters::operation::{Entry, Redeem};
 use filters::refusal::Refusal;
-use filters::vault::{VaultRequest, control};
+use filters::vault::{VaultRequest, is_nothing, is_refusal};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -83,7 +83,7 @@ impl Request<'_> {
         let answer = vault.upstream.ask(request, envelope).await?;
         if !matches!(answer.status, 200..=299) {
             // It expires by itself where it cannot be revoked.
-            let _ = vault.own.ask(control::revoke_accessor(&token.accessor), self.along()).await;
+            let _ = vault.own.revoke(&token.accessor, self.along()).await;
         }
         read(kind, &answer)
     }
@@ -135,7 +135,7 @@ impl Request<'_> {
         }
         match answer.status {
             200..=299 => read(kind, &answer),
-            400 | 404 => Err(Refusal::NotFound),
+            400 | 404 if is_refusal(&answer.body) || is_nothing(&answer.body) => Err(Refusal::NotFound),
             status => Err(refusal(status, &answer.body)),
         }
     }

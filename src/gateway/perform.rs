@@ -137,7 +137,8 @@ impl Request<'_> {
         outcome: &mut Outcome,
     ) -> Result<(&'static Entry, Effect, Option<Wrap>), Refusal> {
         let keyring = self.state.vault.handles.keyring();
-        let permit = decide(identity, operation, self.ground(&keyring))?;
+        let permit =
+            decide(identity, operation, self.ground(&keyring)).inspect_err(|refusal| self.seek_key(refusal))?;
         self.pay(identity, permit.limits(), outcome).await?;
         outcome.decision = "allow";
         outcome.role = permit.role().cloned();
@@ -148,6 +149,13 @@ impl Request<'_> {
             return Err(Refusal::UpstreamUnavailable);
         }
         Ok((kind, effect, wrap))
+    }
+
+    /// Has the keys of handles looked at where a handle names one that is not known here yet.
+    pub(super) fn seek_key(&self, refusal: &Refusal) {
+        if *refusal == Refusal::HandleKeyUnknown {
+            self.state.vault.handles.want();
+        }
     }
 
     /// Asks with the agent's token, and reads the whole answer.
@@ -236,11 +244,10 @@ pub(super) fn read(kind: &'static Entry, answer: &Answer) -> Result<Vec<u8>, Ref
             kind.project(&answer.body, &mut out)?;
             Ok(out)
         }
-        404 => match kind.facts.absent {
-            Absent::NotFound => Err(Refusal::NotFound),
-            Absent::Empty(answer) => Ok(answer.into()),
+        status => match (refusal(status, &answer.body), kind.facts.absent) {
+            (Refusal::NotFound, Absent::Empty(answer)) => Ok(answer.into()),
+            (refusal, _) => Err(refusal),
         },
-        status => Err(refusal(status, &answer.body)),
     }
 }
 

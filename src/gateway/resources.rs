@@ -1,6 +1,6 @@
 //! An agent's secrets as MCP resources: listed page by page, read by URI.
 
-use filters::handle::{Binding, Purpose};
+use filters::handle::{Binding, Closed, Purpose};
 use filters::identity::Identity;
 use filters::mcp::{self, Call, Page, Place, Step, Walk};
 use filters::path::SecretPath;
@@ -66,7 +66,11 @@ impl Request<'_> {
         }
         let namespace = &self.state.vault.namespace;
         let binding = Binding { purpose: Purpose::Cursor, agent: &identity.agent, namespace };
-        keyring.open(cursor, binding).ok_or(mcp::no_cursor())
+        let closed = |closed| match closed {
+            Closed::Foreign => mcp::no_cursor(),
+            Closed::Later => Refusal::HandleKeyUnknown,
+        };
+        keyring.open(cursor, binding).map_err(closed).inspect_err(|refusal| self.seek_key(refusal))
     }
 
     /// Walks until the page is full; what the agent may not read is not on it.

@@ -149,6 +149,19 @@ pub fn revoke_accessor(accessor: &str) -> Result<VaultRequest, PathProblem> {
     Ok(post(VaultPath::render(&["auth/token/revoke-accessor"])?, &json!({"accessor": accessor}), true))
 }
 
+/// Whether a token is no more after this answer to [`revoke_accessor`]: revoked now, unknown to
+/// Vault, or revoked by somebody else meanwhile.
+#[must_use]
+pub fn is_revoked(status: u16, body: &[u8]) -> bool {
+    let gone = |error: &str| ["invalid accessor", "token not found"].iter().any(|known| error.contains(known));
+    let unknown = || errors(body).is_some_and(|errors| errors.iter().any(|error| gone(error)));
+    match status {
+        200..=299 => true,
+        400 | 403 | 404 => unknown(),
+        _ => false,
+    }
+}
+
 /// Asks whether Vault is initialised, unsealed and active; 200 if so.
 ///
 /// # Errors
@@ -254,6 +267,27 @@ pub fn read_suspensions(layout: &Layout) -> Result<VaultRequest, PathProblem> {
 pub fn write_suspensions(layout: &Layout, version: u64, agents: &impl Serialize) -> Result<VaultRequest, PathProblem> {
     let body = json!({"options": {"cas": version}, "data": {"agents": agents}});
     Ok(post(suspended(layout)?, &body, false))
+}
+
+fn gates(layout: &Layout) -> Result<VaultPath, PathProblem> {
+    VaultPath::render(&[&layout.kv_mount, "data", &layout.gate_prefix, "gates"])
+}
+
+/// Reads the record of what each gate has seen.
+///
+/// # Errors
+/// A bad mount or prefix.
+pub fn read_gates(layout: &Layout) -> Result<VaultRequest, PathProblem> {
+    Ok(VaultRequest::new(Method::Get, gates(layout)?, None, true))
+}
+
+/// Writes it, if its version is still `version`; 0 where there was none.
+///
+/// # Errors
+/// A bad mount or prefix.
+pub fn write_gates(layout: &Layout, version: u64, seen: &impl Serialize) -> Result<VaultRequest, PathProblem> {
+    let body = json!({"options": {"cas": version}, "data": {"gates": seen}});
+    Ok(post(gates(layout)?, &body, false))
 }
 
 /// Wraps `answer`, a JSON object, for as long as the request's header says.
