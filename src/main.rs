@@ -186,6 +186,7 @@ impl BackgroundService for Background {
             () = self.state.vault.handles.run(|| self.state.snapshot().layout.clone()) => {}
             () = self.state.vault.children.run() => {}
             () = self.watch_suspensions() => {}
+            () = self.give_back() => {}
             () = self.reload.run() => {}
             () = self.fetch_keys() => {}
             () = self.share_limits() => {}
@@ -206,6 +207,11 @@ impl Background {
     async fn watch_suspensions(&self) {
         let vault = &self.state.vault;
         vault.suspensions.run(&vault.children, &vault.leases, || self.state.snapshot().layout.clone()).await;
+    }
+
+    async fn give_back(&self) {
+        let vault = &self.state.vault;
+        vault.returns.run(&vault.leases, || self.state.snapshot().layout.clone()).await;
     }
 
     /// Keeps the issuers' keys fresh: those of the snapshot of the moment.

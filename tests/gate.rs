@@ -21,6 +21,7 @@ mod gate {
     pub mod jwt;
     pub mod kms;
     pub mod layout;
+    pub mod leftovers;
     pub mod limits;
     pub mod lockout;
     pub mod logins;
@@ -112,7 +113,7 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 44] = [
+    let modules: [(&str, &[Case]); 45] = [
         ("operations", gate::operations::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
@@ -142,6 +143,7 @@ fn main() -> ExitCode {
         ("vault_identity", gate::vault_identity::CASES),
         ("logins", gate::logins::CASES),
         ("lockout", gate::lockout::CASES),
+        ("leftovers", gate::leftovers::CASES),
         ("upgrade", gate::upgrade::CASES),
         ("upstream", gate::upstream::CASES),
         ("configuration", gate::configuration::CASES),

@@ -7,6 +7,7 @@ mod charge;
 mod docs;
 mod events;
 mod handles;
+mod handover;
 mod head;
 mod mcp;
 mod metadata;
@@ -39,6 +40,7 @@ use crate::snapshot::Snapshot;
 use crate::state::State;
 use crate::telemetry::{Record, RouteId};
 use crate::turns::Turn;
+use crate::vault::Parcel;
 
 use authenticate::{Claimed, Stop};
 use docs::Page;
@@ -91,6 +93,8 @@ struct Request<'a> {
     side: Side,
     snapshot: Arc<Snapshot>,
     head: Head,
+    /// What Vault has given out for it.
+    parcel: Parcel<'a>,
 }
 
 impl Gateway {
@@ -125,13 +129,15 @@ impl Gateway {
         let snapshot = Arc::clone(&self.state.snapshot());
         let (head, problem) = Head::read(session, &snapshot, self.side);
         let problem = if admitted { problem } else { Some(Refusal::Overloaded) };
-        let mut request = Request { state: &self.state, side: self.side, snapshot, head };
+        let parcel = Parcel::new(&self.state.vault.returns);
+        let mut request = Request { state: &self.state, side: self.side, snapshot, head, parcel };
         let served = match problem {
             Some(refusal) => Err(refusal),
             None => request.serve(session, outcome).await,
         };
         let reply = served.unwrap_or_else(|refusal| {
             outcome.decision = refusal.public().code;
+            request.parcel.give_back(0);
             let mut reply = Reply::refused(&refusal, &request.head.request_id);
             request.challenge(session, &refusal, &mut reply);
             reply
@@ -194,7 +200,7 @@ impl HttpServerApp for Gateway {
             session.set_keepalive(None);
         }
         let status = reply.status();
-        let (mut events, mut written) = match reply.write(&mut session, &request.head).await {
+        let (mut events, mut written) = match request.hand_over(reply, &mut session).await {
             Ok(events) => (events, Ok(())),
             Err(unwritten) => (None, Err(unwritten)),
         };

@@ -18,6 +18,7 @@ use tokio::sync::Mutex;
 use crate::config;
 use crate::exchange::{Answer, Envelope, Lane, Upstream};
 
+use super::handover::{Given, Parcel};
 use super::own::{Along, OwnCalls};
 use super::{Children, Profile, epoch_seconds, record};
 
@@ -47,6 +48,8 @@ pub struct Wanted<'a> {
     pub layout: &'a Layout,
     /// Goes to Vault as `X-Correlation-Id`.
     pub correlation: &'a str,
+    /// What holds it until its agent has it.
+    pub parcel: &'a Parcel<'a>,
 }
 
 /// A lease that Vault has given out.
@@ -142,6 +145,8 @@ impl Leases {
         let accessor: Box<str> = token.accessor.as_str().into();
         let ends = epoch_seconds() + token.ttl;
         let entry = Entry::Live(Live { expires: ends, generation: wanted.identity.agent.generation });
+        let given = Given::Lease { agent: agent.clone(), accessor: accessor.clone() };
+        wanted.parcel.put(given.clone());
         let outcome = async {
             let counted = self.write(wanted.layout, agent, record, |leases| {
                 room(leases)?;
@@ -171,9 +176,10 @@ impl Leases {
         };
         let outcome = outcome.await;
         if outcome.is_err() {
+            // What cannot be ended now is tried again with the rest of the parcel.
             let ended = self.end(wanted.layout, agent, &accessor).await;
-            if !matches!(ended, Ok(()) | Err(Refusal::NotFound)) {
-                tracing::warn!(%agent, "a lease that was not given out could not be ended; it expires by itself");
+            if matches!(ended, Ok(()) | Err(Refusal::NotFound)) {
+                wanted.parcel.remove(&given);
             }
         }
         outcome

@@ -29,6 +29,8 @@ use failure::{Failed, LONGEST, Pauses};
 const LOOK: Duration = Duration::from_secs(1);
 /// How long a login or a renewal may take, so that one hung connection does not hold it up.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the end of a login may take.
+const LEAVE: Duration = Duration::from_secs(2);
 
 /// A token of the gate's own.
 #[derive(Debug)]
@@ -173,6 +175,19 @@ impl LoginState {
     /// Has refused credentials tried again at once.
     pub fn try_again(&self) {
         self.again.send_replace(());
+    }
+
+    /// Ends the login in Vault, where it was made here: nobody else has its token. Tells whether
+    /// nothing is left of it.
+    pub async fn leave(&self) -> bool {
+        let made = match &**self.method.load() {
+            Login::None | Login::Token(_) | Login::TokenFile(_) => false,
+            Login::AppRole { .. } | Login::Jwt(_) | Login::Kubernetes(_) | Login::Certificate { .. } => true,
+        };
+        let (true, Some(login)) = (made, self.current.swap(None)) else { return true };
+        let Ok(request) = control::revoke_self() else { return false };
+        let envelope = Envelope { token: Some(&login.token), limit: ANSWER_LIMIT, ..Envelope::default() };
+        self.upstream.look(&request, envelope, LEAVE).await.is_ok_and(|answer| matches!(answer.status, 200..=299))
     }
 
     /// Says that Vault no longer knows the token of `generation`.

@@ -5,6 +5,7 @@ mod bearer;
 mod child;
 mod gates;
 mod handles;
+mod handover;
 mod health;
 mod lease;
 mod login;
@@ -16,6 +17,7 @@ mod suspension;
 pub use child::{Child, Children, Profile};
 pub use gates::{Gates, LIVELY, Word};
 pub use handles::Handles;
+pub use handover::{Given, Parcel, Returns};
 pub use health::{Health, Monitor};
 pub use lease::{Issued, Leases, Wanted};
 pub use login::{GateLogin, LoginState};
@@ -49,6 +51,8 @@ pub struct Vault {
     pub handles: Handles,
     /// The agents' leases.
     pub leases: Leases,
+    /// What goes back to Vault, since its agent did not get it.
+    pub returns: Returns,
     /// Who may do nothing for now.
     pub suspensions: Arc<Suspensions>,
     /// The namespace it all is in; empty for the root's.
@@ -69,18 +73,23 @@ impl Vault {
         let own = OwnCalls::new(Arc::clone(&upstream), Arc::clone(&login));
         let handles = Handles::new(own.clone());
         let leases = Leases::new(Arc::clone(&upstream), own.clone());
+        let returns = Returns::new(own.clone());
         let suspensions = Arc::new(Suspensions::new(own.clone(), Gates::new(own.clone(), gate_name(settings))));
         let namespace = settings.upstream.namespace.clone().unwrap_or_default().into();
-        Ok(Self { upstream, login, monitor, children, own, handles, leases, suspensions, namespace })
+        Ok(Self { upstream, login, monitor, children, own, handles, leases, returns, suspensions, namespace })
     }
 
     /// Leaves nothing of this gate behind in Vault, as far as `time` allows: the agents' tokens,
-    /// its word among the gates.
+    /// what nobody got, its word among the gates, its own login.
     pub async fn leave(&self, layout: &Layout, time: Duration) {
         let begun = tokio::time::Instant::now();
         self.children.drop_all(time).await;
         let left = time.saturating_sub(begun.elapsed()).max(LEAST);
-        if tokio::time::timeout(left, self.suspensions.gates().leave(layout)).await.is_err() {
+        let leaving = async {
+            tokio::join!(self.returns.finish(&self.leases, layout), self.suspensions.gates().leave(layout));
+            self.login.leave().await
+        };
+        if !tokio::time::timeout(left, leaving).await.unwrap_or(false) {
             tracing::warn!("not everything of this gate's could be ended in Vault in time; it expires by itself");
         }
     }

@@ -162,6 +162,15 @@ pub fn is_revoked(status: u16, body: &[u8]) -> bool {
     }
 }
 
+/// Revokes a certificate that was issued from the gate's PKI mount.
+///
+/// # Errors
+/// A bad mount.
+pub fn revoke_certificate(layout: &Layout, serial: &str) -> Result<VaultRequest, PathProblem> {
+    let path = VaultPath::render(&[&layout.mounts.pki, "revoke"])?;
+    Ok(post(path, &json!({"serial_number": serial}), true))
+}
+
 /// Asks whether Vault is initialised, unsealed and active; 200 if so.
 ///
 /// # Errors
