@@ -59,12 +59,13 @@ struct Background {
     reload: Reload,
 }
 
-const DUTIES: [Duty; 8] = [
+const DUTIES: [Duty; 9] = [
     ("health", |all| Box::pin(async move { all.state.vault.monitor.run().await })),
     ("login", |all| Box::pin(async move { all.state.vault.login.run().await })),
     ("handles", |all| Box::pin(async move { all.watch_handles().await })),
     ("tokens", |all| Box::pin(async move { all.state.vault.children.run().await })),
     ("suspensions", |all| Box::pin(async move { all.watch_suspensions().await })),
+    ("returns", |all| Box::pin(async move { all.give_back().await })),
     ("reload", |all| Box::pin(async move { all.reload.run().await })),
     ("issuers", |all| Box::pin(async move { all.fetch_keys().await })),
     ("shared limits", |all| Box::pin(async move { all.share_limits().await })),
@@ -119,6 +120,11 @@ impl Background {
     async fn watch_suspensions(&self) {
         let vault = &self.state.vault;
         vault.suspensions.run(&vault.children, &vault.leases, || self.state.snapshot().layout.clone()).await;
+    }
+
+    async fn give_back(&self) {
+        let vault = &self.state.vault;
+        vault.returns.run(&vault.leases, || self.state.snapshot().layout.clone()).await;
     }
 
     /// Keeps the issuers' keys fresh: those of the snapshot of the moment.

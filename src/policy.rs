@@ -9,6 +9,7 @@ use filters::names::AgentId;
 use filters::policy::{MARK, Own, Policy, ROLES, TooManyPaths, roles_policy};
 use filters::refusal::Refusal;
 use filters::vault::admin::{self, TokenRole};
+use filters::vault::is_nothing;
 use similar::TextDiff;
 
 use crate::config::{ChildPolicies, Settings};
@@ -196,11 +197,16 @@ impl Sync {
             let what = || format!("token role {}", role.name);
             let answer = self.own.ask(admin::read_token_role(&role.name), Along::default()).await;
             let answer = answer.map_err(|refusal| Problem::Vault(what(), refusal))?;
-            if answer.status != 404 && answer.status != 200 {
-                return Err(Problem::Vault(what(), Refusal::DeniedByVault));
-            }
-            if !role.is_what_stands(&answer.body) {
-                changes.push(Change::Role(role));
+            let stands = match answer.status {
+                200 => role.is_what_stands(&answer.body),
+                404 if is_nothing(&answer.body) => Some(false),
+                403 => return Err(Problem::Vault(what(), Refusal::DeniedByVault)),
+                _ => None,
+            };
+            match stands {
+                Some(true) => {}
+                Some(false) => changes.push(Change::Role(role)),
+                None => return Err(Problem::Vault(what(), Refusal::UpstreamNonsense)),
             }
         }
         Ok(changes)
@@ -249,7 +255,10 @@ impl Sync {
 
     async fn policy(&self, name: &str) -> Result<Option<String>, Problem> {
         match self.own.succeed(admin::read_policy(name), Along::default()).await {
-            Ok(answer) => Ok(admin::policy(&answer.body)),
+            Ok(answer) => {
+                let policy = admin::policy(&answer.body).ok_or(Refusal::UpstreamNonsense);
+                policy.map(Some).map_err(|refusal| Problem::Vault(format!("policy {name}"), refusal))
+            }
             Err(Refusal::NotFound) => Ok(None),
             Err(refusal) => Err(Problem::Vault(format!("policy {name}"), refusal)),
         }

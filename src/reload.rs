@@ -108,7 +108,7 @@ impl Reload {
                 let _ = self.reload().await;
             }
         };
-        tokio::join!(reading, on_hangup(&due), self.on_change(&due), self.on_wish());
+        tokio::join!(reading, self.on_hangup(&due), self.on_change(&due), self.on_wish());
     }
 
     async fn on_change(&self, due: &Notify) {
@@ -119,6 +119,19 @@ impl Reload {
                 () = watch(&files, seen, || due.notify_one()) => {}
                 () = watched.others.notified() => {}
             }
+        }
+    }
+
+    async fn on_hangup(&self, due: &Notify) {
+        match signal(SignalKind::hangup()) {
+            Ok(mut hangup) => {
+                while hangup.recv().await.is_some() {
+                    due.notify_one();
+                    // Whoever sends it may have put Vault right.
+                    self.0.state.vault.login.try_again();
+                }
+            }
+            Err(error) => tracing::error!(%error, "SIGHUP cannot be waited for"),
         }
     }
 
@@ -140,17 +153,6 @@ impl Reload {
             Ok(Err(report)) => Err(self.0.refuse(report)),
             Err(_) => Err(self.0.refuse("it cannot be read: this is a defect of the program, report it".to_owned())),
         }
-    }
-}
-
-async fn on_hangup(due: &Notify) {
-    match signal(SignalKind::hangup()) {
-        Ok(mut hangup) => {
-            while hangup.recv().await.is_some() {
-                due.notify_one();
-            }
-        }
-        Err(error) => tracing::error!(%error, "SIGHUP cannot be waited for"),
     }
 }
 
@@ -199,6 +201,7 @@ impl Reader {
             tracing::warn!(sections = parts.pending.join(", "), "what these say is in force in the next gate only");
         }
         parts.warn();
+        self.state.vault.login.take(&settings.login);
         Ok(Snapshot::build(settings, parts, Some(current)))
     }
 }

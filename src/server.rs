@@ -30,7 +30,7 @@ use crate::telemetry::{self, Metrics, RequestLog};
 use crate::upgrade::{self, Successor, Waiting};
 use crate::vault::Vault;
 
-/// How long revoking child tokens may take at the end.
+/// How long it may take to leave nothing behind in Vault at the end, but for a second.
 const REVOKE: Duration = Duration::from_secs(3);
 /// How long a connection that was just accepted may take to be counted.
 const ACCEPT: Duration = Duration::from_millis(200);
@@ -330,7 +330,8 @@ impl Server {
             sleep(Duration::from_millis(10)).await;
         }
         let left = self.state.metrics.in_progress.get();
-        self.state.vault.children.drop_all(REVOKE).await;
+        let layout = self.state.snapshot().layout.clone();
+        self.state.vault.leave(&layout, REVOKE).await;
         if let Some(log) = &self.state.log {
             log.close();
         }

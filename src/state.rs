@@ -146,7 +146,7 @@ impl State {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let vault = &self.vault;
-        let looked = vault.handles.has_looked() && vault.suspensions.are_known();
+        let looked = vault.handles.are_current() && vault.suspensions.are_current();
         let active = vault.monitor.health() == Health::Active && vault.login.current().is_some();
         active && looked && self.duties_down.is_empty() && !self.is_draining()
     }

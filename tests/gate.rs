@@ -23,9 +23,12 @@ mod gate {
     pub mod jwt;
     pub mod kms;
     pub mod layout;
+    pub mod leftovers;
     pub mod limits;
+    pub mod lockout;
     pub mod logins;
     pub mod logs;
+    pub mod looks;
     pub mod mcp;
     pub mod mcp_http;
     pub mod operations;
@@ -33,6 +36,7 @@ mod gate {
     pub mod policy;
     pub mod preflight;
     pub mod readme;
+    pub mod records;
     pub mod resources;
     pub mod revocation;
     pub mod schemathesis;
@@ -114,7 +118,7 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 46] = [
+    let modules: [(&str, &[Case]); 50] = [
         ("operations", gate::operations::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
@@ -139,10 +143,14 @@ fn main() -> ExitCode {
         ("limits", gate::limits::CASES),
         ("floods", gate::floods::CASES),
         ("suspension", gate::suspension::CASES),
+        ("records", gate::records::CASES),
+        ("looks", gate::looks::CASES),
         ("shared_limits", gate::shared_limits::CASES),
         ("tokens", gate::tokens::CASES),
         ("vault_identity", gate::vault_identity::CASES),
         ("logins", gate::logins::CASES),
+        ("lockout", gate::lockout::CASES),
+        ("leftovers", gate::leftovers::CASES),
         ("upgrade", gate::upgrade::CASES),
         ("upstream", gate::upstream::CASES),
         ("configuration", gate::configuration::CASES),

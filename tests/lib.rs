@@ -5,6 +5,7 @@ pub mod audit;
 pub mod caller;
 pub mod client;
 pub mod events;
+pub mod front;
 pub mod http2;
 pub mod interim;
 pub mod mcp;
@@ -17,6 +18,7 @@ pub mod world;
 pub use audit::Audit;
 pub use caller::Caller;
 pub use client::{Client, Response};
+pub use front::Front;
 pub use process::{API_KEY, Gate, Plan};
 pub use world::World;
 

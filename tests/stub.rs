@@ -8,6 +8,9 @@ use std::sync::Arc;
 /// The answer to every login, and to every other call but a secret's.
 const AUTH: &str = r#"{"auth":{"client_token":"t","accessor":"","lease_duration":3600,"renewable":true}}"#;
 
+/// It has no other engine.
+const NOWHERE: &str = r#"{"errors":["no handler for route \"transit/\". route entry not found."]}"#;
+
 /// Starts it and gives its address. `secret` writes a whole answer; where it
 /// fails, the connection ends.
 pub fn start(secret: impl Fn(&mut TcpStream) -> io::Result<()> + Send + Sync + 'static) -> String {
@@ -31,6 +34,8 @@ fn speak(mut stream: TcpStream, secret: &dyn Fn(&mut TcpStream) -> io::Result<()
         if head.contains("/v1/secret/data/portcullis/") {
             // No record of anything.
             write!(stream, "HTTP/1.1 404 Not Found\r\nContent-Length: 13\r\n\r\n{{\"errors\":[]}}")?;
+        } else if head.contains("/v1/transit/keys/") {
+            write!(stream, "HTTP/1.1 404 Not Found\r\nContent-Length: {}\r\n\r\n{NOWHERE}", NOWHERE.len())?;
         } else if head.contains("/v1/secret/") {
             secret(&mut stream)?;
         } else {

@@ -36,7 +36,7 @@ use serde_json::{Map, Value, json};
 use crate::catalog;
 use crate::condition::Circumstances;
 use crate::grants::{Agent, Demand, Engine, Extensions, Need, Resource, Role, Space, Ttl, Wrapping};
-use crate::handle::{Binding, Claims, Keyring, Purpose, StandsFor};
+use crate::handle::{Binding, Claims, Closed, Keyring, Purpose, StandsFor};
 use crate::identity::Identity;
 use crate::kms::KmsRequest;
 use crate::lifetime::WrapTtl;
@@ -144,6 +144,7 @@ impl Redeemed {
 /// # Errors
 /// [`Refusal::InsufficientScope`] where only the credential is short of it,
 /// [`Refusal::NotFound`] for a handle that has ended,
+/// [`Refusal::HandleKeyUnknown`] for one whose key may be known soon,
 /// [`Refusal::BodyTooLarge`] where the role that allows it does not allow so much,
 /// [`Refusal::Forbidden`] for everything else.
 pub fn decide(identity: &Identity, operation: Operation, ground: Ground<'_>) -> Result<Permit, Refusal> {
@@ -181,7 +182,10 @@ fn redeemed(agent: &Agent, handle: &str, redeem: Redeem, ground: Ground<'_>) -> 
         Redeem::Unwrap | Redeem::LookUpWrap => Purpose::Wrapped,
     };
     let binding = Binding { purpose, agent, namespace: ground.namespace };
-    let claims: Claims = ground.keyring.open(handle, binding).ok_or(Refusal::Forbidden)?;
+    let claims: Claims = ground.keyring.open(handle, binding).map_err(|closed| match closed {
+        Closed::Foreign => Refusal::Forbidden,
+        Closed::Later => Refusal::HandleKeyUnknown,
+    })?;
     if claims.holds_at(ground.now) { Ok(claims) } else { Err(Refusal::NotFound) }
 }
 

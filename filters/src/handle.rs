@@ -113,6 +113,15 @@ pub struct Keyring {
     keys: Vec<(u32, RandomizedNonceKey)>,
 }
 
+/// Why a handle does not open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// It was not sealed for this holder and purpose, or under a key that is withdrawn.
+    Foreign,
+    /// It names a later version of the key than is known here: another gate may have seen it first.
+    Later,
+}
+
 /// Why nothing was sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoKey;
@@ -155,21 +164,49 @@ impl Keyring {
         Ok(format!("{PREFIX}{}", BASE64.encode(bytes)))
     }
 
-    /// Opens a handle; `None` for one that was not sealed for this holder and
-    /// purpose, under a key that is still there.
-    #[must_use]
-    pub fn open<T: for<'a> Deserialize<'a>>(&self, handle: &str, binding: Binding<'_>) -> Option<T> {
+    /// Opens a handle.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub fn open<T: for<'a> Deserialize<'a>>(&self, handle: &str, binding: Binding<'_>) -> Result<T, Closed> {
+        let Sealed { version, nonce, sealed } = Sealed::parse(handle).ok_or(Closed::Foreign)?;
+        let Some((_, key)) = self.keys.iter().find(|(known, _)| *known == version) else {
+            let later = self.keys.iter().all(|(known, _)| *known < version);
+            return Err(if later { Closed::Later } else { Closed::Foreign });
+        };
+        unseal(key, nonce, sealed, binding).ok_or(Closed::Foreign)
+    }
+}
+
+/// The parts of a handle.
+struct Sealed {
+    version: u32,
+    nonce: Nonce,
+    sealed: Zeroizing<Vec<u8>>,
+}
+
+impl Sealed {
+    fn parse(handle: &str) -> Option<Self> {
         let text = handle.strip_prefix(PREFIX).filter(|_| handle.len() <= MAX_HANDLE)?;
         let bytes = BASE64.decode(text).ok()?;
         let (version, rest) = bytes.split_at_checked(4)?;
         let (nonce, sealed) = rest.split_at_checked(NONCE)?;
-        let version = u32::from_be_bytes(version.try_into().ok()?);
-        let (_, key) = self.keys.iter().find(|(known, _)| *known == version)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-        let mut sealed = Zeroizing::new(sealed.to_vec());
-        let plain = key.open_in_place(nonce, Aad::from(binding.text()), &mut sealed).ok()?;
-        serde_json::from_slice(plain).ok()
+        Some(Self {
+            version: u32::from_be_bytes(version.try_into().ok()?),
+            nonce: Nonce::try_assume_unique_for_key(nonce).ok()?,
+            sealed: Zeroizing::new(sealed.to_vec()),
+        })
     }
+}
+
+fn unseal<T: for<'a> Deserialize<'a>>(
+    key: &RandomizedNonceKey,
+    nonce: Nonce,
+    mut sealed: Zeroizing<Vec<u8>>,
+    binding: Binding<'_>,
+) -> Option<T> {
+    let plain = key.open_in_place(nonce, Aad::from(binding.text()), &mut sealed).ok()?;
+    serde_json::from_slice(plain).ok()
 }
 
 impl Claims {

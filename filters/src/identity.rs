@@ -190,9 +190,10 @@ impl Family {
         self.agent.before.is_empty() && self.agent.after.is_empty()
     }
 
-    /// Whether some principal could give this name; may say yes where none does.
-    fn may_give(&self, agent: &AgentId) -> bool {
-        self.agent.take(agent.as_str()).is_some()
+    /// Whether some principal of it is this agent.
+    #[must_use]
+    pub fn could_be(&self, agent: &AgentId) -> bool {
+        self.agent.take(agent.as_str()).is_some_and(|name| AgentId::parse(name).is_some())
     }
 
     fn agent_of(&self, principal: &Principal) -> Option<AgentId> {
@@ -306,7 +307,7 @@ impl Directory {
             return None;
         }
         let name = AgentId::parse(&principal.value)?;
-        let taken = self.named.contains_key(&name) || self.families.iter().any(|family| family.may_give(&name));
+        let taken = self.named.contains_key(&name) || self.families.iter().any(|family| family.could_be(&name));
         (!taken).then_some(name)
     }
 

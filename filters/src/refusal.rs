@@ -92,6 +92,8 @@ pub enum Refusal {
     KmsUnavailable,
     /// A token's issuer gives no keys.
     IssuerUnavailable,
+    /// 503: the handle was sealed under a later version of the key than this gate has seen.
+    HandleKeyUnknown,
     /// A defect of the gate.
     Internal,
 }
@@ -245,6 +247,11 @@ impl Refusal {
                 (StatusCode::SERVICE_UNAVAILABLE, "kms_disabled", "AWS KMS is not enabled on this gate.")
             }
             Self::KmsUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "kms_unavailable", "AWS KMS is not available."),
+            Self::HandleKeyUnknown => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "handle_key_unknown",
+                "The key of this handle is not known here yet; see the Retry-After header.",
+            ),
             Self::IssuerUnavailable => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "issuer_unavailable",
@@ -266,6 +273,7 @@ impl Refusal {
             | Self::UpstreamTimeout
             | Self::KmsUnavailable
             | Self::IssuerUnavailable
+            | Self::HandleKeyUnknown
             | Self::Overloaded
             | Self::TooManyAtOnce
             | Self::TooManyFromAddress => Some(1),
@@ -357,6 +365,7 @@ mod tests {
             (Refusal::KmsDisabled, 503, "kms_disabled"),
             (Refusal::KmsUnavailable, 503, "kms_unavailable"),
             (Refusal::IssuerUnavailable, 503, "issuer_unavailable"),
+            (Refusal::HandleKeyUnknown, 503, "handle_key_unknown"),
         ]
     }
 

@@ -5,6 +5,9 @@
 
 pub mod admin;
 pub mod control;
+pub mod record;
+
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -180,24 +183,40 @@ pub enum Trouble {
 
 #[derive(Deserialize)]
 struct Errors<'a> {
-    #[serde(borrow, default)]
-    errors: Vec<std::borrow::Cow<'a, str>>,
+    #[serde(borrow)]
+    errors: Vec<Cow<'a, str>>,
+}
+
+/// Vault's own errors in the body of an answer; `None` where it is somebody else's: a balancer's page.
+fn errors(body: &[u8]) -> Option<Vec<Cow<'_, str>>> {
+    serde_json::from_slice::<Errors<'_>>(body).ok().map(|told| told.errors)
+}
+
+/// Whether Vault itself says why it refuses.
+#[must_use]
+pub fn is_refusal(body: &[u8]) -> bool {
+    errors(body).is_some_and(|errors| !errors.is_empty())
+}
+
+/// Whether the body of a 404 is Vault's own way to say that there is nothing: no errors at all, or
+/// a version of a secret that was deleted. A path that nothing is mounted at has an error.
+#[must_use]
+pub fn is_nothing(body: &[u8]) -> bool {
+    errors(body).is_some_and(|errors| errors.is_empty()) || record::is_deleted(body)
 }
 
 /// Reads a status that is not 2xx, with its body.
 #[must_use]
 pub fn trouble(status: u16, body: &[u8]) -> Trouble {
-    let says = |text: &str| {
-        serde_json::from_slice::<Errors<'_>>(body)
-            .is_ok_and(|errors| errors.errors.iter().any(|error| error.contains(text)))
-    };
+    let says = |text: &str| errors(body).is_some_and(|errors| errors.iter().any(|error| error.contains(text)));
     let refusal = match status {
         400 if says("check-and-set parameter did not match") => Refusal::CheckAndSet,
         400 if says("check-and-set parameter required") => Refusal::CheckAndSet,
         400 | 405 => Refusal::RejectedByVault,
         403 if says("invalid token") || says("token not found") => return Trouble::InvalidToken,
         403 => Refusal::DeniedByVault,
-        404 => Refusal::NotFound,
+        // A patch of what is not there is answered with no body at all.
+        404 if body.is_empty() || is_nothing(body) => Refusal::NotFound,
         412 | 429 | 472 | 473 | 500..=503 => Refusal::UpstreamUnavailable,
         413 => Refusal::BodyTooLarge,
         504 => Refusal::UpstreamTimeout,
@@ -229,6 +248,33 @@ mod tests {
             (418, Refusal::UpstreamNonsense),
         ] {
             assert_eq!(trouble(status, b""), Trouble::Refused(refusal), "{status}");
+        }
+    }
+
+    #[test]
+    fn only_vault_says_that_there_is_nothing() {
+        for body in [
+            r#"{"errors":[]}"#,
+            "{ \"errors\" : [ ] }\n",
+            r#"{"request_id":"x","data":{"data":null,"metadata":{"version":3,"deletion_time":"2026-01-01T00:00:00Z"}}}"#,
+        ] {
+            assert!(is_nothing(body.as_bytes()), "{body}");
+            assert_eq!(trouble(404, body.as_bytes()), Trouble::Refused(Refusal::NotFound), "{body}");
+        }
+        for body in [
+            "<html><body>404 Not Found</body></html>",
+            "404 page not found",
+            "{}",
+            "[]",
+            "null",
+            r#"{"errors":null}"#,
+            r#"{"error":"not_found"}"#,
+            r#"{"errors":["no handler for route \"secret/data/x\". route entry not found."]}"#,
+            r#"{"errors":["1 error occurred:\n\t* unsupported path\n\n"]}"#,
+            r#"{"data":{"keys":[]}}"#,
+        ] {
+            assert!(!is_nothing(body.as_bytes()), "{body}");
+            assert_eq!(trouble(404, body.as_bytes()), Trouble::Refused(Refusal::UpstreamNonsense), "{body}");
         }
     }
 }

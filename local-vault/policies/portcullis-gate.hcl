@@ -1,6 +1,6 @@
 # The gate's own rights: to make agents' tokens through the token roles, to look after its own
 # token, to renew and revoke what it gave out, to wrap answers, and to keep its records of
-# leases and of suspended agents.
+# leases, of suspended agents and of the gates.
 # It reads no agent's secret.
 
 path "auth/token/create/portcullis" {
@@ -70,5 +70,10 @@ path "secret/data/portcullis/leases/*" {
 
 # Who is suspended. The gate reads it; whoever runs `portcullis suspend` writes it too.
 path "secret/data/portcullis/suspended" {
+  capabilities = ["create", "read", "update"]
+}
+
+# What each gate has seen of it. The gates write it; whoever runs `portcullis suspend` reads it.
+path "secret/data/portcullis/gates" {
   capabilities = ["create", "read", "update"]
 }

@@ -5,6 +5,7 @@
 //! dead before a byte of the answer.
 
 mod answer;
+mod look;
 
 pub use answer::Arrival;
 
@@ -192,6 +193,12 @@ impl Upstream {
         Ok(())
     }
 
+    /// Which certificate new connections present: 0 for none, one more for each that followed.
+    #[must_use]
+    pub fn presents(&self) -> u64 {
+        self.peers.load().first().map_or(0, |peers| generation(peers.requests.group_key))
+    }
+
     /// How often to do so.
     #[must_use]
     pub const fn refresh_every(&self) -> Duration {
@@ -216,7 +223,7 @@ impl Upstream {
         let identity = self.identity.load();
         let generation = identity.as_ref().map_or(0, |identity| identity.generation);
         // By its serial numbers alone the pool could take one certificate for another.
-        peer.group_key = generation << 1 | lane as u64;
+        peer.group_key = group(generation, lane);
         peer.client_cert_key = identity.as_ref().map(|identity| Arc::clone(&identity.key));
         peer.options.connection_timeout = Some(self.settings.connect_timeout);
         peer.options.total_connection_timeout = Some(self.settings.connect_timeout);
@@ -249,10 +256,15 @@ impl Upstream {
     }
 
     async fn exchange(&self, request: &VaultRequest, envelope: Envelope<'_>) -> Result<Answer, Broken> {
-        let (mut session, peer) = self.converse_anywhere(request, envelope).await?;
+        let (session, peer) = self.converse_anywhere(request, envelope).await?;
+        self.whole(session, &peer, envelope.limit).await
+    }
+
+    /// Reads the answer whose head has arrived.
+    async fn whole(&self, mut session: HttpSession, peer: &Arc<HttpPeer>, limit: usize) -> Result<Answer, Broken> {
         let status = session.get_status().map_or(0, |status| status.as_u16());
-        let body = read_body(&mut session, envelope.limit).await?;
-        self.keep(session, &peer).await;
+        let body = read_body(&mut session, limit).await?;
+        self.keep(session, peer).await;
         Ok(Answer { status, body })
     }
 
@@ -369,6 +381,15 @@ impl Upstream {
         }
         Ok(headers)
     }
+}
+
+/// What the pool keeps connections apart by, beside the address.
+const fn group(generation: u64, lane: Lane) -> u64 {
+    generation << 1 | lane as u64
+}
+
+const fn generation(group: u64) -> u64 {
+    group >> 1
 }
 
 fn header(text: &str) -> Result<HeaderValue, String> {

@@ -32,7 +32,7 @@ impl Request<'_> {
         outcome: &Outcome,
     ) -> Result<Option<Box<Events>>, Unwritten> {
         let patience = PATIENCE + Duration::from_secs((reply.size() / EACH_SECOND) as u64);
-        let writing = pin!(reply.write(session, &self.head));
+        let writing = pin!(self.hand_over(reply, session));
         let writing = shielded(writing);
         let written = if outcome.turn.is_some() || matches!(self.side, Side::Admin) {
             writing.await

@@ -7,12 +7,12 @@ use filters::handle::{Purpose, StandsFor};
 use filters::identity::Identity;
 use filters::operation::{Entry, Redeem};
 use filters::refusal::Refusal;
-use filters::vault::{VaultRequest, control};
+use filters::vault::{VaultRequest, is_nothing, is_refusal};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::exchange::{Answer, Envelope, Lane};
-use crate::vault::{Issued, Wanted, epoch_seconds};
+use crate::vault::{Given, Issued, Wanted, epoch_seconds};
 
 use super::Request;
 use super::perform::{read, refusal};
@@ -52,6 +52,7 @@ impl Request<'_> {
             settings: &self.snapshot.leases,
             layout: &self.snapshot.layout,
             correlation: &self.head.correlation_id,
+            parcel: &self.parcel,
         };
         let vault = &self.state.vault;
         let Issued { answer, id, accessor, lasts, ends } = vault.leases.issue(wanted, &vault.children, request).await?;
@@ -73,6 +74,8 @@ impl Request<'_> {
         let seconds = leases.password_ttl;
         let vault = &self.state.vault;
         let token = vault.children.lease_token(identity, &self.snapshot.child_tokens, leases, seconds).await?;
+        let given = Given::Token { accessor: token.accessor.as_str().into() };
+        self.parcel.put(given.clone());
         let envelope = Envelope {
             lane: Lane::Requests,
             token: Some(&token.token),
@@ -82,8 +85,10 @@ impl Request<'_> {
         };
         let answer = vault.upstream.ask(request, envelope).await?;
         if !matches!(answer.status, 200..=299) {
-            // It expires by itself where it cannot be revoked.
-            let _ = vault.own.ask(control::revoke_accessor(&token.accessor), self.along()).await;
+            // What cannot be ended now is tried again with the rest of the parcel.
+            if vault.own.revoke(&token.accessor, self.along()).await.is_ok() {
+                self.parcel.remove(&given);
+            }
         }
         read(kind, &answer)
     }
@@ -101,6 +106,7 @@ impl Request<'_> {
             return read(kind, &answer);
         }
         let CertificateAnswer { data } = serde_json::from_slice(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?;
+        self.parcel.put(Given::Certificate { serial: data.serial_number.clone() });
         let expires = data.expiration.unwrap_or_else(|| epoch_seconds() + LONGEST);
         let claims = origin.claims(expires, StandsFor::Certificate { serial: data.serial_number });
         let handle = self.seal(&identity.agent, Purpose::Certificate, &claims)?;
@@ -135,7 +141,7 @@ impl Request<'_> {
         }
         match answer.status {
             200..=299 => read(kind, &answer),
-            400 | 404 => Err(Refusal::NotFound),
+            400 | 404 if is_refusal(&answer.body) || is_nothing(&answer.body) => Err(Refusal::NotFound),
             status => Err(refusal(status, &answer.body)),
         }
     }

@@ -9,6 +9,7 @@ mod dismiss;
 mod docs;
 mod events;
 mod handles;
+mod handover;
 mod head;
 mod mcp;
 mod metadata;
@@ -45,6 +46,7 @@ use crate::snapshot::Snapshot;
 use crate::state::State;
 use crate::telemetry::{InProgress, Record, RouteId};
 use crate::turns::Turn;
+use crate::vault::Parcel;
 
 use authenticate::{Claimed, Stop};
 use docs::Page;
@@ -96,6 +98,8 @@ struct Request<'a> {
     snapshot: Arc<Snapshot>,
     head: Head,
     connection: &'a Connection,
+    /// What Vault has given out for it.
+    parcel: Parcel<'a>,
 }
 
 impl Gateway {
@@ -178,7 +182,8 @@ impl Gateway {
     ) -> (Reply, Request<'a>) {
         let snapshot = Arc::clone(&self.state.snapshot());
         let (head, problem) = Head::read(session, &snapshot, self.side, connection.client());
-        let mut request = Request { state: &self.state, side: self.side, snapshot, head, connection };
+        let parcel = Parcel::new(&self.state.vault.returns);
+        let mut request = Request { state: &self.state, side: self.side, snapshot, head, connection, parcel };
         let served = match problem {
             Some(refusal) => Err(refusal),
             None => {
@@ -188,6 +193,7 @@ impl Gateway {
         };
         let reply = served.unwrap_or_else(|refusal| {
             outcome.decision = refusal.public().code;
+            request.parcel.give_back(0);
             let mut reply = Reply::refused(&refusal, &request.head.request_id);
             request.challenge(session, &refusal, &mut reply);
             reply

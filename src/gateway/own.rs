@@ -141,6 +141,7 @@ impl Request<'_> {
                     "handles": !self.state.vault.handles.keyring().is_empty(),
                     "child_tokens": self.state.vault.children.held(),
                     "suspended": suspensions.agents().iter().map(AgentId::as_str).collect::<Vec<_>>(),
+                    "suspensions": {"ok": suspensions.are_current(), "problems": suspensions.problems()},
                 },
                 "issuers": issuers.collect::<Vec<_>>(),
                 "kms": {"enabled": self.state.kms.is_some()},

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::exchange::{Answer, Envelope, Lane};
-use crate::vault::{Along, epoch_seconds};
+use crate::vault::{Along, Given, epoch_seconds};
 
 use super::stream::{Holds, Opened, Performed};
 use super::{Outcome, Request};
@@ -27,6 +27,7 @@ struct WrapAnswer {
 #[derive(Deserialize)]
 struct WrapInfo {
     token: Box<str>,
+    accessor: Box<str>,
     ttl: u64,
 }
 
@@ -91,8 +92,20 @@ impl Request<'_> {
         answer
     }
 
-    /// Does it, and holds the whole answer.
+    /// Does it, and holds the whole answer. What was given out for one that is none goes back.
     async fn held(
+        &self,
+        identity: &Identity,
+        kind: &'static Entry,
+        effect: Effect,
+        wrap: Option<Wrap>,
+    ) -> Result<Vec<u8>, Refusal> {
+        let before = self.parcel.len();
+        let answer = self.done(identity, kind, effect, wrap).await;
+        answer.inspect_err(|_| self.parcel.give_back(before))
+    }
+
+    async fn done(
         &self,
         identity: &Identity,
         kind: &'static Entry,
@@ -137,7 +150,8 @@ impl Request<'_> {
         outcome: &mut Outcome,
     ) -> Result<(&'static Entry, Effect, Option<Wrap>), Refusal> {
         let keyring = self.state.vault.handles.keyring();
-        let permit = decide(identity, operation, self.ground(&keyring))?;
+        let permit =
+            decide(identity, operation, self.ground(&keyring)).inspect_err(|refusal| self.seek_key(refusal))?;
         self.pay(identity, permit.limits(), outcome).await?;
         outcome.decision = "allow";
         outcome.role = permit.role().cloned();
@@ -148,6 +162,13 @@ impl Request<'_> {
             return Err(Refusal::UpstreamUnavailable);
         }
         Ok((kind, effect, wrap))
+    }
+
+    /// Has the keys of handles looked at where a handle names one that is not known here yet.
+    pub(super) fn seek_key(&self, refusal: &Refusal) {
+        if *refusal == Refusal::HandleKeyUnknown {
+            self.state.vault.handles.want();
+        }
     }
 
     /// Asks with the agent's token, and reads the whole answer.
@@ -214,6 +235,7 @@ impl Request<'_> {
         let along = Along { wrap_ttl: Some(wrap.ttl), ..self.along() };
         let answer = self.state.vault.own.succeed(control::wrap(answer), along).await?;
         let WrapAnswer { wrap_info } = serde_json::from_slice(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?;
+        self.parcel.put(Given::Token { accessor: wrap_info.accessor });
         let operation = wrap.origin.operation;
         let claims = wrap.origin.claims(epoch_seconds() + wrap_info.ttl, StandsFor::Wrapped { token: wrap_info.token });
         let handle = self.seal(agent, Purpose::Wrapped, &claims)?;
@@ -236,11 +258,10 @@ pub(super) fn read(kind: &'static Entry, answer: &Answer) -> Result<Vec<u8>, Ref
             kind.project(&answer.body, &mut out)?;
             Ok(out)
         }
-        404 => match kind.facts.absent {
-            Absent::NotFound => Err(Refusal::NotFound),
-            Absent::Empty(answer) => Ok(answer.into()),
+        status => match (refusal(status, &answer.body), kind.facts.absent) {
+            (Refusal::NotFound, Absent::Empty(answer)) => Ok(answer.into()),
+            (refusal, _) => Err(refusal),
         },
-        status => Err(refusal(status, &answer.body)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! An agent's secrets as MCP resources: listed page by page, read by URI.
 
-use filters::handle::{Binding, Purpose};
+use filters::handle::{Binding, Closed, Purpose};
 use filters::identity::Identity;
 use filters::mcp::{self, Call, Page, Place, Step, Walk};
 use filters::path::SecretPath;
@@ -15,6 +15,15 @@ const SECRETS: usize = 100;
 const FOLDERS: usize = 16;
 /// Most names that are looked at for a page.
 const STEPS: usize = 2_000;
+
+/// What is on a page.
+struct Found {
+    secrets: Vec<SecretPath>,
+    /// Folders that cannot be listed.
+    large: Vec<Option<SecretPath>>,
+    /// Where the next page begins.
+    place: Option<Place>,
+}
 
 /// What `kv.list` answers.
 #[derive(Deserialize)]
@@ -51,10 +60,10 @@ impl Request<'_> {
         outcome.operation = "kv.list";
         let place = cursor.map(|cursor| self.open_cursor(identity, cursor)).transpose()?;
         let root = place.is_none() && self.judge(identity, mcp::names(None)?).is_ok();
-        let (secrets, place) = self.page(Walk::from(place), identity, outcome).await?;
+        let Found { secrets, large, place } = self.page(Walk::from(place), identity, outcome).await?;
         let next = place.map(|place| self.seal(&identity.agent, Purpose::Cursor, &place)).transpose()?;
         let mut body = Vec::new();
-        mcp::listed_resources(call, &Page { subject: &identity.agent.id, root, secrets, next }, &mut body);
+        mcp::listed_resources(call, &Page { subject: &identity.agent.id, root, secrets, large, next }, &mut body);
         outcome.decision = "allow";
         Ok(body)
     }
@@ -66,23 +75,23 @@ impl Request<'_> {
         }
         let namespace = &self.state.vault.namespace;
         let binding = Binding { purpose: Purpose::Cursor, agent: &identity.agent, namespace };
-        keyring.open(cursor, binding).ok_or(mcp::no_cursor())
+        let closed = |closed| match closed {
+            Closed::Foreign => mcp::no_cursor(),
+            Closed::Later => Refusal::HandleKeyUnknown,
+        };
+        keyring.open(cursor, binding).map_err(closed).inspect_err(|refusal| self.seek_key(refusal))
     }
 
-    /// Walks until the page is full; what the agent may not read is not on it.
-    async fn page(
-        &self,
-        mut walk: Walk,
-        identity: &Identity,
-        outcome: &mut Outcome,
-    ) -> Result<(Vec<SecretPath>, Option<Place>), Refusal> {
-        let (mut found, mut folders) = (Vec::new(), 0);
+    /// Walks until the page is full; what the agent may not read is not on it. A folder with more
+    /// names than an answer may hold is named, and passed.
+    async fn page(&self, mut walk: Walk, identity: &Identity, outcome: &mut Outcome) -> Result<Found, Refusal> {
+        let (mut secrets, mut large, mut folders) = (Vec::new(), Vec::new(), 0);
         for _ in 0..STEPS {
             match walk.step() {
                 None => break,
                 Some(Step::Secret(path)) => {
                     if self.judge(identity, mcp::secret(&path, None)?).is_ok() {
-                        found.push(path);
+                        secrets.push(path);
                     }
                 }
                 Some(Step::Folder(_)) if folders == FOLDERS => break,
@@ -91,16 +100,21 @@ impl Request<'_> {
                         walk.tell(names);
                         folders += 1;
                     }
+                    Err(Refusal::AnswerTooLarge) => {
+                        walk.tell(Vec::new());
+                        folders += 1;
+                        large.push(folder);
+                    }
                     // The page is a short one; the next is refused if it comes too soon.
                     Err(Refusal::RateLimited(_)) if folders > 0 => break,
                     Err(refusal) => return Err(refusal),
                 },
             }
-            if found.len() == SECRETS {
+            if secrets.len() == SECRETS {
                 break;
             }
         }
-        Ok((found, walk.place()))
+        Ok(Found { secrets, large, place: walk.place() })
     }
 
     /// The names directly below a folder. Where the agent may not list it,

@@ -26,6 +26,8 @@ use crate::telemetry::Metrics;
 use super::bearer::Bearers;
 use super::{ANSWER_LIMIT, LoginState};
 
+/// How long a revocation may take.
+const REVOKE: Duration = Duration::from_secs(5);
 /// How many revocations are under way at once.
 const REVOCATIONS: usize = 16;
 
@@ -335,8 +337,8 @@ impl Children {
     async fn revoke(&self, accessor: &str, gate: &Secret) {
         let Ok(request) = control::revoke_accessor(accessor) else { return };
         let envelope = Envelope { token: Some(gate), limit: ANSWER_LIMIT, ..Envelope::default() };
-        let outcome = self.upstream.ask(&request, envelope).await;
-        if !outcome.is_ok_and(|answer| answer.status == 204) {
+        let outcome = self.upstream.look(&request, envelope, REVOKE).await;
+        if !outcome.is_ok_and(|answer| control::is_revoked(answer.status, &answer.body)) {
             tracing::warn!("a token of an agent could not be revoked; it expires by itself");
         }
     }

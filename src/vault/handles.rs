@@ -4,22 +4,29 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use filters::handle::Keyring;
 use filters::refusal::Refusal;
-use filters::vault::{Layout, control};
+use filters::vault::{Layout, control, is_nothing, is_refusal};
 use serde::Deserialize;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout};
 use zeroize::Zeroizing;
+
+use crate::exchange::Answer;
 
 use super::own::{Along, OwnCalls};
 
 /// How often the versions are looked at.
 const LOOK: Duration = Duration::from_secs(5);
-/// How often, as long as Vault gives none.
+/// How often, as long as Vault gives none or does not answer.
 const RETRY: Duration = Duration::from_secs(1);
+/// Least time between two looks, however often one is wanted.
+const LEAST: Duration = Duration::from_millis(250);
+/// How old an answer of Vault's may be, at most, for a gate that is ready.
+const CURRENT: Duration = Duration::from_secs(10);
 /// How often the gate's login is looked for before there is one.
 const SEEK: Duration = Duration::from_millis(10);
 /// How old a version is before it seals: every gate has looked by then.
@@ -31,7 +38,9 @@ const VERSIONS: usize = 64;
 pub struct Handles {
     own: OwnCalls,
     keyring: ArcSwap<Keyring>,
-    looked: AtomicBool,
+    /// When Vault last said what keys there are, or that there are none for this gate.
+    answered: ArcSwapOption<Instant>,
+    wanted: Notify,
 }
 
 /// A version and when it was made, in seconds since the epoch.
@@ -54,7 +63,7 @@ impl Handles {
     /// No keys before [`Handles::run`].
     #[must_use]
     pub fn new(own: OwnCalls) -> Self {
-        Self { own, keyring: ArcSwap::default(), looked: AtomicBool::new(false) }
+        Self { own, keyring: ArcSwap::default(), answered: ArcSwapOption::empty(), wanted: Notify::new() }
     }
 
     /// The keys of the moment.
@@ -63,11 +72,16 @@ impl Handles {
         self.keyring.load()
     }
 
-    /// Whether Vault has been asked, whatever it said: before that there may
-    /// be no keys although there could be.
+    /// Whether Vault has said within some seconds what keys there are, or that there are none for
+    /// this gate, which serves without handles then.
     #[must_use]
-    pub fn has_looked(&self) -> bool {
-        self.looked.load(Ordering::Relaxed)
+    pub fn are_current(&self) -> bool {
+        self.answered.load().as_ref().is_some_and(|at| at.elapsed() < CURRENT)
+    }
+
+    /// Has the key looked at at once: a handle names a version of it that is not known here.
+    pub fn want(&self) {
+        self.wanted.notify_one();
     }
 
     /// Looks at the transit key for ever; where Vault is away, the keys stay.
@@ -76,9 +90,10 @@ impl Handles {
         let mut told = false;
         loop {
             let outcome = self.look(&layout(), &mut derived).await;
-            if self.own.is_logged_in() {
-                self.looked.store(true, Ordering::Relaxed);
+            if matches!(outcome, Ok(()) | Err(Refusal::DeniedByVault)) {
+                self.answered.store(Some(Arc::new(Instant::now())));
             }
+            let failed = outcome.is_err();
             match outcome {
                 Ok(()) => told = false,
                 Err(Refusal::UpstreamUnavailable | Refusal::UpstreamTimeout) => {}
@@ -89,23 +104,28 @@ impl Handles {
                 }
                 Err(_) => {}
             }
-            let pause = match (self.own.is_logged_in(), self.keyring.load().is_empty()) {
-                (false, true) => SEEK,
+            let pause = match (self.own.is_logged_in(), failed || self.keyring.load().is_empty()) {
+                (false, _) => SEEK,
                 (true, true) => RETRY,
-                (_, false) => LOOK,
+                (true, false) => LOOK,
             };
-            tokio::time::sleep(pause).await;
+            sleep(pause.min(LEAST)).await;
+            let _ = timeout(pause.saturating_sub(LEAST), self.wanted.notified()).await;
         }
     }
 
     async fn look(&self, layout: &Layout, derived: &mut Derived) -> Result<(), Refusal> {
-        let along = Along::default();
+        let along = Along::look();
         let mut answer = self.own.ask(control::handle_key(layout), along).await?;
-        if answer.status == 404 {
-            self.own.succeed(control::create_handle_key(layout), along).await?;
-            answer = self.own.succeed(control::handle_key(layout), along).await?;
-        } else if answer.status != 200 {
-            return Err(Refusal::DeniedByVault);
+        if answer.status == 404 && is_nothing(&answer.body) {
+            let made = self.own.ask(control::create_handle_key(layout), Along::soon()).await?;
+            if !matches!(made.status, 200..=299) {
+                return Err(refused(&made));
+            }
+            answer = self.own.ask(control::handle_key(layout), along).await?;
+        }
+        if answer.status != 200 {
+            return Err(refused(&answer));
         }
         let key: KeyAnswer = serde_json::from_slice(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?;
         let key = key.data;
@@ -128,8 +148,18 @@ impl Handles {
     }
 
     async fn derive(&self, layout: &Layout, version: u32) -> Result<Zeroizing<[u8; 32]>, Refusal> {
-        let answer = self.own.succeed(control::derive_handle_key(layout, version), Along::default()).await?;
+        let answer = self.own.succeed(control::derive_handle_key(layout, version), Along::look()).await?;
         control::derived_handle_key(&answer.body).ok_or(Refusal::UpstreamNonsense)
+    }
+}
+
+/// That Vault denies the key, by its policy or since nothing is mounted there; or that the answer
+/// is not Vault's, which says nothing.
+fn refused(answer: &Answer) -> Refusal {
+    match answer.status {
+        400..=404 if is_refusal(&answer.body) => Refusal::DeniedByVault,
+        429 | 472 | 473 | 500..=599 => Refusal::UpstreamUnavailable,
+        _ => Refusal::UpstreamNonsense,
     }
 }
 

@@ -10,14 +10,13 @@ use filters::vault::control;
 use crate::exchange::{Envelope, Upstream};
 
 use super::ANSWER_LIMIT;
+use super::own::LOOK;
 
 /// How often Vault is asked while it is well.
 const WELL: Duration = Duration::from_secs(1);
 /// How often it is asked while it is not, so that the gate is back within a
 /// second of it.
 const UNWELL: Duration = Duration::from_millis(200);
-/// How long one question may take.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What Vault says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,23 +97,33 @@ impl Monitor {
         matches!(self.health(), Health::Active | Health::Unknown)
     }
 
-    /// Asks for ever, and keeps the way to it fresh.
+    /// Asks for ever, and keeps the way to it fresh: a name server that hangs holds up no question.
     pub async fn run(&self) {
-        let (mut refreshed, mut told) = (None::<tokio::time::Instant>, String::new());
+        tokio::join!(self.refresh(), self.watch());
+    }
+
+    async fn refresh(&self) {
+        let mut told = String::new();
         loop {
-            if refreshed.is_none_or(|at| at.elapsed() >= self.upstream.refresh_every()) {
-                match self.upstream.refresh().await {
-                    Ok(()) => {
-                        refreshed = Some(tokio::time::Instant::now());
-                        told.clear();
-                    }
-                    Err(problem) if problem == told => {}
-                    Err(problem) => {
+            let pause = match self.upstream.refresh().await {
+                Ok(()) => {
+                    told.clear();
+                    self.upstream.refresh_every()
+                }
+                Err(problem) => {
+                    if problem != told {
                         tracing::warn!(%problem, "the way to Vault stays as it was");
                         told = problem;
                     }
+                    UNWELL
                 }
-            }
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn watch(&self) {
+        loop {
             let now = self.ask().await;
             let before = Health::of_byte(self.state.swap(now as u8, Ordering::Relaxed));
             if now != before {
@@ -127,7 +136,7 @@ impl Monitor {
     async fn ask(&self) -> Health {
         let Ok(request) = control::health() else { return Health::Unknown };
         let envelope = Envelope { limit: ANSWER_LIMIT, ..Envelope::default() };
-        match self.upstream.ask_within(&request, envelope, PATIENCE).await {
+        match self.upstream.look(&request, envelope, LOOK).await {
             Ok(answer) => Health::of_status(answer.status),
             Err(_) => Health::Unreachable,
         }

@@ -12,11 +12,13 @@ use filters::refusal::Refusal;
 use filters::vault::{Layout, Trouble, VaultRequest, control, trouble};
 use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::sync::Mutex;
 
 use crate::config;
 use crate::exchange::{Answer, Envelope, Lane, Upstream};
 
+use super::handover::{Given, Parcel};
 use super::own::{Along, OwnCalls};
 use super::{Children, Profile, epoch_seconds, record};
 
@@ -46,6 +48,8 @@ pub struct Wanted<'a> {
     pub layout: &'a Layout,
     /// Goes to Vault as `X-Correlation-Id`.
     pub correlation: &'a str,
+    /// What holds it until its agent has it.
+    pub parcel: &'a Parcel<'a>,
 }
 
 /// A lease that Vault has given out.
@@ -71,15 +75,35 @@ struct Live {
     generation: u32,
 }
 
+/// What stands on the record under the accessor of a lease's token.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Entry {
+    Live(Live),
+    /// Not as the gate writes it. It counts as live until it is ended: its end is not known.
+    Malformed(Value),
+}
+
+impl Entry {
+    const fn is_live_at(&self, now: u64) -> bool {
+        match self {
+            Self::Live(live) => live.expires > now,
+            Self::Malformed(_) => true,
+        }
+    }
+}
+
+type Entries = BTreeMap<Box<str>, Entry>;
+
 /// What one agent holds, at one version in Vault.
 struct Record {
     version: u64,
-    leases: BTreeMap<Box<str>, Live>,
+    leases: Entries,
 }
 
 #[derive(Default, Deserialize)]
 struct Held {
-    leases: BTreeMap<Box<str>, Live>,
+    leases: Entries,
 }
 
 #[derive(Deserialize)]
@@ -109,7 +133,7 @@ impl Leases {
         request: &VaultRequest,
     ) -> Result<Issued, Refusal> {
         let agent = &wanted.identity.agent.id;
-        let room = |leases: &BTreeMap<_, _>| match leases.len() < wanted.settings.per_agent {
+        let room = |leases: &Entries| match leases.len() < wanted.settings.per_agent {
             true => Ok(()),
             false => Err(Refusal::LeaseBudget),
         };
@@ -120,7 +144,9 @@ impl Leases {
         let token = children.lease_token(wanted.identity, wanted.profile, wanted.settings, wanted.settings.ttl).await?;
         let accessor: Box<str> = token.accessor.as_str().into();
         let ends = epoch_seconds() + token.ttl;
-        let entry = Live { expires: ends, generation: wanted.identity.agent.generation };
+        let entry = Entry::Live(Live { expires: ends, generation: wanted.identity.agent.generation });
+        let given = Given::Lease { agent: agent.clone(), accessor: accessor.clone() };
+        wanted.parcel.put(given.clone());
         let outcome = async {
             let counted = self.write(wanted.layout, agent, record, |leases| {
                 room(leases)?;
@@ -150,9 +176,10 @@ impl Leases {
         };
         let outcome = outcome.await;
         if outcome.is_err() {
+            // What cannot be ended now is tried again with the rest of the parcel.
             let ended = self.end(wanted.layout, agent, &accessor).await;
-            if !matches!(ended, Ok(()) | Err(Refusal::NotFound)) {
-                tracing::warn!(%agent, "a lease that was not given out could not be ended; it expires by itself");
+            if matches!(ended, Ok(()) | Err(Refusal::NotFound)) {
+                wanted.parcel.remove(&given);
             }
         }
         outcome
@@ -163,7 +190,7 @@ impl Leases {
     /// # Errors
     /// That Vault is away.
     pub async fn last(&self, layout: &Layout, agent: &Agent, accessor: &str, expires: u64) -> Result<(), Refusal> {
-        let entry = Live { expires, generation: agent.generation };
+        let entry = Entry::Live(Live { expires, generation: agent.generation });
         self.change(layout, &agent.id, |leases| {
             leases.insert(accessor.into(), entry.clone());
             Ok(())
@@ -176,9 +203,8 @@ impl Leases {
     /// # Errors
     /// [`Refusal::NotFound`] where it is not in the record, or that Vault is away.
     pub async fn end(&self, layout: &Layout, agent: &AgentId, accessor: &str) -> Result<(), Refusal> {
-        let along = Along { lane: Lane::Requests, ..Along::default() };
-        // A token that is no more is as good as revoked.
-        self.own.ask(control::revoke_accessor(accessor), along).await?;
+        let along = Along { lane: Lane::Requests, ..Along::soon() };
+        self.own.revoke(accessor, along).await?;
         self.change(layout, agent, |leases| leases.remove(accessor).map(drop).ok_or(Refusal::NotFound)).await
     }
 
@@ -189,11 +215,10 @@ impl Leases {
     pub async fn end_all(&self, layout: &Layout, agent: &AgentId) -> Result<usize, Refusal> {
         let ended = self.read(layout, agent).await?.leases;
         for accessor in ended.keys() {
-            // A token that is no more is as good as revoked.
-            self.own.ask(control::revoke_accessor(accessor), Along::default()).await?;
+            self.own.revoke(accessor, Along::soon()).await?;
         }
         if !ended.is_empty() {
-            let strike = |leases: &mut BTreeMap<Box<str>, Live>| {
+            let strike = |leases: &mut Entries| {
                 leases.retain(|accessor, _| !ended.contains_key(accessor));
                 Ok(())
             };
@@ -207,7 +232,7 @@ impl Leases {
         &self,
         layout: &Layout,
         agent: &AgentId,
-        change: impl Fn(&mut BTreeMap<Box<str>, Live>) -> Result<(), Refusal>,
+        change: impl Fn(&mut Entries) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         let line = self.lines.get_with(agent.clone(), Arc::default);
         let _turn = line.lock().await;
@@ -217,16 +242,19 @@ impl Leases {
 
     /// The agent's record, without what has ended.
     async fn read(&self, layout: &Layout, agent: &AgentId) -> Result<Record, Refusal> {
-        let along = Along { lane: Lane::Requests, ..Along::default() };
+        let along = Along { lane: Lane::Requests, ..Along::soon() };
         let read = record::read::<Held>(&self.own, control::read_leases(layout, agent), along).await;
-        let (version, Held { mut leases }) = read.map_err(|refusal| {
-            let code = refusal.public().code;
-            tracing::error!(%agent, code, "the record of leases cannot be read");
+        let record = read.map_err(|unread| {
+            tracing::error!(%agent, why = %unread, "the record of leases cannot be read");
             Refusal::UpstreamUnavailable
         })?;
+        let Held { mut leases } = record.data.unwrap_or_default();
         let now = epoch_seconds();
-        leases.retain(|_, lease| lease.expires > now);
-        Ok(Record { version, leases })
+        leases.retain(|_, lease| lease.is_live_at(now));
+        if leases.values().any(|lease| matches!(lease, Entry::Malformed(_))) {
+            tracing::warn!(%agent, "the record of leases has entries that cannot be read; they count as live");
+        }
+        Ok(Record { version: record.version, leases })
     }
 
     /// Writes the record, changed; where another gate was faster, theirs.
@@ -235,7 +263,7 @@ impl Leases {
         layout: &Layout,
         agent: &AgentId,
         mut record: Record,
-        change: impl Fn(&mut BTreeMap<Box<str>, Live>) -> Result<(), Refusal>,
+        change: impl Fn(&mut Entries) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         let along = Along { lane: Lane::Requests, ..Along::default() };
         for _ in 0..TURNS {

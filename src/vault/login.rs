@@ -1,12 +1,14 @@
 //! The gate's own login: made, renewed at two thirds of its life, made again
 //! when renewal fails.
 
+mod failure;
 mod file;
 
-use std::fmt;
+use std::mem::discriminant;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -14,20 +16,21 @@ use filters::path::PathProblem;
 use filters::secret::Secret;
 use filters::vault::{VaultRequest, control};
 use serde::Deserialize;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use crate::config::{Login, SignedToken};
 use crate::exchange::{Answer, Envelope, Upstream};
 
 use super::ANSWER_LIMIT;
-use file::FileProblem;
+use failure::{Failed, LONGEST, Pauses};
 
-/// First pause after a failed login; doubled up to [`LONGEST`].
-const SHORTEST: Duration = Duration::from_millis(100);
-/// Longest pause, so that the gate is back within a second of Vault.
-const LONGEST: Duration = Duration::from_millis(800);
-/// How often a file of a token is looked at.
+/// How often credentials are looked at that somebody else replaces.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long a login or a renewal may take, so that one hung connection does not hold it up.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the end of a login may take.
+const LEAVE: Duration = Duration::from_secs(2);
 
 /// A token of the gate's own.
 #[derive(Debug)]
@@ -40,13 +43,16 @@ pub struct GateLogin {
 
 /// The state of the login, shared with everybody who needs it.
 pub struct LoginState {
-    method: Login,
+    method: ArcSwap<Login>,
     upstream: Arc<Upstream>,
     current: ArcSwapOption<GateLogin>,
-    /// Why there was none the last time.
-    failed: ArcSwap<Failed>,
+    last: ArcSwap<Last>,
     generations: AtomicU64,
     wanted: Notify,
+    /// Whether Vault is being asked for a login.
+    asking: AtomicBool,
+    /// Told when refused credentials are worth another try.
+    again: watch::Sender<()>,
 }
 
 /// What a login or renewal gave.
@@ -78,46 +84,24 @@ struct LookupAnswer {
 
 #[derive(Deserialize)]
 struct Lookup {
-    #[serde(default)]
     ttl: u64,
     #[serde(default)]
     renewable: bool,
 }
 
-/// Why there is no login, for the log and `/readyz`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Failed {
-    /// Nothing has failed.
-    Nothing,
-    NoCredentials,
-    File(FileProblem),
-    Unreachable,
-    /// The status, and what it means where that is known.
-    Refused(u16, Option<&'static str>),
-    Nonsense,
+/// What a login was tried with.
+struct Presented {
+    /// What stood in the file, where there is one.
+    secret: Option<Secret>,
+    /// Which certificate connections had: [`Upstream::presents`].
+    certificate: u64,
 }
 
-impl fmt::Display for Failed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nothing => f.write_str("a login is under way"),
-            Self::NoCredentials => {
-                f.write_str("no credentials: set VAULT_ROLE_ID and VAULT_SECRET_ID, or another way to log in")
-            }
-            Self::File(problem) => problem.fmt(f),
-            Self::Unreachable => f.write_str("Vault does not answer"),
-            Self::Refused(status, why) => {
-                match status {
-                    400 => f.write_str("Vault does not accept it (400)")?,
-                    403 => f.write_str("Vault denies it (403)")?,
-                    404 => f.write_str("Vault has no such auth method (404)")?,
-                    _ => write!(f, "Vault answers {status}")?,
-                }
-                why.map_or(Ok(()), |why| write!(f, ": {why}"))
-            }
-            Self::Nonsense => f.write_str("Vault's answer cannot be understood"),
-        }
-    }
+/// What came of the last try.
+struct Last {
+    failed: Failed,
+    /// When the next is.
+    next: Option<Instant>,
 }
 
 impl LoginState {
@@ -125,12 +109,14 @@ impl LoginState {
     #[must_use]
     pub fn new(method: Login, upstream: Arc<Upstream>) -> Self {
         Self {
-            method,
+            method: ArcSwap::from_pointee(method),
             upstream,
             current: ArcSwapOption::empty(),
-            failed: ArcSwap::from_pointee(Failed::Nothing),
+            last: ArcSwap::from_pointee(Last { failed: Failed::Nothing, next: None }),
             generations: AtomicU64::new(0),
             wanted: Notify::new(),
+            asking: AtomicBool::new(false),
+            again: watch::Sender::new(()),
         }
     }
 
@@ -140,16 +126,68 @@ impl LoginState {
         self.current.load_full()
     }
 
-    /// How the gate is logged in, or why it is not; for operators.
+    /// How the gate is logged in, or why it is not, and when it tries again; for operators.
     #[must_use]
     pub fn detail(&self) -> String {
-        let (name, is_in) = (self.method.name(), self.current.load().is_some());
-        match (&**self.failed.load(), is_in) {
+        let left = self.last.load().next.map(|next| next.saturating_duration_since(Instant::now()).as_secs());
+        match left.filter(|seconds| *seconds > 0) {
+            Some(seconds) => {
+                format!("{}; tried again in {seconds} s, with new credentials or on SIGHUP", self.reason())
+            }
+            None => self.reason(),
+        }
+    }
+
+    /// How the gate is logged in, or why it is not.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        let (name, is_in) = (self.method.load().name(), self.current.load().is_some());
+        match (&self.last.load().failed, is_in) {
             (Failed::Nothing, true) => format!("logged in by {name}"),
             (failed, true) => format!("logged in by {name}, which would not work again: {failed}"),
             (none @ Failed::NoCredentials, false) => none.to_string(),
             (failed, false) => format!("not logged in by {name}: {failed}"),
         }
+    }
+
+    /// Whether the credentials were refused, so that the next try is not soon.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.current.load().is_none() && self.last.load().failed.is_final()
+    }
+
+    /// Whether Vault has been asked for a login and has not answered.
+    #[must_use]
+    pub fn is_under_way(&self) -> bool {
+        self.asking.load(Ordering::Relaxed)
+    }
+
+    /// Takes over the credentials that the configuration has now, for the next login; by another
+    /// method none is made.
+    pub fn take(&self, login: &Login) {
+        let now = self.method.load();
+        if discriminant(&**now) == discriminant(login) && **now != *login {
+            self.method.store(Arc::new(login.clone()));
+            self.try_again();
+        }
+    }
+
+    /// Has refused credentials tried again at once.
+    pub fn try_again(&self) {
+        self.again.send_replace(());
+    }
+
+    /// Ends the login in Vault, where it was made here: nobody else has its token. Tells whether
+    /// nothing is left of it.
+    pub async fn leave(&self) -> bool {
+        let made = match &**self.method.load() {
+            Login::None | Login::Token(_) | Login::TokenFile(_) => false,
+            Login::AppRole { .. } | Login::Jwt(_) | Login::Kubernetes(_) | Login::Certificate { .. } => true,
+        };
+        let (true, Some(login)) = (made, self.current.swap(None)) else { return true };
+        let Ok(request) = control::revoke_self() else { return false };
+        let envelope = Envelope { token: Some(&login.token), limit: ANSWER_LIMIT, ..Envelope::default() };
+        self.upstream.look(&request, envelope, LEAVE).await.is_ok_and(|answer| matches!(answer.status, 200..=299))
     }
 
     /// Says that Vault no longer knows the token of `generation`.
@@ -162,126 +200,178 @@ impl LoginState {
 
     /// Logs in and keeps the login alive, for ever.
     pub async fn run(&self) {
-        let mut pause = SHORTEST;
+        let mut pauses = Pauses::default();
         loop {
-            match self.login().await {
-                Ok(grant) => {
-                    pause = SHORTEST;
-                    self.publish(&grant);
-                    self.keep(grant).await;
+            let mut again = self.again.subscribe();
+            let method = self.method.load_full();
+            let presented = match self.present(&method).await {
+                Ok(presented) => presented,
+                Err(failed) => {
+                    let pause = pauses.after(&failed, &method);
+                    self.tell(failed, &method, pause);
+                    tokio::time::sleep(pause).await;
+                    continue;
                 }
-                Err(Failed::NoCredentials) => {
-                    self.failed.store(Arc::new(Failed::NoCredentials));
-                    // There is nothing to do but to wait for ever.
-                    std::future::pending::<()>().await;
+            };
+            self.asking.store(true, Ordering::Relaxed);
+            let outcome = self.login(&method, &presented).await;
+            if let Ok(grant) = &outcome {
+                self.publish(grant, &method);
+            }
+            self.asking.store(false, Ordering::Relaxed);
+            match outcome {
+                Ok(grant) => {
+                    let begun = Instant::now();
+                    self.keep(grant, &method, &presented).await;
+                    // One that is good for nothing is not made again and again.
+                    match begun.elapsed() {
+                        kept if kept > LONGEST => pauses = Pauses::default(),
+                        _ => tokio::time::sleep(pauses.short()).await,
+                    }
                 }
                 Err(failed) => {
-                    self.tell(failed);
-                    tokio::time::sleep(jittered(pause)).await;
-                    pause = (pause * 2).min(LONGEST);
+                    let pause = pauses.after(&failed, &method);
+                    self.tell(failed, &method, pause);
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        () = self.replaced(&method, &presented) => pauses = Pauses::default(),
+                        _ = again.changed() => {}
+                    }
                 }
             }
         }
     }
 
+    /// Reads what the login is made with.
+    async fn present(&self, method: &Login) -> Result<Presented, Failed> {
+        let secret = match method {
+            Login::None => {
+                self.last.store(Arc::new(Last { failed: Failed::NoCredentials, next: None }));
+                // There is nothing to do but to wait for ever.
+                return std::future::pending().await;
+            }
+            Login::TokenFile(file)
+            | Login::Jwt(SignedToken { file, .. })
+            | Login::Kubernetes(SignedToken { file, .. }) => Some(read_file(file).await?),
+            Login::Token(_) | Login::AppRole { .. } | Login::Certificate { .. } => None,
+        };
+        Ok(Presented { secret, certificate: self.upstream.presents() })
+    }
+
     /// Says why there is no login; the same reason in a row only once.
-    fn tell(&self, failed: Failed) {
-        if **self.failed.load() != failed {
-            tracing::warn!(method = self.method.name(), %failed, "the gate cannot log in to Vault");
-            self.failed.store(Arc::new(failed));
+    fn tell(&self, failed: Failed, method: &Login, pause: Duration) {
+        if self.last.load().failed != failed {
+            let seconds = pause.as_secs();
+            tracing::warn!(method = method.name(), %failed, seconds, "the gate cannot log in to Vault; it tries again");
         }
+        self.last.store(Arc::new(Last { failed, next: Some(Instant::now() + pause) }));
     }
 
     /// A token that is known already stays what it is.
-    fn publish(&self, grant: &Grant) {
-        self.failed.store(Arc::new(Failed::Nothing));
+    fn publish(&self, grant: &Grant, method: &Login) {
+        self.last.store(Arc::new(Last { failed: Failed::Nothing, next: None }));
         if self.current.load().as_ref().is_some_and(|login| login.token == grant.token) {
             return;
         }
         let generation = self.generations.fetch_add(1, Ordering::Relaxed) + 1;
         self.current.store(Some(Arc::new(GateLogin { token: grant.token.clone(), generation })));
-        tracing::info!(generation, method = self.method.name(), "the gate is logged in to Vault");
+        tracing::info!(generation, method = method.name(), "the gate is logged in to Vault");
     }
 
     /// Renews until renewal fails, the login ends, somebody rejects it or
     /// gives another.
-    async fn keep(&self, mut grant: Grant) {
+    async fn keep(&self, mut grant: Grant, method: &Login, presented: &Presented) {
+        let replaced = async {
+            match method {
+                Login::TokenFile(_) => self.replaced(method, presented).await,
+                _ => std::future::pending().await,
+            }
+        };
+        let mut replaced = pin!(replaced);
         loop {
             let due = grant.lifetime.map(|lifetime| lifetime.mul_f64(2.0 / 3.0).max(Duration::from_millis(500)));
             tokio::select! {
                 () = sleep_for(due) => {}
                 () = self.wanted.notified() => return,
-                () = self.replaced(&grant.token) => return,
+                () = &mut replaced => return,
             }
             if !grant.renewable {
                 return;
             }
-            match self.renew().await {
+            match self.renew(method).await {
                 // A renewal that gives less than before nears the longest life: log in anew.
                 Ok(renewed) if is_worth(&renewed, &grant) => grant = renewed,
                 Ok(_) => return,
                 Err(failed) => {
-                    tracing::warn!(method = self.method.name(), %failed, "the gate cannot renew its login");
+                    tracing::warn!(method = method.name(), %failed, "the gate cannot renew its login");
                     return;
                 }
             }
         }
     }
 
-    /// Waits until the file of the token holds another one than `token`; for
-    /// ever where there is no such file.
-    async fn replaced(&self, token: &Secret) {
-        let Login::TokenFile(path) = &self.method else { return std::future::pending().await };
+    /// Waits until there are other credentials than those `presented`; for ever where nobody
+    /// replaces them.
+    async fn replaced(&self, method: &Login, presented: &Presented) {
         loop {
             tokio::time::sleep(LOOK).await;
-            // A file that is away or half written leaves the login as it is.
-            if read_file(path).await.is_ok_and(|found| found != *token) {
+            let others = match method {
+                Login::TokenFile(file)
+                | Login::Jwt(SignedToken { file, .. })
+                | Login::Kubernetes(SignedToken { file, .. }) => {
+                    // A file that is away or half written leaves all as it is.
+                    read_file(file).await.is_ok_and(|found| presented.secret.as_ref() != Some(&found))
+                }
+                Login::Certificate { .. } => self.upstream.presents() != presented.certificate,
+                Login::None | Login::Token(_) | Login::AppRole { .. } => return std::future::pending().await,
+            };
+            if others {
                 return;
             }
         }
     }
 
-    async fn login(&self) -> Result<Grant, Failed> {
-        match &self.method {
-            Login::None => Err(Failed::NoCredentials),
-            Login::Token(token) => self.look_up(token.clone()).await,
-            Login::TokenFile(path) => self.look_up(read_file(path).await?).await,
-            Login::AppRole { mount, role_id, secret_id } => {
-                let answer = self.ask(control::login_approle(mount, role_id, secret_id), None).await?;
-                read::<LoginAnswer>(&answer).map(Grant::of)
+    async fn login(&self, method: &Login, presented: &Presented) -> Result<Grant, Failed> {
+        let secret = || presented.secret.clone().ok_or(Failed::NoCredentials);
+        let request = match method {
+            Login::None => return Err(Failed::NoCredentials),
+            Login::Token(token) => return self.look_up(token.clone(), method).await,
+            Login::TokenFile(_) => return self.look_up(secret()?, method).await,
+            Login::AppRole { mount, role_id, secret_id } => control::login_approle(mount, role_id, secret_id),
+            Login::Jwt(SignedToken { mount, role, .. }) | Login::Kubernetes(SignedToken { mount, role, .. }) => {
+                control::login_jwt(mount, role.as_deref(), &secret()?)
             }
-            Login::Jwt(SignedToken { mount, role, file }) | Login::Kubernetes(SignedToken { mount, role, file }) => {
-                let jwt = read_file(file).await?;
-                let answer = self.ask(control::login_jwt(mount, role.as_deref(), &jwt), None).await?;
-                read::<LoginAnswer>(&answer).map(Grant::of)
-            }
-            Login::Certificate { mount, role } => {
-                let answer = self.ask(control::login_certificate(mount, role.as_deref()), None).await?;
-                read::<LoginAnswer>(&answer).map(Grant::of)
-            }
-        }
+            Login::Certificate { mount, role } => control::login_certificate(mount, role.as_deref()),
+        };
+        read::<LoginAnswer>(&self.ask(request, None, method).await?).map(Grant::of)
     }
 
     /// What Vault knows of a token that somebody else made.
-    async fn look_up(&self, token: Secret) -> Result<Grant, Failed> {
-        let answer = self.ask(control::lookup_self(), Some(&token)).await?;
+    async fn look_up(&self, token: Secret, method: &Login) -> Result<Grant, Failed> {
+        let answer = self.ask(control::lookup_self(), Some(&token), method).await?;
         let lookup: LookupAnswer = read(&answer)?;
         let lifetime = (lookup.data.ttl > 0).then(|| Duration::from_secs(lookup.data.ttl));
         Ok(Grant { token, lifetime, renewable: lookup.data.renewable })
     }
 
-    async fn renew(&self) -> Result<Grant, Failed> {
+    async fn renew(&self, method: &Login) -> Result<Grant, Failed> {
         let login = self.current.load_full().ok_or(Failed::Unreachable)?;
-        let answer = self.ask(control::renew_self(), Some(&login.token)).await?;
+        let answer = self.ask(control::renew_self(), Some(&login.token), method).await?;
         read::<LoginAnswer>(&answer).map(Grant::of)
     }
 
-    async fn ask(&self, request: Result<VaultRequest, PathProblem>, token: Option<&Secret>) -> Result<Answer, Failed> {
+    /// Asks once: Vault may count what it refuses.
+    async fn ask(
+        &self,
+        request: Result<VaultRequest, PathProblem>,
+        token: Option<&Secret>,
+        method: &Login,
+    ) -> Result<Answer, Failed> {
         let request = request.map_err(|_| Failed::Nonsense)?;
         let envelope = Envelope { token, limit: ANSWER_LIMIT, ..Envelope::default() };
-        match self.upstream.ask(&request, envelope).await {
+        match self.upstream.ask_within(&request, envelope, PATIENCE).await {
             Ok(answer) if answer.status == 200 => Ok(answer),
-            Ok(answer) => Err(Failed::Refused(answer.status, control::login_refused(&answer.body))),
+            Ok(answer) => Err(Failed::of(method, &answer)),
             Err(_) => Err(Failed::Unreachable),
         }
     }
@@ -318,10 +408,4 @@ async fn sleep_for(time: Option<Duration>) {
         Some(time) => tokio::time::sleep(time).await,
         None => std::future::pending().await,
     }
-}
-
-/// Between half and the whole of `pause`, so that gates do not log in in step.
-fn jittered(pause: Duration) -> Duration {
-    let noise = crate::random::u64() as f64 / u64::MAX as f64;
-    pause.mul_f64(0.5 + noise / 2.0)
 }

@@ -3,7 +3,9 @@
 
 mod bearer;
 mod child;
+mod gates;
 mod handles;
+mod handover;
 mod health;
 mod lease;
 mod login;
@@ -13,16 +15,21 @@ mod record;
 mod suspension;
 
 pub use child::{Child, Children, Profile};
+pub use gates::{Gates, LIVELY, Word};
 pub use handles::Handles;
+pub use handover::{Given, Parcel, Returns};
 pub use health::{Health, Monitor};
 pub use lease::{Issued, Leases, Wanted};
 pub use login::{GateLogin, LoginState};
 pub use operator::{NoLogin, logged_in};
 pub use own::{Along, OwnCalls};
-pub use suspension::{Record, Suspension, Suspensions};
+pub use record::Unread;
+pub use suspension::{Entry, Record, Suspension, Suspensions, Unwritten};
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use filters::vault::Layout;
 
 use crate::config::Settings;
 use crate::exchange::Upstream;
@@ -44,6 +51,8 @@ pub struct Vault {
     pub handles: Handles,
     /// The agents' leases.
     pub leases: Leases,
+    /// What goes back to Vault, since its agent did not get it.
+    pub returns: Returns,
     /// Who may do nothing for now.
     pub suspensions: Arc<Suspensions>,
     /// The namespace it all is in; empty for the root's.
@@ -64,12 +73,39 @@ impl Vault {
         let own = OwnCalls::new(Arc::clone(&upstream), Arc::clone(&login));
         let handles = Handles::new(own.clone());
         let leases = Leases::new(Arc::clone(&upstream), own.clone());
-        let suspensions = Arc::new(Suspensions::new(own.clone()));
+        let returns = Returns::new(own.clone());
+        let suspensions = Arc::new(Suspensions::new(own.clone(), Gates::new(own.clone(), gate_name(settings))));
         let namespace = settings.upstream.namespace.clone().unwrap_or_default().into();
-        Ok(Self { upstream, login, monitor, children, own, handles, leases, suspensions, namespace })
+        Ok(Self { upstream, login, monitor, children, own, handles, leases, returns, suspensions, namespace })
+    }
+
+    /// Leaves nothing of this gate behind in Vault, as far as `time` allows: the agents' tokens,
+    /// what nobody got, its word among the gates, its own login.
+    pub async fn leave(&self, layout: &Layout, time: Duration) {
+        let begun = tokio::time::Instant::now();
+        self.children.drop_all(time).await;
+        let left = time.saturating_sub(begun.elapsed()).max(LEAST);
+        let leaving = async {
+            tokio::join!(self.returns.finish(), self.suspensions.gates().leave(layout));
+            self.login.leave().await
+        };
+        if !tokio::time::timeout(left, leaving).await.unwrap_or(false) {
+            tracing::warn!("not everything of this gate's could be ended in Vault in time; it expires by itself");
+        }
     }
 }
 
+/// The name of this gate among all: its host, where it listens, and a number of this start's own.
+fn gate_name(settings: &Settings) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host: String = host.trim().chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
+    let host = if host.is_empty() { "gate" } else { &host };
+    let port = settings.listeners.first().map_or(0, |listener| listener.address.port());
+    format!("{host}:{port}-{:08x}", crate::random::u64() as u32)
+}
+
+/// Least time for what is ended after the agents' tokens.
+const LEAST: Duration = Duration::from_secs(1);
 /// Most bytes of an answer to the gate itself.
 const ANSWER_LIMIT: usize = 1 << 20;
 

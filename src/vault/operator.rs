@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::config::{Login, Settings};
 use crate::exchange::Upstream;
 
@@ -10,6 +12,10 @@ use super::{LoginState, OwnCalls};
 
 /// How long the login may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How often the login is looked for.
+const SEEK: Duration = Duration::from_millis(20);
+/// How long a command that is interrupted waits for a login that is under way.
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// The configuration's credentials for Vault are missing or refused: why, in
 /// words for people.
@@ -23,7 +29,8 @@ impl std::fmt::Display for NoLogin {
 }
 
 /// Runs `work` with a login by the gate's own configuration, which is an
-/// operator's where its VAULT_TOKEN is.
+/// operator's where its VAULT_TOKEN is. A login that is made for it ends with it, also where it
+/// fails or is interrupted.
 ///
 /// # Errors
 /// [`NoLogin`], and what `work` says.
@@ -40,17 +47,47 @@ pub async fn logged_in<T, E: From<NoLogin>>(
     let own = OwnCalls::new(Arc::clone(&upstream), Arc::clone(&login));
     let working = async {
         let waiting = async {
-            while login.current().is_none() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+            while login.current().is_none() && !login.is_refused() {
+                tokio::time::sleep(SEEK).await;
             }
         };
-        tokio::time::timeout(PATIENCE, waiting).await.map_err(|_| {
-            NoLogin(format!("Vault has not accepted the credentials within {PATIENCE:?}: {}", login.detail()))
-        })?;
+        let waited = tokio::time::timeout(PATIENCE, waiting).await;
+        if login.current().is_none() {
+            let within = if waited.is_err() { format!(" within {PATIENCE:?}") } else { String::new() };
+            let why = login.reason();
+            return Err(NoLogin(format!("Vault has not accepted the credentials{within}: {why}")).into());
+        }
         work(&upstream, &own).await
     };
-    tokio::select! {
+    let outcome = tokio::select! {
         outcome = working => outcome,
-        () = login.run() => Err(NoLogin(login.detail()).into()),
+        () = login.run() => Err(NoLogin(login.reason()).into()),
+        () = interrupted(&login) => Err(NoLogin("interrupted".to_owned()).into()),
+    };
+    // The token is the gate's in all but name: it must not outlive the command.
+    if !login.leave().await {
+        eprintln!("portcullis: the token of this login could not be revoked; it ends by itself");
     }
+    outcome
+}
+
+/// Waits for a signal that ends the command; a login that is under way then is still waited for,
+/// since its token could not be revoked otherwise.
+async fn interrupted(login: &LoginState) {
+    let of = |kind| signal(kind).ok();
+    let signals = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(of);
+    let [Some(mut interrupt), Some(mut terminate), Some(mut hangup)] = signals else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+    let settled = async {
+        while login.is_under_way() {
+            tokio::time::sleep(SEEK).await;
+        }
+    };
+    let _ = tokio::time::timeout(SETTLE, settled).await;
 }

@@ -1,14 +1,20 @@
 //! Vault, asked with the gate's own token.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use filters::path::PathProblem;
 use filters::refusal::Refusal;
-use filters::vault::{Trouble, VaultRequest, trouble};
+use filters::vault::{Trouble, VaultRequest, control, trouble};
 
 use crate::exchange::{Answer, Envelope, Lane, Upstream};
 
 use super::{ANSWER_LIMIT, LoginState};
+
+/// How long a look may take, so that what it looks for counts within a second or two.
+pub(super) const LOOK: Duration = Duration::from_secs(1);
+/// How long a change may take, of which Vault may make several.
+const SOON: Duration = Duration::from_secs(5);
 
 /// What goes along with one request.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,6 +27,20 @@ pub struct Along<'a> {
     pub wrap_ttl: Option<u32>,
     /// Most bytes of the answer, where it may be large.
     pub limit: Option<usize>,
+    /// How long it may take where it is asked twice rather than waited for: [`Upstream::look`].
+    pub within: Option<Duration>,
+}
+
+impl Along<'_> {
+    /// A question of the background's own that no hung connection may hold up.
+    pub(super) fn look() -> Self {
+        Self { within: Some(LOOK), ..Self::default() }
+    }
+
+    /// A change that the background makes and may make twice, by the same rule.
+    pub(super) fn soon() -> Self {
+        Self { within: Some(SOON), ..Self::default() }
+    }
 }
 
 /// Vault, asked with the gate's own token.
@@ -56,7 +76,11 @@ impl OwnCalls {
             correlation: along.correlation,
             limit: along.limit.unwrap_or(ANSWER_LIMIT),
         };
-        let answer = self.upstream.ask(&request?, envelope).await?;
+        let request = request?;
+        let answer = match along.within {
+            Some(time) => self.upstream.look(&request, envelope, time).await?,
+            None => self.upstream.ask(&request, envelope).await?,
+        };
         if answer.status == 403 && trouble(answer.status, &answer.body) == Trouble::InvalidToken {
             self.login.reject(login.generation);
             return Err(Refusal::UpstreamUnavailable);
@@ -75,16 +99,27 @@ impl OwnCalls {
         along: Along<'_>,
     ) -> Result<Answer, Refusal> {
         let answer = self.ask(request, along).await?;
-        if matches!(answer.status, 200..=299) {
-            return Ok(answer);
+        if matches!(answer.status, 200..=299) { Ok(answer) } else { Err(refused(&answer)) }
+    }
+
+    /// Ends a token by its accessor; one that is no more is as good as ended.
+    ///
+    /// # Errors
+    /// As [`OwnCalls::succeed`]: what is no word of Vault's ends nothing.
+    pub async fn revoke(&self, accessor: &str, along: Along<'_>) -> Result<(), Refusal> {
+        let answer = self.ask(control::revoke_accessor(accessor), along).await?;
+        if control::is_revoked(answer.status, &answer.body) { Ok(()) } else { Err(refused(&answer)) }
+    }
+}
+
+/// What an answer that is no success means.
+fn refused(answer: &Answer) -> Refusal {
+    match trouble(answer.status, &answer.body) {
+        Trouble::Refused(Refusal::DeniedByVault) => {
+            tracing::error!("Vault's policy denies the gate what it needs for itself; see `portcullis-gate.hcl`");
+            Refusal::UpstreamUnavailable
         }
-        Err(match trouble(answer.status, &answer.body) {
-            Trouble::Refused(Refusal::DeniedByVault) => {
-                tracing::error!("Vault's policy denies the gate what it needs for itself; see `portcullis-gate.hcl`");
-                Refusal::UpstreamUnavailable
-            }
-            Trouble::Refused(refusal) => refusal,
-            Trouble::InvalidToken => Refusal::UpstreamUnavailable,
-        })
+        Trouble::Refused(refusal) => refusal,
+        Trouble::InvalidToken => Refusal::UpstreamUnavailable,
     }
 }

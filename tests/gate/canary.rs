@@ -628,6 +628,7 @@ fn hostile_vault(path: &str) -> String {
         _ if path.contains("/sys/health") => healthy(),
         // Without a word on who is suspended the gate does not serve.
         _ if path.ends_with("/portcullis/suspended") => reply(404, &json!({"errors": []})),
+        _ if path.contains("/transit/keys/") => errors(403),
         _ if path.contains("/auth/approle/login") => reply(200, &auth(&canary("gatetoken"))),
         _ if path.contains("/auth/token/create") => reply(200, &auth(&canary("childtoken"))),
         "0" => format!("HTTP/1.1 307 x\r\nLocation: http://{value}/{value}\r\nContent-Length: 0\r\n\r\n"),

@@ -17,6 +17,7 @@ pub const CASES: &[Case] = &[
     ("without_keys_for_cursors_a_list_of_pages_fails", keyless),
     ("only_what_may_be_listed_and_read_is_listed", granted),
     ("a_page_ends_where_the_limit_does", limited),
+    ("a_folder_that_is_too_large_is_named_and_the_rest_is_listed", large),
     ("a_resource_is_read_by_its_uri", read),
     ("another_subject_is_not_there", foreign),
     ("a_uri_that_names_nothing_plain_is_refused", hostile),
@@ -92,6 +93,36 @@ fn walk(client: &Client, schema: &Schema) -> (Vec<Value>, Vec<usize>) {
         }
         assert!(sizes.len() < 100, "no end: {sizes:?}");
     }
+}
+
+fn large(_: &Shared) {
+    let world = tests::World::start(false);
+    let plant = |path: &str| {
+        let target = format!("secret/data/mcp/agent_mtls/{path}");
+        assert_eq!(world.ask("POST", &target, &json!({"data": {"a": 1}})).0, 200, "{path}");
+    };
+    let padding = "x".repeat(100);
+    (0..100).for_each(|n| plant(&format!("tree/vast/{n}-{padding}")));
+    let around = ["a", "tree/a", "tree/vast-not", "tree/w/leaf", "z"];
+    around.iter().for_each(|path| plant(path));
+    let sections = format!("{AGENTS}\n[limits]\nbody = \"4KiB\"\nanswer = \"8KiB\"\n");
+    let gate = Gate::start(&world, &Plan { sections, ..Plan::default() });
+    let client = gate.agent("agent_mtls");
+    settled(&client);
+    for schema in Schema::all() {
+        let (found, _) = walk(&client, &schema);
+        assert_eq!(names(&found), ["/", "tree/vast/", "a", "tree/a", "tree/vast-not", "tree/w/leaf", "z"]);
+        assert_eq!(found[1]["uri"], "kv://agent_mtls/tree/vast/");
+        let said = found[1]["description"].as_str().expect("a description");
+        assert!(said.contains("are not listed"), "{said}");
+        let read = ask(&client, schema.revision, "resources/read", &json!({"uri": found[1]["uri"]}));
+        assert_eq!(schema.error(&read)["data"]["error"], "answer_too_large");
+    }
+    // Also where it is the root.
+    (0..100).for_each(|n| plant(&format!("{n}-{padding}")));
+    let (found, _) = walk(&client, &Schema::of(STATELESS));
+    assert_eq!(names(&found), ["/"]);
+    assert!(found[0]["description"].as_str().is_some_and(|said| said.contains("are not listed")), "{found:?}");
 }
 
 fn names(resources: &[Value]) -> Vec<String> {

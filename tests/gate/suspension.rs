@@ -19,6 +19,7 @@ pub const CASES: &[Case] = &[
     ("the_stream_of_a_suspended_agent_is_cut", stream),
     ("until_the_record_can_be_read_nobody_is_served", unknown),
     ("a_suspension_that_cannot_be_recorded_is_an_error", unrecorded),
+    ("a_name_without_an_entry_may_be_a_slip", slips),
 ];
 
 const MORE: &str = "\n[agents.alice]\nroles = [\"all\"]\n[agents.bob]\nroles = [\"all\"]\n";
@@ -28,7 +29,7 @@ fn plan() -> Plan {
 }
 
 /// Runs a command with the configuration and credentials of the gate.
-fn command(world: &World, gate: &Gate, line: &[&str]) -> (Option<i32>, String) {
+pub(super) fn command(world: &World, gate: &Gate, line: &[&str]) -> (Option<i32>, String) {
     let environment = [("VAULT_ROLE_ID", world.role_id()), ("VAULT_SECRET_ID", world.secret_id())];
     let line: Vec<&str> = line.iter().copied().chain(["--config", "config.toml"]).collect();
     said(&run(gate.folder(), &line, &environment))
@@ -39,7 +40,7 @@ fn everywhere(shared: &Shared) {
     let world = World::start(false);
     let server = shared.postgres();
     server.introduce(&world);
-    let gates = [Gate::start(&world, &plan()), Gate::start(&world, &plan())];
+    let mut gates = [Gate::start(&world, &plan()), Gate::start(&world, &plan())];
     let [first, second] = &gates;
     let caller =
         |gate: &Gate, version| Caller::new(gate.tls, gate.authority(), &gate.issue(&Leaf::agent("alice")), version);
@@ -53,13 +54,14 @@ fn everywhere(shared: &Shared) {
     let (code, told) = command(&world, first, &["suspend", "alice", "--reason", "key leaked\u{1b}[2J"]);
     assert_eq!(code, Some(0), "{told}");
     assert!(told.starts_with("alice is suspended; ") && told.contains("the gate here has looked"), "{told}");
+    assert!(told.contains("confirmed by 2 of 2 gates"), "{told}");
     for caller in &mut callers {
         assert_eq!(caller.everywhere(), [Some(403); 4]);
     }
     let call = alice.call("kv.read", &json!({"path": "x"}));
     assert_eq!((call.status, call.code().as_str()), (403, "suspended"));
     assert_eq!(bob.get("/whoami").status, 200);
-    wait_for("the other gate knows it", 5, || second.agent("alice").get("/whoami").code() == "suspended");
+    assert_eq!(second.agent("alice").get("/whoami").code(), "suspended", "what is confirmed is so");
     assert_eq!(elsewhere.everywhere(), [Some(403); 4]);
     wait_for("its login has ended", 5, || !server.can_log_in(&text("username"), &text("password")));
     let told = first.admin_client().get("/admin/suspensions").json();
@@ -67,7 +69,7 @@ fn everywhere(shared: &Shared) {
     assert_eq!(first.admin_client().get("/readyz").json()["vault"]["suspended"], json!(["alice"]));
     assert_eq!(first.local().get("/admin/suspensions").status, 401, "that is for operators");
 
-    drop(gates);
+    gates.iter_mut().for_each(|gate| assert_eq!(gate.terminate(), Some(0)));
     let gate = Gate::start(&world, &plan());
     assert_eq!(gate.agent("alice").get("/secrets/x").code(), "suspended", "it outlives the gates");
     let (code, told) = command(&world, &gate, &["suspended"]);
@@ -156,10 +158,57 @@ fn unknown(shared: &Shared) {
 
 fn unrecorded(shared: &Shared) {
     let gate: &Gate = shared.gate();
-    let line = ["suspend", "carol", "--config", "config.toml"];
+    let line = ["suspend", "carol", "--yes", "--config", "config.toml"];
     let nobody = [("VAULT_ROLE_ID", "x"), ("VAULT_SECRET_ID", "x"), ("VAULT_ADDR", "http://127.0.0.1:1")];
     let (code, told) = said(&run(gate.folder(), &line, &nobody));
     assert!(code == Some(1) && told.contains("Vault has not accepted the credentials"), "{told}");
     let client: Client = gate.agent("agent_mtls");
     assert_eq!(client.get("/whoami").status, 200);
+}
+
+fn slips(_: &Shared) {
+    let world = World::start(false);
+    let gate = Gate::start(&world, &plan());
+    let recorded = || world.ask("GET", "secret/data/portcullis/suspended", &Value::Null).1;
+    let (code, told) = command(&world, &gate, &["suspend", "agent-mtls"]);
+    assert_eq!(code, Some(2), "{told}");
+    for part in
+        ["no entry of the configuration is called `agent-mtls`", "only the family ", "did you mean `agent_mtls`?"]
+    {
+        assert!(told.contains(part), "{told}");
+    }
+    assert!(told.contains("nothing was written, repeat with --yes"), "{told}");
+    assert_eq!(recorded(), json!({"errors": []}), "nothing was written");
+    assert_eq!(gate.agent("agent_mtls").get("/whoami").status, 200);
+
+    // Carol has no entry, but a certificate by which the family makes her an agent.
+    let (code, told) = command(&world, &gate, &["suspend", "carol", "--yes"]);
+    assert!(code == Some(0) && told.contains("carol is suspended"), "{told}");
+    assert_eq!(recorded()["data"]["data"]["agents"]["carol"]["reason"], "");
+
+    // Without a family nobody can come by such a name; a key's owner can, entry or not.
+    let file = gate.folder().join("config.toml");
+    let text = fs::read_to_string(&file).expect("a file");
+    let (before, after) = text.split_once("[[identity.families]]").expect("a family");
+    let (_, after) = after.split_once("\n\n").expect("its end");
+    fs::write(&file, format!("{before}{after}")).expect("a file");
+    let (code, told) = command(&world, &gate, &["suspend", "dave"]);
+    assert!(code == Some(2) && told.contains("nobody can come by that name"), "{told}");
+    let (code, told) = command(&world, &gate, &["suspend", "alice"]);
+    assert_eq!(code, Some(0), "{told}");
+
+    let folder = super::configuration::folder_with("none.toml", "");
+    let keys = "{\"0123456789abcdef\":\"erin\"}";
+    let environment = [
+        ("VAULT_ADDR", world.vault_address()),
+        ("VAULT_ROLE_ID", world.role_id().to_owned()),
+        ("VAULT_SECRET_ID", world.secret_id().to_owned()),
+        ("API_KEYS_JSON", keys.to_owned()),
+    ];
+    let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let ask = |name: &str| said(&run(folder.path(), &["suspend", name, "--config", "none.toml"], &environment));
+    let (code, told) = ask("frank");
+    assert!(code == Some(2) && told.contains("own-namespace"), "{told}");
+    let (code, told) = ask("erin");
+    assert_eq!(code, Some(0), "{told}");
 }

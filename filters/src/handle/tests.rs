@@ -59,9 +59,9 @@ proptest! {
         let keyring = Keyring::new([(1, [7; 32])]);
         let (owner, other) = (agent(theirs.name, theirs.generation), agent(others.name, others.generation));
         let handle = keyring.seal(&claims(&secret), theirs.binding(&owner)).unwrap();
-        let opened: Option<Claims> = keyring.open(&handle, others.binding(&other));
-        prop_assert_eq!(opened.is_some(), theirs == others);
-        prop_assert!(opened.is_none_or(|opened| opened == claims(&secret)));
+        let opened = keyring.open::<Claims>(&handle, others.binding(&other));
+        let expected = if theirs == others { Ok(claims(&secret)) } else { Err(Closed::Foreign) };
+        prop_assert_eq!(opened, expected);
     }
 
     #[test]
@@ -74,9 +74,10 @@ proptest! {
         let place = place.index(bytes.len());
         bytes[place] ^= 1 << bit;
         let changed = format!("{PREFIX}{}", BASE64.encode(&bytes));
-        prop_assert!(keyring.open::<Claims>(&changed, binding).is_none());
+        // In its first bytes it is of another version.
+        prop_assert!(keyring.open::<Claims>(&changed, binding).is_err());
         let shorter = &handle[..handle.len().saturating_sub(cut + 1)];
-        prop_assert!(keyring.open::<Claims>(shorter, binding).is_none());
+        prop_assert_eq!(keyring.open::<Claims>(shorter, binding), Err(Closed::Foreign));
     }
 
     #[test]
@@ -84,7 +85,7 @@ proptest! {
         let keyring = Keyring::new([(1, [7; 32])]);
         let alice = agent("alice", 1);
         let binding = Binding { purpose: Purpose::Wrapped, agent: &alice, namespace: "" };
-        prop_assert!(keyring.open::<Claims>(&text, binding).is_none());
+        prop_assert!(keyring.open::<Claims>(&text, binding).is_err());
     }
 }
 
@@ -95,14 +96,14 @@ fn a_withdrawn_key_opens_nothing_and_an_old_one_still_does() {
     let before = Keyring::new([(1, [1; 32])]);
     let old = before.seal(&claims("x"), binding).unwrap();
     let rotated = Keyring::new([(2, [2; 32]), (1, [1; 32])]);
-    assert!(rotated.open::<Claims>(&old, binding).is_some());
+    assert!(rotated.open::<Claims>(&old, binding).is_ok());
     let new = rotated.seal(&claims("x"), binding).unwrap();
-    assert!(before.open::<Claims>(&new, binding).is_none(), "the first key seals");
+    assert_eq!(before.open::<Claims>(&new, binding), Err(Closed::Later), "the first key seals");
     let withdrawn = Keyring::new([(2, [2; 32])]);
-    assert!(withdrawn.open::<Claims>(&old, binding).is_none());
-    assert!(withdrawn.open::<Claims>(&new, binding).is_some());
+    assert_eq!(withdrawn.open::<Claims>(&old, binding), Err(Closed::Foreign), "an earlier version does not come back");
+    assert!(withdrawn.open::<Claims>(&new, binding).is_ok());
     // The same number with other material is another key.
-    assert!(Keyring::new([(1, [9; 32])]).open::<Claims>(&old, binding).is_none());
+    assert_eq!(Keyring::new([(1, [9; 32])]).open::<Claims>(&old, binding), Err(Closed::Foreign));
     assert_eq!(Keyring::default().seal(&claims("x"), binding), Err(NoKey));
 }
 

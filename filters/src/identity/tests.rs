@@ -35,6 +35,11 @@ fn a_distinguished_name_gives_its_one_common_name() {
 fn a_family_maps_closed_names_only() {
     let mut directory = Directory::new(UnknownAgents::Refuse);
     let family = Family::parse(Source::Spiffe, "spiffe://corp/agent/{name}", "x-{name}").unwrap();
+    let could_be = |name: &str| family.could_be(&AgentId::parse(name).unwrap());
+    assert_eq!(
+        ["x-ci", "ci", "x-", "x-.."].map(|name| AgentId::parse(name).is_some_and(|_| could_be(name))),
+        [true, false, false, false]
+    );
     directory.add_family(family).unwrap();
     let agent = |text: &str| directory.agent_of(&spiffe(text)).map(|a| a.to_string());
     assert_eq!(agent("spiffe://corp/agent/ci").as_deref(), Some("x-ci"));

@@ -15,6 +15,7 @@ use crate::refusal::Refusal;
 
 const SCHEME: &str = "kv://";
 const MEDIA: &str = "\"mimeType\":\"application/json\"";
+const LARGE: &str = "More names than one answer may hold: the secrets in this folder are not listed.";
 const MALFORMED: Refusal =
     Refusal::Malformed("The URI must be kv://{subject}/{path} with an optional ?version=N, or a folder's");
 
@@ -190,6 +191,9 @@ pub struct Page<'a> {
     pub root: bool,
     /// The secrets.
     pub secrets: Vec<SecretPath>,
+    /// Folders with more names than one answer may hold, whose secrets are not listed; `None` is
+    /// the root.
+    pub large: Vec<Option<SecretPath>>,
     /// The cursor of the next page.
     pub next: Option<String>,
 }
@@ -198,14 +202,18 @@ pub struct Page<'a> {
 pub fn listed_resources(call: &Call<'_>, page: &Page<'_>, out: &mut Vec<u8>) {
     let mut reply = Reply::open(call, out);
     reply.cacheable(0).text("\"resources\":[");
-    if page.root {
-        reply.text("{\"uri\":\"").text(SCHEME).text(page.subject.as_str());
-        reply.text("/\",\"name\":\"/\",\"description\":\"The names at the root.\",").text(MEDIA).text("}");
+    let root = (page.root && !page.large.contains(&None)).then_some((None, "The names at the root."));
+    let large = page.large.iter().map(|folder| (folder.as_ref(), LARGE));
+    let mut comma = "";
+    for (folder, description) in root.into_iter().chain(large) {
+        let name = folder.map_or_else(|| "/".to_owned(), |path| format!("{}/", path.as_str()));
+        let uri = folder.map_or_else(|| format!("{SCHEME}{}/", page.subject), |path| uri(page.subject, path) + "/");
+        reply.text(std::mem::replace(&mut comma, ",")).text("{\"uri\":").quoted(&uri).text(",\"name\":").quoted(&name);
+        reply.text(",\"description\":").quoted(description).text(",").text(MEDIA).text("}");
     }
-    for (place, path) in page.secrets.iter().enumerate() {
-        reply.text(if place > 0 || page.root { "," } else { "" });
-        reply.text("{\"uri\":").quoted(&uri(page.subject, path)).text(",\"name\":").quoted(path.as_str());
-        reply.text(",").text(MEDIA).text("}");
+    for path in &page.secrets {
+        reply.text(std::mem::replace(&mut comma, ",")).text("{\"uri\":").quoted(&uri(page.subject, path));
+        reply.text(",\"name\":").quoted(path.as_str()).text(",").text(MEDIA).text("}");
     }
     reply.text("]");
     if let Some(next) = &page.next {

@@ -37,16 +37,17 @@ impl TokenRole {
         })
     }
 
-    /// Whether `answer`, Vault's to [`read_token_role`], says the same.
+    /// Whether `answer`, Vault's to [`read_token_role`], says the same; `None` where it is not
+    /// Vault's.
     #[must_use]
-    pub fn is_what_stands(&self, answer: &[u8]) -> bool {
-        let Ok(answer) = serde_json::from_slice::<Value>(answer) else { return false };
+    pub fn is_what_stands(&self, answer: &[u8]) -> Option<bool> {
+        let answer: serde_json::Map<String, Value> = data(answer)?;
         let same = |(name, wanted): (&String, &Value)| {
-            let stands = answer.pointer(&format!("/data/{name}")).unwrap_or(&Value::Null);
+            let stands = answer.get(name).unwrap_or(&Value::Null);
             // Vault leaves out, or gives as null, what is empty.
             stands == wanted || stands.is_null() && (wanted == &json!([]) || wanted == &json!(false))
         };
-        self.body().as_object().is_some_and(|body| body.iter().all(same))
+        self.body().as_object().map(|body| body.iter().all(same))
     }
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{Errors, Layout, Method, VaultRequest, post};
+use super::{Layout, Method, VaultRequest, errors, post};
 use crate::names::AgentId;
 use crate::path::{PathProblem, VaultPath};
 use crate::secret::Secret;
@@ -92,8 +92,8 @@ const REFUSED: [(&str, &str); 15] = [
 /// it was given.
 #[must_use]
 pub fn login_refused(body: &[u8]) -> Option<&'static str> {
-    let told: Errors<'_> = serde_json::from_slice(body).ok()?;
-    let says = |phrase: &str| told.errors.iter().any(|error| error.contains(phrase));
+    let told = errors(body)?;
+    let says = |phrase: &str| told.iter().any(|error| error.contains(phrase));
     REFUSED.iter().find(|(phrase, _)| says(phrase)).map(|(_, meaning)| *meaning)
 }
 
@@ -111,6 +111,14 @@ pub fn lookup_self() -> Result<VaultRequest, PathProblem> {
 /// Never in practice: the path is fixed.
 pub fn renew_self() -> Result<VaultRequest, PathProblem> {
     Ok(post(VaultPath::render(&["auth/token/renew-self"])?, &json!({}), true))
+}
+
+/// Revokes the token it is sent with, and with it what hangs on it.
+///
+/// # Errors
+/// Never in practice: the path is fixed.
+pub fn revoke_self() -> Result<VaultRequest, PathProblem> {
+    Ok(post(VaultPath::render(&["auth/token/revoke-self"])?, &json!({}), true))
 }
 
 /// Makes a child token through a token role.
@@ -139,6 +147,28 @@ pub fn create_child(role: &str, child: &ChildToken) -> Result<VaultRequest, Path
 /// Never in practice: the path is fixed.
 pub fn revoke_accessor(accessor: &str) -> Result<VaultRequest, PathProblem> {
     Ok(post(VaultPath::render(&["auth/token/revoke-accessor"])?, &json!({"accessor": accessor}), true))
+}
+
+/// Whether a token is no more after this answer to [`revoke_accessor`]: revoked now, unknown to
+/// Vault, or revoked by somebody else meanwhile.
+#[must_use]
+pub fn is_revoked(status: u16, body: &[u8]) -> bool {
+    let gone = |error: &str| ["invalid accessor", "token not found"].iter().any(|known| error.contains(known));
+    let unknown = || errors(body).is_some_and(|errors| errors.iter().any(|error| gone(error)));
+    match status {
+        200..=299 => true,
+        400 | 403 | 404 => unknown(),
+        _ => false,
+    }
+}
+
+/// Revokes a certificate that was issued from the gate's PKI mount.
+///
+/// # Errors
+/// A bad mount.
+pub fn revoke_certificate(layout: &Layout, serial: &str) -> Result<VaultRequest, PathProblem> {
+    let path = VaultPath::render(&[&layout.mounts.pki, "revoke"])?;
+    Ok(post(path, &json!({"serial_number": serial}), true))
 }
 
 /// Asks whether Vault is initialised, unsealed and active; 200 if so.
@@ -246,6 +276,27 @@ pub fn read_suspensions(layout: &Layout) -> Result<VaultRequest, PathProblem> {
 pub fn write_suspensions(layout: &Layout, version: u64, agents: &impl Serialize) -> Result<VaultRequest, PathProblem> {
     let body = json!({"options": {"cas": version}, "data": {"agents": agents}});
     Ok(post(suspended(layout)?, &body, false))
+}
+
+fn gates(layout: &Layout) -> Result<VaultPath, PathProblem> {
+    VaultPath::render(&[&layout.kv_mount, "data", &layout.gate_prefix, "gates"])
+}
+
+/// Reads the record of what each gate has seen.
+///
+/// # Errors
+/// A bad mount or prefix.
+pub fn read_gates(layout: &Layout) -> Result<VaultRequest, PathProblem> {
+    Ok(VaultRequest::new(Method::Get, gates(layout)?, None, true))
+}
+
+/// Writes it, if its version is still `version`; 0 where there was none.
+///
+/// # Errors
+/// A bad mount or prefix.
+pub fn write_gates(layout: &Layout, version: u64, seen: &impl Serialize) -> Result<VaultRequest, PathProblem> {
+    let body = json!({"options": {"cas": version}, "data": {"gates": seen}});
+    Ok(post(gates(layout)?, &body, false))
 }
 
 /// Wraps `answer`, a JSON object, for as long as the request's header says.

@@ -1,5 +1,6 @@
 //! What a reload cannot change.
 
+use std::mem::{Discriminant, discriminant};
 use std::net::SocketAddr;
 
 use super::{Admin, Kms, Logging, Login, Server, Settings, Upstream};
@@ -13,7 +14,8 @@ pub struct Fixed {
     server: Server,
     logging: Logging,
     upstream: Upstream,
-    login: Login,
+    /// Its method; what it presents is read anew.
+    login: Discriminant<Login>,
     kms: Option<Kms>,
     child_tokens: u64,
 }
@@ -41,7 +43,7 @@ impl Fixed {
             server: settings.server.clone(),
             logging: settings.logging.clone(),
             upstream: settings.upstream.clone(),
-            login: settings.login.clone(),
+            login: discriminant(&settings.login),
             kms: settings.kms.clone(),
             child_tokens: settings.child_tokens.capacity,
         }

@@ -1,0 +1,42 @@
+//! The last step of a request: its answer is written, and what Vault gave out for it is its
+//! agent's, or goes back.
+
+use futures_util::FutureExt as _;
+use pingora_core::ErrorType;
+use pingora_core::protocols::http::ServerSession;
+
+use super::Request;
+use super::events::Events;
+use super::reply::{Reply, Unwritten};
+
+impl Request<'_> {
+    /// Writes the answer, but for events: those are given back. What an answer holds that was
+    /// given out for this request is not written to a caller that has gone.
+    pub(super) async fn hand_over(
+        &self,
+        reply: Reply,
+        session: &mut ServerSession,
+    ) -> Result<Option<Box<Events>>, Unwritten> {
+        if !self.parcel.is_empty() && is_gone(session) {
+            return Err(Unwritten::Caller);
+        }
+        let events = reply.write(session, &self.head).await?;
+        self.parcel.handed_over();
+        Ok(events)
+    }
+}
+
+/// Whether the caller has closed its connection or given the request up. Into a connection that
+/// was closed an answer is written without an error.
+fn is_gone(session: &mut ServerSession) -> bool {
+    match session.read_body_or_idle(true).now_or_never() {
+        // It waits, or sends something.
+        None | Some(Ok(_)) => false,
+        Some(Err(error)) if *error.etype() == ErrorType::ConnectError => {
+            // A byte of the next request was read.
+            session.set_keepalive(None);
+            false
+        }
+        Some(Err(_)) => true,
+    }
+}

@@ -1,0 +1,182 @@
+//! What Vault has given out for a request, until the agent has it: where the agent never gets it,
+//! because it has gone or the answer became an error, it goes back to Vault.
+
+use std::mem::take;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use filters::names::AgentId;
+use filters::refusal::Refusal;
+use filters::vault::{Layout, control};
+use tokio::sync::{Mutex as AsyncMutex, mpsc};
+
+use super::{Along, Leases, OwnCalls};
+
+/// Most things that wait to go back; those above it expire by themselves.
+const WAITING: usize = 1_024;
+/// How often one is tried to be given back.
+const TURNS: u32 = 5;
+/// How often is looked whether all of it has gone back.
+const LOOK: Duration = Duration::from_millis(10);
+/// How long between two of these.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Something that Vault has given out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// A lease on an agent's record, by the accessor of its token.
+    Lease {
+        /// Whose record.
+        agent: AgentId,
+        /// Of its token.
+        accessor: Box<str>,
+    },
+    /// What hangs on a token of its own: a one-time password, a wrapped answer.
+    Token {
+        /// Of the token.
+        accessor: Box<str>,
+    },
+    /// A certificate.
+    Certificate {
+        /// Its serial number, as Vault writes it.
+        serial: Box<str>,
+    },
+}
+
+/// What goes back to Vault.
+pub struct Returns {
+    own: OwnCalls,
+    back: mpsc::Sender<Given>,
+    waiting: AsyncMutex<mpsc::Receiver<Given>>,
+    /// How many are on their way.
+    under_way: AtomicUsize,
+}
+
+impl Returns {
+    /// Nothing goes back before [`Returns::run`].
+    #[must_use]
+    pub fn new(own: OwnCalls) -> Self {
+        let (back, waiting) = mpsc::channel(WAITING);
+        Self { own, back, waiting: AsyncMutex::new(waiting), under_way: AtomicUsize::new(0) }
+    }
+
+    /// Gives back, for ever.
+    pub async fn run(&self, leases: &Leases, layout: impl Fn() -> Layout) {
+        let mut waiting = self.waiting.lock().await;
+        while let Some(given) = waiting.recv().await {
+            self.give_back(&given, leases, &layout()).await;
+            self.under_way.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until nothing is on its way any more, which [`Returns::run`] sees to.
+    pub(super) async fn finish(&self) {
+        while self.under_way.load(Ordering::Relaxed) > 0 {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn give_back(&self, given: &Given, leases: &Leases, layout: &Layout) {
+        for turn in 1..=TURNS {
+            let outcome = match given {
+                Given::Lease { agent, accessor } => leases.end(layout, agent, accessor).await,
+                Given::Token { accessor } => self.own.revoke(accessor, Along::soon()).await,
+                Given::Certificate { serial } => {
+                    self.own.succeed(control::revoke_certificate(layout, serial), Along::soon()).await.map(drop)
+                }
+            };
+            match outcome {
+                Ok(()) | Err(Refusal::NotFound) => {
+                    tracing::info!(what = given.name(), "what its agent did not get was given back to Vault");
+                    return;
+                }
+                Err(_) if turn < TURNS => tokio::time::sleep(PAUSE).await,
+                Err(refusal) => {
+                    let (what, code) = (given.name(), refusal.public().code);
+                    tracing::error!(
+                        what,
+                        code,
+                        "what its agent did not get cannot be given back; it expires by itself"
+                    );
+                }
+            }
+        }
+    }
+}
+
+impl Given {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Lease { .. } => "lease",
+            Self::Token { .. } => "token",
+            Self::Certificate { .. } => "certificate",
+        }
+    }
+}
+
+/// What one request was given; it goes back with the parcel unless that is handed over.
+pub struct Parcel<'a> {
+    returns: &'a Returns,
+    given: Mutex<Vec<Given>>,
+}
+
+impl<'a> Parcel<'a> {
+    /// An empty one.
+    #[must_use]
+    pub const fn new(returns: &'a Returns) -> Self {
+        Self { returns, given: Mutex::new(Vec::new()) }
+    }
+
+    /// Puts something in.
+    pub fn put(&self, given: Given) {
+        self.given().push(given);
+    }
+
+    /// Takes out what has gone back already.
+    pub fn remove(&self, given: &Given) {
+        self.given().retain(|one| one != given);
+    }
+
+    /// How many things are in it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.given().len()
+    }
+
+    /// Whether there is nothing to be handed over.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Gives back what was put in after the first `kept` things.
+    pub fn give_back(&self, kept: usize) {
+        let mut given = self.given();
+        let kept = kept.min(given.len());
+        let back = given.split_off(kept);
+        drop(given);
+        for one in back {
+            self.returns.under_way.fetch_add(1, Ordering::Relaxed);
+            if self.returns.back.try_send(one).is_err() {
+                self.returns.under_way.fetch_sub(1, Ordering::Relaxed);
+                tracing::error!("too much waits to be given back to Vault; it expires by itself");
+            }
+        }
+    }
+
+    /// The agent has it all.
+    pub fn handed_over(&self) {
+        drop(take(&mut *self.given()));
+    }
+
+    fn given(&self) -> MutexGuard<'_, Vec<Given>> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Parcel<'_> {
+    fn drop(&mut self) {
+        self.give_back(0);
+    }
+}

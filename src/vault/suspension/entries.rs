@@ -1,0 +1,143 @@
+//! The record of suspended agents. Whoever can be named is suspended, whatever else is wrong with
+//! an entry: somebody meant it.
+
+use std::collections::BTreeMap;
+
+use filters::names::AgentId;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Why an agent may do nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspension {
+    /// Seconds since the epoch.
+    pub since: u64,
+    /// For people.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// What stands on the record under an agent's name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Entry {
+    /// As the gate writes it.
+    Suspended(Suspension),
+    /// Something else, which is kept as it is.
+    Malformed(Value),
+}
+
+/// The record: agents by name.
+pub type Record = BTreeMap<String, Entry>;
+
+/// The record as it lies in Vault.
+#[derive(Deserialize)]
+pub(super) struct Held {
+    agents: Agents,
+}
+
+/// Somebody who writes it by hand may write names alone.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Agents {
+    Entries(Record),
+    Names(Vec<AgentName>),
+    Text(Names),
+}
+
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct AgentName(AgentId);
+
+impl TryFrom<String> for AgentName {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        AgentId::parse(&text).map(Self).ok_or("no agent can have that name")
+    }
+}
+
+/// Names in one text, with commas or spaces between.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Names(Vec<AgentName>);
+
+impl TryFrom<String> for Names {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let names = text.split([',', ' ']).filter(|name| !name.is_empty());
+        let names: Vec<_> = names.map(|name| AgentName::try_from(name.to_owned())).collect::<Result<_, _>>()?;
+        if names.is_empty() { Err("it names nobody") } else { Ok(Self(names)) }
+    }
+}
+
+impl Held {
+    pub(super) fn record(self) -> Record {
+        let bare = |AgentName(agent): AgentName| (agent.as_str().to_owned(), Entry::Malformed(Value::Null));
+        match self.agents {
+            Agents::Entries(record) => record,
+            Agents::Names(names) | Agents::Text(Names(names)) => names.into_iter().map(bare).collect(),
+        }
+    }
+}
+
+/// Whom the record suspends.
+pub(super) fn agents(record: &Record) -> impl Iterator<Item = AgentId> {
+    record.keys().filter_map(|name| AgentId::parse(name))
+}
+
+/// The names of entries that something is wrong with, and what.
+pub(super) fn problems(record: &Record) -> impl Iterator<Item = (&str, &'static str)> {
+    record.iter().filter_map(|(name, entry)| match (AgentId::parse(name), entry) {
+        (None, _) => Some((name.as_str(), "no agent can have that name")),
+        (Some(_), Entry::Malformed(_)) => {
+            Some((name.as_str(), "it is not as the gate writes it; the agent is suspended"))
+        }
+        (Some(_), Entry::Suspended(_)) => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Option<Record> {
+        serde_json::from_str::<Held>(text).ok().map(Held::record)
+    }
+
+    fn suspended(text: &str) -> Vec<String> {
+        agents(&read(text).unwrap()).map(|agent| agent.to_string()).collect()
+    }
+
+    #[test]
+    fn whoever_can_be_named_is_suspended() {
+        let text = r#"{"agents":{"a":{"since":1,"reason":"x"},"b":{"since":"yesterday"},"c":null,"d":[],"No Name":{"since":1}}}"#;
+        assert_eq!(suspended(text), ["a", "b", "c", "d"]);
+        let record = read(text).unwrap();
+        let named: Vec<_> = problems(&record).map(|(name, _)| name).collect();
+        assert_eq!(named, ["No Name", "b", "c", "d"]);
+        // What cannot be read is written back as it was.
+        let again = serde_json::json!({"agents": record}).to_string();
+        assert_eq!(read(&again), read(text));
+        assert_eq!(suspended(r#"{"agents":["a","b"]}"#), ["a", "b"]);
+        assert_eq!(suspended(r#"{"agents":"a, b"}"#), ["a", "b"]);
+        assert_eq!(suspended(r#"{"agents":{}}"#), [""; 0]);
+    }
+
+    #[test]
+    fn what_names_nobody_is_no_record() {
+        for text in [
+            "{}",
+            r#"{"agent":{"a":{"since":1}}}"#,
+            r#"{"agents":null}"#,
+            r#"{"agents":7}"#,
+            r#"{"agents":" "}"#,
+            r#"{"agents":["a",7]}"#,
+            r#"{"agents":["No Name"]}"#,
+            r#"{"agents":"{\"a\":{\"since\":1}}"}"#,
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+}

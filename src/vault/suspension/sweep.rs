@@ -1,0 +1,71 @@
+//! What a suspended agent holds ends: its tokens in Vault, and its leases.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use filters::names::AgentId;
+use filters::vault::Layout;
+use tokio::time::Instant;
+
+use super::super::{Children, Leases};
+use super::Suspensions;
+
+/// When what an agent holds is looked for once more: what was under way has ended by then.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// What was done about one suspended agent.
+struct Sweep {
+    since: Instant,
+    turns: u32,
+    /// Whether it was said that its leases cannot be ended.
+    told: bool,
+}
+
+impl Suspensions {
+    /// After every look, and so a while after whatever was under way has ended.
+    pub(super) async fn sweep(&self, children: &Children, leases: &Leases, layout: &impl Fn() -> Layout) {
+        let mut swept = HashMap::<AgentId, Sweep>::new();
+        let mut looks = self.looked.subscribe();
+        while looks.changed().await.is_ok() {
+            let current = self.current.load_full();
+            swept.retain(|agent, _| current.contains(agent));
+            for agent in &*current {
+                let sweep = swept.entry(agent.clone()).or_insert_with(|| {
+                    tracing::warn!(%agent, "the agent is suspended");
+                    Sweep { since: Instant::now(), turns: 0, told: false }
+                });
+                if sweep.is_due() && self.own.is_logged_in() {
+                    sweep.make(agent, children, leases, &layout()).await;
+                }
+            }
+        }
+    }
+}
+
+impl Sweep {
+    /// At once, and once more for what was under way then.
+    fn is_due(&self) -> bool {
+        match self.turns {
+            0 => true,
+            1 => self.since.elapsed() >= AGAIN,
+            _ => false,
+        }
+    }
+
+    async fn make(&mut self, agent: &AgentId, children: &Children, leases: &Leases, layout: &Layout) {
+        children.drop_of(agent).await;
+        match leases.end_all(layout, agent).await {
+            Ok(ended) => {
+                self.turns += 1;
+                self.told = false;
+                tracing::warn!(%agent, ended, "the suspended agent's leases have ended");
+            }
+            Err(refusal) if !self.told => {
+                self.told = true;
+                let code = refusal.public().code;
+                tracing::error!(%agent, code, "the suspended agent's leases cannot be ended yet");
+            }
+            Err(_) => {}
+        }
+    }
+}
