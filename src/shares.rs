@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Owners below which nobody looks for those who hold nothing any more.
 const FEW: usize = 1024;
@@ -36,7 +36,7 @@ pub struct Shares<K> {
 
 #[derive(Debug)]
 struct Owners<K> {
-    held: HashMap<K, Weak<AtomicUsize>>,
+    held: HashMap<K, Arc<AtomicUsize>>,
     /// Owners from which on those who hold nothing are struck out.
     many: usize,
 }
@@ -74,16 +74,14 @@ impl<K: Eq + Hash> Shares<K> {
 
     fn of(&self, owner: K) -> Arc<AtomicUsize> {
         let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = owners.held.get(&owner).and_then(Weak::upgrade) {
-            return own;
+        if let Some(own) = owners.held.get(&owner) {
+            return Arc::clone(own);
         }
         if owners.held.len() >= owners.many {
-            owners.held.retain(|_, own| own.strong_count() > 0);
+            owners.held.retain(|_, own| Arc::strong_count(own) > 1);
             owners.many = (owners.held.len() * 2).max(FEW);
         }
-        let own = Arc::default();
-        owners.held.insert(owner, Arc::downgrade(&own));
-        own
+        Arc::clone(owners.held.entry(owner).or_default())
     }
 }
 

@@ -126,9 +126,24 @@ fn names_host(version: Version, headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
         (None, _) => version < Version::HTTP_11,
-        (Some(host), None) => Authority::try_from(host.as_bytes()).is_ok_and(|host| !host.as_str().contains('@')),
+        (Some(host), None) => is_plain(host.as_bytes()) || is_authority(host.as_bytes()),
         (Some(_), Some(_)) => false,
     }
+}
+
+/// Tells if it is a name or an address with a port, as almost every host is.
+fn is_plain(host: &[u8]) -> bool {
+    let port = host.iter().rev().position(|byte| *byte == b':');
+    let (name, port) = port.map_or((host, &b"0"[..]), |digits| {
+        let (name, port) = host.split_at(host.len() - digits - 1);
+        (name, port.get(1..).unwrap_or_default())
+    });
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    !name.is_empty() && !port.is_empty() && name.iter().all(plain) && port.iter().all(u8::is_ascii_digit)
+}
+
+fn is_authority(host: &[u8]) -> bool {
+    Authority::try_from(host).is_ok_and(|host| !host.as_str().contains('@'))
 }
 
 /// Tells if the operators' address is asked by a loopback address, `localhost` or one of `names`. A
@@ -196,8 +211,9 @@ mod tests {
     #[test]
     fn one_host_must_be_named() {
         let named = |host: &str| names_host(Version::HTTP_11, &with(HOST, host));
-        for host in ["localhost", "gate.example:8443", "192.0.2.1", "[2001:db8::1]:8443"] {
+        for host in ["localhost", "gate.example:8443", "192.0.2.1", "[2001:db8::1]:8443", "a_b"] {
             assert!(named(host), "{host}");
+            assert!(is_authority(host.as_bytes()), "{host}");
         }
         for host in ["", "a b", "user@gate.example", "gate.example/path", "gate:port:port"] {
             assert!(!named(host), "{host}");

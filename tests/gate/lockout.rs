@@ -110,7 +110,7 @@ fn replaced(_: &Shared) {
     let file = gate.folder().join("config.toml");
     let text = fs::read_to_string(&file).expect("a file");
     fs::write(&file, text.replace("\"stale\"", &format!("\"{}\"", world.secret_id()))).expect("a file");
-    let reloaded = gate.admin_client().post("/admin/reload", &Value::Null);
+    let reloaded = gate.operator().post("/admin/reload", &Value::Null);
     assert_eq!(reloaded.status, 200, "{reloaded:?}");
     wait_for("it is logged in", 20, || gate.admin_client().get("/readyz").status == 200);
     let pending = gate.admin_client().get("/admin/config").json()["pending"].clone();

@@ -70,7 +70,7 @@ fn blind(_: &Shared) {
                 told.contains("\"ok\":false") && told.contains("Vault did not answer in time.")
             });
             assert_eq!(alice.get("/secrets/none").status, 404, "who is suspended is known still");
-            assert_eq!(gate.admin_client().post("/admin/suspensions", &Value::Null).status, 503, "it has not looked");
+            assert_eq!(gate.operator().post("/admin/suspensions", &Value::Null).status, 503, "it has not looked");
         }
         front.pass();
         wait_for("the gate is ready", 30, || readiness(&gate).0 == 200);

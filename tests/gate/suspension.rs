@@ -204,6 +204,7 @@ fn slips(_: &Shared) {
         ("VAULT_ROLE_ID", world.role_id().to_owned()),
         ("VAULT_SECRET_ID", world.secret_id().to_owned()),
         ("API_KEYS_JSON", keys.to_owned()),
+        ("JWT_HS256_SECRET", "0123456789abcdef0123456789abcdef".to_owned()),
     ];
     let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
     let ask = |name: &str| said(&run(folder.path(), &["suspend", name, "--config", "none.toml"], &environment));
