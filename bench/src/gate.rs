@@ -97,6 +97,11 @@ include = ["{AGENTS}"]
 [server]
 threads = 1
 
+[limits]
+connections = 20000
+connections_per_source = 20000
+connections_per_agent = 20000
+
 [[listeners]]
 address = "{address}"
 tls = {{ certificate = "{certificate}", key = "{key}" }}
