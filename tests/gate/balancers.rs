@@ -21,6 +21,7 @@ pub const CASES: &[Case] = &[
     ("failures_behind_a_balancer_are_each_clients_own", failures),
     ("a_header_that_is_not_accepted_closes_the_connection", refused),
     ("nobody_but_a_trusted_proxy_says_whose_a_connection_is", strangers),
+    ("each_client_behind_a_balancer_has_connections_of_its_own", connections),
     ("the_verbs_tell_of_balancers", told),
 ];
 
@@ -102,6 +103,22 @@ impl Balanced {
         let plain = Client::plain(balancer(self.plain, header.to_owned()));
         [tls, plain].map(|client| client.with("X-API-Key", tests::API_KEY))
     }
+}
+
+fn connections(shared: &Shared) {
+    let balanced = gate(shared, TRUSTED, &format!("{AT_HOME}[limits]\nconnections_per_source = 1\n"));
+    let [greedy, other] = ["203.0.113.7:1", "203.0.113.8:1"].map(|client| {
+        let [_, plain] = balanced.keyed(&of(client));
+        plain
+    });
+    let ask = |client: &Client, stream: &mut _| client.exchange(stream, "GET", "/whoami", &[], b"").map(|r| r.status);
+    let mut kept = other.connect().expect("a connection");
+    assert_eq!(ask(&other, &mut kept).expect("an answer"), 200);
+    let mut first = greedy.connect().expect("a connection");
+    assert_eq!(ask(&greedy, &mut first).expect("an answer"), 200);
+    assert_eq!(greedy.get("/whoami").status, 200, "its own idle one gives way");
+    assert!(ask(&greedy, &mut first).is_err(), "and is closed");
+    assert_eq!(ask(&other, &mut kept).expect("an answer"), 200, "another client's is kept");
 }
 
 fn named(shared: &Shared) {
