@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use crate::catalog::CATALOG;
+use crate::json::Bounds;
 use crate::operation::{Entry, Facts, Kind, Operation};
 use crate::path;
 use crate::refusal::{Misfit, Refusal};
@@ -107,6 +108,8 @@ pub struct Carried<'a> {
     pub body: &'a [u8],
     /// The header `X-Vault-Wrap-TTL`: the argument `wrap_ttl`.
     pub wrap_ttl: Option<&'a str>,
+    /// Most of what the body may have.
+    pub bounds: Bounds,
 }
 
 /// Reads a request that matched. The body is looked at only where the route
@@ -116,7 +119,7 @@ pub struct Carried<'a> {
 /// 400 for what is not UTF-8, a plain path or a JSON object, and for a wrap
 /// header where nothing can be wrapped; 422 for arguments that do not fit.
 pub fn operation(matched: &Match<'_>, carried: Carried<'_>) -> Result<Operation, Refusal> {
-    let Carried { query, body, wrap_ttl } = carried;
+    let Carried { query, body, wrap_ttl, bounds } = carried;
     let facts = matched.kind.facts;
     let mut json = Vec::with_capacity(body.len() + query.len() + 96);
     json.push(b'{');
@@ -140,7 +143,7 @@ pub fn operation(matched: &Match<'_>, carried: Carried<'_>) -> Result<Operation,
     }
     json.push(b'}');
     let size = if facts.takes_body { body.len() } else { 0 };
-    Ok(Operation { size, ..matched.kind.parse(&json)? })
+    Ok(Operation { size, ..matched.kind.parse_within(&json, &bounds)? })
 }
 
 /// How a query parameter is written in JSON. One that the route does not
@@ -219,7 +222,7 @@ mod tests {
         body: &str,
     ) -> Result<(&'static str, Option<Resource>), Refusal> {
         let matched = route(method, path)?;
-        let carried = Carried { query, body: body.as_bytes(), wrap_ttl: None };
+        let carried = Carried { query, body: body.as_bytes(), ..Carried::default() };
         let operation = operation(&matched, carried)?;
         Ok((operation.kind.facts.name, operation.resource))
     }

@@ -1,0 +1,111 @@
+//! What people send: right where Vault is asked for it, and told what is
+//! wrong, and where, where Vault would only say that it failed.
+
+use serde_json::{Value, json};
+use tests::process::AGENTS;
+use tests::{Client, Gate, Plan, Response};
+
+use crate::{Case, Shared};
+
+pub const CASES: &[Case] = &[
+    ("json_that_vault_cannot_read_is_refused_with_its_place", unreadable),
+    ("json_at_its_bounds_is_written_and_read_back", at_the_bounds),
+    ("the_bounds_of_json_are_configured", configured),
+];
+
+const JSON: [(&str, &str); 1] = [("Content-Type", "application/json")];
+
+/// The value of `data` by each way to write it: the answer's status, pointer and what was expected.
+fn write(client: &Client, path: &str, data: &str) -> Vec<(u16, Value, Value)> {
+    let body = format!("{{\"data\":{data}}}");
+    let target = format!("/secrets/{path}");
+    let rest = ["PUT", "PATCH"].map(|method| client.send(method, &target, &JSON, body.as_bytes()));
+    let tools = ["kv.write", "kv.patch"].map(|tool| {
+        let call = format!(
+            "{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{{\"name\":\"{tool}\",\
+             \"arguments\":{{\"path\":\"{path}\",\"data\":{data}}}}}}}"
+        );
+        client.send("POST", "/mcp", &JSON, call.as_bytes())
+    });
+    let told =
+        |response: &Response, place: &Value| (response.status, place["pointer"].clone(), place["expected"].clone());
+    let rest = rest.iter().map(|response| told(response, &response.json()));
+    rest.chain(tools.iter().map(|response| told(response, &response.json()["error"]["data"]))).collect()
+}
+
+fn members(count: usize) -> String {
+    let members: Vec<String> = (0..count).map(|at| format!("\"m{at}\":{at}")).collect();
+    format!("{{{}}}", members.join(","))
+}
+
+fn nested(levels: usize) -> String {
+    format!("{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels))
+}
+
+fn unreadable(shared: &Shared) {
+    let client = shared.gate().keyed();
+    let broken = shared.gate().metric("portcullis_upstream_broken_total");
+    let items = format!("{{\"a\":[{}]}}", vec!["1"; 12_000].join(","));
+    for (data, expected) in [
+        (r#"{"a":1,"a":2}"#, "each name once in its object"),
+        (r#"{"x":{"a":1,"\u0061":2}}"#, "(see byte 12 of the value)"),
+        (r#"{"\ud83d\ude00":1,"\ud83d\ude01":2}"#, "characters above U+FFFF not as \\u escapes"),
+        (r#"{"a":"\ud83d"}"#, "no \\u escape of half a surrogate pair (see byte 6 of the value)"),
+        (r#"{"a":1e309}"#, "numbers that a double holds"),
+        (&format!("{{\"a\":{}}}", "9".repeat(500)), "numbers that a double holds"),
+        (&nested(300), "at most 100 levels"),
+        (&nested(126), "at most 100 levels"),
+        (&members(12_000), "at most 10000 members"),
+        (&items, "at most 10000 members"),
+        (&format!("{{\"a\":[{}]}}", vec![format!("[{}]", vec!["1"; 9_000].join(",")); 30].join(",")), "at most 499000"),
+    ] {
+        for (way, (status, pointer, told)) in write(&client, "unreadable", data).into_iter().enumerate() {
+            assert_eq!(status, if way < 2 { 422 } else { 200 }, "{expected}, way {way}: {told}");
+            assert_eq!(pointer, "/data", "{expected}, way {way}");
+            assert!(told.as_str().is_some_and(|told| told.contains(expected)), "way {way}: {told}");
+        }
+    }
+    assert_eq!(shared.gate().metric("portcullis_upstream_broken_total"), broken);
+    // Of other engines too: their texts are no less a caller's.
+    let sign = br#"{"role":"ops","public_key":"x","extensions":{"permit-pty":"","permit-pty":""}}"#;
+    let signed = client.send("POST", "/ssh/sign", &JSON, sign);
+    assert_eq!((signed.status, signed.json()["pointer"].as_str()), (422, Some("/extensions")), "{signed:?}");
+}
+
+fn at_the_bounds(shared: &Shared) {
+    let client = shared.gate().keyed();
+    for (data, path) in [
+        (nested(99), "bounds/deep"),
+        (members(10_000), "bounds/wide"),
+        (format!("{{\"a\":[{}]}}", vec!["1"; 10_000].join(",")), "bounds/long"),
+        (format!("{{\"a\":\"{}\"}}", "x".repeat((1 << 20) - 200)), "bounds/text"),
+        (format!("{{\"a\":{}}}", "9".repeat(300)), "bounds/number"),
+        (format!("{{\"a\":[{}]}}", vec![format!("[{}]", vec!["1"; 9_000].join(",")); 27].join(",")), "bounds/tokens"),
+    ] {
+        let ways = write(&client, path, &data);
+        assert!(ways.iter().all(|(status, pointer, _)| *status == 200 && pointer.is_null()), "{path}: {ways:?}");
+        let read = client.get(&format!("/secrets/{path}"));
+        assert_eq!(read.status, 200, "{path}");
+        let tool = client.call("kv.read", &json!({"path": path}));
+        assert_eq!(tool.json()["result"]["structuredContent"]["data"], read.json()["data"], "{path}");
+        if path != "bounds/number" {
+            assert_eq!(read.json()["data"], serde_json::from_str::<Value>(&data).expect("JSON"), "{path}");
+        }
+    }
+}
+
+fn configured(shared: &Shared) {
+    let sections = format!("{AGENTS}\n[limits]\njson_depth = 3\njson_members = 2\njson_text = \"1KiB\"\n");
+    let gate = Gate::start(shared.world(), &Plan { sections, ..Plan::default() });
+    let client = gate.keyed();
+    for (data, expected) in [
+        (nested(3), "at most 3 levels"),
+        (members(3), "at most 2 members"),
+        (format!("{{\"a\":\"{}\"}}", "x".repeat(1025)), "at most 1024 bytes"),
+    ] {
+        for (_, pointer, told) in write(&client, "configured", &data) {
+            assert!(pointer == "/data" && told.as_str().is_some_and(|told| told.contains(expected)), "{told}");
+        }
+    }
+    assert_eq!(write(&client, "configured", &nested(2))[0].0, 200);
+}
