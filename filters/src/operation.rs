@@ -311,6 +311,12 @@ impl Entry {
         (self.parse)(self, json)
     }
 
+    /// Whether it may be asked of several at once, each with a result of its own.
+    #[must_use]
+    pub fn is_batch(&self) -> bool {
+        self.shape.members.iter().any(|member| member.name == "batch_results")
+    }
+
     /// Writes the answer for a whole body of Vault's to `out`.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ pub const CASES: &[Case] = &[
     ("json_that_vault_cannot_read_is_refused_with_its_place", unreadable),
     ("json_at_its_bounds_is_written_and_read_back", at_the_bounds),
     ("the_bounds_of_json_are_configured", configured),
+    ("a_bad_item_of_a_batch_fails_alone", bad_items),
 ];
 
 const JSON: [(&str, &str); 1] = [("Content-Type", "application/json")];
@@ -108,4 +109,36 @@ fn configured(shared: &Shared) {
         }
     }
     assert_eq!(write(&client, "configured", &nested(2))[0].0, 200);
+}
+
+fn bad_items(shared: &Shared) {
+    let client = shared.gate().keyed();
+    let post = |path: &str, batch: Value| {
+        let response = client.post(&format!("/transit/{path}"), &json!({"key": "agents-key", "batch_input": batch}));
+        assert_eq!(response.status, 200, "{path}: {response:?}");
+        response.json()["batch_results"].clone()
+    };
+    let sealed = post("encrypt", json!([{"plaintext": "!"}, {"plaintext": "eA=="}]));
+    assert!(sealed[0]["error"].is_string() && sealed[0]["ciphertext"].as_str().unwrap_or("").is_empty(), "{sealed}");
+    let good = &sealed[1]["ciphertext"];
+    assert!(good.as_str().is_some_and(|text| text.starts_with("vault:v")), "{sealed}");
+    let batch = json!([{"ciphertext": good}, {"ciphertext": "vault:v1:AAAA"}]);
+    let opened = post("decrypt", batch.clone());
+    assert_eq!((&opened[0]["plaintext"], opened[1]["error"].is_string()), (&json!("eA=="), true), "{opened}");
+    assert_eq!(post("rewrap", batch.clone())[1]["error"].is_string(), true);
+    for (path, batch) in
+        [("encrypt", json!([{"plaintext": "!"}])), ("decrypt", json!([{"ciphertext": "vault:v1:AAAA"}]))]
+    {
+        assert!(post(path, batch)[0]["error"].is_string(), "{path}: all of them are bad");
+    }
+    let tool = client.call("transit.decrypt", &json!({"key": "agents-key", "batch_input": batch})).json();
+    assert_eq!(tool["result"]["structuredContent"]["batch_results"], opened, "{tool}");
+    // The same, wrapped.
+    let body = json!({"key": "agents-key", "batch_input": batch, "wrap_ttl": "1m"});
+    let wrapped = client.post("/transit/decrypt", &body).json();
+    let unwrapped = client.post("/wrap/unwrap", &json!({"handle": wrapped["wrapped"]["handle"]}));
+    assert_eq!(unwrapped.json()["answer"]["batch_results"], opened, "{wrapped} {unwrapped:?}");
+    // What is alone is no item.
+    let alone = client.post("/transit/decrypt", &json!({"key": "agents-key", "ciphertext": "vault:v1:AAAA"}));
+    assert_eq!((alone.status, alone.code().as_str()), (400, "rejected_by_vault"));
 }
