@@ -16,8 +16,8 @@ pub enum Refusal {
     Malformed(&'static str),
     /// A path that is not plain.
     Path(PathProblem),
-    /// Vault called the request bad.
-    RejectedByVault,
+    /// Vault called the request bad, for this reason.
+    RejectedByVault(&'static str),
     /// AWS KMS called the request bad.
     RejectedByKms,
     /// No credential, or none that holds.
@@ -126,9 +126,7 @@ impl Refusal {
         let (status, code, detail) = match self {
             Self::Malformed(detail) => (StatusCode::BAD_REQUEST, "bad_request", *detail),
             Self::Path(problem) => (StatusCode::BAD_REQUEST, "invalid_path", problem.text()),
-            Self::RejectedByVault => {
-                (StatusCode::BAD_REQUEST, "rejected_by_vault", "Vault rejected the request as invalid.")
-            }
+            Self::RejectedByVault(reason) => (StatusCode::BAD_REQUEST, "rejected_by_vault", *reason),
             Self::RejectedByKms => {
                 (StatusCode::BAD_REQUEST, "rejected_by_kms", "AWS KMS rejected the request, or the key cannot do it.")
             }
@@ -322,7 +320,7 @@ mod tests {
         vec![
             (Refusal::Malformed("x"), 400, "bad_request"),
             (Refusal::Path(PathProblem::Dots), 400, "invalid_path"),
-            (Refusal::RejectedByVault, 400, "rejected_by_vault"),
+            (Refusal::RejectedByVault("x"), 400, "rejected_by_vault"),
             (Refusal::RejectedByKms, 400, "rejected_by_kms"),
             (Refusal::Unauthenticated, 401, "unauthenticated"),
             (Refusal::InvalidProof, 401, "invalid_dpop_proof"),

@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod control;
+pub mod reason;
 pub mod record;
 
 use std::borrow::Cow;
@@ -230,7 +231,7 @@ pub fn trouble(status: u16, body: &[u8]) -> Trouble {
     let refusal = match status {
         400 if says("check-and-set parameter did not match") => Refusal::CheckAndSet,
         400 if says("check-and-set parameter required") => Refusal::CheckAndSet,
-        400 | 405 => Refusal::RejectedByVault,
+        400 | 405 => Refusal::RejectedByVault(reason::reason(body).unwrap_or(reason::REJECTED)),
         403 if says("invalid token") || says("token not found") => return Trouble::InvalidToken,
         403 => Refusal::DeniedByVault,
         // A patch of what is not there is answered with no body at all.
@@ -253,7 +254,7 @@ mod tests {
         let dead = br#"{"errors":["2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n"]}"#;
         let denied = br#"{"errors":["1 error occurred:\n\t* permission denied\n\n"]}"#;
         assert_eq!(trouble(400, cas), Trouble::Refused(Refusal::CheckAndSet));
-        assert_eq!(trouble(400, b"?"), Trouble::Refused(Refusal::RejectedByVault));
+        assert_eq!(trouble(400, b"?"), Trouble::Refused(Refusal::RejectedByVault(reason::REJECTED)));
         assert_eq!(trouble(403, dead), Trouble::InvalidToken);
         assert_eq!(trouble(403, denied), Trouble::Refused(Refusal::DeniedByVault));
         for (status, refusal) in [

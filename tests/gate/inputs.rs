@@ -12,6 +12,7 @@ pub const CASES: &[Case] = &[
     ("json_at_its_bounds_is_written_and_read_back", at_the_bounds),
     ("the_bounds_of_json_are_configured", configured),
     ("a_bad_item_of_a_batch_fails_alone", bad_items),
+    ("vaults_reasons_reach_the_caller_and_the_log_without_a_value", reasons),
 ];
 
 const JSON: [(&str, &str); 1] = [("Content-Type", "application/json")];
@@ -141,4 +142,94 @@ fn bad_items(shared: &Shared) {
     // What is alone is no item.
     let alone = client.post("/transit/decrypt", &json!({"key": "agents-key", "ciphertext": "vault:v1:AAAA"}));
     assert_eq!((alone.status, alone.code().as_str()), (400, "rejected_by_vault"));
+}
+
+/// Requests that Vault rejects, each with a value of its own, and what is told of them.
+fn rejected() -> Vec<(&'static str, Value, &'static str)> {
+    let issue = |more: Value| {
+        let mut asked = json!({"role": "service", "common_name": "a.agents.internal"});
+        asked.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        asked
+    };
+    let sign = |key: &str, principals: &str| json!({"role": "ops", "public_key": key, "valid_principals": principals});
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFGSG5Wwe9bVUpbQWsuQ2lNCKQXPKKDEsqBDUGqqVwAn";
+    vec![
+        (
+            "/pki/issue",
+            issue(json!({"common_name": "canary.example.com"})),
+            "The role does not allow this common name.",
+        ),
+        (
+            "/pki/issue",
+            issue(json!({"alt_names": "canary.example.com"})),
+            "The role does not allow one of the alternative names.",
+        ),
+        ("/pki/issue", issue(json!({"ip_sans": "127.0.0.1"})), "The role allows no IP addresses."),
+        ("/ssh/sign", sign(key, "canary"), "The role does not allow one of the principals."),
+        ("/ssh/sign", sign("canary", "ops"), "The public key is not one of SSH's."),
+        (
+            "/ssh/sign",
+            json!({"role": "ops", "public_key": key, "extensions": {"canary": ""}}),
+            "The role does not allow one of the extensions.",
+        ),
+        (
+            "/ssh/otp",
+            json!({"role": "otp", "ip": "127.0.0.1", "username": "canary"}),
+            "The role does not allow this user name.",
+        ),
+        (
+            "/ssh/otp",
+            json!({"role": "otp", "ip": "192.0.2.1", "username": "ops"}),
+            "The role does not allow this address.",
+        ),
+        ("/transit/encrypt", json!({"key": "agents-key", "plaintext": "canary!"}), "A text is not base64."),
+        ("/transit/sign", json!({"key": "agents-signing-key", "input": "canary!"}), "A text is not base64."),
+        (
+            "/transit/encrypt",
+            json!({"key": "agents-key", "plaintext": "eA==", "key_version": 99}),
+            "The key has no such version.",
+        ),
+        (
+            "/transit/decrypt",
+            json!({"key": "agents-key", "ciphertext": "canary"}),
+            "The ciphertext is none that transit.encrypt or transit.rewrap has answered.",
+        ),
+        (
+            "/transit/decrypt",
+            json!({"key": "agents-key", "ciphertext": format!("vault:v1:{}", "AAAA".repeat(12))}),
+            "The ciphertext was made with another key or context, or was changed.",
+        ),
+        (
+            "/transit/verify",
+            json!({"key": "agents-signing-key", "input": "eA==", "signature": "canary"}),
+            "The signature is none that transit.sign has answered.",
+        ),
+    ]
+}
+
+fn reasons(shared: &Shared) {
+    let environment = vec![("LOG_LEVEL", "debug".to_owned())];
+    let gate = Gate::start(shared.world(), &Plan { environment, ..Plan::default() });
+    let client = gate.keyed();
+    let mut others = Vec::new();
+    for (path, asked, reason) in rejected() {
+        let refused = client.post(path, &asked);
+        let told = (refused.status, refused.code(), refused.json()["detail"].clone());
+        if told != (400, "rejected_by_vault".to_owned(), json!(reason)) {
+            others.push((path, asked, told));
+        }
+    }
+    assert!(others.is_empty(), "{others:#?}");
+    let tool = client.call("transit.encrypt", &json!({"key": "agents-key", "plaintext": "!"})).json();
+    assert_eq!(tool["result"]["content"][0]["text"], "A text is not base64.");
+    let log = gate.stderr();
+    for (_, _, reason) in rejected() {
+        assert!(log.contains(reason), "the log has no word of: {reason}\n{log}");
+    }
+    let of_the_gate = |line: &&str| line.contains("Vault rejected a caller's request");
+    let lines: Vec<&str> = log.lines().filter(of_the_gate).collect();
+    assert!(lines.len() >= rejected().len(), "{log}");
+    assert!(lines.iter().any(|line| line.contains("common name * not allowed by this role")), "{lines:?}");
+    assert!(lines.iter().all(|line| !line.contains("canary") && !line.contains("192.0.2.1")), "{lines:?}");
+    assert!(lines[0].contains("WARN") && lines[1..].iter().all(|line| !line.contains("WARN")), "{lines:?}");
 }
