@@ -48,6 +48,8 @@ pub enum Refusal {
     NotFound,
     /// The route exists with other methods.
     MethodNotAllowed(String),
+    /// The path ends in a verb that other methods mean.
+    Verb(String),
     /// The caller does not accept what an answer is.
     NotAcceptable,
     /// The head or body took too long to arrive.
@@ -165,6 +167,12 @@ impl Refusal {
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
                 "This route has no such method; see the Allow header.",
+            ),
+            Self::Verb(_) => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "The path ends in a verb, as ':metadata', that takes the methods in the Allow header; \
+                 in a name that ends so, the colon is written as %3A.",
             ),
             Self::NotAcceptable => (
                 StatusCode::NOT_ACCEPTABLE,
@@ -336,6 +344,7 @@ mod tests {
             (Refusal::SocketOnly, 403, "socket_only"),
             (Refusal::NotFound, 404, "not_found"),
             (Refusal::MethodNotAllowed("GET".into()), 405, "method_not_allowed"),
+            (Refusal::Verb("GET".into()), 405, "method_not_allowed"),
             (Refusal::NotAcceptable, 406, "not_acceptable"),
             (Refusal::RequestTimeout, 408, "request_timeout"),
             (Refusal::CheckAndSet, 409, "check_and_set_failed"),

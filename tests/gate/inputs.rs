@@ -12,6 +12,7 @@ pub const CASES: &[Case] = &[
     ("json_at_its_bounds_is_written_and_read_back", at_the_bounds),
     ("the_bounds_of_json_are_configured", configured),
     ("a_bad_item_of_a_batch_fails_alone", bad_items),
+    ("a_path_that_ends_in_a_verb_is_the_verbs_alone", verbs),
     ("vaults_reasons_reach_the_caller_and_the_log_without_a_value", reasons),
 ];
 
@@ -232,4 +233,26 @@ fn reasons(shared: &Shared) {
     assert!(lines.iter().any(|line| line.contains("common name * not allowed by this role")), "{lines:?}");
     assert!(lines.iter().all(|line| !line.contains("canary") && !line.contains("192.0.2.1")), "{lines:?}");
     assert!(lines[0].contains("WARN") && lines[1..].iter().all(|line| !line.contains("WARN")), "{lines:?}");
+}
+
+fn verbs(shared: &Shared) {
+    let client = shared.gate().keyed();
+    let body = json!({"data": {"a": 1}}).to_string();
+    for verb in [":metadata", ":undelete", ":destroy"] {
+        let (bare, escaped) = (format!("/secrets/ftp{verb}"), format!("/secrets/ftp{}", verb.replace(':', "%3A")));
+        let meant = if verb == ":metadata" { "GET" } else { "POST" };
+        for method in ["GET", "PUT", "PATCH", "POST", "DELETE"].into_iter().filter(|method| *method != meant) {
+            let refused = client.send(method, &bare, &JSON, body.as_bytes());
+            assert_eq!((refused.status, refused.header("allow")), (405, Some(meant)), "{method} {bare}");
+            assert!(refused.json()["detail"].as_str().is_some_and(|text| text.contains("%3A")), "{refused:?}");
+        }
+        assert_eq!(client.put(&escaped, &json!({"data": {"verb": verb}})).status, 200);
+        assert_eq!(client.get(&escaped).json()["data"]["verb"], verb);
+        let path = format!("ftp{verb}");
+        let tool = client.call("kv.read", &json!({"path": path})).json();
+        assert_eq!(tool["result"]["structuredContent"]["data"]["verb"], verb);
+        assert_eq!(client.get(&format!("{escaped}:metadata")).json()["current_version"], 1);
+        assert_eq!(client.delete(&escaped).status, 204);
+        assert_eq!(client.get(&escaped).status, 404);
+    }
 }
