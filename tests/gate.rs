@@ -18,6 +18,7 @@ mod gate {
     pub mod floods;
     pub mod folders;
     pub mod http;
+    pub mod inputs;
     pub mod isolation;
     pub mod issuers;
     pub mod jwt;
@@ -118,8 +119,9 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 50] = [
+    let modules: [(&str, &[Case]); 51] = [
         ("operations", gate::operations::CASES),
+        ("inputs", gate::inputs::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
         ("kms", gate::kms::CASES),

@@ -1,6 +1,11 @@
 //! JSON in which no object names a member twice: RFC 8259 and RFC 7519 leave to
 //! the reader which of two counts, so two readers might not agree.
 
+mod judge;
+
+pub(crate) use judge::plain;
+pub use judge::{Bounds, Fault, Problem, judge};
+
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};

@@ -1,19 +1,23 @@
 //! What is asked, on whichever surface: an [`Operation`], and the one
 //! description of its kind from which every surface is made.
 
+mod arguments;
+
+pub use arguments::unfit;
+
 use std::borrow::Cow;
 
 use bytes::Bytes;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
-use serde_json::error::Category;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::grants::{Demand, Engine, Resource};
 use crate::identity::Identity;
+use crate::json::Bounds;
 use crate::kms::KmsCall;
 use crate::lifetime::WrapTtl;
-use crate::refusal::{Misfit, Refusal};
+use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::Shape;
 use crate::vault::Method;
@@ -290,12 +294,27 @@ impl Entry {
         Self { facts: &D::FACTS, parse: parse::<D>, shape: D::SHAPE, input: schema::<D::Arguments<'static>> }
     }
 
-    /// Reads the arguments, a JSON object.
+    /// Reads the arguments, a JSON object, within the bounds that are unless others are configured.
     ///
     /// # Errors
     /// 400 for what is not JSON, 422 for what does not fit.
     pub fn parse(&'static self, arguments: &[u8]) -> Result<Operation, Refusal> {
-        (self.parse)(self, arguments)
+        self.parse_within(arguments, &Bounds::default())
+    }
+
+    /// Reads the arguments, a JSON object that is to be within `bounds`.
+    ///
+    /// # Errors
+    /// 400 for what is not JSON, 422 for what does not fit.
+    pub fn parse_within(&'static self, json: &[u8], bounds: &Bounds) -> Result<Operation, Refusal> {
+        arguments::judge(self, json, bounds)?;
+        (self.parse)(self, json)
+    }
+
+    /// Whether it may be asked of several at once, each with a result of its own.
+    #[must_use]
+    pub fn is_batch(&self) -> bool {
+        self.shape.members.iter().any(|member| member.name == "batch_results")
     }
 
     /// Writes the answer for a whole body of Vault's to `out`.
@@ -315,8 +334,8 @@ impl Entry {
     pub fn output_schema(&self) -> Value {
         let mut schema = self.shape.schema();
         if let (true, Some(members)) = (self.facts.secret, schema.as_object_mut()) {
-            let required = members.remove("required").unwrap_or_else(|| json!([]));
-            members.insert("anyOf".into(), json!([{"required": required}, {"required": ["wrapped"]}]));
+            let required = members.remove("required").unwrap_or_else(|| serde_json::json!([]));
+            members.insert("anyOf".into(), serde_json::json!([{"required": required}, {"required": ["wrapped"]}]));
             if let Some(properties) = members.get_mut("properties").and_then(Value::as_object_mut) {
                 properties.insert("wrapped".into(), wrapped_schema());
             }
@@ -339,7 +358,7 @@ impl std::fmt::Debug for Entry {
 
 /// What stands for an answer that is wrapped.
 fn wrapped_schema() -> Value {
-    json!({
+    serde_json::json!({
         "type": "object",
         "description": "Stands for the answer, which is given out once, over REST, for this handle.",
         "properties": {
@@ -363,78 +382,7 @@ fn schema<T: JsonSchema>() -> Schema {
 
 fn parse<D: Describe>(kind: &'static Entry, arguments: &[u8]) -> Result<Operation, Refusal> {
     let size = arguments.len();
-    let arguments = read::<D::Arguments<'_>>(arguments)?;
+    let arguments = arguments::read::<D::Arguments<'_>>(arguments)?;
     let Plan { resource, ask, demand, wrap } = D::plan(arguments)?;
     Ok(Operation { kind, resource, ask, demand, wrap, size })
-}
-
-fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(json).map_err(|error| match error.classify() {
-        Category::Data => Refusal::Arguments(misfit::<T>(json)),
-        Category::Io | Category::Syntax | Category::Eof => Refusal::Malformed("The body is not valid JSON."),
-    })
-}
-
-/// Reads once more to find the place. Only the slow path pays for it.
-fn misfit<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Misfit {
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut deserializer) else {
-        return Misfit { pointer: String::new(), expected: "one JSON object".into() };
-    };
-    let text = error.inner().to_string();
-    let mut pointer = String::new();
-    // The name of an unknown field is the caller's text: the pointer stops above it.
-    if !text.starts_with("unknown field") {
-        for segment in error.path() {
-            use serde_path_to_error::Segment;
-            match segment {
-                Segment::Map { key } | Segment::Enum { variant: key } => pointer.extend(["/", key]),
-                Segment::Seq { index } => pointer.extend(["/", &index.to_string()]),
-                Segment::Unknown => {}
-            }
-        }
-    }
-    Misfit { pointer, expected: expected(&text) }
-}
-
-/// The part of serde's message that the schema wrote. What the caller wrote
-/// stands before the last `, expected `.
-fn expected(message: &str) -> String {
-    let message = message.rsplit_once(" at line ").map_or(message, |(text, _)| text);
-    if message.ends_with("`, there are no fields") {
-        return "no fields".to_owned();
-    }
-    if let Some((_, expected)) = message.rsplit_once(", expected ") {
-        return expected.to_owned();
-    }
-    match message.split_once(" field ") {
-        Some(("missing", name)) => format!("the field {name}"),
-        Some(("duplicate", name)) => format!("the field {name} once"),
-        _ => "a value that fits the schema".to_owned(),
-    }
-}
-
-/// A value that the types allow and the operation does not.
-#[must_use]
-pub fn unfit(pointer: &'static str, expected: &'static str) -> Refusal {
-    Refusal::Arguments(Misfit { pointer: pointer.into(), expected: expected.into() })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_expected_is_told_without_what_came() {
-        for (message, told) in [
-            ("invalid type: string \"CANARY, expected CANARY\", expected u64 at line 1 column 9", "u64"),
-            ("unknown field `CANARY, expected CANARY`, expected `a` or `b` at line 1 column 9", "`a` or `b`"),
-            ("unknown field `CANARY, expected CANARY`, there are no fields at line 1 column 9", "no fields"),
-            ("missing field `path` at line 1 column 2", "the field `path`"),
-            ("duplicate field `path` at line 1 column 20", "the field `path` once"),
-            ("CANARY", "a value that fits the schema"),
-        ] {
-            assert_eq!(expected(message), told, "{message}");
-        }
-    }
 }

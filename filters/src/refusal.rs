@@ -16,8 +16,8 @@ pub enum Refusal {
     Malformed(&'static str),
     /// A path that is not plain.
     Path(PathProblem),
-    /// Vault called the request bad.
-    RejectedByVault,
+    /// Vault called the request bad, for this reason.
+    RejectedByVault(&'static str),
     /// AWS KMS called the request bad.
     RejectedByKms,
     /// No credential, or none that holds.
@@ -48,6 +48,8 @@ pub enum Refusal {
     NotFound,
     /// The route exists with other methods.
     MethodNotAllowed(String),
+    /// The path ends in a verb that other methods mean.
+    Verb(String),
     /// The caller does not accept what an answer is.
     NotAcceptable,
     /// The head or body took too long to arrive.
@@ -126,9 +128,7 @@ impl Refusal {
         let (status, code, detail) = match self {
             Self::Malformed(detail) => (StatusCode::BAD_REQUEST, "bad_request", *detail),
             Self::Path(problem) => (StatusCode::BAD_REQUEST, "invalid_path", problem.text()),
-            Self::RejectedByVault => {
-                (StatusCode::BAD_REQUEST, "rejected_by_vault", "Vault rejected the request as invalid.")
-            }
+            Self::RejectedByVault(reason) => (StatusCode::BAD_REQUEST, "rejected_by_vault", *reason),
             Self::RejectedByKms => {
                 (StatusCode::BAD_REQUEST, "rejected_by_kms", "AWS KMS rejected the request, or the key cannot do it.")
             }
@@ -167,6 +167,12 @@ impl Refusal {
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
                 "This route has no such method; see the Allow header.",
+            ),
+            Self::Verb(_) => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "The path ends in a verb, as ':metadata', that takes the methods in the Allow header; \
+                 in a name that ends so, the colon is written as %3A.",
             ),
             Self::NotAcceptable => (
                 StatusCode::NOT_ACCEPTABLE,
@@ -322,7 +328,7 @@ mod tests {
         vec![
             (Refusal::Malformed("x"), 400, "bad_request"),
             (Refusal::Path(PathProblem::Dots), 400, "invalid_path"),
-            (Refusal::RejectedByVault, 400, "rejected_by_vault"),
+            (Refusal::RejectedByVault("x"), 400, "rejected_by_vault"),
             (Refusal::RejectedByKms, 400, "rejected_by_kms"),
             (Refusal::Unauthenticated, 401, "unauthenticated"),
             (Refusal::InvalidProof, 401, "invalid_dpop_proof"),
@@ -338,6 +344,7 @@ mod tests {
             (Refusal::SocketOnly, 403, "socket_only"),
             (Refusal::NotFound, 404, "not_found"),
             (Refusal::MethodNotAllowed("GET".into()), 405, "method_not_allowed"),
+            (Refusal::Verb("GET".into()), 405, "method_not_allowed"),
             (Refusal::NotAcceptable, 406, "not_acceptable"),
             (Refusal::RequestTimeout, 408, "request_timeout"),
             (Refusal::CheckAndSet, 409, "check_and_set_failed"),

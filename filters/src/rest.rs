@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use crate::catalog::CATALOG;
+use crate::json::Bounds;
 use crate::operation::{Entry, Facts, Kind, Operation};
 use crate::path;
 use crate::refusal::{Misfit, Refusal};
@@ -45,27 +46,28 @@ impl Routes {
 
     /// Finds the operation of a method and a raw path without its query.
     ///
+    /// A path that ends in a verb is that verb's alone: with another method it
+    /// would be a name that no method of the verb's can be asked about.
+    ///
     /// # Errors
     /// 404 for an unknown path, 405 for a known one with other methods.
     pub fn find<'a>(&self, method: &str, path: &'a str) -> Result<Match<'a>, Refusal> {
-        let mut known = false;
-        for route in &self.0 {
-            let Some(parameter) = route.fits(path) else { continue };
+        let verb = self.0.iter().find_map(|route| route.verb().filter(|_| route.fits(path).is_some()));
+        let fitting = self.0.iter().filter(|route| verb.is_none() || route.verb() == verb);
+        let mut methods = Vec::new();
+        for (route, parameter) in fitting.filter_map(|route| Some((route, route.fits(path)?))) {
             if route.kind.facts.method == method {
                 return Ok(Match { kind: route.kind, parameter });
             }
-            known = true;
+            methods.push(route.kind.facts.method);
         }
-        Err(if known { Refusal::MethodNotAllowed(self.allowed(path)) } else { Refusal::NotFound })
-    }
-
-    /// The `Allow` header of a path.
-    fn allowed(&self, path: &str) -> String {
-        let fits = |route: &&Route| route.fits(path).is_some();
-        let mut methods: Vec<_> = self.0.iter().filter(fits).map(|route| route.kind.facts.method).collect();
         methods.sort_unstable();
         methods.dedup();
-        methods.join(", ")
+        Err(match (methods.is_empty(), verb) {
+            (true, _) => Refusal::NotFound,
+            (false, None) => Refusal::MethodNotAllowed(methods.join(", ")),
+            (false, Some(_)) => Refusal::Verb(methods.join(", ")),
+        })
     }
 }
 
@@ -80,6 +82,11 @@ impl Route {
             Some((before, parameter)) => Self { kind, before, parameter: Some(parameter) },
             None => Self { kind, before: template, parameter: None },
         }
+    }
+
+    /// What follows the parameter: `:metadata`.
+    fn verb(&self) -> Option<&'static str> {
+        self.parameter.map(|(_, after)| after).filter(|after| !after.is_empty())
     }
 
     fn fits<'a>(&self, path: &'a str) -> Option<Option<(&'static str, &'a str)>> {
@@ -107,6 +114,8 @@ pub struct Carried<'a> {
     pub body: &'a [u8],
     /// The header `X-Vault-Wrap-TTL`: the argument `wrap_ttl`.
     pub wrap_ttl: Option<&'a str>,
+    /// Most of what the body may have.
+    pub bounds: Bounds,
 }
 
 /// Reads a request that matched. The body is looked at only where the route
@@ -116,7 +125,7 @@ pub struct Carried<'a> {
 /// 400 for what is not UTF-8, a plain path or a JSON object, and for a wrap
 /// header where nothing can be wrapped; 422 for arguments that do not fit.
 pub fn operation(matched: &Match<'_>, carried: Carried<'_>) -> Result<Operation, Refusal> {
-    let Carried { query, body, wrap_ttl } = carried;
+    let Carried { query, body, wrap_ttl, bounds } = carried;
     let facts = matched.kind.facts;
     let mut json = Vec::with_capacity(body.len() + query.len() + 96);
     json.push(b'{');
@@ -140,7 +149,7 @@ pub fn operation(matched: &Match<'_>, carried: Carried<'_>) -> Result<Operation,
     }
     json.push(b'}');
     let size = if facts.takes_body { body.len() } else { 0 };
-    Ok(Operation { size, ..matched.kind.parse(&json)? })
+    Ok(Operation { size, ..matched.kind.parse_within(&json, &bounds)? })
 }
 
 /// How a query parameter is written in JSON. One that the route does not
@@ -219,7 +228,7 @@ mod tests {
         body: &str,
     ) -> Result<(&'static str, Option<Resource>), Refusal> {
         let matched = route(method, path)?;
-        let carried = Carried { query, body: body.as_bytes(), wrap_ttl: None };
+        let carried = Carried { query, body: body.as_bytes(), ..Carried::default() };
         let operation = operation(&matched, carried)?;
         Ok((operation.kind.facts.name, operation.resource))
     }
@@ -233,7 +242,16 @@ mod tests {
         for (method, path, query, body, name, expected) in [
             ("GET", "/secrets/a/b", "", "", "kv.read", secret(Space::Own, "a/b")),
             ("GET", "/secrets/a%20b", "version=2", "", "kv.read", secret(Space::Own, "a b")),
-            ("GET", "/secrets/a:undelete", "", "", "kv.read", secret(Space::Own, "a:undelete")),
+            ("GET", "/secrets/a%3Aundelete", "", "", "kv.read", secret(Space::Own, "a:undelete")),
+            (
+                "GET",
+                "/secrets/a:metadata%3Ametadata:metadata",
+                "",
+                "",
+                "kv.metadata",
+                secret(Space::Own, "a:metadata:metadata"),
+            ),
+            ("GET", "/secrets/a:metadata/b", "", "", "kv.read", secret(Space::Own, "a:metadata/b")),
             ("GET", "/secrets/a", "shared=true", "", "kv.read", secret(Space::Shared, "a")),
             ("PUT", "/secrets/a", "", r#" {"data":{"x":"1"},"cas":0} "#, "kv.write", secret(Space::Own, "a")),
             ("DELETE", "/secrets/a", "", "", "kv.delete", secret(Space::Own, "a")),
@@ -264,6 +282,21 @@ mod tests {
         );
         assert_eq!(route("POST", "/whoami").unwrap_err(), Refusal::MethodNotAllowed("GET".into()));
         assert_eq!(route("get", "/whoami").unwrap_err(), Refusal::MethodNotAllowed("GET".into()));
+    }
+
+    #[test]
+    fn a_path_that_ends_in_a_verb_is_the_verbs_alone() {
+        let verbs: Vec<_> =
+            ROUTES.0.iter().filter_map(|route| Some((route.verb()?, route.kind.facts.method))).collect();
+        assert!(verbs.len() >= 3, "{verbs:?}");
+        for (verb, meant) in verbs {
+            for method in ["GET", "PUT", "PATCH", "POST", "DELETE", "TRACE"].into_iter().filter(|other| *other != meant)
+            {
+                let refused = route(method, &format!("/secrets/ftp{verb}")).unwrap_err();
+                assert_eq!(refused, Refusal::Verb(meant.into()), "{method} {verb}");
+                assert!(refused.public().detail.contains("%3A"));
+            }
+        }
     }
 
     #[test]

@@ -5,11 +5,13 @@
 
 pub mod admin;
 pub mod control;
+pub mod reason;
 pub mod record;
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::grants::Engine;
@@ -205,6 +207,23 @@ pub fn is_nothing(body: &[u8]) -> bool {
     errors(body).is_some_and(|errors| errors.is_empty()) || record::is_deleted(body)
 }
 
+/// Whether a status that is not 2xx is that of a batch of which items failed: the results are there,
+/// those of the other items too.
+#[must_use]
+pub fn is_partial(status: u16, body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Batch {
+        #[serde(rename = "data")]
+        _data: Results,
+    }
+    #[derive(Deserialize)]
+    struct Results {
+        #[serde(rename = "batch_results")]
+        _results: Vec<IgnoredAny>,
+    }
+    matches!(status, 400 | 500) && serde_json::from_slice::<Batch>(body).is_ok()
+}
+
 /// Reads a status that is not 2xx, with its body.
 #[must_use]
 pub fn trouble(status: u16, body: &[u8]) -> Trouble {
@@ -212,7 +231,7 @@ pub fn trouble(status: u16, body: &[u8]) -> Trouble {
     let refusal = match status {
         400 if says("check-and-set parameter did not match") => Refusal::CheckAndSet,
         400 if says("check-and-set parameter required") => Refusal::CheckAndSet,
-        400 | 405 => Refusal::RejectedByVault,
+        400 | 405 => Refusal::RejectedByVault(reason::reason(body).unwrap_or(reason::REJECTED)),
         403 if says("invalid token") || says("token not found") => return Trouble::InvalidToken,
         403 => Refusal::DeniedByVault,
         // A patch of what is not there is answered with no body at all.
@@ -235,7 +254,7 @@ mod tests {
         let dead = br#"{"errors":["2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n"]}"#;
         let denied = br#"{"errors":["1 error occurred:\n\t* permission denied\n\n"]}"#;
         assert_eq!(trouble(400, cas), Trouble::Refused(Refusal::CheckAndSet));
-        assert_eq!(trouble(400, b"?"), Trouble::Refused(Refusal::RejectedByVault));
+        assert_eq!(trouble(400, b"?"), Trouble::Refused(Refusal::RejectedByVault(reason::REJECTED)));
         assert_eq!(trouble(403, dead), Trouble::InvalidToken);
         assert_eq!(trouble(403, denied), Trouble::Refused(Refusal::DeniedByVault));
         for (status, refusal) in [
@@ -248,6 +267,16 @@ mod tests {
             (418, Refusal::UpstreamNonsense),
         ] {
             assert_eq!(trouble(status, b""), Trouble::Refused(refusal), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_batch_of_which_items_failed_has_results() {
+        let results = br#"{"data":{"batch_results":[{"error":"x"},{"plaintext":"eA=="}]},"errors":null}"#;
+        assert!(is_partial(400, results) && is_partial(500, results));
+        assert!(!is_partial(403, results));
+        for body in ["", r#"{"errors":["x"]}"#, r#"{"data":{"batch_results":null}}"#, r#"{"data":{}}"#] {
+            assert!(!is_partial(400, body.as_bytes()), "{body}");
         }
     }
 

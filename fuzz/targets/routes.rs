@@ -14,7 +14,9 @@ fuzz_target!(|input: &str| {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let Ok(matched) = rest::route(method, path) else { return };
     let wrap_ttl = Some(wrap_ttl).filter(|text| !text.is_empty());
-    if let Ok(operation) = rest::operation(&matched, Carried { query, body: body.as_bytes(), wrap_ttl }) {
+    if let Ok(operation) =
+        rest::operation(&matched, Carried { query, body: body.as_bytes(), wrap_ttl, ..Carried::default() })
+    {
         fuzz::judge(operation);
     }
 });

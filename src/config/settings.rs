@@ -427,6 +427,8 @@ pub struct Limits {
     pub body_rate: usize,
     /// Most messages in one MCP batch.
     pub batch: usize,
+    /// Most of what a request's JSON has.
+    pub json: filters::json::Bounds,
     /// Open streams of events.
     pub streams: Bounds,
     /// Failed authentications of one source address.

@@ -6,6 +6,7 @@
 
 mod answer;
 mod look;
+mod rejected;
 
 pub use answer::Arrival;
 
@@ -30,6 +31,7 @@ use pingora_core::utils::tls::CertKey;
 use pingora_http::RequestHeader;
 
 use crate::config;
+use crate::telemetry::Seldom;
 use crate::tls;
 
 use answer::{Stop, answered, read_body};
@@ -124,6 +126,7 @@ pub struct Upstream {
     settings: config::Upstream,
     host: HeaderValue,
     namespace: Option<HeaderValue>,
+    rejections: Seldom,
 }
 
 impl Upstream {
@@ -149,6 +152,7 @@ impl Upstream {
             host: header(&format!("{host}:{}", settings.port))?,
             namespace: settings.namespace.as_deref().map(header).transpose()?,
             settings,
+            rejections: Seldom::default(),
         };
         upstream.read_identity()?;
         if let Ok(address) = upstream.settings.host.parse::<IpAddr>() {
@@ -257,7 +261,9 @@ impl Upstream {
 
     async fn exchange(&self, request: &VaultRequest, envelope: Envelope<'_>) -> Result<Answer, Broken> {
         let (session, peer) = self.converse_anywhere(request, envelope).await?;
-        self.whole(session, &peer, envelope.limit).await
+        let answer = self.whole(session, &peer, envelope.limit).await?;
+        self.tell_rejection(request, envelope, &answer);
+        Ok(answer)
     }
 
     /// Reads the answer whose head has arrived.

@@ -133,7 +133,7 @@ impl Request<'_> {
         outcome: &mut Outcome,
     ) -> Result<Answered, Refusal> {
         outcome.operation = kind.facts.name;
-        let result = match kind.parse(arguments) {
+        let result = match kind.parse_within(arguments, &self.snapshot.limits.json) {
             Ok(operation) => self.perform(identity, operation, outcome).await,
             Err(refusal) => Err(refusal),
         };

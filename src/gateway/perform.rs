@@ -9,7 +9,7 @@ use filters::identity::Identity;
 use filters::kms::KmsRequest;
 use filters::operation::{Absent, Entry, Issues, Operation};
 use filters::refusal::Refusal;
-use filters::vault::{Trouble, VaultRequest, control, trouble};
+use filters::vault::{Trouble, VaultRequest, control, is_partial, trouble};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -253,7 +253,7 @@ impl Request<'_> {
 /// What Vault's answer means for the operation.
 pub(super) fn read(kind: &'static Entry, answer: &Answer) -> Result<Vec<u8>, Refusal> {
     match answer.status {
-        200..=299 => {
+        status if matches!(status, 200..=299) || kind.is_batch() && is_partial(status, &answer.body) => {
             let mut out = Vec::with_capacity(answer.body.len());
             kind.project(&answer.body, &mut out)?;
             Ok(out)

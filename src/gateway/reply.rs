@@ -95,7 +95,7 @@ impl Reply {
                 reply.add("ratelimit-remaining", 0.into());
                 reply.add("ratelimit-reset", exceeded.reset.into());
             }
-            Refusal::MethodNotAllowed(methods) => {
+            Refusal::MethodNotAllowed(methods) | Refusal::Verb(methods) => {
                 if let Ok(methods) = HeaderValue::try_from(methods.as_str()) {
                     reply.headers.push((ALLOW, methods));
                 }

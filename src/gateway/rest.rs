@@ -24,7 +24,8 @@ impl Request<'_> {
             return Err(Refusal::NotAcceptable);
         }
         let wrap_ttl = self.head.wrap_ttl.as_deref();
-        let carried = Carried { query: &self.head.query, wrap_ttl, ..Carried::default() };
+        let carried =
+            Carried { query: &self.head.query, wrap_ttl, bounds: self.snapshot.limits.json, ..Carried::default() };
         let operation = if facts.takes_body {
             let body = self.body(session, &identity.agent).await?;
             rest::operation(matched, Carried { body: &body.bytes, ..carried })?

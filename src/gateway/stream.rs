@@ -65,7 +65,13 @@ impl Opened {
     ) -> Result<Self, Broken> {
         match holds {
             Holds::Whole => upstream.ask(request, envelope).await.map(Self::Whole),
-            Holds::Little => begin(upstream.open(request, envelope).await?, envelope.limit).await,
+            Holds::Little => {
+                let begun = begin(upstream.open(request, envelope).await?, envelope.limit).await;
+                if let Ok(Self::Whole(answer)) = &begun {
+                    upstream.tell_rejection(request, envelope, answer);
+                }
+                begun
+            }
         }
     }
 

@@ -168,7 +168,7 @@ fn an_operation_that_is_added_is_on_every_surface() {
     let matched = routes.find("PUT", "/wheels/left:turn").unwrap();
     let asked = operation(&matched, Carried { body: b"{\"times\":3}", ..Carried::default() }).unwrap();
     assert_eq!(asked.kind.facts.name, "wheel.turn");
-    assert_eq!(routes.find("GET", "/wheels/left:turn").unwrap_err(), Refusal::MethodNotAllowed("PUT".into()));
+    assert_eq!(routes.find("GET", "/wheels/left:turn").unwrap_err(), Refusal::Verb("PUT".into()));
 }
 
 #[test]

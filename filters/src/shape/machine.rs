@@ -1,11 +1,12 @@
 //! The machine behind [`Shape`]: a JSON reader that never goes back.
 
 use super::{Member, Shape, Type};
+use crate::json::plain;
 use crate::refusal::Refusal;
 
 mod text;
 
-use text::{Escaped, Utf8, plain};
+use text::{Escaped, Utf8};
 
 /// Deepest nesting of Vault's answer.
 const MAX_DEPTH: usize = 128;

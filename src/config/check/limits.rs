@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use filters::catalog::CATALOG;
+use filters::json;
 use filters::quota::Rate;
 
 use crate::shares::Bounds;
@@ -114,6 +115,12 @@ pub(super) fn limits(fields: &Fields<'_>, threads: usize) -> Option<Limits> {
         bodies: Bounds { all: bodies_in_flight, each: of_agent },
         body_rate: size("body_rate").max(1),
         batch: size("batch"),
+        json: json::Bounds {
+            depth: size("json_depth"),
+            members: size("json_members"),
+            text: size("json_text"),
+            tokens: size("json_tokens"),
+        },
         streams: Bounds { all: size("streams"), each: size("streams_per_agent") },
         failures: failures?,
     })

@@ -27,8 +27,13 @@ const CIPHERTEXT: &Shape = &Shape {
         )
         .or_absent(),
         Member::new("key_version", &["data", "key_version"], Type::Count, "The version of the key.").or_absent(),
-        Member::new("batch_results", &["data", "batch_results"], Type::List, "One result per item, in their order.")
-            .or_absent(),
+        Member::new(
+            "batch_results",
+            &["data", "batch_results"],
+            Type::List,
+            "One result per item, in their order; one that failed has an error.",
+        )
+        .or_absent(),
     ],
 };
 
@@ -173,7 +178,7 @@ impl Describe for Decrypt {
                 "batch_results",
                 &["data", "batch_results"],
                 Type::List,
-                "One result per item, in their order.",
+                "One result per item, in their order; one that failed has an error.",
             )
             .or_absent(),
         ],

@@ -2,26 +2,6 @@
 
 use crate::refusal::Refusal;
 
-/// How many bytes `rest` begins with that end no string and begin no escape, nor are control
-/// characters. Eight are looked at in one.
-pub(super) fn plain(rest: &[u8]) -> usize {
-    const EACH: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGH: u64 = EACH << 7;
-    // The lowest of the high bits that are set tells the first byte that is less than `bound`.
-    let less = |word: u64, bound: u8| word.wrapping_sub(EACH * u64::from(bound)) & !word & HIGH;
-    let is = |word: u64, byte: u8| less(word ^ (EACH * u64::from(byte)), 1);
-    let (words, tail) = rest.as_chunks();
-    for (index, &word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(word);
-        let ends = less(word, 0x20) | is(word, b'"') | is(word, b'\\');
-        if ends != 0 {
-            return index * 8 + ends.trailing_zeros() as usize / 8;
-        }
-    }
-    let ends = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
-    rest.len() - tail.len() + tail.iter().position(ends).unwrap_or(tail.len())
-}
-
 /// A reader of UTF-8 whose pieces may break anywhere.
 #[derive(Debug, Default)]
 pub(super) struct Utf8 {
@@ -85,21 +65,5 @@ impl Escaped {
     /// Something else was read.
     pub(super) fn other(&self) -> Result<(), Refusal> {
         if self.waits { Err(Refusal::UpstreamNonsense) } else { Ok(()) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn what_is_plain_is_so_byte_by_byte(text in prop::collection::vec(
-            prop_oneof![any::<u8>(), Just(b'"'), Just(b'\\'), Just(b'!'), Just(0x1f), Just(0x20), Just(0xa2)], 0..40,
-        )) {
-            let ends = |byte: &u8| *byte == b'"' || *byte == b'\\' || *byte < 0x20;
-            prop_assert_eq!(plain(&text), text.iter().position(ends).unwrap_or(text.len()));
-        }
     }
 }

@@ -1,0 +1,258 @@
+//! What people send: right where Vault is asked for it, and told what is
+//! wrong, and where, where Vault would only say that it failed.
+
+use serde_json::{Value, json};
+use tests::process::AGENTS;
+use tests::{Client, Gate, Plan, Response};
+
+use crate::{Case, Shared};
+
+pub const CASES: &[Case] = &[
+    ("json_that_vault_cannot_read_is_refused_with_its_place", unreadable),
+    ("json_at_its_bounds_is_written_and_read_back", at_the_bounds),
+    ("the_bounds_of_json_are_configured", configured),
+    ("a_bad_item_of_a_batch_fails_alone", bad_items),
+    ("a_path_that_ends_in_a_verb_is_the_verbs_alone", verbs),
+    ("vaults_reasons_reach_the_caller_and_the_log_without_a_value", reasons),
+];
+
+const JSON: [(&str, &str); 1] = [("Content-Type", "application/json")];
+
+/// The value of `data` by each way to write it: the answer's status, pointer and what was expected.
+fn write(client: &Client, path: &str, data: &str) -> Vec<(u16, Value, Value)> {
+    let body = format!("{{\"data\":{data}}}");
+    let target = format!("/secrets/{path}");
+    let rest = ["PUT", "PATCH"].map(|method| client.send(method, &target, &JSON, body.as_bytes()));
+    let tools = ["kv.write", "kv.patch"].map(|tool| {
+        let call = format!(
+            "{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{{\"name\":\"{tool}\",\
+             \"arguments\":{{\"path\":\"{path}\",\"data\":{data}}}}}}}"
+        );
+        client.send("POST", "/mcp", &JSON, call.as_bytes())
+    });
+    let told =
+        |response: &Response, place: &Value| (response.status, place["pointer"].clone(), place["expected"].clone());
+    let rest = rest.iter().map(|response| told(response, &response.json()));
+    rest.chain(tools.iter().map(|response| told(response, &response.json()["error"]["data"]))).collect()
+}
+
+fn members(count: usize) -> String {
+    let members: Vec<String> = (0..count).map(|at| format!("\"m{at}\":{at}")).collect();
+    format!("{{{}}}", members.join(","))
+}
+
+fn nested(levels: usize) -> String {
+    format!("{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels))
+}
+
+fn unreadable(shared: &Shared) {
+    let client = shared.gate().keyed();
+    let broken = shared.gate().metric("portcullis_upstream_broken_total");
+    let items = format!("{{\"a\":[{}]}}", vec!["1"; 12_000].join(","));
+    for (data, expected) in [
+        (r#"{"a":1,"a":2}"#, "each name once in its object"),
+        (r#"{"x":{"a":1,"\u0061":2}}"#, "(see byte 12 of the value)"),
+        (r#"{"\ud83d\ude00":1,"\ud83d\ude01":2}"#, "characters above U+FFFF not as \\u escapes"),
+        (r#"{"a":"\ud83d"}"#, "no \\u escape of half a surrogate pair (see byte 6 of the value)"),
+        (r#"{"a":1e309}"#, "numbers that a double holds"),
+        (&format!("{{\"a\":{}}}", "9".repeat(500)), "numbers that a double holds"),
+        (&nested(300), "at most 100 levels"),
+        (&nested(126), "at most 100 levels"),
+        (&members(12_000), "at most 10000 members"),
+        (&items, "at most 10000 members"),
+        (&format!("{{\"a\":[{}]}}", vec![format!("[{}]", vec!["1"; 9_000].join(",")); 30].join(",")), "at most 499000"),
+    ] {
+        for (way, (status, pointer, told)) in write(&client, "unreadable", data).into_iter().enumerate() {
+            assert_eq!(status, if way < 2 { 422 } else { 200 }, "{expected}, way {way}: {told}");
+            assert_eq!(pointer, "/data", "{expected}, way {way}");
+            assert!(told.as_str().is_some_and(|told| told.contains(expected)), "way {way}: {told}");
+        }
+    }
+    assert_eq!(shared.gate().metric("portcullis_upstream_broken_total"), broken);
+    // Of other engines too: their texts are no less a caller's.
+    let sign = br#"{"role":"ops","public_key":"x","extensions":{"permit-pty":"","permit-pty":""}}"#;
+    let signed = client.send("POST", "/ssh/sign", &JSON, sign);
+    assert_eq!((signed.status, signed.json()["pointer"].as_str()), (422, Some("/extensions")), "{signed:?}");
+}
+
+fn at_the_bounds(shared: &Shared) {
+    let client = shared.gate().keyed();
+    for (data, path) in [
+        (nested(99), "bounds/deep"),
+        (members(10_000), "bounds/wide"),
+        (format!("{{\"a\":[{}]}}", vec!["1"; 10_000].join(",")), "bounds/long"),
+        (format!("{{\"a\":\"{}\"}}", "x".repeat((1 << 20) - 200)), "bounds/text"),
+        (format!("{{\"a\":{}}}", "9".repeat(300)), "bounds/number"),
+        (format!("{{\"a\":[{}]}}", vec![format!("[{}]", vec!["1"; 9_000].join(",")); 27].join(",")), "bounds/tokens"),
+    ] {
+        let ways = write(&client, path, &data);
+        assert!(ways.iter().all(|(status, pointer, _)| *status == 200 && pointer.is_null()), "{path}: {ways:?}");
+        let read = client.get(&format!("/secrets/{path}"));
+        assert_eq!(read.status, 200, "{path}");
+        let tool = client.call("kv.read", &json!({"path": path}));
+        assert_eq!(tool.json()["result"]["structuredContent"]["data"], read.json()["data"], "{path}");
+        if path != "bounds/number" {
+            assert_eq!(read.json()["data"], serde_json::from_str::<Value>(&data).expect("JSON"), "{path}");
+        }
+    }
+}
+
+fn configured(shared: &Shared) {
+    let sections = format!("{AGENTS}\n[limits]\njson_depth = 3\njson_members = 2\njson_text = \"1KiB\"\n");
+    let gate = Gate::start(shared.world(), &Plan { sections, ..Plan::default() });
+    let client = gate.keyed();
+    for (data, expected) in [
+        (nested(3), "at most 3 levels"),
+        (members(3), "at most 2 members"),
+        (format!("{{\"a\":\"{}\"}}", "x".repeat(1025)), "at most 1024 bytes"),
+    ] {
+        for (_, pointer, told) in write(&client, "configured", &data) {
+            assert!(pointer == "/data" && told.as_str().is_some_and(|told| told.contains(expected)), "{told}");
+        }
+    }
+    assert_eq!(write(&client, "configured", &nested(2))[0].0, 200);
+}
+
+fn bad_items(shared: &Shared) {
+    let client = shared.gate().keyed();
+    let post = |path: &str, batch: Value| {
+        let response = client.post(&format!("/transit/{path}"), &json!({"key": "agents-key", "batch_input": batch}));
+        assert_eq!(response.status, 200, "{path}: {response:?}");
+        response.json()["batch_results"].clone()
+    };
+    let sealed = post("encrypt", json!([{"plaintext": "!"}, {"plaintext": "eA=="}]));
+    assert!(sealed[0]["error"].is_string() && sealed[0]["ciphertext"].as_str().unwrap_or("").is_empty(), "{sealed}");
+    let good = &sealed[1]["ciphertext"];
+    assert!(good.as_str().is_some_and(|text| text.starts_with("vault:v")), "{sealed}");
+    let batch = json!([{"ciphertext": good}, {"ciphertext": "vault:v1:AAAA"}]);
+    let opened = post("decrypt", batch.clone());
+    assert_eq!((&opened[0]["plaintext"], opened[1]["error"].is_string()), (&json!("eA=="), true), "{opened}");
+    assert_eq!(post("rewrap", batch.clone())[1]["error"].is_string(), true);
+    for (path, batch) in
+        [("encrypt", json!([{"plaintext": "!"}])), ("decrypt", json!([{"ciphertext": "vault:v1:AAAA"}]))]
+    {
+        assert!(post(path, batch)[0]["error"].is_string(), "{path}: all of them are bad");
+    }
+    let tool = client.call("transit.decrypt", &json!({"key": "agents-key", "batch_input": batch})).json();
+    assert_eq!(tool["result"]["structuredContent"]["batch_results"], opened, "{tool}");
+    // The same, wrapped.
+    let body = json!({"key": "agents-key", "batch_input": batch, "wrap_ttl": "1m"});
+    let wrapped = client.post("/transit/decrypt", &body).json();
+    let unwrapped = client.post("/wrap/unwrap", &json!({"handle": wrapped["wrapped"]["handle"]}));
+    assert_eq!(unwrapped.json()["answer"]["batch_results"], opened, "{wrapped} {unwrapped:?}");
+    // What is alone is no item.
+    let alone = client.post("/transit/decrypt", &json!({"key": "agents-key", "ciphertext": "vault:v1:AAAA"}));
+    assert_eq!((alone.status, alone.code().as_str()), (400, "rejected_by_vault"));
+}
+
+/// Requests that Vault rejects, each with a value of its own, and what is told of them.
+fn rejected() -> Vec<(&'static str, Value, &'static str)> {
+    let issue = |more: Value| {
+        let mut asked = json!({"role": "service", "common_name": "a.agents.internal"});
+        asked.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        asked
+    };
+    let sign = |key: &str, principals: &str| json!({"role": "ops", "public_key": key, "valid_principals": principals});
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFGSG5Wwe9bVUpbQWsuQ2lNCKQXPKKDEsqBDUGqqVwAn";
+    vec![
+        (
+            "/pki/issue",
+            issue(json!({"common_name": "canary.example.com"})),
+            "The role does not allow this common name.",
+        ),
+        (
+            "/pki/issue",
+            issue(json!({"alt_names": "canary.example.com"})),
+            "The role does not allow one of the alternative names.",
+        ),
+        ("/pki/issue", issue(json!({"ip_sans": "127.0.0.1"})), "The role allows no IP addresses."),
+        ("/ssh/sign", sign(key, "canary"), "The role does not allow one of the principals."),
+        ("/ssh/sign", sign("canary", "ops"), "The public key is not one of SSH's."),
+        (
+            "/ssh/sign",
+            json!({"role": "ops", "public_key": key, "extensions": {"canary": ""}}),
+            "The role does not allow one of the extensions.",
+        ),
+        (
+            "/ssh/otp",
+            json!({"role": "otp", "ip": "127.0.0.1", "username": "canary"}),
+            "The role does not allow this user name.",
+        ),
+        (
+            "/ssh/otp",
+            json!({"role": "otp", "ip": "192.0.2.1", "username": "ops"}),
+            "The role does not allow this address.",
+        ),
+        ("/transit/encrypt", json!({"key": "agents-key", "plaintext": "canary!"}), "A text is not base64."),
+        ("/transit/sign", json!({"key": "agents-signing-key", "input": "canary!"}), "A text is not base64."),
+        (
+            "/transit/encrypt",
+            json!({"key": "agents-key", "plaintext": "eA==", "key_version": 99}),
+            "The key has no such version.",
+        ),
+        (
+            "/transit/decrypt",
+            json!({"key": "agents-key", "ciphertext": "canary"}),
+            "The ciphertext is none that transit.encrypt or transit.rewrap has answered.",
+        ),
+        (
+            "/transit/decrypt",
+            json!({"key": "agents-key", "ciphertext": format!("vault:v1:{}", "AAAA".repeat(12))}),
+            "The ciphertext was made with another key or context, or was changed.",
+        ),
+        (
+            "/transit/verify",
+            json!({"key": "agents-signing-key", "input": "eA==", "signature": "canary"}),
+            "The signature is none that transit.sign has answered.",
+        ),
+    ]
+}
+
+fn reasons(shared: &Shared) {
+    let environment = vec![("LOG_LEVEL", "debug".to_owned())];
+    let gate = Gate::start(shared.world(), &Plan { environment, ..Plan::default() });
+    let client = gate.keyed();
+    let mut others = Vec::new();
+    for (path, asked, reason) in rejected() {
+        let refused = client.post(path, &asked);
+        let told = (refused.status, refused.code(), refused.json()["detail"].clone());
+        if told != (400, "rejected_by_vault".to_owned(), json!(reason)) {
+            others.push((path, asked, told));
+        }
+    }
+    assert!(others.is_empty(), "{others:#?}");
+    let tool = client.call("transit.encrypt", &json!({"key": "agents-key", "plaintext": "!"})).json();
+    assert_eq!(tool["result"]["content"][0]["text"], "A text is not base64.");
+    let log = gate.stderr();
+    for (_, _, reason) in rejected() {
+        assert!(log.contains(reason), "the log has no word of: {reason}\n{log}");
+    }
+    let of_the_gate = |line: &&str| line.contains("Vault rejected a caller's request");
+    let lines: Vec<&str> = log.lines().filter(of_the_gate).collect();
+    assert!(lines.len() >= rejected().len(), "{log}");
+    assert!(lines.iter().any(|line| line.contains("common name * not allowed by this role")), "{lines:?}");
+    assert!(lines.iter().all(|line| !line.contains("canary") && !line.contains("192.0.2.1")), "{lines:?}");
+    assert!(lines[0].contains("WARN") && lines[1..].iter().all(|line| !line.contains("WARN")), "{lines:?}");
+}
+
+fn verbs(shared: &Shared) {
+    let client = shared.gate().keyed();
+    let body = json!({"data": {"a": 1}}).to_string();
+    for verb in [":metadata", ":undelete", ":destroy"] {
+        let (bare, escaped) = (format!("/secrets/ftp{verb}"), format!("/secrets/ftp{}", verb.replace(':', "%3A")));
+        let meant = if verb == ":metadata" { "GET" } else { "POST" };
+        for method in ["GET", "PUT", "PATCH", "POST", "DELETE"].into_iter().filter(|method| *method != meant) {
+            let refused = client.send(method, &bare, &JSON, body.as_bytes());
+            assert_eq!((refused.status, refused.header("allow")), (405, Some(meant)), "{method} {bare}");
+            assert!(refused.json()["detail"].as_str().is_some_and(|text| text.contains("%3A")), "{refused:?}");
+        }
+        assert_eq!(client.put(&escaped, &json!({"data": {"verb": verb}})).status, 200);
+        assert_eq!(client.get(&escaped).json()["data"]["verb"], verb);
+        let path = format!("ftp{verb}");
+        let tool = client.call("kv.read", &json!({"path": path})).json();
+        assert_eq!(tool["result"]["structuredContent"]["data"]["verb"], verb);
+        assert_eq!(client.get(&format!("{escaped}:metadata")).json()["current_version"], 1);
+        assert_eq!(client.delete(&escaped).status, 204);
+        assert_eq!(client.get(&escaped).status, 404);
+    }
+}
