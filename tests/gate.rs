@@ -53,6 +53,7 @@ mod gate {
     pub mod upstream;
     pub mod vault_identity;
     pub mod verbs;
+    pub mod wire;
     pub mod wrapping;
 }
 
@@ -118,7 +119,7 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 50] = [
+    let modules: [(&str, &[Case]); 51] = [
         ("operations", gate::operations::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
@@ -127,6 +128,7 @@ fn main() -> ExitCode {
         ("streaming", gate::streaming::CASES),
         ("event_streams", gate::event_streams::CASES),
         ("http", gate::http::CASES),
+        ("wire", gate::wire::CASES),
         ("mcp", gate::mcp::CASES),
         ("mcp_http", gate::mcp_http::CASES),
         ("tools", gate::tools::CASES),

@@ -21,7 +21,10 @@ impl Request<'_> {
             return Err(Unwritten::Caller);
         }
         let events = reply.write(session, &self.head).await?;
-        self.parcel.handed_over();
+        // Nobody has what an answer without its body would have held.
+        if !self.head.is_bodiless {
+            self.parcel.handed_over();
+        }
         Ok(events)
     }
 }

@@ -40,7 +40,10 @@ pub(super) struct Head {
     pub(super) peer: Option<IpAddr>,
     /// Who asks: who has the connection, or whom trusted proxies name.
     pub(super) client: Option<IpAddr>,
+    /// `GET` for a `HEAD`, which is judged as one.
     pub(super) method: Method,
+    /// True for a `HEAD`, whose answer has no body.
+    pub(super) is_bodiless: bool,
     /// Without the query, as it came.
     pub(super) path: String,
     pub(super) query: String,
@@ -92,9 +95,23 @@ impl Head {
         let origin = headers.get(ORIGIN).map(|origin| origin.to_str().unwrap_or("null").to_owned());
         let peer = address.filter(|_| !matches!(side, Side::Edge { balanced: true, .. }));
         let client = peer.map(|peer| snapshot.client_behind(peer, headers)).or(address);
-        let method = request.method.clone();
+        let is_bodiless = request.method == Method::HEAD;
+        let method = if is_bodiless { Method::GET } else { request.method.clone() };
         let (path, query) = (path.to_owned(), query.to_owned());
-        (Self { request_id, correlation_id, peer, client, method, path, query, wrap_ttl, origin, by_socket }, problem)
+        let head = Self {
+            request_id,
+            correlation_id,
+            peer,
+            client,
+            method,
+            is_bodiless,
+            path,
+            query,
+            wrap_ttl,
+            origin,
+            by_socket,
+        };
+        (head, problem)
     }
 
     pub(super) fn is_mcp(&self) -> bool {
@@ -106,16 +123,16 @@ impl Head {
         self.path == "/mcp/sse"
     }
 
-    /// The method's name, of a closed set.
+    /// The name of the method as it came, of a closed set.
     pub(super) fn method_name(&self) -> &'static str {
         match self.method {
+            Method::GET if self.is_bodiless => "HEAD",
             Method::GET => "GET",
             Method::POST => "POST",
             Method::PUT => "PUT",
             Method::DELETE => "DELETE",
             Method::PATCH => "PATCH",
             Method::OPTIONS => "OPTIONS",
-            Method::HEAD => "HEAD",
             _ => "OTHER",
         }
     }

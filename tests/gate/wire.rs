@@ -1,0 +1,107 @@
+//! HTTP as clients really speak it: `HEAD`, targets of both forms, requests in one write.
+
+use std::io::{Read as _, Write as _};
+
+use serde_json::json;
+use tests::{API_KEY, Client, Gate, wait_for};
+
+use crate::{Case, Shared};
+
+pub const CASES: &[Case] = &[
+    ("head_is_answered_wherever_get_is", heads),
+    ("head_over_http2_has_no_body", heads_over_http2),
+    ("what_a_head_would_have_held_goes_back", heads_of_wrapped_answers),
+];
+
+/// Head and body of what is answered to `text`, whose connection is then closed.
+fn raw(client: &Client, text: &str) -> (String, String) {
+    let mut stream = client.connect().expect("a connection");
+    stream.write_all(text.as_bytes()).and_then(|()| stream.flush()).expect("written");
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{text}: {answer}"));
+    (head.to_owned(), body.to_owned())
+}
+
+/// The head of an answer without what differs from one request to the next.
+fn lasting(head: &str) -> Vec<String> {
+    let passing = ["date:", "x-request-id:", "x-correlation-id:"];
+    let lines = head.lines().map(str::to_ascii_lowercase);
+    lines.filter(|line| !passing.iter().any(|name| line.starts_with(name))).collect()
+}
+
+/// The heads of `GET` and `HEAD`, of which the second has no body.
+fn compare(client: &Client, more: &str, target: &str) -> String {
+    let ask = |method: &str| {
+        raw(client, &format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{more}\r\n"))
+    };
+    let ((whole, body), (head, nothing)) = (ask("GET"), ask("HEAD"));
+    assert_eq!(lasting(&whole), lasting(&head), "{target}");
+    assert!(!body.is_empty() && nothing.is_empty(), "{target}: {nothing}");
+    head
+}
+
+fn heads(shared: &Shared) {
+    let gate = shared.gate();
+    assert_eq!(gate.keyed().put("/secrets/head/x", &json!({"data": {"a": 1}})).status, 200);
+    let key = format!("X-API-Key: {API_KEY}\r\n");
+    for (target, status) in [
+        ("/healthz", "200"),
+        ("/livez", "200"),
+        ("/readyz", "200"),
+        ("/whoami", "200"),
+        ("/secrets/head/x", "200"),
+        ("/secrets/head/absent", "404"),
+        ("/secrets?prefix=head%2F", "200"),
+        ("/openapi.json", "200"),
+        ("/docs/start.js", "200"),
+        ("/nothing", "404"),
+        ("/db/creds/x", "405"),
+    ] {
+        let head = compare(&gate.local(), &key, target);
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{target}: {head}");
+    }
+    let refused = compare(&gate.local(), "", "/secrets/head/x");
+    assert!(refused.starts_with("HTTP/1.1 401"), "{refused}");
+    for target in ["/healthz", "/admin/config", "/admin/suspensions", "/admin/nothing"] {
+        compare(&gate.operator(), "", target);
+    }
+    let (metrics, nothing) =
+        raw(&gate.operator(), "HEAD /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    assert!(metrics.starts_with("HTTP/1.1 200") && nothing.is_empty(), "{metrics} {nothing}");
+    // A stream of events is not opened for its head.
+    let events = format!("HEAD /mcp HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{key}\r\n");
+    let (head, nothing) = raw(&gate.local(), &events);
+    assert!(head.to_ascii_lowercase().contains("text/event-stream") && nothing.is_empty(), "{head} {nothing}");
+    wait_for("no stream is open", 10, || gate.metric("event_streams") < 1.0);
+}
+
+fn heads_over_http2(shared: &Shared) {
+    let gate = shared.gate();
+    assert_eq!(gate.keyed().put("/secrets/head/h2", &json!({"data": {"a": 1}})).status, 200);
+    let authority = reqwest::Certificate::from_pem(gate.authority().as_bytes()).expect("a certificate");
+    let client = reqwest::blocking::Client::builder().tls_certs_only([authority]).build().expect("a client");
+    for (path, status) in [("/healthz", 200), ("/secrets/head/h2", 200), ("/secrets/head/absent", 404)] {
+        let url = format!("https://localhost:{}{path}", gate.tls);
+        let whole = client.get(&url).header("x-api-key", API_KEY).send().expect("an answer");
+        let head = client.head(&url).header("x-api-key", API_KEY).send().expect("an answer");
+        assert_eq!((head.version(), head.status().as_u16()), (reqwest::Version::HTTP_2, status), "{path}");
+        let length = |answer: &reqwest::blocking::Response| answer.headers()["content-length"].clone();
+        assert_eq!(length(&whole), length(&head), "{path}");
+        assert!(head.bytes().expect("a body").is_empty(), "{path}");
+    }
+}
+
+fn heads_of_wrapped_answers(shared: &Shared) {
+    let gate: &Gate = shared.gate();
+    assert_eq!(gate.keyed().put("/secrets/head/wrapped", &json!({"data": {"a": 1}})).status, 200);
+    let given_back = |gate: &Gate| gate.stderr().matches("what its agent did not get was given back to Vault").count();
+    let before = given_back(gate);
+    let ask = format!(
+        "HEAD /secrets/head/wrapped HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-API-Key: {API_KEY}\r\n\
+         X-Vault-Wrap-TTL: 5m\r\n\r\n"
+    );
+    let (head, nothing) = raw(&gate.local(), &ask);
+    assert!(head.starts_with("HTTP/1.1 200") && nothing.is_empty(), "{head} {nothing}");
+    wait_for("the wrapped answer goes back", 20, || given_back(gate) > before);
+}
