@@ -236,7 +236,6 @@ async fn shielded<T>(work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
 /// Where a request is served.
 enum Surface<'a> {
     Mcp,
-    Readiness,
     Docs(Page),
     Rest(Match<'a>),
 }
@@ -248,9 +247,6 @@ impl Request<'_> {
         if self.head.is_mcp() {
             outcome.route = Some(if self.head.method == Method::GET { RouteId::EVENTS } else { RouteId::MCP });
             return Ok(Surface::Mcp);
-        }
-        if self.asks_readiness(outcome)? {
-            return Ok(Surface::Readiness);
         }
         if let Some(page) = self.docs_page(outcome)? {
             return Ok(Surface::Docs(page));
@@ -336,7 +332,6 @@ impl Request<'_> {
     ) -> Result<Reply, Refusal> {
         match surface? {
             Surface::Mcp => self.mcp(session, identity, outcome).await,
-            Surface::Readiness => Ok(self.ready()),
             Surface::Docs(page) => Ok(self.show(page, identity)),
             Surface::Rest(matched) => self.rest(session, &matched, identity, outcome).await,
         }

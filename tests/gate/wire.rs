@@ -73,7 +73,7 @@ fn heads(shared: &Shared) {
     let events = format!("HEAD /mcp HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{key}\r\n");
     let (head, nothing) = raw(&gate.local(), &events);
     assert!(head.to_ascii_lowercase().contains("text/event-stream") && nothing.is_empty(), "{head} {nothing}");
-    wait_for("no stream is open", 10, || gate.metric("event_streams") < 1.0);
+    wait_for("no stream is open", 10, || gate.metric("portcullis_event_streams") < 1.0);
 }
 
 fn heads_over_http2(shared: &Shared) {
