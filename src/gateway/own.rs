@@ -20,6 +20,10 @@ impl Request<'_> {
             outcome.route = Some(RouteId::PREFLIGHT);
             return Ok(Some(preflight()));
         }
+        if self.head.path == "*" {
+            outcome.route = Some(RouteId::PREFLIGHT);
+            return Ok(Some(capabilities()));
+        }
         let metrics = match self.side {
             Side::Admin => true,
             Side::Edge { index, .. } => self.snapshot.metrics.get(index).is_some_and(|served| *served),
@@ -160,6 +164,13 @@ impl Request<'_> {
 
 fn alive() -> Reply {
     Reply::json(200, "{\"ok\":true}")
+}
+
+/// What `OPTIONS *` is answered (RFC 9110, section 9.3.7).
+fn capabilities() -> Reply {
+    let mut reply = Reply::empty(204);
+    reply.add("allow", HeaderValue::from_static("GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS"));
+    reply
 }
 
 fn preflight() -> Reply {

@@ -95,6 +95,7 @@ impl Reply {
                 reply.add("ratelimit-remaining", 0.into());
                 reply.add("ratelimit-reset", exceeded.reset.into());
             }
+            Refusal::EncodedBody => reply.add("accept-encoding", HeaderValue::from_static("identity")),
             Refusal::MethodNotAllowed(methods) => {
                 // The core names the methods that are judged: a HEAD is judged as the GET.
                 if let Ok(methods) = HeaderValue::try_from(methods.replace("GET", "GET, HEAD")) {

@@ -1,6 +1,7 @@
 //! HTTP as clients really speak it: `HEAD`, targets of both forms, requests in one write.
 
 use std::io::{Read as _, Write as _};
+use std::process::Command;
 
 use serde_json::json;
 use tests::{API_KEY, Client, Gate, wait_for};
@@ -10,6 +11,8 @@ use crate::{Case, Shared};
 pub const CASES: &[Case] = &[
     ("head_is_answered_wherever_get_is", heads),
     ("head_over_http2_has_no_body", heads_over_http2),
+    ("a_target_may_be_a_whole_url", targets),
+    ("an_encoded_body_is_refused", encodings),
     ("what_a_head_would_have_held_goes_back", heads_of_wrapped_answers),
 ];
 
@@ -90,6 +93,65 @@ fn heads_over_http2(shared: &Shared) {
         assert_eq!(length(&whole), length(&head), "{path}");
         assert!(head.bytes().expect("a body").is_empty(), "{path}");
     }
+}
+
+/// What is answered to a head of these lines.
+fn of_lines(client: &Client, lines: &str) -> (String, String) {
+    raw(client, &format!("{lines}\r\nConnection: close\r\n\r\n"))
+}
+
+fn targets(shared: &Shared) {
+    let gate = shared.gate();
+    let key = format!("X-API-Key: {API_KEY}");
+    for (target, host) in [
+        ("http://localhost:1/whoami?", "localhost:1"),
+        ("https://gate.example/whoami", "gate.example"),
+        ("HTTP://[::1]:7/whoami", "[::1]:7"),
+    ] {
+        let (head, body) = of_lines(&gate.local(), &format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{key}"));
+        assert!(head.starts_with("HTTP/1.1 200") && body.contains("agent_api"), "{target}: {head} {body}");
+    }
+    for (target, host) in [
+        ("http://evil.example/whoami", "localhost"),
+        ("http://localhost/whoami", "evil.example"),
+        ("http://localhost:1/whoami", "localhost"),
+        ("http://user@localhost/whoami", "localhost"),
+        ("http:///whoami", "localhost"),
+        ("ftp://localhost/whoami", "localhost"),
+        ("localhost/whoami", "localhost"),
+    ] {
+        let (head, _) = of_lines(&gate.local(), &format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{key}"));
+        assert!(head.starts_with("HTTP/1.1 400"), "{target} {host}: {head}");
+    }
+    // A page cannot have the operators' address asked by another name that way either.
+    let by = |host: &str| {
+        let lines = format!("GET http://{host}/admin/config HTTP/1.1\r\nHost: {host}");
+        of_lines(&gate.admin_client(), &lines).0
+    };
+    assert!(by("evil.example").starts_with("HTTP/1.1 403") && by("localhost").starts_with("HTTP/1.1 200"));
+    for client in [gate.local(), gate.stranger(), gate.operator()] {
+        let (head, nothing) = of_lines(&client, "OPTIONS * HTTP/1.1\r\nHost: localhost");
+        assert!(head.starts_with("HTTP/1.1 204") && head.contains("llow: GET, HEAD") && nothing.is_empty(), "{head}");
+    }
+    // As curl asks by a proxy.
+    let mut curl = Command::new("curl");
+    let url = format!("http://127.0.0.1:{}", gate.plain);
+    let asked = curl.args(["--silent", "--fail", "--proxy", &url, "http://gate.example/healthz"]).output();
+    assert_eq!(String::from_utf8_lossy(&asked.expect("curl").stdout), "{\"ok\":true}");
+}
+
+fn encodings(shared: &Shared) {
+    let client = shared.gate().keyed();
+    let send = |coding: &str| {
+        let headers = [("Content-Type", "application/json"), ("Content-Encoding", coding)];
+        client.send("PUT", "/secrets/wire/encoded", &headers, br#"{"data":{"a":1}}"#)
+    };
+    for coding in ["gzip", "br", "identity, gzip", "x"] {
+        let refused = send(coding);
+        assert_eq!((refused.status, refused.code().as_str()), (415, "unsupported_content_encoding"), "{coding}");
+        assert_eq!(refused.header("accept-encoding"), Some("identity"), "{coding}");
+    }
+    assert_eq!(send("identity").status, 200);
 }
 
 fn heads_of_wrapped_answers(shared: &Shared) {
