@@ -2,8 +2,8 @@
 //! every request shares.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
@@ -23,6 +23,8 @@ use crate::vault::{Health, Vault};
 
 /// Most source addresses whose failures are remembered.
 const MAX_SOURCES: u64 = 65_536;
+/// Nanoseconds for which strangers are told the same of readiness.
+const READINESS: u64 = 1_000_000_000;
 
 /// Everything a request shares with the others.
 pub struct State {
@@ -53,6 +55,8 @@ pub struct State {
     pub reloads: Wishes,
     started: Instant,
     draining: AtomicBool,
+    /// When it was last looked whether requests can be served, by the clock of the limits, and the answer.
+    readiness: std::sync::Mutex<Option<(u64, bool)>>,
     /// Files that the process may open.
     pub files: usize,
 }
@@ -88,6 +92,7 @@ impl State {
             reloads: Wishes::default(),
             started: Instant::now(),
             draining: AtomicBool::new(false),
+            readiness: std::sync::Mutex::default(),
             files,
         };
         state.show(&state.snapshot());
@@ -149,6 +154,20 @@ impl State {
         let looked = vault.handles.are_current() && vault.suspensions.are_current();
         let active = vault.monitor.health() == Health::Active && vault.login.current().is_some();
         active && looked && self.duties_down.is_empty() && !self.is_draining()
+    }
+
+    /// Whether requests could be served within the last second: whatever strangers ask, it is looked at
+    /// once in that time.
+    #[must_use]
+    pub fn was_ready(&self) -> bool {
+        let now = self.now();
+        let mut looked = self.readiness.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, ready) = match *looked {
+            Some(last) if now.saturating_sub(last.0) < READINESS => last,
+            _ => *looked.insert((now, self.is_ready())),
+        };
+        // Its end is told at once.
+        ready && !self.is_draining()
     }
 
     /// Whether requests are under way, or streams of events, which end by themselves once the gate is

@@ -54,6 +54,7 @@ mod gate {
     pub mod upstream;
     pub mod vault_identity;
     pub mod verbs;
+    pub mod wire;
     pub mod wrapping;
 }
 
@@ -129,6 +130,7 @@ fn main() -> ExitCode {
         ("streaming", gate::streaming::CASES),
         ("event_streams", gate::event_streams::CASES),
         ("http", gate::http::CASES),
+        ("wire", gate::wire::CASES),
         ("mcp", gate::mcp::CASES),
         ("mcp_http", gate::mcp_http::CASES),
         ("tools", gate::tools::CASES),

@@ -60,6 +60,8 @@ pub enum Refusal {
     BodyTooLarge,
     /// The body is not declared as JSON.
     UnsupportedMediaType,
+    /// The body has a coding that is not undone.
+    EncodedBody,
     /// Arguments that do not fit the operation's schema.
     Arguments(Misfit),
     /// Over the rate limit.
@@ -192,6 +194,11 @@ impl Refusal {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_media_type",
                 "The body must be declared as application/json.",
+            ),
+            Self::EncodedBody => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_content_encoding",
+                "The body must come without a Content-Encoding.",
             ),
             Self::Arguments(_) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "invalid_arguments", "An argument does not fit the schema.")
@@ -350,6 +357,7 @@ mod tests {
             (Refusal::CheckAndSet, 409, "check_and_set_failed"),
             (Refusal::BodyTooLarge, 413, "body_too_large"),
             (Refusal::UnsupportedMediaType, 415, "unsupported_media_type"),
+            (Refusal::EncodedBody, 415, "unsupported_content_encoding"),
             (
                 Refusal::Arguments(Misfit { pointer: "/path".into(), expected: "a string".into() }),
                 422,

@@ -7,7 +7,8 @@ use super::{FAILED, Flags, admin, load_elsewhere, print, refuse};
 pub(super) const AFTER: &str = "\
 Asks the gate that runs with the same file, environment and flags, at its admin
 socket or address, and prints what it says of itself. For probes that run beside
-the gate, such as Kubernetes' `exec`; nobody else is told without a credential.
+the gate, such as Kubernetes' `exec`: anyone else is told yes or no at `/readyz`, and
+no detail.
 
 Exit codes:
   0  it serves

@@ -167,7 +167,8 @@ impl Request<'_> {
     /// Checks the proof that the sender of `token` has the key it is bound to.
     fn proven(&self, session: &ServerSession, token: &Secret, key: Digest, proof: &Secret) -> Result<ProofId, Refusal> {
         let base = self.base(session).unwrap_or_default();
-        let asked = Asked { method: self.head.method.as_str(), base: &base, path: &self.head.path, token, key };
+        let method = session.req_header().method.as_str();
+        let asked = Asked { method, base: &base, path: &self.head.path, token, key };
         asked.proven_by(proof, now()).map_err(|refused| {
             tracing::debug!(%refused, "a DPoP proof does not hold");
             if refused == Refused::Key { self.failed() } else { self.unproven() }

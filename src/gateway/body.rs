@@ -37,6 +37,9 @@ impl Request<'_> {
         if !head::is_json(headers) {
             return Err(Refusal::UnsupportedMediaType);
         }
+        if !head::is_plain(headers) {
+            return Err(Refusal::EncodedBody);
+        }
         let declared = declared(session)?;
         if declared.is_some_and(|length| length > limits.body) {
             return Err(Refusal::BodyTooLarge);

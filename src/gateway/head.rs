@@ -9,7 +9,7 @@ use filters::headers::{CORRELATION_ID, VAULT_WRAP_TTL};
 use filters::names::is_correlation_id;
 use filters::path::PathProblem;
 use filters::refusal::Refusal;
-use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, ORIGIN};
+use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName, ORIGIN};
 use http::uri::Authority;
 use http::{HeaderMap, Method, Version};
 use pingora_core::protocols::http::ServerSession;
@@ -40,7 +40,10 @@ pub(super) struct Head {
     pub(super) peer: Option<IpAddr>,
     /// Who asks: who has the connection, or whom trusted proxies name.
     pub(super) client: Option<IpAddr>,
+    /// `GET` for a `HEAD`, which is judged as one.
     pub(super) method: Method,
+    /// True for a `HEAD`, whose answer has no body.
+    pub(super) is_bodiless: bool,
     /// Without the query, as it came.
     pub(super) path: String,
     pub(super) query: String,
@@ -69,14 +72,16 @@ impl Head {
             _ => request_id.clone(),
         };
         let target = std::str::from_utf8(request.raw_path());
+        let asks_all = request.method == Method::OPTIONS;
+        let local = target.ok().and_then(path_of).filter(|path| path.starts_with('/') || asks_all && *path == "*");
         let admin = matches!(side, Side::Admin);
         let by_socket = admin && address.is_none();
         let problem = match target {
             _ if admin && !by_socket && !is_local(headers, &snapshot.admin_hosts) => Some(Refusal::HostNotAllowed),
             _ if size(headers) + request.raw_path().len() > snapshot.limits.head => Some(Refusal::HeadTooLarge),
             Err(_) => Some(Refusal::Path(PathProblem::NotUtf8)),
-            Ok(target) if !target.starts_with('/') || target.contains('#') => {
-                Some(Refusal::Malformed("The request's target must be a path."))
+            Ok(_) if local.is_none() => {
+                Some(Refusal::Malformed("The request's target must be a path or a URL with one."))
             }
             Ok(_) if !session.is_http2() && !names_host(request.version, headers) => {
                 Some(Refusal::Malformed("The Host header must name the host, once."))
@@ -88,13 +93,28 @@ impl Head {
         };
         // What is no text is no duration either, and refused as such.
         let wrap_ttl = headers.get(VAULT_WRAP_TTL).map(|value| value.to_str().unwrap_or_default().to_owned());
-        let (path, query) = target.ok().and_then(|t| t.split_once('?')).unwrap_or((target.unwrap_or(""), ""));
+        let local = local.unwrap_or_default();
+        let (path, query) = local.split_once('?').unwrap_or((local, ""));
         let origin = headers.get(ORIGIN).map(|origin| origin.to_str().unwrap_or("null").to_owned());
         let peer = address.filter(|_| !matches!(side, Side::Edge { balanced: true, .. }));
         let client = peer.map(|peer| snapshot.client_behind(peer, headers)).or(address);
-        let method = request.method.clone();
+        let is_bodiless = request.method == Method::HEAD;
+        let method = if is_bodiless { Method::GET } else { request.method.clone() };
         let (path, query) = (path.to_owned(), query.to_owned());
-        (Self { request_id, correlation_id, peer, client, method, path, query, wrap_ttl, origin, by_socket }, problem)
+        let head = Self {
+            request_id,
+            correlation_id,
+            peer,
+            client,
+            method,
+            is_bodiless,
+            path,
+            query,
+            wrap_ttl,
+            origin,
+            by_socket,
+        };
+        (head, problem)
     }
 
     pub(super) fn is_mcp(&self) -> bool {
@@ -106,18 +126,37 @@ impl Head {
         self.path == "/mcp/sse"
     }
 
-    /// The method's name, of a closed set.
+    /// The name of the method as it came, of a closed set.
     pub(super) fn method_name(&self) -> &'static str {
         match self.method {
+            Method::GET if self.is_bodiless => "HEAD",
             Method::GET => "GET",
             Method::POST => "POST",
             Method::PUT => "PUT",
             Method::DELETE => "DELETE",
             Method::PATCH => "PATCH",
             Method::OPTIONS => "OPTIONS",
-            Method::HEAD => "HEAD",
             _ => "OTHER",
         }
+    }
+}
+
+/// The path and query of a target, or `*`; `None` for what has neither. Of a URL (RFC 9112, section
+/// 3.2.2) the host is the one of the Host header, or the head was not read.
+fn path_of(target: &str) -> Option<&str> {
+    if target.contains('#') {
+        return None;
+    }
+    let scheme = |scheme: &str| {
+        let (given, rest) = target.split_at_checked(scheme.len())?;
+        given.eq_ignore_ascii_case(scheme).then_some(rest)
+    };
+    let Some(rest) = scheme("http://").or_else(|| scheme("https://")) else { return Some(target) };
+    match rest.find(['/', '?']) {
+        Some(0) => None,
+        Some(end) if rest.as_bytes().get(end) == Some(&b'/') => rest.get(end..),
+        // There is no resource whose path is empty, with a query or without.
+        Some(_) | None => Some("/"),
     }
 }
 
@@ -169,6 +208,14 @@ pub(super) fn is_json(headers: &HeaderMap) -> bool {
     let declared = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map_or("", str::trim);
     let media = declared.split(';').next().unwrap_or_default().trim();
     media.eq_ignore_ascii_case("application/json") && headers.get_all(CONTENT_TYPE).iter().nth(1).is_none()
+}
+
+/// Whether the body is as it was written: no coding but `identity` is undone (RFC 9110, section 8.4).
+pub(super) fn is_plain(headers: &HeaderMap) -> bool {
+    headers.get_all(CONTENT_ENCODING).iter().all(|value| {
+        let codings = value.to_str().unwrap_or("?").split(',').map(str::trim);
+        codings.into_iter().all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case("identity"))
+    })
 }
 
 /// Whether the caller takes JSON (RFC 9110 section 12.5.1); without the
@@ -238,6 +285,35 @@ mod tests {
             assert_eq!(is_json(&with(CONTENT_TYPE, value)), expected, "{value}");
         }
         assert!(!is_json(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_target_is_a_path_or_a_url() {
+        for (target, path) in [
+            ("/a?b=http://c/", Some("/a?b=http://c/")),
+            ("http://gate.example:8443/a/b?c", Some("/a/b?c")),
+            ("HTTPS://gate.example/", Some("/")),
+            ("http://gate.example", Some("/")),
+            ("http://gate.example?a=/b", Some("/")),
+            ("http://[::1]:1//a", Some("//a")),
+            ("http:///a", None),
+            ("http://?a", None),
+            ("/a#b", None),
+            ("http://gate.example/a#b", None),
+            ("ftp://gate.example/a", Some("ftp://gate.example/a")),
+        ] {
+            assert_eq!(path_of(target), path, "{target}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_plain_without_a_coding() {
+        assert!(is_plain(&HeaderMap::new()));
+        for (value, plain) in
+            [("identity", true), ("Identity, identity", true), ("gzip", false), ("identity, br", false), ("", true)]
+        {
+            assert_eq!(is_plain(&with(CONTENT_ENCODING, value)), plain, "{value}");
+        }
     }
 
     #[test]

@@ -34,8 +34,7 @@ use filters::refusal::Refusal;
 use filters::rest::{self as routes, Match};
 use futures_util::FutureExt as _;
 use http::Method;
-use pingora_core::protocols::Stream;
-use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::http::{ReusableHttpStream, ServerSession};
 use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio::time::timeout;
@@ -129,13 +128,14 @@ impl Gateway {
         None
     }
 
-    /// Answers the request whose head was read; gives the connection for the next one.
+    /// Answers the request whose head was read; gives the connection for the next one, and what has
+    /// come of that.
     async fn answer(
         &self,
         mut session: ServerSession,
         connection: &Arc<Connection>,
         shutdown: &watch::Receiver<bool>,
-    ) -> Option<Stream> {
+    ) -> Option<ReusableHttpStream> {
         let started = Instant::now();
         let _busy = connection.begin();
         // The gate does not end before the answer is written.
@@ -170,8 +170,7 @@ impl Gateway {
         self.tell(&request.head, &outcome, status, started);
         // Without its end, the answer is visibly broken.
         written.ok()?;
-        let reusable = session.finish().await.ok()??;
-        Some(reusable.into_parts().0)
+        session.finish().await.ok()?
     }
 
     async fn serve_one<'a>(
@@ -236,7 +235,6 @@ async fn shielded<T>(work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
 /// Where a request is served.
 enum Surface<'a> {
     Mcp,
-    Readiness,
     Docs(Page),
     Rest(Match<'a>),
 }
@@ -248,9 +246,6 @@ impl Request<'_> {
         if self.head.is_mcp() {
             outcome.route = Some(if self.head.method == Method::GET { RouteId::EVENTS } else { RouteId::MCP });
             return Ok(Surface::Mcp);
-        }
-        if self.asks_readiness(outcome)? {
-            return Ok(Surface::Readiness);
         }
         if let Some(page) = self.docs_page(outcome)? {
             return Ok(Surface::Docs(page));
@@ -336,7 +331,6 @@ impl Request<'_> {
     ) -> Result<Reply, Refusal> {
         match surface? {
             Surface::Mcp => self.mcp(session, identity, outcome).await,
-            Surface::Readiness => Ok(self.ready()),
             Surface::Docs(page) => Ok(self.show(page, identity)),
             Surface::Rest(matched) => self.rest(session, &matched, identity, outcome).await,
         }

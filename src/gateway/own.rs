@@ -4,7 +4,7 @@
 use filters::names::AgentId;
 use filters::refusal::Refusal;
 use http::{HeaderValue, Method};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::telemetry::RouteId;
 use crate::vault::Health;
@@ -20,6 +20,10 @@ impl Request<'_> {
             outcome.route = Some(RouteId::PREFLIGHT);
             return Ok(Some(preflight()));
         }
+        if self.head.path == "*" {
+            outcome.route = Some(RouteId::PREFLIGHT);
+            return Ok(Some(capabilities()));
+        }
         let metrics = match self.side {
             Side::Admin => true,
             Side::Edge { index, .. } => self.snapshot.metrics.get(index).is_some_and(|served| *served),
@@ -27,7 +31,7 @@ impl Request<'_> {
         let (route, reply): (_, fn(&Self) -> Reply) = match self.head.path.as_str() {
             "/healthz" => (RouteId::HEALTHZ, |_| alive()),
             "/livez" => (RouteId::LIVEZ, |_| alive()),
-            "/readyz" if matches!(self.side, Side::Admin) => (RouteId::READYZ, Self::ready),
+            "/readyz" => (RouteId::READYZ, Self::ready),
             "/metrics" if metrics => (RouteId::METRICS, Self::metrics),
             _ if matches!(self.side, Side::Admin) => return Err(Refusal::NotFound),
             _ => return Ok(None),
@@ -37,18 +41,6 @@ impl Request<'_> {
         }
         outcome.route = Some(route);
         Ok(Some(reply(self)))
-    }
-
-    /// Whether an agent asks if the gate can serve.
-    pub(super) fn asks_readiness(&self, outcome: &mut Outcome) -> Result<bool, Refusal> {
-        if self.head.path != "/readyz" {
-            return Ok(false);
-        }
-        outcome.route = Some(RouteId::READYZ);
-        match self.head.method {
-            Method::GET => Ok(true),
-            _ => Err(Refusal::MethodNotAllowed("GET".into())),
-        }
     }
 
     /// Answers operators' own routes. A change is asked for by their Unix socket only, which has an
@@ -119,39 +111,49 @@ impl Request<'_> {
         }
     }
 
-    /// Whether the gate can serve; why not, only where operators look.
-    pub(super) fn ready(&self) -> Reply {
-        let health = self.state.vault.monitor.health();
-        let login = self.state.vault.login.current().is_some();
-        let suspensions = &self.state.vault.suspensions;
-        let draining = self.state.is_draining();
-        let ready = self.state.is_ready();
-        let issuers = self.snapshot.issuers.keys().map(|(name, keys)| json!({"name": name, "keys": keys}));
-        let body = match self.side {
-            Side::Edge { .. } => json!({"ok": ready}),
-            Side::Admin => json!({
-                "ok": ready,
-                "draining": draining,
-                "duties_down": self.state.duties_down.names(),
-                "snapshot": self.snapshot.version,
-                "vault": {
-                    "ok": health == Health::Active && login,
-                    "health": health.name(),
-                    "detail": self.state.vault.login.detail(),
-                    "handles": !self.state.vault.handles.keyring().is_empty(),
-                    "child_tokens": self.state.vault.children.held(),
-                    "suspended": suspensions.agents().iter().map(AgentId::as_str).collect::<Vec<_>>(),
-                    "suspensions": {"ok": suspensions.are_current(), "problems": suspensions.problems()},
-                },
-                "issuers": issuers.collect::<Vec<_>>(),
-                "kms": {"enabled": self.state.kms.is_some()},
-            }),
+    /// Answers whether the gate can serve: with a detail where operators look, to anyone else as of a
+    /// second ago.
+    fn ready(&self) -> Reply {
+        let (ready, body) = match self.side {
+            Side::Edge { .. } => {
+                let ready = self.state.was_ready();
+                (ready, json!({"ok": ready}))
+            }
+            Side::Admin => {
+                let ready = self.state.is_ready();
+                (ready, self.readiness(ready))
+            }
         };
         let mut reply = Reply::json(if ready { 200 } else { 503 }, body.to_string());
         if !ready {
             reply.add("retry-after", 1.into());
         }
         reply
+    }
+
+    fn readiness(&self, ready: bool) -> Value {
+        let health = self.state.vault.monitor.health();
+        let login = self.state.vault.login.current().is_some();
+        let suspensions = &self.state.vault.suspensions;
+        let draining = self.state.is_draining();
+        let issuers = self.snapshot.issuers.keys().map(|(name, keys)| json!({"name": name, "keys": keys}));
+        json!({
+            "ok": ready,
+            "draining": draining,
+            "duties_down": self.state.duties_down.names(),
+            "snapshot": self.snapshot.version,
+            "vault": {
+                "ok": health == Health::Active && login,
+                "health": health.name(),
+                "detail": self.state.vault.login.detail(),
+                "handles": !self.state.vault.handles.keyring().is_empty(),
+                "child_tokens": self.state.vault.children.held(),
+                "suspended": suspensions.agents().iter().map(AgentId::as_str).collect::<Vec<_>>(),
+                "suspensions": {"ok": suspensions.are_current(), "problems": suspensions.problems()},
+            },
+            "issuers": issuers.collect::<Vec<_>>(),
+            "kms": {"enabled": self.state.kms.is_some()},
+        })
     }
 
     fn metrics(&self) -> Reply {
@@ -162,6 +164,13 @@ impl Request<'_> {
 
 fn alive() -> Reply {
     Reply::json(200, "{\"ok\":true}")
+}
+
+/// What `OPTIONS *` is answered (RFC 9110, section 9.3.7).
+fn capabilities() -> Reply {
+    let mut reply = Reply::empty(204);
+    reply.add("allow", HeaderValue::from_static("GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS"));
+    reply
 }
 
 fn preflight() -> Reply {

@@ -95,8 +95,10 @@ impl Reply {
                 reply.add("ratelimit-remaining", 0.into());
                 reply.add("ratelimit-reset", exceeded.reset.into());
             }
+            Refusal::EncodedBody => reply.add("accept-encoding", HeaderValue::from_static("identity")),
             Refusal::MethodNotAllowed(methods) | Refusal::Verb(methods) => {
-                if let Ok(methods) = HeaderValue::try_from(methods.as_str()) {
+                // The core names the methods that are judged: a HEAD is judged as the GET.
+                if let Ok(methods) = HeaderValue::try_from(methods.replace("GET", "GET, HEAD")) {
                     reply.headers.push((ALLOW, methods));
                 }
             }
@@ -134,6 +136,9 @@ impl Reply {
             headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
             headers.insert(VARY, HeaderValue::from_static("origin"));
         }
+        if head.is_bodiless {
+            return self.send_head(session, headers).await;
+        }
         self.send(session, headers).await
     }
 
@@ -144,14 +149,35 @@ impl Reply {
         Ok(session.finish_body().await?)
     }
 
+    /// Writes the head alone, with the headers that the whole answer has.
+    async fn send_head(
+        self,
+        session: &mut ServerSession,
+        mut headers: HeaderMap,
+    ) -> Result<Option<Box<Events>>, Unwritten> {
+        if !matches!(self.body, Body::Whole(_)) {
+            chunk(session, &mut headers);
+        }
+        let head = self.response(headers);
+        match session {
+            ServerSession::H2(stream) => stream.write_response_header(head, true)?,
+            session => session.write_response_header(head).await?,
+        }
+        Ok(None)
+    }
+
+    fn response(&self, headers: HeaderMap) -> Box<ResponseHeader> {
+        let (mut head, ()) = Response::new(()).into_parts();
+        head.status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        head.headers = headers;
+        Box::new(ResponseHeader::from(head))
+    }
+
     async fn send(self, session: &mut ServerSession, mut headers: HeaderMap) -> Result<Option<Box<Events>>, Unwritten> {
         if !matches!(self.body, Body::Whole(_)) {
             chunk(session, &mut headers);
         }
-        let (mut head, ()) = Response::new(()).into_parts();
-        head.status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        head.headers = headers;
-        session.write_response_header(Box::new(ResponseHeader::from(head))).await?;
+        session.write_response_header(self.response(headers)).await?;
         match self.body {
             Body::Whole(body) => {
                 if !body.is_empty() {

@@ -70,6 +70,7 @@ fn under_way(gate: &Gate) -> f64 {
 fn others_are_served(gate: &Gate) {
     for _ in 0..5 {
         assert_eq!(gate.local().get("/healthz").status, 200, "probes");
+        assert_eq!(gate.local().get("/readyz").status, 200, "probes of readiness");
         assert_eq!(gate.stranger().get("/healthz").status, 200, "probes over TLS");
         assert_eq!(gate.keyed().get("/whoami").status, 200, "an agent");
         assert_eq!(gate.stranger().get("/whoami").status, 401, "who has no identity is told so");

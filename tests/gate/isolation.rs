@@ -2,11 +2,13 @@
 
 use filters::catalog::CATALOG;
 use serde_json::{Value, json};
+use tests::process::AGENTS;
 use tests::{Client, Gate, Plan};
 
 use crate::{Case, Shared};
 
 pub const CASES: &[Case] = &[
+    ("anybody_may_ask_whether_the_gate_can_serve", probes),
     ("no_spelling_reaches_another_agents_secrets", spellings),
     ("no_spelling_reaches_another_agents_secrets_with_templated_policies", templated),
     ("tricks_that_get_past_vaults_own_acl_do_not_get_past_the_gate", tricks),
@@ -258,12 +260,11 @@ fn two_credentials(shared: &Shared) {
 fn anonymous(shared: &Shared) {
     let gate = shared.gate();
     for client in [gate.local(), gate.stranger()] {
-        for path in ["/healthz", "/livez"] {
+        for path in ["/healthz", "/livez", "/readyz"] {
             let response = client.get(path);
             assert_eq!((response.status, response.json()), (200, json!({"ok": true})), "{path}");
         }
         let own = [
-            "/readyz",
             "/metrics",
             "/mcp",
             "/mcp/rpc",
@@ -286,4 +287,18 @@ fn anonymous(shared: &Shared) {
         assert_eq!(client.call("kv.list", &json!({})).status, 401);
         assert_eq!(client.clone().with("X-API-Key", "wrong").get("/whoami").status, 401);
     }
+}
+
+fn probes(shared: &Shared) {
+    let sections = format!("{AGENTS}\n[limits]\nfailed_authentications = {{ requests = 3, per = \"1h\" }}\n");
+    let gate = Gate::start(shared.world(), &Plan { sections, ..Plan::default() });
+    let wrong = gate.local().with("X-API-Key", "wrong");
+    // Nothing that a probe carries is looked at, or counted.
+    for _ in 0..10 {
+        let ready = wrong.get("/readyz");
+        assert_eq!((ready.status, ready.json()), (200, json!({"ok": true})));
+    }
+    assert_eq!(gate.metric("portcullis_failed_authentications_total"), 0.0);
+    assert_eq!(wrong.get("/whoami").status, 401, "no address was counted");
+    assert_eq!(gate.local().send("POST", "/readyz", &[], b"").header("allow"), Some("GET, HEAD"));
 }

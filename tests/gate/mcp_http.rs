@@ -18,10 +18,10 @@ fn methods(shared: &Shared) {
     for path in ["/mcp", "/mcp/rpc"] {
         for method in ["DELETE", "PUT", "PATCH"] {
             let response = client.send(method, path, &[("Accept", "text/event-stream")], b"");
-            assert_eq!((response.status, response.header("allow")), (405, Some("GET, POST")), "{method} {path}");
+            assert_eq!((response.status, response.header("allow")), (405, Some("GET, HEAD, POST")), "{method} {path}");
         }
     }
-    assert_eq!(client.post("/mcp/sse", &request("ping", &json!({}))).header("allow"), Some("GET"));
+    assert_eq!(client.post("/mcp/sse", &request("ping", &json!({}))).header("allow"), Some("GET, HEAD"));
 }
 
 fn media(shared: &Shared) {

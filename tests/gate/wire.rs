@@ -1,0 +1,233 @@
+//! HTTP as clients really speak it: `HEAD`, targets of both forms, requests in one write.
+
+use std::io::{Read as _, Write as _};
+use std::process::Command;
+
+use serde_json::json;
+use tests::{API_KEY, Client, Gate, wait_for};
+
+use crate::{Case, Shared};
+
+pub const CASES: &[Case] = &[
+    ("head_is_answered_wherever_get_is", heads),
+    ("head_over_http2_has_no_body", heads_over_http2),
+    ("a_target_may_be_a_whole_url", targets),
+    ("an_encoded_body_is_refused", encodings),
+    ("requests_in_one_write_are_all_answered", pipelined),
+    ("what_a_head_would_have_held_goes_back", heads_of_wrapped_answers),
+];
+
+/// Head and body of what is answered to `text`, whose connection is then closed.
+fn raw(client: &Client, text: &str) -> (String, String) {
+    let mut stream = client.connect().expect("a connection");
+    stream.write_all(text.as_bytes()).and_then(|()| stream.flush()).expect("written");
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{text}: {answer}"));
+    (head.to_owned(), body.to_owned())
+}
+
+/// The head of an answer without what differs from one request to the next.
+fn lasting(head: &str) -> Vec<String> {
+    let passing = ["date:", "x-request-id:", "x-correlation-id:"];
+    let lines = head.lines().map(str::to_ascii_lowercase);
+    lines.filter(|line| !passing.iter().any(|name| line.starts_with(name))).collect()
+}
+
+/// The heads of `GET` and `HEAD`, of which the second has no body.
+fn compare(client: &Client, more: &str, target: &str) -> String {
+    let ask = |method: &str| {
+        raw(client, &format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{more}\r\n"))
+    };
+    let ((whole, body), (head, nothing)) = (ask("GET"), ask("HEAD"));
+    assert_eq!(lasting(&whole), lasting(&head), "{target}");
+    assert!(!body.is_empty() && nothing.is_empty(), "{target}: {nothing}");
+    head
+}
+
+fn heads(shared: &Shared) {
+    let gate = shared.gate();
+    assert_eq!(gate.keyed().put("/secrets/head/x", &json!({"data": {"a": 1}})).status, 200);
+    let key = format!("X-API-Key: {API_KEY}\r\n");
+    for (target, status) in [
+        ("/healthz", "200"),
+        ("/livez", "200"),
+        ("/readyz", "200"),
+        ("/whoami", "200"),
+        ("/secrets/head/x", "200"),
+        ("/secrets/head/absent", "404"),
+        ("/secrets?prefix=head%2F", "200"),
+        ("/openapi.json", "200"),
+        ("/docs/start.js", "200"),
+        ("/nothing", "404"),
+        ("/db/creds/x", "405"),
+    ] {
+        let head = compare(&gate.local(), &key, target);
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{target}: {head}");
+    }
+    let refused = compare(&gate.local(), "", "/secrets/head/x");
+    assert!(refused.starts_with("HTTP/1.1 401"), "{refused}");
+    for target in ["/healthz", "/admin/config", "/admin/suspensions", "/admin/nothing"] {
+        compare(&gate.operator(), "", target);
+    }
+    let (metrics, nothing) =
+        raw(&gate.operator(), "HEAD /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    assert!(metrics.starts_with("HTTP/1.1 200") && nothing.is_empty(), "{metrics} {nothing}");
+    // A stream of events is not opened for its head.
+    let events = format!("HEAD /mcp HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{key}\r\n");
+    let (head, nothing) = raw(&gate.local(), &events);
+    assert!(head.to_ascii_lowercase().contains("text/event-stream") && nothing.is_empty(), "{head} {nothing}");
+    wait_for("no stream is open", 10, || gate.metric("portcullis_event_streams") < 1.0);
+}
+
+fn heads_over_http2(shared: &Shared) {
+    let gate = shared.gate();
+    assert_eq!(gate.keyed().put("/secrets/head/h2", &json!({"data": {"a": 1}})).status, 200);
+    let authority = reqwest::Certificate::from_pem(gate.authority().as_bytes()).expect("a certificate");
+    let client = reqwest::blocking::Client::builder().tls_certs_only([authority]).build().expect("a client");
+    for (path, status) in [("/healthz", 200), ("/secrets/head/h2", 200), ("/secrets/head/absent", 404)] {
+        let url = format!("https://localhost:{}{path}", gate.tls);
+        let whole = client.get(&url).header("x-api-key", API_KEY).send().expect("an answer");
+        let head = client.head(&url).header("x-api-key", API_KEY).send().expect("an answer");
+        assert_eq!((head.version(), head.status().as_u16()), (reqwest::Version::HTTP_2, status), "{path}");
+        let length = |answer: &reqwest::blocking::Response| answer.headers()["content-length"].clone();
+        assert_eq!(length(&whole), length(&head), "{path}");
+        assert!(head.bytes().expect("a body").is_empty(), "{path}");
+    }
+}
+
+/// What is answered to a head of these lines.
+fn of_lines(client: &Client, lines: &str) -> (String, String) {
+    raw(client, &format!("{lines}\r\nConnection: close\r\n\r\n"))
+}
+
+fn targets(shared: &Shared) {
+    let gate = shared.gate();
+    let key = format!("X-API-Key: {API_KEY}");
+    for (target, host) in [
+        ("http://localhost:1/whoami?", "localhost:1"),
+        ("https://gate.example/whoami", "gate.example"),
+        ("HTTP://[::1]:7/whoami", "[::1]:7"),
+    ] {
+        let (head, body) = of_lines(&gate.local(), &format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{key}"));
+        assert!(head.starts_with("HTTP/1.1 200") && body.contains("agent_api"), "{target}: {head} {body}");
+    }
+    for (target, host) in [
+        ("http://evil.example/whoami", "localhost"),
+        ("http://localhost/whoami", "evil.example"),
+        ("http://localhost:1/whoami", "localhost"),
+        ("http://user@localhost/whoami", "localhost"),
+        ("http:///whoami", "localhost"),
+        ("ftp://localhost/whoami", "localhost"),
+        ("localhost/whoami", "localhost"),
+    ] {
+        let (head, _) = of_lines(&gate.local(), &format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{key}"));
+        assert!(head.starts_with("HTTP/1.1 400"), "{target} {host}: {head}");
+    }
+    // A page cannot have the operators' address asked by another name that way either.
+    let by = |host: &str| {
+        let lines = format!("GET http://{host}/admin/config HTTP/1.1\r\nHost: {host}");
+        of_lines(&gate.admin_client(), &lines).0
+    };
+    assert!(by("evil.example").starts_with("HTTP/1.1 403") && by("localhost").starts_with("HTTP/1.1 200"));
+    for client in [gate.local(), gate.stranger(), gate.operator()] {
+        let (head, nothing) = of_lines(&client, "OPTIONS * HTTP/1.1\r\nHost: localhost");
+        assert!(head.starts_with("HTTP/1.1 204") && head.contains("llow: GET, HEAD") && nothing.is_empty(), "{head}");
+    }
+    // As curl asks by a proxy.
+    let mut curl = Command::new("curl");
+    let url = format!("http://127.0.0.1:{}", gate.plain);
+    let asked = curl.args(["--silent", "--fail", "--proxy", &url, "http://gate.example/healthz"]).output();
+    assert_eq!(String::from_utf8_lossy(&asked.expect("curl").stdout), "{\"ok\":true}");
+}
+
+fn encodings(shared: &Shared) {
+    let client = shared.gate().keyed();
+    let send = |coding: &str| {
+        let headers = [("Content-Type", "application/json"), ("Content-Encoding", coding)];
+        client.send("PUT", "/secrets/wire/encoded", &headers, br#"{"data":{"a":1}}"#)
+    };
+    for coding in ["gzip", "br", "identity, gzip", "x"] {
+        let refused = send(coding);
+        assert_eq!((refused.status, refused.code().as_str()), (415, "unsupported_content_encoding"), "{coding}");
+        assert_eq!(refused.header("accept-encoding"), Some("identity"), "{coding}");
+    }
+    assert_eq!(send("identity").status, 200);
+}
+
+fn pipelined(shared: &Shared) {
+    let gate = shared.gate();
+    let key = format!("Host: localhost\r\nX-API-Key: {API_KEY}\r\n");
+    let put = |value: &str, framing: &str, body: &str| {
+        format!("PUT /secrets/wire/{value} HTTP/1.1\r\n{key}Content-Type: application/json\r\n{framing}\r\n\r\n{body}")
+    };
+    let body = |value: &str| format!("{{\"data\":{{\"v\":\"{value}\"}}}}");
+    let whole = |value: &str| put(value, &format!("Content-Length: {}", body(value).len()), &body(value));
+    let chunked = |value: &str| {
+        let body = body(value);
+        put(value, "Transfer-Encoding: chunked", &format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len()))
+    };
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\n{key}\r\n");
+    for client in [gate.local(), gate.stranger()] {
+        let requests = [
+            (whole("one"), 200),
+            (get("/secrets/wire/one"), 200),
+            (get("/nothing"), 404),
+            (chunked("two"), 200),
+            (get("/secrets/wire/two"), 200),
+            (format!("HEAD /healthz HTTP/1.1\r\n{key}\r\n"), 200),
+            // Some clients end a body with a line of its own.
+            (whole("three") + "\r\n", 200),
+            (get("/secrets/wire/three"), 200),
+        ];
+        let mut stream = client.connect().expect("a connection");
+        let all: String = requests.iter().map(|(request, _)| request.as_str()).collect();
+        stream.write_all(all.as_bytes()).and_then(|()| stream.flush()).expect("written");
+        for (request, status) in &requests {
+            if request.starts_with("HEAD") {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).expect("a head");
+                    head.extend(byte);
+                }
+                continue;
+            }
+            let answer = Client::read(&mut stream).unwrap_or_else(|error| panic!("{request}: {error}"));
+            assert_eq!((answer.status, answer.header("connection")), (*status, Some("keep-alive")), "{request}");
+            if let Some(value) = request.strip_prefix("GET /secrets/wire/") {
+                let value = value.split(' ').next().expect("a name");
+                assert_eq!(answer.json()["data"]["v"], value, "answers come in their order");
+            }
+        }
+        // A line end and a half of the next head, of which the rest comes when there was an answer.
+        let next = get("/secrets/wire/four");
+        let (begun, rest) = next.split_at(12);
+        let four = whole("four") + "\r\n" + begun;
+        stream.write_all(four.as_bytes()).and_then(|()| stream.flush()).expect("written");
+        assert_eq!(Client::read(&mut stream).expect("an answer").status, 200);
+        stream.write_all(rest.as_bytes()).and_then(|()| stream.flush()).expect("written");
+        assert_eq!(Client::read(&mut stream).expect("an answer").json()["data"]["v"], "four");
+    }
+    // A body that was refused unread is still no request.
+    let mut stream = gate.local().connect().expect("a connection");
+    let refused = put("five", "Content-Length: 9999999", &get("/secrets/wire/one"));
+    stream.write_all(refused.as_bytes()).expect("written");
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    assert!(answer.starts_with("HTTP/1.1 413") && answer.matches("HTTP/1.1").count() == 1, "{answer}");
+}
+
+fn heads_of_wrapped_answers(shared: &Shared) {
+    let gate: &Gate = shared.gate();
+    assert_eq!(gate.keyed().put("/secrets/head/wrapped", &json!({"data": {"a": 1}})).status, 200);
+    let given_back = |gate: &Gate| gate.stderr().matches("what its agent did not get was given back to Vault").count();
+    let before = given_back(gate);
+    let ask = format!(
+        "HEAD /secrets/head/wrapped HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-API-Key: {API_KEY}\r\n\
+         X-Vault-Wrap-TTL: 5m\r\n\r\n"
+    );
+    let (head, nothing) = raw(&gate.local(), &ask);
+    assert!(head.starts_with("HTTP/1.1 200") && nothing.is_empty(), "{head} {nothing}");
+    wait_for("the wrapped answer goes back", 20, || given_back(gate) > before);
+}
