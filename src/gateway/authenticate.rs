@@ -84,7 +84,7 @@ impl Request<'_> {
         let (agent, proof) = match (offered, &certificate) {
             (Offered::Nothing, Some(Verdict::Agent(agent))) => (Arc::clone(agent), Proof::Certificate),
             (Offered::Nothing, None) => return Err(Refusal::Unauthenticated.into()),
-            (Offered::Nothing, Some(Verdict::Nobody)) => return Err(Stop::Failed),
+            (Offered::Nothing, Some(Verdict::Nobody(_))) => return Err(Stop::Failed),
             (Offered::ApiKey(key), _) => {
                 let owner = self.snapshot.api_keys.owner(key, now);
                 (owner.cloned().ok_or(Stop::Failed)?, Proof::ApiKey)
@@ -106,7 +106,7 @@ impl Request<'_> {
         match certificate {
             None => {}
             Some(Verdict::Agent(other)) if other.id == agent.id => {}
-            Some(Verdict::Agent(_) | Verdict::Nobody) => return Err(Stop::Failed),
+            Some(Verdict::Agent(_) | Verdict::Nobody(_)) => return Err(Stop::Failed),
         }
         Ok((Identity { agent, scopes, proof, bearer }, key))
     }
@@ -138,7 +138,11 @@ impl Request<'_> {
 
     fn certificate(&self, now: i64) -> Option<Verdict> {
         let (peer, index) = self.peer()?;
-        Some(peer.verdict(&self.snapshot, index, now))
+        let verdict = peer.verdict(&self.snapshot, index, now);
+        if let Verdict::Nobody(why) = verdict {
+            peer.tell(why, &self.snapshot, self.head.client);
+        }
+        Some(verdict)
     }
 
     /// Who presented a certificate to the edge, and the listener's index.
