@@ -120,6 +120,13 @@ impl Issuers {
         named.or_else(|| self.list.iter().position(|issuer| !issuer.settings.rules.validate_issuer))
     }
 
+    /// The configured name of the issuer that a token would be verified by.
+    #[must_use]
+    pub fn name_of(&self, token: &Secret) -> Option<&str> {
+        let place = self.place_of(Presented::read(token).ok()?.issuer())?;
+        self.list.get(place).map(|issuer| &*issuer.settings.rules.name)
+    }
+
     /// Whether no bearer token is believed.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
