@@ -6,7 +6,8 @@ use crate::{Authority, Error, Issued, Leaf, Usage, Validity};
 /// only the flaw can be the reason for a refusal. The ones whose subject is hostile carry it as
 /// common name only, so that it is the common name that has to be judged.
 ///
-/// `no-eku` stands apart: RFC 5280 lets a certificate without the extension serve every purpose.
+/// `no-eku` stands apart: RFC 5280 lets a certificate without the extension serve every purpose. It is
+/// the agent's.
 pub fn hostile(authority: &Authority) -> Result<Vec<(&'static str, Issued)>, Error> {
     let mut minted = vec![("wrong-ca", Authority::new("Another CA")?.issue(&agent())?)];
     for (name, leaf) in flawed().into_iter().chain(subjects()) {

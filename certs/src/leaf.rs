@@ -3,6 +3,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa,
     KeyUsagePurpose, SanType,
+    string::{BmpString, UniversalString},
 };
 use time::{Duration, OffsetDateTime};
 
@@ -33,6 +34,29 @@ pub struct Leaf {
     pub is_ca: bool,
     /// Whether it claims that its key signs certificates, as an authority's does.
     pub signs: bool,
+    /// The common name instead of all others, as old issuers write it.
+    pub text: Option<Text>,
+}
+
+/// A text of a kind that is no UTF-8, by its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Text {
+    /// UTF-16, big endian.
+    Bmp(Vec<u8>),
+    /// UTF-32, big endian.
+    Universal(Vec<u8>),
+    /// T.61, of which ASCII is a part.
+    Teletex(String),
+}
+
+impl Text {
+    fn value(&self) -> Result<DnValue, Error> {
+        Ok(match self {
+            Text::Bmp(bytes) => DnValue::BmpString(BmpString::from_utf16be(bytes.clone())?),
+            Text::Universal(bytes) => DnValue::UniversalString(UniversalString::from_utf32be(bytes.clone())?),
+            Text::Teletex(text) => DnValue::TeletexString(text.as_str().try_into()?),
+        })
+    }
 }
 
 /// The extended key usage of a certificate.
@@ -94,6 +118,7 @@ impl Leaf {
             validity: Validity::Now,
             is_ca: false,
             signs: false,
+            text: None,
         }
     }
 
@@ -103,6 +128,10 @@ impl Leaf {
         params.not_before = not_before;
         params.not_after = not_after;
         params.distinguished_name = subject(&self.common_names)?;
+        if let Some(text) = &self.text {
+            params.distinguished_name = DistinguishedName::new();
+            params.distinguished_name.push(DnType::CommonName, text.value()?);
+        }
         params.subject_alt_names = self.alternative_names()?;
         params.key_usages = self.key_usages();
         params.extended_key_usages = self.usage.purposes();

@@ -16,5 +16,5 @@ pub use crl::Crl;
 pub use dev::{DevFolder, Minted, is_agent_name};
 pub use error::Error;
 pub use hostile::hostile;
-pub use leaf::{Leaf, Usage, Validity};
+pub use leaf::{Leaf, Text, Usage, Validity};
 pub use signer::Signer;

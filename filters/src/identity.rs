@@ -49,6 +49,17 @@ impl Source {
         }
     }
 
+    /// What makes a certificate ambiguous that has several of it.
+    const fn several(self) -> &'static str {
+        match self {
+            Self::Spiffe | Self::Uri => "it has several URIs",
+            Self::Dns => "it has several DNS names",
+            Self::Email => "it has several email addresses",
+            Self::CommonName => "it has several common names",
+            Self::Fingerprint | Self::Jwt(_) => "it is ambiguous",
+        }
+    }
+
     /// A bit for each kind of source; one for all issuers: an agent is reached
     /// through one of them.
     const fn kind(self) -> u8 {
@@ -83,11 +94,13 @@ impl Principal {
     /// By the first of `sources` that finds one; a source that finds several
     /// makes the certificate ambiguous, and then there is none. There is none
     /// either of a certificate that claims to be an X.509-SVID and is not.
-    #[must_use]
-    pub fn of_certificate(certificate: &PeerCertificate, sources: &[Source]) -> Option<Self> {
+    ///
+    /// # Errors
+    /// Why there is none, for the log.
+    pub fn of_certificate(certificate: &PeerCertificate, sources: &[Source]) -> Result<Self, &'static str> {
         let svid = certificate.svid();
-        if svid == Svid::Broken {
-            return None;
+        if let Svid::Broken(why) = svid {
+            return Err(why);
         }
         for &source in sources {
             let fingerprint;
@@ -97,7 +110,7 @@ impl Principal {
                 Source::Uri => &certificate.uris,
                 Source::Dns => &certificate.dns,
                 Source::Email => &certificate.emails,
-                Source::CommonName => &certificate.common_names,
+                Source::CommonName => certificate.common_names.as_ref().ok_or("its common name is no text")?,
                 Source::Fingerprint => {
                     fingerprint = [certificate.fingerprint.to_hex()];
                     &fingerprint
@@ -106,11 +119,11 @@ impl Principal {
             };
             match found {
                 [] => {}
-                [value] => return Some(Self { source, value: value.clone() }),
-                _ => return None,
+                [value] => return Ok(Self { source, value: value.clone() }),
+                _ => return Err(source.several()),
             }
         }
-        None
+        Err("it has no name that `identity.certificate` looks for")
     }
 
     /// From the distinguished name that a trusted proxy forwards: the value of

@@ -77,6 +77,7 @@ fn a_proof_of_each_algorithm_holds() {
     for key in [&*P256, &*P384, &*ED, &*RSA] {
         let algorithms: &[&str] = match key.algorithm() {
             "RS256" => &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"],
+            "EdDSA" => &["EdDSA", "Ed25519"],
             other => &[other],
         };
         for algorithm in algorithms {

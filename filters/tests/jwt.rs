@@ -94,6 +94,49 @@ fn a_token_of_each_algorithm_holds() {
 }
 
 #[test]
+fn ed25519_is_eddsa_by_its_full_name() {
+    for (named, header) in
+        [(None, "Ed25519"), (Some("Ed25519"), "Ed25519"), (Some("Ed25519"), "EdDSA"), (Some("EdDSA"), "Ed25519")]
+    {
+        let mut key = ED.jwk();
+        named.into_iter().for_each(|name| key["alg"] = name.into());
+        let issuer = issuer(KeySet::default().with_jwks(&jwks(&[key])).unwrap());
+        let header = json!({"alg": header, "kid": "ed"}).to_string();
+        assert!(verify(&issuer, &ED.token_of(&header, &claims().to_string()).unwrap()).is_ok(), "{named:?} {header}");
+    }
+    let mut wrong = P256.jwk();
+    wrong["alg"] = "Ed25519".into();
+    assert_eq!(KeySet::default().with_jwks(&jwks(&[wrong])), Err(KeySetProblem::NoneUsable));
+}
+
+#[test]
+fn null_in_a_key_set_is_as_absence() {
+    let mut key = P256.jwk();
+    ["use", "alg", "key_ops", "d", "k"].iter().for_each(|name| key[*name] = Value::Null);
+    let issuer = issuer(KeySet::default().with_jwks(&jwks(&[Value::Null, key, Value::Null])).unwrap());
+    assert_eq!(issuer.1.len(), 1);
+    assert!(verify(&issuer, &P256.token(&claims()).unwrap()).is_ok());
+    let none = KeySet::default().with_jwks(&jwks(&[Value::Null]));
+    assert_eq!(none, Err(KeySetProblem::NoneUsable));
+}
+
+#[test]
+fn more_keys_than_are_tried_are_told_of() {
+    let others = |count| (0..count).map(|n| Signer::p256(&format!("other{n}")).unwrap().jwk());
+    let header = json!({"alg": "ES256"}).to_string();
+    let token = P256.token_of(&header, &claims().to_string()).unwrap();
+    for (before, expected) in [(7, true), (8, false)] {
+        let keys: Vec<_> = others(before).chain([P256.jwk()]).collect();
+        let issuer = issuer(KeySet::default().with_jwks(&jwks(&keys)).unwrap());
+        let found = verify(&issuer, &token);
+        assert!(if expected { found.is_ok() } else { found == Err(Refused::ManyKeys) }, "{before} before it");
+        assert!(verify(&issuer, &P256.token(&claims()).unwrap()).is_ok(), "by its name");
+    }
+    let issuer = issuer(KeySet::default().with_jwks(&jwks(&others(8).collect::<Vec<_>>())).unwrap());
+    assert_eq!(verify(&issuer, &token), Err(Refused::Signature), "all were tried");
+}
+
+#[test]
 fn a_header_that_does_not_fit_is_refused() {
     let issuer = issuer(both());
     for (header, expected) in [

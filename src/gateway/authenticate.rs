@@ -1,5 +1,6 @@
 //! Who is asking: exactly one credential, or two that name the same agent.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,6 +17,7 @@ use crate::issuers::{Disbelief, Wait};
 use crate::listener::{Peer, Verdict};
 use crate::proofs::{self, Used};
 
+use super::login::Failure;
 use super::{Request, Side};
 
 /// Who is asking, unless the proof of it was used before: [`Request::use_up`] tells.
@@ -28,7 +30,7 @@ pub(super) struct Claimed {
 pub(super) enum Stop {
     Refused(Refusal),
     /// A credential does not hold.
-    Failed,
+    Failed(Failure),
     /// A token's issuer may have a key that is not known here yet.
     UnknownKey(Wait),
 }
@@ -40,11 +42,15 @@ impl From<Refusal> for Stop {
 }
 
 impl Stop {
+    fn failed(why: impl Into<Cow<'static, str>>) -> Self {
+        Self::Failed(Failure::new(why))
+    }
+
     /// What it comes to where nothing is waited for.
     pub(super) fn refusal(self) -> Refusal {
         match self {
             Self::Refused(refusal) => refusal,
-            Self::Failed | Self::UnknownKey(_) => Refusal::Unauthenticated,
+            Self::Failed(_) | Self::UnknownKey(_) => Refusal::Unauthenticated,
         }
     }
 }
@@ -61,7 +67,7 @@ impl Request<'_> {
             Offered::Nothing | Offered::DistinguishedName(_) => {}
         }
         let (identity, key) = self.recognise(&offered).map_err(|stop| match stop {
-            Stop::Failed => self.failed().into(),
+            Stop::Failed(failure) => self.failed(failure).into(),
             stop => stop,
         })?;
         let proof = match (&offered, key) {
@@ -83,30 +89,39 @@ impl Request<'_> {
         let (mut scopes, mut bearer, mut key) = (Scopes::ALL, None, None);
         let (agent, proof) = match (offered, &certificate) {
             (Offered::Nothing, Some(Verdict::Agent(agent))) => (Arc::clone(agent), Proof::Certificate),
-            (Offered::Nothing, None) => return Err(Refusal::Unauthenticated.into()),
-            (Offered::Nothing, Some(Verdict::Nobody)) => return Err(Stop::Failed),
+            (Offered::Nothing, None) => {
+                self.note(Failure::new("there is no credential"));
+                return Err(Refusal::Unauthenticated.into());
+            }
+            (Offered::Nothing, Some(Verdict::Nobody(why))) => return Err(Stop::failed(*why)),
             (Offered::ApiKey(key), _) => {
                 let owner = self.snapshot.api_keys.owner(key, now);
-                (owner.cloned().ok_or(Stop::Failed)?, Proof::ApiKey)
+                let owner = owner.cloned().ok_or_else(|| Stop::failed("the key is unknown, or has expired"))?;
+                (owner, Proof::ApiKey)
             }
             (Offered::Bearer(token) | Offered::Dpop(token, _), _) => {
                 let (issuer, verified) = self.verified(token, now)?;
                 key = verified.bound.key;
                 // Stripped of its proof (RFC 9449, section 7.2), or with one that proves nothing.
                 if key.is_some() != matches!(offered, Offered::Dpop(..)) {
-                    return Err(Stop::Failed);
+                    let failure = Failure::new("a bound token came without its proof, or a proof without such a token");
+                    return Err(Stop::Failed(failure.of(&verified.subject)));
                 }
                 scopes = verified.scopes;
                 let goes_on = self.snapshot.child_tokens.is_by_jwt();
                 bearer = goes_on.then(|| Bearer { token: token.clone(), issuer, expires: verified.expires });
-                (self.snapshot.agent_of_token(issuer, &verified).ok_or(Stop::Failed)?, Proof::Jwt)
+                let unmapped = || Stop::Failed(Failure::new("the subject is mapped to no agent").of(&verified.subject));
+                (self.snapshot.agent_of_token(issuer, &verified).ok_or_else(unmapped)?, Proof::Jwt)
             }
-            (Offered::DistinguishedName(name), _) => (self.named(name).ok_or(Stop::Failed)?, Proof::TrustedProxy),
+            (Offered::DistinguishedName(name), _) => (self.named(name).map_err(Stop::Failed)?, Proof::TrustedProxy),
         };
         match certificate {
             None => {}
             Some(Verdict::Agent(other)) if other.id == agent.id => {}
-            Some(Verdict::Agent(_) | Verdict::Nobody) => return Err(Stop::Failed),
+            Some(Verdict::Agent(_) | Verdict::Nobody(_)) => {
+                let failure = Failure::new("the certificate beside the credential is not its agent's");
+                return Err(Stop::Failed(failure.of(agent.id.as_str())));
+            }
         }
         Ok((Identity { agent, scopes, proof, bearer }, key))
     }
@@ -119,14 +134,14 @@ impl Request<'_> {
     pub(super) async fn use_up(&self, claimed: Claimed) -> Result<Identity, Refusal> {
         let Some(proof) = claimed.proof else { return Ok(claimed.identity) };
         match self.state.proofs.use_up(proof, now()) {
-            Err(Used::Before) => return Err(self.unproven()),
+            Err(Used::Before) => return Err(self.unproven(Failure::new("the proof was used before"))),
             Err(Used::TooMany) => return Err(Refusal::Overloaded),
             Ok(()) => {}
         }
         if let Some(shared) = &self.snapshot.shared_limits
             && shared.use_up(proof, proofs::KEPT, &self.state.metrics).await == Some(false)
         {
-            return Err(self.unproven());
+            return Err(self.unproven(Failure::new("the proof was used before")));
         }
         Ok(claimed.identity)
     }
@@ -138,11 +153,15 @@ impl Request<'_> {
 
     fn certificate(&self, now: i64) -> Option<Verdict> {
         let (peer, index) = self.peer()?;
-        Some(peer.verdict(&self.snapshot, index, now))
+        let verdict = peer.verdict(&self.snapshot, index, now);
+        if let Verdict::Nobody(why) = verdict {
+            peer.tell(why, &self.snapshot, self.head.client);
+        }
+        Some(verdict)
     }
 
     /// Who presented a certificate to the edge, and the listener's index.
-    fn peer(&self) -> Option<(&Peer, usize)> {
+    pub(super) fn peer(&self) -> Option<(&Peer, usize)> {
         let Side::Edge { index, .. } = self.side else { return None };
         Some((self.connection.peer()?, index))
     }
@@ -154,12 +173,14 @@ impl Request<'_> {
             Disbelief::UnknownKey(wait) => Stop::UnknownKey(wait),
             Disbelief::Refused(refused) => {
                 tracing::debug!(%refused, "a token does not hold");
-                Stop::Failed
+                Stop::failed(format!("the token: {refused}"))
             }
         })?;
         let presented = || self.peer().and_then(|(peer, _)| peer.fingerprint());
         match verified.bound.certificate {
-            Some(bound) if presented() != Some(bound) => Err(Stop::Failed),
+            Some(bound) if presented() != Some(bound) => {
+                Err(Stop::Failed(Failure::new("the token is bound to another certificate").of(&verified.subject)))
+            }
             _ => Ok((issuer, verified)),
         }
     }
@@ -171,36 +192,52 @@ impl Request<'_> {
         let asked = Asked { method, base: &base, path: &self.head.path, token, key };
         asked.proven_by(proof, now()).map_err(|refused| {
             tracing::debug!(%refused, "a DPoP proof does not hold");
-            if refused == Refused::Key { self.failed() } else { self.unproven() }
+            let failure = Failure::new(format!("the proof: {refused}"));
+            if refused == Refused::Key { self.failed(failure) } else { self.unproven(failure) }
         })
     }
 
     /// Counts a proof that did not hold.
-    fn unproven(&self) -> Refusal {
-        self.failed();
+    fn unproven(&self, failure: Failure) -> Refusal {
+        self.failed(failure);
         Refusal::InvalidProof
     }
 
     /// What is said of a token of no known key. Where not all keys are known, that is nobody's failure.
     pub(super) fn without_key(&self, all_known: bool) -> Refusal {
-        if all_known { self.failed() } else { Refusal::IssuerUnavailable }
+        if all_known {
+            return self.failed(Failure::new("the token: no key of its issuer's fits"));
+        }
+        self.note(Failure::new("the token's issuer does not give its keys"));
+        Refusal::IssuerUnavailable
     }
 
-    fn named(&self, name: &str) -> Option<Arc<Agent>> {
+    fn named(&self, name: &str) -> Result<Arc<Agent>, Failure> {
         let prefix = self.snapshot.proxy_headers_from(self.head.peer).map_or("", |headers| &headers.prefix);
-        let principal = Principal::of_distinguished_name(name, prefix)?;
-        self.snapshot.agent(&self.snapshot.directory().agent_of(&principal)?)
+        let principal = Principal::of_distinguished_name(name, prefix)
+            .ok_or_else(|| Failure::new("the forwarded name has no common name, or is ambiguous"))?;
+        let agent = self.snapshot.directory().agent_of(&principal).and_then(|id| self.snapshot.agent(&id));
+        agent.ok_or_else(|| Failure::new("the forwarded name is mapped to no agent").of(&principal.value))
     }
 
     /// Whether a credential that could be guessed may be looked at.
     fn may_guess(&self) -> Result<(), Refusal> {
         let Some(client) = self.head.client else { return Ok(()) };
         let rate = &self.snapshot.limits.failures;
-        self.state.failures.check(client, rate, self.state.now()).map_err(Refusal::TooManyFailures)
+        self.state.failures.check(client, rate, self.state.now()).map_err(|exceeded| {
+            self.note(Failure::new("too many logins from there have failed"));
+            Refusal::TooManyFailures(exceeded)
+        })
+    }
+
+    /// Keeps the first reason for the log.
+    fn note(&self, failure: Failure) {
+        let _ = self.failure.set(failure);
     }
 
     /// Counts a credential that did not hold.
-    fn failed(&self) -> Refusal {
+    fn failed(&self, failure: Failure) -> Refusal {
+        self.note(failure);
         self.state.metrics.failed_authentications.inc();
         if let Some(client) = self.head.client {
             self.state.failures.charge(client, &self.snapshot.limits.failures, self.state.now());

@@ -11,6 +11,7 @@ mod events;
 mod handles;
 mod handover;
 mod head;
+mod login;
 mod mcp;
 mod metadata;
 mod own;
@@ -25,7 +26,7 @@ pub use service::Endpoint;
 
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use filters::grants::{Agent, Role};
@@ -50,6 +51,7 @@ use crate::vault::Parcel;
 use authenticate::{Claimed, Stop};
 use docs::Page;
 use head::Head;
+use login::{Failure, RefusedLogin};
 use reply::{Reply, Unwritten};
 
 /// Which side of the gate a listener is on.
@@ -81,6 +83,7 @@ struct Outcome {
     operation: &'static str,
     decision: &'static str,
     role: Option<Arc<Role>>,
+    login: Option<Box<RefusedLogin>>,
     vault: Duration,
     /// Whether it is yet to be charged to its agent.
     owes: bool,
@@ -99,6 +102,8 @@ struct Request<'a> {
     connection: &'a Connection,
     /// What Vault has given out for it.
     parcel: Parcel<'a>,
+    /// Why its credential does not hold.
+    failure: OnceLock<Failure>,
 }
 
 impl Gateway {
@@ -182,7 +187,8 @@ impl Gateway {
         let snapshot = Arc::clone(&self.state.snapshot());
         let (head, problem) = Head::read(session, &snapshot, self.side, connection.client());
         let parcel = Parcel::new(&self.state.vault.returns);
-        let mut request = Request { state: &self.state, side: self.side, snapshot, head, connection, parcel };
+        let failure = OnceLock::new();
+        let mut request = Request { state: &self.state, side: self.side, snapshot, head, connection, parcel, failure };
         let served = match problem {
             Some(refusal) => Err(refusal),
             None => {
@@ -207,6 +213,8 @@ impl Gateway {
         self.state.metrics.answered(route, status, took.as_secs_f64());
         self.state.metrics.correlated.inc();
         let Some(log) = &self.state.log else { return };
+        let login = outcome.login.as_deref();
+        let of_login = |field: fn(&RefusedLogin) -> &str| login.map_or("", field);
         let microseconds = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         log.add(&Record {
             request_id: &head.request_id,
@@ -219,6 +227,11 @@ impl Gateway {
             operation: outcome.operation,
             decision: outcome.decision,
             role: outcome.role.as_ref().map_or("", |role| &*role.name),
+            why: of_login(|login| &login.why),
+            principal: of_login(|login| &login.principal),
+            key: of_login(|login| &login.key),
+            certificate: of_login(|login| &login.certificate),
+            issuer: of_login(|login| &login.issuer),
             status,
             duration_us: microseconds(took),
             vault_us: microseconds(outcome.vault),
@@ -286,14 +299,18 @@ impl Request<'_> {
             return Ok(reply);
         }
         let matched = self.route(outcome);
-        let claimed = self.claimed(session).await?;
+        let claimed = self.claimed(session).await.inspect_err(|_| {
+            outcome.login = Some(Box::new(self.refused_login(session)));
+        })?;
         outcome.agent = Some(Arc::clone(&claimed.identity.agent));
         outcome.proof = claimed.identity.proof.name();
         self.check_suspension(session, &claimed.identity)?;
         self.check_connections(session, &claimed.identity)?;
         self.owe(&claimed.identity, outcome)?;
         // Who is over a limit has no proof remembered, and what is sent again is charged to nobody.
-        let identity = self.use_up(claimed).await?;
+        let identity = self.use_up(claimed).await.inspect_err(|_| {
+            outcome.login = Some(Box::new(self.refused_login(session)));
+        })?;
         outcome.turn = Some(self.turn(&identity).await?);
         outcome.work = Some(self.begin_work()?);
         // It may have waited.

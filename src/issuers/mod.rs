@@ -16,7 +16,7 @@ use futures_util::future::join_all;
 use moka::sync::Cache;
 
 use crate::config::{self, KeySource};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Seldom};
 
 use feed::Feed;
 
@@ -37,6 +37,7 @@ pub struct Issuer {
     settings: config::Issuer,
     keys: ArcSwapOption<Keys>,
     feed: Option<Feed>,
+    many_keys: Seldom,
 }
 
 /// Keys, and what was verified with them: both go at once.
@@ -120,6 +121,13 @@ impl Issuers {
         named.or_else(|| self.list.iter().position(|issuer| !issuer.settings.rules.validate_issuer))
     }
 
+    /// The configured name of the issuer that a token would be verified by.
+    #[must_use]
+    pub fn name_of(&self, token: &Secret) -> Option<&str> {
+        let place = self.place_of(Presented::read(token).ok()?.issuer())?;
+        self.list.get(place).map(|issuer| &*issuer.settings.rules.name)
+    }
+
     /// Whether no bearer token is believed.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
@@ -165,7 +173,7 @@ impl Issuer {
             KeySource::Fetched(fetched) => (None, Some(Feed::new(fetched.clone())?)),
         };
         let keys = ArcSwapOption::from_pointee(keys);
-        Ok(Self { settings, keys, feed })
+        Ok(Self { settings, keys, feed, many_keys: Seldom::default() })
     }
 
     fn remembered(&self, digest: &Digest) -> Option<Arc<Verified>> {
@@ -187,7 +195,15 @@ impl Issuer {
                 Ok(verified)
             }
             Err(Refused::Key) => Err(unknown(Refused::Key)),
-            Err(refused @ Refused::Signature) if token.names_no_key() => Err(unknown(refused)),
+            Err(refused @ (Refused::Signature | Refused::ManyKeys)) if token.names_no_key() => {
+                if refused == Refused::ManyKeys
+                    && let Some(more) = self.many_keys.due()
+                {
+                    let issuer = &*self.settings.rules.name;
+                    tracing::warn!(issuer, more, "a token without `kid` is not tried with all keys: {refused}");
+                }
+                Err(unknown(refused))
+            }
             Err(refused) => Err(refused.into()),
         }
     }

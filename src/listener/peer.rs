@@ -1,6 +1,7 @@
 //! The TLS peer of a connection: facts once, a verdict per snapshot.
 
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -9,6 +10,7 @@ use filters::grants::Agent;
 use filters::identity::Principal;
 use filters::secret::Digest;
 use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::{CertificateError, Error};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::snapshot::Snapshot;
@@ -22,6 +24,8 @@ pub struct Peer {
     /// since the epoch.
     ends: Vec<i64>,
     verdict: ArcSwapOption<Judged>,
+    /// Why it is nobody, as the log was last told.
+    told: Mutex<&'static str>,
 }
 
 struct Judged {
@@ -36,11 +40,14 @@ struct Judged {
 pub enum Verdict {
     /// It is this agent, until its certificate ends.
     Agent(Arc<Agent>),
-    /// It presented a certificate that is nobody's, not trusted, or revoked.
-    Nobody,
+    /// It presented a certificate that is nobody's, not trusted, or revoked: why, for the log.
+    Nobody(&'static str),
 }
 
 impl Peer {
+    /// Most characters of a name that are told in a log.
+    pub const NAME: usize = 256;
+
     /// Reads the facts of the chain that was presented, the leaf first; `None` where it is empty.
     #[must_use]
     pub fn of_chain(chain: &[CertificateDer<'static>]) -> Option<Self> {
@@ -51,6 +58,7 @@ impl Peer {
             ends: ends.unwrap_or_default(),
             chain: chain.to_vec(),
             verdict: ArcSwapOption::empty(),
+            told: Mutex::default(),
         })
     }
 
@@ -60,9 +68,9 @@ impl Peer {
     /// leaf's validity is looked at every time.
     #[must_use]
     pub fn verdict(&self, snapshot: &Snapshot, index: usize, now: i64) -> Verdict {
-        let Some(facts) = &self.facts else { return Verdict::Nobody };
+        let Some(facts) = &self.facts else { return Verdict::Nobody("it cannot be read") };
         if !facts.is_valid_at(now) {
-            return Verdict::Nobody;
+            return Verdict::Nobody("it has expired, or is not valid yet");
         }
         let judged = self.verdict.load();
         if let Some(judged) = judged.as_ref().filter(|judged| judged.snapshot == snapshot.version && now < judged.until)
@@ -79,26 +87,55 @@ impl Peer {
     /// The SHA-256 of the certificate it presented.
     #[must_use]
     pub fn fingerprint(&self) -> Option<Digest> {
-        self.facts.as_ref().map(|facts| facts.fingerprint)
+        self.chain.first().map(|leaf| self.facts.as_ref().map_or_else(|| Digest::of(leaf), |facts| facts.fingerprint))
     }
 
     fn judge(&self, facts: &PeerCertificate, snapshot: &Snapshot, index: usize, now: i64) -> Verdict {
-        let Some(material) = snapshot.tls.get(index).and_then(Option::as_ref) else { return Verdict::Nobody };
-        let Some((leaf, others)) = self.chain.split_first() else { return Verdict::Nobody };
+        self.agent(facts, snapshot, index, now).map_or_else(Verdict::Nobody, Verdict::Agent)
+    }
+
+    /// The agent, or why there is none.
+    fn agent(
+        &self,
+        facts: &PeerCertificate,
+        snapshot: &Snapshot,
+        index: usize,
+        now: i64,
+    ) -> Result<Arc<Agent>, &'static str> {
+        if !snapshot.certificates {
+            return Err("certificates are no credentials here");
+        }
+        let material = snapshot.tls.get(index).and_then(Option::as_ref).ok_or("the listener has no TLS")?;
+        let (leaf, others) = self.chain.split_first().ok_or("there is none")?;
         let time = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now).unwrap_or(0)));
-        if let Err(error) = material.verify(leaf, others, time) {
-            tracing::debug!(%error, "a client certificate does not hold");
-            return Verdict::Nobody;
+        material.verify(leaf, others, time).map_err(|error| flaw(&error))?;
+        if !facts.client_auth {
+            return Err("its extended key usage is not client authentication");
         }
-        if !snapshot.certificates || !facts.client_auth {
-            return Verdict::Nobody;
+        let principal = Principal::of_certificate(facts, &snapshot.sources)?;
+        let id = snapshot.directory().agent_of(&principal).ok_or("its name is mapped to no agent")?;
+        snapshot.agent(&id).ok_or("the agent of its name is none here")
+    }
+
+    /// Logs once why the peer is nobody, and again where that changes.
+    pub fn tell(&self, why: &'static str, snapshot: &Snapshot, client: Option<IpAddr>) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut *told, why) == why {
+            return;
         }
-        let principal = Principal::of_certificate(facts, &snapshot.sources);
-        let agent = principal.and_then(|principal| snapshot.directory().agent_of(&principal));
-        match agent.and_then(|id| snapshot.agent(&id)) {
-            Some(agent) => Verdict::Agent(agent),
-            None => Verdict::Nobody,
-        }
+        drop(told);
+        let serial = self.facts.as_ref().map_or("", |facts| &facts.serial);
+        let fingerprint = self.fingerprint().map(|fingerprint| fingerprint.to_hex()).unwrap_or_default();
+        let client = client.map(tracing::field::display);
+        let principal = self.principal(snapshot).unwrap_or_default();
+        tracing::warn!(fingerprint, serial, principal, client, why, "a client certificate is nobody's");
+    }
+
+    /// The name that it would be mapped by, at most [`Peer::NAME`] characters of it.
+    #[must_use]
+    pub fn principal(&self, snapshot: &Snapshot) -> Option<String> {
+        let principal = Principal::of_certificate(self.facts.as_ref()?, &snapshot.sources).ok()?;
+        Some(principal.value.chars().take(Self::NAME).collect())
     }
 
     /// When time alone may make the verdict another.
@@ -108,6 +145,27 @@ impl Peer {
         // A certificate holds for the whole of its last second.
         let ends = self.ends.iter().map(|end| end.saturating_add(1)).filter(|end| *end > now);
         ends.chain(crl).min().unwrap_or(i64::MAX)
+    }
+}
+
+/// Text for the log on what is wrong with a chain.
+fn flaw(error: &Error) -> &'static str {
+    let Error::InvalidCertificate(error) = error else { return "its chain does not hold" };
+    match error {
+        CertificateError::Revoked => "it is revoked",
+        CertificateError::UnknownRevocationStatus => "no revocation list tells of it",
+        CertificateError::ExpiredRevocationList | CertificateError::ExpiredRevocationListContext { .. } => {
+            "the revocation list of its issuer has expired"
+        }
+        CertificateError::UnknownIssuer => "no client authority vouches for it",
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => "its chain is not valid now",
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "its extended key usage is not client authentication"
+        }
+        _ => "its chain does not hold",
     }
 }
 

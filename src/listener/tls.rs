@@ -4,6 +4,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use filters::certificate::PeerCertificate;
+use filters::secret::Digest;
 use pingora_core::listeners::tls::Acceptor;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::CryptoProvider;
@@ -15,6 +17,7 @@ use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureSc
 
 use crate::config::ClientCertificates;
 use crate::state::State;
+use crate::telemetry::Seldom;
 use crate::tls::{TlsMaterial, provider};
 
 /// What completes the handshakes of listener `index`: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1.
@@ -58,11 +61,12 @@ struct Clients {
     state: Arc<State>,
     index: usize,
     provider: Arc<CryptoProvider>,
+    refused: Seldom,
 }
 
 impl Clients {
     fn new(state: Arc<State>, index: usize) -> Self {
-        Self { state, index, provider: provider() }
+        Self { state, index, provider: provider(), refused: Seldom::default() }
     }
 }
 
@@ -100,7 +104,11 @@ impl ClientCertVerifier for Clients {
         let material = material.ok_or_else(|| rustls::Error::General("no client authority".into()))?;
         material.verify(end_entity, intermediates, now).inspect_err(|error| {
             self.state.metrics.failed_authentications.inc();
-            tracing::debug!(%error, "a client certificate is refused in the handshake");
+            if let Some(more) = self.refused.due() {
+                let fingerprint = Digest::of(end_entity).to_hex();
+                let serial = PeerCertificate::parse(end_entity).map(|facts| facts.serial).unwrap_or_default();
+                tracing::warn!(fingerprint, serial, %error, more, "a client certificate is refused in the handshake");
+            }
         })
     }
 

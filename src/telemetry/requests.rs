@@ -26,7 +26,7 @@ const AGAIN: Duration = Duration::from_millis(500);
 const MOST: usize = 8 << 20;
 
 /// What is told of one request. Nothing in it is the caller's free text: paths
-/// are templates, ids are closed.
+/// are templates, ids are closed. Of a refused login a name that was proved may be.
 #[derive(Debug, Default)]
 pub struct Record<'a> {
     /// The gate's id of the request.
@@ -49,6 +49,16 @@ pub struct Record<'a> {
     pub decision: &'static str,
     /// The role that allowed.
     pub role: &'a str,
+    /// Why a login was refused.
+    pub why: &'a str,
+    /// Who it was, where that was proved: at most 256 characters.
+    pub principal: &'a str,
+    /// First digits of the SHA-256 of its API key.
+    pub key: &'a str,
+    /// SHA-256 of its certificate.
+    pub certificate: &'a str,
+    /// Configured name of its token's issuer.
+    pub issuer: &'a str,
     /// The HTTP status.
     pub status: u16,
     /// Microseconds from head to answer.
@@ -207,6 +217,11 @@ impl Record<'_> {
             (b",\"operation\":", self.operation),
             (b",\"decision\":", self.decision),
             (b",\"role\":", self.role),
+            (b",\"why\":", self.why),
+            (b",\"principal\":", self.principal),
+            (b",\"key\":", self.key),
+            (b",\"certificate\":", self.certificate),
+            (b",\"issuer\":", self.issuer),
         ] {
             if !value.is_empty() {
                 out.extend_from_slice(before);
@@ -257,6 +272,15 @@ mod tests {
         assert!(waiting.abs_diff(MOST as u64) < MOST as u64 / 10, "{waiting} bytes wait");
         log.close();
         assert_eq!(dropped.get(), lines, "nothing was written");
+    }
+
+    #[test]
+    fn a_name_with_a_line_in_it_is_one_line() {
+        let mut out = Vec::new();
+        Record { principal: "a\"}\n{\"msg\":\"request\"\u{7f}", ..Record::default() }.write(&mut out);
+        assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 1);
+        let line: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(line["principal"], "a\"}\n{\"msg\":\"request\"\u{7f}");
     }
 
     #[test]

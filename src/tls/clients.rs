@@ -74,7 +74,7 @@ impl ClientAuthorities {
                 let Some((_, own)) = domain else { return Err(none) };
                 own.as_ref()
             }
-            Svid::Broken => return Err(CertificateError::ApplicationVerificationFailure.into()),
+            Svid::Broken(_) => return Err(CertificateError::ApplicationVerificationFailure.into()),
         };
         own.or(self.common.as_ref()).ok_or(none)
     }

@@ -8,6 +8,7 @@ pub const CASES: &[Case] = &[
     ("every_bad_certificate_is_refused", every_bad_one),
     ("required_means_that_no_certificate_is_no_connection", required),
     ("a_certificate_that_ends_during_a_connection_ends_its_authority", expiry),
+    ("a_certificate_that_is_nobodys_leaves_one_line_that_says_why", nobodys),
     ("tls_12_and_13_and_http_2_carry_the_same_identity", versions),
 ];
 
@@ -22,12 +23,60 @@ fn every_bad_one(shared: &Shared) {
         let client = gate.holder(issued);
         match client.try_send("GET", "/whoami", &[], b"") {
             Ok(response) if *name == "subject-lower" => assert_eq!(response.json()["agent"], "bob"),
+            Ok(response) if *name == "no-eku" => assert_eq!(response.json()["agent"], "agent_mtls"),
             Ok(response) => {
                 assert_eq!((response.status, response.code().as_str()), (401, "unauthenticated"), "{name}");
             }
-            Err(_) => assert_ne!(*name, "subject-lower"),
+            Err(_) => assert!(!["subject-lower", "no-eku"].contains(name), "{name}"),
         }
     }
+}
+
+fn nobodys(shared: &Shared) {
+    use certs::{Leaf, Text, Usage};
+    let gate = Gate::start(shared.world(), &Plan::default());
+    let id = "spiffe://portcullis.dev/agent/agent_mtls";
+    let two = Leaf { uris: vec![id.into(), "https://portcullis.dev/x".into()], ..Leaf::agent("x") };
+    let cases = [
+        ("it has another URI beside its SPIFFE ID", "", two),
+        ("the agent of its name is none here", "spiffe://portcullis.dev/agent/x", Leaf::agent("x")),
+    ];
+    for (why, principal, leaf) in cases {
+        let issued = gate.issue(&leaf);
+        let client = gate.holder(&issued);
+        let mut stream = client.connect().expect("a connection");
+        for _ in 0..3 {
+            let answer = client.exchange(&mut stream, "GET", "/whoami", &[], b"").expect("an answer");
+            assert_eq!(answer.status, 401, "{why}");
+        }
+        let facts = facts(&issued);
+        let told = |line: &&serde_json::Value| line["fingerprint"] == facts.fingerprint.to_hex().as_str();
+        let mut lines = Vec::new();
+        tests::wait_for("the line is written", 10, || {
+            lines = gate.stderr().lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+            lines.iter().any(|line| told(&line))
+        });
+        let lines: Vec<_> = lines.iter().filter(told).collect();
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        let fields = lines[0];
+        assert_eq!((fields["why"].as_str(), fields["principal"].as_str()), (Some(why), Some(principal)), "{fields}");
+        assert_eq!(fields["serial"], facts.serial.as_str());
+    }
+    // One in the handshake, too.
+    assert!(
+        gate.holder(&gate.issue(&Leaf { usage: Usage::Server, ..Leaf::agent("x") }))
+            .try_send("GET", "/whoami", &[], b"")
+            .is_err()
+    );
+    tests::wait_for("the line is written", 10, || gate.stderr().contains("refused in the handshake"));
+    // Ordinary ones of old issuers: UTF-16 in the subject, and no extended key usage.
+    let leaf = Leaf { text: Some(Text::Bmp("\0a\0g".into())), usage: Usage::None, ..Leaf::agent("agent_mtls") };
+    assert_eq!(gate.holder(&gate.issue(&leaf)).get("/whoami").json()["agent"], "agent_mtls");
+}
+
+fn facts(issued: &certs::Issued) -> filters::certificate::PeerCertificate {
+    let der = filters::pem::certificates(issued.certificate.as_bytes()).expect("a certificate").remove(0);
+    filters::certificate::PeerCertificate::parse(&der).expect("a certificate")
 }
 
 fn required(shared: &Shared) {

@@ -27,7 +27,7 @@ pub const CASES: &[Case] = &[
 const SECRET: &str = "a-shared-secret-of-the-tests-that-is-long-enough";
 const PLAIN: &str = "http://localhost";
 const PROOF: &str = "invalid_dpop_proof";
-const ALGS: &str = "DPoP algs=\"ES256 ES384 EdDSA RS256 RS384 RS512 PS256 PS384 PS512\"";
+const ALGS: &str = "DPoP algs=\"ES256 ES384 EdDSA Ed25519 RS256 RS384 RS512 PS256 PS384 PS512\"";
 
 fn plan(more: &str) -> Plan {
     let family = "[[identity.families]]\njwt = \"svc:{name}\"\nagent = \"{name}\"\n";

@@ -12,6 +12,7 @@ use crate::{Case, Shared};
 pub const CASES: &[Case] = &[
     ("metrics_are_for_operators_and_count_by_route_template", metrics),
     ("one_json_line_per_request_says_who_what_and_how_it_ended", log),
+    ("the_line_of_a_refused_login_says_whose_it_was_and_why", refused_logins),
     ("readiness_details_are_for_operators", readiness),
     ("the_admin_socket_is_the_owners_alone", socket),
     ("what_changes_anything_is_asked_at_the_socket_alone", changes),
@@ -83,6 +84,59 @@ fn log(shared: &Shared) {
     assert_eq!(find("/whoami", "")["decision"], "unauthenticated");
     let file = std::fs::metadata(gate.folder().join("logs/requests.log")).expect("the log");
     assert_eq!(file.permissions().mode() & 0o777, 0o640, "it is for its owner and group");
+}
+
+fn refused_logins(shared: &Shared) {
+    const SECRET: &str = "a-shared-secret-of-the-tests-that-is-long-enough";
+    let plan = Plan { environment: vec![("JWT_HS256_SECRET", SECRET.to_owned())], ..Plan::default() };
+    let gate = Gate::start(shared.world(), &plan);
+    let token = |changes: Value| {
+        let token = certs::Signer::shared(SECRET.as_bytes()).token(&super::jwt::claims(&changes)).expect("a token");
+        super::jwt::bearer(gate.local(), &token)
+    };
+    let key = "a-key-that-nobody-has";
+    let issued = gate.issue(&certs::Leaf::agent("nobody"));
+    let der = filters::pem::certificates(issued.certificate.as_bytes()).expect("a certificate").remove(0);
+    let fingerprint = filters::secret::Digest::of(&der).to_hex();
+    let long = format!("quote\" and line\n{}", "x".repeat(1000));
+    let (shown, digest) = (&long[..256], tests::process::sha256(key));
+    for (client, expected) in [
+        (gate.local(), json!({"why": "there is no credential"})),
+        (
+            gate.local().with("X-API-Key", key),
+            json!({"why": "the key is unknown, or has expired", "key": &digest[..8]}),
+        ),
+        (token(json!({"exp": 1})), json!({"why": "the token: expired", "issuer": "mcp-auth"})),
+        (token(json!({"iss": "x\ny"})), json!({"why": "the token: another issuer"})),
+        (
+            token(json!({ "sub": long })),
+            json!({"why": "the subject is mapped to no agent", "issuer": "mcp-auth", "principal": shown}),
+        ),
+        (
+            gate.holder(&issued),
+            json!({"why": "the agent of its name is none here", "certificate": fingerprint,
+                "principal": "spiffe://portcullis.dev/agent/nobody"}),
+        ),
+        (
+            gate.holder(&issued).with("X-API-Key", tests::API_KEY),
+            json!({"why": "the certificate beside the credential is not its agent's", "certificate": fingerprint,
+                "principal": "agent_api", "key": &tests::process::sha256(tests::API_KEY)[..8]}),
+        ),
+    ] {
+        let answer = client.get("/whoami");
+        assert_eq!(answer.status, 401);
+        let id = answer.json()["request_id"].as_str().expect("an id").to_owned();
+        wait_for("the line is written", 10, || gate.log().contains(&id));
+        let log = gate.log();
+        let line = log.lines().find(|line| line.contains(&id)).expect("a line");
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        for name in ["why", "principal", "key", "certificate", "issuer"] {
+            assert_eq!(line[name], expected[name], "{name} in {line}");
+        }
+        let told = String::from_utf8(answer.body).expect("text");
+        assert!(!told.contains(expected["why"].as_str().expect("a reason")), "{told}");
+    }
+    assert!(!gate.log().contains(key));
 }
 
 fn readiness(shared: &Shared) {

@@ -17,7 +17,7 @@ pub const LEAST_SECRET: usize = 32;
 const MOST_KEYS: usize = 100;
 
 /// Most keys that one token is tried with.
-const MOST_TRIED: usize = 8;
+pub(super) const MOST_TRIED: usize = 8;
 
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 const RSA: &[Algorithm] =
@@ -118,7 +118,7 @@ impl KeySet {
         }
         self.public.clear();
         self.sources[1] = Some(Digest::of(jwks));
-        for key in keys {
+        for key in keys.iter().filter(|key| !key.is_null()) {
             let key = key.as_object().ok_or(KeySetProblem::NotAKeySet)?;
             if is_private(key) {
                 return Err(KeySetProblem::Private);
@@ -130,12 +130,13 @@ impl KeySet {
 
     /// The keys that a token may have been signed with: of the header's
     /// algorithm and, where it names one, of that name. A secret has no name.
+    /// At most [`MOST_TRIED`] are to be tried.
     pub(super) fn fitting(&self, algorithm: Algorithm, id: Option<&str>) -> impl Iterator<Item = &DecodingKey> {
         let secret = self.secret.iter().filter(move |_| algorithm == Algorithm::HS256);
         let fits = move |key: &&PublicKey| {
             key.algorithms.contains(&algorithm) && id.is_none_or(|id| key.id.as_deref() == Some(id))
         };
-        secret.chain(self.public.iter().filter(fits).map(|key| &key.key)).take(MOST_TRIED)
+        secret.chain(self.public.iter().filter(fits).map(|key| &key.key))
     }
 }
 
@@ -163,14 +164,14 @@ impl PublicKey {
             }
             _ => return None,
         };
-        let algorithms = match jwk.get("alg") {
+        let algorithms = match said(jwk, "alg") {
             None => fitting.to_vec(),
             Some(named) => {
-                let named: Algorithm = named.as_str()?.parse().ok()?;
+                let named = algorithm(named.as_str()?)?;
                 vec![*fitting.iter().find(|fits| **fits == named)?]
             }
         };
-        let id = match jwk.get("kid") {
+        let id = match said(jwk, "kid") {
             None => None,
             Some(id) => Some(id.as_str()?.into()),
         };
@@ -178,8 +179,18 @@ impl PublicKey {
     }
 }
 
+/// The algorithm of that name. `Ed25519` (RFC 9864) is what `EdDSA` is with the only curve used here.
+pub(super) fn algorithm(name: &str) -> Option<Algorithm> {
+    if name == "Ed25519" { Some(Algorithm::EdDSA) } else { name.parse().ok() }
+}
+
+/// An optional member; `null` says no more than its absence would.
+fn said<'a>(jwk: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    jwk.get(name).filter(|value| !value.is_null())
+}
+
 fn is_private(jwk: &Map<String, Value>) -> bool {
-    PRIVATE.iter().any(|name| jwk.contains_key(*name))
+    PRIVATE.iter().any(|name| said(jwk, name).is_some())
 }
 
 /// The SHA-256 of what makes the key, in the one form that RFC 7638 gives it. Of a key that was
@@ -196,9 +207,9 @@ fn thumbprint(jwk: &Map<String, Value>) -> Option<Digest> {
 }
 
 fn is_for_signatures(jwk: &Map<String, Value>) -> bool {
-    let usage = jwk.get("use").is_none_or(|usage| usage == "sig");
+    let usage = said(jwk, "use").is_none_or(|usage| usage == "sig");
     let verifies = |operations: &Value| operations.as_array().is_some_and(|list| list.iter().any(|op| op == "verify"));
-    usage && jwk.get("key_ops").is_none_or(verifies)
+    usage && said(jwk, "key_ops").is_none_or(verifies)
 }
 
 fn rsa(jwk: &Map<String, Value>) -> Option<(DecodingKey, &'static [Algorithm])> {

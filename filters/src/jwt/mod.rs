@@ -13,7 +13,6 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
 pub use keys::{KeySet, KeySetProblem, LEAST_SECRET};
@@ -23,6 +22,7 @@ use crate::json;
 use crate::scope::Scopes;
 use crate::secret::{Digest, Secret};
 use claims::Claims;
+use keys::MOST_TRIED;
 
 /// Most bytes of a token.
 pub const LONGEST: usize = 16 << 10;
@@ -128,6 +128,8 @@ pub enum Refused {
     Algorithm,
     /// There is no such key.
     Key,
+    /// More keys fit than are tried, and the first ones do not hold.
+    ManyKeys,
     /// The signature is not of that key.
     Signature,
     /// A claim is absent where it must not be, or of another type.
@@ -215,7 +217,7 @@ impl Issuer {
             return Err(Refused::Header);
         }
         let algorithm = header.get("alg").and_then(Value::as_str).ok_or(Refused::Algorithm)?;
-        let algorithm: Algorithm = algorithm.parse().map_err(|_| Refused::Algorithm)?;
+        let algorithm = keys::algorithm(algorithm).ok_or(Refused::Algorithm)?;
         let id = match header.get("kid") {
             None if self.require_kid => return Err(Refused::Key),
             None => None,
@@ -223,7 +225,10 @@ impl Issuer {
             Some(_) => return Err(Refused::Header),
         };
         let mut refused = Refused::Key;
-        for key in keys.fitting(algorithm, id) {
+        for (tried, key) in keys.fitting(algorithm, id).enumerate() {
+            if tried == MOST_TRIED {
+                return Err(Refused::ManyKeys);
+            }
             match jsonwebtoken::crypto::verify(signature, message.as_bytes(), key, algorithm) {
                 Ok(true) => return Ok(()),
                 Ok(false) | Err(_) => refused = Refused::Signature,
@@ -291,6 +296,9 @@ impl fmt::Display for Refused {
             Self::Header => "a header that is not taken",
             Self::Algorithm => "an algorithm that is not used",
             Self::Key => "no key fits",
+            Self::ManyKeys => {
+                "more than 8 keys of the issuer fit and the first 8 do not hold: have tokens name theirs (`kid`)"
+            }
             Self::Signature => "the signature does not hold",
             Self::Claim(name) => return write!(f, "the claim `{name}` is absent or not of its type"),
             Self::Expired => "expired",

@@ -5,12 +5,12 @@
 use jsonwebtoken::Algorithm;
 use serde_json::Value;
 
-use super::keys::PublicKey;
+use super::keys::{self, PublicKey};
 use super::{Presented, Refused};
 use crate::secret::{Digest, Secret};
 
 /// What a proof may be signed with, as clients are told.
-pub const ALGORITHMS: &str = "ES256 ES384 EdDSA RS256 RS384 RS512 PS256 PS384 PS512";
+pub const ALGORITHMS: &str = "ES256 ES384 EdDSA Ed25519 RS256 RS384 RS512 PS256 PS384 PS512";
 
 /// Seconds that a proof holds from when it was made.
 const AGE: i64 = 60;
@@ -92,7 +92,7 @@ impl Asked<'_> {
         if thumbprint != self.key {
             return Err(Refused::Key);
         }
-        let algorithm: Option<Algorithm> = says("alg").and_then(|name| name.parse().ok());
+        let algorithm: Option<Algorithm> = says("alg").and_then(keys::algorithm);
         let algorithm = algorithm.filter(|name| key.algorithms.contains(name)).ok_or(Refused::Algorithm)?;
         match jsonwebtoken::crypto::verify(signature, message.as_bytes(), &key.key, algorithm) {
             Ok(true) => Ok(()),
