@@ -165,13 +165,13 @@ fn names_host(version: Version, headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
         (None, _) => version < Version::HTTP_11,
-        (Some(host), None) => is_plain(host.as_bytes()) || is_authority(host.as_bytes()),
+        (Some(host), None) => is_name_and_port(host.as_bytes()) || is_authority(host.as_bytes()),
         (Some(_), Some(_)) => false,
     }
 }
 
 /// Tells if it is a name or an address with a port, as almost every host is.
-fn is_plain(host: &[u8]) -> bool {
+fn is_name_and_port(host: &[u8]) -> bool {
     let port = host.iter().rev().position(|byte| *byte == b':');
     let (name, port) = port.map_or((host, &b"0"[..]), |digits| {
         let (name, port) = host.split_at(host.len() - digits - 1);
