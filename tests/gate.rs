@@ -120,7 +120,7 @@ fn main() -> ExitCode {
     // Each test is a process or two of its own, on few cores.
     arguments.test_threads.get_or_insert(2);
     let shared = Arc::new(Shared::default());
-    let modules: [(&str, &[Case]); 51] = [
+    let modules: &[(&str, &[Case])] = &[
         ("operations", gate::operations::CASES),
         ("inputs", gate::inputs::CASES),
         ("engines", gate::engines::CASES),
@@ -175,7 +175,7 @@ fn main() -> ExitCode {
         ("readme", gate::readme::CASES),
     ];
     let mut trials = Vec::new();
-    for (module, cases) in modules {
+    for &(module, cases) in modules {
         for &(name, case) in cases {
             let shared = Arc::clone(&shared);
             trials.push(Trial::test(format!("{module}::{name}"), move || {
