@@ -130,7 +130,7 @@ fn bad_items(shared: &Shared) {
     let batch = json!([{"ciphertext": good}, {"ciphertext": "vault:v1:AAAA"}]);
     let opened = post("decrypt", batch.clone());
     assert_eq!((&opened[0]["plaintext"], opened[1]["error"].is_string()), (&json!("eA=="), true), "{opened}");
-    assert_eq!(post("rewrap", batch.clone())[1]["error"].is_string(), true);
+    assert!(post("rewrap", batch.clone())[1]["error"].is_string());
     for (path, batch) in
         [("encrypt", json!([{"plaintext": "!"}])), ("decrypt", json!([{"ciphertext": "vault:v1:AAAA"}]))]
     {
