@@ -149,6 +149,8 @@ pub enum Kind {
 pub enum Absent {
     /// There is nothing: 404.
     NotFound,
+    /// There is no such secret, or it is deleted: 404 that says which, and for what is not there at all, this.
+    Secret(&'static str),
     /// An answer with nothing in it.
     Empty(&'static str),
 }

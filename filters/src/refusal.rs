@@ -3,6 +3,8 @@
 //! The public text is static and never holds a value of the request or of the
 //! policy; what went wrong in detail goes to the log.
 
+use std::borrow::Cow;
+
 use http::StatusCode;
 
 use crate::path::PathProblem;
@@ -28,6 +30,8 @@ pub enum Refusal {
     InsufficientScope(Scope),
     /// No role of the agent allows it.
     Forbidden,
+    /// The same, with what the agent's roles hold of that kind, which is its own.
+    Ungranted(String),
     /// The agent may do nothing for now.
     Suspended,
     /// Vault denied it.
@@ -44,8 +48,10 @@ pub enum Refusal {
     HostNotAllowed,
     /// A change, asked for at the operators' address.
     SocketOnly,
-    /// No such route, secret or version.
+    /// No such route or thing.
     NotFound,
+    /// No such secret or version; which, and what brings it.
+    Absent(&'static str),
     /// The route exists with other methods.
     MethodNotAllowed(String),
     /// The path ends in a verb that other methods mean.
@@ -139,7 +145,7 @@ impl Refusal {
                 (StatusCode::UNAUTHORIZED, "invalid_dpop_proof", "A new DPoP proof of this very request is required.")
             }
             Self::InsufficientScope(scope) => (StatusCode::FORBIDDEN, "insufficient_scope", scope_text(*scope)),
-            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "This agent may not do that."),
+            Self::Forbidden | Self::Ungranted(_) => (StatusCode::FORBIDDEN, "forbidden", "This agent may not do that."),
             Self::Suspended => (StatusCode::FORBIDDEN, "suspended", "This agent is suspended."),
             Self::DeniedByVault => (StatusCode::FORBIDDEN, "denied_by_vault", "Vault's policy denies this."),
             Self::TokenRequired => (
@@ -164,6 +170,7 @@ impl Refusal {
                 "socket_only",
                 "What changes something is asked at the operators' Unix socket only: admin.socket.",
             ),
+            Self::Absent(detail) => (StatusCode::NOT_FOUND, "not_found", *detail),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is nothing here."),
             Self::MethodNotAllowed(_) => (
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -294,6 +301,22 @@ impl Refusal {
         }
     }
 
+    /// All that a language model is told: the sentence, and what follows from it.
+    #[must_use]
+    pub fn text(&self) -> Cow<'static, str> {
+        let detail = self.public().detail;
+        match self {
+            Self::Arguments(Misfit { pointer, expected }) if pointer.is_empty() => {
+                format!("{detail} Expected: {expected}.").into()
+            }
+            Self::Arguments(Misfit { pointer, expected }) => {
+                format!("{detail} Expected at {pointer}: {expected}.").into()
+            }
+            Self::Ungranted(granted) => format!("{detail} {granted}").into(),
+            _ => detail.into(),
+        }
+    }
+
     /// The error body (DESIGN section 9), with the id of the request.
     #[must_use]
     pub fn body(&self, request_id: &str) -> Vec<u8> {
@@ -304,6 +327,9 @@ impl Refusal {
         if let Self::Arguments(misfit) = self {
             body.insert("pointer".into(), misfit.pointer.clone().into());
             body.insert("expected".into(), misfit.expected.clone().into());
+        }
+        if let Self::Ungranted(granted) = self {
+            body.insert("granted".into(), granted.clone().into());
         }
         body.insert("request_id".into(), request_id.into());
         serde_json::Value::Object(body).to_string().into_bytes()
@@ -341,6 +367,7 @@ mod tests {
             (Refusal::InvalidProof, 401, "invalid_dpop_proof"),
             (Refusal::InsufficientScope(Scope::Read), 403, "insufficient_scope"),
             (Refusal::Forbidden, 403, "forbidden"),
+            (Refusal::Ungranted("x".into()), 403, "forbidden"),
             (Refusal::Suspended, 403, "suspended"),
             (Refusal::DeniedByVault, 403, "denied_by_vault"),
             (Refusal::TokenRequired, 403, "token_required"),
@@ -349,6 +376,7 @@ mod tests {
             (Refusal::OriginNotAllowed, 403, "origin_not_allowed"),
             (Refusal::HostNotAllowed, 403, "host_not_allowed"),
             (Refusal::SocketOnly, 403, "socket_only"),
+            (Refusal::Absent("x"), 404, "not_found"),
             (Refusal::NotFound, 404, "not_found"),
             (Refusal::MethodNotAllowed("GET".into()), 405, "method_not_allowed"),
             (Refusal::Verb("GET".into()), 405, "method_not_allowed"),

@@ -235,7 +235,7 @@ pub fn trouble(status: u16, body: &[u8]) -> Trouble {
         403 if says("invalid token") || says("token not found") => return Trouble::InvalidToken,
         403 => Refusal::DeniedByVault,
         // A patch of what is not there is answered with no body at all.
-        404 if body.is_empty() || is_nothing(body) => Refusal::NotFound,
+        404 if body.is_empty() || is_nothing(body) || record::is_destroyed(body).is_some() => Refusal::NotFound,
         412 | 429 | 472 | 473 | 500..=503 => Refusal::UpstreamUnavailable,
         413 => Refusal::BodyTooLarge,
         504 => Refusal::UpstreamTimeout,

@@ -71,6 +71,46 @@ pub(crate) fn named(resource: Resource, layout: &Layout) -> Result<Resource, Ref
     }
 }
 
+/// Most grants that are named.
+const NAMED: usize = 20;
+
+/// What the agent's roles hold now of an operation's kind, one sentence; `None` where it touches
+/// nothing that a grant names, or something that another operation made.
+#[must_use]
+pub fn granted(identity: &Identity, facts: &Facts, circumstances: Circumstances) -> Option<String> {
+    let (scope, engine) = (facts.scope?, facts.engine.filter(|_| facts.named)?);
+    if facts.reach.apis.is_empty() && engine != Engine::Kms {
+        return None;
+    }
+    let holds = |role: &&Role| {
+        let conditions = role.conditions.as_ref();
+        role.scopes.contains(scope) && conditions.is_none_or(|conditions| conditions.hold(circumstances).is_ok())
+    };
+    let roles: Vec<&Role> = identity.agent.roles.iter().map(|(role, _)| &**role).filter(holds).collect();
+    let names = || roles.iter().flat_map(|role| role.names(engine)).map(ToString::to_string).collect();
+    Some(match engine {
+        Engine::Kv => {
+            let own = roles.iter().flat_map(|role| &role.kv).map(ToString::to_string).collect();
+            let shared = roles.iter().flat_map(|role| &role.shared).map(ToString::to_string).collect();
+            let denies = identity.agent.roles.iter().any(|(role, _)| !role.deny.is_empty());
+            let own = sentence(if denies { "paths, but for what is denied" } else { "paths" }, own);
+            format!("{own} {}", sentence("shared paths", shared))
+        }
+        Engine::Transit | Engine::Kms => sentence("keys", names()),
+        Engine::Database => sentence("roles", names()),
+        Engine::Ssh | Engine::Pki => sentence("roles, each within its bounds", names()),
+    })
+}
+
+fn sentence(what: &str, mut grants: Vec<String>) -> String {
+    grants.sort_unstable();
+    grants.dedup();
+    let more = if grants.len() > NAMED { ", and more" } else { "" };
+    grants.truncate(NAMED);
+    let grants = if grants.is_empty() { "none".to_owned() } else { grants.join(", ") };
+    format!("Granted {what}: {grants}{more}.")
+}
+
 /// What a question is about, as a person names it.
 #[derive(Clone, Debug, Default)]
 pub struct About<'a> {

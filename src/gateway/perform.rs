@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use filters::condition::Circumstances;
 use filters::decide::{Effect, Ground, Wrap, decide};
 use filters::grants::{Agent, Engine};
 use filters::handle::{Binding, Keyring, Purpose, StandsFor};
@@ -9,7 +10,9 @@ use filters::identity::Identity;
 use filters::kms::KmsRequest;
 use filters::operation::{Absent, Entry, Issues, Operation};
 use filters::refusal::Refusal;
+use filters::vault::record::is_destroyed;
 use filters::vault::{Trouble, VaultRequest, control, is_partial, trouble};
+use filters::verdict::granted;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -18,6 +21,11 @@ use crate::vault::{Along, Given, epoch_seconds};
 
 use super::stream::{Holds, Opened, Performed};
 use super::{Outcome, Request};
+
+/// What is said of a version that can be brought back, and of one that cannot.
+const DELETED: &str =
+    "This version of the secret is deleted: kv.undelete brings it back; kv.metadata tells the versions.";
+const DESTROYED: &str = "This version of the secret is destroyed, for good; kv.metadata tells the others.";
 
 #[derive(Deserialize)]
 struct WrapAnswer {
@@ -150,8 +158,11 @@ impl Request<'_> {
         outcome: &mut Outcome,
     ) -> Result<(&'static Entry, Effect, Option<Wrap>), Refusal> {
         let keyring = self.state.vault.handles.keyring();
-        let permit =
-            decide(identity, operation, self.ground(&keyring)).inspect_err(|refusal| self.seek_key(refusal))?;
+        let (kind, ground) = (operation.kind, self.ground(&keyring));
+        let permit = decide(identity, operation, ground).map_err(|refusal| {
+            self.seek_key(&refusal);
+            ungranted(refusal, identity, kind, ground)
+        })?;
         self.pay(identity, permit.limits(), outcome).await?;
         outcome.decision = "allow";
         outcome.role = permit.role().cloned();
@@ -250,6 +261,15 @@ impl Request<'_> {
     }
 }
 
+/// Tells with a refusal what the agent's roles hold of that kind.
+fn ungranted(refusal: Refusal, identity: &Identity, kind: &'static Entry, ground: Ground<'_>) -> Refusal {
+    if refusal != Refusal::Forbidden {
+        return refusal;
+    }
+    let circumstances = Circumstances { client: ground.client, now: ground.now };
+    granted(identity, kind.facts, circumstances).map_or(refusal, Refusal::Ungranted)
+}
+
 /// What Vault's answer means for the operation.
 pub(super) fn read(kind: &'static Entry, answer: &Answer) -> Result<Vec<u8>, Refusal> {
     match answer.status {
@@ -260,6 +280,11 @@ pub(super) fn read(kind: &'static Entry, answer: &Answer) -> Result<Vec<u8>, Ref
         }
         status => match (refusal(status, &answer.body), kind.facts.absent) {
             (Refusal::NotFound, Absent::Empty(answer)) => Ok(answer.into()),
+            (Refusal::NotFound, Absent::Secret(none)) => Err(Refusal::Absent(match is_destroyed(&answer.body) {
+                Some(true) => DESTROYED,
+                Some(false) => DELETED,
+                None => none,
+            })),
             (refusal, _) => Err(refusal),
         },
     }

@@ -13,6 +13,9 @@ pub const CASES: &[Case] = &[
     ("the_bounds_of_json_are_configured", configured),
     ("a_bad_item_of_a_batch_fails_alone", bad_items),
     ("a_path_that_ends_in_a_verb_is_the_verbs_alone", verbs),
+    ("what_is_absent_deleted_or_destroyed_says_so_and_what_brings_it", absent),
+    ("a_tools_error_says_what_a_model_needs", actionable),
+    ("a_refusal_names_what_the_caller_may_use_and_nobody_elses", granted),
     ("vaults_reasons_reach_the_caller_and_the_log_without_a_value", reasons),
 ];
 
@@ -127,7 +130,7 @@ fn bad_items(shared: &Shared) {
     let batch = json!([{"ciphertext": good}, {"ciphertext": "vault:v1:AAAA"}]);
     let opened = post("decrypt", batch.clone());
     assert_eq!((&opened[0]["plaintext"], opened[1]["error"].is_string()), (&json!("eA=="), true), "{opened}");
-    assert_eq!(post("rewrap", batch.clone())[1]["error"].is_string(), true);
+    assert!(post("rewrap", batch.clone())[1]["error"].is_string());
     for (path, batch) in
         [("encrypt", json!([{"plaintext": "!"}])), ("decrypt", json!([{"ciphertext": "vault:v1:AAAA"}]))]
     {
@@ -255,4 +258,98 @@ fn verbs(shared: &Shared) {
         assert_eq!(client.delete(&escaped).status, 204);
         assert_eq!(client.get(&escaped).status, 404);
     }
+}
+
+fn absent(shared: &Shared) {
+    let client = shared.gate().keyed();
+    let path = format!("gone/{}", std::process::id());
+    let target = format!("/secrets/{path}");
+    let told = |tool: &str, arguments: Value| {
+        let result = client.call(tool, &arguments).json()["result"].clone();
+        assert_eq!(result["structuredContent"]["error"], "not_found", "{tool}: {result}");
+        assert_eq!(result["structuredContent"]["detail"], result["content"][0]["text"], "{tool}");
+        result["content"][0]["text"].as_str().expect("text").to_owned()
+    };
+    let says =
+        |text: String, words: &[&str]| assert!(words.iter().all(|word| text.contains(word)), "{words:?}: {text}");
+    let data = json!({"path": path, "data": {"a": 1}});
+    says(told("kv.read", json!({"path": path})), &["no such secret"]);
+    says(told("kv.metadata", json!({"path": path})), &["no such secret"]);
+    says(told("kv.patch", data.clone()), &["no such secret", "kv.write"]);
+    assert_eq!(client.put(&target, &json!({"data": {"a": 1}})).status, 200);
+    says(told("kv.read", json!({"path": path, "version": 7})), &["no such version"]);
+    assert_eq!(client.delete(&target).status, 204);
+    says(told("kv.read", json!({"path": path})), &["deleted", "kv.undelete", "kv.metadata"]);
+    says(told("kv.patch", data.clone()), &["deleted", "kv.undelete"]);
+    let by_rest = client.get(&target);
+    assert_eq!((by_rest.status, by_rest.code().as_str()), (404, "not_found"));
+    says(by_rest.json()["detail"].to_string(), &["deleted", "kv.undelete"]);
+    assert_eq!(client.post(&format!("{target}:undelete"), &json!({"versions": [1]})).status, 200);
+    assert_eq!(client.get(&target).status, 200, "the operation that was named brings it back");
+    assert_eq!(client.post(&format!("{target}:destroy"), &json!({"versions": [1]})).status, 200);
+    says(told("kv.read", json!({"path": path})), &["destroyed, for good"]);
+    says(told("kv.patch", data), &["destroyed, for good"]);
+}
+
+fn actionable(shared: &Shared) {
+    let client = shared.gate().keyed();
+    for (tool, arguments, words) in [
+        ("kv.read", json!({"path": 7}), &["/path", "a string"][..]),
+        ("kv.write", json!({"path": "x", "data": "hunter2"}), &["/data", "an object"]),
+        ("kv.read", json!({"pathh": "hunter2"}), &["Expected: ", "`path`"]),
+        ("kv.read", json!({}), &["the field `path`"]),
+        ("kv.write", json!({"path": "x", "data": {"a": "\u{1f600}"}, "cas": -1}), &["/cas", "u64"]),
+        ("transit.random", json!({"bytes": 0}), &["/bytes"]),
+    ] {
+        let result = client.call_stateless(tool, &arguments).json()["result"].clone();
+        let older = client.call(tool, &arguments).json()["error"].clone();
+        for text in [&result["content"][0]["text"], &older["message"]] {
+            let text = text.as_str().expect("text");
+            assert!(words.iter().all(|word| text.contains(word)), "{tool} {words:?}: {text}");
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+        assert_eq!(result["structuredContent"]["error"], "invalid_arguments");
+    }
+}
+
+fn granted(shared: &Shared) {
+    let sections = format!(
+        "{AGENTS}\n[roles.deployer]\nscopes = [\"read\", \"write\"]\ntransit = [\"deploy-*\", \"release\"]\n\
+         kv = [\"builds/**\", \"apps/*\"]\nshared = [\"team/x\"]\ndeny = [\"builds/keys/**\"]\nssh = [\"ops\"]\n\
+         [roles.night]\nscopes = [\"write\"]\ntransit = [\"night-*\"]\nsources = [\"192.0.2.0/24\"]\n\
+         [roles.viewer]\nscopes = [\"read\"]\ntransit = [\"seen\"]\n\
+         [roles.else]\nscopes = [\"write\"]\ntransit = [\"canary-*\"]\n\
+         [agents.alice]\nroles = [\"deployer\", \"viewer\", \"night\"]\n[agents.bob]\nroles = [\"else\"]\n"
+    );
+    let gate = Gate::start(shared.world(), &Plan { sections, ..Plan::default() });
+    let alice = gate.agent("alice");
+    let encrypt = json!({"key": "canary-1", "plaintext": "eA=="});
+    for (tool, arguments, names) in [
+        ("transit.encrypt", encrypt.clone(), "Granted keys: deploy-*, release."),
+        ("transit.decrypt", json!({"key": "canary-1", "ciphertext": "x"}), "Granted keys: deploy-*, release, seen."),
+        (
+            "kv.read",
+            json!({"path": "other"}),
+            "Granted paths, but for what is denied: apps/*, builds/**. Granted shared paths: team/x.",
+        ),
+        (
+            "kv.delete",
+            json!({"path": "builds/1"}),
+            "Granted paths, but for what is denied: none. Granted shared paths: none.",
+        ),
+        ("db.issue_creds", json!({"role": "canary"}), "Granted roles: none."),
+        ("ssh.sign", json!({"role": "canary", "public_key": "x"}), "Granted roles, each within its bounds: ops."),
+    ] {
+        let result = alice.call(tool, &arguments).json()["result"].clone();
+        assert_eq!(result["structuredContent"]["error"], "forbidden", "{tool}: {result}");
+        assert_eq!(result["structuredContent"]["granted"], names, "{tool}");
+        let text = result["content"][0]["text"].as_str().expect("text");
+        assert!(text.ends_with(names), "{tool}: {text}");
+        assert!(!result.to_string().contains("canary"), "neither what was asked nor another's: {result}");
+    }
+    let by_rest = alice.post("/transit/encrypt", &encrypt);
+    assert_eq!((by_rest.status, by_rest.json()["granted"].as_str()), (403, Some("Granted keys: deploy-*, release.")));
+    // What is about a handle has no name to be granted.
+    let foreign = alice.post("/db/renew", &json!({"lease_id": "pch1_none"}));
+    assert!(foreign.status == 403 && foreign.json().get("granted").is_none(), "{foreign:?}");
 }

@@ -1,5 +1,7 @@
 //! JSON-RPC errors: a message that could not become a call.
 
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -36,7 +38,7 @@ impl Failure {
     #[must_use]
     pub fn of(refusal: Refusal, revision: Revision) -> Self {
         match refusal {
-            Refusal::NotFound => Self::NoResource(revision),
+            Refusal::NotFound | Refusal::Absent(_) => Self::NoResource(revision),
             Refusal::Path(problem) => Self::Parameters(problem.text()),
             Refusal::Malformed(text) => Self::Parameters(text),
             other => Self::Refused(other),
@@ -58,16 +60,16 @@ impl Failure {
         }
     }
 
-    const fn message(&self) -> &'static str {
-        match self {
+    fn message(&self) -> Cow<'static, str> {
+        let text = match self {
             Self::Parse => "The body is not valid JSON",
             Self::Invalid(text) | Self::Parameters(text) | Self::HeaderMismatch(text) => text,
             Self::UnknownMethod => "Method not found",
             Self::NoResource(_) => "Resource not found",
-            Self::Arguments(_) => "The arguments do not fit the tool's schema",
-            Self::Refused(refusal) => refusal.public().detail,
+            Self::Arguments(refusal) | Self::Refused(refusal) => return refusal.text(),
             Self::UnsupportedVersion(_) => "Unsupported protocol version",
-        }
+        };
+        text.into()
     }
 
     /// The HTTP status that the revision asks for.

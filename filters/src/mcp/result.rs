@@ -107,6 +107,6 @@ pub fn answer(call: &Call<'_>, json: &str, out: &mut Vec<u8>) {
 pub fn refused(call: &Call<'_>, refusal: &Refusal, request_id: &str, out: &mut Vec<u8>) {
     let body = String::from_utf8_lossy(&refusal.body(request_id)).into_owned();
     let mut reply = Reply::open(call, out);
-    reply.text("\"content\":[{\"type\":\"text\",\"text\":").quoted(refusal.public().detail);
+    reply.text("\"content\":[{\"type\":\"text\",\"text\":").quoted(&refusal.text());
     reply.text("}],\"structuredContent\":").text(&body).text(",\"isError\":true").close();
 }

@@ -33,6 +33,7 @@ pub(super) fn error_schema() -> Value {
             "error": {"type": "string", "pattern": "^[a-z_]+$", "description": "The stable code."},
             "detail": {"type": "string", "description": "One sentence."},
             "request_id": {"type": "string", "description": "The request's id in the gate's log."},
+            "granted": {"type": "string", "description": "With 403: what the agent's roles hold of that kind."},
             "pointer": {"type": "string", "description": "With 422: a JSON pointer to the argument."},
             "expected": {"type": "string", "description": "With 422: what was expected there."},
         },

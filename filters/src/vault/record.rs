@@ -5,7 +5,7 @@
 //! 404 with its metadata. All else, a balancer's page or a mount that has moved, says nothing.
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::errors;
@@ -44,6 +44,8 @@ struct Data<'a> {
 #[derive(Deserialize)]
 struct Metadata {
     version: u64,
+    #[serde(default)]
+    destroyed: bool,
 }
 
 /// The record in an answer of this status to reading it.
@@ -65,6 +67,28 @@ pub fn read<T: DeserializeOwned>(status: u16, body: &[u8]) -> Result<Record<T>, 
 /// Whether the body of a 404 tells of a version that was deleted.
 pub(super) fn is_deleted(body: &[u8]) -> bool {
     answer(body).is_some_and(|data| data.data.is_none())
+}
+
+/// Whether the version that the body of a 404 tells of is destroyed, or deleted only; `None` where
+/// the body tells of none. A patch is answered without the level between.
+#[must_use]
+pub fn is_destroyed(body: &[u8]) -> Option<bool> {
+    #[derive(Deserialize)]
+    struct Unpatched {
+        data: Version,
+    }
+    #[derive(Deserialize)]
+    struct Version {
+        version: u64,
+        #[serde(rename = "deletion_time")]
+        _deletion_time: IgnoredAny,
+        destroyed: bool,
+    }
+    if let Some(data) = answer(body) {
+        return data.data.is_none().then_some(data.metadata.destroyed);
+    }
+    let Unpatched { data } = serde_json::from_slice(body).ok()?;
+    (data.version > 0).then_some(data.destroyed)
 }
 
 /// The version in the answer to writing a record.
@@ -137,6 +161,25 @@ mod tests {
         }
         let other = r#"{"data":{"data":{"a":"one"},"metadata":{"version":7}}}"#;
         assert_eq!(names(200, other), Err(NoRecord::Malformed));
+    }
+
+    #[test]
+    fn what_is_deleted_is_told_from_what_is_destroyed() {
+        let read = r#"{"data":{"data":null,"metadata":{"version":3,"deletion_time":"x","destroyed":true}}}"#;
+        let patched = r#"{"data":{"version":3,"deletion_time":"x","destroyed":true}}"#;
+        for body in [read, patched] {
+            assert_eq!(is_destroyed(body.as_bytes()), Some(true));
+            assert_eq!(is_destroyed(body.replace("true", "false").as_bytes()), Some(false));
+        }
+        for body in [
+            "",
+            r#"{"errors":[]}"#,
+            r#"{"data":{"version":0,"deletion_time":"","destroyed":true}}"#,
+            r#"{"data":{"version":3,"destroyed":true}}"#,
+            r#"{"data":{"data":{"a":1},"metadata":{"version":3,"destroyed":true}}}"#,
+        ] {
+            assert_eq!(is_destroyed(body.as_bytes()), None, "{body}");
+        }
     }
 
     proptest! {

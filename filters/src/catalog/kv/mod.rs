@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::grants::{Resource, Space};
-use crate::operation::{Ask, Call, Kind};
+use crate::operation::{Absent, Ask, Call, Kind};
 use crate::path::SecretPath;
 use crate::refusal::Refusal;
 use crate::shape::{Member, Shape, Type};
@@ -35,6 +35,9 @@ fn secret(path: &str, shared: bool) -> Result<Resource, Refusal> {
 fn ask(method: Method, api: &'static str, body: Option<Vec<u8>>, repeatable: bool) -> Ask {
     Ask::Vault(Call { method, api: api.into(), query: None, body: body.map(Bytes::from), repeatable })
 }
+
+/// What is said of a secret that is not there.
+const NO_SECRET: Absent = Absent::Secret("There is no such secret, or no such version of it.");
 
 /// What a write answers.
 const WRITTEN: &Shape = &Shape {

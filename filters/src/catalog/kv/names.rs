@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{PATH_SHARED, PathArguments, ask, secret, space};
+use super::{NO_SECRET, PATH_SHARED, PathArguments, ask, secret, space};
 use crate::grants::{Engine, Resource};
 use crate::operation::{Absent, Capability, Describe, Facts, Hints, Kind, Plan, Reach};
 use crate::path::SecretPath;
@@ -77,6 +77,7 @@ impl Describe for Metadata {
         template: "/secrets/{path}:metadata",
         query: PATH_SHARED,
         takes_body: false,
+        absent: NO_SECRET,
         reach: Reach { apis: &["metadata"], may: &[Capability::Read] },
         ..Facts::POST
     };

@@ -6,10 +6,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{PATH_SHARED, WRITTEN, ask, secret};
+use super::{NO_SECRET, PATH_SHARED, WRITTEN, ask, secret};
 use crate::grants::Engine;
 use crate::lifetime::WrapTtl;
-use crate::operation::{Ask, Call, Capability, Describe, Facts, Hints, Kind, Plan, Reach, unfit};
+use crate::operation::{Absent, Ask, Call, Capability, Describe, Facts, Hints, Kind, Plan, Reach, unfit};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};
@@ -49,6 +49,7 @@ impl Describe for Read {
         template: "/secrets/{path}",
         query: &[("version", Kind::Plain), ("shared", Kind::Plain)],
         takes_body: false,
+        absent: NO_SECRET,
         reach: Reach { apis: &["data"], may: &[Capability::Read] },
         secret: true,
         ..Facts::POST
@@ -154,6 +155,7 @@ impl Describe for Patch {
         method: "PATCH",
         template: "/secrets/{path}",
         query: PATH_SHARED,
+        absent: Absent::Secret("There is no such secret to patch: kv.write writes a new one."),
         reach: Reach { apis: &["data"], may: &[Capability::Patch] },
         ..Facts::POST
     };

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{PATH_SHARED, PathArguments, ask, secret};
+use super::{NO_SECRET, PATH_SHARED, PathArguments, ask, secret};
 use crate::grants::Engine;
 use crate::operation::{Capability, Describe, Facts, Hints, Plan, Reach, unfit};
 use crate::refusal::Refusal;
@@ -80,6 +80,7 @@ impl Describe for Undelete {
         hints: Hints { read_only: false, destructive: false, idempotent: true },
         template: "/secrets/{path}:undelete",
         query: PATH_SHARED,
+        absent: NO_SECRET,
         reach: Reach { apis: &["undelete"], may: &[Capability::Update] },
         ..Facts::POST
     };
@@ -104,6 +105,7 @@ impl Describe for Destroy {
         hints: Hints { read_only: false, destructive: true, idempotent: true },
         template: "/secrets/{path}:destroy",
         query: PATH_SHARED,
+        absent: NO_SECRET,
         reach: Reach { apis: &["destroy"], may: &[Capability::Update] },
         ..Facts::POST
     };
