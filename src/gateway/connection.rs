@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pingora_core::protocols::http::ServerSession;
+use bytes::{Buf as _, BytesMut};
 use pingora_core::protocols::http::v2::server::{self, H2Accept, HttpSession, default_h2_options};
+use pingora_core::protocols::http::{ReusableHttpStream, ServerSession};
 use pingora_core::protocols::{ALPN, Digest, Stream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -36,14 +37,20 @@ impl Gateway {
         connection: &Arc<Connection>,
         shutdown: watch::Receiver<bool>,
     ) {
-        let (mut next, mut fresh) = (Some(stream), true);
-        while let Some(stream) = next {
+        let (mut next, mut fresh) = (Some((stream, None)), true);
+        while let Some((stream, sent)) = next {
             let mut session = ServerSession::new_http1(stream);
+            // What comes with a request may be the next one.
+            session.set_pipelining_enabled(true);
+            if let Some(sent) = sent.and_then(without_line_ends) {
+                session.set_pipelined_prefix(sent);
+            }
             if self.read_head(&mut session, fresh).await.is_none() {
                 return;
             }
             // An idle connection holds none of what a request needs.
-            next = Box::pin(self.answer(session, connection, &shutdown)).await;
+            let answered = Box::pin(self.answer(session, connection, &shutdown)).await;
+            next = answered.map(ReusableHttpStream::into_parts);
             fresh = false;
         }
     }
@@ -99,6 +106,15 @@ impl Gateway {
             }
         }
     }
+}
+
+/// The begin of a request, without the empty lines that some clients send after a body (RFC 9112,
+/// section 2.2); `None` where there is nothing else.
+fn without_line_ends(mut sent: BytesMut) -> Option<BytesMut> {
+    while sent.starts_with(b"\r\n") {
+        sent.advance(2);
+    }
+    (!sent.is_empty()).then_some(sent)
 }
 
 /// How long a connection may still be idle; nothing where its time is over.

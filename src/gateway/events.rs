@@ -61,6 +61,7 @@ impl Request<'_> {
         })?;
         // Its end is the connection's: nothing else was read meanwhile.
         session.set_keepalive(None);
+        session.set_pipelining_enabled(false);
         outcome.decision = "allow";
         let shown = Shown::to(identity, self.snapshot.tool_names);
         Ok(Reply::events(Events { agent: Arc::clone(&identity.agent), shown, _place: place }))

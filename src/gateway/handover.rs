@@ -2,7 +2,6 @@
 //! agent's, or goes back.
 
 use futures_util::FutureExt as _;
-use pingora_core::ErrorType;
 use pingora_core::protocols::http::ServerSession;
 
 use super::Request;
@@ -32,14 +31,6 @@ impl Request<'_> {
 /// Whether the caller has closed its connection or given the request up. Into a connection that
 /// was closed an answer is written without an error.
 fn is_gone(session: &mut ServerSession) -> bool {
-    match session.read_body_or_idle(true).now_or_never() {
-        // It waits, or sends something.
-        None | Some(Ok(_)) => false,
-        Some(Err(error)) if *error.etype() == ErrorType::ConnectError => {
-            // A byte of the next request was read.
-            session.set_keepalive(None);
-            false
-        }
-        Some(Err(_)) => true,
-    }
+    // It waits, or sends the next request, or has gone.
+    matches!(session.read_body_or_idle(true).now_or_never(), Some(Err(_)))
 }

@@ -34,8 +34,7 @@ use filters::refusal::Refusal;
 use filters::rest::{self as routes, Match};
 use futures_util::FutureExt as _;
 use http::Method;
-use pingora_core::protocols::Stream;
-use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::http::{ReusableHttpStream, ServerSession};
 use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio::time::timeout;
@@ -129,13 +128,14 @@ impl Gateway {
         None
     }
 
-    /// Answers the request whose head was read; gives the connection for the next one.
+    /// Answers the request whose head was read; gives the connection for the next one, and what has
+    /// come of that.
     async fn answer(
         &self,
         mut session: ServerSession,
         connection: &Arc<Connection>,
         shutdown: &watch::Receiver<bool>,
-    ) -> Option<Stream> {
+    ) -> Option<ReusableHttpStream> {
         let started = Instant::now();
         let _busy = connection.begin();
         // The gate does not end before the answer is written.
@@ -170,8 +170,7 @@ impl Gateway {
         self.tell(&request.head, &outcome, status, started);
         // Without its end, the answer is visibly broken.
         written.ok()?;
-        let reusable = session.finish().await.ok()??;
-        Some(reusable.into_parts().0)
+        session.finish().await.ok()?
     }
 
     async fn serve_one<'a>(

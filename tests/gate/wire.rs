@@ -1,6 +1,7 @@
 //! HTTP as clients really speak it: `HEAD`, targets of both forms, requests in one write.
 
 use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
 use std::process::Command;
 
 use serde_json::json;
@@ -13,6 +14,7 @@ pub const CASES: &[Case] = &[
     ("head_over_http2_has_no_body", heads_over_http2),
     ("a_target_may_be_a_whole_url", targets),
     ("an_encoded_body_is_refused", encodings),
+    ("requests_in_one_write_are_all_answered", pipelined),
     ("what_a_head_would_have_held_goes_back", heads_of_wrapped_answers),
 ];
 
@@ -152,6 +154,76 @@ fn encodings(shared: &Shared) {
         assert_eq!(refused.header("accept-encoding"), Some("identity"), "{coding}");
     }
     assert_eq!(send("identity").status, 200);
+}
+
+fn pipelined(shared: &Shared) {
+    let gate = shared.gate();
+    let key = format!("Host: localhost\r\nX-API-Key: {API_KEY}\r\n");
+    let put = |value: &str, framing: &str, body: &str| {
+        format!("PUT /secrets/wire/{value} HTTP/1.1\r\n{key}Content-Type: application/json\r\n{framing}\r\n\r\n{body}")
+    };
+    let body = |value: &str| format!("{{\"data\":{{\"v\":\"{value}\"}}}}");
+    let whole = |value: &str| put(value, &format!("Content-Length: {}", body(value).len()), &body(value));
+    let chunked = |value: &str| {
+        let body = body(value);
+        put(value, "Transfer-Encoding: chunked", &format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len()))
+    };
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\n{key}\r\n");
+    for client in [gate.local(), gate.stranger()] {
+        let requests = [
+            (whole("one"), 200),
+            (get("/secrets/wire/one"), 200),
+            (get("/nothing"), 404),
+            (chunked("two"), 200),
+            (get("/secrets/wire/two"), 200),
+            (format!("HEAD /healthz HTTP/1.1\r\n{key}\r\n"), 200),
+            // Some clients end a body with a line of its own.
+            (whole("three") + "\r\n", 200),
+            (get("/secrets/wire/three"), 200),
+        ];
+        let mut stream = client.connect().expect("a connection");
+        let all: String = requests.iter().map(|(request, _)| request.as_str()).collect();
+        stream.write_all(all.as_bytes()).and_then(|()| stream.flush()).expect("written");
+        for (request, status) in &requests {
+            if request.starts_with("HEAD") {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).expect("a head");
+                    head.extend(byte);
+                }
+                continue;
+            }
+            let answer = Client::read(&mut stream).unwrap_or_else(|error| panic!("{request}: {error}"));
+            assert_eq!((answer.status, answer.header("connection")), (*status, Some("keep-alive")), "{request}");
+            if let Some(value) = request.strip_prefix("GET /secrets/wire/") {
+                let value = value.split(' ').next().expect("a name");
+                assert_eq!(answer.json()["data"]["v"], value, "answers come in their order");
+            }
+        }
+        // A line end and a half of the next head, of which the rest comes when there was an answer.
+        let next = get("/secrets/wire/four");
+        let (begun, rest) = next.split_at(12);
+        let four = whole("four") + "\r\n" + begun;
+        stream.write_all(four.as_bytes()).and_then(|()| stream.flush()).expect("written");
+        assert_eq!(Client::read(&mut stream).expect("an answer").status, 200);
+        stream.write_all(rest.as_bytes()).and_then(|()| stream.flush()).expect("written");
+        assert_eq!(Client::read(&mut stream).expect("an answer").json()["data"]["v"], "four");
+    }
+    // A line end alone is no request, and is not answered as a bad one.
+    let mut stream = TcpStream::connect(("127.0.0.1", gate.plain)).expect("a connection");
+    stream.write_all((whole("six") + "\r\n").as_bytes()).expect("written");
+    stream.shutdown(Shutdown::Write).expect("ended");
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.matches("HTTP/1.1").count() == 1, "{answer}");
+    // A body that was refused unread is still no request.
+    let mut stream = gate.local().connect().expect("a connection");
+    let refused = put("five", "Content-Length: 9999999", &get("/secrets/wire/one"));
+    stream.write_all(refused.as_bytes()).expect("written");
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    assert!(answer.starts_with("HTTP/1.1 413") && answer.matches("HTTP/1.1").count() == 1, "{answer}");
 }
 
 fn heads_of_wrapped_answers(shared: &Shared) {
