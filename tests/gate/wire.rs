@@ -4,9 +4,13 @@ use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::process::Command;
 
+use certs::Signer;
 use serde_json::{Value, json};
-use tests::{API_KEY, Client, Gate, wait_for};
+use tests::provider::Provider;
+use tests::{API_KEY, Client, Gate, Plan, wait_for};
 
+use super::issuers::discovered;
+use super::jwt::{bearer, claims};
 use crate::{Case, Shared};
 
 pub const CASES: &[Case] = &[
@@ -16,6 +20,7 @@ pub const CASES: &[Case] = &[
     ("an_encoded_body_is_refused", encodings),
     ("requests_in_one_write_are_all_answered", pipelined),
     ("an_empty_body_needs_no_type_and_a_time_is_read_as_vault_has_it", empty),
+    ("json_may_begin_with_a_byte_order_mark", marked),
     ("what_a_head_would_have_held_goes_back", heads_of_wrapped_answers),
 ];
 
@@ -267,6 +272,18 @@ fn empty(shared: &Shared) {
     for lease in logins {
         assert_eq!(client.post("/db/revoke", &json!({"lease_id": lease})).status, 200);
     }
+}
+
+fn marked(shared: &Shared) {
+    let key = Signer::p256("marked").expect("a key");
+    let provider = Provider::start(&[&key], None);
+    provider.mark();
+    let environment = vec![("API_KEYS_JSON", "\u{feff}{\"a-key-with-a-mark\": \"agent_mtls\"}".to_owned())];
+    let gate = Gate::start(shared.world(), &Plan { environment, ..discovered(&provider.issuer()) });
+    assert_eq!(gate.local().with("X-API-Key", "a-key-with-a-mark").get("/whoami").json()["agent"], "agent_mtls");
+    let token = key.token(&claims(&json!({"iss": provider.issuer()}))).expect("a token");
+    let client = bearer(gate.local(), &token);
+    wait_for("the keys were read", 20, || client.get("/whoami").status == 200);
 }
 
 fn heads_of_wrapped_answers(shared: &Shared) {
