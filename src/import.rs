@@ -72,7 +72,7 @@ impl Users {
     pub fn read(text: &[u8]) -> Result<Self, Problem> {
         let mut unknown = BTreeSet::new();
         let mut found: BTreeMap<AgentId, Vec<String>> = BTreeMap::new();
-        for Entry { place, key, members } in entries(json::value(text).ok_or(Problem::NotJson)?)? {
+        for Entry { place, key, members } in entries(json::value(json::unmarked(text)).ok_or(Problem::NotJson)?)? {
             let refused = |why| Problem::User(place, why);
             let subject = subject(key, &members).map_err(refused)?;
             let agent = agent_of(&subject).ok_or(refused("has an empty subject, or one with a control character"))?;
@@ -96,7 +96,7 @@ impl Users {
     /// # Errors
     /// It is none; some may have been added then.
     pub fn add_keys(&mut self, text: &[u8]) -> Result<(), Problem> {
-        for (key, subject) in json::object(text).ok_or(Problem::NotKeys)? {
+        for (key, subject) in json::object(json::unmarked(text)).ok_or(Problem::NotKeys)? {
             let Value::String(subject) = subject else { return Err(Problem::NotKeys) };
             let user = agent_of(&subject).and_then(|agent| self.agents.get_mut(&agent));
             match user.filter(|user| user.subject == subject) {
@@ -267,6 +267,7 @@ mod tests {
         ] {
             let expected = [("alice", "alice"), ("bob", "Bob")].map(|(agent, subject)| (agent.into(), subject.into()));
             assert_eq!(pairs(text), expected, "{text}");
+            assert_eq!(pairs(&format!("\u{feff}{text}")), expected, "{text}");
         }
     }
 
@@ -342,7 +343,7 @@ mod tests {
         assert!(matches!(read(&format!("{{\"{same}1\": {{}}, \"{same}2\": {{}}}}")), Err(Problem::Clash(_))));
         // The name that another was proposed is nobody's by right, and his keys are not hers.
         let mut users = read(r#"{"Alice": {}}"#).unwrap();
-        users.add_keys(br#"{"k": "alice"}"#).unwrap();
+        users.add_keys("\u{feff}{\"k\": \"alice\"}".as_bytes()).unwrap();
         assert!(!users.toml().contains("sha256") && users.remarks()[2].contains("of others than these users: 1"));
     }
 

@@ -269,6 +269,7 @@ mod tests {
             let jwks = key.jwks().unwrap();
             let keys = KeySet::default().with_jwks(jwks.to_string().as_bytes()).unwrap();
             assert_eq!(verified(keys, key.token(CLAIMS).unwrap()), expected, "{algorithm:?}");
+            assert!(KeySet::default().with_jwks(format!("\u{feff}{jwks}").as_bytes()).is_ok());
             assert_eq!(jwks["keys"][0]["alg"], algorithm.to_possible_value().unwrap().get_name());
         }
         let secret = Secret::new("x".repeat(LEAST_SECRET));

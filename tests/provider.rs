@@ -80,6 +80,13 @@ impl Provider {
         self.serve(KEYS, &json!({ "keys": keys }));
     }
 
+    /// Begins its documents with a byte order mark.
+    pub fn mark(&self) {
+        for document in self.shared.documents.lock().expect("no panic").values_mut() {
+            document.insert(0, '\u{feff}');
+        }
+    }
+
     /// Says in its configuration that it is another.
     pub fn impersonate(&self, issuer: &str) {
         self.serve(CONFIGURATION, &json!({"issuer": issuer, "jwks_uri": self.keys_url()}));

@@ -11,6 +11,13 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+/// A text without the byte order mark that some editors write before it; a reader may ignore one
+/// (RFC 8259, section 8.1).
+#[must_use]
+pub fn unmarked(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text)
+}
+
 /// One value, at every level of which the names of an object are unique; at
 /// most 127 levels deep. `None` for any other text.
 #[must_use]

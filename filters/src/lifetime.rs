@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 /// How long a wrapped answer may wait: whole seconds, or a duration such as
-/// `90s`, `5m` or `1h`; at most a day.
+/// `90s`, `1h30m` or `1d`; at most a day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WrapTtl(u32);
 
@@ -51,7 +51,7 @@ pub struct NotALifetime;
 
 impl fmt::Display for NotALifetime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("seconds, or a duration such as `90s`, `5m` or `1h`")
+        f.write_str("seconds, or a duration such as `90s`, `1h30m` or `7d`")
     }
 }
 
@@ -65,21 +65,49 @@ impl FromStr for Lifetime {
     }
 }
 
-/// Reads whole seconds or a duration as Vault has it: `90`, `90s`, `5m`, `1h`.
+/// Reads whole seconds or a duration as Vault documents them: `90`, `90s`, `1h30m`, `1.5h`, `7d`.
 fn seconds(text: &str) -> Option<u32> {
-    let (number, unit) = match text.strip_suffix(['s', 'm', 'h']) {
-        Some(number) => (number, text.as_bytes().last().copied().unwrap_or(b's')),
-        None => (text, b's'),
-    };
-    if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+    let milliseconds = milliseconds(text)?;
+    (milliseconds % 1000 == 0).then_some(milliseconds / 1000)?.try_into().ok()
+}
+
+/// Milliseconds of a duration as Vault documents them: seconds, or numbers with their units (`d`, `h`,
+/// `m`, `s`, `ms`), each with a fraction or without, which add up.
+#[must_use]
+pub fn milliseconds(text: &str) -> Option<u64> {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse::<u64>().ok()?.checked_mul(1000);
+    }
+    let (mut rest, mut sum) = (text, None);
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
+        let (number, after) = rest.split_at_checked(end)?;
+        let end = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
+        let (unit, next) = after.split_at_checked(end)?;
+        let unit = match unit {
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return None,
+        };
+        sum = Some(sum.unwrap_or(0_u64).checked_add(times(number, unit)?)?);
+        rest = next;
+    }
+    sum
+}
+
+/// A decimal number of units; `None` where that is no whole number.
+fn times(number: &str, unit: u64) -> Option<u64> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    if [whole, fraction].iter().any(|digits| digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit())) {
         return None;
     }
-    let unit = match unit {
-        b'm' => 60,
-        b'h' => 3600,
-        _ => 1,
-    };
-    number.parse::<u32>().ok()?.checked_mul(unit)
+    let scale = 10_u64.checked_pow(fraction.len().try_into().ok()?)?;
+    let part = fraction.parse::<u64>().ok()?.checked_mul(unit)?;
+    let whole = whole.parse::<u64>().ok()?.checked_mul(unit)?;
+    (part % scale == 0).then_some(part / scale)?.checked_add(whole)
 }
 
 /// Reads a number of seconds, or a duration, from 1 s to `most`.
@@ -102,7 +130,7 @@ fn seconds_schema(most: u32) -> Schema {
     schemars::json_schema!({
         "anyOf": [
             {"type": "integer", "minimum": 1, "maximum": most},
-            {"type": "string", "pattern": "^[0-9]{1,9}[smh]?$"},
+            {"type": "string", "pattern": r"^([0-9]{1,9}|([0-9]{1,9}(\.[0-9]{1,3})?(ms|[smhd])){1,5})$"},
         ],
     })
 }
@@ -158,6 +186,22 @@ mod tests {
             ("\"90s\"", Some(90)),
             ("\"5m\"", Some(300)),
             ("\"24h\"", Some(86_400)),
+            ("\"1d\"", Some(86_400)),
+            ("\"1h30m\"", Some(5_400)),
+            ("\"1.5h\"", Some(5_400)),
+            ("\"30m1h\"", Some(5_400)),
+            ("\"1h0m10s\"", Some(3_610)),
+            ("\"2000ms\"", Some(2)),
+            ("\"1500ms\"", None),
+            ("\"1h30\"", None),
+            ("\"1.h\"", None),
+            ("\".5h\"", None),
+            ("\"1..5h\"", None),
+            ("\"1.0000000000000000000000h\"", None),
+            ("\"1w\"", None),
+            ("\"7D\"", None),
+            ("\"-1h\"", None),
+            ("\"1d1s\"", None),
             ("0", None),
             ("86401", None),
             ("\"25h\"", None),

@@ -26,6 +26,8 @@ pub(super) fn parse(text: &str) -> Result<Node, Fault> {
 /// # Errors
 /// The first place where it does not parse.
 pub(super) fn parse_json(text: &str) -> Result<Node, Fault> {
+    // As the readers of TOML and YAML do.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
         return Err(Fault { line: error.line().max(1), text: "the JSON does not parse here" });
     }
@@ -194,6 +196,8 @@ mod tests {
             assert_eq!(parse(text).err().map(|fault| fault.line), Some(line), "{text}");
         }
         assert_eq!(parse_json("{\n\"a\": 1,\n}").err().map(|fault| fault.line), Some(3));
+        assert!(parse_json("\u{feff}{}").is_ok());
+        assert!(parse_json("\u{feff}\u{feff}{}").is_err() && parse_json("{}\u{feff}").is_err());
         assert!(parse_json("a: 1").is_err());
     }
 }

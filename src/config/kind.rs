@@ -4,6 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use filters::lifetime as duration;
 use zeroize::Zeroizing;
 
 use super::node::{Content, Node};
@@ -129,7 +130,7 @@ impl Kind {
     /// What to write, in a problem's mend.
     pub(super) fn mend(self) -> String {
         match self {
-            Self::Time(..) => format!("write {self}, such as `90s`, `2m` or `500ms`"),
+            Self::Time(..) => format!("write {self}, such as `90s`, `1h30m` or `500ms`"),
             Self::Size(..) => format!("write {self}, such as `900KB` or `1MiB`"),
             Self::Words => "write a list of texts, such as `[\"a\", \"b\"]`".to_owned(),
             _ => format!("write {self}"),
@@ -218,17 +219,12 @@ fn list_of_words(list: &[Node], place: impl Fn(usize) -> Place) -> Result<Vec<Wo
     list.iter().map(word).collect()
 }
 
-/// `90s`, `500ms`, `2m`, `1h`, or seconds.
+/// `90s`, `500ms`, `1h30m`, `7d`, or seconds; a number may stand apart from its unit.
 fn milliseconds(text: &str) -> Option<u64> {
     let (number, unit) = measure(text)?;
-    let unit = match unit {
-        "ms" => 1,
-        "" | "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return None,
-    };
-    number.checked_mul(unit)
+    let joined =
+        if unit.bytes().all(|byte| byte.is_ascii_alphabetic()) { Some(format!("{number}{unit}")) } else { None };
+    duration::milliseconds(joined.as_deref().unwrap_or(text))
 }
 
 /// `1MiB`, `900KB`, or bytes.
@@ -265,6 +261,10 @@ mod tests {
             ("500ms", Some(500)),
             ("2m", Some(120_000)),
             ("1h", Some(3_600_000)),
+            ("1 h", Some(3_600_000)),
+            ("1h30m", Some(5_400_000)),
+            ("1.5s", Some(1500)),
+            ("7d", Some(604_800_000)),
         ] {
             assert_eq!(milliseconds(text), expected, "{text}");
         }
@@ -273,7 +273,7 @@ mod tests {
         {
             assert_eq!(bytes(text), expected, "{text}");
         }
-        for bad in ["", "s", "-1s", "1.5s", "1d", "99999999999999999999h", "1e3"] {
+        for bad in ["", "s", "-1s", "1w", "1.d", "99999999999999999999h", "1e3"] {
             assert_eq!(milliseconds(bad), None, "{bad}");
             assert_eq!(bytes(bad), None, "{bad}");
         }

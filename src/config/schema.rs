@@ -11,7 +11,7 @@ use super::sections;
 /// What a text that is never empty looks like.
 const TEXT: &str = r"^[^\u0000-\u001f\u007f-\u009f]+$";
 const SECRET: &str = "^[!-~]+$";
-const TIME: &str = "^[0-9]+ *(ms|s|m|h)?$";
+const TIME: &str = r"^([0-9]+ *(ms|s|m|h|d)?|([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+)$";
 const SIZE: &str = "^[0-9]+ *([Bb]|[KkMmGg][Ii]?[Bb])?$";
 
 /// The schema of the whole file.

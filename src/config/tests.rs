@@ -162,6 +162,15 @@ fn a_bridges_environment_is_enough() {
 }
 
 #[test]
+fn a_file_may_begin_with_a_byte_order_mark() {
+    for (name, text) in [("c.json", "{\"port\": 9000}"), ("c.yaml", "port: 9000\n"), ("c.toml", "port = 9000\n")] {
+        let settings = load_text(name, &format!("\u{feff}{text}"), &[("API_KEYS_JSON", "\u{feff}{\"k\": \"a\"}")]);
+        let settings = settings.unwrap_or_else(|report| panic!("{report}"));
+        assert_eq!((settings.admin.address.is_some(), settings.api_keys.len()), (true, 1), "{name}");
+    }
+}
+
+#[test]
 fn the_gate_logs_in_by_one_method() {
     let kubernetes = "[login.kubernetes]\nrole = \"gate\"\n";
     let settings = load_toml(kubernetes);

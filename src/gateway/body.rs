@@ -33,23 +33,30 @@ impl Request<'_> {
     /// Reads the whole body.
     pub(super) async fn body(&self, session: &mut ServerSession, agent: &Agent) -> Result<Body, Refusal> {
         let limits = &self.snapshot.limits;
-        let headers = &session.req_header().headers;
-        if !head::is_json(headers) {
-            return Err(Refusal::UnsupportedMediaType);
+        let declared = declared(session)?;
+        // Nothing is of no type. A page of another origin is refused by its origin.
+        if declared == Some(0) || session.is_body_empty() {
+            return Ok(Body { bytes: Bytes::new(), _share: None });
         }
-        if !head::is_plain(headers) {
+        let headers = &session.req_header().headers;
+        let (is_json, is_plain) = (head::is_json(headers), head::is_plain(headers));
+        let expects = head::text(headers, EXPECT).is_some_and(|e| e.eq_ignore_ascii_case("100-continue"));
+        let (bodies, started) = (&self.state.load.bodies, Instant::now());
+        let mut arriving = Arriving { limits, agent, bodies, share: None, started, received: 0 };
+        if !is_json {
+            let is_empty = declared.is_none() && !expects && arriving.is_empty(session).await?;
+            let empty = Body { bytes: Bytes::new(), _share: None };
+            return if is_empty { Ok(empty) } else { Err(Refusal::UnsupportedMediaType) };
+        }
+        if !is_plain {
             return Err(Refusal::EncodedBody);
         }
-        let declared = declared(session)?;
         if declared.is_some_and(|length| length > limits.body) {
             return Err(Refusal::BodyTooLarge);
         }
-        let expects = head::text(headers, EXPECT).is_some_and(|e| e.eq_ignore_ascii_case("100-continue"));
         if expects {
             session.write_continue_response().await.map_err(|_| Refusal::RequestTimeout)?;
         }
-        let (bodies, started) = (&self.state.load.bodies, Instant::now());
-        let mut arriving = Arriving { limits, agent, bodies, share: None, started, received: 0 };
         let bytes = arriving.read(session, declared).await?;
         Ok(Body { bytes, _share: arriving.share })
     }
@@ -87,6 +94,16 @@ impl Arriving<'_> {
             whole.extend_from_slice(&chunk);
         }
         Ok(whole.freeze())
+    }
+
+    /// Tells if a body of no declared length ends without a byte.
+    async fn is_empty(&mut self, session: &mut ServerSession) -> Result<bool, Refusal> {
+        while let Some(part) = self.next(session).await? {
+            if !part.is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The next part, charged for; `None` at the end.

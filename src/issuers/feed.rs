@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use filters::json;
 use filters::jwt::{KeySet, KeySetProblem};
 use reqwest::redirect::Policy;
 use reqwest::tls::Certificate;
@@ -144,7 +145,7 @@ impl Feed {
         let jwks = match &self.settings.place {
             KeyPlace::Jwks(url) => self.get(url).await?,
             KeyPlace::Discovery { url, issuer } => {
-                let provider: Provider = serde_json::from_slice(&self.get(url).await?)
+                let provider: Provider = serde_json::from_slice(json::unmarked(&self.get(url).await?))
                     .map_err(|_| Failed::Discovery("the provider's configuration has no `issuer` and `jwks_uri`"))?;
                 if provider.issuer != *issuer {
                     return Err(Failed::Discovery("the provider's configuration is another issuer's"));

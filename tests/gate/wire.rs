@@ -1,11 +1,16 @@
 //! HTTP as clients really speak it: `HEAD`, targets of both forms, requests in one write.
 
 use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
 use std::process::Command;
 
-use serde_json::json;
-use tests::{API_KEY, Client, Gate, wait_for};
+use certs::Signer;
+use serde_json::{Value, json};
+use tests::provider::Provider;
+use tests::{API_KEY, Client, Gate, Plan, wait_for};
 
+use super::issuers::discovered;
+use super::jwt::{bearer, claims};
 use crate::{Case, Shared};
 
 pub const CASES: &[Case] = &[
@@ -14,6 +19,8 @@ pub const CASES: &[Case] = &[
     ("a_target_may_be_a_whole_url", targets),
     ("an_encoded_body_is_refused", encodings),
     ("requests_in_one_write_are_all_answered", pipelined),
+    ("an_empty_body_needs_no_type_and_a_time_is_read_as_vault_has_it", empty),
+    ("json_may_begin_with_a_byte_order_mark", marked),
     ("what_a_head_would_have_held_goes_back", heads_of_wrapped_answers),
 ];
 
@@ -209,6 +216,13 @@ fn pipelined(shared: &Shared) {
         stream.write_all(rest.as_bytes()).and_then(|()| stream.flush()).expect("written");
         assert_eq!(Client::read(&mut stream).expect("an answer").json()["data"]["v"], "four");
     }
+    // A line end alone is no request, and is not answered as a bad one.
+    let mut stream = TcpStream::connect(("127.0.0.1", gate.plain)).expect("a connection");
+    stream.write_all((whole("six") + "\r\n").as_bytes()).expect("written");
+    stream.shutdown(Shutdown::Write).expect("ended");
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.matches("HTTP/1.1").count() == 1, "{answer}");
     // A body that was refused unread is still no request.
     let mut stream = gate.local().connect().expect("a connection");
     let refused = put("five", "Content-Length: 9999999", &get("/secrets/wire/one"));
@@ -216,6 +230,60 @@ fn pipelined(shared: &Shared) {
     let mut answer = String::new();
     let _ = stream.read_to_string(&mut answer);
     assert!(answer.starts_with("HTTP/1.1 413") && answer.matches("HTTP/1.1").count() == 1, "{answer}");
+}
+
+fn empty(shared: &Shared) {
+    shared.postgres();
+    let gate = shared.gate();
+    let client = gate.keyed();
+    let mut logins = Vec::new();
+    for headers in [&[][..], &[("Content-Length", "0")], &[("Content-Type", "text/plain"), ("Content-Length", "0")]] {
+        let login = client.send("POST", "/db/creds/readonly", headers, b"");
+        assert_eq!(login.status, 200, "{headers:?}: {login:?}");
+        logins.push(login.json()["lease_id"].clone());
+    }
+    let chunked = |body: &str| {
+        let lines = format!(
+            "POST /db/creds/readonly HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {API_KEY}\r\nConnection: close\r\n\
+             Transfer-Encoding: chunked\r\n\r\n{body}"
+        );
+        raw(&gate.local(), &lines)
+    };
+    let (head, body) = chunked("0\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    let login: Value = serde_json::from_str(&body).expect("JSON");
+    logins.push(login["lease_id"].clone());
+    assert!(chunked("2\r\n{}\r\n0\r\n\r\n").0.starts_with("HTTP/1.1 415"));
+    let authority = reqwest::Certificate::from_pem(gate.authority().as_bytes()).expect("a certificate");
+    let http2 = reqwest::blocking::Client::builder().tls_certs_only([authority]).build().expect("a client");
+    let url = format!("https://localhost:{}/db/creds/readonly", gate.tls);
+    let login = http2.post(&url).header("x-api-key", API_KEY).send().expect("an answer");
+    assert_eq!((login.version(), login.status().as_u16()), (reqwest::Version::HTTP_2, 200));
+    let login: Value = serde_json::from_slice(&login.bytes().expect("a body")).expect("JSON");
+    logins.push(login["lease_id"].clone());
+    // Nothing else is thereby read without its type, and what needs an argument says so.
+    assert_eq!(client.send("POST", "/db/revoke", &[], b"").status, 422);
+    for (increment, status) in
+        [(json!("10m"), 200), (json!("1h30m"), 200), (json!(60), 200), (json!("soon"), 422), (json!(-1), 422)]
+    {
+        let renewed = client.post("/db/renew", &json!({"lease_id": logins[0], "increment": increment}));
+        assert_eq!(renewed.status, status, "{increment}: {renewed:?}");
+    }
+    for lease in logins {
+        assert_eq!(client.post("/db/revoke", &json!({"lease_id": lease})).status, 200);
+    }
+}
+
+fn marked(shared: &Shared) {
+    let key = Signer::p256("marked").expect("a key");
+    let provider = Provider::start(&[&key], None);
+    provider.mark();
+    let environment = vec![("API_KEYS_JSON", "\u{feff}{\"a-key-with-a-mark\": \"agent_mtls\"}".to_owned())];
+    let gate = Gate::start(shared.world(), &Plan { environment, ..discovered(&provider.issuer()) });
+    assert_eq!(gate.local().with("X-API-Key", "a-key-with-a-mark").get("/whoami").json()["agent"], "agent_mtls");
+    let token = key.token(&claims(&json!({"iss": provider.issuer()}))).expect("a token");
+    let client = bearer(gate.local(), &token);
+    wait_for("the keys were read", 20, || client.get("/whoami").status == 200);
 }
 
 fn heads_of_wrapped_answers(shared: &Shared) {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::{held, named};
 use crate::grants::Engine;
-use crate::lifetime::WrapTtl;
+use crate::lifetime::{Lifetime, WrapTtl};
 use crate::operation::{Ask, Call, Capability, Describe, Facts, Hints, Issues, Plan, Reach, Redeem};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
@@ -76,9 +76,9 @@ pub(super) struct RenewArguments<'a> {
     /// What db.issue_creds answered.
     #[serde(borrow)]
     lease_id: Cow<'a, str>,
-    /// For how many seconds from now; as the role has it where it is absent.
+    /// For how long from now; as the role has it where it is absent.
     #[serde(default)]
-    increment: Option<u32>,
+    increment: Option<Lifetime>,
 }
 
 impl Describe for Renew {
@@ -102,7 +102,7 @@ impl Describe for Renew {
     };
 
     fn plan(arguments: RenewArguments<'_>) -> Result<Plan, Refusal> {
-        held("/lease_id", &arguments.lease_id, Redeem::RenewLease(arguments.increment))
+        held("/lease_id", &arguments.lease_id, Redeem::RenewLease(arguments.increment.map(Lifetime::seconds)))
     }
 }
 

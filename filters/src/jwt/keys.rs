@@ -111,7 +111,7 @@ impl KeySet {
     /// # Errors
     /// A set that is none, that holds anything private, or nothing of use.
     pub fn with_jwks(mut self, jwks: &[u8]) -> Result<Self, KeySetProblem> {
-        let set = json::object(jwks).ok_or(KeySetProblem::NotAKeySet)?;
+        let set = json::object(json::unmarked(jwks)).ok_or(KeySetProblem::NotAKeySet)?;
         let keys = set.get("keys").and_then(Value::as_array).ok_or(KeySetProblem::NotAKeySet)?;
         if keys.len() > MOST_KEYS {
             return Err(KeySetProblem::TooMany);

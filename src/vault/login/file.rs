@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use filters::json;
 use filters::secret::Secret;
 use zeroize::Zeroizing;
 
@@ -61,7 +62,7 @@ fn token(path: &Path) -> Result<Secret, What> {
         kind => What::Unreadable(kind),
     };
     let bytes = files::read(path, LARGEST).map(Zeroizing::new).map_err(unreadable)?;
-    let text = bytes.trim_ascii();
+    let text = json::unmarked(&bytes).trim_ascii();
     match std::str::from_utf8(text) {
         Ok("") => Err(What::Empty),
         Ok(token) if text.iter().all(u8::is_ascii_graphic) => Ok(Secret::new(token.to_owned())),
@@ -81,11 +82,14 @@ mod tests {
             read(&path).map_err(|problem| problem.to_string())
         };
         assert_eq!(said(b" hvs.CANARY\r\n").unwrap(), Secret::new("hvs.CANARY".into()));
+        assert_eq!(said(b"\xEF\xBB\xBFhvs.CANARY\r\n").unwrap(), Secret::new("hvs.CANARY".into()));
         let large = vec![b'x'; LARGEST as usize + 1];
         for (text, expected) in [
             (&b""[..], "is empty"),
             (b" \n", "is empty"),
             (b"hvs.CANARY hvs.CANARY", "something else than one token"),
+            (b"\xEF\xBB\xBF", "is empty"),
+            (b"hvs.CANARY\xEF\xBB\xBF", "something else than one token"),
             (b"hvs.CANARY\xff", "something else than one token"),
             (&large, "larger"),
         ] {
