@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use filters::identity::UnknownAgents;
 use filters::mcp::ToolNames;
+use filters::scope::{Scope, Scopes};
 use filters::vault::Layout;
 use tracing::Level;
 
@@ -249,6 +250,20 @@ fn the_keys_of_tokens_are_read_with_the_configuration() {
     assert!(secret("thirty-two-bytes-are-long-enough").unwrap().identity.issuers.len() == 1);
     let report = refused(secret("thirty-one-bytes-are-too-short."));
     assert!(report.contains("has fewer than 32 bytes") && !report.contains("thirty"), "{report}");
+    let develops = ("APP_ENV", "development");
+    let settings = load(&[("JWT_HS256_SECRET", "dev-secret"), develops], jwks).unwrap();
+    let warnings = settings.warnings.join("\n");
+    assert!(warnings.contains("in production it is refused") && !warnings.contains("dev-secret"), "{warnings}");
+    assert_eq!(settings.identity.issuers.len(), 1);
+    let report = refused(load(&[("JWT_HS256_SECRET", "dev-secret"), ("APP_ENV", "production")], jwks));
+    assert!(report.contains("has fewer than 32 bytes"), "{report}");
+    let file = ("JWT_JWKS_FILE", "jwks.json");
+    let scopes = |variables: &[_]| load(variables, jwks).unwrap().identity.issuers[0].rules.default_scopes;
+    assert_eq!(scopes(&[file]), Scopes::NONE);
+    assert_eq!(scopes(&[file, ("JWT_DEFAULT_SCOPES", "read,list")]), [Scope::Read, Scope::List].into_iter().collect());
+    let report = refused(load(&[file, ("JWT_DEFAULT_SCOPES", "sing")], jwks));
+    assert!(report.contains("holds an unknown scope"), "{report}");
+    assert_eq!(load(&[("DOCS", "off")], jwks).unwrap().docs, settings::Docs::Off);
     let fetched = load(&[("JWT_JWKS_URL", "https://issuer.example/jwks")], jwks).unwrap();
     let KeySource::Fetched(fetched) = &fetched.identity.issuers[0].keys else { panic!("they are given") };
     assert_eq!((fetched.place.url(), fetched.refresh.as_secs()), ("https://issuer.example/jwks", 300));

@@ -130,7 +130,9 @@ fn whoami(shared: &Shared) {
     let gate = shared.gate();
     let me = gate.agent("agent_mtls").get("/whoami").json();
     let scopes = json!(["read", "write", "delete", "list"]);
-    assert_eq!(me, json!({"agent": "agent_mtls", "proof": "certificate", "scopes": scopes, "roles": ["all"]}));
+    let expected = json!({"agent": "agent_mtls", "subject": "agent_mtls", "proof": "certificate", "scopes": scopes,
+        "roles": ["all"]});
+    assert_eq!(me, expected);
     assert_eq!(gate.keyed().get("/whoami").json()["proof"], "api_key");
     assert_eq!(structured(&gate.keyed().call("whoami", &json!({})))["agent"], "agent_api");
 }
