@@ -74,7 +74,7 @@ const DOCS: Kind = Kind::Choice(&["agents", "public", "off"]);
 pub(super) static TOP: Section = Section { label: "", title: "Top level", options: &OPTIONS };
 
 #[rustfmt::skip]
-static OPTIONS: [Opt; 80] = [
+static OPTIONS: [Opt; 85] = [
     both("VAULT_ADDR", "vault_addr", Kind::Text, "http://localhost:8200", "Where Vault or OpenBao is: `http://` or `https://`, host, port."),
     both("VAULT_NAMESPACE", "vault_namespace", Kind::Text, "", "Vault namespace of every request (Enterprise, OpenBao)."),
     both("VAULT_TOKEN", "vault_token", Kind::Secret, "", "The gate's own Vault token; AppRole goes first where both are given."),
@@ -83,6 +83,11 @@ static OPTIONS: [Opt; 80] = [
     both("VAULT_SECRET_ID", "vault_secret_id", Kind::Secret, "", "AppRole: secret id."),
     both("KV_MOUNT", "kv_mount", Kind::Text, "secret", "Mount of the KV version 2 engine."),
     both("DEFAULT_PREFIX", "default_prefix", Kind::Text, "mcp", "What precedes the agent's name in the KV tree."),
+    both("DEFAULT_ROLE_TRANSIT", "default_role_transit", Kind::Words, "", "Transit keys that agents without roles of their own may use, such as `agents-*`; none where absent."),
+    both("DEFAULT_ROLE_DATABASE", "default_role_database", Kind::Words, "", "Database roles that agents without roles of their own may use, such as `readonly`; none where absent."),
+    both("DEFAULT_ROLE_SSH", "default_role_ssh", Kind::Words, "", "SSH roles that agents without roles of their own may use, such as `ops`; none where absent."),
+    both("DEFAULT_ROLE_PKI", "default_role_pki", Kind::Words, "", "PKI roles that agents without roles of their own may use, such as `agents`; none where absent."),
+    both("DEFAULT_ROLE_KMS", "default_role_kms", Kind::Words, "", "KMS keys that agents without roles of their own may use, such as `alias/agents-*`; none where absent."),
     both("AUTH_API_KEY_ENABLED", "auth_api_key_enabled", Kind::Flag, "true", "Whether API keys are accepted (`X-API-Key`)."),
     both("AUTH_JWT_ENABLED", "auth_jwt_enabled", Kind::Flag, "true", "Whether JWTs are accepted (`Authorization: Bearer` or `DPoP`)."),
     both("AUTH_MTLS_ENABLED", "auth_mtls_enabled", Kind::Flag, "false", "Whether the identity header of a trusted proxy is accepted."),

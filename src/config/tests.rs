@@ -126,6 +126,47 @@ fn the_file_is_named_by_flag_then_variable_then_convention() {
 }
 
 #[test]
+fn variables_grant_what_is_not_in_the_own_namespace() {
+    let variables = [
+        ("DEFAULT_ROLE_TRANSIT", "agents-*,other"),
+        ("DEFAULT_ROLE_DATABASE", "readonly"),
+        ("DEFAULT_ROLE_SSH", "ops"),
+        ("DEFAULT_ROLE_PKI", "agents"),
+        ("DEFAULT_ROLE_KMS", "alias/agents-*"),
+    ];
+    let settings = load_variables(&variables);
+    let role = &settings.roles[0];
+    let counts = [&role.transit, &role.database, &role.ssh, &role.pki, &role.kms].map(Vec::len);
+    assert_eq!((counts, role.kv.len(), role.shared.len()), ([2, 1, 1, 1, 1], 1, 0));
+    let warnings = settings.warnings.join("\n");
+    assert!(variables.iter().all(|(name, _)| warnings.contains(name)), "{warnings}");
+    let plain = load_variables(&[]);
+    let granted = [&plain.roles[0].transit, &plain.roles[0].kms].map(Vec::len);
+    assert!(granted == [0, 0] && !plain.warnings.join("\n").contains("DEFAULT_ROLE"), "{:?}", plain.warnings);
+    let report = refused(load_with(&Flags::default(), &[("DEFAULT_ROLE_TRANSIT", "a*b")], &[]));
+    assert!(report.contains("DEFAULT_ROLE_TRANSIT") && report.contains("invalid pattern"), "{report}");
+}
+
+#[test]
+fn kms_that_nobody_may_use_is_told_of() {
+    let enabled = [("AWS_KMS_ENABLED", "true"), ("AWS_REGION", "eu-west-1")];
+    let told = |more: &[(&str, &str)]| {
+        let variables: Vec<_> = enabled.iter().chain(more).copied().collect();
+        load_variables(&variables).warnings.join("\n").contains("nobody may use it")
+    };
+    assert!(told(&[]));
+    assert!(!told(&[("DEFAULT_ROLE_KMS", "alias/agents")]));
+    let top = "aws_kms_enabled = true\naws_region = \"eu-west-1\"\n";
+    for (roles, expected) in [("[\"k\"]", false), ("[\"other\"]", true), ("[]", true)] {
+        let text = format!(
+            "{top}[roles.k]\nscopes = [\"read\"]\nkms = [\"alias/a\"]\n[roles.other]\nscopes = [\"read\"]\n[agents.a]\nroles = {roles}\n"
+        );
+        let warnings = load_toml(&text).warnings.join("\n");
+        assert_eq!(warnings.contains("nobody may use it"), expected, "{roles}: {warnings}");
+    }
+}
+
+#[test]
 fn a_bridges_environment_is_enough() {
     let settings = load_variables(&[
         ("VAULT_ADDR", "https://vault.example"),
