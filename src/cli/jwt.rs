@@ -99,11 +99,11 @@ enum Keys {
     },
 }
 
-pub(super) fn run(jwt: Jwt) -> ExitCode {
-    let outcome = match jwt.verb {
-        Some(Keys::Keys { out, algorithm }) => write_keys(&out, algorithm),
+pub(super) fn run(jwt: &Jwt) -> ExitCode {
+    let outcome = match &jwt.verb {
+        Some(Keys::Keys { out, algorithm }) => write_keys(out, *algorithm),
         None => match load_elsewhere(&jwt.given.clone().into()) {
-            Ok(settings) => token(&jwt, &settings),
+            Ok(settings) => token(jwt, &settings),
             Err(report) => return refuse(&report),
         },
     };
