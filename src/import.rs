@@ -25,6 +25,8 @@ const ROLE: &str = "\
 [roles.bridge]
 scopes = [\"read\", \"write\", \"delete\", \"list\"]
 kv = [\"**\"]
+# transit = [\"agents-*\"]
+# kms = [\"alias/agents-*\"]
 ";
 
 /// Users, each of which becomes an agent of its own.

@@ -14,7 +14,6 @@ use aws_lc_rs::signature::{
 use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use filters::jwt::LEAST_SECRET;
 use filters::pem::{self, Fault, Kind};
 use filters::scope::Scope;
 use filters::secret::Secret;
@@ -24,7 +23,7 @@ use zeroize::Zeroizing;
 /// What a token is signed with.
 pub struct SigningKey {
     key: Key,
-    /// The thumbprint of the public half (RFC 7638); a shared secret has no name.
+    /// The thumbprint of the public half (RFC 7638) unless another name is given; a shared secret has none.
     id: Option<String>,
 }
 
@@ -109,12 +108,18 @@ fn written(der: &[u8]) -> Zeroizing<String> {
 }
 
 impl SigningKey {
-    /// HS256; `None` where the secret is shorter than the gate takes.
+    /// HS256; `None` where the secret is empty.
     #[must_use]
     pub fn shared(secret: &Secret) -> Option<Self> {
         let bytes = secret.expose().as_bytes();
         let key = Key::Shared(Box::new(hmac::Key::new(hmac::HMAC_SHA256, bytes)));
-        (bytes.len() >= LEAST_SECRET).then_some(Self { key, id: None })
+        (!bytes.is_empty()).then_some(Self { key, id: None })
+    }
+
+    /// The same key, by this name (`kid`) where there is one.
+    #[must_use]
+    pub fn named(self, id: Option<&str>) -> Self {
+        Self { id: id.map(str::to_owned).or(self.id), ..self }
     }
 
     /// The private key in a PEM file: RSA, P-256, P-384 or Ed25519.
@@ -272,11 +277,11 @@ mod tests {
             assert!(KeySet::default().with_jwks(format!("\u{feff}{jwks}").as_bytes()).is_ok());
             assert_eq!(jwks["keys"][0]["alg"], algorithm.to_possible_value().unwrap().get_name());
         }
-        let secret = Secret::new("x".repeat(LEAST_SECRET));
-        let keys = KeySet::default().with_secret(&secret).unwrap();
+        let secret = Secret::new("x".to_owned());
+        let keys = KeySet::default().with_secret(&secret, 1).unwrap();
         let key = SigningKey::shared(&secret).unwrap();
         assert_eq!(verified(keys, key.token(CLAIMS).unwrap()), expected);
-        assert!(key.jwks().is_none() && SigningKey::shared(&Secret::new("x".into())).is_none());
+        assert!(key.jwks().is_none() && SigningKey::shared(&Secret::new(String::new())).is_none());
     }
 
     #[test]

@@ -81,8 +81,10 @@ fn all(settings: &Settings, accessor: &str) -> Result<BTreeMap<String, String>, 
             let title = "Every agent's own namespace.";
             policies.insert(base.clone(), text(&[&own], Own::Templated(accessor), settings, title)?);
             let rules = settings.identity.role_rules.iter().flatten().map(Vec::as_slice);
-            let lists: BTreeSet<&[usize]> =
-                settings.agents.iter().map(|agent| agent.roles.as_slice()).chain(rules).collect();
+            let unknown = matches!(settings.identity.directory.unknown(), UnknownAgents::OwnNamespace(_));
+            let strangers = unknown.then_some(&[0][..]);
+            let of_agents = settings.agents.iter().map(|agent| agent.roles.as_slice());
+            let lists: BTreeSet<&[usize]> = of_agents.chain(rules).chain(strangers).collect();
             for list in lists {
                 let roles: Vec<&Role> = list.iter().filter_map(|index| settings.roles.get(*index)).collect();
                 let title = format!("Roles {}, but for the agent's own namespace.", names(&roles).join(", "));

@@ -165,7 +165,8 @@ impl Snapshot {
         }
         let list = |list: Vec<usize>| list.into_iter().filter_map(|index| roles.get(index)).cloned().collect();
         let role_rules = settings.identity.role_rules.into_iter().map(|rules| rules.into_iter().map(list).collect());
-        let own_namespace = previous.map_or_else(|| Arc::new(Role::own_namespace()), |p| Arc::clone(&p.own_namespace));
+        // The built-in role comes first.
+        let own_namespace = roles.first().map_or_else(|| Arc::new(Role::own_namespace()), Arc::clone);
         let turns =
             turns::Directory::new(own_turns.into_iter(), settings.limits.concurrent, previous.map(|p| &p.turns));
         let mut snapshot = Self {

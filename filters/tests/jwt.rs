@@ -9,7 +9,9 @@ use std::sync::LazyLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use certs::Signer;
-use filters::jwt::{Binding, Bound, Issuer, KeySet, KeySetProblem, LEEWAY, Presented, Refused, RoleRules, Verified};
+use filters::jwt::{
+    Binding, Bound, Issuer, KeySet, KeySetProblem, LEAST_SECRET, LEEWAY, Presented, Refused, RoleRules, Verified,
+};
 use filters::scope::{Scope, Scopes};
 use filters::secret::{Digest, Secret};
 use mutation::{mutated, one_byte};
@@ -37,7 +39,7 @@ fn public() -> KeySet {
 }
 
 fn both() -> KeySet {
-    public().with_secret(&Secret::new(SHARED.into())).unwrap()
+    public().with_secret(&Secret::new(SHARED.into()), LEAST_SECRET).unwrap()
 }
 
 /// An issuer and its keys.
@@ -195,7 +197,7 @@ fn algorithms_are_never_confused() {
             assert_eq!(verify(&issuer(both()), &token), Err(Refused::Signature));
         }
     }
-    let only = issuer(KeySet::default().with_secret(&Secret::new(SHARED.into())).unwrap());
+    let only = issuer(KeySet::default().with_secret(&Secret::new(SHARED.into()), LEAST_SECRET).unwrap());
     assert_eq!(verify(&only, &RSA.token(&claims()).unwrap()), Err(Refused::Key));
     // A key that says what it is for is for nothing else.
     let mut narrow = RSA.jwk();
@@ -480,7 +482,7 @@ fn a_key_set_holds_public_keys_for_signatures_only() {
         assert_eq!(KeySet::default().with_jwks(bad.as_bytes()).map(|_| ()), Err(KeySetProblem::NotAKeySet), "{bad}");
     }
     assert_eq!(read(&vec![ED.jwk(); 101]), Err(KeySetProblem::TooMany));
-    assert!(KeySet::default().with_secret(&Secret::new("x".repeat(31))).is_none());
+    assert!(KeySet::default().with_secret(&Secret::new("x".repeat(31)), LEAST_SECRET).is_none());
 }
 
 #[test]

@@ -17,7 +17,7 @@ const NOW: i64 = 1_800_000_000;
 
 fuzz_target!(|input: (&str, &str, &str)| {
     let (text, header, claims) = input;
-    let Some(keys) = KeySet::default().with_secret(&Secret::new(SECRET.to_owned())) else { return };
+    let Some(keys) = KeySet::default().with_secret(&Secret::new(SECRET.to_owned()), 1) else { return };
     let roles = RoleRules { claim: "/groups".into(), values: vec!["g".into()] };
     let issuer = Issuer { roles, ..Issuer::new("i", "a") };
     let verify = |token: String| issuer.verify(&Presented::read(&Secret::new(token))?, &keys, NOW);

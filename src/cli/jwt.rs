@@ -77,6 +77,9 @@ pub struct Jwt {
     /// File of a shared secret, for HS256.
     #[arg(long, value_name = "FILE")]
     hs256_secret_file: Option<PathBuf>,
+    /// The name of the key (`kid`); the thumbprint of --key where absent, and none of a shared secret.
+    #[arg(long, value_name = "NAME")]
+    kid: Option<String>,
     #[command(flatten)]
     given: Given,
 }
@@ -96,11 +99,11 @@ enum Keys {
     },
 }
 
-pub(super) fn run(jwt: Jwt) -> ExitCode {
-    let outcome = match jwt.verb {
-        Some(Keys::Keys { out, algorithm }) => write_keys(&out, algorithm),
+pub(super) fn run(jwt: &Jwt) -> ExitCode {
+    let outcome = match &jwt.verb {
+        Some(Keys::Keys { out, algorithm }) => write_keys(out, *algorithm),
         None => match load_elsewhere(&jwt.given.clone().into()) {
-            Ok(settings) => token(&jwt, &settings),
+            Ok(settings) => token(jwt, &settings),
             Err(report) => return refuse(&report),
         },
     };
@@ -130,7 +133,7 @@ fn token(jwt: &Jwt, settings: &Settings) -> Outcome<()> {
         now,
         ttl: jwt.ttl.seconds(),
     };
-    let token = signing_key(jwt, development)?.token(claims);
+    let token = signing_key(jwt, development)?.named(jwt.kid.as_deref()).token(claims);
     let token = token.map_err(|_| (FAILED, "the key cannot sign".to_owned()))?;
     print(&format!("{token}\n"));
     if let Some(doubt) = doubt(settings, &Secret::new(token), now) {
@@ -151,7 +154,7 @@ fn signing_key(jwt: &Jwt, development: &Development) -> Outcome<SigningKey> {
             refused("nothing to sign with: set JWT_HS256_SECRET, or give --key or --hs256-secret-file".to_owned())
         })?,
     };
-    SigningKey::shared(&secret).ok_or_else(|| refused("the shared secret has fewer than 32 bytes".to_owned()))
+    SigningKey::shared(&secret).ok_or_else(|| refused("the shared secret is empty".to_owned()))
 }
 
 fn read(flag: &str, file: &Path) -> Outcome<Zeroizing<String>> {

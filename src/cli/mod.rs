@@ -101,7 +101,7 @@ pub enum Once {
     Import(import::Import),
     /// Mint a token for development.
     #[command(after_help = jwt::AFTER)]
-    Jwt(jwt::Jwt),
+    Jwt(Box<jwt::Jwt>),
     /// Print an agent's policy for Vault, or keep Vault's policies in step.
     #[command(after_help = policy::AFTER)]
     Policy(policy::Policy),
@@ -193,7 +193,7 @@ impl Once {
             Self::Diff(files) => diff::run(&files),
             Self::Explain(asked) => explain::run(asked),
             Self::Import(files) => import::run(&files),
-            Self::Jwt(jwt) => jwt::run(jwt),
+            Self::Jwt(jwt) => jwt::run(&jwt),
             Self::Policy(policy) => policy::run(policy),
             Self::Ready(given) => ready::run(&given.into()),
             Self::Suspend(asked) => suspend::suspend(&asked),

@@ -74,7 +74,7 @@ const DOCS: Kind = Kind::Choice(&["agents", "public", "off"]);
 pub(super) static TOP: Section = Section { label: "", title: "Top level", options: &OPTIONS };
 
 #[rustfmt::skip]
-static OPTIONS: [Opt; 79] = [
+static OPTIONS: [Opt; 85] = [
     both("VAULT_ADDR", "vault_addr", Kind::Text, "http://localhost:8200", "Where Vault or OpenBao is: `http://` or `https://`, host, port."),
     both("VAULT_NAMESPACE", "vault_namespace", Kind::Text, "", "Vault namespace of every request (Enterprise, OpenBao)."),
     both("VAULT_TOKEN", "vault_token", Kind::Secret, "", "The gate's own Vault token; AppRole goes first where both are given."),
@@ -83,13 +83,19 @@ static OPTIONS: [Opt; 79] = [
     both("VAULT_SECRET_ID", "vault_secret_id", Kind::Secret, "", "AppRole: secret id."),
     both("KV_MOUNT", "kv_mount", Kind::Text, "secret", "Mount of the KV version 2 engine."),
     both("DEFAULT_PREFIX", "default_prefix", Kind::Text, "mcp", "What precedes the agent's name in the KV tree."),
+    both("DEFAULT_ROLE_TRANSIT", "default_role_transit", Kind::Words, "", "Transit keys that agents without roles of their own may use, such as `agents-*`; none where absent."),
+    both("DEFAULT_ROLE_DATABASE", "default_role_database", Kind::Words, "", "Database roles that agents without roles of their own may use, such as `readonly`; none where absent."),
+    both("DEFAULT_ROLE_SSH", "default_role_ssh", Kind::Words, "", "SSH roles that agents without roles of their own may use, such as `ops`; none where absent."),
+    both("DEFAULT_ROLE_PKI", "default_role_pki", Kind::Words, "", "PKI roles that agents without roles of their own may use, such as `agents`; none where absent."),
+    both("DEFAULT_ROLE_KMS", "default_role_kms", Kind::Words, "", "KMS keys that agents without roles of their own may use, such as `alias/agents-*`; none where absent."),
     both("AUTH_API_KEY_ENABLED", "auth_api_key_enabled", Kind::Flag, "true", "Whether API keys are accepted (`X-API-Key`)."),
     both("AUTH_JWT_ENABLED", "auth_jwt_enabled", Kind::Flag, "true", "Whether JWTs are accepted (`Authorization: Bearer` or `DPoP`)."),
     both("AUTH_MTLS_ENABLED", "auth_mtls_enabled", Kind::Flag, "false", "Whether the identity header of a trusted proxy is accepted."),
     both("API_KEYS_JSON", "api_keys_json", Kind::Keys, "", "JSON map `{\"<api key>\": \"<agent>\"}`; prefer digests in `[agents.NAME]`."),
     both("JWT_ISSUER", "jwt_issuer", Kind::Text, "mcp-auth", "The issuer that a JWT must name (`iss`)."),
     both("JWT_AUDIENCE", "jwt_audience", Kind::Text, "mcp-agents", "The audience that a JWT must name (`aud`)."),
-    both("JWT_HS256_SECRET", "jwt_hs256_secret", Kind::Secret, "", "Shared secret of HS256 signatures, 32 bytes at least."),
+    both("JWT_HS256_SECRET", "jwt_hs256_secret", Kind::Secret, "", "Shared secret of HS256 signatures, 32 bytes at least; fewer are a warning in development."),
+    both("JWT_DEFAULT_SCOPES", "jwt_default_scopes", Kind::Words, "", "Scopes of a token that has none of `scope`, `scopes` and `scp`."),
     both("JWT_JWKS_URL", "jwt_jwks_url", Kind::Text, "", "URL of the issuer's public keys (JWKS)."),
     both("JWT_JWKS_FILE", "jwt_jwks_file", Kind::Text, "", "File of the issuer's public keys (JWKS): RSA, P-256, P-384, Ed25519; not together with the URL."),
     both("JWT_JWKS_CACHE_SECONDS", "jwt_jwks_cache_seconds", Kind::Number(1, 86_400), "300", "How often they are fetched; at once for a token of an unknown key."),
@@ -118,7 +124,7 @@ static OPTIONS: [Opt; 79] = [
     both("LOG_LEVEL", "log_level", LEVELS, "info", "Least severe level of the server log.").or_flag("--log-level"),
     both("LOG_DIR", "log_dir", Kind::Text, "./logs", "Where the logs are written."),
     both("EXPOSE_REST_ROUTES", "expose_rest_routes", Kind::Flag, "true", "Whether the REST surface is there; MCP, health and metadata always are."),
-    Opt::file("docs", DOCS, "agents", "Who sees `/openapi.json`, `/docs` and `/redoc`: agents with a credential, anyone, or nobody."),
+    both("DOCS", "docs", DOCS, "agents", "Who sees `/openapi.json`, `/docs` and `/redoc`: agents with a credential, anyone, or nobody."),
     both("PUBLIC_URL", "public_url", Kind::Text, "", "How callers reach the gate, such as `https://gate.example`: an audience that tokens may name, it and its `/mcp`, what OAuth clients are told, and what DPoP proofs must name; as requests have it where absent."),
     both("CORS_ALLOW_ORIGINS", "cors_allow_origins", Kind::Words, "", "Origins whose pages may call, such as `https://inspector.example`."),
     both("AWS_KMS_ENABLED", "aws_kms_enabled", Kind::Flag, "false", "Whether AWS KMS is offered; without, its operations answer 503."),

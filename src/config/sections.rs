@@ -213,7 +213,7 @@ section! {
     text("jwks_url", "", "URL of its public keys (JWKS); exactly one of these three and `hs256_secret`."),
     text("jwks_file", "", "File of its public keys."),
     Opt::file("discovery", Kind::Flag, "false", "Whether the URL is asked of `name` (OpenID Connect Discovery)."),
-    Opt::file("hs256_secret", Kind::Secret, "", "Shared secret of HS256 signatures, 32 bytes at least."),
+    Opt::file("hs256_secret", Kind::Secret, "", "Shared secret of HS256 signatures, 32 bytes at least; fewer are a warning in development."),
     text("ca", "", "PEM file of the authorities of the server that keys are fetched from, instead of the system's."),
     time("refresh", (1000, 24 * HOUR), "5m", "How often keys are fetched; at once for a token of an unknown key."),
     time("keep", (MINUTE, DAYS_30 * 1000), "24h", "How long fetched keys are used while their server is away."),

@@ -111,6 +111,7 @@ fn every(shared: &Shared) {
         assert_eq!(opened["plaintext"], WORDS);
         assert!(opened["key_id"].as_str().is_some_and(|key| key.ends_with(&sealing)), "{opened}");
         for (size, length) in [
+            (json!({}), 44),
             (json!({"key_spec": "AES_256"}), 44),
             (json!({"key_spec": "AES_128"}), 24),
             (json!({"number_of_bytes": 7}), 12),

@@ -1,7 +1,7 @@
 //! Each operation, on each surface, as each kind of caller.
 
 use serde_json::{Value, json};
-use tests::Client;
+use tests::{Client, Gate, Plan};
 
 use crate::{Case, Shared};
 
@@ -14,6 +14,7 @@ pub const CASES: &[Case] = &[
     ("transit_encrypts_signs_and_authenticates_with_keys_by_grant", transit),
     ("a_patch_changes_what_it_names", patch),
     ("metadata_tells_versions_and_never_values", metadata),
+    ("variables_alone_grant_transit_by_key", by_variables),
     ("whoami_tells_agent_proof_scopes_and_roles", whoami),
     ("values_of_one_byte_and_of_900_kb_pass_everywhere", sizes),
     ("a_role_allows_only_what_it_holds", reader),
@@ -126,11 +127,25 @@ fn random(shared: &Shared) {
     assert_eq!(client.get("/transit/random?bytes=65537").status, 422);
 }
 
+fn by_variables(shared: &Shared) {
+    let sections = "[identity]\ncertificate = [\"cn\"]\nunknown_agents = \"own-namespace\"\n";
+    let plan = |environment| Plan { sections: sections.into(), environment, ..Plan::default() };
+    let arguments = json!({"key": "agents-key", "plaintext": "eA=="});
+    for (keys, expected) in [(None, 403), (Some("agents-*"), 200), (Some("others-*"), 403)] {
+        let environment = keys.map(|keys| ("DEFAULT_ROLE_TRANSIT", keys.to_owned())).into_iter().collect();
+        let gate = Gate::start(shared.world(), &plan(environment));
+        assert_eq!(gate.agent("agent_mtls").post("/transit/encrypt", &arguments).status, expected, "{keys:?}");
+        assert_eq!(gate.stderr().contains("DEFAULT_ROLE_TRANSIT"), keys.is_some(), "said at the start");
+    }
+}
+
 fn whoami(shared: &Shared) {
     let gate = shared.gate();
     let me = gate.agent("agent_mtls").get("/whoami").json();
     let scopes = json!(["read", "write", "delete", "list"]);
-    assert_eq!(me, json!({"agent": "agent_mtls", "proof": "certificate", "scopes": scopes, "roles": ["all"]}));
+    let expected = json!({"agent": "agent_mtls", "subject": "agent_mtls", "proof": "certificate", "scopes": scopes,
+        "roles": ["all"]});
+    assert_eq!(me, expected);
     assert_eq!(gate.keyed().get("/whoami").json()["proof"], "api_key");
     assert_eq!(structured(&gate.keyed().call("whoami", &json!({})))["agent"], "agent_api");
 }

@@ -5,6 +5,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use filters::names::AgentId;
 use portcullis::import::Users;
 use proptest::collection;
@@ -336,6 +338,16 @@ fn tokens(shared: &Shared) {
         );
         assert_eq!(bearer.get("/secrets?prefix=public").status, 200, "{line}");
     }
+    // A key by its name, which an issuer of many needs.
+    for (line, kid) in [("", None), ("--kid dev", Some("dev"))] {
+        let line = format!("--subject reader@corp {line}");
+        let (token, _) = mint(gate.folder(), line.trim_end(), &shared_secret);
+        let header = URL_SAFE_NO_PAD.decode(token.split('.').next().expect("a header")).expect("base64url");
+        let header: Value = serde_json::from_slice(&header).expect("JSON");
+        assert_eq!(header["kid"].as_str(), kid, "{header}");
+        let bearer = gate.local().with("Authorization", &format!("Bearer {token}"));
+        assert_eq!(bearer.get("/whoami").json()["subject"], "agent_jwt");
+    }
     // What the gate does not take is told, and not taken.
     for (line, told) in [
         ("--subject reader@corp --audience others", "another audience"),
@@ -352,12 +364,13 @@ fn no_tokens(_: &Shared) {
     let folder = folder_with("config.toml", "");
     fs::write(folder.path().join("dev.toml"), "environment = \"development\"\n").expect("a file");
     fs::write(folder.path().join("short"), "short\n").expect("a file");
+    fs::write(folder.path().join("empty"), "\n").expect("a file");
     let secret = [("JWT_HS256_SECRET", SECRET)];
     for (line, environment, told) in [
         ("--subject a", &secret[..], "for development only"),
         ("--subject a --hs256-secret-file short", &[], "for development only"),
         ("--subject a --config dev.toml", &[], "nothing to sign with"),
-        ("--subject a --config dev.toml --hs256-secret-file short", &[], "fewer than 32 bytes"),
+        ("--subject a --config dev.toml --hs256-secret-file empty", &[], "the shared secret is empty"),
         ("--subject a --config dev.toml --key short", &[], "no private key"),
         ("--subject a --config dev.toml --key missing", &[], "cannot be read"),
         ("--subject a --config dev.toml --scopes sing", &secret, "each is one of read, write, delete, list"),

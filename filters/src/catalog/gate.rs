@@ -33,6 +33,7 @@ impl Describe for WhoAmI {
         about: "Who is asking, as the gate sees it.",
         members: &[
             Member::given("agent", Type::Text, "The agent's name."),
+            Member::given("subject", Type::Text, "The same, by the name that other bridges give it."),
             Member::given("proof", Type::Text, "By what it was proved."),
             Member::given("scopes", Type::Texts, "What the credential carries."),
             Member::given("roles", Type::Texts, "The agent's roles."),
@@ -47,6 +48,7 @@ impl Describe for WhoAmI {
 #[derive(Serialize)]
 struct Myself<'a> {
     agent: &'a str,
+    subject: &'a str,
     proof: &'a str,
     scopes: Vec<Scope>,
     roles: Vec<&'a str>,
@@ -55,6 +57,7 @@ struct Myself<'a> {
 fn answer(identity: &Identity, out: &mut Vec<u8>) {
     let myself = Myself {
         agent: identity.agent.id.as_str(),
+        subject: identity.agent.id.as_str(),
         proof: identity.proof.name(),
         scopes: identity.scopes.iter().collect(),
         roles: identity.agent.roles.iter().map(|(role, _)| &*role.name).collect(),

@@ -79,7 +79,7 @@ pub(super) struct DecryptArguments<'a> {
     wrap_ttl: Option<WrapTtl>,
 }
 
-/// What a data key is to be like: either `key_spec` or `number_of_bytes`.
+/// What a data key is to be like: `key_spec` or `number_of_bytes`; AES_256 where neither is said.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DataKeyArguments<'a> {
@@ -227,9 +227,10 @@ impl Describe for DataKey {
     fn plan(arguments: DataKeyArguments<'_>) -> Result<Plan, Refusal> {
         let size = match (arguments.key_spec, arguments.number_of_bytes) {
             (Some(spec), None) => kms::DataKey::Spec(spec),
+            (None, None) => kms::DataKey::Spec(KeySpec::Aes256),
             (None, Some(count)) if (1..=MAX_DATA_KEY).contains(&count) => kms::DataKey::Bytes(count),
             (None, Some(_)) => return Err(unfit("/number_of_bytes", "1 to 1024")),
-            _ => return Err(unfit("", "either key_spec or number_of_bytes")),
+            (Some(_), Some(_)) => return Err(unfit("", "either key_spec or number_of_bytes")),
         };
         let circumstances = circumstances(arguments.encryption_context, arguments.grant_tokens)?;
         Ok(about(arguments.key_id, KmsCall::DataKey(size, circumstances))?.wrapped(arguments.wrap_ttl))

@@ -94,14 +94,14 @@ impl KeySet {
         self.secret.is_none() && self.public.is_empty()
     }
 
-    /// The same, with a secret for HS256; `None` where it has fewer than
-    /// [`LEAST_SECRET`] bytes.
+    /// The same, with a secret for HS256; `None` where it has fewer than `least` bytes, which is to be
+    /// [`LEAST_SECRET`] unless nothing is at stake.
     #[must_use]
-    pub fn with_secret(mut self, secret: &Secret) -> Option<Self> {
+    pub fn with_secret(mut self, secret: &Secret, least: usize) -> Option<Self> {
         let bytes = secret.expose().as_bytes();
         self.secret = Some(DecodingKey::from_secret(bytes));
         self.sources[0] = Some(Digest::of(bytes));
-        (bytes.len() >= LEAST_SECRET).then_some(self)
+        (bytes.len() >= least.max(1)).then_some(self)
     }
 
     /// The same, with the public keys of a JWKS (RFC 7517). Keys for something

@@ -37,9 +37,10 @@ pub(super) fn issuers(top: &Fields<'_>, roles: &Roles, public_url: Option<&str>)
         issuers.logins.push(Arc::clone(&login));
     }
     let identity = top.table("identity", &section::IDENTITY);
+    let development = is_development(top);
     for fields in identity.tables("issuers", &section::ISSUER) {
         let login = vault::token_login_of(&fields, &login);
-        let Some((issuer, rules)) = of_file(&fields, roles) else { continue };
+        let Some((issuer, rules)) = of_file(&fields, roles, development) else { continue };
         if issuers.list.iter().any(|other| other.rules.name == issuer.rules.name) {
             fields.problem("name", &fields.place_of("name"), "names an issuer twice", "give each issuer one table");
         }
@@ -81,7 +82,7 @@ impl Issuers {
 }
 
 fn of_variables(top: &Fields<'_>) -> Option<Issuer> {
-    let shared = shared_secret(top, "jwt_hs256_secret");
+    let shared = shared_secret(top, "jwt_hs256_secret", is_development(top));
     if top.given("jwt_jwks_url") && top.given("jwt_jwks_file") {
         let mend = format!("keep one; the URL is at {}", top.place_of("jwt_jwks_url"));
         top.problem("jwt_jwks_file", &top.place_of("jwt_jwks_file"), "and `jwt_jwks_url` are both given", &mend);
@@ -100,16 +101,17 @@ fn of_variables(top: &Fields<'_>) -> Option<Issuer> {
         require_kid: top.flag("jwt_require_kid")?,
         validate_issuer: top.flag("jwt_validate_issuer")?,
         validate_audience: top.flag("jwt_validate_audience")?,
+        default_scopes: roles::scopes(top, "jwt_default_scopes"),
         ..jwt::Issuer::new(&top.text("jwt_issuer")?.value, &top.text("jwt_audience")?.value)
     };
     (!matches!(&keys, KeySource::Given(set) if set.is_empty())).then_some(Issuer { rules, keys })
 }
 
-fn of_file(fields: &Fields<'_>, roles: &Roles) -> Option<(Issuer, Vec<Vec<usize>>)> {
+fn of_file(fields: &Fields<'_>, roles: &Roles, development: bool) -> Option<(Issuer, Vec<Vec<usize>>)> {
     fields.require("name");
     fields.require("audiences");
     let name = fields.text("name");
-    let keys = keys(fields, name.as_ref());
+    let keys = keys(fields, name.as_ref(), development);
     let (values, lists) = rules(fields, roles);
     let rules = jwt::Issuer {
         name: name?.value.into(),
@@ -124,6 +126,11 @@ fn of_file(fields: &Fields<'_>, roles: &Roles) -> Option<(Issuer, Vec<Vec<usize>
         roles: RoleRules { claim: fields.text("roles_claim")?.value.into(), values },
     };
     Some((Issuer { rules, keys: keys? }, lists))
+}
+
+/// Whether short secrets are taken.
+fn is_development(top: &Fields<'_>) -> bool {
+    top.text("environment").is_some_and(|environment| environment.value == "development")
 }
 
 fn binding(fields: &Fields<'_>) -> Option<Binding> {
@@ -146,7 +153,7 @@ fn rules(fields: &Fields<'_>, roles: &Roles) -> (Vec<Box<str>>, Vec<Vec<usize>>)
     fields.tables("roles", &section::ROLE_RULE).into_iter().filter_map(rule).unzip()
 }
 
-fn keys(fields: &Fields<'_>, name: Option<&Sited<String>>) -> Option<KeySource> {
+fn keys(fields: &Fields<'_>, name: Option<&Sited<String>>, development: bool) -> Option<KeySource> {
     const SOURCES: [&str; 4] = ["jwks_url", "jwks_file", "discovery", "hs256_secret"];
     let discovery = fields.flag("discovery")?;
     let given = |source: &&str| fields.given(source) && (*source != "discovery" || discovery);
@@ -164,7 +171,7 @@ fn keys(fields: &Fields<'_>, name: Option<&Sited<String>>) -> Option<KeySource> 
             KeyPlace::Discovery { url: format!("{}{DISCOVERY}", issuer.trim_end_matches('/')), issuer }
         }
         "jwks_file" => return Some(KeySource::Given(public_keys(fields, "jwks_file", KeySet::default()))),
-        _ => return Some(KeySource::Given(shared_secret(fields, "hs256_secret"))),
+        _ => return Some(KeySource::Given(shared_secret(fields, "hs256_secret", development))),
     };
     Some(KeySource::Fetched(Fetched {
         place,
@@ -196,14 +203,24 @@ fn is_loopback(url: &str) -> bool {
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
-fn shared_secret(fields: &Fields<'_>, name: &str) -> KeySet {
+/// The secret of HS256. In development a short one is a warning.
+fn shared_secret(fields: &Fields<'_>, name: &str, development: bool) -> KeySet {
     let keys = KeySet::default();
     let Some(secret) = fields.secret(name) else { return keys };
-    keys.with_secret(&secret.value).unwrap_or_else(|| {
-        let wrong = format!("has fewer than {LEAST_SECRET} bytes");
+    let wrong = format!("has fewer than {LEAST_SECRET} bytes");
+    let least = if development { 1 } else { LEAST_SECRET };
+    let Some(keys) = keys.with_secret(&secret.value, least) else {
         fields.problem(name, &secret.place, &wrong, "use a random one, such as `openssl rand -hex 32` prints");
-        KeySet::default()
-    })
+        return KeySet::default();
+    };
+    if secret.value.expose().len() < LEAST_SECRET {
+        let text = format!(
+            "{} {wrong}: whoever sees a token can find it out; in production it is refused",
+            fields.label(name)
+        );
+        fields.source.findings.warning(&secret.place, text);
+    }
+    keys
 }
 
 fn public_keys(fields: &Fields<'_>, name: &str, keys: KeySet) -> KeySet {

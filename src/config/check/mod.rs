@@ -90,6 +90,7 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
         digest: Digest::of(b""),
         outline: Outline::default(),
     };
+    roles::doubt_kms(&top, &settings.roles, &settings.agents, &settings.identity);
     Some(settings)
 }
 

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 
 use filters::condition::{Clock, Conditions, Days, Hours, Zone};
 use filters::grants::{Role, Wrapping};
+use filters::identity::UnknownAgents;
 use filters::pattern::{BadPattern, NamePattern, PathPattern};
 use filters::scope::{Scope, Scopes};
 
 use super::super::fields::{Fields, Sited};
 use super::super::kind::Word;
 use super::super::sections as section;
+use super::super::settings::{AgentEntry, Identity};
 use super::identity::network;
 use super::{is_plain_name, limits, whole_seconds};
 
@@ -25,7 +27,7 @@ pub(super) struct Roles {
 
 /// The built-in role and those of the file.
 pub(super) fn roles(top: &Fields<'_>) -> Roles {
-    let builtin = Role::own_namespace();
+    let builtin = default_role(top);
     let most = top.table("limits", &section::LIMITS).size("body").unwrap_or(usize::MAX);
     let mut roles = Roles { by_name: HashMap::from([(builtin.name.clone(), 0)]), list: vec![builtin] };
     for (name, fields) in top.named("roles", &section::ROLE) {
@@ -43,6 +45,39 @@ pub(super) fn roles(top: &Fields<'_>) -> Roles {
         roles.list.push(role);
     }
     roles
+}
+
+/// The built-in role, with what variables grant beside the own namespace; that is said aloud.
+fn default_role(top: &Fields<'_>) -> Role {
+    for name in
+        ["default_role_transit", "default_role_database", "default_role_ssh", "default_role_pki", "default_role_kms"]
+    {
+        if !top.words(name).is_empty() {
+            let text = format!("every agent without roles of its own may use what {} names", top.label(name));
+            top.source.findings.warning(&top.place_of(name), text);
+        }
+    }
+    let names = |name| patterns(top, name, NAME, NamePattern::parse);
+    Role {
+        transit: names("default_role_transit"),
+        database: names("default_role_database"),
+        ssh: names("default_role_ssh"),
+        pki: names("default_role_pki"),
+        kms: patterns(top, "default_role_kms", KEY, kms_key),
+        ..Role::own_namespace()
+    }
+}
+
+/// Warns where AWS KMS is on and none of the roles that somebody has grants a key of it.
+pub(super) fn doubt_kms(top: &Fields<'_>, roles: &[Role], agents: &[AgentEntry], identity: &Identity) {
+    let strangers = matches!(identity.directory.unknown(), UnknownAgents::OwnNamespace(_)).then_some(&0);
+    let rules = identity.role_rules.iter().flatten().flatten();
+    let mut held = agents.iter().flat_map(|agent| &agent.roles).chain(rules).chain(strangers);
+    let grants = |index: &usize| roles.get(*index).is_some_and(|role| !role.kms.is_empty());
+    if top.flag("aws_kms_enabled") == Some(true) && !held.any(grants) {
+        let text = "AWS KMS is enabled and nobody may use it: grant keys by `kms` in a role, or by DEFAULT_ROLE_KMS";
+        top.source.findings.warning(&top.place_of("aws_kms_enabled"), text);
+    }
 }
 
 fn role(name: &Sited<&str>, fields: &Fields<'_>) -> Role {
