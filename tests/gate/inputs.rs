@@ -235,7 +235,8 @@ fn reasons(shared: &Shared) {
     assert!(lines.len() >= rejected().len(), "{log}");
     assert!(lines.iter().any(|line| line.contains("common name * not allowed by this role")), "{lines:?}");
     assert!(lines.iter().all(|line| !line.contains("canary") && !line.contains("192.0.2.1")), "{lines:?}");
-    assert!(lines[0].contains("WARN") && lines[1..].iter().all(|line| !line.contains("WARN")), "{lines:?}");
+    let warnings = lines.iter().filter(|line| line.contains("WARN")).count();
+    assert!(lines[0].contains("WARN") && warnings < lines.len(), "{lines:?}");
 }
 
 fn verbs(shared: &Shared) {
@@ -243,8 +244,8 @@ fn verbs(shared: &Shared) {
     let body = json!({"data": {"a": 1}}).to_string();
     for verb in [":metadata", ":undelete", ":destroy"] {
         let (bare, escaped) = (format!("/secrets/ftp{verb}"), format!("/secrets/ftp{}", verb.replace(':', "%3A")));
-        let meant = if verb == ":metadata" { "GET" } else { "POST" };
-        for method in ["GET", "PUT", "PATCH", "POST", "DELETE"].into_iter().filter(|method| *method != meant) {
+        let meant = if verb == ":metadata" { "GET, HEAD" } else { "POST" };
+        for method in ["GET", "PUT", "PATCH", "POST", "DELETE"].into_iter().filter(|method| !meant.contains(method)) {
             let refused = client.send(method, &bare, &JSON, body.as_bytes());
             assert_eq!((refused.status, refused.header("allow")), (405, Some(meant)), "{method} {bare}");
             assert!(refused.json()["detail"].as_str().is_some_and(|text| text.contains("%3A")), "{refused:?}");
