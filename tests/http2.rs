@@ -8,6 +8,10 @@ pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub const SETTINGS: u8 = 4;
 /// The type of a frame that resets a stream.
 pub const RST_STREAM: u8 = 3;
+/// The type of a frame of a body.
+pub const DATA: u8 = 0;
+/// The type of a frame that is sent back.
+pub const PING: u8 = 6;
 /// The type of a frame that opens a stream.
 pub const HEADERS: u8 = 1;
 
@@ -34,6 +38,14 @@ pub fn get(stream: u32, path: &str) -> Vec<u8> {
     // Indexed GET and https; path and authority literally (RFC 7541, appendix A).
     let block = [&[0x82, 0x87, 0x04][..], &text(path), &[0x01], &text("localhost")].concat();
     frame(HEADERS, 0x5, stream, &block)
+}
+
+/// The head of a `POST` to `path` on that stream, whose body is to come.
+pub fn post(stream: u32, path: &str) -> Vec<u8> {
+    let text = |text: &str| [&[u8::try_from(text.len()).expect("a short text")], text.as_bytes()].concat();
+    // As [`get`], with an indexed POST.
+    let block = [&[0x83, 0x87, 0x04][..], &text(path), &[0x01], &text("localhost")].concat();
+    frame(HEADERS, 0x4, stream, &block)
 }
 
 /// Reads one frame: its type, flags, stream and payload.

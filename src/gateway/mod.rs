@@ -153,6 +153,9 @@ impl Gateway {
         if outcome.turn.as_ref().is_some_and(Turn::is_last) {
             yield_now().await;
         }
+        if session.is_http2() && !session.is_body_done() {
+            dismiss::drain(&mut session).await;
+        }
         // What is left unread of a body would be read as the next request's head.
         if *shutdown.borrow() || self.state.is_draining() || !session.is_body_done() {
             session.set_keepalive(None);

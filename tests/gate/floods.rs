@@ -35,7 +35,7 @@ fn gate(shared: &Shared, limits: &str) -> Gate {
 }
 
 /// A connection over TLS that speaks HTTP/2, with the handshake done.
-fn http2(gate: &Gate, identity: Option<&certs::Issued>) -> StreamOwned<ClientConnection, TcpStream> {
+pub(super) fn http2(gate: &Gate, identity: Option<&certs::Issued>) -> StreamOwned<ClientConnection, TcpStream> {
     let mut config = tls_config(gate.authority(), identity, rustls::DEFAULT_VERSIONS);
     config.alpn_protocols = vec![b"h2".to_vec()];
     let name = ServerName::try_from("localhost").expect("a name");

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use certs::Signer;
 use serde_json::{Value, json};
+use tests::http2;
 use tests::provider::Provider;
 use tests::{API_KEY, Client, Gate, Plan, wait_for};
 
@@ -21,6 +22,8 @@ pub const CASES: &[Case] = &[
     ("requests_in_one_write_are_all_answered", pipelined),
     ("an_empty_body_needs_no_type_and_a_time_is_read_as_vault_has_it", empty),
     ("json_may_begin_with_a_byte_order_mark", marked),
+    ("an_early_refusal_over_http2_reaches_curl", early),
+    ("an_early_refusal_over_http2_resets_no_stream", early_frames),
     ("what_a_head_would_have_held_goes_back", heads_of_wrapped_answers),
 ];
 
@@ -284,6 +287,58 @@ fn marked(shared: &Shared) {
     let token = key.token(&claims(&json!({"iss": provider.issuer()}))).expect("a token");
     let client = bearer(gate.local(), &token);
     wait_for("the keys were read", 20, || client.get("/whoami").status == 200);
+}
+
+fn early(shared: &Shared) {
+    let gate = shared.gate();
+    let authority = gate.folder().join("authority-of-wire.pem");
+    std::fs::write(&authority, gate.authority()).expect("written");
+    let url = format!("https://localhost:{}/secrets/wire/early", gate.tls);
+    let body = "x".repeat(20_000);
+    for (headers, code) in [
+        (&[][..], "unauthenticated"),
+        (&[&format!("X-API-Key: {API_KEY}"), "Content-Type: text/plain"][..], "unsupported_media_type"),
+    ] {
+        for size in [1, 300, 5_000, 20_000] {
+            for _ in 0..5 {
+                let mut curl = Command::new("curl");
+                curl.args(["--silent", "--show-error", "--http2", "--max-time", "20", "--request", "PUT", "--cacert"]);
+                curl.arg(&authority).args(["--data-binary", &body[..size]]);
+                for header in headers {
+                    curl.args(["--header", header]);
+                }
+                let done = curl.arg(&url).output().expect("curl");
+                let told = String::from_utf8_lossy(&done.stdout);
+                let error = String::from_utf8_lossy(&done.stderr);
+                assert!(done.status.success() && told.contains(code), "{size}: {told} {error}");
+            }
+        }
+    }
+}
+
+fn early_frames(shared: &Shared) {
+    let mut connection = super::floods::http2(shared.gate(), None);
+    let settings = http2::frame(http2::SETTINGS, 0, 0, &[]);
+    let end = http2::frame(http2::DATA, 0x1, 1, b"{}");
+    let ping = http2::frame(http2::PING, 0, 0, &[7; 8]);
+    let begun = [&http2::post(1, "/mcp")[..], &http2::frame(http2::DATA, 0, 1, b" "), &ping].concat();
+    http2::send(&mut connection, &[http2::PREFACE, &settings, &begun].concat()).expect("sent");
+    let (mut pings, mut ended) = (0, false);
+    // The body ends when its head was read; whatever follows the answer comes before the second ping does.
+    while pings < 2 || !ended {
+        let (kind, flags, stream, _) = http2::read(&mut connection).expect("a frame");
+        assert!((kind, stream) != (http2::RST_STREAM, 1), "the answer is not cut off");
+        if kind == http2::PING && flags & 1 == 1 {
+            pings += 1;
+            if pings == 1 {
+                http2::send(&mut connection, &end).expect("sent");
+            }
+        }
+        if stream == 1 && matches!(kind, http2::DATA | http2::HEADERS) && flags & 1 == 1 {
+            ended = true;
+            http2::send(&mut connection, &ping).expect("sent");
+        }
+    }
 }
 
 fn heads_of_wrapped_answers(shared: &Shared) {
