@@ -274,7 +274,7 @@ fn metadata(shared: &Shared) {
             "resource_name": "Portcullis",
             "tls_client_certificate_bound_access_tokens": true,
             "dpop_signing_alg_values_supported":
-                ["ES256", "ES384", "EdDSA", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"],
+                ["ES256", "ES384", "EdDSA", "Ed25519", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"],
             "dpop_bound_access_tokens_required": false,
         });
         assert_eq!(told.json(), expected);
