@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use filters::identity::UnknownAgents;
 use filters::mcp::ToolNames;
-use filters::scope::{Scope, Scopes};
 use filters::vault::Layout;
 use tracing::Level;
 
 use super::*;
+
+mod variables;
 
 /// The folder of example configurations.
 fn folder() -> PathBuf {
@@ -122,47 +123,6 @@ fn the_file_is_named_by_flag_then_variable_then_convention() {
             report.contains("APP_CONFIG_FILE: the configuration file cannot be read") && !report.contains(name),
             "{report}"
         );
-    }
-}
-
-#[test]
-fn variables_grant_what_is_not_in_the_own_namespace() {
-    let variables = [
-        ("DEFAULT_ROLE_TRANSIT", "agents-*,other"),
-        ("DEFAULT_ROLE_DATABASE", "readonly"),
-        ("DEFAULT_ROLE_SSH", "ops"),
-        ("DEFAULT_ROLE_PKI", "agents"),
-        ("DEFAULT_ROLE_KMS", "alias/agents-*"),
-    ];
-    let settings = load_variables(&variables);
-    let role = &settings.roles[0];
-    let counts = [&role.transit, &role.database, &role.ssh, &role.pki, &role.kms].map(Vec::len);
-    assert_eq!((counts, role.kv.len(), role.shared.len()), ([2, 1, 1, 1, 1], 1, 0));
-    let warnings = settings.warnings.join("\n");
-    assert!(variables.iter().all(|(name, _)| warnings.contains(name)), "{warnings}");
-    let plain = load_variables(&[]);
-    let granted = [&plain.roles[0].transit, &plain.roles[0].kms].map(Vec::len);
-    assert!(granted == [0, 0] && !plain.warnings.join("\n").contains("DEFAULT_ROLE"), "{:?}", plain.warnings);
-    let report = refused(load_with(&Flags::default(), &[("DEFAULT_ROLE_TRANSIT", "a*b")], &[]));
-    assert!(report.contains("DEFAULT_ROLE_TRANSIT") && report.contains("invalid pattern"), "{report}");
-}
-
-#[test]
-fn kms_that_nobody_may_use_is_told_of() {
-    let enabled = [("AWS_KMS_ENABLED", "true"), ("AWS_REGION", "eu-west-1")];
-    let told = |more: &[(&str, &str)]| {
-        let variables: Vec<_> = enabled.iter().chain(more).copied().collect();
-        load_variables(&variables).warnings.join("\n").contains("nobody may use it")
-    };
-    assert!(told(&[]));
-    assert!(!told(&[("DEFAULT_ROLE_KMS", "alias/agents")]));
-    let top = "aws_kms_enabled = true\naws_region = \"eu-west-1\"\n";
-    for (roles, expected) in [("[\"k\"]", false), ("[\"other\"]", true), ("[]", true)] {
-        let text = format!(
-            "{top}[roles.k]\nscopes = [\"read\"]\nkms = [\"alias/a\"]\n[roles.other]\nscopes = [\"read\"]\n[agents.a]\nroles = {roles}\n"
-        );
-        let warnings = load_toml(&text).warnings.join("\n");
-        assert_eq!(warnings.contains("nobody may use it"), expected, "{roles}: {warnings}");
     }
 }
 
@@ -300,20 +260,6 @@ fn the_keys_of_tokens_are_read_with_the_configuration() {
     assert!(secret("thirty-two-bytes-are-long-enough").unwrap().identity.issuers.len() == 1);
     let report = refused(secret("thirty-one-bytes-are-too-short."));
     assert!(report.contains("has fewer than 32 bytes") && !report.contains("thirty"), "{report}");
-    let develops = ("APP_ENV", "development");
-    let settings = load(&[("JWT_HS256_SECRET", "dev-secret"), develops], jwks).unwrap();
-    let warnings = settings.warnings.join("\n");
-    assert!(warnings.contains("in production it is refused") && !warnings.contains("dev-secret"), "{warnings}");
-    assert_eq!(settings.identity.issuers.len(), 1);
-    let report = refused(load(&[("JWT_HS256_SECRET", "dev-secret"), ("APP_ENV", "production")], jwks));
-    assert!(report.contains("has fewer than 32 bytes"), "{report}");
-    let file = ("JWT_JWKS_FILE", "jwks.json");
-    let scopes = |variables: &[_]| load(variables, jwks).unwrap().identity.issuers[0].rules.default_scopes;
-    assert_eq!(scopes(&[file]), Scopes::NONE);
-    assert_eq!(scopes(&[file, ("JWT_DEFAULT_SCOPES", "read,list")]), [Scope::Read, Scope::List].into_iter().collect());
-    let report = refused(load(&[file, ("JWT_DEFAULT_SCOPES", "sing")], jwks));
-    assert!(report.contains("holds an unknown scope"), "{report}");
-    assert_eq!(load(&[("DOCS", "off")], jwks).unwrap().docs, settings::Docs::Off);
     let fetched = load(&[("JWT_JWKS_URL", "https://issuer.example/jwks")], jwks).unwrap();
     let KeySource::Fetched(fetched) = &fetched.identity.issuers[0].keys else { panic!("they are given") };
     assert_eq!((fetched.place.url(), fetched.refresh.as_secs()), ("https://issuer.example/jwks", 300));

@@ -207,20 +207,22 @@ fn is_loopback(url: &str) -> bool {
 fn shared_secret(fields: &Fields<'_>, name: &str, development: bool) -> KeySet {
     let keys = KeySet::default();
     let Some(secret) = fields.secret(name) else { return keys };
-    let wrong = format!("has fewer than {LEAST_SECRET} bytes");
-    let least = if development { 1 } else { LEAST_SECRET };
-    let Some(keys) = keys.with_secret(&secret.value, least) else {
-        fields.problem(name, &secret.place, &wrong, "use a random one, such as `openssl rand -hex 32` prints");
-        return KeySet::default();
-    };
-    if secret.value.expose().len() < LEAST_SECRET {
-        let text = format!(
-            "{} {wrong}: whoever sees a token can find it out; in production it is refused",
-            fields.label(name)
-        );
-        fields.source.findings.warning(&secret.place, text);
+    if let Some(keys) = keys.clone().with_secret(&secret.value, LEAST_SECRET) {
+        return keys;
     }
-    keys
+    let wrong = format!("has fewer than {LEAST_SECRET} bytes");
+    match keys.with_secret(&secret.value, 1).filter(|_| development) {
+        Some(keys) => {
+            let label = fields.label(name);
+            let text = format!("{label} {wrong}: whoever sees a token can find it out; in production it is refused");
+            fields.source.findings.warning(&secret.place, text);
+            keys
+        }
+        None => {
+            fields.problem(name, &secret.place, &wrong, "use a random one, such as `openssl rand -hex 32` prints");
+            KeySet::default()
+        }
+    }
 }
 
 fn public_keys(fields: &Fields<'_>, name: &str, keys: KeySet) -> KeySet {
