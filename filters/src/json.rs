@@ -2,9 +2,11 @@
 //! the reader which of two counts, so two readers might not agree.
 
 mod judge;
+mod object;
 
 pub(crate) use judge::plain;
 pub use judge::{Bounds, Fault, Problem, judge};
+pub(crate) use object::Object;
 
 use std::fmt;
 

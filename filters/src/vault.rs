@@ -15,6 +15,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::grants::Engine;
+use crate::json::Object;
 use crate::path::VaultPath;
 use crate::refusal::Refusal;
 
@@ -191,7 +192,7 @@ struct Errors<'a> {
 
 /// Vault's own errors in the body of an answer; `None` where it is somebody else's: a balancer's page.
 fn errors(body: &[u8]) -> Option<Vec<Cow<'_, str>>> {
-    serde_json::from_slice::<Errors<'_>>(body).ok().map(|told| told.errors)
+    serde_json::from_slice::<Object<Errors<'_>>>(body).ok().map(|told| told.0.errors)
 }
 
 /// Whether Vault itself says why it refuses.

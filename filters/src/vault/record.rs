@@ -9,6 +9,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::errors;
+use crate::json::Object;
 
 /// A record at one of its versions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,14 +32,14 @@ pub enum NoRecord {
 #[derive(Deserialize)]
 struct Answer<'a> {
     #[serde(borrow)]
-    data: Data<'a>,
+    data: Object<Data<'a>>,
 }
 
 #[derive(Deserialize)]
 struct Data<'a> {
     #[serde(borrow)]
     data: Option<&'a RawValue>,
-    metadata: Metadata,
+    metadata: Object<Metadata>,
 }
 
 #[derive(Deserialize)]
@@ -56,9 +57,9 @@ pub fn read<T: DeserializeOwned>(status: u16, body: &[u8]) -> Result<Record<T>, 
     match (status, answer(body)) {
         (200, Some(Data { data: Some(data), metadata })) => {
             let data = serde_json::from_str(data.get()).map_err(|_| NoRecord::Malformed)?;
-            Ok(Record { version: metadata.version, data: Some(data) })
+            Ok(Record { version: metadata.0.version, data: Some(data) })
         }
-        (404, Some(Data { data: None, metadata })) => Ok(Record { version: metadata.version, data: None }),
+        (404, Some(Data { data: None, metadata })) => Ok(Record { version: metadata.0.version, data: None }),
         (404, None) if errors(body).is_some_and(|errors| errors.is_empty()) => Ok(Record { version: 0, data: None }),
         _ => Err(NoRecord::Foreign),
     }
@@ -75,7 +76,7 @@ pub(super) fn is_deleted(body: &[u8]) -> bool {
 pub fn is_destroyed(body: &[u8]) -> Option<bool> {
     #[derive(Deserialize)]
     struct Unpatched {
-        data: Version,
+        data: Object<Version>,
     }
     #[derive(Deserialize)]
     struct Version {
@@ -85,9 +86,9 @@ pub fn is_destroyed(body: &[u8]) -> Option<bool> {
         destroyed: bool,
     }
     if let Some(data) = answer(body) {
-        return data.data.is_none().then_some(data.metadata.destroyed);
+        return data.data.is_none().then_some(data.metadata.0.destroyed);
     }
-    let Unpatched { data } = serde_json::from_slice(body).ok()?;
+    let Object(Unpatched { data: Object(data) }) = serde_json::from_slice(body).ok()?;
     (data.version > 0).then_some(data.destroyed)
 }
 
@@ -102,8 +103,8 @@ pub fn written(body: &[u8]) -> Option<u64> {
 }
 
 fn answer(body: &[u8]) -> Option<Data<'_>> {
-    let Answer { data } = serde_json::from_slice(body).ok()?;
-    (data.metadata.version > 0).then_some(data)
+    let Object(Answer { data: Object(data) }) = serde_json::from_slice(body).ok()?;
+    (data.metadata.0.version > 0).then_some(data)
 }
 
 #[cfg(test)]
@@ -137,6 +138,11 @@ mod tests {
         let nothing = r#"{"errors":[]}"#;
         for (status, body) in [
             (404, ""),
+            (404, "[[]]"),
+            (404, r#"[[null,{"version":7}]]"#),
+            (404, r#"{"data":[null,{"version":7}]}"#),
+            (404, r#"{"data":{"data":null,"metadata":[7]}}"#),
+            (200, r#"[[{"a":1},{"version":7}]]"#),
             (404, "<html>404</html>"),
             (404, "{}"),
             (404, r#"{"errors":["no handler for route \"secret/data/x\". route entry not found."]}"#),
