@@ -12,7 +12,7 @@ use std::time::Duration;
 use std::{env, io, thread};
 
 use clap::Parser;
-use local_vault::{Options, Vault, binary, provision};
+use local_vault::{Options, Vault, binary};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
@@ -72,7 +72,7 @@ fn serve(cli: &Cli, root: &Path) -> Result<(), Failure> {
     let vault = Vault::start(&binary, Options::default())?;
     println!("Vault: in memory, at {}; provisioning", vault.address());
     let agents: Vec<&str> = cli.agents.iter().map(String::as_str).collect();
-    let login = provision(&vault.endpoint(), &agents)?;
+    let login = vault.provision(&agents)?;
     mint(&agents)?;
     if ended.load(Ordering::Relaxed) {
         return Ok(());
