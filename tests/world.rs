@@ -48,6 +48,11 @@ impl World {
         self.vault.address()
     }
 
+    /// What Vault answers as the product that it is.
+    pub fn dialect(&self) -> crate::Dialect {
+        crate::Dialect(self.vault.product())
+    }
+
     pub fn role_id(&self) -> &str {
         &self.provisioned.role_id
     }

@@ -57,19 +57,18 @@ impl Options {
                 format!("-dev-root-token-id={root_token}"),
                 format!("-dev-listen-address=127.0.0.1:{port}"),
                 "-dev-no-store-token".to_owned(),
+                format!("-config={}", written(folder, &audited(product))?),
             ]),
             Storage::Disk => {
                 let data = folder.join("data");
                 fs::create_dir_all(&data).map_err(Error::file(&data))?;
-                let config = folder.join("vault.json");
-                let text = self.config(product, port, folder).to_string();
-                fs::write(&config, text).map_err(Error::file(&config))?;
-                Ok(vec![format!("-config={}", config.display())])
+                Ok(vec![format!("-config={}", written(folder, &self.config(product, port, &data))?)])
             }
         }
     }
 
-    fn config(&self, product: Product, port: u16, folder: &Path) -> Value {
+    fn config(&self, product: Product, port: u16, data: &Path) -> Value {
+        let mut config = audited(product);
         let mut listener = json!({
             "address": format!("127.0.0.1:{port}"),
             "tls_disable": self.tls.is_none(),
@@ -78,14 +77,33 @@ impl Options {
             fields.insert("tls_cert_file".into(), json!(absolute(&tls.certificate)));
             fields.insert("tls_key_file".into(), json!(absolute(&tls.key)));
         }
-        json!({
-            "storage": storage(product, &folder.join("data")),
+        let more = json!({
+            "storage": storage(product, data),
             "listener": { "tcp": listener },
             "api_addr": format!("{}://127.0.0.1:{port}", self.scheme()),
             "cluster_addr": format!("https://127.0.0.1:{}", port.saturating_add(1)),
             "disable_mlock": true,
-        })
+        });
+        if let (Some(config), Value::Object(more)) = (config.as_object_mut(), more) {
+            config.extend(more);
+        }
+        config
     }
+}
+
+/// Lets audit devices be made through the API, which is how they are made for a while. OpenBao takes
+/// them from its configuration alone otherwise.
+fn audited(product: Product) -> Value {
+    match product {
+        Product::Vault => json!({}),
+        Product::OpenBao => json!({ "unsafe_allow_api_audit_creation": true }),
+    }
+}
+
+fn written(folder: &Path, config: &Value) -> Result<String, Error> {
+    let path = folder.join("vault.json");
+    fs::write(&path, config.to_string()).map_err(Error::file(&path))?;
+    Ok(path.display().to_string())
 }
 
 /// The storage in this folder; OpenBao has no plain files.

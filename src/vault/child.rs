@@ -13,7 +13,7 @@ use filters::identity::{Bearer, Identity};
 use filters::names::AgentId;
 use filters::refusal::Refusal;
 use filters::secret::Secret;
-use filters::vault::{Trouble, control, trouble};
+use filters::vault::control;
 use futures_util::future::join_all;
 use moka::Expiry;
 use moka::future::Cache;
@@ -276,7 +276,7 @@ impl Children {
         let envelope = Envelope { lane: Lane::Requests, token: Some(gate), limit: ANSWER_LIMIT, ..Envelope::default() };
         let answer = self.upstream.ask(&request, envelope).await?;
         if answer.status != 200 {
-            if trouble(answer.status, &answer.body) == Trouble::InvalidToken {
+            if self.upstream.denies_token(envelope, &answer).await {
                 self.login.reject(generation);
             }
             tracing::error!(%agent, role, status = answer.status, "Vault does not give the agent a token");
