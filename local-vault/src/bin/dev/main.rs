@@ -24,14 +24,14 @@ const CERTIFICATES: &str = ".dev/certs";
 
 type Failure = Box<dyn std::error::Error>;
 
-/// Runs a Vault, mints certificates and runs the gate in front of it, until Ctrl-C.
+/// Runs OpenBao or Vault, mints certificates and runs the gate in front of it, until Ctrl-C.
 ///
 /// The gate and `certs` must have been built beside this program; `make dev` does.
 #[derive(Parser)]
 struct Cli {
-    /// Only find or build the Vault, and say which it is.
+    /// Only find, install or build the backend that BACKEND names, and say which it is.
     #[arg(long)]
-    build_only: bool,
+    fetch_only: bool,
 
     /// Agents that get a Vault policy and a client certificate, separated by commas.
     #[arg(long, env = "AGENTS", value_delimiter = ',', default_value = "agent_api,agent_jwt,agent_mtls")]
@@ -55,8 +55,8 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = root.parent().unwrap_or(root);
     env::set_current_dir(root)?;
-    if cli.build_only {
-        println!("Vault: {}", binary(root)?);
+    if cli.fetch_only {
+        println!("{}", binary(root)?);
         return Ok(());
     }
     cli.ports.check()?;
@@ -67,10 +67,10 @@ fn run(cli: &Cli) -> Result<(), Failure> {
 /// holds in Vault can still be given back.
 fn serve(cli: &Cli, root: &Path) -> Result<(), Failure> {
     let binary = binary(root)?;
-    println!("Vault: {binary}");
+    println!("{binary}");
     let ended = end_flag()?;
     let vault = Vault::start(&binary, Options::default())?;
-    println!("Vault: in memory, at {}; provisioning", vault.address());
+    println!("{}: in memory, at {}; provisioning", vault.product(), vault.address());
     let agents: Vec<&str> = cli.agents.iter().map(String::as_str).collect();
     let login = vault.provision(&agents)?;
     mint(&agents)?;
@@ -86,7 +86,7 @@ fn serve(cli: &Cli, root: &Path) -> Result<(), Failure> {
         gate.check()?;
         thread::sleep(Duration::from_millis(50));
     }
-    println!("\nending the gate, then Vault; Ctrl-C again ends them at once");
+    println!("\nending the gate, then {}; Ctrl-C again ends them at once", vault.product());
     gate.stop();
     drop(vault);
     Ok(())
