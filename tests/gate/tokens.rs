@@ -1,8 +1,11 @@
 //! The agents' child tokens: minted once, replaced when Vault no longer knows
 //! them, never another's, never the gate's.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
-use tests::{Audit, Gate, Plan, World};
+use tests::front::answer;
+use tests::{Audit, Front, Gate, Plan, World};
 
 use crate::{Case, Shared};
 
@@ -10,6 +13,7 @@ pub const CASES: &[Case] = &[
     ("many_waiting_requests_mint_one_token", minted_once),
     ("a_token_revoked_behind_the_gates_back_is_replaced_once", revoked),
     ("the_gates_own_token_is_replaced_when_vault_no_longer_knows_it", gates_own),
+    ("a_refusal_that_may_mean_a_dead_token_has_it_looked_up_once", doubtful),
     ("a_path_that_vault_denies_mints_no_new_token", denied),
     ("a_token_that_cannot_be_minted_fails_the_request", not_minted),
     ("switched_off_the_gates_own_token_serves", off),
@@ -88,6 +92,23 @@ fn gates_own(_: &Shared) {
     let alice = gate.agent("alice");
     tests::wait_for("a new agent is served", 5, || alice.get("/secrets/none").status == 404);
     assert_eq!((logins(&gate), gate.admin_client().get("/readyz").status), (2, 200));
+}
+
+fn doubtful(shared: &Shared) {
+    let front = Front::start(shared.world());
+    let denied = || answer(403, "application/json", r#"{"errors":["permission denied"]}"#);
+    front.treat("/mcp/agent_api/doubtful", denied());
+    let gate = Gate::start(shared.world(), &Plan { environment: front.environment(), ..Plan::default() });
+    let (client, began) = (gate.keyed(), Instant::now());
+    let looks = || front.asked("GET /v1/auth/token/lookup-self");
+    let before = looks();
+    for _ in 0..20 {
+        let response = client.get("/secrets/doubtful");
+        assert_eq!((response.status, response.code().as_str()), (403, "denied_by_vault"));
+    }
+    let looked = looks() - before;
+    assert!((1..=1 + began.elapsed().as_secs() as usize).contains(&looked), "{looked} looks");
+    assert_eq!((gate.metric(MINTED), gate.metric(REPLACED)), (1.0, 0.0));
 }
 
 fn denied(shared: &Shared) {
