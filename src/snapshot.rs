@@ -26,9 +26,8 @@ use moka::sync::Cache;
 
 use crate::config::{Docs, Leases, Limits, Outline, Settings};
 use crate::issuers::Issuers;
-use crate::limits::SharedLimits;
+use crate::limits::{ConcurrencyLimits, SharedLimits};
 use crate::tls::TlsMaterial;
-use crate::turns;
 use crate::vault::Profile;
 
 /// Most agents without an entry that are kept at once.
@@ -85,7 +84,7 @@ pub struct Snapshot {
     /// The limit of all agents together.
     pub global: Option<Limit>,
     /// How many requests of each agent are served at once.
-    pub turns: turns::Directory,
+    pub turns: ConcurrencyLimits,
     /// Seconds that a wrapped answer waits where only the role asks for wrapping.
     pub wrap_ttl: u32,
     /// Whether the REST surface is shown.
@@ -168,7 +167,7 @@ impl Snapshot {
         // The built-in role comes first.
         let own_namespace = roles.first().map_or_else(|| Arc::new(Role::own_namespace()), Arc::clone);
         let turns =
-            turns::Directory::new(own_turns.into_iter(), settings.limits.concurrent, previous.map(|p| &p.turns));
+            ConcurrencyLimits::new(own_turns.into_iter(), settings.limits.concurrent, previous.map(|p| &p.turns));
         let mut snapshot = Self {
             version: previous.map_or(1, |previous| previous.version + 1),
             digest: settings.digest,

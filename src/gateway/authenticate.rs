@@ -14,8 +14,8 @@ use filters::secret::{Digest, Secret};
 use pingora_core::protocols::http::ServerSession;
 
 use crate::issuers::{Disbelief, Wait};
+use crate::limits::{KEPT, Used};
 use crate::listener::{Peer, Verdict};
-use crate::proofs::{self, Used};
 
 use super::login::Failure;
 use super::{Request, Side};
@@ -139,7 +139,7 @@ impl Request<'_> {
             Ok(()) => {}
         }
         if let Some(shared) = &self.snapshot.shared_limits
-            && shared.use_up(proof, proofs::KEPT, &self.state.metrics).await == Some(false)
+            && shared.use_up(proof, KEPT, &self.state.metrics).await == Some(false)
         {
             return Err(self.unproven(Failure::new("the proof was used before")));
         }

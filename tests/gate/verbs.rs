@@ -8,7 +8,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use filters::names::AgentId;
-use portcullis::import::Users;
+use portcullis::cli::import::users::Users;
 use proptest::collection;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
