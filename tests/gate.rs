@@ -4,6 +4,7 @@
 //! ended here, so that the list is run by hand and not by the usual harness.
 
 mod gate {
+    pub mod access;
     pub mod balancers;
     pub mod canary;
     pub mod certificates;
@@ -134,6 +135,7 @@ fn main() -> ExitCode {
         ("mcp", gate::mcp::CASES),
         ("mcp_http", gate::mcp_http::CASES),
         ("tools", gate::tools::CASES),
+        ("access", gate::access::CASES),
         ("resources", gate::resources::CASES),
         ("clients", gate::clients::CASES),
         ("certificates", gate::certificates::CASES),

@@ -10,6 +10,8 @@ use std::fmt;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::character::prints;
+
 /// Longest segment, in bytes after decoding.
 pub const MAX_SEGMENT: usize = 255;
 /// Longest path, in bytes after decoding.
@@ -165,7 +167,7 @@ fn judge_character(c: char) -> Result<(), PathProblem> {
     match c {
         '\\' | '/' => Err(PathProblem::Separator),
         '\u{20}'..='\u{7e}' => Ok(()),
-        _ if c.is_control() || !prints(c) => Err(PathProblem::Unprintable),
+        _ if !prints(c) => Err(PathProblem::Unprintable),
         _ if looks_like_separator(c) => Err(PathProblem::Separator),
         _ => Ok(()),
     }
@@ -173,18 +175,6 @@ fn judge_character(c: char) -> Result<(), PathProblem> {
 
 fn decodes(segment: &[u8]) -> bool {
     segment.windows(3).any(|w| matches!(w, [b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit()))
-}
-
-/// Spaces other than U+0020, zero-width, bidirectional and other format
-/// characters, variation selectors, private use and non-characters.
-fn prints(c: char) -> bool {
-    !(c.is_whitespace()
-        || matches!(u32::from(c),
-            0xad | 0x34f | 0x61c | 0x115f..=0x1160 | 0x17b4..=0x17b5 | 0x180b..=0x180f
-            | 0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x206f | 0x2800 | 0x3164
-            | 0xe000..=0xf8ff | 0xfdd0..=0xfdef | 0xfe00..=0xfe0f | 0xfeff | 0xffa0
-            | 0xfff0..=0xffff | 0x1d173..=0x1d17a | 0xe0000..)
-        || u32::from(c) & 0xfffe == 0xfffe)
 }
 
 fn looks_like_separator(c: char) -> bool {

@@ -69,8 +69,9 @@ fn picked(shape: &Shape, body: &Value) -> Option<Value> {
             Type::Text => value.is_string(),
             Type::Count => value.is_u64(),
             Type::Flag => value.is_boolean(),
-            Type::Object => value.is_object(),
-            Type::List => value.is_array(),
+            Type::Number => value.is_number(),
+            Type::Object | Type::Record(_) => value.is_object(),
+            Type::List | Type::Records(_) => value.is_array(),
             Type::Texts => value.as_array().is_some_and(|list| list.iter().all(Value::is_string)),
         };
         match value {
@@ -105,10 +106,11 @@ fn of_kind(kind: Type) -> BoxedStrategy<Value> {
         Type::Text => ".{0,12}".prop_map(Value::from).boxed(),
         Type::Count => any::<u64>().prop_map(Value::from).boxed(),
         Type::Flag => any::<bool>().prop_map(Value::from).boxed(),
-        Type::Object => btree_map(".{0,6}", anything(), 0..4)
+        Type::Number => any::<u32>().prop_map(|number| json!(f64::from(number) / 8.0)).boxed(),
+        Type::Object | Type::Record(_) => btree_map(".{0,6}", anything(), 0..4)
             .prop_map(|members| Value::Object(members.into_iter().collect()))
             .boxed(),
-        Type::List => vec(anything(), 0..4).prop_map(Value::from).boxed(),
+        Type::List | Type::Records(_) => vec(anything(), 0..4).prop_map(Value::from).boxed(),
         Type::Texts => vec(".{0,6}", 0..4).prop_map(Value::from).boxed(),
     }
 }

@@ -1,6 +1,7 @@
 //! Everything that may be asked, each described once. Adding an engine is one
 //! file here and its rows in [`CATALOG`].
 
+mod access;
 mod database;
 mod gate;
 mod kms;
@@ -20,7 +21,7 @@ use crate::refusal::Refusal;
 use crate::vault::Method;
 
 /// Every operation, in the order in which surfaces show them.
-pub static CATALOG: [Entry; 32] = [
+pub static CATALOG: [Entry; 33] = [
     Entry::of::<kv::Read>(),
     Entry::of::<kv::Write>(),
     Entry::of::<kv::Patch>(),
@@ -53,6 +54,7 @@ pub static CATALOG: [Entry; 32] = [
     Entry::of::<wrap::Unwrap>(),
     Entry::of::<wrap::LookUp>(),
     Entry::of::<gate::WhoAmI>(),
+    Entry::of::<gate::ListAccess>(),
 ];
 
 /// The operation of that name.
