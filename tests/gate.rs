@@ -33,6 +33,7 @@ mod gate {
     pub mod looks;
     pub mod mcp;
     pub mod mcp_http;
+    pub mod names;
     pub mod operations;
     pub mod pem;
     pub mod policy;
@@ -124,6 +125,7 @@ fn main() -> ExitCode {
     let modules: &[(&str, &[Case])] = &[
         ("operations", gate::operations::CASES),
         ("inputs", gate::inputs::CASES),
+        ("names", gate::names::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
         ("kms", gate::kms::CASES),

@@ -104,7 +104,7 @@ fn sample(holds: Type) -> Value {
         Type::Count | Type::Number => 3600.into(),
         Type::Flag => true.into(),
         Type::Object | Type::Record(_) => json!({"username": "demo", "password": "correct-horse-battery"}),
-        Type::List | Type::Texts => (0..10).map(|number| format!("name-{number}")).collect(),
+        Type::List | Type::Texts | Type::Names => (0..10).map(|number| format!("name-{number}")).collect(),
         Type::Records(_) => json!([]),
     }
 }

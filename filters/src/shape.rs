@@ -15,6 +15,12 @@ mod machine;
 
 pub use machine::Projection;
 
+/// The member, a list of strings, that tells again which of [`Type::Names`] can be put in no path:
+/// 64 KiB of them at most; absent where there is none.
+pub const UNREADABLE: &str = "unreadable";
+/// The member that tells how many more there are; absent where there is none.
+pub const UNREADABLE_MORE: &str = "unreadable_more";
+
 /// An answer: one object with these members.
 #[derive(Debug)]
 pub struct Shape {
@@ -57,6 +63,8 @@ pub enum Type {
     List,
     /// A list of strings.
     Texts,
+    /// A list of names; those that can be put in no path stand in [`UNREADABLE`] too.
+    Names,
     /// An object with these members.
     Record(&'static [Member]),
     /// A list of such objects.
@@ -92,7 +100,7 @@ impl Type {
             Self::Count | Self::Number => byte.is_ascii_digit(),
             Self::Flag => matches!(byte, b't' | b'f'),
             Self::Object | Self::Record(_) => byte == b'{',
-            Self::List | Self::Texts | Self::Records(_) => byte == b'[',
+            Self::List | Self::Texts | Self::Names | Self::Records(_) => byte == b'[',
         }
     }
 
@@ -104,7 +112,7 @@ impl Type {
             Self::Flag => json!({"type": "boolean"}),
             Self::Object => json!({"type": "object", "additionalProperties": true}),
             Self::List => json!({"type": "array", "items": true}),
-            Self::Texts => json!({"type": "array", "items": {"type": "string"}}),
+            Self::Texts | Self::Names => json!({"type": "array", "items": {"type": "string"}}),
             Self::Record(members) => object(members),
             Self::Records(members) => json!({"type": "array", "items": object(members)}),
         }
