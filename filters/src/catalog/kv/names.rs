@@ -22,10 +22,10 @@ pub(in crate::catalog) struct List;
 pub(in crate::catalog) struct ListArguments<'a> {
     /// Prefix whose direct children are listed; the root where it is absent.
     #[serde(borrow, default)]
-    prefix: Cow<'a, str>,
+    prefix: Option<Cow<'a, str>>,
     /// Whether the prefix is below the shared prefix instead.
     #[serde(default)]
-    shared: bool,
+    shared: Option<bool>,
 }
 
 impl Describe for List {
@@ -66,7 +66,7 @@ impl Describe for List {
     };
 
     fn plan(arguments: ListArguments<'_>) -> Result<Plan, Refusal> {
-        let prefix = SecretPath::parse_prefix(&arguments.prefix)?;
+        let prefix = SecretPath::parse_prefix(arguments.prefix.as_deref().unwrap_or_default())?;
         Ok(Plan::about(Resource::Names(space(arguments.shared), prefix), ask(Method::List, "metadata", None, true)))
     }
 }
