@@ -17,7 +17,7 @@ use filters::jwt::Verified;
 use filters::mcp::ToolNames;
 use filters::names::AgentId;
 use filters::policy::roles_policy;
-use filters::quota::{Cell, Limit, Rate};
+use filters::quota::{Cell, Limit, Rate, Terms};
 use filters::secret::Digest;
 use filters::vault::Layout;
 use http::HeaderMap;
@@ -129,6 +129,8 @@ pub struct Snapshot {
     rate_limited: bool,
     /// The rate of each operation that has one, for each agent.
     operations: Vec<(&'static str, Rate)>,
+    /// Bounds of an agent without an entry, beside its rates.
+    terms: Terms,
 }
 
 impl Snapshot {
@@ -144,6 +146,13 @@ impl Snapshot {
         let own_turns = settings.agents.iter();
         let own_turns: Vec<_> =
             own_turns.map(|entry| (entry.id.clone(), entry.concurrent.unwrap_or(settings.limits.concurrent))).collect();
+        let child_tokens = Profile::new(settings.vault_identity, settings.child_tokens);
+        let terms = Terms {
+            concurrent: settings.limits.concurrent,
+            leases: settings.leases.per_agent,
+            lease_ttl: (!child_tokens.is_by_jwt()).then_some(settings.leases.ttl),
+            token_ttl: child_tokens.token_ttl(),
+        };
         for entry in settings.agents {
             let before = previous.and_then(|previous| previous.agents.get(&entry.id));
             let roles = entry.roles.iter().filter_map(|index| roles.get(*index)).cloned();
@@ -159,6 +168,7 @@ impl Snapshot {
                 roles,
                 limit,
                 operations: of_operations(&entry.id, &operations, before),
+                terms: Terms { concurrent: entry.concurrent.unwrap_or(terms.concurrent), ..terms },
             };
             agents.insert(entry.id, Arc::new(agent));
         }
@@ -177,7 +187,7 @@ impl Snapshot {
             admin_hosts: settings.admin.hosts,
             layout: settings.layout,
             limits: settings.limits,
-            child_tokens: Profile::new(settings.vault_identity, settings.child_tokens),
+            child_tokens,
             leases: settings.leases,
             turns,
             shared_limits: parts.shared_limits,
@@ -210,6 +220,7 @@ impl Snapshot {
             rate,
             rate_limited: settings.rate_limited,
             operations,
+            terms,
         };
         snapshot.add_keys(settings.api_keys);
         snapshot
@@ -291,6 +302,7 @@ impl Snapshot {
                 .iter()
                 .map(|(operation, rate)| (*operation, limit(*rate, operation_limit(id, operation))))
                 .collect(),
+            terms: self.terms,
         }
     }
 

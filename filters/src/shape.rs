@@ -15,6 +15,12 @@ mod machine;
 
 pub use machine::Projection;
 
+/// The member, a list of strings, that tells again which of [`Type::Names`] can be put in no path:
+/// 64 KiB of them at most; absent where there is none.
+pub const UNREADABLE: &str = "unreadable";
+/// The member that tells how many more there are; absent where there is none.
+pub const UNREADABLE_MORE: &str = "unreadable_more";
+
 /// An answer: one object with these members.
 #[derive(Debug)]
 pub struct Shape {
@@ -25,7 +31,7 @@ pub struct Shape {
 }
 
 /// One member of an answer.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Member {
     /// Its name in the answer.
     pub name: &'static str,
@@ -47,6 +53,8 @@ pub enum Type {
     Text,
     /// A whole number from 0.
     Count,
+    /// A number from 0.
+    Number,
     /// True or false.
     Flag,
     /// An object.
@@ -55,6 +63,12 @@ pub enum Type {
     List,
     /// A list of strings.
     Texts,
+    /// A list of names; those that can be put in no path stand in [`UNREADABLE`] too.
+    Names,
+    /// An object with these members.
+    Record(&'static [Member]),
+    /// A list of such objects.
+    Records(&'static [Member]),
 }
 
 impl Member {
@@ -83,10 +97,10 @@ impl Type {
     const fn begins(self, byte: u8) -> bool {
         match self {
             Self::Text => byte == b'"',
-            Self::Count => byte.is_ascii_digit(),
+            Self::Count | Self::Number => byte.is_ascii_digit(),
             Self::Flag => matches!(byte, b't' | b'f'),
-            Self::Object => byte == b'{',
-            Self::List | Self::Texts => byte == b'[',
+            Self::Object | Self::Record(_) => byte == b'{',
+            Self::List | Self::Texts | Self::Names | Self::Records(_) => byte == b'[',
         }
     }
 
@@ -94,10 +108,13 @@ impl Type {
         match self {
             Self::Text => json!({"type": "string"}),
             Self::Count => json!({"type": "integer", "minimum": 0}),
+            Self::Number => json!({"type": "number", "minimum": 0}),
             Self::Flag => json!({"type": "boolean"}),
             Self::Object => json!({"type": "object", "additionalProperties": true}),
             Self::List => json!({"type": "array", "items": true}),
-            Self::Texts => json!({"type": "array", "items": {"type": "string"}}),
+            Self::Texts | Self::Names => json!({"type": "array", "items": {"type": "string"}}),
+            Self::Record(members) => object(members),
+            Self::Records(members) => json!({"type": "array", "items": object(members)}),
         }
     }
 }
@@ -115,16 +132,7 @@ impl Shape {
     /// The JSON Schema (draft 2020-12) of the answer.
     #[must_use]
     pub fn schema(&self) -> Value {
-        let mut properties = Map::new();
-        for member in self.members {
-            let mut schema = member.holds.schema();
-            if let Some(schema) = schema.as_object_mut() {
-                schema.insert("description".into(), member.about.into());
-            }
-            properties.insert(member.name.into(), schema);
-        }
-        let required: Vec<_> = self.members.iter().filter(|m| !m.optional).map(|m| m.name).collect();
-        json!({"type": "object", "description": self.about, "properties": properties, "required": required})
+        described(object(self.members), self.about)
     }
 
     /// Picks the members out of a whole answer.
@@ -136,4 +144,19 @@ impl Shape {
         projection.push(body, out)?;
         projection.finish(out)
     }
+}
+
+/// The JSON Schema of an object with these members.
+fn object(members: &[Member]) -> Value {
+    let property = |member: &Member| (member.name.to_owned(), described(member.holds.schema(), member.about));
+    let properties: Map<_, _> = members.iter().map(property).collect();
+    let required: Vec<_> = members.iter().filter(|member| !member.optional).map(|member| member.name).collect();
+    json!({"type": "object", "properties": properties, "required": required})
+}
+
+fn described(mut schema: Value, about: &str) -> Value {
+    if let Some(schema) = schema.as_object_mut() {
+        schema.insert("description".into(), about.into());
+    }
+    schema
 }

@@ -14,6 +14,7 @@ use filters::identity::{Identity, Proof};
 use filters::names::AgentId;
 use filters::operation::Entry;
 use filters::pattern::{NamePattern, PathPattern};
+use filters::quota::Terms;
 use filters::refusal::Refusal;
 use filters::scope::{Scope, Scopes};
 use portcullis::cli::policy::vault_policy::of_agent;
@@ -115,7 +116,15 @@ fn load(text: &str) -> Settings {
 fn identity(roles: Vec<Role>) -> Identity {
     let roles = roles.into_iter().map(|role| (Arc::new(role), None)).collect();
     let id = AgentId::parse("bob").expect("a name");
-    let agent = Agent { id, generation: 1, roles_policy: "".into(), roles, limit: None, operations: Vec::new() };
+    let agent = Agent {
+        id,
+        generation: 1,
+        roles_policy: "".into(),
+        roles,
+        limit: None,
+        operations: Vec::new(),
+        terms: Terms::default(),
+    };
     Identity::new(Arc::new(agent), Scopes::ALL, Proof::Certificate)
 }
 

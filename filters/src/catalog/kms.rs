@@ -53,7 +53,7 @@ pub(super) struct EncryptArguments<'a> {
     /// Tokens of AWS's grants that have not spread yet.
     #[serde(default)]
     #[schemars(length(max = 10))]
-    grant_tokens: Vec<String>,
+    grant_tokens: Option<Vec<String>>,
 }
 
 /// What is decrypted.
@@ -73,7 +73,7 @@ pub(super) struct DecryptArguments<'a> {
     /// Tokens of AWS's grants that have not spread yet.
     #[serde(default)]
     #[schemars(length(max = 10))]
-    grant_tokens: Vec<String>,
+    grant_tokens: Option<Vec<String>>,
     /// Answer with a handle that is redeemed once, within this time.
     #[serde(default)]
     wrap_ttl: Option<WrapTtl>,
@@ -99,7 +99,7 @@ pub(super) struct DataKeyArguments<'a> {
     /// Tokens of AWS's grants that have not spread yet.
     #[serde(default)]
     #[schemars(length(max = 10))]
-    grant_tokens: Vec<String>,
+    grant_tokens: Option<Vec<String>>,
     /// Answer with a handle that is redeemed once, within this time.
     #[serde(default)]
     wrap_ttl: Option<WrapTtl>,
@@ -134,7 +134,7 @@ pub(super) struct SignArguments<'a> {
     /// Tokens of AWS's grants that have not spread yet.
     #[serde(default)]
     #[schemars(length(max = 10))]
-    grant_tokens: Vec<String>,
+    grant_tokens: Option<Vec<String>>,
 }
 
 /// What is verified: a signature of either `message` or `message_digest`.
@@ -160,7 +160,7 @@ pub(super) struct VerifyArguments<'a> {
     /// Tokens of AWS's grants that have not spread yet.
     #[serde(default)]
     #[schemars(length(max = 10))]
-    grant_tokens: Vec<String>,
+    grant_tokens: Option<Vec<String>>,
 }
 
 /// `kms.encrypt`.
@@ -311,7 +311,7 @@ fn decoded(pointer: &'static str, text: &str, most: usize) -> Result<Vec<u8>, Re
 
 /// The context is read apart, so that a misfit's pointer names no name of the
 /// caller's.
-fn circumstances(context: Option<&RawValue>, grant_tokens: Vec<String>) -> Result<Circumstances, Refusal> {
+fn circumstances(context: Option<&RawValue>, grant_tokens: Option<Vec<String>>) -> Result<Circumstances, Refusal> {
     let context = match context {
         Some(json) => kms::context(json.get(), MAX_CONTEXT)
             .ok_or_else(|| unfit("/encryption_context", "an object of texts, 8192 bytes at most"))?,
@@ -320,7 +320,8 @@ fn circumstances(context: Option<&RawValue>, grant_tokens: Vec<String>) -> Resul
     Ok(Circumstances { context, grant_tokens: tokens(grant_tokens)? })
 }
 
-fn tokens(tokens: Vec<String>) -> Result<GrantTokens, Refusal> {
+fn tokens(tokens: Option<Vec<String>>) -> Result<GrantTokens, Refusal> {
+    let tokens = tokens.unwrap_or_default();
     if tokens.len() > MAX_TOKENS {
         return Err(unfit("/grant_tokens", "at most 10 tokens"));
     }

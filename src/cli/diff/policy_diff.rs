@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use filters::catalog::CATALOG;
-use filters::grants::{Agent, Engine, Role, Wrapping};
+use filters::grants::{self, Agent, Engine, Role};
 use filters::identity::{Source, UnknownAgents};
 use filters::jwt::Binding;
 use filters::names::AgentId;
@@ -209,36 +209,19 @@ fn grants(role: &Role) -> Vec<Grant> {
     if role.scopes == Scopes::NONE {
         return Vec::new();
     }
-    let grant = |key, pattern, engine| Grant { key, pattern, bounds: bounds(role, engine) };
-    let mut grants = Vec::new();
-    for (key, patterns) in [("kv", &role.kv), ("shared", &role.shared)] {
-        grants.extend(patterns.iter().map(|pattern| grant(key, Pattern::Path(pattern.clone()), Engine::Kv)));
-    }
-    for engine in [Engine::Transit, Engine::Database, Engine::Ssh, Engine::Pki, Engine::Kms] {
-        let names = role.names(engine).iter().cloned();
-        grants.extend(names.map(|name| grant(engine.name(), Pattern::Name(name), engine)));
-    }
-    grants
+    let grant = |(key, engine, held)| {
+        let pattern = match held {
+            grants::Grant::Path(pattern) => Pattern::Path(pattern.clone()),
+            grants::Grant::Name(pattern) => Pattern::Name(pattern.clone()),
+            grants::Grant::Nameless => return None,
+        };
+        Some(Grant { key, pattern, bounds: bounds(role, engine) })
+    };
+    role.grants().filter_map(grant).collect()
 }
 
 fn bounds(role: &Role, engine: Engine) -> String {
-    let mut bounds = Vec::new();
-    if role.wrapping == Wrapping::Required {
-        bounds.push("wrapped only".to_owned());
-    }
-    if let (Engine::Ssh | Engine::Pki, Some(most)) = (engine, role.max_ttl) {
-        bounds.push(format!("for {most}s at most"));
-    }
-    let listed = |names: &[NamePattern]| names.iter().map(NamePattern::to_vault).collect::<Vec<_>>().join(" ");
-    for (what, names) in [("users", &role.ssh_principals), ("extensions", &role.ssh_extensions)] {
-        if let (Engine::Ssh, Some(names)) = (engine, names) {
-            bounds.push(format!("{what} [{}]", listed(names)));
-        }
-    }
-    bounds.extend(role.conditions.iter().flat_map(|conditions| conditions.told()));
-    if let Some(bytes) = role.body {
-        bounds.push(format!("bodies of {bytes} bytes at most"));
-    }
+    let bounds = role.bounds(engine);
     if bounds.is_empty() { String::new() } else { format!(" ({})", bounds.join(", ")) }
 }
 
