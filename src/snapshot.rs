@@ -20,6 +20,7 @@ use filters::policy::roles_policy;
 use filters::quota::{Cell, Limit, Rate};
 use filters::secret::Digest;
 use filters::vault::Layout;
+use filters::vault::provision::Making;
 use http::HeaderMap;
 use ipnet::IpNet;
 use moka::sync::Cache;
@@ -293,6 +294,12 @@ impl Snapshot {
                 .map(|(operation, rate)| (*operation, limit(*rate, operation_limit(id, operation))))
                 .collect(),
         }
+    }
+
+    /// What agents' tokens are made by; `None` where none are made.
+    #[must_use]
+    pub fn making(&self) -> Option<Making> {
+        self.child_tokens.making(self.agents.values().next().map(Arc::as_ref))
     }
 
     /// How many agents have an entry.

@@ -36,6 +36,7 @@ mod gate {
     pub mod pem;
     pub mod policy;
     pub mod preflight;
+    pub mod provisioning;
     pub mod readme;
     pub mod records;
     pub mod resources;
@@ -159,6 +160,7 @@ fn main() -> ExitCode {
         ("upstream", gate::upstream::CASES),
         ("configuration", gate::configuration::CASES),
         ("preflight", gate::preflight::CASES),
+        ("provisioning", gate::provisioning::CASES),
         ("files", gate::files::CASES),
         ("folders", gate::folders::CASES),
         ("conditions", gate::conditions::CASES),
