@@ -153,7 +153,7 @@ impl Refusal {
                 StatusCode::FORBIDDEN,
                 "denied_by_vault",
                 "Vault's policy denies what the gate's grants allow: most likely `portcullis policy --sync` was not run \
-                 since they were changed.",
+                 since they were changed, or what is named is not in Vault.",
             ),
             Self::TokenRequired => (
                 StatusCode::FORBIDDEN,

@@ -8,7 +8,7 @@ use super::{Answer, Envelope, Lane, Upstream};
 
 /// Why Vault's policy denies what the gate allows.
 const UNSYNCED: &str = "the agent's policy in Vault does not have what its grants allow: `portcullis policy --sync` was \
-                        most likely not run since they were changed";
+                        most likely not run since they were changed; or what is named is not in Vault";
 /// Why Vault knows no such path.
 const UNMOUNTED: &str = "nothing is mounted there, or another engine than the configuration says";
 
