@@ -41,6 +41,7 @@ mod gate {
     pub mod records;
     pub mod resources;
     pub mod revocation;
+    pub mod schemas;
     pub mod schemathesis;
     pub mod servers;
     pub mod sight;
@@ -172,6 +173,7 @@ fn main() -> ExitCode {
         ("logs", gate::logs::CASES),
         ("canary", gate::canary::CASES),
         ("docs", gate::docs::CASES),
+        ("schemas", gate::schemas::CASES),
         ("schemathesis", gate::schemathesis::CASES),
         ("layout", gate::layout::CASES),
         ("readme", gate::readme::CASES),

@@ -103,8 +103,8 @@ fn sample(holds: Type) -> Value {
         Type::Text => TEXT.into(),
         Type::Count => 3600.into(),
         Type::Flag => true.into(),
-        Type::Object => json!({"username": "demo", "password": "correct-horse-battery"}),
-        Type::List | Type::Texts => (0..10).map(|number| format!("name-{number}")).collect(),
+        Type::Object | Type::Labels | Type::Map(_) => json!({"username": "demo", "password": "correct-horse-battery"}),
+        Type::List(_) | Type::Texts => (0..10).map(|number| format!("name-{number}")).collect(),
     }
 }
 

@@ -41,7 +41,7 @@ pub struct Member {
 }
 
 /// The kind of a member's value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Type {
     /// A string.
     Text,
@@ -49,10 +49,14 @@ pub enum Type {
     Count,
     /// True or false.
     Flag,
-    /// An object.
+    /// An object with members of anybody's.
     Object,
-    /// A list of anything.
-    List,
+    /// An object whose members are strings.
+    Labels,
+    /// An object whose members, by any name, are each such an object.
+    Map(&'static Shape),
+    /// A list of such objects.
+    List(&'static Shape),
     /// A list of strings.
     Texts,
 }
@@ -85,8 +89,8 @@ impl Type {
             Self::Text => byte == b'"',
             Self::Count => byte.is_ascii_digit(),
             Self::Flag => matches!(byte, b't' | b'f'),
-            Self::Object => byte == b'{',
-            Self::List | Self::Texts => byte == b'[',
+            Self::Object | Self::Labels | Self::Map(_) => byte == b'{',
+            Self::List(_) | Self::Texts => byte == b'[',
         }
     }
 
@@ -96,7 +100,9 @@ impl Type {
             Self::Count => json!({"type": "integer", "minimum": 0}),
             Self::Flag => json!({"type": "boolean"}),
             Self::Object => json!({"type": "object", "additionalProperties": true}),
-            Self::List => json!({"type": "array", "items": true}),
+            Self::Labels => json!({"type": "object", "additionalProperties": {"type": "string"}}),
+            Self::Map(each) => json!({"type": "object", "additionalProperties": each.schema()}),
+            Self::List(each) => json!({"type": "array", "items": each.schema()}),
             Self::Texts => json!({"type": "array", "items": {"type": "string"}}),
         }
     }

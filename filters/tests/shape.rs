@@ -16,12 +16,12 @@ static MADE_UP: Shape = Shape {
         Member::new("texts", &["data", "texts"], Type::Texts, "Strings.").or_absent(),
         Member::new("count", &["data", "deep", "count"], Type::Count, "A number.").or_absent(),
         Member::new("flag", &["data", "deep", "flag"], Type::Flag, "A flag.").or_absent(),
-        Member::new("list", &["list"], Type::List, "A list.").or_absent(),
+        Member::new("list", &["list"], Type::List(&COUNT), "A list.").or_absent(),
         Member::new("text", &["text"], Type::Text, "A string.").or_absent(),
     ],
 };
 
-static ONE: Shape = Shape { about: "One.", members: &[Member::new("a", &["d", "a"], Type::List, "A list.")] };
+static ONE: Shape = Shape { about: "One.", members: &[Member::new("a", &["d", "a"], Type::List(&COUNT), "A list.")] };
 
 static COUNT: Shape = Shape { about: "One.", members: &[Member::new("a", &["a"], Type::Count, "A number.")] };
 
@@ -69,8 +69,8 @@ fn picked(shape: &Shape, body: &Value) -> Option<Value> {
             Type::Text => value.is_string(),
             Type::Count => value.is_u64(),
             Type::Flag => value.is_boolean(),
-            Type::Object => value.is_object(),
-            Type::List => value.is_array(),
+            Type::Object | Type::Labels | Type::Map(_) => value.is_object(),
+            Type::List(_) => value.is_array(),
             Type::Texts => value.as_array().is_some_and(|list| list.iter().all(Value::is_string)),
         };
         match value {
@@ -105,10 +105,10 @@ fn of_kind(kind: Type) -> BoxedStrategy<Value> {
         Type::Text => ".{0,12}".prop_map(Value::from).boxed(),
         Type::Count => any::<u64>().prop_map(Value::from).boxed(),
         Type::Flag => any::<bool>().prop_map(Value::from).boxed(),
-        Type::Object => btree_map(".{0,6}", anything(), 0..4)
+        Type::Object | Type::Labels | Type::Map(_) => btree_map(".{0,6}", anything(), 0..4)
             .prop_map(|members| Value::Object(members.into_iter().collect()))
             .boxed(),
-        Type::List => vec(anything(), 0..4).prop_map(Value::from).boxed(),
+        Type::List(_) => vec(anything(), 0..4).prop_map(Value::from).boxed(),
         Type::Texts => vec(".{0,6}", 0..4).prop_map(Value::from).boxed(),
     }
 }

@@ -147,7 +147,7 @@ impl Projection {
             }
             if let Next::Number(digits) = self.next {
                 match digits.with(byte)? {
-                    Some(Digits::Point | Digits::Exponent) if inside && self.holds == Type::Count => {
+                    Some(Digits::Point | Digits::Exponent) if inside && matches!(self.holds, Type::Count) => {
                         return Err(Refusal::UpstreamNonsense);
                     }
                     Some(digits) => self.next = Next::Number(digits),
@@ -238,7 +238,7 @@ impl Projection {
             self.copy(index, member, byte, out)?;
         }
         let listed = self.copies.is_some_and(|depth| self.open.len() == depth + 1);
-        if listed && self.holds == Type::Texts && byte != b'"' {
+        if listed && matches!(self.holds, Type::Texts) && byte != b'"' {
             return Err(Refusal::UpstreamNonsense);
         }
         self.next = match byte {
