@@ -26,17 +26,18 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: dev
-dev: ## Run a real Vault and the gate, until Ctrl-C (AGENTS=a,b PORT= TLS_PORT= ADMIN_PORT=)
+dev: ## Run OpenBao or, with BACKEND=vault, Vault, and the gate, until Ctrl-C (AGENTS=a,b PORT= TLS_PORT= ADMIN_PORT=)
 	@echo "building the gate, certs and local-vault; the first time takes some minutes"
 	cargo build -p portcullis -p certs -p local-vault
 	@exec target/debug/dev
 
 .PHONY: test
-test: vault clients servers ## Run every test, real servers included
-	cargo test --workspace
+test: backends clients servers ## Run every test, real servers included: on OpenBao, then on Vault
+	BACKEND=openbao cargo test --workspace
+	BACKEND=vault cargo test --workspace --test gate
 
 .PHONY: bench
-bench: vault nginx ## Measure; one scenario with ONLY=mcp-kv-read
+bench: backend nginx ## Measure; one scenario with ONLY=mcp-kv-read
 	cargo build --release -p portcullis -p bench
 	target/release/bench
 
@@ -68,10 +69,16 @@ check: ## Check format, lints and dependencies
 clean-dev: ## Remove development certificates and logs
 	rm -rf .dev logs
 
-.PHONY: vault
-vault: # Find a Vault, or build one
+.PHONY: backend
+backend: # Find what BACKEND names, or install or build it
 	cargo build -p local-vault
-	target/debug/dev --build-only
+	target/debug/dev --fetch-only
+
+.PHONY: backends
+backends: # Both, whatever BACKEND names
+	cargo build -p local-vault
+	BACKEND=openbao target/debug/dev --fetch-only
+	BACKEND=vault target/debug/dev --fetch-only
 
 .PHONY: clients
 clients: $(python_client) $(node_client)

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Gives a Vault what the gate and its agents need. Safe to repeat.
 #
-# Environment: VAULT_ADDR and VAULT_TOKEN (and VAULT_CACERT) of a Vault, VAULT_BINARY (default:
-# vault, from PATH), AGENTS (comma separated). Prints the gate's credentials as two lines,
+# Environment: VAULT_ADDR and VAULT_TOKEN (and VAULT_CACERT) of a Vault or OpenBao, VAULT_BINARY (the
+# command line to ask it with; default: vault or bao, from PATH), AGENTS (comma separated). Prints the gate's credentials as two lines,
 # VAULT_ROLE_ID=... and VAULT_SECRET_ID=..., and nothing else, on standard output. Every run
 # makes a new secret id.
 set -eu
@@ -10,7 +10,14 @@ set -eu
 policies=$(cd "$(dirname "$0")/policies" && pwd)
 agents=${AGENTS-agent_api,agent_jwt,agent_mtls}
 
-vault() { "${VAULT_BINARY:-vault}" "$@"; }
+client=${VAULT_BINARY:-$(command -v vault || command -v bao || :)}
+[ -n "$client" ] || { echo "neither vault nor bao is in PATH; VAULT_BINARY may name one" >&2; exit 1; }
+# bao prefers variables of its own.
+[ -z "${VAULT_ADDR-}" ] || export BAO_ADDR="$VAULT_ADDR"
+[ -z "${VAULT_TOKEN-}" ] || export BAO_TOKEN="$VAULT_TOKEN"
+[ -z "${VAULT_CACERT-}" ] || export BAO_CACERT="$VAULT_CACERT"
+
+vault() { "$client" "$@"; }
 quietly() { "$@" >/dev/null; }
 
 # is_mounted secrets|auth PATH/: whether something is mounted there.

@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod caller;
 pub mod client;
+pub mod dialect;
 pub mod events;
 pub mod front;
 pub mod http2;
@@ -18,6 +19,7 @@ pub mod world;
 pub use audit::Audit;
 pub use caller::Caller;
 pub use client::{Client, Response};
+pub use dialect::Dialect;
 pub use front::Front;
 pub use process::{API_KEY, Gate, Plan};
 pub use world::World;

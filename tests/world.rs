@@ -1,6 +1,6 @@
 //! A real Vault, provisioned, and the authority of the gates' certificates.
 
-use local_vault::{Options, Provisioned, Storage, Tls, Vault, binary, provision};
+use local_vault::{Options, Provisioned, Storage, Tls, Vault, binary};
 
 use std::path::Path;
 
@@ -25,27 +25,32 @@ impl World {
     /// Starts and provisions a Vault. With `keeps`, it keeps its data over a
     /// restart.
     pub fn start(keeps: bool) -> Self {
-        let storage = if keeps { Storage::File } else { Storage::Memory };
+        let storage = if keeps { Storage::Disk } else { Storage::Memory };
         Self::with(Options { storage, ..Options::default() })
     }
 
     /// Starts and provisions a Vault behind TLS, with these PEM files.
     pub fn start_tls(certificate: &Path, key: &Path, ca: &Path) -> Self {
         let tls = Tls { certificate: certificate.into(), key: key.into(), ca: ca.into() };
-        Self::with(Options { storage: Storage::File, tls: Some(tls), ..Options::default() })
+        Self::with(Options { storage: Storage::Disk, tls: Some(tls), ..Options::default() })
     }
 
     fn with(options: Options) -> Self {
         let ca = options.tls.as_ref().map(|tls| std::fs::read_to_string(&tls.ca).expect("PEM"));
         let binary = binary(&root()).expect("a Vault to run");
         let vault = Vault::start(&binary, options).expect("Vault starts");
-        let provisioned = provision(&vault.endpoint(), &AGENTS).expect("Vault is provisioned");
+        let provisioned = vault.provision(&AGENTS).expect("Vault is provisioned");
         let authority = certs::Authority::new("gates").expect("an authority");
         Self { vault, provisioned, authority, ca }
     }
 
     pub fn vault_address(&self) -> String {
         self.vault.address()
+    }
+
+    /// What Vault answers as the product that it is.
+    pub fn dialect(&self) -> crate::Dialect {
+        crate::Dialect(self.vault.product())
     }
 
     pub fn role_id(&self) -> &str {

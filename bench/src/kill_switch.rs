@@ -47,7 +47,7 @@ async fn measure(binary: &Binary, cores: Option<Cores>) -> Result<Row> {
     let folder = tempfile::Builder::new().prefix("portcullis-bench-").tempdir()?;
     let pki = Pki::mint(folder.path())?;
     let vault = on_core(cores.map(|cores| cores.rest), || Vault::start(binary, Options::default()))?;
-    let Provisioned { role_id, secret_id } = local_vault::provision(&vault.endpoint(), &[AGENT])?;
+    let Provisioned { role_id, secret_id } = vault.provision(&[AGENT])?;
     let upstream = Upstream { address: vault.address(), role_id, secret_id };
     let gate = gate::find()?;
     let started = gate::start(&gate, folder.path(), &pki, &upstream, cores.map(|cores| cores.measured)).await?;

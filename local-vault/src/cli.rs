@@ -6,13 +6,13 @@ use crate::Error;
 
 /// Where a Vault is, and the token to use there.
 #[derive(Clone)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     /// `http://127.0.0.1:8200`, for example.
-    pub address: String,
+    pub(crate) address: String,
     /// A token that may do what is asked. `Debug` does not show it.
-    pub token: String,
+    pub(crate) token: String,
     /// The certificate of the authority that signed the server's, PEM, for `https`.
-    pub ca: Option<PathBuf>,
+    pub(crate) ca: Option<PathBuf>,
 }
 
 impl fmt::Debug for Endpoint {

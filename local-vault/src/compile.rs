@@ -1,4 +1,4 @@
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,24 +12,8 @@ const REPORT_EVERY: Duration = Duration::from_secs(5);
 /// The package that Go compiles last, before it links: the module's own.
 const MAIN_PACKAGE: &str = "portcullis/local-vault";
 
-/// Builds the Go module in `module` into the file `built`, unless that is what `built` is.
-pub(crate) fn ensure(module: &Path, built: &Path) -> Result<(), Error> {
-    let folder = built.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).map_err(Error::file(folder))?;
-    let sources = sources(module)?;
-    let stamp = built.with_extension("sources");
-    let lock = built.with_extension("lock");
-    let guard = File::create(&lock).map_err(Error::file(&lock))?;
-    guard.lock().map_err(Error::file(&lock))?;
-    if built.exists() && fs::read(&stamp).is_ok_and(|built_from| built_from == sources) {
-        return Ok(());
-    }
-    compile(module, built)?;
-    fs::write(&stamp, sources).map_err(Error::file(&stamp))
-}
-
 /// Everything the build depends on, besides Go itself.
-fn sources(module: &Path) -> Result<Vec<u8>, Error> {
+pub(crate) fn sources(module: &Path) -> Result<Vec<u8>, Error> {
     let mut all = Vec::new();
     for name in ["main.go", "go.mod", "go.sum"] {
         let path = module.join(name);
@@ -38,7 +22,8 @@ fn sources(module: &Path) -> Result<Vec<u8>, Error> {
     Ok(all)
 }
 
-fn compile(module: &Path, built: &Path) -> Result<(), Error> {
+/// Builds the Go module in `module` into the file `built`.
+pub(crate) fn compile(module: &Path, built: &Path) -> Result<(), Error> {
     eprintln!("building Vault from {}: the first time takes some minutes, later Go's cache helps", module.display());
     let packages = count_packages(module)?;
     let unfinished = built.with_extension("unfinished");

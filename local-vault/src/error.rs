@@ -7,6 +7,8 @@ use std::{fmt, io};
 pub enum Error {
     /// There is no Vault in `PATH` and no Go to build one with.
     NoGo(io::Error),
+    /// There is no OpenBao in `PATH` and no Python to install one with; what Python said.
+    NoPython(String),
     /// Vault could not be built.
     Build(String),
     /// A program could not be started.
@@ -36,8 +38,13 @@ impl fmt::Display for Error {
         match self {
             Error::NoGo(cause) => write!(
                 f,
-                "no Vault: put `vault` or `bao` in PATH, or install Go 1.26 to build one \
-                 (go: {cause})"
+                "no Vault: put `vault` in PATH, or install Go 1.26 to build one, \
+                 or leave BACKEND away for OpenBao (go: {cause})"
+            ),
+            Error::NoPython(said) => write!(
+                f,
+                "no OpenBao: put `bao` in PATH, or install Python 3 with its venv to install one \
+                 (Debian: python3-venv), or build a Vault with BACKEND=vault: {said}"
             ),
             Error::Build(said) => write!(f, "Vault cannot be built: {said}"),
             Error::Start(path, cause) => write!(f, "{} does not start: {cause}", path.display()),

@@ -3,14 +3,14 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::Error;
+use crate::{Error, Product};
 
 /// How a Vault is to run.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The port on 127.0.0.1; `None` takes a free one.
     pub port: Option<u16>,
-    /// `https` with this certificate. Needs [`Storage::File`].
+    /// `https` with this certificate. Needs [`Storage::Disk`].
     pub tls: Option<Tls>,
     /// Where it keeps what it is given.
     pub storage: Storage,
@@ -33,9 +33,9 @@ pub enum Storage {
     /// Dev mode: in memory, gone after a stop, and quick to start.
     #[default]
     Memory,
-    /// In files, in a temporary folder: still there after a restart. One unseal key, used
+    /// On disk, in a temporary folder: still there after a restart. One unseal key, used
     /// without being asked.
-    File,
+    Disk,
 }
 
 impl Options {
@@ -44,24 +44,31 @@ impl Options {
     }
 
     /// The arguments after `vault server`. What they need is written into `folder`.
-    pub(crate) fn arguments(&self, port: u16, root_token: &str, folder: &Path) -> Result<Vec<String>, Error> {
+    pub(crate) fn arguments(
+        &self,
+        product: Product,
+        port: u16,
+        root_token: &str,
+        folder: &Path,
+    ) -> Result<Vec<String>, Error> {
         match self.storage {
             Storage::Memory => Ok(vec![
                 "-dev".to_owned(),
                 format!("-dev-root-token-id={root_token}"),
                 format!("-dev-listen-address=127.0.0.1:{port}"),
                 "-dev-no-store-token".to_owned(),
+                format!("-config={}", written(folder, &audited(product))?),
             ]),
-            Storage::File => {
-                let config = folder.join("vault.json");
-                let text = self.config(port, folder).to_string();
-                fs::write(&config, text).map_err(Error::file(&config))?;
-                Ok(vec![format!("-config={}", config.display())])
+            Storage::Disk => {
+                let data = folder.join("data");
+                fs::create_dir_all(&data).map_err(Error::file(&data))?;
+                Ok(vec![format!("-config={}", written(folder, &self.config(product, port, &data))?)])
             }
         }
     }
 
-    fn config(&self, port: u16, folder: &Path) -> Value {
+    fn config(&self, product: Product, port: u16, data: &Path) -> Value {
+        let mut config = audited(product);
         let mut listener = json!({
             "address": format!("127.0.0.1:{port}"),
             "tls_disable": self.tls.is_none(),
@@ -70,12 +77,40 @@ impl Options {
             fields.insert("tls_cert_file".into(), json!(absolute(&tls.certificate)));
             fields.insert("tls_key_file".into(), json!(absolute(&tls.key)));
         }
-        json!({
-            "storage": { "file": { "path": folder.join("data") } },
+        let more = json!({
+            "storage": storage(product, data),
             "listener": { "tcp": listener },
             "api_addr": format!("{}://127.0.0.1:{port}", self.scheme()),
+            "cluster_addr": format!("https://127.0.0.1:{}", port.saturating_add(1)),
             "disable_mlock": true,
-        })
+        });
+        if let (Some(config), Value::Object(more)) = (config.as_object_mut(), more) {
+            config.extend(more);
+        }
+        config
+    }
+}
+
+/// Lets audit devices be made through the API, which is how they are made for a while. OpenBao takes
+/// them from its configuration alone otherwise.
+fn audited(product: Product) -> Value {
+    match product {
+        Product::Vault => json!({}),
+        Product::OpenBao => json!({ "unsafe_allow_api_audit_creation": true }),
+    }
+}
+
+fn written(folder: &Path, config: &Value) -> Result<String, Error> {
+    let path = folder.join("vault.json");
+    fs::write(&path, config.to_string()).map_err(Error::file(&path))?;
+    Ok(path.display().to_string())
+}
+
+/// The storage in this folder; OpenBao has no plain files.
+fn storage(product: Product, folder: &Path) -> Value {
+    match product {
+        Product::Vault => json!({ "file": { "path": folder } }),
+        Product::OpenBao => json!({ "raft": { "path": folder, "node_id": "one" } }),
     }
 }
 

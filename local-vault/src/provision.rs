@@ -1,8 +1,8 @@
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::cli::{command, output};
-use crate::{Endpoint, Error, binary};
+use crate::{Error, Vault};
 
 /// What the gate logs in with.
 #[derive(Clone)]
@@ -19,25 +19,23 @@ impl fmt::Debug for Provisioned {
     }
 }
 
-/// Gives a Vault what the gate and these agents need, by `local-vault/provision.sh`, which says
-/// what that is.
-///
-/// Safe to repeat, with other agents too; every call makes a new secret id, and the ones before
-/// stay good. The endpoint's token must be allowed everything.
-pub fn provision(vault: &Endpoint, agents: &[&str]) -> Result<Provisioned, Error> {
-    let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let script = crate_folder.join("provision.sh");
-    let mut shell = command(Path::new("sh"));
-    vault.export(&mut shell);
-    shell.arg(&script).env("AGENTS", agents.join(",")).env("VAULT_BINARY", binary(&workspace(crate_folder))?.path);
-    let printed = output(&mut shell, "provision.sh")?;
-    let field = |name: &str| {
-        let line = printed.lines().find_map(|line| line.strip_prefix(name));
-        line.map(str::to_owned).ok_or_else(|| Error::Refused("provision.sh".into(), format!("printed no {name}")))
-    };
-    Ok(Provisioned { role_id: field("VAULT_ROLE_ID=")?, secret_id: field("VAULT_SECRET_ID=")? })
-}
-
-fn workspace(crate_folder: &Path) -> PathBuf {
-    crate_folder.parent().unwrap_or(crate_folder).to_path_buf()
+impl Vault {
+    /// Gives the server what the gate and these agents need, by `local-vault/provision.sh`, which
+    /// says what that is.
+    ///
+    /// Safe to repeat, with other agents too; every call makes a new secret id, and the ones before
+    /// stay good.
+    pub fn provision(&self, agents: &[&str]) -> Result<Provisioned, Error> {
+        let cli = self.cli();
+        let mut shell = command(Path::new("sh"));
+        cli.endpoint.export(&mut shell);
+        shell.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("provision.sh"));
+        shell.env("AGENTS", agents.join(",")).env("VAULT_BINARY", cli.binary);
+        let printed = output(&mut shell, "provision.sh")?;
+        let field = |name: &str| {
+            let line = printed.lines().find_map(|line| line.strip_prefix(name));
+            line.map(str::to_owned).ok_or_else(|| Error::Refused("provision.sh".into(), format!("printed no {name}")))
+        };
+        Ok(Provisioned { role_id: field("VAULT_ROLE_ID=")?, secret_id: field("VAULT_SECRET_ID=")? })
+    }
 }

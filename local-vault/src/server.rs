@@ -10,9 +10,9 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::cli::{Cli, command};
+use crate::cli::{Cli, Endpoint, command};
 use crate::process::Guarded;
-use crate::{Binary, Endpoint, Error, Options, Storage, free_port};
+use crate::{Binary, Error, Options, Product, Storage, free_port};
 
 /// How long Vault has to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -27,7 +27,7 @@ const PORTS_TRIED: usize = 3;
 /// process too.
 #[derive(Debug)]
 pub struct Vault {
-    binary: PathBuf,
+    binary: Binary,
     options: Options,
     port: u16,
     endpoint: Endpoint,
@@ -63,15 +63,8 @@ impl Vault {
             token: random_token()?,
             ca: options.tls.as_ref().map(|tls| tls.ca.clone()),
         };
-        let mut vault = Vault {
-            binary: binary.path.clone(),
-            options,
-            port,
-            endpoint,
-            unseal_key: String::new(),
-            folder,
-            process: None,
-        };
+        let mut vault =
+            Vault { binary: binary.clone(), options, port, endpoint, unseal_key: String::new(), folder, process: None };
         vault.restart()?;
         Ok(vault)
     }
@@ -86,9 +79,9 @@ impl Vault {
         &self.endpoint.token
     }
 
-    /// The server with its root token, for [`provision`](crate::provision).
-    pub fn endpoint(&self) -> Endpoint {
-        self.endpoint.clone()
+    /// Which of the two products it is.
+    pub fn product(&self) -> Product {
+        self.binary.product
     }
 
     /// The server's process id; `None` when it is stopped.
@@ -106,7 +99,7 @@ impl Vault {
     /// Ends the server if it runs, and starts it on the same port with the same root token.
     ///
     /// With [`Storage::Memory`] everything else is gone and must be provisioned again. With
-    /// [`Storage::File`] everything is there, and the server is unsealed.
+    /// [`Storage::Disk`] everything is there, and the server is unsealed.
     pub fn restart(&mut self) -> Result<(), Error> {
         self.stop();
         let mut command = self.server()?;
@@ -118,7 +111,7 @@ impl Vault {
                 self.until(deadline, Vault::read_unseal_key)?;
                 self.until(deadline, Vault::takes_token)
             }
-            Storage::File => self.open(deadline),
+            Storage::Disk => self.open(deadline),
         }
     }
 
@@ -147,12 +140,12 @@ impl Vault {
         let log = self.log_path();
         let log_file = File::create(&log).map_err(Error::file(&log))?;
         let errors = log_file.try_clone().map_err(Error::file(&log))?;
-        let mut server = command(&self.binary);
+        let mut server = command(&self.binary.path);
         server.arg("server").env("HOME", self.folder.path());
         server.current_dir(self.folder.path());
         server.stdout(log_file).stderr(errors);
         let folder = self.folder.path();
-        server.args(self.options.arguments(self.port, self.root_token(), folder)?);
+        server.args(self.options.arguments(self.product(), self.port, self.root_token(), folder)?);
         Ok(server)
     }
 
@@ -209,8 +202,8 @@ impl Vault {
         !self.unseal_key.is_empty()
     }
 
-    fn cli(&self) -> Cli<'_> {
-        Cli { binary: &self.binary, endpoint: &self.endpoint }
+    pub(crate) fn cli(&self) -> Cli<'_> {
+        Cli { binary: &self.binary.path, endpoint: &self.endpoint }
     }
 
     fn signal(&self, signal: Signal) -> Result<(), Error> {
@@ -243,7 +236,7 @@ mod tests {
     use std::process::Stdio;
 
     use super::*;
-    use crate::{Tls, binary, provision};
+    use crate::{Tls, binary};
 
     fn start(options: Options) -> Vault {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -272,10 +265,10 @@ mod tests {
     }
 
     #[test]
-    fn file_storage_remembers_over_a_stop() {
-        let storage = Storage::File;
+    fn a_disk_remembers_over_a_stop() {
+        let storage = Storage::Disk;
         let mut vault = start(Options { storage, ..Options::default() });
-        provision(&vault.endpoint(), &["a"]).unwrap();
+        vault.provision(&["a"]).unwrap();
         keep(&vault);
         vault.stop();
         assert!(vault.pid().is_none() && !kept(&vault));
@@ -296,8 +289,8 @@ mod tests {
     #[test]
     fn provisioning_twice_changes_nothing_but_the_secret_id() {
         let vault = start(Options::default());
-        let first = provision(&vault.endpoint(), &["a", "b"]).unwrap();
-        let second = provision(&vault.endpoint(), &["a", "c"]).unwrap();
+        let first = vault.provision(&["a", "b"]).unwrap();
+        let second = vault.provision(&["a", "c"]).unwrap();
         assert_eq!(first.role_id, second.role_id);
         assert_ne!(first.secret_id, second.secret_id);
         for agent in ["a", "b", "c"] {
@@ -310,7 +303,7 @@ mod tests {
     fn provisioning_refuses_what_is_not_an_agent() {
         let vault = start(Options::default());
         for name in ["+", "a/b", "a..b", "BOB"] {
-            assert!(provision(&vault.endpoint(), &[name]).is_err(), "{name}");
+            assert!(vault.provision(&[name]).is_err(), "{name}");
         }
     }
 
@@ -322,9 +315,9 @@ mod tests {
         fs::write(&certificate, minted.cert.pem()).unwrap();
         fs::write(&key, minted.signing_key.serialize_pem()).unwrap();
         let tls = Some(Tls { ca: certificate.clone(), certificate, key });
-        let vault = start(Options { tls, storage: Storage::File, port: None });
+        let vault = start(Options { tls, storage: Storage::Disk, port: None });
         assert!(vault.address().starts_with("https://"));
-        provision(&vault.endpoint(), &["a"]).unwrap();
+        vault.provision(&["a"]).unwrap();
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! dead before a byte of the answer.
 
 mod answer;
+mod doubt;
 mod look;
 mod rejected;
 
@@ -35,6 +36,7 @@ use crate::telemetry::Seldom;
 use crate::tls;
 
 use answer::{Stop, answered, read_body};
+use doubt::{Doubts, doubts};
 
 /// Most connections kept idle.
 const POOL: usize = 1024;
@@ -129,6 +131,7 @@ pub struct Upstream {
     host: HeaderValue,
     namespace: Option<HeaderValue>,
     rejections: Seldom,
+    doubts: Doubts,
 }
 
 impl Upstream {
@@ -155,6 +158,7 @@ impl Upstream {
             namespace: settings.namespace.as_deref().map(header).transpose()?,
             settings,
             rejections: Seldom::default(),
+            doubts: doubts(),
         };
         upstream.read_identity()?;
         if let Ok(address) = upstream.settings.host.parse::<IpAddr>() {

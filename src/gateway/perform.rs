@@ -214,7 +214,7 @@ impl Request<'_> {
             };
             let opened = Opened::ask(&self.state.vault.upstream, holds, request, envelope).await;
             let opened = opened.inspect_err(|_| self.state.metrics.upstream_broken.inc())?;
-            if renewed || !opened.says_dead_token() {
+            if renewed || !opened.denies_token(&self.state.vault.upstream, envelope).await {
                 return Ok(opened);
             }
             renewed = true;

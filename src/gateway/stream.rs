@@ -9,7 +9,7 @@ use filters::names::AgentId;
 use filters::operation::Entry;
 use filters::refusal::Refusal;
 use filters::shape::Projection;
-use filters::vault::{Trouble, VaultRequest, trouble};
+use filters::vault::VaultRequest;
 
 use crate::exchange::{Answer, Arrival, Broken, Envelope, Upstream};
 use crate::vault::Suspensions;
@@ -76,9 +76,9 @@ impl Opened {
     }
 
     /// Whether Vault says that it does not know the token.
-    pub(super) fn says_dead_token(&self) -> bool {
+    pub(super) async fn denies_token(&self, upstream: &Upstream, envelope: Envelope<'_>) -> bool {
         match self {
-            Self::Whole(Answer { status: 403, body }) => trouble(403, body) == Trouble::InvalidToken,
+            Self::Whole(answer) if answer.status == 403 => upstream.denies_token(envelope, answer).await,
             _ => false,
         }
     }

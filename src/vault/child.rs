@@ -13,8 +13,8 @@ use filters::identity::{Bearer, Identity};
 use filters::names::AgentId;
 use filters::refusal::Refusal;
 use filters::secret::Secret;
+use filters::vault::control;
 use filters::vault::provision::{Making, lack};
-use filters::vault::{Trouble, control, trouble};
 use futures_util::future::join_all;
 use moka::Expiry;
 use moka::future::Cache;
@@ -293,8 +293,9 @@ impl Children {
         let envelope = Envelope { lane: Lane::Requests, token: Some(gate), limit: ANSWER_LIMIT, ..Envelope::default() };
         let answer = self.upstream.ask(&request, envelope).await?;
         if answer.status != 200 {
-            if trouble(answer.status, &answer.body) == Trouble::InvalidToken {
+            if self.upstream.denies_token(envelope, &answer).await {
                 self.login.reject(generation);
+                return Err(Refusal::UpstreamUnavailable);
             }
             return Err(self.not_made(agent, role, answer.status, &answer.body));
         }

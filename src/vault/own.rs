@@ -120,7 +120,7 @@ impl OwnCalls {
             Some(time) => self.upstream.look(&request, envelope, time).await?,
             None => self.upstream.ask(&request, envelope).await?,
         };
-        if answer.status == 403 && trouble(answer.status, &answer.body) == Trouble::InvalidToken {
+        if self.upstream.denies_token(envelope, &answer).await {
             self.login.reject(login.generation);
             return Err(Refusal::UpstreamUnavailable);
         }

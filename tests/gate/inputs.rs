@@ -80,9 +80,10 @@ fn unreadable(shared: &Shared) {
 
 fn at_the_bounds(shared: &Shared) {
     let client = shared.gate().keyed();
+    let most = shared.world().dialect().most_members();
     for (data, path) in [
         (nested(99), "bounds/deep"),
-        (members(10_000), "bounds/wide"),
+        (members(most), "bounds/wide"),
         (format!("{{\"a\":[{}]}}", vec!["1"; 10_000].join(",")), "bounds/long"),
         (format!("{{\"a\":\"{}\"}}", "x".repeat((1 << 20) - 200)), "bounds/text"),
         (format!("{{\"a\":{}}}", "9".repeat(300)), "bounds/number"),
@@ -97,6 +98,13 @@ fn at_the_bounds(shared: &Shared) {
         if path != "bounds/number" {
             assert_eq!(read.json()["data"], serde_json::from_str::<Value>(&data).expect("JSON"), "{path}");
         }
+    }
+    // A backend whose bounds are lower says so itself.
+    if most < 10_000 {
+        let body = format!("{{\"data\":{}}}", members(10_000));
+        let refused = client.send("PUT", "/secrets/bounds/wider", &JSON, body.as_bytes());
+        assert_eq!((refused.status, refused.code().as_str()), (400, "rejected_by_vault"), "{refused:?}");
+        assert_eq!(refused.json()["detail"], "The JSON holds more names and texts than Vault takes.");
     }
 }
 

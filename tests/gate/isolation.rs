@@ -110,23 +110,30 @@ fn tricks(shared: &Shared) {
     world.ask("POST", "sys/policies/acl/trick", &policy);
     let token = token(world.ask("POST", "auth/token/create", &json!({"policies": ["trick"]})).1);
     let (status, answer) = world.ask_as(&token, "GET", "secret/metadata/trick/mine/%2e%2e/victim/x", &Value::Null);
-    // OpenBao refuses this; then there is no trick to guard against.
-    assert!(status == 400 || answer["data"]["current_version"] == 1, "{status} {answer}");
+    // Where Vault refuses it there is no trick to guard against.
+    let follows = world.dialect().follows_dots();
+    assert!(if follows { answer["data"]["current_version"] == 1 } else { status == 400 }, "{status} {answer}");
     let body = json!({"data": {"v": "overwritten"}});
     let (status, answer) = world.ask_as(&token, "POST", "secret/data/trick/mine/%2e%2e/victim/x", &body);
-    assert!(matches!(status, 200 | 400), "{status} {answer}");
+    assert_eq!(status, if follows { 200 } else { 400 }, "{answer}");
     let now = world.ask("GET", "secret/metadata/trick/victim/x", &Value::Null).1;
-    assert!(status == 400 || now["data"]["current_version"] == 2, "{now}");
+    assert_eq!(now["data"]["current_version"], if follows { 2 } else { 1 }, "{now}");
 
-    // A subject '+' is a wildcard once it is an alias in a templated policy, and 'BOB' is folded to 'bob'.
+    // A subject '+' is a wildcard once it is an alias in a templated policy, and 'CAROL' is
+    // the same as 'carol' where that was there first.
     put("mcp/bob/tricks", SECRET);
-    for (alias, path) in [("+", "secret/data/mcp/bob/tricks"), ("BOB", "secret/data/mcp/bob/tricks")] {
+    put("mcp/carol/tricks", SECRET);
+    for (alias, name) in [("+", "bob"), ("carol", "carol"), ("CAROL", "carol")] {
+        let path = &format!("secret/data/mcp/{name}/tricks");
         let body = json!({"policies": ["portcullis-agent"], "entity_alias": alias, "no_default_policy": true, "type": "batch"});
         let (status, created) = world.ask("POST", "auth/token/create/portcullis-templated", &body);
         assert_eq!(status, 200, "{created}");
         let token = created["auth"]["client_token"].as_str().expect("a token").to_owned();
         let (status, answer) = world.ask_as(&token, "GET", path, &Value::Null);
-        assert!(status == 200 || alias == "BOB", "{alias}: {status} {answer}");
+        match alias {
+            "+" if !world.dialect().takes_wildcards() => assert_eq!(answer["errors"], json!(["Forbidden"])),
+            _ => assert_eq!(status, 200, "{alias}: {answer}"),
+        }
     }
     let gate = Gate::start(world, &by_common_name());
     for name in ["+", "*", "..", "BOB", "a/b", "bob\0x"] {

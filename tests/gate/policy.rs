@@ -155,7 +155,7 @@ fn agreement(shared: &Shared) {
     let world = shared.world();
     let universe = universe();
     let mut runner = TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
-    let outcome = runner.run(&grants(), |text| {
+    let agree = |text: String| {
         let settings = load(&text);
         let hcl = of_agent(&settings, &AgentId::parse("bob").expect("a name")).expect("a policy");
         let held = capabilities(world, &hcl, &settings, &universe);
@@ -172,7 +172,14 @@ fn agreement(shared: &Shared) {
             }
         }
         Ok(())
-    });
+    };
+    // Where a listing's slash is content for one product and not for the other.
+    for (list, read) in [("*/*", "**"), ("*/*", "a/**"), ("*/*/*", "*/b"), ("a/*/*", "*/**")] {
+        let role = |name, scope, path| format!("[roles.{name}]\nscopes = [\"{scope}\"]\nkv = [\"{path}\"]\n");
+        let text = role("r0", "list", list) + &role("r1", "read", read) + "[agents.bob]\nroles = [\"r0\", \"r1\"]\n";
+        agree(text).unwrap_or_else(|error| panic!("{error}"));
+    }
+    let outcome = runner.run(&grants(), agree);
     outcome.unwrap_or_else(|error| panic!("{error}"));
 }
 

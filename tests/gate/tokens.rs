@@ -1,14 +1,19 @@
 //! The agents' child tokens: minted once, replaced when Vault no longer knows
 //! them, never another's, never the gate's.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
-use tests::{Audit, Gate, Plan, wait_for};
+use tests::front::answer;
+use tests::{Audit, Front, Gate, Plan, World, wait_for};
 
 use crate::{Case, Shared};
 
 pub const CASES: &[Case] = &[
     ("many_waiting_requests_mint_one_token", minted_once),
     ("a_token_revoked_behind_the_gates_back_is_replaced_once", revoked),
+    ("the_gates_own_token_is_replaced_when_vault_no_longer_knows_it", gates_own),
+    ("a_refusal_that_may_mean_a_dead_token_has_it_looked_up_once", doubtful),
     ("a_path_that_vault_denies_mints_no_new_token", denied),
     ("a_token_that_cannot_be_minted_fails_the_request", not_minted),
     ("switched_off_the_gates_own_token_serves", off),
@@ -67,6 +72,43 @@ fn revoked(shared: &Shared) {
     assert_eq!((gate.metric(MINTED), gate.metric(REPLACED)), (2.0, 1.0), "one new token, one retry");
     assert_eq!(alice.get("/secrets/revoked").status, 200);
     assert_eq!(gate.metric(MINTED), 2.0);
+}
+
+fn gates_own(_: &Shared) {
+    let world = World::start(false);
+    let logins = |gate: &Gate| gate.stderr().matches("the gate is logged in to Vault").count();
+    let sections = format!("{}\n[agents.alice]\nroles = [\"all\"]\n", tests::process::AGENTS);
+    let gate = Gate::start(&world, &Plan { sections, ..Plan::default() });
+    assert_eq!((gate.keyed().get("/secrets/none").status, logins(&gate)), (404, 1));
+    let accessors = world.ask("LIST", "auth/token/accessors", &Value::Null).1;
+    for accessor in accessors["data"]["keys"].as_array().expect("accessors") {
+        let accessor = json!({"accessor": accessor});
+        let found = world.ask("POST", "auth/token/lookup-accessor", &accessor).1;
+        if found["data"]["policies"] == json!(["portcullis-gate"]) {
+            assert_eq!(world.ask("POST", "auth/token/revoke-accessor", &accessor).0, 204);
+        }
+    }
+    // A new agent needs a token that the gate can no longer make.
+    let alice = gate.agent("alice");
+    tests::wait_for("a new agent is served", 5, || alice.get("/secrets/none").status == 404);
+    assert_eq!((logins(&gate), gate.admin_client().get("/readyz").status), (2, 200));
+}
+
+fn doubtful(shared: &Shared) {
+    let front = Front::start(shared.world());
+    let denied = || answer(403, "application/json", r#"{"errors":["permission denied"]}"#);
+    front.treat("/mcp/agent_api/doubtful", denied());
+    let gate = Gate::start(shared.world(), &Plan { environment: front.environment(), ..Plan::default() });
+    let (client, began) = (gate.keyed(), Instant::now());
+    let looks = || front.asked("GET /v1/auth/token/lookup-self");
+    let before = looks();
+    for _ in 0..20 {
+        let response = client.get("/secrets/doubtful");
+        assert_eq!((response.status, response.code().as_str()), (403, "denied_by_vault"));
+    }
+    let looked = looks() - before;
+    assert!((1..=1 + began.elapsed().as_secs() as usize).contains(&looked), "{looked} looks");
+    assert_eq!((gate.metric(MINTED), gate.metric(REPLACED)), (1.0, 0.0));
 }
 
 fn denied(shared: &Shared) {

@@ -69,9 +69,12 @@ pub fn login_certificate(mount: &str, role: Option<&str>) -> Result<VaultRequest
     Ok(post(path, &role.map_or_else(|| json!({}), |role| json!({"name": role})), true))
 }
 
+/// What it means that Vault does not know the token of a login.
+pub const UNKNOWN_TOKEN: &str = "it is unknown or has ended";
+
 /// What Vault's auth methods say of a login that they refuse, and what that means.
-const REFUSED: [(&str, &str); 15] = [
-    ("invalid token", "it is unknown or has ended"),
+const REFUSED: [(&str, &str); 17] = [
+    ("invalid token", UNKNOWN_TOKEN),
     ("invalid audience", "its audience is not the one that is wanted"),
     ("invalid issuer", "its issuer is another"),
     ("token is expired", "it has expired"),
@@ -83,7 +86,9 @@ const REFUSED: [(&str, &str); 15] = [
     ("invalid role name", "there is no such role"),
     ("could not be found", "there is no such role"),
     ("failed to match all constraints", "no role fits the certificate"),
+    ("no chain matching all constraints", "no role fits the certificate"),
     ("no certificate was matched", "no role fits the certificate"),
+    ("invalid certificate or no client certificate", "no role fits the certificate, or it was shown none"),
     ("client certificate must be supplied", "it was shown no certificate"),
     ("invalid role or secret ID", "role id or secret id is wrong"),
 ];

@@ -26,7 +26,7 @@ const ADDRESS: &str = "The role does not allow this address.";
 
 /// Parts of what Vault and OpenBao say, all of which are there, and what that means. The first that
 /// fits counts. The words are ours, since theirs may quote what they were given.
-const REASONS: [(&[&str], &str); 46] = [
+const REASONS: [(&[&str], &str); 48] = [
     // Transit.
     (&["version is too new"], NO_VERSION),
     (&["higher than the latest key version"], NO_VERSION),
@@ -74,6 +74,8 @@ const REASONS: [(&[&str], &str); 46] = [
     (&["IP does not belong"], ADDRESS),
     (&["Error validating IP"], ADDRESS),
     // All that have roles or texts.
+    (&["refused JSON input", "number of strings"], "The JSON holds more names and texts than Vault takes."),
+    (&["refused JSON input"], "The JSON needs more memory than Vault grants it."),
     (&["nknown role"], NO_ROLE),
     (&["Role", "not found"], NO_ROLE),
     (&["illegal base64 data"], "A text is not base64."),

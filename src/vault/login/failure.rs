@@ -8,7 +8,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use filters::vault::{control, is_refusal};
+use filters::vault::{control, is_doubtful, is_refusal};
 
 use crate::config::Login;
 use crate::exchange::Answer;
@@ -49,6 +49,10 @@ impl Failed {
         let why = control::login_refused(&answer.body);
         match (answer.status, why, method) {
             (400..=499, ..) if !is_refusal(&answer.body) => Self::Foreign(answer.status),
+            // OpenBao's word for a token that it does not know.
+            (403, None, Login::Token(_) | Login::TokenFile(_)) if is_doubtful(403, &answer.body) => {
+                Self::Refused(403, Some(control::UNKNOWN_TOKEN))
+            }
             // A wrong secret id is a 400 with its reason.
             (403, None, Login::AppRole { .. }) => Self::LockedOut,
             (status, ..) => Self::Refused(status, why),
@@ -161,6 +165,19 @@ mod tests {
         let locked = failed(&approle(), 403, r#"{"errors":["permission denied"]}"#);
         assert_eq!(locked, Failed::LockedOut);
         assert!(pauses(&approle(), &locked, 8).iter().all(|pause| (60.0..300.0).contains(pause)));
+    }
+
+    #[test]
+    fn a_token_that_is_unknown_is_told_from_one_that_may_not() {
+        let token = Login::Token(Secret::new("t".into()));
+        let unknown = Failed::Refused(403, Some(control::UNKNOWN_TOKEN));
+        assert_eq!(failed(&token, 403, r#"{"errors":["permission denied"]}"#), unknown);
+        assert_eq!(
+            failed(&token, 403, r#"{"errors":["2 errors occurred:\n\t* permission denied\n\t* invalid token"]}"#),
+            unknown
+        );
+        let denied = failed(&token, 403, r#"{"errors":["1 error occurred:\n\t* permission denied\n\n"]}"#);
+        assert_eq!(denied, Failed::Refused(403, None));
     }
 
     #[test]

@@ -38,7 +38,7 @@ The gate is ready at https://localhost:{port}. As {agent}:
   -H 'MCP-Protocol-Version: 2025-06-18' \
   -d '{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"kv.read","arguments":{{"path":"configs/demo"}}}}}}'
 
-Ctrl-C ends the gate and Vault.
+Ctrl-C ends everything.
 "#
     );
 }

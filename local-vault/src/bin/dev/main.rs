@@ -13,7 +13,7 @@ use std::time::Duration;
 use std::{env, io, thread};
 
 use clap::Parser;
-use local_vault::{Options, Vault, binary, provision};
+use local_vault::{Options, Vault, binary};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
@@ -26,14 +26,14 @@ const CERTIFICATES: &str = ".dev/certs";
 
 type Failure = Box<dyn std::error::Error>;
 
-/// Runs a Vault, mints certificates and runs the gate in front of it, until Ctrl-C.
+/// Runs OpenBao or Vault, mints certificates and runs the gate in front of it, until Ctrl-C.
 ///
 /// The gate and `certs` must have been built beside this program; `make dev` does.
 #[derive(Parser)]
 struct Cli {
-    /// Only find or build the Vault, and say which it is.
+    /// Only find, install or build the backend that BACKEND names, and say which it is.
     #[arg(long)]
-    build_only: bool,
+    fetch_only: bool,
 
     /// Agents that get a Vault policy and a client certificate, separated by commas.
     #[arg(long, env = "AGENTS", value_delimiter = ',', default_value = "agent_api,agent_jwt,agent_mtls")]
@@ -62,8 +62,8 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = root.parent().unwrap_or(root);
     env::set_current_dir(cli.folder.as_deref().unwrap_or(root))?;
-    if cli.build_only {
-        println!("Vault: {}", binary(root)?);
+    if cli.fetch_only {
+        println!("{}", binary(root)?);
         return Ok(());
     }
     cli.ports.check()?;
@@ -74,12 +74,12 @@ fn run(cli: &Cli) -> Result<(), Failure> {
 /// holds in Vault can still be given back.
 fn serve(cli: &Cli, root: &Path) -> Result<(), Failure> {
     let binary = binary(root)?;
-    println!("Vault: {binary}");
+    println!("{binary}");
     let ended = end_flag()?;
     let vault = Vault::start(&binary, Options::default())?;
-    println!("Vault: in memory, at {}; provisioning", vault.address());
+    println!("{}: in memory, at {}; provisioning", vault.product(), vault.address());
     let agents: Vec<&str> = cli.agents.iter().map(String::as_str).collect();
-    let login = provision(&vault.endpoint(), &agents)?;
+    let login = vault.provision(&agents)?;
     mint(&agents)?;
     if ended.load(Ordering::Relaxed) {
         return Ok(());
@@ -95,7 +95,7 @@ fn serve(cli: &Cli, root: &Path) -> Result<(), Failure> {
         gate.check()?;
         thread::sleep(Duration::from_millis(50));
     }
-    println!("\nending the gate, then Vault; Ctrl-C again ends them at once");
+    println!("\nending the gate, then {}; Ctrl-C again ends them at once", vault.product());
     gate.stop();
     drop(policies);
     drop(vault);

@@ -1,0 +1,52 @@
+//! Answers that leave open whether Vault knows the token.
+
+use std::time::Duration;
+
+use filters::secret::Digest;
+use filters::vault::{Trouble, control, is_doubtful, trouble};
+use moka::future::Cache;
+
+use super::{Answer, Envelope, Upstream};
+
+/// How long the token may take to be looked up.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long one look counts for everybody who asks with that token.
+const HOLDS: Duration = Duration::from_secs(1);
+/// Most tokens whose looks are remembered.
+const TOKENS: u64 = 10_000;
+/// Most bytes of an answer to a look.
+const LIMIT: usize = 64 << 10;
+
+/// What was found of tokens in doubt: whether Vault knows them no longer.
+pub(super) type Doubts = Cache<Digest, bool>;
+
+pub(super) fn doubts() -> Doubts {
+    Cache::builder().max_capacity(TOKENS).time_to_live(HOLDS).build()
+}
+
+impl Upstream {
+    /// Whether Vault says with this answer that it does not know the token it was asked with. Where
+    /// its words leave that open, the token is looked up, once for all who ask within a second.
+    pub async fn denies_token(&self, envelope: Envelope<'_>, answer: &Answer) -> bool {
+        if trouble(answer.status, &answer.body) == Trouble::InvalidToken {
+            return true;
+        }
+        match envelope.token {
+            Some(token) if is_doubtful(answer.status, &answer.body) => {
+                Box::pin(self.doubts.get_with(token.digest(), self.is_gone(envelope))).await
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the token cannot even be looked up; one that may not do that is known.
+    async fn is_gone(&self, envelope: Envelope<'_>) -> bool {
+        let Ok(request) = control::lookup_self() else { return false };
+        let envelope = Envelope { limit: LIMIT, wrap_ttl: None, correlation: None, ..envelope };
+        let gone = |answer: Answer| {
+            let trouble = trouble(answer.status, &answer.body);
+            trouble == Trouble::InvalidToken || is_doubtful(answer.status, &answer.body)
+        };
+        self.look(&request, envelope, LOOK).await.is_ok_and(gone)
+    }
+}
