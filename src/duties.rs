@@ -59,10 +59,11 @@ struct Background {
     reload: Reload,
 }
 
-const DUTIES: [Duty; 9] = [
+const DUTIES: [Duty; 10] = [
     ("health", |all| Box::pin(async move { all.state.vault.monitor.run().await })),
     ("login", |all| Box::pin(async move { all.state.vault.login.run().await })),
     ("handles", |all| Box::pin(async move { all.watch_handles().await })),
+    ("provision", |all| Box::pin(async move { all.watch_provision().await })),
     ("tokens", |all| Box::pin(async move { all.state.vault.children.run().await })),
     ("suspensions", |all| Box::pin(async move { all.watch_suspensions().await })),
     ("returns", |all| Box::pin(async move { all.give_back().await })),
@@ -115,6 +116,10 @@ fn tell(metrics: &Metrics, duty: &str, ended: &Result<(), JoinError>, pause: Dur
 impl Background {
     async fn watch_handles(&self) {
         self.state.vault.handles.run(|| self.state.snapshot().layout.clone()).await;
+    }
+
+    async fn watch_provision(&self) {
+        self.state.vault.provision.run(|| self.state.snapshot().making()).await;
     }
 
     async fn watch_suspensions(&self) {

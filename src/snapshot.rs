@@ -20,6 +20,7 @@ use filters::policy::roles_policy;
 use filters::quota::{Cell, Limit, Rate, Terms};
 use filters::secret::Digest;
 use filters::vault::Layout;
+use filters::vault::provision::Making;
 use http::HeaderMap;
 use ipnet::IpNet;
 use moka::sync::Cache;
@@ -304,6 +305,12 @@ impl Snapshot {
                 .collect(),
             terms: self.terms,
         }
+    }
+
+    /// What agents' tokens are made by; `None` where none are made.
+    #[must_use]
+    pub fn making(&self) -> Option<Making> {
+        self.child_tokens.making(self.agents.values().next().map(Arc::as_ref))
     }
 
     /// How many agents have an entry.

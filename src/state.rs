@@ -144,13 +144,13 @@ impl State {
         u64::try_from(ahead.as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Whether requests can be served: Vault answers, the gate is logged in, knows
-    /// the keys of handles and who is suspended, does all that it does beside them, and is not about to
-    /// end.
+    /// Whether requests can be served: Vault answers and has what agents' tokens are made by, the
+    /// gate is logged in, knows the keys of handles and who is suspended, does all that it does beside
+    /// them, and is not about to end.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let vault = &self.vault;
-        let looked = vault.handles.are_current() && vault.suspensions.are_current();
+        let looked = vault.handles.are_current() && vault.suspensions.are_current() && vault.provision.is_whole();
         let active = vault.monitor.health() == Health::Active && vault.login.current().is_some();
         active && looked && self.duties_down.is_empty() && !self.is_draining()
     }

@@ -38,10 +38,12 @@ mod gate {
     pub mod pem;
     pub mod policy;
     pub mod preflight;
+    pub mod provisioning;
     pub mod readme;
     pub mod records;
     pub mod resources;
     pub mod revocation;
+    pub mod schemas;
     pub mod schemathesis;
     pub mod servers;
     pub mod sight;
@@ -163,6 +165,7 @@ fn main() -> ExitCode {
         ("upstream", gate::upstream::CASES),
         ("configuration", gate::configuration::CASES),
         ("preflight", gate::preflight::CASES),
+        ("provisioning", gate::provisioning::CASES),
         ("files", gate::files::CASES),
         ("folders", gate::folders::CASES),
         ("conditions", gate::conditions::CASES),
@@ -174,6 +177,7 @@ fn main() -> ExitCode {
         ("logs", gate::logs::CASES),
         ("canary", gate::canary::CASES),
         ("docs", gate::docs::CASES),
+        ("schemas", gate::schemas::CASES),
         ("schemathesis", gate::schemathesis::CASES),
         ("layout", gate::layout::CASES),
         ("readme", gate::readme::CASES),

@@ -103,7 +103,8 @@ pub fn binary() -> &'static Path {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         // The whole workspace is selected so that features, and with them the
         // dependencies that are built already, are those of `cargo test --workspace`.
-        let arguments = ["build", "--quiet", "--workspace", "--bin", "portcullis"];
+        let binaries = ["portcullis", "dev", "certs"].into_iter().flat_map(|name| ["--bin", name]);
+        let arguments = ["build", "--quiet", "--workspace"].into_iter().chain(binaries);
         let mut build = Command::new(cargo);
         // What cargo says of this package would have crates built again that look at it.
         let of_package = std::env::vars_os().filter(|(name, _)| {

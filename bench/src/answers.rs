@@ -103,9 +103,10 @@ fn sample(holds: Type) -> Value {
         Type::Text => TEXT.into(),
         Type::Count | Type::Number => 3600.into(),
         Type::Flag => true.into(),
-        Type::Object | Type::Record(_) => json!({"username": "demo", "password": "correct-horse-battery"}),
-        Type::List | Type::Texts | Type::Names => (0..10).map(|number| format!("name-{number}")).collect(),
-        Type::Records(_) => json!([]),
+        Type::Object | Type::Labels | Type::Map(_) | Type::Record(_) => {
+            json!({"username": "demo", "password": "correct-horse-battery"})
+        }
+        Type::List(_) | Type::Texts | Type::Names => (0..10).map(|number| format!("name-{number}")).collect(),
     }
 }
 

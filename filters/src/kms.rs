@@ -14,7 +14,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 /// Most bytes of a key's name.
-const MAX_KEY: usize = 2048;
+pub(crate) const MAX_KEY: usize = 2048;
 /// Most bytes of an alias, without `alias/`.
 const MAX_ALIAS: usize = 250;
 

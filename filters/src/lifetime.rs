@@ -130,7 +130,7 @@ fn seconds_schema(most: u32) -> Schema {
     schemars::json_schema!({
         "anyOf": [
             {"type": "integer", "minimum": 1, "maximum": most},
-            {"type": "string", "pattern": r"^([0-9]{1,9}|([0-9]{1,9}(\.[0-9]{1,3})?(ms|[smhd])){1,5})$"},
+            {"type": "string", "minLength": 1, "pattern": r"^([0-9]{1,9}|([0-9]{1,9}(\.[0-9]{1,3})?(ms|[smhd])){1,5})$"},
         ],
     })
 }

@@ -234,7 +234,7 @@ impl Granted {
     }
 }
 
-/// What Vault's policies cannot say.
+/// What the gate alone holds an agent to.
 fn remark(remarks: &mut Vec<String>, role: &Role) {
     let mut say = |text: String| remarks.push(format!("{}: {text}", role.name));
     for pattern in &role.deny {

@@ -92,6 +92,8 @@ pub enum Refusal {
     AnswerTooLarge,
     /// Vault is sealed, in standby, down, or the gate has no login.
     UpstreamUnavailable,
+    /// Vault answers, and lacks what the gate needs there.
+    NotProvisioned,
     /// The gate holds as many requests as it may.
     Overloaded,
     /// Vault did not answer in time.
@@ -147,7 +149,12 @@ impl Refusal {
             Self::InsufficientScope(scope) => (StatusCode::FORBIDDEN, "insufficient_scope", scope_text(*scope)),
             Self::Forbidden | Self::Ungranted(_) => (StatusCode::FORBIDDEN, "forbidden", "This agent may not do that."),
             Self::Suspended => (StatusCode::FORBIDDEN, "suspended", "This agent is suspended."),
-            Self::DeniedByVault => (StatusCode::FORBIDDEN, "denied_by_vault", "Vault's policy denies this."),
+            Self::DeniedByVault => (
+                StatusCode::FORBIDDEN,
+                "denied_by_vault",
+                "Vault's policy denies what the gate's grants allow: most likely `portcullis policy --sync` was not run \
+                 since they were changed, or what is named is not in Vault.",
+            ),
             Self::TokenRequired => (
                 StatusCode::FORBIDDEN,
                 "token_required",
@@ -257,6 +264,11 @@ impl Refusal {
             Self::UpstreamUnavailable => {
                 (StatusCode::SERVICE_UNAVAILABLE, "upstream_unavailable", "Vault is not available.")
             }
+            Self::NotProvisioned => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "vault_not_provisioned",
+                "Vault lacks what the gate needs there: the gate's log and its operators' /readyz say what.",
+            ),
             Self::Overloaded => {
                 (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "The gate is at its limit of concurrent work.")
             }
@@ -291,6 +303,7 @@ impl Refusal {
             Self::RateLimited(exceeded) | Self::TooManyFailures(exceeded) => Some(exceeded.retry_after),
             Self::UpstreamUnavailable
             | Self::UpstreamTimeout
+            | Self::NotProvisioned
             | Self::KmsUnavailable
             | Self::IssuerUnavailable
             | Self::HandleKeyUnknown
@@ -403,6 +416,7 @@ mod tests {
             (Refusal::UpstreamNonsense, 502, "upstream_nonsense"),
             (Refusal::AnswerTooLarge, 502, "answer_too_large"),
             (Refusal::UpstreamUnavailable, 503, "upstream_unavailable"),
+            (Refusal::NotProvisioned, 503, "vault_not_provisioned"),
             (Refusal::Overloaded, 503, "overloaded"),
             (Refusal::UpstreamTimeout, 503, "upstream_timeout"),
             (Refusal::KmsDisabled, 503, "kms_disabled"),

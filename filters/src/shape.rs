@@ -31,7 +31,7 @@ pub struct Shape {
 }
 
 /// One member of an answer.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Member {
     /// Its name in the answer.
     pub name: &'static str,
@@ -47,7 +47,7 @@ pub struct Member {
 }
 
 /// The kind of a member's value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Type {
     /// A string.
     Text,
@@ -57,18 +57,20 @@ pub enum Type {
     Number,
     /// True or false.
     Flag,
-    /// An object.
+    /// An object with members of anybody's.
     Object,
-    /// A list of anything.
-    List,
+    /// An object whose members are strings.
+    Labels,
+    /// An object whose members, by any name, are each such an object.
+    Map(&'static Shape),
+    /// A list of such objects.
+    List(&'static Shape),
     /// A list of strings.
     Texts,
     /// A list of names; those that can be put in no path stand in [`UNREADABLE`] too.
     Names,
-    /// An object with these members.
-    Record(&'static [Member]),
-    /// A list of such objects.
-    Records(&'static [Member]),
+    /// Such an object.
+    Record(&'static Shape),
 }
 
 impl Member {
@@ -99,8 +101,8 @@ impl Type {
             Self::Text => byte == b'"',
             Self::Count | Self::Number => byte.is_ascii_digit(),
             Self::Flag => matches!(byte, b't' | b'f'),
-            Self::Object | Self::Record(_) => byte == b'{',
-            Self::List | Self::Texts | Self::Names | Self::Records(_) => byte == b'[',
+            Self::Object | Self::Labels | Self::Map(_) | Self::Record(_) => byte == b'{',
+            Self::List(_) | Self::Texts | Self::Names => byte == b'[',
         }
     }
 
@@ -111,10 +113,11 @@ impl Type {
             Self::Number => json!({"type": "number", "minimum": 0}),
             Self::Flag => json!({"type": "boolean"}),
             Self::Object => json!({"type": "object", "additionalProperties": true}),
-            Self::List => json!({"type": "array", "items": true}),
+            Self::Labels => json!({"type": "object", "additionalProperties": {"type": "string"}}),
+            Self::Map(each) => json!({"type": "object", "additionalProperties": each.schema()}),
+            Self::Record(shape) => shape.schema(),
+            Self::List(each) => json!({"type": "array", "items": each.schema()}),
             Self::Texts | Self::Names => json!({"type": "array", "items": {"type": "string"}}),
-            Self::Record(members) => object(members),
-            Self::Records(members) => json!({"type": "array", "items": object(members)}),
         }
     }
 }
@@ -132,7 +135,11 @@ impl Shape {
     /// The JSON Schema (draft 2020-12) of the answer.
     #[must_use]
     pub fn schema(&self) -> Value {
-        described(object(self.members), self.about)
+        let property = |member: &Member| (member.name.to_owned(), described(member.holds.schema(), member.about));
+        let properties: Map<_, _> = self.members.iter().map(property).collect();
+        let required: Vec<_> =
+            self.members.iter().filter(|member| !member.optional).map(|member| member.name).collect();
+        described(json!({"type": "object", "properties": properties, "required": required}), self.about)
     }
 
     /// Picks the members out of a whole answer.
@@ -144,14 +151,6 @@ impl Shape {
         projection.push(body, out)?;
         projection.finish(out)
     }
-}
-
-/// The JSON Schema of an object with these members.
-fn object(members: &[Member]) -> Value {
-    let property = |member: &Member| (member.name.to_owned(), described(member.holds.schema(), member.about));
-    let properties: Map<_, _> = members.iter().map(property).collect();
-    let required: Vec<_> = members.iter().filter(|member| !member.optional).map(|member| member.name).collect();
-    json!({"type": "object", "properties": properties, "required": required})
 }
 
 fn described(mut schema: Value, about: &str) -> Value {

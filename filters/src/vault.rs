@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod control;
+pub mod provision;
 pub mod reason;
 pub mod record;
 
@@ -201,6 +202,18 @@ pub fn is_refusal(body: &[u8]) -> bool {
     errors(body).is_some_and(|errors| !errors.is_empty())
 }
 
+/// Vault's own words of why it refuses, on one line; `None` where there are none. They may quote what
+/// was asked, and are for whoever asked it by a command.
+#[must_use]
+pub fn words(body: &[u8]) -> Option<String> {
+    let told = errors(body)?;
+    let words: Vec<&str> = told.iter().flat_map(|error| error.split_whitespace()).filter(|word| *word != "*").collect();
+    let words = words.join(" ");
+    // Vault counts its errors first.
+    let words = words.split_once("occurred: ").map_or(words.as_str(), |(_, rest)| rest);
+    (!words.is_empty()).then(|| words.to_owned())
+}
+
 /// Whether the body of a 404 is Vault's own way to say that there is nothing: no errors at all, or
 /// a version of a secret that was deleted. A path that nothing is mounted at has an error.
 #[must_use]
@@ -245,6 +258,8 @@ pub fn trouble(status: u16, body: &[u8]) -> Trouble {
         // A patch of what is not there is answered with no body at all.
         404 if body.is_empty() || is_nothing(body) || record::is_destroyed(body).is_some() => Refusal::NotFound,
         412 | 429 | 472 | 473 | 500..=503 => Refusal::UpstreamUnavailable,
+        // Where something else is mounted than the configuration says, or nothing.
+        404 if says("no handler for route") || says("unsupported path") => Refusal::NotProvisioned,
         413 => Refusal::BodyTooLarge,
         504 => Refusal::UpstreamTimeout,
         _ => Refusal::UpstreamNonsense,
@@ -310,12 +325,17 @@ mod tests {
             "null",
             r#"{"errors":null}"#,
             r#"{"error":"not_found"}"#,
-            r#"{"errors":["no handler for route \"secret/data/x\". route entry not found."]}"#,
-            r#"{"errors":["1 error occurred:\n\t* unsupported path\n\n"]}"#,
             r#"{"data":{"keys":[]}}"#,
         ] {
             assert!(!is_nothing(body.as_bytes()), "{body}");
             assert_eq!(trouble(404, body.as_bytes()), Trouble::Refused(Refusal::UpstreamNonsense), "{body}");
+        }
+        for body in [
+            r#"{"errors":["no handler for route \"secret/data/x\". route entry not found."]}"#,
+            r#"{"errors":["1 error occurred:\n\t* unsupported path\n\n"]}"#,
+        ] {
+            assert!(!is_nothing(body.as_bytes()), "{body}");
+            assert_eq!(trouble(404, body.as_bytes()), Trouble::Refused(Refusal::NotProvisioned), "{body}");
         }
     }
 }

@@ -18,12 +18,12 @@ static MADE_UP: Shape = Shape {
         Member::new("texts", &["data", "texts"], Type::Texts, "Strings.").or_absent(),
         Member::new("count", &["data", "deep", "count"], Type::Count, "A number.").or_absent(),
         Member::new("flag", &["data", "deep", "flag"], Type::Flag, "A flag.").or_absent(),
-        Member::new("list", &["list"], Type::List, "A list.").or_absent(),
+        Member::new("list", &["list"], Type::List(&COUNT), "A list.").or_absent(),
         Member::new("text", &["text"], Type::Text, "A string.").or_absent(),
     ],
 };
 
-static ONE: Shape = Shape { about: "One.", members: &[Member::new("a", &["d", "a"], Type::List, "A list.")] };
+static ONE: Shape = Shape { about: "One.", members: &[Member::new("a", &["d", "a"], Type::List(&COUNT), "A list.")] };
 
 static COUNT: Shape = Shape { about: "One.", members: &[Member::new("a", &["a"], Type::Count, "A number.")] };
 
@@ -75,15 +75,15 @@ fn picked(shape: &Shape, body: &Value) -> Option<Value> {
             Type::Count => value.is_u64(),
             Type::Flag => value.is_boolean(),
             Type::Number => value.is_number(),
-            Type::Object | Type::Record(_) => value.is_object(),
-            Type::List | Type::Records(_) => value.is_array(),
+            Type::Object | Type::Labels | Type::Map(_) | Type::Record(_) => value.is_object(),
+            Type::List(_) => value.is_array(),
             Type::Texts | Type::Names => value.as_array().is_some_and(|list| list.iter().all(Value::is_string)),
         };
         match value {
             None | Some(Value::Null) if member.optional => {}
             Some(value) if fits(value) => {
                 answer.insert(member.name.into(), value.clone());
-                let unreadable = if member.holds == Type::Names { unreadable(value) } else { Vec::new() };
+                let unreadable = if matches!(member.holds, Type::Names) { unreadable(value) } else { Vec::new() };
                 if !unreadable.is_empty() {
                     answer.insert(UNREADABLE.into(), unreadable.into());
                 }
@@ -122,10 +122,10 @@ fn of_kind(kind: Type) -> BoxedStrategy<Value> {
         Type::Count => any::<u64>().prop_map(Value::from).boxed(),
         Type::Flag => any::<bool>().prop_map(Value::from).boxed(),
         Type::Number => any::<u32>().prop_map(|number| json!(f64::from(number) / 8.0)).boxed(),
-        Type::Object | Type::Record(_) => btree_map(".{0,6}", anything(), 0..4)
+        Type::Object | Type::Labels | Type::Map(_) | Type::Record(_) => btree_map(".{0,6}", anything(), 0..4)
             .prop_map(|members| Value::Object(members.into_iter().collect()))
             .boxed(),
-        Type::List | Type::Records(_) => vec(anything(), 0..4).prop_map(Value::from).boxed(),
+        Type::List(_) => vec(anything(), 0..4).prop_map(Value::from).boxed(),
         Type::Texts => vec(".{0,6}", 0..4).prop_map(Value::from).boxed(),
         Type::Names => vec("[a.%2e\u{2026}\u{fe0f}\"\\\\/]{0,4}", 0..4).prop_map(Value::from).boxed(),
     }

@@ -9,7 +9,7 @@ use clap::Args;
 use filters::names::AgentId;
 
 use super::{FAILED, Flags, Given, REFUSED, load, print};
-use crate::config::Settings;
+use crate::config::{Login, Settings};
 use crate::reload::{self, Seen};
 use crate::vault::NoLogin;
 
@@ -72,12 +72,27 @@ pub(super) fn run(Policy { agent, sync: _, yes, watch, given }: Policy) -> ExitC
         None => sync_all(&flags, &settings, yes, watch),
     };
     outcome.unwrap_or_else(|problem| {
-        eprintln!("portcullis: {problem}");
+        eprintln!("portcullis: {problem}{}", asked_by(&problem, &settings));
         ExitCode::from(match problem {
             Problem::UnknownAgent | Problem::TooManyPaths(_) => REFUSED,
             Problem::NoLogin(_) | Problem::Vault(..) => FAILED,
         })
     })
+}
+
+/// As whom Vault was asked, where it did not do it.
+fn asked_by(problem: &Problem, settings: &Settings) -> String {
+    let by = settings.login.name();
+    match (problem, &settings.login) {
+        (Problem::Vault(..), Login::Token(_)) => {
+            "; it was asked by VAULT_TOKEN, which must be an operator's".to_owned()
+        }
+        (Problem::Vault(..), _) => format!(
+            "; it was asked by the gate's own login ({by}): give VAULT_TOKEN of an operator, and VAULT_ROLE_ID and \
+             VAULT_SECRET_ID empty"
+        ),
+        _ => String::new(),
+    }
 }
 
 fn sync_all(flags: &Flags, settings: &Settings, write: bool, watch: bool) -> Result<ExitCode, Problem> {
@@ -124,7 +139,7 @@ async fn sync_for_ever(flags: &Flags, files: &[PathBuf], seen: Seen) {
             changed.notified().await;
             let Ok(settings) = load(flags) else { continue };
             if let Err(problem) = sync_once(&settings, true).await {
-                eprintln!("portcullis: {problem}");
+                eprintln!("portcullis: {problem}{}", asked_by(&problem, &settings));
             }
         }
     };

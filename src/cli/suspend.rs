@@ -156,10 +156,7 @@ pub(super) fn suspend(Suspend { agent, reason, yes, given }: &Suspend) -> ExitCo
         let looked = tell_gate(settings);
         let (ended, failed) = match leases.end_all(&settings.layout, &agent).await {
             Ok(ended) => (format!("{ended} leases have ended"), false),
-            Err(refusal) => {
-                let detail = refusal.public().detail;
-                (format!("ITS LEASES HAVE NOT ENDED, which the gates go on trying: {detail}"), true)
-            }
+            Err(undone) => (format!("ITS LEASES HAVE NOT ENDED, which the gates go on trying: {undone}"), true),
         };
         let (told, confirmed) = confirmed(suspensions.gates(), &settings.layout, version).await;
         let code = if failed { FAILED } else { confirmed };
@@ -321,7 +318,16 @@ fn run(
             print(&text);
             ExitCode::from(code)
         }
-        Err(problem) => refused(&problem),
+        Err(problem) => {
+            let by = match problem {
+                Problem::NoLogin(_) | Problem::NoName | Problem::NoEntry(_) => String::new(),
+                Problem::Unread(_) | Problem::Unwritten(_) => {
+                    format!("; Vault was asked by the gate's own login ({})", settings.login.name())
+                }
+            };
+            eprintln!("portcullis: {}{by}", problem.text());
+            ExitCode::from(problem.code())
+        }
     }
 }
 

@@ -73,7 +73,7 @@ section! {
 
 section! {
     ADMIN, "admin", "[admin]",
-    text("address", "127.0.0.1:9901", "Loopback address that shows and changes nothing, or `off`."),
+    text("address", "127.0.0.1:9901", "Loopback address at which the gate's state is shown and nothing is changed, or `off`."),
     words("hosts", "Names by which that is asked (`Host`), besides `localhost` and loopback addresses; others are refused, since a page in a browser may have any."),
     text("socket", "", "Unix socket, mode 0600, for what changes state; at most 107 bytes, in a folder that is there."),
 }
@@ -92,7 +92,7 @@ section! {
     text("client_certificate", "", "PEM file of the certificate chain that the gate presents to Vault; read again every `resolve_interval`.").or_variable("VAULT_CLIENT_CERT"),
     text("client_key", "", "PEM file of its private key.").or_variable("VAULT_CLIENT_KEY"),
     time("connect_timeout", (10, MINUTE), "2s", "Longest time to connect, TLS included."),
-    time("timeout", (100, 10 * MINUTE), "30s", "Longest time from the first byte sent to the last one read."),
+    time("timeout", (100, 10 * MINUTE), "30s", "Longest time for an answer, from the first byte sent to the last one read; of one that is sent on as it arrives, the longest silence, and a twentieth of its whole time."),
     time("idle_timeout", (1000, 290_000), "90s", "How long an idle connection is kept; below Vault's own 5 minutes."),
     time("resolve_interval", (1000, HOUR), "10s", "How often the host name is looked up again."),
 }
@@ -269,7 +269,7 @@ section! {
     time("head_timeout", (100, 5 * MINUTE), "10s", "Longest time for a TLS handshake, for the preface of HTTP/2 and for a head to arrive."),
     time("body_timeout", (100, 10 * MINUTE), "30s", "Longest time for a body to arrive."),
     size("body_rate", (1, MIB), "1KiB", "Least bytes a second of a body, after its first five seconds; what is slower gets 408."),
-    time("idle_timeout", (1000, HOUR), "60s", "How long an idle connection is kept."),
+    time("idle_timeout", (1000, HOUR), "60s", "How long a connection is kept on which nothing is asked, in whole seconds; before the first request of HTTP/1.1 `head_timeout` counts instead."),
     number("connections", (1, 1_000_000), "10000", "Most open connections of callers; at most three quarters of the files that the process may open. The one that has been idle longest gives way to a new one, and one on which nobody has proved an identity before all others."),
     number("connections_per_source", (1, 1_000_000), " half of `connections`", "Most of them from one source address, trusted proxies excepted; its own idle ones give way."),
     number("connections_per_agent", (1, 1_000_000), " a quarter of `connections`", "Most of them that one agent asks on; what is above gets 429."),

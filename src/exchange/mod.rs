@@ -62,6 +62,8 @@ pub struct Envelope<'a> {
     pub lane: Lane,
     /// The token it acts with.
     pub token: Option<&'a Secret>,
+    /// Whether that is an agent's, made for what its grants allow.
+    pub for_agent: bool,
     /// Seconds that Vault wraps the answer for: `X-Vault-Wrap-TTL`.
     pub wrap_ttl: Option<u32>,
     /// Goes to Vault as `X-Correlation-Id`.

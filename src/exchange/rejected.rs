@@ -1,9 +1,16 @@
 //! What Vault says of requests that it rejects, for the operators' log.
 
-use filters::vault::VaultRequest;
+use filters::refusal::Refusal;
 use filters::vault::reason::{reason, told};
+use filters::vault::{Trouble, VaultRequest, trouble};
 
 use super::{Answer, Envelope, Lane, Upstream};
+
+/// Why Vault's policy denies what the gate allows.
+const UNSYNCED: &str = "the agent's policy in Vault does not have what its grants allow: `portcullis policy --sync` was \
+                        most likely not run since they were changed; or what is named is not in Vault";
+/// Why Vault knows no such path.
+const UNMOUNTED: &str = "nothing is mounted there, or another engine than the configuration says";
 
 impl Upstream {
     /// Says in the log why Vault rejects a request of a caller's. A warning is written seldom, since
@@ -14,7 +21,12 @@ impl Upstream {
         }
         let Some(vault) = told(request, &answer.body) else { return };
         let (status, correlation_id) = (answer.status, envelope.correlation.unwrap_or_default());
-        let reason = reason(&answer.body).unwrap_or_default();
+        let known = reason(&answer.body).unwrap_or_default();
+        let reason = match trouble(status, &answer.body) {
+            Trouble::Refused(Refusal::DeniedByVault) if envelope.for_agent => UNSYNCED,
+            Trouble::Refused(Refusal::NotProvisioned) => UNMOUNTED,
+            _ => known,
+        };
         match self.rejections.due() {
             Some(left_out) => {
                 tracing::warn!(status, correlation_id, reason, vault, left_out, "Vault rejected a caller's request");

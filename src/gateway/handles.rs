@@ -79,6 +79,7 @@ impl Request<'_> {
         let envelope = Envelope {
             lane: Lane::Requests,
             token: Some(&token.token),
+            for_agent: true,
             correlation: Some(&self.head.correlation_id),
             limit: self.snapshot.limits.answer,
             ..Envelope::default()

@@ -115,7 +115,9 @@ impl Gateway {
     async fn read_head(&self, session: &mut ServerSession, fresh: bool) -> Option<()> {
         let limits = self.state.snapshot().limits.clone();
         let time = if fresh { limits.head_timeout } else { limits.idle + limits.head_timeout };
-        session.set_keepalive(Some(limits.idle.as_secs().max(1)));
+        // It bounds each silence; until the first head has arrived, that of the whole head is bound enough.
+        let silence = if fresh { limits.head_timeout.as_secs() + 1 } else { limits.idle.as_secs() };
+        session.set_keepalive(Some(silence));
         session.set_write_timeout(Some(limits.body_timeout));
         let refusal = match timeout(time, session.read_request()).await {
             Ok(Ok(true)) => return Some(()),

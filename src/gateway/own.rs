@@ -134,7 +134,7 @@ impl Request<'_> {
     fn readiness(&self, ready: bool) -> Value {
         let health = self.state.vault.monitor.health();
         let login = self.state.vault.login.current().is_some();
-        let suspensions = &self.state.vault.suspensions;
+        let (suspensions, provision) = (&self.state.vault.suspensions, &self.state.vault.provision);
         let draining = self.state.is_draining();
         let issuers = self.snapshot.issuers.keys().map(|(name, keys)| json!({"name": name, "keys": keys}));
         json!({
@@ -146,6 +146,7 @@ impl Request<'_> {
                 "ok": health == Health::Active && login,
                 "health": health.name(),
                 "detail": self.state.vault.login.detail(),
+                "provisioned": {"ok": provision.is_whole(), "problem": provision.problem()},
                 "handles": !self.state.vault.handles.keyring().is_empty(),
                 "child_tokens": self.state.vault.children.held(),
                 "suspended": suspensions.agents().iter().map(AgentId::as_str).collect::<Vec<_>>(),

@@ -87,7 +87,7 @@ impl Request<'_> {
         }
         // Until it is known who is suspended, everybody might be.
         if !self.state.vault.suspensions.are_known() {
-            return Err(Refusal::UpstreamUnavailable);
+            return Err(self.state.vault.suspensions.unknown());
         }
         let started = Instant::now();
         let answer = match (effect, &wrap) {
@@ -170,7 +170,7 @@ impl Request<'_> {
         let effect = permit.into_effect(&self.snapshot.layout)?;
         let seals = wrap.is_some() || matches!(effect, Effect::Issue(Issues::Lease | Issues::Certificate, ..));
         if seals && keyring.is_empty() {
-            return Err(Refusal::UpstreamUnavailable);
+            return Err(self.state.vault.handles.without());
         }
         Ok((kind, effect, wrap))
     }
@@ -207,6 +207,7 @@ impl Request<'_> {
             let envelope = Envelope {
                 lane: Lane::Requests,
                 token: Some(&child.token),
+                for_agent: true,
                 correlation: Some(&self.head.correlation_id),
                 limit: self.snapshot.limits.answer,
                 ..Envelope::default()
@@ -257,7 +258,7 @@ impl Request<'_> {
     /// A handle for the agent.
     pub(super) fn seal<T: Serialize>(&self, agent: &Agent, purpose: Purpose, claims: &T) -> Result<String, Refusal> {
         let binding = Binding { purpose, agent, namespace: &self.state.vault.namespace };
-        self.state.vault.handles.keyring().seal(claims, binding).map_err(|_| Refusal::UpstreamUnavailable)
+        self.state.vault.handles.keyring().seal(claims, binding).map_err(|_| self.state.vault.handles.without())
     }
 }
 

@@ -71,7 +71,7 @@ impl Request<'_> {
     fn open_cursor(&self, identity: &Identity, cursor: &str) -> Result<Place, Refusal> {
         let keyring = self.state.vault.handles.keyring();
         if keyring.is_empty() {
-            return Err(Refusal::UpstreamUnavailable);
+            return Err(self.state.vault.handles.without());
         }
         let namespace = &self.state.vault.namespace;
         let binding = Binding { purpose: Purpose::Cursor, agent: &identity.agent, namespace };

@@ -5,7 +5,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use filters::names::AgentId;
 use moka::sync::Cache;
@@ -132,6 +131,7 @@ mod tests {
     use std::future::Future as _;
     use std::pin::pin;
     use std::task::{Context, Waker};
+    use std::time::Duration;
 
     use super::*;
 

@@ -175,7 +175,7 @@ fn refused(agent: &Agent, login: &TokenLogin, status: u16, body: &[u8]) -> Refus
         }
         404 => {
             tracing::error!(%agent, mount, "Vault has no such auth method for agents' JWTs");
-            Refusal::UpstreamUnavailable
+            Refusal::NotProvisioned
         }
         status => match trouble(status, body) {
             Trouble::Refused(refusal) => refusal,

@@ -14,6 +14,7 @@ use filters::names::AgentId;
 use filters::refusal::Refusal;
 use filters::secret::Secret;
 use filters::vault::control;
+use filters::vault::provision::{Making, lack};
 use futures_util::future::join_all;
 use moka::Expiry;
 use moka::future::Cache;
@@ -21,9 +22,10 @@ use serde::Deserialize;
 
 use crate::config::{self, ChildPolicies, ChildTokens, TokenLogin, VaultIdentity};
 use crate::exchange::{Envelope, Lane, Upstream};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Seldom};
 
 use super::bearer::Bearers;
+use super::provision::{Provision, mend};
 use super::{ANSWER_LIMIT, LoginState};
 
 /// How long a revocation may take.
@@ -70,6 +72,14 @@ impl Profile {
         matches!(self.identity, VaultIdentity::Jwt(_))
     }
 
+    /// What child tokens are made by, those of `agent` for example; `None` where none are made.
+    #[must_use]
+    pub fn making(&self, agent: Option<&Agent>) -> Option<Making> {
+        let settings = Some(&self.settings).filter(|settings| settings.enabled && !self.is_by_jwt())?;
+        let policies = agent.map(|agent| settings.policies_of(agent)).unwrap_or_default();
+        Some(Making { role: settings.role.as_str().into(), policies, batch: settings.batch })
+    }
+
     /// The JWT to exchange and where, or that a child token is wanted.
     fn exchanged<'a>(&'a self, identity: &'a Identity) -> Result<Option<(&'a Bearer, &'a Arc<TokenLogin>)>, Refusal> {
         let VaultIdentity::Jwt(logins) = &self.identity else { return Ok(None) };
@@ -90,11 +100,15 @@ pub struct LeaseToken {
 }
 
 impl ChildTokens {
-    fn token(&self, agent: &Agent, batch: bool, ttl: u32) -> control::ChildToken {
-        let policies = match &self.policies {
+    fn policies_of(&self, agent: &Agent) -> Vec<Arc<str>> {
+        match &self.policies {
             ChildPolicies::PerAgent(prefix) => vec![format!("{prefix}{}", agent.id).into()],
             ChildPolicies::Templated(policy) => vec![policy.as_str().into(), Arc::clone(&agent.roles_policy)],
-        };
+        }
+    }
+
+    fn token(&self, agent: &Agent, batch: bool, ttl: u32) -> control::ChildToken {
+        let policies = self.policies_of(agent);
         control::ChildToken { agent: agent.id.clone(), policies, alias: self.entity_alias, batch, ttl }
     }
 }
@@ -133,9 +147,11 @@ impl<K> Expiry<K, Arc<Child>> for Lifetime {
 pub struct Children {
     upstream: Arc<Upstream>,
     login: Arc<LoginState>,
+    provision: Arc<Provision>,
     metrics: Arc<Metrics>,
     cache: Cache<Key, Arc<Child>>,
     bearers: Bearers,
+    refusals: Seldom,
 }
 
 /// Vault's answer with a new token.
@@ -156,12 +172,13 @@ pub(super) struct Auth {
 }
 
 impl Children {
-    /// An empty cache of at most `capacity` tokens.
+    /// An empty cache of at most `capacity` tokens, which are made by `makes`.
     #[must_use]
-    pub fn new(upstream: Arc<Upstream>, login: Arc<LoginState>, metrics: Arc<Metrics>, capacity: u64) -> Self {
+    pub fn new(makes: (Arc<Upstream>, Arc<LoginState>, Arc<Provision>), metrics: Arc<Metrics>, capacity: u64) -> Self {
+        let (upstream, login, provision) = makes;
         let cache = Cache::builder().max_capacity(capacity).expire_after(Lifetime).build();
         let bearers = Bearers::new(Arc::clone(&upstream), Arc::clone(&metrics), capacity);
-        Self { upstream, login, metrics, cache, bearers }
+        Self { upstream, login, provision, metrics, cache, bearers, refusals: Seldom::default() }
     }
 
     /// The token that Vault is asked with for `identity`: from the cache, or
@@ -284,15 +301,29 @@ impl Children {
         if answer.status != 200 {
             if self.upstream.denies_token(envelope, &answer).await {
                 self.login.reject(generation);
+                return Err(Refusal::UpstreamUnavailable);
             }
-            tracing::error!(%agent, role, status = answer.status, "Vault does not give the agent a token");
-            return Err(Refusal::UpstreamUnavailable);
+            return Err(self.not_made(agent, role, answer.status, &answer.body));
         }
         let Minted { auth } = serde_json::from_slice(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?;
         if auth.identity_policies.as_ref().is_some_and(|policies| !policies.is_empty()) {
             tracing::warn!(%agent, "the agent's entity in Vault has policies of its own, which widen its tokens");
         }
         Ok(auth)
+    }
+
+    /// What it means that Vault makes no token. Whoever calls can have it said, so it is said seldom.
+    fn not_made(&self, agent: &AgentId, role: &str, status: u16, body: &[u8]) -> Refusal {
+        let lack = lack(status, body);
+        let why = lack.map(|lack| mend(lack, role)).unwrap_or_default();
+        if let Some(left_out) = self.refusals.due() {
+            tracing::error!(%agent, role, status, why, left_out, "Vault does not give the agent a token");
+        }
+        if lack.is_none() {
+            return Refusal::UpstreamUnavailable;
+        }
+        self.provision.want();
+        Refusal::NotProvisioned
     }
 
     /// How many tokens are held.

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::record::{self, Unread};
-use super::{Along, OwnCalls, epoch_seconds};
+use super::{Along, OwnCalls, Undone, epoch_seconds};
 
 /// How often a gate tells that it runs, in seconds.
 const HEARTBEAT: u64 = 60;
@@ -113,8 +113,8 @@ impl Gates {
             prune(&mut word, epoch_seconds());
             match self.own.succeed(control::write_gates(layout, version, &word), Along::soon()).await {
                 Ok(_) => return Ok(()),
-                Err(Refusal::CheckAndSet) => {}
-                Err(refusal) => return Err(refusal),
+                Err(Undone { refusal: Refusal::CheckAndSet, .. }) => {}
+                Err(undone) => return Err(undone.into()),
             }
         }
         Err(Refusal::UpstreamUnavailable)

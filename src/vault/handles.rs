@@ -79,6 +79,12 @@ impl Handles {
         self.answered.load().as_ref().is_some_and(|at| at.elapsed() < CURRENT)
     }
 
+    /// Why there is no key: Vault has none for this gate, or has not been heard of.
+    #[must_use]
+    pub fn without(&self) -> Refusal {
+        if self.are_current() { Refusal::NotProvisioned } else { Refusal::UpstreamUnavailable }
+    }
+
     /// Has the key looked at at once: a handle names a version of it that is not known here.
     pub fn want(&self) {
         self.wanted.notify_one();
@@ -90,7 +96,7 @@ impl Handles {
         let mut told = false;
         loop {
             let outcome = self.look(&layout(), &mut derived).await;
-            if matches!(outcome, Ok(()) | Err(Refusal::DeniedByVault)) {
+            if matches!(outcome, Ok(()) | Err(Refusal::NotProvisioned)) {
                 self.answered.store(Some(Arc::new(Instant::now())));
             }
             let failed = outcome.is_err();
@@ -100,7 +106,11 @@ impl Handles {
                 Err(refusal) if !told => {
                     told = true;
                     let code = refusal.public().code;
-                    tracing::error!(code, "the transit key of handles cannot be used: no leases, no wrapped answers");
+                    tracing::error!(
+                        code,
+                        "the transit key of handles cannot be used: no leases, no wrapped answers; `portcullis-gate.hcl` \
+                         has what the gate may do with it, and local-vault/provision.sh makes both"
+                    );
                 }
                 Err(_) => {}
             }
@@ -157,7 +167,7 @@ impl Handles {
 /// is not Vault's, which says nothing.
 fn refused(answer: &Answer) -> Refusal {
     match answer.status {
-        400..=404 if is_refusal(&answer.body) => Refusal::DeniedByVault,
+        400..=404 if is_refusal(&answer.body) => Refusal::NotProvisioned,
         429 | 472 | 473 | 500..=599 => Refusal::UpstreamUnavailable,
         _ => Refusal::UpstreamNonsense,
     }

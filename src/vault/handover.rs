@@ -11,7 +11,7 @@ use filters::refusal::Refusal;
 use filters::vault::{Layout, control};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 
-use super::{Along, Leases, OwnCalls};
+use super::{Along, Leases, OwnCalls, Undone};
 
 /// Most things that wait to go back; those above it expire by themselves.
 const WAITING: usize = 1_024;
@@ -87,13 +87,13 @@ impl Returns {
                 }
             };
             match outcome {
-                Ok(()) | Err(Refusal::NotFound) => {
+                Ok(()) | Err(Undone { refusal: Refusal::NotFound, .. }) => {
                     tracing::info!(what = given.name(), "what its agent did not get was given back to Vault");
                     return;
                 }
                 Err(_) if turn < TURNS => tokio::time::sleep(PAUSE).await,
-                Err(refusal) => {
-                    let (what, code) = (given.name(), refusal.public().code);
+                Err(undone) => {
+                    let (what, code) = (given.name(), undone.refusal.public().code);
                     tracing::error!(
                         what,
                         code,

@@ -19,7 +19,7 @@ use crate::config;
 use crate::exchange::{Answer, Envelope, Lane, Upstream};
 
 use super::handover::{Given, Parcel};
-use super::own::{Along, OwnCalls};
+use super::own::{Along, OwnCalls, Undone};
 use super::{Children, Profile, epoch_seconds, record};
 
 /// How often a record is read again that another gate has changed meanwhile.
@@ -158,6 +158,7 @@ impl Leases {
             let envelope = Envelope {
                 lane: Lane::Requests,
                 token: Some(&token.token),
+                for_agent: true,
                 correlation: Some(wanted.correlation),
                 limit: super::ANSWER_LIMIT,
                 ..Envelope::default()
@@ -178,7 +179,7 @@ impl Leases {
         if outcome.is_err() {
             // What cannot be ended now is tried again with the rest of the parcel.
             let ended = self.end(wanted.layout, agent, &accessor).await;
-            if matches!(ended, Ok(()) | Err(Refusal::NotFound)) {
+            if matches!(ended, Ok(()) | Err(Undone { refusal: Refusal::NotFound, .. })) {
                 wanted.parcel.remove(&given);
             }
         }
@@ -189,7 +190,7 @@ impl Leases {
     ///
     /// # Errors
     /// That Vault is away.
-    pub async fn last(&self, layout: &Layout, agent: &Agent, accessor: &str, expires: u64) -> Result<(), Refusal> {
+    pub async fn last(&self, layout: &Layout, agent: &Agent, accessor: &str, expires: u64) -> Result<(), Undone> {
         let entry = Entry::Live(Live { expires, generation: agent.generation });
         self.change(layout, &agent.id, |leases| {
             leases.insert(accessor.into(), entry.clone());
@@ -202,7 +203,7 @@ impl Leases {
     ///
     /// # Errors
     /// [`Refusal::NotFound`] where it is not in the record, or that Vault is away.
-    pub async fn end(&self, layout: &Layout, agent: &AgentId, accessor: &str) -> Result<(), Refusal> {
+    pub async fn end(&self, layout: &Layout, agent: &AgentId, accessor: &str) -> Result<(), Undone> {
         let along = Along { lane: Lane::Requests, ..Along::soon() };
         self.own.revoke(accessor, along).await?;
         self.change(layout, agent, |leases| leases.remove(accessor).map(drop).ok_or(Refusal::NotFound)).await
@@ -212,7 +213,7 @@ impl Leases {
     ///
     /// # Errors
     /// That Vault is away; they stay on the record then.
-    pub async fn end_all(&self, layout: &Layout, agent: &AgentId) -> Result<usize, Refusal> {
+    pub async fn end_all(&self, layout: &Layout, agent: &AgentId) -> Result<usize, Undone> {
         let ended = self.read(layout, agent).await?.leases;
         for accessor in ended.keys() {
             self.own.revoke(accessor, Along::soon()).await?;
@@ -233,7 +234,7 @@ impl Leases {
         layout: &Layout,
         agent: &AgentId,
         change: impl Fn(&mut Entries) -> Result<(), Refusal>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Undone> {
         let line = self.lines.get_with(agent.clone(), Arc::default);
         let _turn = line.lock().await;
         let record = self.read(layout, agent).await?;
@@ -241,13 +242,11 @@ impl Leases {
     }
 
     /// The agent's record, without what has ended.
-    async fn read(&self, layout: &Layout, agent: &AgentId) -> Result<Record, Refusal> {
+    async fn read(&self, layout: &Layout, agent: &AgentId) -> Result<Record, Undone> {
         let along = Along { lane: Lane::Requests, ..Along::soon() };
         let read = record::read::<Held>(&self.own, control::read_leases(layout, agent), along).await;
-        let record = read.map_err(|unread| {
-            tracing::error!(%agent, why = %unread, "the record of leases cannot be read");
-            Refusal::UpstreamUnavailable
-        })?;
+        let record =
+            read.inspect_err(|unread| tracing::error!(%agent, why = %unread, "the record of leases cannot be read"))?;
         let Held { mut leases } = record.data.unwrap_or_default();
         let now = epoch_seconds();
         leases.retain(|_, lease| lease.is_live_at(now));
@@ -264,17 +263,17 @@ impl Leases {
         agent: &AgentId,
         mut record: Record,
         change: impl Fn(&mut Entries) -> Result<(), Refusal>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Undone> {
         let along = Along { lane: Lane::Requests, ..Along::default() };
         for _ in 0..TURNS {
             change(&mut record.leases)?;
             let request = control::write_leases(layout, agent, record.version, &record.leases);
             match self.own.succeed(request, along).await {
                 Ok(_) => return Ok(()),
-                Err(Refusal::CheckAndSet) => record = self.read(layout, agent).await?,
-                Err(refusal) => return Err(refusal),
+                Err(Undone { refusal: Refusal::CheckAndSet, .. }) => record = self.read(layout, agent).await?,
+                Err(undone) => return Err(undone),
             }
         }
-        Err(Refusal::UpstreamUnavailable)
+        Err(Refusal::UpstreamUnavailable.into())
     }
 }

@@ -11,6 +11,7 @@ mod lease;
 mod login;
 mod operator;
 mod own;
+mod provision;
 mod record;
 mod suspension;
 
@@ -22,7 +23,8 @@ pub use health::{Health, Monitor};
 pub use lease::{Issued, Leases, Wanted};
 pub use login::{GateLogin, LoginState};
 pub use operator::{NoLogin, logged_in};
-pub use own::{Along, OwnCalls};
+pub use own::{Along, OwnCalls, Undone};
+pub use provision::Provision;
 pub use record::Unread;
 pub use suspension::{Entry, Record, Suspension, Suspensions, Unwritten};
 
@@ -47,6 +49,8 @@ pub struct Vault {
     pub children: Children,
     /// What is asked with the gate's own token.
     pub own: OwnCalls,
+    /// Whether agents' tokens can be made.
+    pub provision: Arc<Provision>,
     /// The keys of handles.
     pub handles: Handles,
     /// The agents' leases.
@@ -69,14 +73,28 @@ impl Vault {
         let login = Arc::new(LoginState::new(settings.login.clone(), Arc::clone(&upstream)));
         let monitor = Monitor::new(Arc::clone(&upstream));
         let capacity = settings.child_tokens.capacity;
-        let children = Children::new(Arc::clone(&upstream), Arc::clone(&login), metrics, capacity);
         let own = OwnCalls::new(Arc::clone(&upstream), Arc::clone(&login));
+        let provision = Arc::new(Provision::new(own.clone()));
+        let makes = (Arc::clone(&upstream), Arc::clone(&login), Arc::clone(&provision));
+        let children = Children::new(makes, metrics, capacity);
         let handles = Handles::new(own.clone());
         let leases = Leases::new(Arc::clone(&upstream), own.clone());
         let returns = Returns::new(own.clone());
         let suspensions = Arc::new(Suspensions::new(own.clone(), Gates::new(own.clone(), gate_name(settings))));
         let namespace = settings.upstream.namespace.clone().unwrap_or_default().into();
-        Ok(Self { upstream, login, monitor, children, own, handles, leases, returns, suspensions, namespace })
+        Ok(Self {
+            upstream,
+            login,
+            monitor,
+            children,
+            own,
+            provision,
+            handles,
+            leases,
+            returns,
+            suspensions,
+            namespace,
+        })
     }
 
     /// Leaves nothing of this gate behind in Vault, as far as `time` allows: the agents' tokens,

@@ -1,14 +1,16 @@
 //! Vault, asked with the gate's own token.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use filters::path::PathProblem;
 use filters::refusal::Refusal;
-use filters::vault::{Trouble, VaultRequest, control, trouble};
+use filters::vault::{Trouble, VaultRequest, control, trouble, words};
 
 use crate::exchange::{Answer, Envelope, Lane, Upstream};
 
+use super::record::Unread;
 use super::{ANSWER_LIMIT, LoginState};
 
 /// How long a look may take, so that what it looks for counts within a second or two.
@@ -43,6 +45,42 @@ impl Along<'_> {
     }
 }
 
+/// What was asked is not done: what that means to a caller, and what Vault said, for whoever runs a
+/// command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undone {
+    /// What it means.
+    pub refusal: Refusal,
+    /// What Vault answered, where it did.
+    said: Option<String>,
+}
+
+impl From<Refusal> for Undone {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, said: None }
+    }
+}
+
+/// A record that cannot be read is the gate's trouble, whatever stands there.
+impl From<Unread> for Undone {
+    fn from(unread: Unread) -> Self {
+        let refusal = if unread == Unread::Denied { Refusal::NotProvisioned } else { Refusal::UpstreamUnavailable };
+        Self { refusal, said: Some(unread.to_string()) }
+    }
+}
+
+impl From<Undone> for Refusal {
+    fn from(undone: Undone) -> Self {
+        undone.refusal
+    }
+}
+
+impl fmt::Display for Undone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.said.as_deref().unwrap_or(self.refusal.public().detail))
+    }
+}
+
 /// Vault, asked with the gate's own token.
 #[derive(Clone)]
 pub struct OwnCalls {
@@ -72,6 +110,7 @@ impl OwnCalls {
         let envelope = Envelope {
             lane: along.lane,
             token: Some(&login.token),
+            for_agent: false,
             wrap_ttl: along.wrap_ttl,
             correlation: along.correlation,
             limit: along.limit.unwrap_or(ANSWER_LIMIT),
@@ -97,7 +136,7 @@ impl OwnCalls {
         &self,
         request: Result<VaultRequest, PathProblem>,
         along: Along<'_>,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<Answer, Undone> {
         let answer = self.ask(request, along).await?;
         if matches!(answer.status, 200..=299) { Ok(answer) } else { Err(refused(&answer)) }
     }
@@ -106,20 +145,31 @@ impl OwnCalls {
     ///
     /// # Errors
     /// As [`OwnCalls::succeed`]: what is no word of Vault's ends nothing.
-    pub async fn revoke(&self, accessor: &str, along: Along<'_>) -> Result<(), Refusal> {
+    pub async fn revoke(&self, accessor: &str, along: Along<'_>) -> Result<(), Undone> {
         let answer = self.ask(control::revoke_accessor(accessor), along).await?;
         if control::is_revoked(answer.status, &answer.body) { Ok(()) } else { Err(refused(&answer)) }
     }
 }
 
+/// What Vault answered, for whoever runs a command.
+fn said(answer: &Answer) -> String {
+    let status = answer.status;
+    match words(&answer.body) {
+        // It may quote what somebody wrote, which may not write to the terminal.
+        Some(words) => format!("Vault answers {status}, {}", words.escape_debug()),
+        None => format!("the answer is {status}, and not in Vault's form"),
+    }
+}
+
 /// What an answer that is no success means.
-fn refused(answer: &Answer) -> Refusal {
-    match trouble(answer.status, &answer.body) {
+fn refused(answer: &Answer) -> Undone {
+    let refusal = match trouble(answer.status, &answer.body) {
         Trouble::Refused(Refusal::DeniedByVault) => {
             tracing::error!("Vault's policy denies the gate what it needs for itself; see `portcullis-gate.hcl`");
-            Refusal::UpstreamUnavailable
+            Refusal::NotProvisioned
         }
         Trouble::Refused(refusal) => refusal,
         Trouble::InvalidToken => Refusal::UpstreamUnavailable,
-    }
+    };
+    Undone { refusal, said: Some(said(answer)) }
 }

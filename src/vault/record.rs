@@ -50,7 +50,7 @@ impl From<Unread> for Refusal {
     fn from(unread: Unread) -> Self {
         match unread {
             Unread::Away(refusal) => refusal,
-            Unread::Denied => Self::DeniedByVault,
+            Unread::Denied => Self::NotProvisioned,
             Unread::Foreign(_) | Unread::Malformed => Self::UpstreamNonsense,
         }
     }

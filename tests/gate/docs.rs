@@ -91,6 +91,11 @@ fn pages(shared: &Shared) {
             assert_eq!(asset.header("x-content-type-options"), Some("nosniff"));
             assert!(asset.header("cache-control").is_some_and(|rule| rule.contains("max-age")), "{target}");
             whole(target, asset.header("content-type"), &asset.body, folder.path());
+            let text = String::from_utf8(asset.body).expect("text");
+            for elsewhere in ["src:\"http", "src=\"http", "src:\"//", "url(http", "url(\"http", "url(//", "@import"] {
+                let found = text.find(elsewhere).map(|at| text[at..].chars().take(80).collect::<String>());
+                assert_eq!(found, None, "{target} loads something from elsewhere");
+            }
         }
     }
 }

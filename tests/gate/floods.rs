@@ -21,6 +21,7 @@ pub const CASES: &[Case] = &[
     ("an_answer_that_nobody_takes_is_given_up", given_up),
     ("a_connection_that_says_nothing_is_closed", silent),
     ("an_idle_connection_of_http2_is_closed_in_time", idle_http2),
+    ("an_idle_connection_of_http1_is_closed_in_time_and_a_first_head_has_its_own", idle_http1),
     ("the_connection_that_is_idle_longest_gives_way", crowd),
     ("one_agent_has_no_more_connections_than_its_own", agent_connections),
     ("without_file_descriptors_left_the_gate_still_accepts", few_files),
@@ -151,6 +152,19 @@ fn idle_http2(shared: &Shared) {
     assert!(is_closed(&mut quiet, 20), "nothing was asked");
     let mut asked = ask_without_reading(&gate, None, 1);
     assert!(is_closed(&mut asked, 30), "nothing more was asked");
+}
+
+fn idle_http1(shared: &Shared) {
+    let gate = gate(shared, "idle_timeout = \"1s\"\nhead_timeout = \"20s\"\n");
+    let mut first = TcpStream::connect(("127.0.0.1", gate.plain)).expect("connected");
+    first.set_read_timeout(Some(Duration::from_secs(3))).expect("set");
+    first.write_all(b"GET /livez HTTP/1.1\r\n").expect("written");
+    assert!(!is_closed(&mut first, 3), "the first head has a time of its own");
+    first.write_all(b"Host: localhost\r\n\r\n").expect("written");
+    let mut status = [0; 12];
+    first.read_exact(&mut status).expect("an answer");
+    assert_eq!(&status, b"HTTP/1.1 200");
+    assert!(is_closed(&mut first, 3), "nothing more was asked");
 }
 
 fn crowd(shared: &Shared) {

@@ -264,14 +264,15 @@ fn lists(shared: &Shared) {
     let alice = gate.agent("alice");
     assert_eq!(alice.get("/secrets?prefix=none").json(), json!({"keys": []}));
     assert_eq!(alice.get("/secrets/none").code(), "not_found");
-    for verdict in [page(404), no_handler()] {
+    for (verdict, status, code) in [(page(404), 502, "upstream_nonsense"), (no_handler(), 503, "vault_not_provisioned")]
+    {
         front.treat("/mcp/alice", verdict);
         for target in ["/secrets?prefix=none", "/secrets/none"] {
             let refused = alice.get(target);
-            assert_eq!((refused.status, refused.code().as_str()), (502, "upstream_nonsense"), "{target}");
+            assert_eq!((refused.status, refused.code().as_str()), (status, code), "{target}");
         }
         let listed = alice.call("kv.list", &json!({})).json();
-        assert_eq!(listed["result"]["structuredContent"]["error"], "upstream_nonsense", "{listed}");
+        assert_eq!(listed["result"]["structuredContent"]["error"], code, "{listed}");
     }
 }
 

@@ -194,7 +194,7 @@ fn keyless(shared: &Shared) {
     for schema in Schema::all() {
         for params in [json!({}), json!({"cursor": "pch1_AAAA"})] {
             let error = schema.error(&ask(&gate.agent("alice"), schema.revision, "resources/list", &params));
-            assert_eq!((&error["code"], &error["data"]["error"]), (&json!(-32603), &json!("upstream_unavailable")));
+            assert_eq!((&error["code"], &error["data"]["error"]), (&json!(-32603), &json!("vault_not_provisioned")));
         }
         let few = ask(&gate.agent("agent_jwt"), schema.revision, "resources/list", &json!({}));
         schema.result("ListResourcesResult", &few);

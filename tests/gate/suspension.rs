@@ -152,7 +152,7 @@ fn unknown(shared: &Shared) {
     wait_for("it says why", 20, || gate.stderr().contains("the record of suspended agents cannot be read"));
     assert_eq!(gate.admin_client().get("/readyz").status, 503);
     let refused = gate.agent("agent_mtls").get("/secrets/none");
-    assert_eq!((refused.status, refused.code().as_str()), (503, "upstream_unavailable"));
+    assert_eq!((refused.status, refused.code().as_str()), (503, "vault_not_provisioned"));
     assert_eq!(gate.operator().post("/admin/suspensions", &Value::Null).status, 503);
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use tests::front::answer;
-use tests::{Audit, Front, Gate, Plan, World};
+use tests::{Audit, Front, Gate, Plan, World, wait_for};
 
 use crate::{Case, Shared};
 
@@ -119,15 +119,22 @@ fn denied(shared: &Shared) {
     for _ in 0..3 {
         let response = client.get("/secrets/x");
         assert_eq!((response.status, response.code().as_str()), (403, "denied_by_vault"));
+        let detail = response.json()["detail"].clone();
+        assert!(
+            detail.as_str().is_some_and(|detail| detail.contains("`portcullis policy --sync` was not run")),
+            "{detail}"
+        );
     }
+    assert!(gate.stderr().contains("`portcullis policy --sync` was most likely not run"), "{}", gate.stderr());
     assert_eq!((gate.metric(MINTED), gate.metric(REPLACED)), (1.0, 0.0));
 }
 
 fn not_minted(shared: &Shared) {
     let sections = format!("{}\n[child_tokens]\nrole = \"no-such-role\"\n", tests::process::AGENTS);
-    let gate = Gate::start(shared.world(), &Plan { sections, ..Plan::default() });
+    let gate = Gate::start_unready(shared.world(), &Plan { sections, ..Plan::default() });
+    wait_for("it says why", 20, || gate.stderr().contains("does not allow `auth/token/create/no-such-role`"));
     let response = gate.keyed().get("/secrets/x");
-    assert_eq!((response.status, response.code().as_str()), (503, "upstream_unavailable"));
+    assert_eq!((response.status, response.code().as_str()), (503, "vault_not_provisioned"));
     assert!(gate.metric("portcullis_child_tokens_total{outcome=\"failed\"}") >= 1.0);
     assert!(gate.stderr().contains("does not give the agent a token"));
 }

@@ -161,7 +161,7 @@ fn tool_schemas(shared: &Shared) {
         ("kv.list", json!({"prefix": "mcp"}), ""),
         ("kv.list", json!({"prefix": "mcp", "shared": true}), "forbidden"),
         ("kv.delete", json!({"path": "mcp/schema"}), ""),
-        ("kv.delete", json!({"path": "/"}), "invalid_path"),
+        ("kv.delete", json!({"path": "."}), "invalid_path"),
         ("kv.undelete", json!({"path": "mcp/schema", "versions": [2]}), ""),
         ("kv.undelete", json!({"path": "..", "versions": [2]}), "invalid_path"),
         ("kv.destroy", json!({"path": "mcp/schema", "versions": [1, 2]}), ""),

@@ -22,59 +22,69 @@ pub(super) static ACCESS: Shape = Shape {
             .or_absent(),
         Member::given("scopes", Type::Texts, "What the credential carries."),
         Member::given("roles", Type::Texts, "The agent's roles."),
-        Member::given("grants", Type::Records(GRANT), "What this credential may use, role by role."),
+        Member::given("grants", Type::List(&GRANT), "What this credential may use, role by role."),
         Member::given(
             "denied",
             Type::Texts,
             "Paths of the agent's own that are refused, whatever the grants say; patterns as in them.",
         ),
-        Member::given("limits", Type::Record(LIMITS), "How much, and for how long."),
+        Member::given("limits", Type::Record(&LIMITS), "How much, and for how long."),
     ],
 };
 
-const GRANT: &[Member] = &[
-    Member::given("engine", Type::Text, "Of kv, transit, database, ssh, pki and kms."),
-    Member::given(
-        "shared",
-        Type::Flag,
-        "Of kv: whether the paths are those that agents share (shared: true), or the agent's own.",
-    )
-    .or_absent(),
-    Member::given(
-        "name",
-        Type::Text,
-        "A path, or the name of a key or role. In a path a segment * is any one segment, and ** at the end is all \
+static GRANT: Shape = Shape {
+    about: "One grant.",
+    members: &[
+        Member::given("engine", Type::Text, "Of kv, transit, database, ssh, pki and kms."),
+        Member::given(
+            "shared",
+            Type::Flag,
+            "Of kv: whether the paths are those that agents share (shared: true), or the agent's own.",
+        )
+        .or_absent(),
+        Member::given(
+            "name",
+            Type::Text,
+            "A path, or the name of a key or role. In a path a segment * is any one segment, and ** at the end is all \
          that lies below; a name that ends in * is any that begins so.",
-    )
-    .or_absent(),
-    Member::given("operation", Type::Text, "In place of a name: an operation that touches nothing with a name.")
+        )
         .or_absent(),
-    Member::given("scopes", Type::Texts, "What may be done: of read, write, delete and list."),
-    Member::given("role", Type::Text, "The role that gives it; one role must allow the whole of a request."),
-    Member::given("about", Type::Text, "What it is for, as the operator describes it.").or_absent(),
-    Member::given("bounds", Type::Texts, "Under what conditions, and up to what; absent where there are none.")
+        Member::given("operation", Type::Text, "In place of a name: an operation that touches nothing with a name.")
+            .or_absent(),
+        Member::given("scopes", Type::Texts, "What may be done: of read, write, delete and list."),
+        Member::given("role", Type::Text, "The role that gives it; one role must allow the whole of a request."),
+        Member::given("about", Type::Text, "What it is for, as the operator describes it.").or_absent(),
+        Member::given("bounds", Type::Texts, "Under what conditions, and up to what; absent where there are none.")
+            .or_absent(),
+    ],
+};
+
+static LIMITS: Shape = Shape {
+    about: "The agent's limits.",
+    members: &[
+        Member::given("rates", Type::List(&RATE), "How many requests pass; what is above gets 429."),
+        Member::given("concurrent", Type::Count, "Most requests that are served at once; others wait."),
+        Member::given("leases", Type::Count, "Most live leases."),
+        Member::given("lease_seconds", Type::Count, "Longest life of a lease; absent where Vault decides.").or_absent(),
+        Member::given(
+            "token_seconds",
+            Type::Count,
+            "Life of the token that Vault is asked with; absent where Vault decides, or it is the gate's.",
+        )
         .or_absent(),
-];
+    ],
+};
 
-const LIMITS: &[Member] = &[
-    Member::given("rates", Type::Records(RATE), "How many requests pass; what is above gets 429."),
-    Member::given("concurrent", Type::Count, "Most requests that are served at once; others wait."),
-    Member::given("leases", Type::Count, "Most live leases."),
-    Member::given("lease_seconds", Type::Count, "Longest life of a lease; absent where Vault decides.").or_absent(),
-    Member::given(
-        "token_seconds",
-        Type::Count,
-        "Life of the token that Vault is asked with; absent where Vault decides, or it is the gate's.",
-    )
-    .or_absent(),
-];
-
-const RATE: &[Member] = &[
-    Member::given("role", Type::Text, "Of requests that this role allows; of all where neither stands.").or_absent(),
-    Member::given("operation", Type::Text, "Of this operation.").or_absent(),
-    Member::given("requests_per_minute", Type::Number, "The even flow."),
-    Member::given("at_once", Type::Count, "The most that can come at once."),
-];
+static RATE: Shape = Shape {
+    about: "One rate.",
+    members: &[
+        Member::given("role", Type::Text, "Of requests that this role allows; of all where neither stands.")
+            .or_absent(),
+        Member::given("operation", Type::Text, "Of this operation.").or_absent(),
+        Member::given("requests_per_minute", Type::Number, "The even flow."),
+        Member::given("at_once", Type::Count, "The most that can come at once."),
+    ],
+};
 
 #[derive(Serialize)]
 struct Access<'a> {

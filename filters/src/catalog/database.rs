@@ -1,12 +1,11 @@
 //! Logins of databases, made on demand and leased.
 //! API: <https://developer.hashicorp.com/vault/api-docs/secret/databases>
 
-use std::borrow::Cow;
-
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{held, named};
+use super::named;
+use super::text::{Handle, Segment, Text};
 use crate::grants::Engine;
 use crate::lifetime::{Lifetime, WrapTtl};
 use crate::operation::{Ask, Call, Capability, Describe, Facts, Hints, Issues, Plan, Reach, Redeem};
@@ -23,7 +22,7 @@ pub(super) struct IssueCreds;
 pub(super) struct IssueArguments<'a> {
     /// The database role.
     #[serde(borrow)]
-    role: Cow<'a, str>,
+    role: Text<'a, Segment>,
     /// Answer with a handle that is redeemed once, within this time.
     #[serde(default)]
     wrap_ttl: Option<WrapTtl>,
@@ -75,7 +74,7 @@ pub(super) struct Renew;
 pub(super) struct RenewArguments<'a> {
     /// What db.issue_creds answered.
     #[serde(borrow)]
-    lease_id: Cow<'a, str>,
+    lease_id: Text<'a, Handle>,
     /// For how long from now; as the role has it where it is absent.
     #[serde(default)]
     increment: Option<Lifetime>,
@@ -102,7 +101,7 @@ impl Describe for Renew {
     };
 
     fn plan(arguments: RenewArguments<'_>) -> Result<Plan, Refusal> {
-        held("/lease_id", &arguments.lease_id, Redeem::RenewLease(arguments.increment.map(Lifetime::seconds)))
+        Ok(Plan::held(&arguments.lease_id, Redeem::RenewLease(arguments.increment.map(Lifetime::seconds))))
     }
 }
 
@@ -114,7 +113,7 @@ pub(super) struct Revoke;
 pub(super) struct RevokeArguments<'a> {
     /// What db.issue_creds answered.
     #[serde(borrow)]
-    lease_id: Cow<'a, str>,
+    lease_id: Text<'a, Handle>,
 }
 
 impl Describe for Revoke {
@@ -132,6 +131,6 @@ impl Describe for Revoke {
     const SHAPE: &'static Shape = &Shape::DONE;
 
     fn plan(arguments: RevokeArguments<'_>) -> Result<Plan, Refusal> {
-        held("/lease_id", &arguments.lease_id, Redeem::RevokeLease)
+        Ok(Plan::held(&arguments.lease_id, Redeem::RevokeLease))
     }
 }

@@ -4,11 +4,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::text_bound;
+use super::text::{Kind, Text};
 use crate::grants::{Engine, Resource};
 use crate::kms::{self, Circumstances, GrantTokens, KeySpec, KmsCall, Signed, SigningAlgorithm};
 use crate::lifetime::WrapTtl;
@@ -19,12 +19,8 @@ use crate::shape::{Member, Shape, Type};
 
 const PURE: Hints = Hints { read_only: true, destructive: false, idempotent: false };
 
-/// Bounds of AWS's, in bytes.
-const MAX_PLAINTEXT: usize = 4096;
-const MAX_CIPHERTEXT: usize = 6144;
-const MAX_DIGEST: usize = 64;
+/// Bound of AWS's, in bytes.
 const MAX_CONTEXT: usize = 8192;
-const MAX_TOKEN: usize = 8192;
 /// Most tokens of grants.
 const MAX_TOKENS: usize = 10;
 /// Most bytes of a data key.
@@ -36,24 +32,102 @@ const PLAINTEXT: Member = Member::new("plaintext", &["plaintext"], Type::Text, "
 
 const FACTS: Facts = Facts { engine: Some(Engine::Kms), hints: PURE, ..Facts::POST };
 
+/// The name of a key, judged by [`kms::is_key_name`].
+struct KeyName;
+/// A token of one of AWS's grants.
+struct Token;
+/// Bytes in the clear.
+struct Plaintext;
+/// Bytes that AWS has made.
+struct Ciphertext;
+/// A digest.
+struct Hashed;
+
+const KEY_NAME: &str = "a key's id, ARN or alias/NAME";
+
+impl Kind for KeyName {
+    const MOST: usize = kms::MAX_KEY;
+    const PATTERN: Option<&'static str> = Some(concat!(
+        "^([A-Za-z0-9-]+|alias/[A-Za-z0-9/_-]{1,250}|arn:[A-Za-z0-9-]+:kms:[A-Za-z0-9-]+:[A-Za-z0-9-]+:",
+        "(key/[A-Za-z0-9-]+|alias/[A-Za-z0-9/_-]{1,250}))$"
+    ));
+    const EXPECTED: Option<&'static str> = Some(KEY_NAME);
+}
+
+impl Kind for Token {
+    const MOST: usize = 8192;
+    const EXPECTED: Option<&'static str> = Some("a token of 1 to 8192 bytes");
+}
+
+/// Bytes as base64, with AWS's own bounds.
+trait Bytes {
+    const LEAST: usize = 1;
+    const MOST: usize;
+    const EXPECTED: &'static str;
+}
+
+impl Bytes for Plaintext {
+    const MOST: usize = 4096;
+    const EXPECTED: &'static str = "base64 of 1 to 4096 bytes";
+}
+
+impl Bytes for Ciphertext {
+    const MOST: usize = 6144;
+    const EXPECTED: &'static str = "base64 of 1 to 6144 bytes";
+}
+
+impl Bytes for Hashed {
+    const LEAST: usize = 32;
+    const MOST: usize = 64;
+    const EXPECTED: &'static str = "base64 of 32 to 64 bytes";
+}
+
+impl<B: Bytes> Kind for B {
+    const LEAST: usize = B::LEAST.div_ceil(3) * 4;
+    const MOST: usize = B::MOST.div_ceil(3) * 4;
+    const PATTERN: Option<&'static str> = Some("^[A-Za-z0-9+/]+={0,2}$");
+    const EXPECTED: Option<&'static str> = Some(B::EXPECTED);
+}
+
+/// The schema of a context, judged by [`kms::context`].
+struct Context;
+
+impl JsonSchema for Context {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Context".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "additionalProperties": {"type": "string", "maxLength": MAX_CONTEXT},
+            "propertyNames": {"type": "string", "minLength": 1},
+        })
+    }
+}
+
 /// What is encrypted.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EncryptArguments<'a> {
     /// Id, ARN or `alias/NAME` of the key; the configured one where it is absent.
     #[serde(borrow, default)]
-    key_id: Option<Cow<'a, str>>,
+    key_id: Option<Text<'a, KeyName>>,
     /// The bytes to encrypt, as base64: 1 to 4096 of them.
     #[serde(borrow)]
-    plaintext: Cow<'a, str>,
+    plaintext: Text<'a, Plaintext>,
     /// What must be said again to decrypt; not a secret.
     #[serde(borrow, default)]
-    #[schemars(with = "Option<BTreeMap<String, String>>")]
+    #[schemars(with = "Option<Context>")]
     encryption_context: Option<&'a RawValue>,
     /// Tokens of AWS's grants that have not spread yet.
-    #[serde(default)]
+    #[serde(borrow, default)]
     #[schemars(length(max = 10))]
-    grant_tokens: Option<Vec<String>>,
+    grant_tokens: Option<Vec<Text<'a, Token>>>,
 }
 
 /// What is decrypted.
@@ -62,18 +136,18 @@ pub(super) struct EncryptArguments<'a> {
 pub(super) struct DecryptArguments<'a> {
     /// Id, ARN or `alias/NAME` of the key; the configured one where it is absent.
     #[serde(borrow, default)]
-    key_id: Option<Cow<'a, str>>,
+    key_id: Option<Text<'a, KeyName>>,
     /// What kms.encrypt or kms.generate_data_key answered.
     #[serde(borrow)]
-    ciphertext: Cow<'a, str>,
+    ciphertext: Text<'a, Ciphertext>,
     /// What was said to encrypt.
     #[serde(borrow, default)]
-    #[schemars(with = "Option<BTreeMap<String, String>>")]
+    #[schemars(with = "Option<Context>")]
     encryption_context: Option<&'a RawValue>,
     /// Tokens of AWS's grants that have not spread yet.
-    #[serde(default)]
+    #[serde(borrow, default)]
     #[schemars(length(max = 10))]
-    grant_tokens: Option<Vec<String>>,
+    grant_tokens: Option<Vec<Text<'a, Token>>>,
     /// Answer with a handle that is redeemed once, within this time.
     #[serde(default)]
     wrap_ttl: Option<WrapTtl>,
@@ -85,7 +159,7 @@ pub(super) struct DecryptArguments<'a> {
 pub(super) struct DataKeyArguments<'a> {
     /// Id, ARN or `alias/NAME` of the key; the configured one where it is absent.
     #[serde(borrow, default)]
-    key_id: Option<Cow<'a, str>>,
+    key_id: Option<Text<'a, KeyName>>,
     #[serde(default)]
     key_spec: Option<KeySpec>,
     /// How long, instead of key_spec.
@@ -94,12 +168,12 @@ pub(super) struct DataKeyArguments<'a> {
     number_of_bytes: Option<u16>,
     /// What must be said again to decrypt; not a secret.
     #[serde(borrow, default)]
-    #[schemars(with = "Option<BTreeMap<String, String>>")]
+    #[schemars(with = "Option<Context>")]
     encryption_context: Option<&'a RawValue>,
     /// Tokens of AWS's grants that have not spread yet.
-    #[serde(default)]
+    #[serde(borrow, default)]
     #[schemars(length(max = 10))]
-    grant_tokens: Option<Vec<String>>,
+    grant_tokens: Option<Vec<Text<'a, Token>>>,
     /// Answer with a handle that is redeemed once, within this time.
     #[serde(default)]
     wrap_ttl: Option<WrapTtl>,
@@ -120,21 +194,21 @@ enum MessageType {
 pub(super) struct SignArguments<'a> {
     /// Id, ARN or `alias/NAME` of the key; the configured one where it is absent.
     #[serde(borrow, default)]
-    key_id: Option<Cow<'a, str>>,
+    key_id: Option<Text<'a, KeyName>>,
     /// The message, as base64: 1 to 4096 bytes.
     #[serde(borrow, default)]
-    message: Option<Cow<'a, str>>,
+    message: Option<Text<'a, Plaintext>>,
     /// The message's digest, as base64, instead of the message.
     #[serde(borrow, default)]
-    message_digest: Option<Cow<'a, str>>,
+    message_digest: Option<Text<'a, Hashed>>,
     signing_algorithm: SigningAlgorithm,
     /// Follows of which of the two is given.
     #[serde(default)]
     message_type: Option<MessageType>,
     /// Tokens of AWS's grants that have not spread yet.
-    #[serde(default)]
+    #[serde(borrow, default)]
     #[schemars(length(max = 10))]
-    grant_tokens: Option<Vec<String>>,
+    grant_tokens: Option<Vec<Text<'a, Token>>>,
 }
 
 /// What is verified: a signature of either `message` or `message_digest`.
@@ -143,24 +217,24 @@ pub(super) struct SignArguments<'a> {
 pub(super) struct VerifyArguments<'a> {
     /// Id, ARN or `alias/NAME` of the key; the configured one where it is absent.
     #[serde(borrow, default)]
-    key_id: Option<Cow<'a, str>>,
+    key_id: Option<Text<'a, KeyName>>,
     /// The message, as base64: 1 to 4096 bytes.
     #[serde(borrow, default)]
-    message: Option<Cow<'a, str>>,
+    message: Option<Text<'a, Plaintext>>,
     /// The message's digest, as base64, instead of the message.
     #[serde(borrow, default)]
-    message_digest: Option<Cow<'a, str>>,
+    message_digest: Option<Text<'a, Hashed>>,
     /// What kms.sign answered.
     #[serde(borrow)]
-    signature: Cow<'a, str>,
+    signature: Text<'a, Ciphertext>,
     signing_algorithm: SigningAlgorithm,
     /// Follows of which of the two is given.
     #[serde(default)]
     message_type: Option<MessageType>,
     /// Tokens of AWS's grants that have not spread yet.
-    #[serde(default)]
+    #[serde(borrow, default)]
     #[schemars(length(max = 10))]
-    grant_tokens: Option<Vec<String>>,
+    grant_tokens: Option<Vec<Text<'a, Token>>>,
 }
 
 /// `kms.encrypt`.
@@ -179,7 +253,7 @@ impl Describe for Encrypt {
     const SHAPE: &'static Shape = &Shape { about: "A ciphertext.", members: &[CIPHERTEXT, KEY] };
 
     fn plan(arguments: EncryptArguments<'_>) -> Result<Plan, Refusal> {
-        let plaintext = decoded("/plaintext", &arguments.plaintext, MAX_PLAINTEXT)?;
+        let plaintext = decoded("/plaintext", &arguments.plaintext)?;
         let circumstances = circumstances(arguments.encryption_context, arguments.grant_tokens)?;
         about(arguments.key_id, KmsCall::Encrypt(plaintext.into(), circumstances))
     }
@@ -202,7 +276,7 @@ impl Describe for Decrypt {
     const SHAPE: &'static Shape = &Shape { about: "What was encrypted.", members: &[PLAINTEXT, KEY] };
 
     fn plan(arguments: DecryptArguments<'_>) -> Result<Plan, Refusal> {
-        let ciphertext = decoded("/ciphertext", &arguments.ciphertext, MAX_CIPHERTEXT)?;
+        let ciphertext = decoded("/ciphertext", &arguments.ciphertext)?;
         let circumstances = circumstances(arguments.encryption_context, arguments.grant_tokens)?;
         Ok(about(arguments.key_id, KmsCall::Decrypt(ciphertext, circumstances))?.wrapped(arguments.wrap_ttl))
     }
@@ -283,7 +357,7 @@ impl Describe for Verify {
     };
 
     fn plan(arguments: VerifyArguments<'_>) -> Result<Plan, Refusal> {
-        let signature = decoded("/signature", &arguments.signature, MAX_CIPHERTEXT)?;
+        let signature = decoded("/signature", &arguments.signature)?;
         let VerifyArguments { message, message_digest, signing_algorithm, message_type, .. } = arguments;
         let signed = signed(message, message_digest, message_type, signing_algorithm)?;
         about(arguments.key_id, KmsCall::Verify(signed, signature, tokens(arguments.grant_tokens)?))
@@ -292,26 +366,24 @@ impl Describe for Verify {
 
 /// What is asked of the key of that name; without one, of the configured
 /// key, whose name the decision puts in.
-fn about(key: Option<Cow<'_, str>>, call: KmsCall) -> Result<Plan, Refusal> {
+fn about(key: Option<Text<'_, KeyName>>, call: KmsCall) -> Result<Plan, Refusal> {
     if key.as_ref().is_some_and(|key| !kms::is_key_name(key)) {
-        return Err(unfit("/key_id", "a key's id, ARN or alias/NAME"));
+        return Err(unfit("/key_id", KEY_NAME));
     }
-    let name = key.unwrap_or_default().into_owned().into_boxed_str();
+    let name = Box::from(&*key.unwrap_or_default());
     Ok(Plan::about(Resource::Key(Engine::Kms, name), Ask::Kms(call)))
 }
 
-fn decoded(pointer: &'static str, text: &str, most: usize) -> Result<Vec<u8>, Refusal> {
-    let expected = match most {
-        MAX_PLAINTEXT => "base64 of 1 to 4096 bytes",
-        MAX_CIPHERTEXT => "base64 of 1 to 6144 bytes",
-        _ => "base64 of 1 to 64 bytes",
-    };
-    kms::bytes(text, most).ok_or_else(|| unfit(pointer, expected))
+fn decoded<K: Bytes>(pointer: &'static str, text: &Text<'_, K>) -> Result<Vec<u8>, Refusal> {
+    kms::bytes(text, K::MOST).ok_or_else(|| unfit(pointer, K::EXPECTED))
 }
 
 /// The context is read apart, so that a misfit's pointer names no name of the
 /// caller's.
-fn circumstances(context: Option<&RawValue>, grant_tokens: Option<Vec<String>>) -> Result<Circumstances, Refusal> {
+fn circumstances(
+    context: Option<&RawValue>,
+    grant_tokens: Option<Vec<Text<'_, Token>>>,
+) -> Result<Circumstances, Refusal> {
     let context = match context {
         Some(json) => kms::context(json.get(), MAX_CONTEXT)
             .ok_or_else(|| unfit("/encryption_context", "an object of texts, 8192 bytes at most"))?,
@@ -320,27 +392,24 @@ fn circumstances(context: Option<&RawValue>, grant_tokens: Option<Vec<String>>) 
     Ok(Circumstances { context, grant_tokens: tokens(grant_tokens)? })
 }
 
-fn tokens(tokens: Option<Vec<String>>) -> Result<GrantTokens, Refusal> {
+fn tokens(tokens: Option<Vec<Text<'_, Token>>>) -> Result<GrantTokens, Refusal> {
     let tokens = tokens.unwrap_or_default();
     if tokens.len() > MAX_TOKENS {
         return Err(unfit("/grant_tokens", "at most 10 tokens"));
     }
-    for token in &tokens {
-        text_bound("/grant_tokens", token, MAX_TOKEN)?;
-    }
-    Ok(tokens)
+    Ok(tokens.iter().map(|token| token.to_string()).collect())
 }
 
 fn signed(
-    message: Option<Cow<'_, str>>,
-    digest: Option<Cow<'_, str>>,
+    message: Option<Text<'_, Plaintext>>,
+    digest: Option<Text<'_, Hashed>>,
     said: Option<MessageType>,
     algorithm: SigningAlgorithm,
 ) -> Result<Signed, Refusal> {
     let (message, is) = match (message, digest) {
-        (Some(message), None) => (decoded("/message", &message, MAX_PLAINTEXT)?, MessageType::Raw),
+        (Some(message), None) => (decoded("/message", &message)?, MessageType::Raw),
         (None, Some(digest)) => {
-            let digest = decoded("/message_digest", &digest, MAX_DIGEST)?;
+            let digest = decoded("/message_digest", &digest)?;
             if algorithm.digest_length() != Some(digest.len()) {
                 return Err(unfit("/message_digest", "a digest as long as the algorithm's"));
             }

@@ -8,17 +8,19 @@ mod kms;
 mod kv;
 mod pki;
 mod ssh;
+mod text;
 mod transit;
 mod wrap;
 
 use serde::Serialize;
 
 use crate::grants::{Engine, Resource};
-use crate::handle::MAX_HANDLE;
-use crate::operation::{Call, Entry, Plan, Redeem, unfit};
+use crate::operation::{Call, Entry};
 use crate::path;
 use crate::refusal::Refusal;
 use crate::vault::Method;
+
+use text::{Segment, Text};
 
 /// Every operation, in the order in which surfaces show them.
 pub static CATALOG: [Entry; 33] = [
@@ -64,28 +66,15 @@ pub fn find(name: &str) -> Option<&'static Entry> {
 }
 
 /// Something of an engine's that has a name.
-fn named(engine: Engine, name: &str) -> Result<Resource, Refusal> {
+fn named(engine: Engine, name: &Text<'_, Segment>) -> Result<Resource, Refusal> {
     path::judge(name)?;
-    Ok(Resource::Key(engine, name.into()))
+    Ok(Resource::Key(engine, (&**name).into()))
 }
 
 /// Something asked of Vault with a JSON body.
 fn post(api: &'static str, body: &impl Serialize, repeatable: bool) -> Result<Call, Refusal> {
     let body = serde_json::to_vec(body).map_err(|_| Refusal::Internal)?;
     Ok(Call { method: Method::Post, api: api.into(), query: None, body: Some(body.into()), repeatable })
-}
-
-/// Something asked about what the agent has a handle of.
-fn held(pointer: &'static str, handle: &str, redeem: Redeem) -> Result<Plan, Refusal> {
-    if handle.is_empty() || handle.len() > MAX_HANDLE {
-        return Err(unfit(pointer, "a handle that the gate has given out"));
-    }
-    Ok(Plan::held(handle, redeem))
-}
-
-/// Text of 1 to `most` bytes.
-fn text_bound(pointer: &'static str, text: &str, most: usize) -> Result<(), Refusal> {
-    if (1..=most).contains(&text.len()) { Ok(()) } else { Err(unfit(pointer, "some text, not too long")) }
 }
 
 #[cfg(test)]

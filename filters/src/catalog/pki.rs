@@ -6,7 +6,8 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{held, named, post, text_bound};
+use super::text::{Handle, Name, Segment, Something, Text};
+use super::{named, post};
 use crate::grants::{Demand, Engine, Ttl};
 use crate::lifetime::{Lifetime, WrapTtl};
 use crate::operation::{Ask, Capability, Describe, Facts, Hints, Issues, Plan, Reach, Redeem};
@@ -38,11 +39,10 @@ pub(super) struct Issue;
 pub(super) struct IssueArguments<'a> {
     /// The PKI role.
     #[serde(borrow, skip_serializing)]
-    role: Cow<'a, str>,
+    role: Text<'a, Segment>,
     /// The common name.
     #[serde(borrow)]
-    #[schemars(length(min = 1, max = 255))]
-    common_name: Cow<'a, str>,
+    common_name: Text<'a, Name>,
     /// Further DNS names and email addresses, joined by commas.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     alt_names: Option<Cow<'a, str>>,
@@ -89,7 +89,6 @@ impl Describe for Issue {
     };
 
     fn plan(arguments: IssueArguments<'_>) -> Result<Plan, Refusal> {
-        text_bound("/common_name", &arguments.common_name, 255)?;
         Ok(issue(&arguments.role, "issue", arguments.ttl, &arguments)?.wrapped(arguments.wrap_ttl))
     }
 }
@@ -102,10 +101,10 @@ pub(super) struct Sign;
 pub(super) struct SignArguments<'a> {
     /// The PKI role.
     #[serde(borrow, skip_serializing)]
-    role: Cow<'a, str>,
+    role: Text<'a, Segment>,
     /// The certificate signing request, PEM.
     #[serde(borrow)]
-    csr: Cow<'a, str>,
+    csr: Text<'a, Something>,
     /// The common name, where it is not the request's.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     common_name: Option<Cow<'a, str>>,
@@ -144,7 +143,12 @@ impl Describe for Sign {
     }
 }
 
-fn issue(role: &str, api: &'static str, ttl: Option<Lifetime>, body: &impl Serialize) -> Result<Plan, Refusal> {
+fn issue(
+    role: &Text<'_, Segment>,
+    api: &'static str,
+    ttl: Option<Lifetime>,
+    body: &impl Serialize,
+) -> Result<Plan, Refusal> {
     let ask = Ask::Issue(Issues::Certificate, post(api, body, false)?);
     let ttl = ttl.map_or(Ttl::Unsaid, |ttl| Ttl::Seconds(ttl.seconds()));
     Ok(Plan::about(named(Engine::Pki, role)?, ask).demanding(Demand { ttl, login: None }))
@@ -158,7 +162,7 @@ pub(super) struct Revoke;
 pub(super) struct RevokeArguments<'a> {
     /// What pki.issue or pki.sign answered.
     #[serde(borrow)]
-    handle: Cow<'a, str>,
+    handle: Text<'a, Handle>,
 }
 
 impl Describe for Revoke {
@@ -184,6 +188,6 @@ impl Describe for Revoke {
     };
 
     fn plan(arguments: RevokeArguments<'_>) -> Result<Plan, Refusal> {
-        held("/handle", &arguments.handle, Redeem::RevokeCertificate)
+        Ok(Plan::held(&arguments.handle, Redeem::RevokeCertificate))
     }
 }

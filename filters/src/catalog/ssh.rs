@@ -3,11 +3,13 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::num::NonZeroU16;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{named, post, text_bound};
+use super::text::{Address, Name, Names, Segment, Something, Text};
+use super::{named, post};
 use crate::grants::{Demand, Engine, Extensions, Login, Ttl};
 use crate::lifetime::{Lifetime, WrapTtl};
 use crate::operation::{Ask, Capability, Describe, Facts, Hints, Issues, Plan, Reach, unfit};
@@ -39,24 +41,26 @@ enum CertType {
 pub(super) struct SignArguments<'a> {
     /// The SSH role.
     #[serde(borrow)]
-    role: Cow<'a, str>,
+    role: Text<'a, Segment>,
     /// The public key, as in an OpenSSH `.pub` file.
     #[serde(borrow)]
-    public_key: Cow<'a, str>,
+    public_key: Text<'a, Something>,
     /// For whom it is; for somebody who logs in where it is absent.
     #[serde(default)]
     cert_type: Option<CertType>,
     /// User or host names joined by commas; the role's default where it is absent.
     #[serde(borrow, default)]
-    valid_principals: Option<Cow<'a, str>>,
+    valid_principals: Option<Text<'a, Names>>,
     /// How long it is valid; as the role has it where it is absent.
     #[serde(default)]
     ttl: Option<Lifetime>,
     /// Such as `permit-pty`, each with its value; as the roles have it where it is absent.
     #[serde(borrow, default)]
+    #[schemars(extend("maxProperties" = MOST))]
     extensions: Option<BTreeMap<Cow<'a, str>, Cow<'a, str>>>,
     /// Such as `source-address`, each with its value.
     #[serde(borrow, default)]
+    #[schemars(extend("maxProperties" = MOST))]
     critical_options: Option<BTreeMap<Cow<'a, str>, Cow<'a, str>>>,
 }
 
@@ -131,9 +135,7 @@ impl Describe for Sign {
 /// The names of a list that Vault reads as this does.
 fn principals(list: Option<&str>) -> Result<Vec<Box<str>>, Refusal> {
     let Some(list) = list else { return Ok(Vec::new()) };
-    let plain = |name: &&str| {
-        !name.is_empty() && name.len() <= 255 && !name.bytes().any(|byte| byte.is_ascii_whitespace() || byte < 0x20)
-    };
+    let plain = |name: &&str| !name.is_empty() && !name.bytes().any(|byte| byte <= b' ' || byte == 0x7f);
     let names: Vec<&str> = list.split(',').map(str::trim).collect();
     if names.len() > MOST || !names.iter().all(plain) {
         return Err(unfit("/valid_principals", "1 to 64 names joined by commas"));
@@ -149,19 +151,16 @@ pub(super) struct Otp;
 pub(super) struct OtpArguments<'a> {
     /// The SSH role.
     #[serde(borrow, skip_serializing)]
-    role: Cow<'a, str>,
+    role: Text<'a, Segment>,
     /// Address of the host that is logged in to.
     #[serde(borrow)]
-    #[schemars(length(max = 45))]
-    ip: Cow<'a, str>,
+    ip: Text<'a, Address>,
     /// The user name.
     #[serde(borrow)]
-    #[schemars(length(min = 1, max = 255))]
-    username: Cow<'a, str>,
+    username: Text<'a, Name>,
     /// The port, where it is not the role's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
-    port: Option<u16>,
+    port: Option<NonZeroU16>,
     /// Answer with a handle that is redeemed once, within this time.
     #[serde(default, skip_serializing)]
     wrap_ttl: Option<WrapTtl>,
@@ -193,12 +192,11 @@ impl Describe for Otp {
 
     fn plan(arguments: OtpArguments<'_>) -> Result<Plan, Refusal> {
         let resource = named(Engine::Ssh, &arguments.role)?;
-        text_bound("/username", &arguments.username, 255)?;
         if arguments.ip.parse::<std::net::IpAddr>().is_err() {
             return Err(unfit("/ip", "an IPv4 or IPv6 address"));
         }
         let call = post("creds", &arguments, false)?;
-        let login = Login { principals: vec![arguments.username.as_ref().into()], extensions: Extensions::Fixed };
+        let login = Login { principals: vec![(&*arguments.username).into()], extensions: Extensions::Fixed };
         let demand = Demand { ttl: Ttl::Fixed, login: Some(login) };
         Ok(Plan::about(resource, Ask::Issue(Issues::Password, call)).demanding(demand).wrapped(arguments.wrap_ttl))
     }

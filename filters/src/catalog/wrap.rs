@@ -1,12 +1,10 @@
 //! Wrapped answers, and how they are redeemed.
 //! API: <https://developer.hashicorp.com/vault/docs/concepts/response-wrapping>
 
-use std::borrow::Cow;
-
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::held;
+use super::text::{Handle, Text};
 use crate::operation::{Describe, Facts, Hints, Plan, Redeem};
 use crate::refusal::Refusal;
 use crate::shape::{Member, Shape, Type};
@@ -16,7 +14,7 @@ use crate::shape::{Member, Shape, Type};
 pub(super) struct Arguments<'a> {
     /// What stood in the wrapped answer.
     #[serde(borrow)]
-    handle: Cow<'a, str>,
+    handle: Text<'a, Handle>,
 }
 
 /// `wrap.unwrap`.
@@ -39,7 +37,7 @@ impl Describe for Unwrap {
     };
 
     fn plan(arguments: Arguments<'_>) -> Result<Plan, Refusal> {
-        held("/handle", &arguments.handle, Redeem::Unwrap)
+        Ok(Plan::held(&arguments.handle, Redeem::Unwrap))
     }
 }
 
@@ -65,6 +63,6 @@ impl Describe for LookUp {
     };
 
     fn plan(arguments: Arguments<'_>) -> Result<Plan, Refusal> {
-        held("/handle", &arguments.handle, Redeem::LookUpWrap)
+        Ok(Plan::held(&arguments.handle, Redeem::LookUpWrap))
     }
 }

@@ -83,10 +83,10 @@ fn each_operation_asks_vault_below_the_agents_own_namespace() {
         ("transit.verify", r#"{"key":"k","input":"","hmac":"h"}"#, "POST /v1/transit/verify/k"),
         ("transit.hmac", r#"{"key":"k","input":""}"#, "POST /v1/transit/hmac/k"),
         ("db.issue_creds", r#"{"role":"k"}"#, "GET /v1/database/creds/k"),
-        ("ssh.sign", r#"{"role":"k","public_key":""}"#, "POST /v1/ssh/sign/k"),
+        ("ssh.sign", r#"{"role":"k","public_key":"x"}"#, "POST /v1/ssh/sign/k"),
         ("ssh.otp", r#"{"role":"k","ip":"192.0.2.1","username":"u"}"#, "POST /v1/ssh/creds/k"),
         ("pki.issue", r#"{"role":"k","common_name":"c"}"#, "POST /v1/pki/issue/k"),
-        ("pki.sign", r#"{"role":"k","csr":""}"#, "POST /v1/pki/sign/k"),
+        ("pki.sign", r#"{"role":"k","csr":"x"}"#, "POST /v1/pki/sign/k"),
     ] {
         assert_eq!(asked(&bob, name, arguments).as_deref(), Ok(request));
     }

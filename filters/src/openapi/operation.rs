@@ -103,11 +103,7 @@ fn path_parameter(facts: &Facts) -> Option<&'static str> {
 fn parameters(facts: &Facts, arguments: &Arguments) -> Vec<Value> {
     let mut all = Vec::new();
     let mut add = |place: &str, name: &str, argument: &str, required: bool| {
-        let (text, mut schema) = arguments.parameter(argument);
-        if let ("path", Some(members)) = (place, schema.as_object_mut()) {
-            // An empty segment is no name.
-            members.insert("minLength".into(), 1.into());
-        }
+        let (text, schema) = arguments.parameter(argument);
         let mut parameter = json!({"name": name, "in": place, "required": required, "schema": schema});
         if let (Some(members), false) = (parameter.as_object_mut(), text.is_null()) {
             members.insert("description".into(), text);

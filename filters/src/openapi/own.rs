@@ -67,10 +67,9 @@ fn ready_schema() -> Value {
 
 /// What MCP says is told by MCP itself: the body is any message.
 fn mcp(id: &str) -> Value {
-    let message = json!({"type": ["object", "array"]});
-    let answer = json!({"description": "An answer, or a batch of them.", "content": {"application/json": {
-        "schema": {"type": ["object", "array"]},
-    }}});
+    let one = json!({"type": "object", "additionalProperties": true});
+    let message = json!({"anyOf": [one, {"type": "array", "items": one}]});
+    let answer = answers::json_body("An answer, or a batch of them.", message.clone());
     let statuses = [401, 404, 405, 406, 413, 415, 429];
     let mut responses = answers::responses((200, answer.clone()), answers::ANY.into_iter().chain(statuses));
     if let Some(all) = responses.as_object_mut() {

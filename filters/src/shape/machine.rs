@@ -152,7 +152,7 @@ impl Projection {
             }
             if let Next::Number(digits) = self.next {
                 match digits.with(byte)? {
-                    Some(Digits::Point | Digits::Exponent) if inside && self.holds == Type::Count => {
+                    Some(Digits::Point | Digits::Exponent) if inside && matches!(self.holds, Type::Count) => {
                         return Err(Refusal::UpstreamNonsense);
                     }
                     Some(digits) => self.next = Next::Number(digits),
@@ -255,7 +255,7 @@ impl Projection {
         if listed && matches!(self.holds, Type::Texts | Type::Names) && byte != b'"' {
             return Err(Refusal::UpstreamNonsense);
         }
-        self.names.begun = listed && self.holds == Type::Names;
+        self.names.begun = listed && matches!(self.holds, Type::Names);
         self.next = match byte {
             b'{' => self.enter(true)?,
             _ if self.open.is_empty() => return Err(Refusal::UpstreamNonsense),

@@ -22,7 +22,7 @@ use crate::snapshot::Snapshot;
 const SHOWN: usize = 12;
 
 /// What all agents hold.
-pub struct Holdings {
+pub(super) struct Holdings {
     /// Rules that are nobody's own.
     everyone: Lines,
     /// Credentials of agents.
@@ -68,7 +68,7 @@ enum Part {
 }
 
 /// What somebody gains and loses.
-pub struct Change {
+pub(super) struct Change {
     /// Who.
     pub whose: String,
     /// What they hold only now.
@@ -80,7 +80,7 @@ pub struct Change {
 impl Holdings {
     /// What everyone holds by `settings`.
     #[must_use]
-    pub fn of(settings: Settings) -> Self {
+    pub(super) fn of(settings: Settings) -> Self {
         let entries = settings.agents.iter().map(|agent| agent.id.clone()).collect();
         let mut credentials = BTreeMap::<AgentId, Lines>::new();
         for (agent, line) in principals(&settings.identity).chain(keys(&settings)) {
@@ -98,7 +98,7 @@ impl Holdings {
 
     /// What would change if `new` were in force instead.
     #[must_use]
-    pub fn changes(&self, new: &Self) -> Vec<Change> {
+    pub(super) fn changes(&self, new: &Self) -> Vec<Change> {
         let everyone = change("every agent".to_owned(), &self.everyone, &new.everyone);
         let all = [&self.entries, &new.entries].into_iter().flatten();
         let all = all.chain(self.credentials.keys()).chain(new.credentials.keys());

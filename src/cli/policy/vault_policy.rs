@@ -9,11 +9,10 @@ use filters::names::AgentId;
 use filters::policy::{MARK, Own, Policy, ROLES, TooManyPaths, roles_policy};
 use filters::refusal::Refusal;
 use filters::vault::admin::{self, TokenRole};
-use filters::vault::is_nothing;
 use similar::TextDiff;
 
 use crate::config::{ChildPolicies, Settings};
-use crate::vault::{Along, NoLogin, OwnCalls, logged_in};
+use crate::vault::{Along, NoLogin, OwnCalls, Undone, logged_in};
 
 /// Stands for the accessor where Vault is not asked for it.
 const ACCESSOR: &str = "ACCESSOR";
@@ -27,8 +26,18 @@ pub enum Problem {
     TooManyPaths(String),
     /// The credentials for Vault are missing or refused.
     NoLogin(NoLogin),
-    /// What Vault refused, and what was asked.
-    Vault(String, Refusal),
+    /// What was asked of Vault, and what came of it.
+    Vault(String, String),
+}
+
+impl Problem {
+    fn vault(what: String, undone: &Undone) -> Self {
+        Self::Vault(what, undone.to_string())
+    }
+
+    fn nonsense(what: String) -> Self {
+        Self::Vault(what, Refusal::UpstreamNonsense.public().detail.to_owned())
+    }
 }
 
 impl From<NoLogin> for Problem {
@@ -47,7 +56,7 @@ impl std::fmt::Display for Problem {
             Self::NoLogin(problem) => {
                 write!(f, "{problem}; the credentials must be of somebody who may write policies")
             }
-            Self::Vault(what, refusal) => write!(f, "{what}: {}", refusal.public().detail),
+            Self::Vault(what, said) => write!(f, "{what}: {said}"),
         }
     }
 }
@@ -197,18 +206,13 @@ impl Sync {
         }
         for role in token_roles(settings) {
             let what = || format!("token role {}", role.name);
-            let answer = self.own.ask(admin::read_token_role(&role.name), Along::default()).await;
-            let answer = answer.map_err(|refusal| Problem::Vault(what(), refusal))?;
-            let stands = match answer.status {
-                200 => role.is_what_stands(&answer.body),
-                404 if is_nothing(&answer.body) => Some(false),
-                403 => return Err(Problem::Vault(what(), Refusal::DeniedByVault)),
-                _ => None,
+            let stands = match self.own.succeed(admin::read_token_role(&role.name), Along::default()).await {
+                Ok(answer) => role.is_what_stands(&answer.body).ok_or_else(|| Problem::nonsense(what()))?,
+                Err(Undone { refusal: Refusal::NotFound, .. }) => false,
+                Err(undone) => return Err(Problem::vault(what(), &undone)),
             };
-            match stands {
-                Some(true) => {}
-                Some(false) => changes.push(Change::Role(role)),
-                None => return Err(Problem::Vault(what(), Refusal::UpstreamNonsense)),
+            if !stands {
+                changes.push(Change::Role(role));
             }
         }
         Ok(changes)
@@ -225,7 +229,7 @@ impl Sync {
             Change::Role(role) => (format!("token role {}", role.name), admin::write_token_role(role)),
         };
         let outcome = self.own.succeed(request, Along::default()).await;
-        outcome.map(drop).map_err(|refusal| Problem::Vault(what, refusal))
+        outcome.map(drop).map_err(|undone| Problem::vault(what, &undone))
     }
 
     /// Only what carries the mark is ever removed, and only what has a name of this configuration's.
@@ -242,8 +246,8 @@ impl Sync {
             ChildPolicies::Templated(_) => {
                 let what = || "the token method's accessor".to_owned();
                 let answer = self.own.succeed(admin::token_method(), Along::default()).await;
-                let answer = answer.map_err(|refusal| Problem::Vault(what(), refusal))?;
-                admin::accessor(&answer.body).ok_or_else(|| Problem::Vault(what(), Refusal::UpstreamNonsense))
+                let answer = answer.map_err(|undone| Problem::vault(what(), &undone))?;
+                admin::accessor(&answer.body).ok_or_else(|| Problem::nonsense(what()))
             }
         }
     }
@@ -251,18 +255,17 @@ impl Sync {
     async fn listed(&self) -> Result<Vec<String>, Problem> {
         let what = || "the list of policies".to_owned();
         let answer = self.own.succeed(admin::list_policies(), Along::default()).await;
-        let answer = answer.map_err(|refusal| Problem::Vault(what(), refusal))?;
-        admin::names(&answer.body).ok_or_else(|| Problem::Vault(what(), Refusal::UpstreamNonsense))
+        let answer = answer.map_err(|undone| Problem::vault(what(), &undone))?;
+        admin::names(&answer.body).ok_or_else(|| Problem::nonsense(what()))
     }
 
     async fn policy(&self, name: &str) -> Result<Option<String>, Problem> {
         match self.own.succeed(admin::read_policy(name), Along::default()).await {
             Ok(answer) => {
-                let policy = admin::policy(&answer.body).ok_or(Refusal::UpstreamNonsense);
-                policy.map(Some).map_err(|refusal| Problem::Vault(format!("policy {name}"), refusal))
+                admin::policy(&answer.body).map(Some).ok_or_else(|| Problem::nonsense(format!("policy {name}")))
             }
-            Err(Refusal::NotFound) => Ok(None),
-            Err(refusal) => Err(Problem::Vault(format!("policy {name}"), refusal)),
+            Err(Undone { refusal: Refusal::NotFound, .. }) => Ok(None),
+            Err(undone) => Err(Problem::vault(format!("policy {name}"), &undone)),
         }
     }
 }

@@ -8,7 +8,9 @@ use super::super::fields::Fields;
 /// Checks the options of OpenTelemetry.
 pub(super) fn check(top: &Fields<'_>) {
     url(top, "otel_exporter_otlp_endpoint");
-    unused(top, "otel_exporter_otlp_endpoint", "traces are not exported yet");
+    for name in ["otel_exporter_otlp_endpoint", "otel_service_name"] {
+        unused(top, name, "traces are not exported yet");
+    }
 }
 
 fn unused(top: &Fields<'_>, name: &str, text: &str) {

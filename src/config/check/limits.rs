@@ -9,6 +9,7 @@ use filters::quota::Rate;
 use super::super::fields::{Fields, Sited};
 use super::super::sections as section;
 use super::super::settings::{Bounds, ConnectionLimits, Limits, Queue};
+use super::whole_seconds;
 
 /// Most requests of one agent at once, for each worker thread: where all of them are busy, another
 /// agent's request has about so many before it.
@@ -99,7 +100,7 @@ pub(super) fn limits(fields: &Fields<'_>, threads: usize) -> Option<Limits> {
         head: size("head"),
         head_timeout: fields.time("head_timeout"),
         body_timeout: fields.time("body_timeout"),
-        idle: fields.time("idle_timeout"),
+        idle: Duration::from_secs(whole_seconds(fields, "idle_timeout").into()),
         connections: ConnectionLimits {
             all: connections,
             per_source: part("connections_per_source", connections, 2),

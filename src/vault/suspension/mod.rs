@@ -23,7 +23,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 
 use super::record::{self, Unread};
-use super::{Along, Children, Gates, Leases, OwnCalls, epoch_seconds};
+use super::{Along, Children, Gates, Leases, OwnCalls, Undone, epoch_seconds};
 use entries::Held;
 
 /// How often the record is looked at, so that a suspension holds everywhere within a second.
@@ -139,6 +139,15 @@ impl Suspensions {
         let looked = self.looked.borrow();
         let unread = looked.unread.iter().map(|unread| format!("the record cannot be read: {unread}"));
         unread.chain(looked.problems.iter().cloned()).collect()
+    }
+
+    /// Why nobody is served before the record was read: Vault is away, or lacks what the gate needs there.
+    #[must_use]
+    pub fn unknown(&self) -> Refusal {
+        match &self.looked.borrow().unread {
+            Some(Unread::Denied) => Refusal::NotProvisioned,
+            _ => Refusal::UpstreamUnavailable,
+        }
     }
 
     /// Everyone who may do nothing.
@@ -273,11 +282,11 @@ impl Suspensions {
             }
             match self.own.succeed(control::write_suspensions(layout, version, &record), Along::default()).await {
                 Ok(answer) => return Ok((written(&answer.body).unwrap_or(version + 1), true)),
-                Err(Refusal::CheckAndSet) => {}
-                Err(refusal) => return Err(Unwritten::Refused(refusal)),
+                Err(Undone { refusal: Refusal::CheckAndSet, .. }) => {}
+                Err(undone) => return Err(Unwritten::Refused(undone)),
             }
         }
-        Err(Unwritten::Refused(Refusal::UpstreamUnavailable))
+        Err(Unwritten::Refused(Refusal::UpstreamUnavailable.into()))
     }
 
     fn change(&self, change: impl FnOnce(&mut Sides)) {
@@ -298,7 +307,7 @@ pub enum Unwritten {
     /// It cannot be read, and nothing is written over it.
     Unread(Unread),
     /// What Vault says to the change.
-    Refused(Refusal),
+    Refused(Undone),
 }
 
 impl From<Unread> for Unwritten {
@@ -311,7 +320,7 @@ impl std::fmt::Display for Unwritten {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Unread(unread) => write!(f, "the record of suspended agents cannot be read: {unread}"),
-            Self::Refused(refusal) => write!(f, "the record was not written: {}", refusal.public().detail),
+            Self::Refused(undone) => write!(f, "the record was not written: {undone}"),
         }
     }
 }

@@ -60,9 +60,9 @@ impl Sweep {
                 self.told = false;
                 tracing::warn!(%agent, ended, "the suspended agent's leases have ended");
             }
-            Err(refusal) if !self.told => {
+            Err(undone) if !self.told => {
                 self.told = true;
-                let code = refusal.public().code;
+                let code = undone.refusal.public().code;
                 tracing::error!(%agent, code, "the suspended agent's leases cannot be ended yet");
             }
             Err(_) => {}

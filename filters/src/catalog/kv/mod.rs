@@ -9,12 +9,11 @@ pub(super) use names::{List, Metadata};
 pub(super) use value::{Patch, Read, Write};
 pub(super) use versions::{Delete, Destroy, Undelete};
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::text::{Path, Text};
 use crate::grants::{Resource, Space};
 use crate::operation::{Absent, Ask, Call, Kind};
 use crate::path::SecretPath;
@@ -28,7 +27,7 @@ fn space(shared: Option<bool>) -> Space {
     if shared == Some(true) { Space::Shared } else { Space::Own }
 }
 
-fn secret(path: &str, shared: Option<bool>) -> Result<Resource, Refusal> {
+fn secret(path: &Text<'_, Path>, shared: Option<bool>) -> Result<Resource, Refusal> {
     Ok(Resource::Secret(space(shared), SecretPath::parse(path)?))
 }
 
@@ -54,7 +53,7 @@ const WRITTEN: &Shape = &Shape {
 pub(in crate::catalog) struct PathArguments<'a> {
     /// Path of the secret below the agent's namespace, segments joined by '/'.
     #[serde(borrow)]
-    path: Cow<'a, str>,
+    path: Text<'a, Path>,
     /// Whether the path is below the shared prefix instead.
     #[serde(default)]
     shared: Option<bool>,

@@ -1,11 +1,10 @@
 //! What is known of secrets without their values.
 
-use std::borrow::Cow;
-
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{NO_SECRET, PATH_SHARED, PathArguments, ask, secret, space};
+use crate::catalog::text::{Prefix, Text};
 use crate::grants::{Engine, Resource};
 use crate::operation::{Absent, Capability, Describe, Facts, Hints, Kind, Plan, Reach};
 use crate::path::SecretPath;
@@ -22,7 +21,7 @@ pub(in crate::catalog) struct List;
 pub(in crate::catalog) struct ListArguments<'a> {
     /// Prefix whose direct children are listed; the root where it is absent.
     #[serde(borrow, default)]
-    prefix: Option<Cow<'a, str>>,
+    prefix: Option<Text<'a, Prefix>>,
     /// Whether the prefix is below the shared prefix instead.
     #[serde(default)]
     shared: Option<bool>,
@@ -71,6 +70,16 @@ impl Describe for List {
     }
 }
 
+/// What is known of one version, by its number.
+const VERSION: &Shape = &Shape {
+    about: "One version, by its number.",
+    members: &[
+        Member::new("created_time", &[], Type::Text, "When it was written (RFC 3339)."),
+        Member::new("deletion_time", &[], Type::Text, "When it was deleted, or is to be; empty where neither."),
+        Member::new("destroyed", &[], Type::Flag, "Whether it cannot be brought back."),
+    ],
+};
+
 /// `kv.metadata`.
 pub(in crate::catalog) struct Metadata;
 
@@ -118,14 +127,14 @@ impl Describe for Metadata {
             Member::new(
                 "custom_metadata",
                 &["data", "custom_metadata"],
-                Type::Object,
+                Type::Labels,
                 "What operators noted about it.",
             )
             .or_absent(),
             Member::new(
                 "versions",
                 &["data", "versions"],
-                Type::Object,
+                Type::Map(VERSION),
                 "Each version's times, and whether it is destroyed.",
             ),
         ],

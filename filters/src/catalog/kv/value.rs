@@ -1,12 +1,11 @@
 //! The values of secrets.
 
-use std::borrow::Cow;
-
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{NO_SECRET, PATH_SHARED, WRITTEN, ask, secret};
+use crate::catalog::text::{Path, Text};
 use crate::grants::Engine;
 use crate::lifetime::WrapTtl;
 use crate::operation::{Absent, Ask, Call, Capability, Describe, Facts, Hints, Kind, Plan, Reach, unfit};
@@ -23,7 +22,7 @@ pub(in crate::catalog) struct Read;
 pub(in crate::catalog) struct ReadArguments<'a> {
     /// Path of the secret below the agent's namespace, segments joined by '/'.
     #[serde(borrow)]
-    path: Cow<'a, str>,
+    path: Text<'a, Path>,
     /// The version to read; the latest where it is absent.
     #[serde(default)]
     #[schemars(range(min = 1))]
@@ -87,7 +86,7 @@ pub(in crate::catalog) struct Write;
 pub(in crate::catalog) struct WriteArguments<'a> {
     /// Path of the secret below the agent's namespace, segments joined by '/'.
     #[serde(borrow)]
-    path: Cow<'a, str>,
+    path: Text<'a, Path>,
     /// The secret's fields.
     #[serde(borrow)]
     #[schemars(with = "serde_json::Map<String, serde_json::Value>")]

@@ -1,11 +1,10 @@
 //! Versions of secrets: deleted, brought back, destroyed.
 
-use std::borrow::Cow;
-
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{NO_SECRET, PATH_SHARED, PathArguments, ask, secret};
+use crate::catalog::text::{Path, Text};
 use crate::grants::Engine;
 use crate::operation::{Capability, Describe, Facts, Hints, Plan, Reach, unfit};
 use crate::refusal::Refusal;
@@ -48,7 +47,7 @@ impl Describe for Delete {
 pub(in crate::catalog) struct VersionsArguments<'a> {
     /// Path of the secret below the agent's namespace, segments joined by '/'.
     #[serde(borrow)]
-    path: Cow<'a, str>,
+    path: Text<'a, Path>,
     /// The versions, from 1; at most 100.
     #[schemars(length(min = 1, max = 100), inner(range(min = 1)))]
     versions: Vec<u64>,

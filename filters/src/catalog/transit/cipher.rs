@@ -2,18 +2,38 @@
 
 use std::borrow::Cow;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{about, one_or_batch};
+use crate::catalog::text::{Segment, Text};
 use crate::grants::Engine;
 use crate::lifetime::WrapTtl;
-use crate::operation::{Capability, Describe, Facts, Hints, Plan, Reach, unfit};
+use crate::operation::{Capability, Describe, Facts, Hints, Plan, Reach};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};
 
 const PURE: Hints = Hints { read_only: true, destructive: false, idempotent: false };
+
+const ERROR: Member =
+    Member::given("error", Type::Text, "Why the item failed, in Vault's words; absent where it did not.").or_absent();
+
+/// What encryption answers to one item of a batch.
+const ENCRYPTED: &Shape = &Shape {
+    about: "The result of one item.",
+    members: &[
+        Member::given("ciphertext", Type::Text, "The ciphertext, which names its key's version.").or_absent(),
+        Member::given("key_version", Type::Count, "The version of the key.").or_absent(),
+        ERROR,
+    ],
+};
+
+/// What decryption answers to one item of a batch.
+const DECRYPTED: &Shape = &Shape {
+    about: "The result of one item.",
+    members: &[Member::given("plaintext", Type::Text, "The bytes, as base64.").or_absent(), ERROR],
+};
 
 /// What encryption answers.
 const CIPHERTEXT: &Shape = &Shape {
@@ -30,7 +50,7 @@ const CIPHERTEXT: &Shape = &Shape {
         Member::new(
             "batch_results",
             &["data", "batch_results"],
-            Type::List,
+            Type::List(ENCRYPTED),
             "One result per item, in their order; one that failed has an error.",
         )
         .or_absent(),
@@ -43,7 +63,7 @@ const CIPHERTEXT: &Shape = &Shape {
 pub(in crate::catalog) struct EncryptArguments<'a> {
     /// Name of the key.
     #[serde(borrow, skip_serializing)]
-    key: Cow<'a, str>,
+    key: Text<'a, Segment>,
     /// The bytes to encrypt, as base64.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     plaintext: Option<Cow<'a, str>>,
@@ -79,7 +99,7 @@ struct EncryptItem<'a> {
 pub(in crate::catalog) struct CiphertextArguments<'a> {
     /// Name of the key.
     #[serde(borrow, skip_serializing)]
-    key: Cow<'a, str>,
+    key: Text<'a, Segment>,
     /// What an encryption answered.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     ciphertext: Option<Cow<'a, str>>,
@@ -109,7 +129,7 @@ struct CiphertextItem<'a> {
 pub(in crate::catalog) struct DecryptArguments<'a> {
     /// Name of the key.
     #[serde(borrow)]
-    key: Cow<'a, str>,
+    key: Text<'a, Segment>,
     /// What an encryption answered.
     #[serde(borrow, default)]
     ciphertext: Option<Cow<'a, str>>,
@@ -177,7 +197,7 @@ impl Describe for Decrypt {
             Member::new(
                 "batch_results",
                 &["data", "batch_results"],
-                Type::List,
+                Type::List(DECRYPTED),
                 "One result per item, in their order; one that failed has an error.",
             )
             .or_absent(),
@@ -226,16 +246,48 @@ fn plan_ciphertext(api: &'static str, arguments: &CiphertextArguments<'_>) -> Re
 /// `transit.generate_data_key`.
 pub(in crate::catalog) struct DataKey;
 
+/// Length of a data key, in bits.
+#[derive(Serialize)]
+struct Bits(u32);
+
+impl Bits {
+    const ALLOWED: [u32; 3] = [128, 256, 512];
+}
+
+impl<'de> Deserialize<'de> for Bits {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let bits = u32::deserialize(deserializer)?;
+        if Self::ALLOWED.contains(&bits) {
+            return Ok(Self(bits));
+        }
+        Err(serde::de::Error::custom(", expected 128, 256 or 512"))
+    }
+}
+
+impl JsonSchema for Bits {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Bits".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "integer", "enum": Self::ALLOWED})
+    }
+}
+
 /// Which key encrypts the data key, and how long the data key is.
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::catalog) struct DataKeyArguments<'a> {
     /// Name of the key that encrypts it.
     #[serde(borrow, skip_serializing)]
-    key: Cow<'a, str>,
+    key: Text<'a, Segment>,
     /// Length in bits: 128, 256 or 512.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    bits: Option<u32>,
+    bits: Option<Bits>,
     /// Context of a derived key, as base64.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     context: Option<Cow<'a, str>>,
@@ -272,9 +324,6 @@ impl Describe for DataKey {
     };
 
     fn plan(arguments: DataKeyArguments<'_>) -> Result<Plan, Refusal> {
-        if !matches!(arguments.bits, None | Some(128 | 256 | 512)) {
-            return Err(unfit("/bits", "128, 256 or 512"));
-        }
         Ok(about(&arguments.key, "datakey/plaintext", &arguments)?.wrapped(arguments.wrap_ttl))
     }
 }

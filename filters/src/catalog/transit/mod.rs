@@ -13,6 +13,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+use super::text::{Segment, Text};
 use super::{named, post};
 use crate::grants::Engine;
 use crate::operation::{Ask, Plan, unfit};
@@ -23,7 +24,7 @@ const MAX_BATCH: usize = 1000;
 
 /// A request about the key of that name. None of them changes anything in
 /// Vault, so that each may be sent again.
-fn about(key: &str, api: &'static str, body: &impl Serialize) -> Result<Plan, Refusal> {
+fn about(key: &Text<'_, Segment>, api: &'static str, body: &impl Serialize) -> Result<Plan, Refusal> {
     Ok(Plan::about(named(Engine::Transit, key)?, Ask::Vault(post(api, body, true)?)))
 }
 

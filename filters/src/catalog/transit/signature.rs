@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::about;
+use crate::catalog::text::{Segment, Text};
 use crate::grants::Engine;
 use crate::operation::{Capability, Describe, Facts, Hints, Plan, Reach, unfit};
 use crate::refusal::Refusal;
@@ -75,7 +76,7 @@ enum Marshaling {
 pub(in crate::catalog) struct SignArguments<'a> {
     /// Name of the key.
     #[serde(borrow, skip_serializing)]
-    key: Cow<'a, str>,
+    key: Text<'a, Segment>,
     /// The bytes to sign, as base64.
     #[serde(borrow)]
     input: Cow<'a, str>,
@@ -102,7 +103,7 @@ pub(in crate::catalog) struct SignArguments<'a> {
 pub(in crate::catalog) struct VerifyArguments<'a> {
     /// Name of the key.
     #[serde(borrow, skip_serializing)]
-    key: Cow<'a, str>,
+    key: Text<'a, Segment>,
     /// The bytes that were signed, as base64.
     #[serde(borrow)]
     input: Cow<'a, str>,
@@ -132,7 +133,7 @@ pub(in crate::catalog) struct VerifyArguments<'a> {
 pub(in crate::catalog) struct HmacArguments<'a> {
     /// Name of the key.
     #[serde(borrow, skip_serializing)]
-    key: Cow<'a, str>,
+    key: Text<'a, Segment>,
     /// The bytes, as base64.
     #[serde(borrow)]
     input: Cow<'a, str>,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use local_vault::{Error, Guarded, Provisioned};
 
 /// Its configuration.
-const CONFIGURATION: &str = "config/dev.toml";
+pub(crate) const CONFIGURATION: &str = "config/dev.toml";
 
 /// How long the gate has to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);

@@ -2,6 +2,7 @@
 
 mod gate;
 mod guide;
+mod policies;
 mod ports;
 
 use std::path::{Path, PathBuf};
@@ -17,9 +18,10 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use crate::gate::Gate;
+use crate::policies::Policies;
 use crate::ports::Ports;
 
-/// Where the development certificates are, below the workspace's folder.
+/// Where the development certificates are, below the folder.
 const CERTIFICATES: &str = ".dev/certs";
 
 type Failure = Box<dyn std::error::Error>;
@@ -36,6 +38,11 @@ struct Cli {
     /// Agents that get a Vault policy and a client certificate, separated by commas.
     #[arg(long, env = "AGENTS", value_delimiter = ',', default_value = "agent_api,agent_jwt,agent_mtls")]
     agents: Vec<String>,
+
+    /// Folder of `config/dev.toml`, certificates, logs and the operators' socket; the repository's root
+    /// where it is absent.
+    #[arg(long)]
+    folder: Option<PathBuf>,
 
     #[command(flatten)]
     ports: Ports,
@@ -54,7 +61,7 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<(), Failure> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = root.parent().unwrap_or(root);
-    env::set_current_dir(root)?;
+    env::set_current_dir(cli.folder.as_deref().unwrap_or(root))?;
     if cli.fetch_only {
         println!("{}", binary(root)?);
         return Ok(());
@@ -77,10 +84,12 @@ fn serve(cli: &Cli, root: &Path) -> Result<(), Failure> {
     if ended.load(Ordering::Relaxed) {
         return Ok(());
     }
-    let mut gate = Gate::start(&beside("portcullis")?, &vault.address(), &login)?;
+    let program = beside("portcullis")?;
+    let policies = Policies::keep(&program, &vault)?;
+    let mut gate = Gate::start(&program, &vault.address(), &login)?;
     gate.wait_until_ready(&ended)?;
     if !ended.load(Ordering::Relaxed) {
-        guide::print(root, cli.ports.tls, guide::caller(&agents));
+        guide::print(&env::current_dir()?, cli.ports.tls, guide::caller(&agents));
     }
     while !ended.load(Ordering::Relaxed) {
         gate.check()?;
@@ -88,6 +97,7 @@ fn serve(cli: &Cli, root: &Path) -> Result<(), Failure> {
     }
     println!("\nending the gate, then {}; Ctrl-C again ends them at once", vault.product());
     gate.stop();
+    drop(policies);
     drop(vault);
     Ok(())
 }
