@@ -97,7 +97,7 @@ fn universe() -> Vec<(&'static Entry, String)> {
         ask("transit.decrypt", json!({"key": key, "ciphertext": "c"}));
         ask("transit.generate_data_key", json!({"key": key}));
         ask("transit.hmac", json!({"key": key, "input": ""}));
-        ask("ssh.sign", json!({"role": key, "public_key": ""}));
+        ask("ssh.sign", json!({"role": key, "public_key": "p"}));
         ask("ssh.otp", json!({"role": key, "ip": "::1", "username": "u"}));
     }
     ask("transit.random", json!({}));
