@@ -17,7 +17,7 @@ use filters::jwt::Verified;
 use filters::mcp::ToolNames;
 use filters::names::AgentId;
 use filters::policy::roles_policy;
-use filters::quota::{Cell, Limit, Rate};
+use filters::quota::{Cell, Limit, Rate, Terms};
 use filters::secret::Digest;
 use filters::vault::Layout;
 use filters::vault::provision::Making;
@@ -27,9 +27,8 @@ use moka::sync::Cache;
 
 use crate::config::{Docs, Leases, Limits, Outline, Settings};
 use crate::issuers::Issuers;
-use crate::limits::SharedLimits;
+use crate::limits::{ConcurrencyLimits, SharedLimits};
 use crate::tls::TlsMaterial;
-use crate::turns;
 use crate::vault::Profile;
 
 /// Most agents without an entry that are kept at once.
@@ -86,7 +85,7 @@ pub struct Snapshot {
     /// The limit of all agents together.
     pub global: Option<Limit>,
     /// How many requests of each agent are served at once.
-    pub turns: turns::Directory,
+    pub turns: ConcurrencyLimits,
     /// Seconds that a wrapped answer waits where only the role asks for wrapping.
     pub wrap_ttl: u32,
     /// Whether the REST surface is shown.
@@ -131,6 +130,8 @@ pub struct Snapshot {
     rate_limited: bool,
     /// The rate of each operation that has one, for each agent.
     operations: Vec<(&'static str, Rate)>,
+    /// Bounds of an agent without an entry, beside its rates.
+    terms: Terms,
 }
 
 impl Snapshot {
@@ -146,6 +147,13 @@ impl Snapshot {
         let own_turns = settings.agents.iter();
         let own_turns: Vec<_> =
             own_turns.map(|entry| (entry.id.clone(), entry.concurrent.unwrap_or(settings.limits.concurrent))).collect();
+        let child_tokens = Profile::new(settings.vault_identity, settings.child_tokens);
+        let terms = Terms {
+            concurrent: settings.limits.concurrent,
+            leases: settings.leases.per_agent,
+            lease_ttl: (!child_tokens.is_by_jwt()).then_some(settings.leases.ttl),
+            token_ttl: child_tokens.token_ttl(),
+        };
         for entry in settings.agents {
             let before = previous.and_then(|previous| previous.agents.get(&entry.id));
             let roles = entry.roles.iter().filter_map(|index| roles.get(*index)).cloned();
@@ -161,6 +169,7 @@ impl Snapshot {
                 roles,
                 limit,
                 operations: of_operations(&entry.id, &operations, before),
+                terms: Terms { concurrent: entry.concurrent.unwrap_or(terms.concurrent), ..terms },
             };
             agents.insert(entry.id, Arc::new(agent));
         }
@@ -169,7 +178,7 @@ impl Snapshot {
         // The built-in role comes first.
         let own_namespace = roles.first().map_or_else(|| Arc::new(Role::own_namespace()), Arc::clone);
         let turns =
-            turns::Directory::new(own_turns.into_iter(), settings.limits.concurrent, previous.map(|p| &p.turns));
+            ConcurrencyLimits::new(own_turns.into_iter(), settings.limits.concurrent, previous.map(|p| &p.turns));
         let mut snapshot = Self {
             version: previous.map_or(1, |previous| previous.version + 1),
             digest: settings.digest,
@@ -179,7 +188,7 @@ impl Snapshot {
             admin_hosts: settings.admin.hosts,
             layout: settings.layout,
             limits: settings.limits,
-            child_tokens: Profile::new(settings.vault_identity, settings.child_tokens),
+            child_tokens,
             leases: settings.leases,
             turns,
             shared_limits: parts.shared_limits,
@@ -212,6 +221,7 @@ impl Snapshot {
             rate,
             rate_limited: settings.rate_limited,
             operations,
+            terms,
         };
         snapshot.add_keys(settings.api_keys);
         snapshot
@@ -293,6 +303,7 @@ impl Snapshot {
                 .iter()
                 .map(|(operation, rate)| (*operation, limit(*rate, operation_limit(id, operation))))
                 .collect(),
+            terms: self.terms,
         }
     }
 

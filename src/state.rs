@@ -14,9 +14,8 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use crate::duties::Down;
 use crate::kms::Kms;
+use crate::limits::{Shares, UsedProofs};
 use crate::listener::Connections;
-use crate::proofs::Proofs;
-use crate::shares::Shares;
 use crate::snapshot::Snapshot;
 use crate::telemetry::{Metrics, RequestLog};
 use crate::vault::{Health, Vault};
@@ -50,7 +49,7 @@ pub struct State {
     /// Failed authentications by source.
     pub failures: Failures,
     /// Proofs of possession that were used.
-    pub proofs: Proofs,
+    pub proofs: UsedProofs,
     /// Operators' wishes for a reload.
     pub reloads: Wishes,
     started: Instant,
@@ -88,7 +87,7 @@ impl State {
             log,
             load: Load::default(),
             failures: Failures::default(),
-            proofs: Proofs::default(),
+            proofs: UsedProofs::default(),
             reloads: Wishes::default(),
             started: Instant::now(),
             draining: AtomicBool::new(false),

@@ -4,6 +4,7 @@
 //! ended here, so that the list is run by hand and not by the usual harness.
 
 mod gate {
+    pub mod access;
     pub mod balancers;
     pub mod canary;
     pub mod certificates;
@@ -32,6 +33,7 @@ mod gate {
     pub mod looks;
     pub mod mcp;
     pub mod mcp_http;
+    pub mod names;
     pub mod operations;
     pub mod pem;
     pub mod policy;
@@ -125,6 +127,7 @@ fn main() -> ExitCode {
     let modules: &[(&str, &[Case])] = &[
         ("operations", gate::operations::CASES),
         ("inputs", gate::inputs::CASES),
+        ("names", gate::names::CASES),
         ("engines", gate::engines::CASES),
         ("wrapping", gate::wrapping::CASES),
         ("kms", gate::kms::CASES),
@@ -136,6 +139,7 @@ fn main() -> ExitCode {
         ("mcp", gate::mcp::CASES),
         ("mcp_http", gate::mcp_http::CASES),
         ("tools", gate::tools::CASES),
+        ("access", gate::access::CASES),
         ("resources", gate::resources::CASES),
         ("clients", gate::clients::CASES),
         ("certificates", gate::certificates::CASES),

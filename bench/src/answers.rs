@@ -101,10 +101,12 @@ fn of_operation(name: &str) -> Result<String> {
 fn sample(holds: Type) -> Value {
     match holds {
         Type::Text => TEXT.into(),
-        Type::Count => 3600.into(),
+        Type::Count | Type::Number => 3600.into(),
         Type::Flag => true.into(),
-        Type::Object | Type::Labels | Type::Map(_) => json!({"username": "demo", "password": "correct-horse-battery"}),
-        Type::List(_) | Type::Texts => (0..10).map(|number| format!("name-{number}")).collect(),
+        Type::Object | Type::Labels | Type::Map(_) | Type::Record(_) => {
+            json!({"username": "demo", "password": "correct-horse-battery"})
+        }
+        Type::List(_) | Type::Texts | Type::Names => (0..10).map(|number| format!("name-{number}")).collect(),
     }
 }
 

@@ -12,6 +12,7 @@ use filters::handle::Keyring;
 use filters::identity::{Identity, Proof};
 use filters::names::AgentId;
 use filters::pattern::PathPattern;
+use filters::quota::Terms;
 use filters::scope::{Scope, Scopes};
 use filters::vault::Layout;
 use serde::Serialize;
@@ -84,6 +85,7 @@ fn identity(number: u32) -> Result<Identity> {
         roles: vec![(Arc::new(role), None)],
         limit: None,
         operations: Vec::new(),
+        terms: Terms::default(),
     };
     Ok(Identity::new(Arc::new(agent), Scopes::ALL, Proof::Certificate))
 }

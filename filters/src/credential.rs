@@ -130,12 +130,12 @@ impl<A> ApiKeys<A> {
         fresh
     }
 
-    /// The owner of `key` at `now`, seconds since the epoch.
+    /// The entry of `key`, where it is valid at `now`, seconds since the epoch.
     #[must_use]
-    pub fn owner(&self, key: &Secret, now: i64) -> Option<&A> {
+    pub fn find(&self, key: &Secret, now: i64) -> Option<&KeyEntry<A>> {
         let digest = key.digest();
         let found = self.0.get(&digest.shelf())?.iter().find(|entry| entry.digest == digest)?;
-        found.expires.is_none_or(|expires| now < expires).then_some(&found.agent)
+        found.expires.is_none_or(|expires| now < expires).then_some(found)
     }
 }
 
@@ -214,7 +214,7 @@ mod tests {
         assert!(keys.add(entry("one", 1, None)));
         assert!(keys.add(entry("two", 2, Some(100))));
         assert!(!keys.add(entry("one", 3, None)));
-        let owner = |key: &str, now| keys.owner(&Secret::new(key.into()), now).copied();
+        let owner = |key: &str, now| keys.find(&Secret::new(key.into()), now).map(|entry| entry.agent);
         assert_eq!(owner("one", 0), Some(1));
         assert_eq!(owner("two", 99), Some(2));
         assert_eq!(owner("two", 100), None);

@@ -1,16 +1,20 @@
 //! Grants: what a role may touch, as data a person can read (DESIGN section 7).
 
-use std::fmt;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::condition::{Circumstances, Conditions, Failed};
-use crate::names::AgentId;
 use crate::path::SecretPath;
 use crate::pattern::{NamePattern, PathPattern};
 use crate::quota::{Limit, Rate};
 use crate::scope::{Scope, Scopes};
+
+mod agent;
+mod told;
+
+pub use agent::Agent;
 
 /// The engines that an operation may ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -230,6 +234,10 @@ pub struct Role {
     pub body: Option<usize>,
     /// When it holds; always where absent. Its denies always do.
     pub conditions: Option<Box<Conditions>>,
+    /// The operator's description, for the agents that have it.
+    pub about: Option<Box<str>>,
+    /// Descriptions of single grants, by their key and as they are written.
+    pub abouts: HashMap<(&'static str, Box<str>), Box<str>>,
 }
 
 impl Role {
@@ -352,61 +360,5 @@ impl Role {
             Space::Own => &self.kv,
             Space::Shared => &self.shared,
         }
-    }
-}
-
-/// An agent: its roles in the order in which they are asked.
-pub struct Agent {
-    /// Its closed name.
-    pub id: AgentId,
-    /// Raised when the name is given to somebody else, who then inherits
-    /// nothing that was issued before.
-    pub generation: u32,
-    /// The name of the policy of its roles, beside a templated one in Vault.
-    pub roles_policy: Arc<str>,
-    /// Its roles.
-    pub roles: Vec<(Arc<Role>, Option<Limit>)>,
-    /// The limit charged before anything else is known of a request.
-    pub limit: Option<Limit>,
-    /// The limits of single operations, by name.
-    pub operations: Vec<(&'static str, Limit)>,
-}
-
-impl Agent {
-    /// The first role that allows, unless any role denies.
-    ///
-    /// # Errors
-    /// The deny that matches, or that there is no such role.
-    pub fn judge(&self, need: &Need<'_>) -> Result<Allowed<'_>, Unheld<'_>> {
-        for (role, _) in &self.roles {
-            if let Some(pattern) = role.deny(need.resource) {
-                return Err(Unheld::Denied(role, pattern));
-            }
-        }
-        let mut roles = self.roles.iter();
-        let allowed = roles.find_map(|role| Some(Allowed { role, grant: role.0.judge(need).ok()? }));
-        allowed.ok_or(Unheld::NoRole)
-    }
-
-    /// The folders of the own namespace that roles with the scope `list` name
-    /// directly below `prefix`: the way to what may be listed, for whom
-    /// `prefix` itself may not be.
-    pub fn ways_below(&self, prefix: Option<&SecretPath>) -> impl Iterator<Item = &str> {
-        let listing = self.roles.iter().filter(|(role, _)| role.scopes.contains(Scope::List));
-        listing.flat_map(move |(role, _)| role.kv.iter().filter_map(move |pattern| pattern.way_below(prefix)))
-    }
-
-    /// Whether any role gives anything of `engine` under `scope`.
-    #[must_use]
-    pub fn reaches(&self, scope: Scope, engine: Engine, named: bool) -> bool {
-        self.roles.iter().any(|(role, _)| role.reaches(scope, engine, named))
-    }
-}
-
-impl fmt::Debug for Agent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let roles = self.roles.iter().map(|(role, _)| &role.name);
-        write!(f, "{}", self.id)?;
-        f.debug_list().entries(roles).finish()
     }
 }

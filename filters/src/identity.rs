@@ -388,15 +388,17 @@ pub struct Identity {
     pub scopes: Scopes,
     /// How it was proved.
     pub proof: Proof,
+    /// Seconds since the epoch from which the credential does not hold; `None` where it has no end.
+    pub expires: Option<i64>,
     /// The token it was proved by, where Vault is to be asked with it.
     pub bearer: Option<Bearer>,
 }
 
 impl Identity {
-    /// One that no token goes to Vault for.
+    /// One without an end, that no token goes to Vault for.
     #[must_use]
     pub const fn new(agent: Arc<Agent>, scopes: Scopes, proof: Proof) -> Self {
-        Self { agent, scopes, proof, bearer: None }
+        Self { agent, scopes, proof, expires: None, bearer: None }
     }
 }
 

@@ -16,6 +16,7 @@ pub mod names;
 pub mod headers;
 pub mod json;
 pub mod pem;
+pub mod character;
 pub mod path;
 pub mod scope;
 pub mod quota;

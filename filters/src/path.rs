@@ -10,6 +10,8 @@ use std::fmt;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::character::{Unseen, unseen};
+
 /// Longest segment, in bytes after decoding.
 pub const MAX_SEGMENT: usize = 255;
 /// Longest path, in bytes after decoding.
@@ -25,11 +27,17 @@ pub enum PathProblem {
     Empty,
     /// `a//b`, a leading or a trailing slash.
     EmptySegment,
-    /// `.` or `..`.
+    /// `.` or `..`, or nothing but dots and look-alikes of dots.
     Dots,
-    /// A control character, NUL or a character that does not print.
-    Unprintable,
-    /// A backslash, or a look-alike of a dot, slash or backslash.
+    /// A control character, NUL among them.
+    Control,
+    /// White space other than U+0020.
+    OtherSpace,
+    /// A zero-width, bidirectional or other format character, or a variation selector.
+    Invisible,
+    /// A character for private use, or none at all.
+    NoCharacter,
+    /// A backslash, or a look-alike of a slash or backslash.
     Separator,
     /// A space at the edge of a segment.
     Space,
@@ -50,11 +58,19 @@ impl PathProblem {
         match self {
             Self::Empty => "The path is empty.",
             Self::EmptySegment => "The path has an empty segment.",
-            Self::Dots => "The path has a segment that is '.' or '..'.",
-            Self::Unprintable => "The path has a control or non-printable character.",
-            Self::Separator => "The path has a backslash, or a character that looks like a dot or slash.",
+            Self::Dots => "The path has a segment that is '.' or '..', or nothing but what looks like dots.",
+            Self::Control => "The path has a control character.",
+            Self::OtherSpace => "The path has a space other than the plain one (U+0020).",
+            Self::Invisible => {
+                "The path has an invisible character: a format character, such as a zero-width joiner, or a variation \
+                 selector, with which many an emoji is written."
+            }
+            Self::NoCharacter => "The path has a character for private use, or one that stands for none.",
+            Self::Separator => "The path has a backslash, or a character that looks like it or like a slash.",
             Self::Space => "A segment of the path begins or ends with a space.",
-            Self::DecodesTwice => "The path has an escape that would decode a second time.",
+            Self::DecodesTwice => {
+                "The path has a percent sign followed by two hexadecimal digits, which would decode a second time."
+            }
             Self::NotUtf8 => "The path is not valid UTF-8.",
             Self::LongSegment => "A segment of the path is longer than 255 bytes.",
             Self::LongPath => "The path is longer than 1024 bytes.",
@@ -158,16 +174,20 @@ pub fn judge(segment: &str) -> Result<(), PathProblem> {
     if bytes.contains(&b'%') && decodes(bytes) {
         return Err(PathProblem::DecodesTwice);
     }
+    if segment.chars().all(|c| c == '.' || looks_like_dots(c)) && !segment.is_ascii() {
+        return Err(PathProblem::Dots);
+    }
     segment.chars().try_for_each(judge_character)
 }
 
 fn judge_character(c: char) -> Result<(), PathProblem> {
-    match c {
-        '\\' | '/' => Err(PathProblem::Separator),
-        '\u{20}'..='\u{7e}' => Ok(()),
-        _ if c.is_control() || !prints(c) => Err(PathProblem::Unprintable),
-        _ if looks_like_separator(c) => Err(PathProblem::Separator),
-        _ => Ok(()),
+    match unseen(c) {
+        None if looks_like_separator(c) => Err(PathProblem::Separator),
+        None => Ok(()),
+        Some(Unseen::Control) => Err(PathProblem::Control),
+        Some(Unseen::Space) => Err(PathProblem::OtherSpace),
+        Some(Unseen::Invisible) => Err(PathProblem::Invisible),
+        Some(Unseen::NoCharacter) => Err(PathProblem::NoCharacter),
     }
 }
 
@@ -175,35 +195,16 @@ fn decodes(segment: &[u8]) -> bool {
     segment.windows(3).any(|w| matches!(w, [b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit()))
 }
 
-/// Spaces other than U+0020, zero-width, bidirectional and other format
-/// characters, variation selectors, private use and non-characters.
-fn prints(c: char) -> bool {
-    !(c.is_whitespace()
-        || matches!(u32::from(c),
-            0xad | 0x34f | 0x61c | 0x115f..=0x1160 | 0x17b4..=0x17b5 | 0x180b..=0x180f
-            | 0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x206f | 0x2800 | 0x3164
-            | 0xe000..=0xf8ff | 0xfdd0..=0xfdef | 0xfe00..=0xfe0f | 0xfeff | 0xffa0
-            | 0xfff0..=0xffff | 0x1d173..=0x1d17a | 0xe0000..)
-        || u32::from(c) & 0xfffe == 0xfffe)
+/// True where compatibility normalization (NFKC) makes dots of the character. Within a name that is harmless; alone it
+/// could be `.` or `..` to who normalises.
+fn looks_like_dots(c: char) -> bool {
+    matches!(u32::from(c), 0x2024..=0x2026 | 0xfe19 | 0xfe30 | 0xfe52 | 0xff0e)
 }
 
+/// True for a slash, a backslash and what looks like one: a segment would end there.
 fn looks_like_separator(c: char) -> bool {
-    matches!(
-        u32::from(c),
-        0x2024
-            ..=0x2026
-                | 0x2044
-                | 0x2215
-                | 0x2216
-                | 0x29f5
-                | 0x29f8
-                | 0x29f9
-                | 0xfe52
-                | 0xfe68
-                | 0xff0e
-                | 0xff0f
-                | 0xff3c
-    )
+    matches!(c, '/' | '\\')
+        || matches!(u32::from(c), 0x2044 | 0x2215 | 0x2216 | 0x29f5 | 0x29f8 | 0x29f9 | 0xfe68 | 0xff0f | 0xff3c)
 }
 
 /// A path of Vault's HTTP API below `/v1/`, escaped, with nothing in it that
@@ -253,161 +254,4 @@ impl fmt::Debug for VaultPath {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use PathProblem as P;
-    use proptest::prelude::*;
-
-    fn from_uri(raw: &[u8]) -> Result<SecretPath, PathProblem> {
-        SecretPath::parse(&decode(raw)?)
-    }
-
-    #[test]
-    fn plain_paths_pass_as_they_are() {
-        for (raw, plain) in [
-            ("configs/demo", "configs/demo"),
-            ("a", "a"),
-            ("a%20b/c", "a b/c"),
-            ("caf%C3%A9", "café"),
-            ("100%25", "100%"),
-            ("x+y=z;v,w@h:1", "x+y=z;v,w@h:1"),
-            ("...", "..."),
-            ("a..b/.hidden", "a..b/.hidden"),
-            ("%E6%97%A5%E6%9C%AC", "日本"),
-            ("q%3Fv%3D1%23frag", "q?v=1#frag"),
-            ("*/+", "*/+"),
-        ] {
-            assert_eq!(from_uri(raw.as_bytes()).unwrap().as_str(), plain, "{raw}");
-        }
-    }
-
-    #[test]
-    fn hostile_spellings_are_refused_by_name() {
-        let long_segment = "a".repeat(256);
-        let long_path = "a/".repeat(600) + "a";
-        let cases: &[(&[u8], PathProblem)] = &[
-            (b"", P::Empty),
-            (b"/", P::EmptySegment),
-            (b"/a", P::EmptySegment),
-            (b"a/", P::EmptySegment),
-            (b"a//b", P::EmptySegment),
-            (b"a%2f%2fb", P::EmptySegment),
-            (b"%2fa", P::EmptySegment),
-            (b".", P::Dots),
-            (b"..", P::Dots),
-            (b"a/.", P::Dots),
-            (b"a/..", P::Dots),
-            (b"./a", P::Dots),
-            (b"../a", P::Dots),
-            (b"a/../b", P::Dots),
-            (b"a/./b", P::Dots),
-            (b"../../other/secret", P::Dots),
-            (b"%2e", P::Dots),
-            (b"%2e%2e", P::Dots),
-            (b"%2E%2E", P::Dots),
-            (b".%2e", P::Dots),
-            (b"%2e.", P::Dots),
-            (b"a/%2e%2e/b", P::Dots),
-            (b"a%2f..%2fb", P::Dots),
-            (b"a%2F%2e%2e%2Fb", P::Dots),
-            (b"..%2fother", P::Dots),
-            (b"%252e%252e/b", P::DecodesTwice),
-            (b"%252e", P::DecodesTwice),
-            (b"a%252fb", P::DecodesTwice),
-            (b"%25252e%25252e", P::DecodesTwice),
-            (b"a%2500", P::DecodesTwice),
-            (b"%25%32%65", P::DecodesTwice),
-            (b"%2%35%32e", P::DecodesTwice),
-            (b"a\\b", P::Separator),
-            (b"..\\..\\b", P::Separator),
-            (b"a%5cb", P::Separator),
-            (b"%5c..", P::Separator),
-            ("a\u{2215}b".as_bytes(), P::Separator),
-            ("\u{ff0e}\u{ff0e}/b".as_bytes(), P::Separator),
-            ("\u{2025}".as_bytes(), P::Separator),
-            ("a\u{ff0f}b".as_bytes(), P::Separator),
-            ("a\u{ff3c}b".as_bytes(), P::Separator),
-            ("a\u{2044}b".as_bytes(), P::Separator),
-            (b"a%00", P::Unprintable),
-            (b"%00", P::Unprintable),
-            (b"a\0b", P::Unprintable),
-            (b"a%0ab", P::Unprintable),
-            (b"a%0d%0aX-Vault-Token:%20x", P::Unprintable),
-            (b"a\tb", P::Unprintable),
-            (b"a%7f", P::Unprintable),
-            (b"a%1b[0m", P::Unprintable),
-            ("a\u{200b}b".as_bytes(), P::Unprintable),
-            ("a\u{202e}b".as_bytes(), P::Unprintable),
-            ("a\u{feff}".as_bytes(), P::Unprintable),
-            ("a\u{85}".as_bytes(), P::Unprintable),
-            ("a\u{a0}b".as_bytes(), P::Unprintable),
-            ("a\u{2028}b".as_bytes(), P::Unprintable),
-            ("a\u{e000}".as_bytes(), P::Unprintable),
-            ("\u{e0041}".as_bytes(), P::Unprintable),
-            (b"a%ff", P::NotUtf8),
-            (b"%c0%ae%c0%ae", P::NotUtf8),
-            (b"%e0%80%ae", P::NotUtf8),
-            (b"%f0%80%80%ae", P::NotUtf8),
-            (b"%c0%af", P::NotUtf8),
-            (b"%ed%a0%80", P::NotUtf8),
-            (b"\xff", P::NotUtf8),
-            (b" a", P::Space),
-            (b"a ", P::Space),
-            (b".. /b", P::Space),
-            (b"a/%20/b", P::Space),
-            (long_segment.as_bytes(), P::LongSegment),
-            (long_path.as_bytes(), P::LongPath),
-        ];
-        assert!(cases.len() >= 60);
-        for (raw, problem) in cases {
-            let shown = String::from_utf8_lossy(raw);
-            assert_eq!(from_uri(raw).err(), Some(*problem), "{shown:?}");
-        }
-    }
-
-    #[test]
-    fn a_prefix_may_be_empty_or_end_in_one_slash() {
-        assert_eq!(SecretPath::parse_prefix("").unwrap(), None);
-        assert_eq!(SecretPath::parse_prefix("/").unwrap(), None);
-        assert_eq!(SecretPath::parse_prefix("a/b/").unwrap().unwrap().as_str(), "a/b");
-        assert_eq!(SecretPath::parse_prefix("a//").err(), Some(P::EmptySegment));
-        assert_eq!(SecretPath::parse_prefix("..").err(), Some(P::Dots));
-    }
-
-    #[test]
-    fn the_renderer_judges_every_part_whoever_supplied_it() {
-        let path = VaultPath::render(&["team/kv", "data", "mcp", "bob", "a b?c#d/é"]).unwrap();
-        assert_eq!(path.as_str(), "/v1/team/kv/data/mcp/bob/a%20b%3Fc%23d/%C3%A9");
-        for part in ["..", "a/../b", "", "%2e%2e", "a\\b", "a\nb"] {
-            assert!(VaultPath::render(&["secret", "data", part]).is_err(), "{part:?}");
-        }
-        assert_eq!(
-            path.with_number("version", 3).with_number("x", 1).as_str().split_once('?').unwrap().1,
-            "version=3&x=1"
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn no_accepted_path_leaves_its_namespace_after_any_number_of_decodings(
-            raw in prop::collection::vec(
-                prop::sample::select(vec!["%", "2", "5", "e", "E", "f", "c", ".", "..", "/", "\\", "a", "%2e", "%2f", "%25", "\u{ff0e}"]),
-                0..24)
-        ) {
-            let raw = raw.concat();
-            if let Ok(path) = from_uri(raw.as_bytes()) {
-                let rendered = VaultPath::render(&["secret", "data", "mcp", "bob", path.as_str()]).unwrap();
-                let mut text = rendered.as_str().to_owned();
-                for _ in 0..8 {
-                    let mut stack = Vec::new();
-                    for segment in text.split(['/', '\\']) {
-                        match segment { "." | "" => {} , ".." => { stack.pop(); }, s => stack.push(s) }
-                    }
-                    prop_assert!(stack.starts_with(&["v1", "secret", "data", "mcp", "bob"]), "{text}");
-                    prop_assert!(stack.len() > 5);
-                    text = percent_decode(text.as_bytes()).decode_utf8_lossy().into_owned();
-                }
-            }
-        }
-    }
-}
+mod tests;

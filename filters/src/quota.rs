@@ -49,6 +49,12 @@ impl Rate {
         self.tolerance
     }
 
+    /// Requests per minute of the even flow, to six decimals.
+    #[must_use]
+    pub fn per_minute(&self) -> f64 {
+        (60e15 / self.interval as f64).round() / 1e6
+    }
+
     /// The arrival time after one more request at `now`, where `seen` was the
     /// one before.
     fn next(&self, seen: u64, now: u64) -> Result<u64, Exceeded> {
@@ -138,6 +144,19 @@ impl Limit {
     }
 }
 
+/// Bounds of an agent beside its rates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// Most of its requests that are served at once.
+    pub concurrent: usize,
+    /// Most of its live leases.
+    pub leases: usize,
+    /// Longest life of a lease, in seconds; `None` where Vault decides.
+    pub lease_ttl: Option<u32>,
+    /// Life of its token in Vault, in seconds; `None` where Vault decides, or it has none of its own.
+    pub token_ttl: Option<u32>,
+}
+
 /// Whether a request would pass all of the limits at `now`; charges nothing.
 ///
 /// # Errors
@@ -225,5 +244,18 @@ mod tests {
         assert!(Rate::new(1, Duration::from_secs(1), 0).is_none());
         assert!(Rate::new(1, Duration::MAX, 1).is_none());
         assert!(rate(600, 60, 1).is_wider_than(&rate(60, 60, 60)));
+    }
+
+    #[test]
+    fn a_rate_is_told_per_minute_whatever_its_period() {
+        for (rate, told) in [
+            (rate(60, 60, 1), 60.0),
+            (rate(7, 60, 7), 7.0),
+            (rate(10, 1, 1), 600.0),
+            (rate(10, 3600, 10), 0.166_667),
+            (rate(10, 30 * 86_400, 1), 0.000_231),
+        ] {
+            assert_eq!(rate.per_minute().to_string(), told.to_string());
+        }
     }
 }

@@ -267,6 +267,7 @@ mod tests {
             ),
             ("GET", "/secrets", "", "", "kv.list", Some(Resource::Names(Space::Own, None))),
             ("GET", "/whoami", "", "", "whoami", None),
+            ("GET", "/access", "", "", "access.list", None),
         ] {
             assert_eq!(resource(method, path, query, body), Ok((name, expected)), "{method} {path}");
         }

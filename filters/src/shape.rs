@@ -15,6 +15,12 @@ mod machine;
 
 pub use machine::Projection;
 
+/// The member, a list of strings, that tells again which of [`Type::Names`] can be put in no path:
+/// 64 KiB of them at most; absent where there is none.
+pub const UNREADABLE: &str = "unreadable";
+/// The member that tells how many more there are; absent where there is none.
+pub const UNREADABLE_MORE: &str = "unreadable_more";
+
 /// An answer: one object with these members.
 #[derive(Debug)]
 pub struct Shape {
@@ -47,6 +53,8 @@ pub enum Type {
     Text,
     /// A whole number from 0.
     Count,
+    /// A number from 0.
+    Number,
     /// True or false.
     Flag,
     /// An object with members of anybody's.
@@ -59,6 +67,10 @@ pub enum Type {
     List(&'static Shape),
     /// A list of strings.
     Texts,
+    /// A list of names; those that can be put in no path stand in [`UNREADABLE`] too.
+    Names,
+    /// Such an object.
+    Record(&'static Shape),
 }
 
 impl Member {
@@ -87,10 +99,10 @@ impl Type {
     const fn begins(self, byte: u8) -> bool {
         match self {
             Self::Text => byte == b'"',
-            Self::Count => byte.is_ascii_digit(),
+            Self::Count | Self::Number => byte.is_ascii_digit(),
             Self::Flag => matches!(byte, b't' | b'f'),
-            Self::Object | Self::Labels | Self::Map(_) => byte == b'{',
-            Self::List(_) | Self::Texts => byte == b'[',
+            Self::Object | Self::Labels | Self::Map(_) | Self::Record(_) => byte == b'{',
+            Self::List(_) | Self::Texts | Self::Names => byte == b'[',
         }
     }
 
@@ -98,12 +110,14 @@ impl Type {
         match self {
             Self::Text => json!({"type": "string"}),
             Self::Count => json!({"type": "integer", "minimum": 0}),
+            Self::Number => json!({"type": "number", "minimum": 0}),
             Self::Flag => json!({"type": "boolean"}),
             Self::Object => json!({"type": "object", "additionalProperties": true}),
             Self::Labels => json!({"type": "object", "additionalProperties": {"type": "string"}}),
             Self::Map(each) => json!({"type": "object", "additionalProperties": each.schema()}),
+            Self::Record(shape) => shape.schema(),
             Self::List(each) => json!({"type": "array", "items": each.schema()}),
-            Self::Texts => json!({"type": "array", "items": {"type": "string"}}),
+            Self::Texts | Self::Names => json!({"type": "array", "items": {"type": "string"}}),
         }
     }
 }
@@ -121,16 +135,11 @@ impl Shape {
     /// The JSON Schema (draft 2020-12) of the answer.
     #[must_use]
     pub fn schema(&self) -> Value {
-        let mut properties = Map::new();
-        for member in self.members {
-            let mut schema = member.holds.schema();
-            if let Some(schema) = schema.as_object_mut() {
-                schema.insert("description".into(), member.about.into());
-            }
-            properties.insert(member.name.into(), schema);
-        }
-        let required: Vec<_> = self.members.iter().filter(|m| !m.optional).map(|m| m.name).collect();
-        json!({"type": "object", "description": self.about, "properties": properties, "required": required})
+        let property = |member: &Member| (member.name.to_owned(), described(member.holds.schema(), member.about));
+        let properties: Map<_, _> = self.members.iter().map(property).collect();
+        let required: Vec<_> =
+            self.members.iter().filter(|member| !member.optional).map(|member| member.name).collect();
+        described(json!({"type": "object", "properties": properties, "required": required}), self.about)
     }
 
     /// Picks the members out of a whole answer.
@@ -142,4 +151,11 @@ impl Shape {
         projection.push(body, out)?;
         projection.finish(out)
     }
+}
+
+fn described(mut schema: Value, about: &str) -> Value {
+    if let Some(schema) = schema.as_object_mut() {
+        schema.insert("description".into(), about.into());
+    }
+    schema
 }

@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use filters::catalog::CATALOG;
-use filters::shape::{Member, Projection, Shape, Type};
+use filters::path::judge;
+use filters::shape::{Member, Projection, Shape, Type, UNREADABLE, UNREADABLE_MORE};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 static MADE_UP: Shape = Shape {
@@ -24,6 +26,9 @@ static MADE_UP: Shape = Shape {
 static ONE: Shape = Shape { about: "One.", members: &[Member::new("a", &["d", "a"], Type::List(&COUNT), "A list.")] };
 
 static COUNT: Shape = Shape { about: "One.", members: &[Member::new("a", &["a"], Type::Count, "A number.")] };
+
+static NAMES: Shape =
+    Shape { about: "One.", members: &[Member::new("keys", &["data", "keys"], Type::Names, "Names.")] };
 
 static MAYBE: Shape =
     Shape { about: "One.", members: &[Member::new("a", &["d", "a"], Type::Text, "A string.").or_absent()] };
@@ -69,19 +74,30 @@ fn picked(shape: &Shape, body: &Value) -> Option<Value> {
             Type::Text => value.is_string(),
             Type::Count => value.is_u64(),
             Type::Flag => value.is_boolean(),
-            Type::Object | Type::Labels | Type::Map(_) => value.is_object(),
+            Type::Number => value.is_number(),
+            Type::Object | Type::Labels | Type::Map(_) | Type::Record(_) => value.is_object(),
             Type::List(_) => value.is_array(),
-            Type::Texts => value.as_array().is_some_and(|list| list.iter().all(Value::is_string)),
+            Type::Texts | Type::Names => value.as_array().is_some_and(|list| list.iter().all(Value::is_string)),
         };
         match value {
             None | Some(Value::Null) if member.optional => {}
             Some(value) if fits(value) => {
                 answer.insert(member.name.into(), value.clone());
+                let unreadable = if matches!(member.holds, Type::Names) { unreadable(value) } else { Vec::new() };
+                if !unreadable.is_empty() {
+                    answer.insert(UNREADABLE.into(), unreadable.into());
+                }
             }
             _ => return None,
         }
     }
     Some(answer.into())
+}
+
+/// The names that no path may hold.
+fn unreadable(names: &Value) -> Vec<Value> {
+    let plain = |name: &str| judge(name.strip_suffix('/').unwrap_or(name)).is_ok();
+    names.as_array().unwrap().iter().filter(|name| !plain(name.as_str().unwrap())).cloned().collect()
 }
 
 fn anything() -> impl Strategy<Value = Value> {
@@ -105,11 +121,13 @@ fn of_kind(kind: Type) -> BoxedStrategy<Value> {
         Type::Text => ".{0,12}".prop_map(Value::from).boxed(),
         Type::Count => any::<u64>().prop_map(Value::from).boxed(),
         Type::Flag => any::<bool>().prop_map(Value::from).boxed(),
-        Type::Object | Type::Labels | Type::Map(_) => btree_map(".{0,6}", anything(), 0..4)
+        Type::Number => any::<u32>().prop_map(|number| json!(f64::from(number) / 8.0)).boxed(),
+        Type::Object | Type::Labels | Type::Map(_) | Type::Record(_) => btree_map(".{0,6}", anything(), 0..4)
             .prop_map(|members| Value::Object(members.into_iter().collect()))
             .boxed(),
         Type::List(_) => vec(anything(), 0..4).prop_map(Value::from).boxed(),
         Type::Texts => vec(".{0,6}", 0..4).prop_map(Value::from).boxed(),
+        Type::Names => vec("[a.%2e\u{2026}\u{fe0f}\"\\\\/]{0,4}", 0..4).prop_map(Value::from).boxed(),
     }
 }
 
@@ -126,7 +144,8 @@ fn put(body: &mut Value, place: &[&str], value: Value) {
 
 /// A shape, and an answer that mostly fits it.
 fn answers() -> impl Strategy<Value = (&'static Shape, Value)> {
-    let shapes: Vec<_> = CATALOG.iter().map(|entry| entry.shape).chain([&MADE_UP, &ONE, &COUNT, &MAYBE]).collect();
+    let shapes: Vec<_> =
+        CATALOG.iter().map(|entry| entry.shape).chain([&MADE_UP, &ONE, &COUNT, &MAYBE, &NAMES]).collect();
     proptest::sample::select(shapes).prop_flat_map(|shape| {
         let values: Vec<_> = shape
             .members
@@ -176,10 +195,11 @@ proptest! {
         let mut text = serde_json::to_vec(&body).unwrap();
         let at = at % text.len();
         text[at] = byte;
-        if serde_json::from_slice::<Value>(&text).is_err() {
+        // Its grammar: a number beyond a double is one.
+        if serde_json::from_slice::<&RawValue>(&text).is_err() {
             prop_assert_eq!(project(shape, &text), None);
         } else if let Some(answer) = project(shape, &text) {
-            prop_assert!(serde_json::from_str::<Value>(&answer).is_ok());
+            prop_assert!(serde_json::from_str::<&RawValue>(&answer).is_ok());
         }
     }
 }
@@ -301,4 +321,35 @@ fn only_so_deep_and_only_an_object() {
     for body in ["", " ", "[]", "1", "\"d\"", "null", r#"{"d":{"a":[}}"#, r#"{"d":{"a":[]]}"#, r#"{"d",1}"#, "{1:2}"] {
         assert_eq!(project(&ONE, body), None, "{body}");
     }
+}
+
+#[test]
+fn names_that_no_path_may_hold_are_told_again() {
+    for (keys, unreadable) in [
+        (r#"["a","b/","a b","a…b","❤","100%"]"#, ""),
+        (r#"["a","test%2Fx","b"]"#, r#"["test%2Fx"]"#),
+        (r#"["❤️","x/","..","../","…/"]"#, r#"["❤️","..","../","…/"]"#),
+        (r#"["a\\b","a\u0000b","\u002e\u002e","/",""," "]"#, r#"["a\\b","a\u0000b","\u002e\u002e","/",""," "]"#),
+    ] {
+        let told = if unreadable.is_empty() { String::new() } else { format!(",\"{UNREADABLE}\":{unreadable}") };
+        let answer = project(&NAMES, format!(r#"{{"data":{{"keys":{keys}}}}}"#));
+        assert_eq!(answer, Some(format!(r#"{{"keys":{keys}{told}}}"#)));
+    }
+    // Names elsewhere are nobody's concern.
+    assert_eq!(project(&ONE, r#"{"d":{"a":["%2e"]}}"#), Some(r#"{"a":["%2e"]}"#.into()));
+    assert_eq!(project(&NAMES, r#"{"x":["%2e"],"data":{"keys":[]}}"#), Some(r#"{"keys":[]}"#.into()));
+}
+
+#[test]
+fn of_very_many_names_that_no_path_may_hold_the_number_is_told() {
+    let name = |number: usize| format!("%41{}", "x".repeat(number % 300));
+    let mut keys: Vec<String> = (0..2_000).map(name).collect();
+    keys.push("y".repeat(200_000));
+    let body = json!({"data": {"keys": keys}}).to_string();
+    let answer: Value = serde_json::from_str(&project(&NAMES, &body).unwrap()).unwrap();
+    let told = answer[UNREADABLE].as_array().unwrap();
+    assert_eq!(answer["keys"].as_array().unwrap(), &keys.iter().map(|key| json!(key)).collect::<Vec<_>>());
+    assert!(told.iter().zip(&keys).all(|(told, key)| told == key) && told.len() > 100, "{}", told.len());
+    assert!(json!(told).to_string().len() <= 64 << 10);
+    assert_eq!(answer[UNREADABLE_MORE], keys.len() - told.len());
 }

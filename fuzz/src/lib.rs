@@ -12,6 +12,7 @@ use filters::identity::{Identity, Proof};
 use filters::names::AgentId;
 use filters::operation::Operation;
 use filters::pattern::{NamePattern, PathPattern};
+use filters::quota::Terms;
 use filters::scope::Scopes;
 use filters::vault::{Layout, VaultRequest};
 
@@ -47,6 +48,7 @@ pub static IDENTITY: LazyLock<Identity> = LazyLock::new(|| {
         roles: vec![(Arc::new(role), None)],
         limit: None,
         operations: Vec::new(),
+        terms: Terms::default(),
     };
     Identity::new(Arc::new(agent), Scopes::ALL, Proof::Certificate)
 });

@@ -8,8 +8,8 @@ use std::io;
 use std::path::PathBuf;
 
 use libfuzzer_sys::fuzz_target;
+use portcullis::cli::policy::vault_policy;
 use portcullis::config::{self, Environment, Flags};
-use portcullis::policy;
 use portcullis::snapshot::Snapshot;
 
 fuzz_target!(|input: (u8, &str)| {
@@ -28,7 +28,7 @@ fuzz_target!(|input: (u8, &str)| {
     };
     let Ok(settings) = config::load_from(&flags, &environment) else { return };
     for agent in &settings.agents {
-        let _ = policy::of_agent(&settings, &agent.id);
+        let _ = vault_policy::of_agent(&settings, &agent.id);
     }
     let agents: Vec<_> = settings.agents.iter().map(|agent| agent.id.clone()).collect();
     let snapshot = Snapshot::of_policy(settings);

@@ -1,5 +1,7 @@
 //! `portcullis diff`.
 
+mod policy_diff;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,7 +10,8 @@ use clap::Args;
 
 use super::{FAILED, Flags, REFUSED, load_elsewhere, print, refuse};
 use crate::config::{Report, Settings};
-use crate::holdings::{Change, Holdings};
+
+use policy_diff::{Change, Holdings};
 
 pub(super) const AFTER: &str = "\
 Reads both files with the environment of now, as `portcullis run` would, but

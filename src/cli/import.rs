@@ -1,5 +1,7 @@
 //! `portcullis import`.
 
+pub mod users;
+
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -9,7 +11,8 @@ use clap::Args;
 use zeroize::Zeroizing;
 
 use super::{FAILED, REFUSED, print};
-use crate::import::{Problem, Users};
+
+use users::{Problem, Users};
 
 pub(super) const AFTER: &str = "\
 Prints an agent for each user of a Vault MCP bridge, as TOML for the configuration

@@ -1,5 +1,7 @@
 //! `portcullis jwt`.
 
+mod mint;
+
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -16,7 +18,8 @@ use zeroize::Zeroizing;
 use super::{FAILED, Given, REFUSED, ScopeList, load_elsewhere, print, refuse, scopes};
 use crate::config::{Development, Settings};
 use crate::issuers::{Disbelief, Issuers};
-use crate::mint::{Algorithm, Claims, SigningKey, new_private_key};
+
+use mint::{Algorithm, Claims, SigningKey, new_private_key};
 
 /// The files that `portcullis jwt keys` writes.
 const PRIVATE: &str = "private.pem";

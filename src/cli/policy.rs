@@ -1,5 +1,7 @@
 //! `portcullis policy`.
 
+pub mod vault_policy;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,9 +10,10 @@ use filters::names::AgentId;
 
 use super::{FAILED, Flags, Given, REFUSED, load, print};
 use crate::config::{Login, Settings};
-use crate::policy::{self, Problem, Sync};
 use crate::reload::{self, Seen};
 use crate::vault::NoLogin;
+
+use vault_policy::{Problem, Sync};
 
 /// Vault is not as the configuration has it.
 const DIFFERS: u8 = 3;
@@ -61,7 +64,7 @@ pub(super) fn run(Policy { agent, sync: _, yes, watch, given }: Policy) -> ExitC
     let outcome = match agent {
         Some(agent) => {
             let id = AgentId::parse(&agent).ok_or(Problem::UnknownAgent);
-            id.and_then(|id| policy::of_agent(&settings, &id)).map(|text| {
+            id.and_then(|id| vault_policy::of_agent(&settings, &id)).map(|text| {
                 print(&text);
                 ExitCode::SUCCESS
             })

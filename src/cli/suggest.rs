@@ -1,5 +1,7 @@
 //! `portcullis suggest-limits`.
 
+mod proposal;
+
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read};
@@ -13,7 +15,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{FAILED, Given, load_elsewhere, print, refuse};
-use crate::suggest::{Proposal, Terms, Traffic};
+
+use proposal::{Proposal, Terms, Traffic};
 
 pub(super) const AFTER: &str = "\
 Reads the request log and prints a rate for each agent, as TOML to paste into its

@@ -6,7 +6,7 @@ use std::time::Duration;
 use filters::secret::Secret;
 use zeroize::Zeroizing;
 
-use super::kind::{Kind, Value, Word, Wrong};
+use super::kind::{Kind, Value, Word, Wrong, word};
 use super::near;
 use super::node::{Content, Entry, Node};
 use super::options::{Opt, Section};
@@ -252,6 +252,30 @@ impl<'a> Fields<'a> {
             Some(node) => vec![Fields::new(self.source, section, Some(node))],
             None => Vec::new(),
         }
+    }
+
+    /// A list of texts and of tables of `section`, each of which has a text by `name` and comes with it.
+    pub(super) fn grants(&self, name: &str, section: &'static Section) -> Vec<(Word, Option<Self>)> {
+        let Some(node) = self.structure(name) else { return Vec::new() };
+        let place = |line| self.source.line(line);
+        let read = |node: &'a Node| match &node.content {
+            Content::Table(_) => {
+                let table = Fields::new(self.source, section, Some(node));
+                table.require("name");
+                let named = table.text("name").map(|Sited { place, value }| Word { place, text: value });
+                Ok(named.map(|word| (word, Some(table))))
+            }
+            _ => word(node, place).map(|word| Some((word, None))),
+        };
+        let found = match (&node.content, Kind::Words.read_node(node, place)) {
+            (Content::List(list), _) => list.iter().filter_map(|node| read(node).transpose()).collect(),
+            (_, Ok(Value::Words(words))) => Ok(words.into_iter().map(|word| (word, None)).collect()),
+            (content, _) => Err(Wrong(format!("is {}", content.name()))),
+        };
+        found.unwrap_or_else(|wrong| {
+            self.problem(name, &place(node.line), &wrong.0, &Kind::Grants.mend());
+            Vec::new()
+        })
     }
 
     /// Sections by name.

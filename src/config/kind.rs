@@ -29,6 +29,8 @@ pub(super) enum Kind {
     Choice(&'static [&'static str]),
     /// A list of texts; in a variable separated by commas.
     Words,
+    /// A list of texts, of tables, or of both.
+    Grants,
     /// API keys and their agents: JSON text, or a table.
     Keys,
     /// A table with options of its own.
@@ -62,7 +64,7 @@ pub(super) struct Wrong(pub(super) String);
 impl Kind {
     /// Whether the file's tree is kept as it is, for a section of its own.
     pub(super) const fn is_structure(self) -> bool {
-        matches!(self, Self::Keys | Self::Table | Self::Tables | Self::Named)
+        matches!(self, Self::Grants | Self::Keys | Self::Table | Self::Tables | Self::Named)
     }
 
     /// Reads the text of a variable, a flag or a default.
@@ -92,7 +94,9 @@ impl Kind {
                 self.read_word(text)
             }
             (Self::Words, Content::Text(text)) => Ok(Value::Words(words(text, &place(node.line)))),
-            (Self::Words, Content::List(list)) => list_of_words(list, place).map(Value::Words),
+            (Self::Words, Content::List(list)) => {
+                list.iter().map(|node| word(node, &place)).collect::<Result<_, _>>().map(Value::Words)
+            }
             (_, content) => Err(Wrong(format!("is {}", content.name()))),
         }
     }
@@ -132,7 +136,7 @@ impl Kind {
         match self {
             Self::Time(..) => format!("write {self}, such as `90s`, `1h30m` or `500ms`"),
             Self::Size(..) => format!("write {self}, such as `900KB` or `1MiB`"),
-            Self::Words => "write a list of texts, such as `[\"a\", \"b\"]`".to_owned(),
+            Self::Words | Self::Grants => "write a list of texts, such as `[\"a\", \"b\"]`".to_owned(),
             _ => format!("write {self}"),
         }
     }
@@ -164,6 +168,7 @@ impl fmt::Display for Kind {
                 write!(f, "one of {}", words.join(", "))
             }
             Self::Words => f.write_str("a list of texts"),
+            Self::Grants => f.write_str("a list of texts or tables"),
             Self::Keys => f.write_str("a map from API key to agent"),
             Self::Table => f.write_str("a table"),
             Self::Tables => f.write_str("a list of tables"),
@@ -208,15 +213,15 @@ fn words(text: &str, place: &Place) -> Vec<Word> {
     parts.map(|part| Word { place: place.clone(), text: part.to_owned() }).collect()
 }
 
-fn list_of_words(list: &[Node], place: impl Fn(usize) -> Place) -> Result<Vec<Word>, Wrong> {
-    let word = |node: &Node| match &node.content {
+/// Reads one text of a list.
+pub(super) fn word(node: &Node, place: impl Fn(usize) -> Place) -> Result<Word, Wrong> {
+    match &node.content {
         Content::Text(text) if !text.is_empty() && !text.chars().any(char::is_control) => {
             Ok(Word { place: place(node.line), text: text.to_string() })
         }
         Content::Text(_) => Err(Wrong("holds an empty text or a control character".to_owned())),
         content => Err(Wrong(format!("holds what is {}", content.name()))),
-    };
-    list.iter().map(word).collect()
+    }
 }
 
 /// `90s`, `500ms`, `1h30m`, `7d`, or seconds; a number may stand apart from its unit.

@@ -75,6 +75,10 @@ fn takes(section: &Section, option: &Opt) -> Value {
             {"type": "array", "items": {"type": "string", "pattern": TEXT}},
             {"type": "string"},
         ]}),
+        Kind::Grants => json!({"anyOf": [
+            {"type": "array", "items": {"anyOf": [{"type": "string", "pattern": TEXT}, {"$ref": "#/$defs/grant"}]}},
+            {"type": "string"},
+        ]}),
         Kind::Keys => json!({
             "anyOf": [{"type": "object", "additionalProperties": {"type": "string"}}, {"type": "string"}],
             "writeOnly": true,

@@ -1,6 +1,7 @@
 //! Configuration that has been checked: what the rest of the gate reads.
 
 mod fixed;
+mod limits;
 mod login;
 mod vault;
 
@@ -22,9 +23,8 @@ use ipnet::IpNet;
 use tracing::Level;
 
 use super::outline::Outline;
-use crate::shares::Bounds;
-use crate::turns::Queue;
 pub use fixed::Fixed;
+pub use limits::{Bounds, ConnectionLimits, Limits, Queue};
 pub use login::{Login, SignedToken};
 pub use vault::{ChildPolicies, ChildTokens, Leases, TokenLogin, VaultIdentity};
 
@@ -383,54 +383,4 @@ pub struct AgentEntry {
     pub rate: Option<Rate>,
     /// Most of its requests that are served at once, where it has a number of its own.
     pub concurrent: Option<usize>,
-}
-
-/// Most open connections of callers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConnectionLimits {
-    /// In all.
-    pub all: usize,
-    /// Of one source address.
-    pub per_source: usize,
-    /// Of one agent.
-    pub per_agent: usize,
-}
-
-/// The bounds of invariant 10.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Most bytes of a request's body.
-    pub body: usize,
-    /// Most bytes of an answer of Vault's that is held whole.
-    pub answer: usize,
-    /// Most bytes of a request's head.
-    pub head: usize,
-    /// Longest time for a head to arrive.
-    pub head_timeout: Duration,
-    /// Longest time for a body to arrive.
-    pub body_timeout: Duration,
-    /// How long an idle connection is kept.
-    pub idle: Duration,
-    /// Open connections of callers.
-    pub connections: ConnectionLimits,
-    /// Most requests at once on one HTTP/2 connection.
-    pub http2_streams: u32,
-    /// Requests that are worked on at once, in all and of one source address.
-    pub requests: Bounds,
-    /// Most of one agent's that are served at once, where its entry does not say.
-    pub concurrent: usize,
-    /// How many of one agent's wait, and for how long.
-    pub queue: Queue,
-    /// Bytes of request bodies held at once, in all and of one agent.
-    pub bodies: Bounds,
-    /// Least bytes a second of a body.
-    pub body_rate: usize,
-    /// Most messages in one MCP batch.
-    pub batch: usize,
-    /// Most of what a request's JSON has.
-    pub json: filters::json::Bounds,
-    /// Open streams of events.
-    pub streams: Bounds,
-    /// Failed authentications of one source address.
-    pub failures: Rate,
 }

@@ -12,6 +12,7 @@ use tracing::Level;
 
 use super::*;
 
+mod grants;
 mod variables;
 
 /// The folder of example configurations.

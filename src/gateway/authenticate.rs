@@ -14,8 +14,8 @@ use filters::secret::{Digest, Secret};
 use pingora_core::protocols::http::ServerSession;
 
 use crate::issuers::{Disbelief, Wait};
+use crate::limits::{KEPT, Used};
 use crate::listener::{Peer, Verdict};
-use crate::proofs::{self, Used};
 
 use super::login::Failure;
 use super::{Request, Side};
@@ -86,7 +86,7 @@ impl Request<'_> {
     pub(super) fn recognise(&self, offered: &Offered) -> Result<(Identity, Option<Digest>), Stop> {
         let now = now();
         let certificate = self.certificate(now);
-        let (mut scopes, mut bearer, mut key) = (Scopes::ALL, None, None);
+        let (mut scopes, mut bearer, mut key, mut expires) = (Scopes::ALL, None, None, None);
         let (agent, proof) = match (offered, &certificate) {
             (Offered::Nothing, Some(Verdict::Agent(agent))) => (Arc::clone(agent), Proof::Certificate),
             (Offered::Nothing, None) => {
@@ -95,9 +95,10 @@ impl Request<'_> {
             }
             (Offered::Nothing, Some(Verdict::Nobody(why))) => return Err(Stop::failed(*why)),
             (Offered::ApiKey(key), _) => {
-                let owner = self.snapshot.api_keys.owner(key, now);
-                let owner = owner.cloned().ok_or_else(|| Stop::failed("the key is unknown, or has expired"))?;
-                (owner, Proof::ApiKey)
+                let entry = self.snapshot.api_keys.find(key, now);
+                let entry = entry.ok_or_else(|| Stop::failed("the key is unknown, or has expired"))?;
+                expires = entry.expires;
+                (Arc::clone(&entry.agent), Proof::ApiKey)
             }
             (Offered::Bearer(token) | Offered::Dpop(token, _), _) => {
                 let (issuer, verified) = self.verified(token, now)?;
@@ -107,7 +108,7 @@ impl Request<'_> {
                     let failure = Failure::new("a bound token came without its proof, or a proof without such a token");
                     return Err(Stop::Failed(failure.of(&verified.subject)));
                 }
-                scopes = verified.scopes;
+                (scopes, expires) = (verified.scopes, Some(verified.expires));
                 let goes_on = self.snapshot.child_tokens.is_by_jwt();
                 bearer = goes_on.then(|| Bearer { token: token.clone(), issuer, expires: verified.expires });
                 let unmapped = || Stop::Failed(Failure::new("the subject is mapped to no agent").of(&verified.subject));
@@ -117,13 +118,16 @@ impl Request<'_> {
         };
         match certificate {
             None => {}
-            Some(Verdict::Agent(other)) if other.id == agent.id => {}
+            Some(Verdict::Agent(other)) if other.id == agent.id => {
+                let ends = self.peer().and_then(|(peer, _)| peer.expires());
+                expires = ends.into_iter().chain(expires).min();
+            }
             Some(Verdict::Agent(_) | Verdict::Nobody(_)) => {
                 let failure = Failure::new("the certificate beside the credential is not its agent's");
                 return Err(Stop::Failed(failure.of(agent.id.as_str())));
             }
         }
-        Ok((Identity { agent, scopes, proof, bearer }, key))
+        Ok((Identity { agent, scopes, proof, expires, bearer }, key))
     }
 
     /// The identity; its proof, where it has one, is used up by that.
@@ -139,7 +143,7 @@ impl Request<'_> {
             Ok(()) => {}
         }
         if let Some(shared) = &self.snapshot.shared_limits
-            && shared.use_up(proof, proofs::KEPT, &self.state.metrics).await == Some(false)
+            && shared.use_up(proof, KEPT, &self.state.metrics).await == Some(false)
         {
             return Err(self.unproven(Failure::new("the proof was used before")));
         }

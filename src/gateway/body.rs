@@ -12,7 +12,7 @@ use pingora_core::protocols::http::ServerSession;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::Limits;
-use crate::shares::{Full, Share, Shares};
+use crate::limits::{Full, Share, Shares};
 
 use super::{Request, head};
 

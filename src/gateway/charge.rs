@@ -10,8 +10,7 @@ use filters::identity::Identity;
 use filters::quota::{Exceeded, Limit, charge_all, check_all};
 use filters::refusal::Refusal;
 
-use crate::limits::SharedLimits;
-use crate::turns::Turn;
+use crate::limits::{SharedLimits, Turn};
 
 use super::{Outcome, Request};
 

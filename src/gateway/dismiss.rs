@@ -10,7 +10,8 @@ use http::header::CONTENT_LENGTH;
 use pingora_core::protocols::http::ServerSession;
 use tokio::time::timeout;
 
-use crate::shares::{Bounds, Full, Share};
+use crate::config::Bounds;
+use crate::limits::{Full, Share};
 use crate::state::network;
 
 use super::events::Events;

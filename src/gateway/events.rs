@@ -17,7 +17,7 @@ use pingora_core::protocols::http::ServerSession;
 use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
-use crate::shares::{Full, Share};
+use crate::limits::{Full, Share};
 
 use super::authenticate::Stop;
 use super::reply::{Reply, Unwritten};

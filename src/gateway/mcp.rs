@@ -46,7 +46,7 @@ impl Request<'_> {
         let said = Headers { version, method, name };
         let body = self.body(session, &identity.agent).await?;
         let answered = match mcp::read(&body.bytes, &said, self.snapshot.limits.batch) {
-            Err(failure) => fail(&failure, None, Revision::V2025_03_26),
+            Err(failure) => fail(&failure, None, mcp::spoken(&said)),
             Ok(Body::One(message)) => self.message(&message, &said, identity, outcome).await?,
             Ok(Body::Batch(messages)) => self.batch(&messages, &said, identity, outcome).await,
         };
@@ -146,7 +146,7 @@ impl Request<'_> {
             Err(refusal @ (Refusal::InsufficientScope(_) | Refusal::RateLimited(_))) => return Err(refusal),
             Err(refusal @ Refusal::Arguments(_)) if call.revision < Revision::V2025_11_25 => {
                 outcome.decision = refusal.public().code;
-                Failure::Arguments(refusal).write(Some(call.id), &mut body);
+                Failure::Arguments(refusal).write(Some(call.id), call.revision, &mut body);
             }
             Err(refusal) => {
                 outcome.decision = refusal.public().code;
@@ -170,7 +170,7 @@ impl Request<'_> {
                 outcome.decision = refusal.public().code;
                 let failure = Failure::of(refusal, call.revision);
                 let mut body = Vec::new();
-                failure.write(Some(call.id), &mut body);
+                failure.write(Some(call.id), call.revision, &mut body);
                 Ok(Answered { status: failure.status(call.revision), body })
             }
         }
@@ -182,7 +182,7 @@ impl Request<'_> {
         if let (_, Ok(Understood::Call(call))) = mcp::understand(message, said) {
             match call.request {
                 Wanted::CallTool { .. } => mcp::refused(&call, refusal, &self.head.request_id, &mut body),
-                _ => Failure::Refused(refusal.clone()).write(Some(call.id), &mut body),
+                _ => Failure::Refused(refusal.clone()).write(Some(call.id), call.revision, &mut body),
             }
         }
         Answered { status: 200, body }
@@ -197,6 +197,6 @@ pub(super) fn failed(failure: &Failure) -> Reply {
 
 fn fail(failure: &Failure, message: Option<&Message<'_>>, revision: Revision) -> Answered {
     let mut body = Vec::new();
-    failure.write(message.and_then(Message::id), &mut body);
+    failure.write(message.and_then(Message::id), revision, &mut body);
     Answered { status: failure.status(revision), body }
 }

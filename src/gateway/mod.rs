@@ -40,12 +40,11 @@ use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
+use crate::limits::{Share, Turn};
 use crate::listener::Connection;
-use crate::shares::Share;
 use crate::snapshot::Snapshot;
 use crate::state::State;
 use crate::telemetry::{InProgress, Record, RouteId};
-use crate::turns::Turn;
 use crate::vault::Parcel;
 
 use authenticate::{Claimed, Stop};

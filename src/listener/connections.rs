@@ -11,7 +11,8 @@ use filters::names::AgentId;
 use prometheus::{IntCounter, IntGauge};
 use tokio::task::AbortHandle;
 
-use crate::shares::{Bounds, Full, Share, Shares};
+use crate::config::Bounds;
+use crate::limits::{Full, Share, Shares};
 
 use super::peer::Peer;
 

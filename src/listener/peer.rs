@@ -90,6 +90,14 @@ impl Peer {
         self.chain.first().map(|leaf| self.facts.as_ref().map_or_else(|| Digest::of(leaf), |facts| facts.fingerprint))
     }
 
+    /// Seconds since the epoch from which the first certificate of the chain does not hold.
+    #[must_use]
+    pub fn expires(&self) -> Option<i64> {
+        let leaf = self.facts.as_ref()?.not_after;
+        // A certificate holds for the whole of its last second.
+        self.ends.iter().copied().chain([leaf]).min().map(|end| end.saturating_add(1))
+    }
+
     fn judge(&self, facts: &PeerCertificate, snapshot: &Snapshot, index: usize, now: i64) -> Verdict {
         self.agent(facts, snapshot, index, now).map_or_else(Verdict::Nobody, Verdict::Agent)
     }

@@ -60,6 +60,12 @@ impl Profile {
         Self { identity, settings, fingerprint }
     }
 
+    /// Seconds that a child token lives; `None` where Vault is asked with other tokens.
+    #[must_use]
+    pub fn token_ttl(&self) -> Option<u32> {
+        (self.settings.enabled && !self.is_by_jwt()).then_some(self.settings.ttl)
+    }
+
     /// Whether Vault is asked with what it gives for agents' own JWTs.
     #[must_use]
     pub const fn is_by_jwt(&self) -> bool {

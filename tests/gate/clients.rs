@@ -94,7 +94,7 @@ fn typescript_told(shared: &Shared) {
         gate.signal("HUP");
         seen.map(|seen| seen.join().expect("its end"))
     });
-    let reads = json!(["kv.read", "kv.list", "kv.metadata", "transit.random", "wrap.lookup", "whoami"]);
+    let reads = json!(["kv.read", "kv.list", "kv.metadata", "transit.random", "wrap.lookup", "whoami", "access.list"]);
     assert_eq!(seen, [json!(every_tool()), reads]);
     wait_for("they have gone", 10, || gate.metric("portcullis_event_streams") == 0.0);
 }

@@ -38,9 +38,9 @@ const FRAMEWORK: [&str; 3] = ["src/listener/", "src/gateway/", "src/exchange/"];
 /// Where a secret's text is taken out, each with the reason.
 const EXPOSURES: [(&str, &str); 7] = [
     ("src/exchange/mod.rs", "the token's header to Vault"),
-    ("src/limits/mod.rs", "the password of the server that limits are counted in"),
+    ("src/limits/shared.rs", "the password of the server that limits are counted in"),
     ("src/kms.rs", "the gate's own AWS credentials"),
-    ("src/mint.rs", "the shared secret that development tokens are signed with"),
+    ("src/cli/jwt/mint.rs", "the shared secret that development tokens are signed with"),
     ("filters/src/jwt/mod.rs", "the bearer token that is verified"),
     ("filters/src/jwt/keys.rs", "the shared secret of HS256 signatures"),
     ("filters/src/vault/control.rs", "the body of the gate's own login"),

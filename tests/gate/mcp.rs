@@ -19,6 +19,8 @@ pub const CASES: &[Case] = &[
     ("a_batch_over_the_limit_is_refused_message_by_message", batches_over_the_limit),
     ("notifications_are_taken_and_not_answered", notifications),
     ("ids_come_back_as_they_went_out", ids),
+    ("a_request_with_null_for_an_id_is_told_so", null_ids),
+    ("null_is_as_good_as_absent", nulls),
 ];
 
 fn answers(shared: &Shared) {
@@ -92,10 +94,18 @@ fn errors(shared: &Shared) {
     }
 }
 
-/// Bodies that are no message. Where the id cannot be known there is none, and
-/// the schemas before 2025-11-25 have no such message.
+/// The error where no id can be repeated: there is none, and before 2025-11-25, whose schemas know no such message,
+/// it is null.
+fn without_id(response: &Response, revision: &str) -> Value {
+    let mut message = response.json();
+    let id = message.as_object_mut().expect("a message").remove("id");
+    assert_eq!(id, (revision < "2025-11-25").then_some(Value::Null), "{revision}: {message}");
+    let body = message.to_string().into_bytes();
+    Schema::of(STATELESS).error(&Response { status: response.status, headers: Vec::new(), body })
+}
+
+/// Bodies that are no message.
 fn broken(client: &Client, revision: &str) {
-    let latest = Schema::of(STATELESS);
     let headers = [("MCP-Protocol-Version", revision), ("Mcp-Method", "ping"), ("Content-Type", "application/json")];
     for (body, code) in [
         ("", -32700),
@@ -114,7 +124,10 @@ fn broken(client: &Client, revision: &str) {
         ("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":7}", -32600),
     ] {
         let response = client.send("POST", "/mcp", &headers, body.as_bytes());
-        let error = latest.error(&response);
+        let error = match response.json()["id"].as_i64() {
+            Some(1) => Schema::of(STATELESS).error(&response),
+            _ => without_id(&response, revision),
+        };
         assert_eq!((error["code"].as_i64(), response.status), (Some(code), 400), "{revision} {body}: {error}");
     }
 }
@@ -133,7 +146,15 @@ fn handshake(shared: &Shared) {
         let schema = HANDSHAKEN.into_iter().find(|revision| *revision == settled).map(Schema::of).expect("a schema");
         let met = schema.result("InitializeResult", &client.mcp_with(&[], &hello(wanted)));
         assert_eq!(met["protocolVersion"], settled, "{wanted}");
+        // What a client sends before it knows, or has from elsewhere, decides nothing.
+        for header in HANDSHAKEN.into_iter().chain([STATELESS, "2024-11-05", "2099-01-01", "none"]) {
+            let met = client.mcp_with(&[("MCP-Protocol-Version", header)], &hello(wanted));
+            assert_eq!(schema.result("InitializeResult", &met)["protocolVersion"], settled, "{header} {wanted}");
+        }
     }
+    let initialized = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
+    let response = client.mcp_with(&[("MCP-Protocol-Version", "2099-01-01")], &initialized);
+    assert_eq!(response.status, 400, "whatever comes after it says what they settled on");
     let response = client.mcp_with(&[], &request("initialize", &json!({"capabilities": {}})));
     assert_eq!(Schema::of("2025-03-26").error(&response)["code"], -32602);
 }
@@ -250,9 +271,11 @@ fn batches(shared: &Shared) {
     assert_eq!((response.status, response.body.len()), (202, 0));
     for revision in ["2025-06-18", "2025-11-25", STATELESS] {
         let response = client.mcp_with(&[("MCP-Protocol-Version", revision)], &batch());
-        let error = Schema::of(STATELESS).error(&response);
+        let error = without_id(&response, revision);
         assert_eq!((error["code"].as_i64(), response.status), (Some(-32600), 400), "{revision}: {error}");
     }
+    let response = client.mcp_with(&[("MCP-Protocol-Version", "2099-01-01")], &batch());
+    assert_eq!((without_id(&response, STATELESS)["code"].as_i64(), response.status), (Some(-32022), 400));
 }
 
 fn batches_over_the_limit(shared: &Shared) {
@@ -305,8 +328,89 @@ fn ids(shared: &Shared) {
         }
     }
     for id in [json!(1.5), json!(true), json!([]), json!({"a": 1}), json!("x".repeat(10_000))] {
-        let answer = client.mcp(&json!({"jsonrpc": "2.0", "id": id, "method": "ping"})).json();
-        assert_eq!(answer["error"]["code"], -32600, "{id}");
-        assert!(answer.get("id").is_none(), "{answer}");
+        for revision in HANDSHAKEN.into_iter().chain([STATELESS]) {
+            let message = json!({"jsonrpc": "2.0", "id": id, "method": "ping"});
+            let answer = client.mcp_with(&[("MCP-Protocol-Version", revision)], &message);
+            assert_eq!((without_id(&answer, revision)["code"].as_i64(), answer.status), (Some(-32600), 400), "{id}");
+        }
     }
+}
+
+fn null_ids(shared: &Shared) {
+    let client = shared.gate().keyed();
+    let message = |method: &str| json!({"jsonrpc": "2.0", "id": null, "method": method, "params": null});
+    let none: [(&str, &str); 0] = [];
+    let ask = |headers: &[(&str, &str)], method: &str| client.mcp_with(headers, &message(method));
+    for revision in HANDSHAKEN.into_iter().chain([STATELESS]) {
+        let headers = [("MCP-Protocol-Version", revision)];
+        for method in ["ping", "tools/list", "tools/call", "initialize", "no/such", "notification"] {
+            let response = ask(&headers, method);
+            // The handshake is in the revision that it settles on.
+            let spoken = if method == "initialize" { "2025-11-25" } else { revision };
+            let error = without_id(&response, spoken);
+            assert_eq!((error["code"].as_i64(), response.status), (Some(-32600), 400), "{revision} {method}: {error}");
+            assert!(error["message"].as_str().is_some_and(|text| text.contains("null")), "{error}");
+        }
+        // Some write null for what is absent.
+        let response = ask(&headers, "notifications/initialized");
+        assert_eq!((response.status, response.body.len()), (202, 0), "{revision}: {response:?}");
+    }
+    assert_eq!(without_id(&ask(&none, "ping"), "2025-03-26")["code"], -32600);
+    let batch = json!([message("ping"), {"jsonrpc": "2.0", "id": 2, "method": "ping"}, message("notifications/x")]);
+    let answers = client.mcp_with(&none, &batch).json();
+    let expected = json!([null, 2]);
+    let ids: Vec<_> = answers.as_array().expect("answers").iter().map(|answer| answer["id"].clone()).collect();
+    assert_eq!(
+        (json!(ids), &answers[0]["error"]["code"], &answers[1]["result"]),
+        (expected, &json!(-32600), &json!({}))
+    );
+}
+
+fn nulls(shared: &Shared) {
+    let client = shared.gate().keyed();
+    let all = json!({"path": "mcp/nulls", "data": {"a": null}, "cas": null, "shared": null});
+    for schema in Schema::all() {
+        let call = |name: &str, arguments: &Value| {
+            let params = json!({"name": name, "arguments": arguments});
+            schema.result("CallToolResult", &ask(&client, schema.revision, "tools/call", &params))
+        };
+        let content = |name: &str, arguments: &Value| {
+            let result = call(name, arguments);
+            assert_eq!(result["isError"], false, "{name} {arguments}: {result}");
+            result["structuredContent"].clone()
+        };
+        assert!(content("kv.write", &all)["version"].is_u64());
+        let read = json!({"path": "mcp/nulls", "version": null, "shared": null, "wrap_ttl": null});
+        assert_eq!(content("kv.read", &read)["data"], json!({"a": null}), "what is kept is not touched");
+        let listed = content("kv.list", &json!({"prefix": null, "shared": null}));
+        assert_eq!(listed, content("kv.list", &json!({})));
+        let nothing = json!({"bytes": null, "format": null, "wrap_ttl": null});
+        assert_eq!(content("transit.random", &nothing)["random_bytes"].as_str().map(str::len), Some(44));
+        assert_eq!(content("kv.list", &Value::Null), listed);
+        let prompt = json!({"name": "kv_read", "arguments": {"path": "mcp/nulls", "version": null}});
+        let prompt = schema.result("GetPromptResult", &ask(&client, schema.revision, "prompts/get", &prompt));
+        assert_eq!(prompt["suggested_tool"]["arguments"], json!({"path": "mcp/nulls"}), "{prompt}");
+        schema.result("ListToolsResult", &ask(&client, schema.revision, "tools/list", &json!({"cursor": null})));
+        // What is needed is not there by being null.
+        let refused = client.call_stateless("kv.read", &json!({"path": null})).json()["result"].clone();
+        let told = refused["content"][0]["text"].as_str().expect("text");
+        assert!(refused["isError"] == true && told.contains("/path"), "{refused}");
+    }
+    for revision in HANDSHAKEN {
+        for params in [Value::Null, json!({"_meta": null}), json!({"cursor": null, "_meta": null})] {
+            let response = client.mcp_with(&[("MCP-Protocol-Version", revision)], &request("tools/list", &params));
+            Schema::of(revision).result("ListToolsResult", &response);
+        }
+    }
+    // The same on REST, where a body has them.
+    let body = |body: Value| client.put("/secrets/mcp/nulls", &body);
+    assert_eq!(body(json!({"data": {"a": 1}, "cas": null, "shared": null})).status, 200);
+    let refused = body(json!({"data": null}));
+    assert_eq!((refused.status, refused.code().as_str()), (422, "invalid_arguments"));
+    assert_eq!(refused.json()["pointer"], "/data");
+    let batch =
+        json!({"key": "agents-key", "plaintext": null, "batch_input": [{"plaintext": "eA==", "context": null}]});
+    assert_eq!(client.post("/transit/encrypt", &batch).status, 200);
+    let sign = json!({"role": "none", "public_key": "x", "cert_type": null, "ttl": null, "extensions": null});
+    assert_ne!(client.post("/ssh/sign", &sign).status, 422);
 }

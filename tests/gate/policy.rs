@@ -14,10 +14,11 @@ use filters::identity::{Identity, Proof};
 use filters::names::AgentId;
 use filters::operation::Entry;
 use filters::pattern::{NamePattern, PathPattern};
+use filters::quota::Terms;
 use filters::refusal::Refusal;
 use filters::scope::{Scope, Scopes};
+use portcullis::cli::policy::vault_policy::of_agent;
 use portcullis::config::{self, Flags, Settings};
-use portcullis::policy::of_agent;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use proptest::test_runner::{Config, TestRunner};
@@ -97,7 +98,7 @@ fn universe() -> Vec<(&'static Entry, String)> {
         ask("transit.decrypt", json!({"key": key, "ciphertext": "c"}));
         ask("transit.generate_data_key", json!({"key": key}));
         ask("transit.hmac", json!({"key": key, "input": ""}));
-        ask("ssh.sign", json!({"role": key, "public_key": "p"}));
+        ask("ssh.sign", json!({"role": key, "public_key": "k"}));
         ask("ssh.otp", json!({"role": key, "ip": "::1", "username": "u"}));
     }
     ask("transit.random", json!({}));
@@ -115,7 +116,15 @@ fn load(text: &str) -> Settings {
 fn identity(roles: Vec<Role>) -> Identity {
     let roles = roles.into_iter().map(|role| (Arc::new(role), None)).collect();
     let id = AgentId::parse("bob").expect("a name");
-    let agent = Agent { id, generation: 1, roles_policy: "".into(), roles, limit: None, operations: Vec::new() };
+    let agent = Agent {
+        id,
+        generation: 1,
+        roles_policy: "".into(),
+        roles,
+        limit: None,
+        operations: Vec::new(),
+        terms: Terms::default(),
+    };
     Identity::new(Arc::new(agent), Scopes::ALL, Proof::Certificate)
 }
 

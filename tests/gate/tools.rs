@@ -17,7 +17,7 @@ pub const CASES: &[Case] = &[
 ];
 
 /// Every tool, with arguments that it takes.
-const EVERY: [(&str, &str); 31] = [
+const EVERY: [(&str, &str); 32] = [
     ("kv.read", r#"{"path": "public/none"}"#),
     ("kv.write", r#"{"path": "public/visible", "data": {}}"#),
     ("kv.patch", r#"{"path": "public/visible", "data": {}}"#),
@@ -52,6 +52,7 @@ const EVERY: [(&str, &str); 31] = [
     ),
     ("wrap.lookup", r#"{"handle": "pch1_none"}"#),
     ("whoami", r#"{}"#),
+    ("access.list", r#"{}"#),
 ];
 
 fn visible_tools(shared: &Shared) {
@@ -66,9 +67,9 @@ fn visible_tools(shared: &Shared) {
         // Random bytes touch nothing that has a name: the scope is enough.
         (
             gate.agent("agent_jwt"),
-            &["kv.read", "kv.list", "kv.metadata", "transit.random", "wrap.lookup", "whoami"][..],
+            &["kv.read", "kv.list", "kv.metadata", "transit.random", "wrap.lookup", "whoami", "access.list"][..],
         ),
-        (other.agent("alice"), &["wrap.lookup", "whoami"][..]),
+        (other.agent("alice"), &["wrap.lookup", "whoami", "access.list"][..]),
     ] {
         for revision in HANDSHAKEN.into_iter().chain([STATELESS]) {
             let listed = ask(&client, revision, "tools/list", &json!({})).json();
@@ -209,6 +210,7 @@ fn tool_schemas(shared: &Shared) {
         ("wrap.lookup", json!({"handle": wrapped}), ""),
         ("wrap.lookup", json!({"handle": lease}), "forbidden"),
         ("whoami", json!({}), ""),
+        ("access.list", json!({}), ""),
     ] {
         let tool = &tools[name];
         fits(&tool["inputSchema"], &arguments, &format!("arguments of {name}"));
@@ -252,6 +254,9 @@ fn misfits(client: &Client, tools: &BTreeMap<String, Value>) {
         ("transit.hmac", json!({"input": ""})),
         ("transit.random", json!({"bytes": 65537})),
         ("transit.random", json!({"format": "HEX"})),
+        ("transit.random", json!({"format": 7})),
+        ("transit.hmac", json!({"key": "k", "input": "", "hash_algorithm": {}})),
+        ("kms.sign", json!({"message": "eA==", "signing_algorithm": null})),
         ("db.issue_creds", json!({})),
         ("db.renew", json!({"lease_id": "x", "increment": -1})),
         ("db.revoke", json!({"lease_id": 1})),
@@ -263,6 +268,7 @@ fn misfits(client: &Client, tools: &BTreeMap<String, Value>) {
         ("pki.revoke", json!({})),
         ("wrap.lookup", json!({"handle": "x", "wrap_ttl": 5})),
         ("whoami", json!({"a": 1})),
+        ("access.list", json!({"agent": "bob"})),
     ] {
         let schema = &tools[name]["inputSchema"];
         assert!(!jsonschema::is_valid(schema, &arguments), "{name} {arguments}: {schema}");

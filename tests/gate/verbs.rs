@@ -8,7 +8,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use filters::names::AgentId;
-use portcullis::import::Users;
+use portcullis::cli::import::users::Users;
 use proptest::collection;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
@@ -111,6 +111,7 @@ fn explain(_: &Shared) {
         ("ssh.sign --resource ops --principal deploy --ttl 61m", 1, &["3600 seconds at most"]),
         ("ssh.sign --resource ops --principal root", 1, &["other user names"]),
         ("whoami", 0, &["any agent may"]),
+        ("access.list", 0, &["any agent may"]),
     ] {
         let (given, text) = ask(folder.path(), &format!("--agent ci --operation {line}"));
         assert_eq!(given, Some(code), "{line}: {text}");
@@ -205,6 +206,11 @@ fn diff(_: &Shared) {
         "{POLICY}\n[agents.gone]\nroles = [\"reader\"]\napi_keys = [{{ sha256 = \"{key}\", expires = \"2030-01-31T00:00:00Z\" }}]\n"
     );
     assert_eq!(difference(&old, &old), (Some(0), "no agent would gain or lose anything\n".to_owned()));
+    let described = old
+        .replace("[roles.deployer]", "[roles.deployer]\nabout = \"deploys\"")
+        .replace("\"deploy-*\"", "{ name = \"deploy-*\", about = \"signs manifests\" }");
+    let nothing = difference(&old, &described);
+    assert_eq!(nothing, (Some(0), "no agent would gain or lose anything\n".to_owned()), "a description is no right");
     let new = POLICY
         .replace("scopes = [\"read\", \"write\"]", "scopes = [\"read\", \"delete\"]")
         .replace("transit = [\"deploy-*\"]", "transit = [\"deploy-*\", \"x\"]")
@@ -411,6 +417,7 @@ fn schema(_: &Shared) {
         "[roles.a]\nscopes = [1]",
         "[roles.a]\nscopes = [\"read\"]\nkvs = [\"**\"]",
         "[roles.a]\nscopes = [\"read\"]\nrate = { request = 1 }",
+        "[roles.a]\nscopes = [\"read\"]\ntransit = [{ nam = \"x\" }]",
         "[agents.a]\napi_keys = [{ sha = \"x\" }]",
         "[agents.a]\ncertificate = { cn = \"\" }",
         "[limits]\nfailed_authentications = { requests = 0 }",

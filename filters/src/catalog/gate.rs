@@ -1,16 +1,18 @@
 //! What the gate answers itself.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use crate::identity::Identity;
+use super::access::{ACCESS, tell};
 use crate::operation::{Describe, Facts, Hints, Plan};
 use crate::refusal::Refusal;
-use crate::scope::Scope;
-use crate::shape::{Member, Shape, Type};
+use crate::shape::Shape;
 
 /// `whoami`.
 pub(super) struct WhoAmI;
+
+/// `access.list`.
+pub(super) struct ListAccess;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -21,7 +23,7 @@ impl Describe for WhoAmI {
     const FACTS: Facts = Facts {
         name: "whoami",
         title: "Who am I",
-        summary: "Tells which agent the gate takes the caller for, its scopes and its roles.",
+        summary: "Tells which agent the gate takes the caller for and, as access.list does, what it may use.",
         named: false,
         hints: Hints { read_only: true, destructive: false, idempotent: true },
         method: "GET",
@@ -29,39 +31,26 @@ impl Describe for WhoAmI {
         takes_body: false,
         ..Facts::POST
     };
-    const SHAPE: &'static Shape = &Shape {
-        about: "Who is asking, as the gate sees it.",
-        members: &[
-            Member::given("agent", Type::Text, "The agent's name."),
-            Member::given("subject", Type::Text, "The same, by the name that other bridges give it."),
-            Member::given("proof", Type::Text, "By what it was proved."),
-            Member::given("scopes", Type::Texts, "What the credential carries."),
-            Member::given("roles", Type::Texts, "The agent's roles."),
-        ],
-    };
+    const SHAPE: &'static Shape = &ACCESS;
 
     fn plan(_: Nothing) -> Result<Plan, Refusal> {
-        Ok(Plan::own(answer))
+        Ok(Plan::own(tell))
     }
 }
 
-#[derive(Serialize)]
-struct Myself<'a> {
-    agent: &'a str,
-    subject: &'a str,
-    proof: &'a str,
-    scopes: Vec<Scope>,
-    roles: Vec<&'a str>,
-}
-
-fn answer(identity: &Identity, out: &mut Vec<u8>) {
-    let myself = Myself {
-        agent: identity.agent.id.as_str(),
-        subject: identity.agent.id.as_str(),
-        proof: identity.proof.name(),
-        scopes: identity.scopes.iter().collect(),
-        roles: identity.agent.roles.iter().map(|(role, _)| &*role.name).collect(),
+impl Describe for ListAccess {
+    type Arguments<'a> = Nothing;
+    const FACTS: Facts = Facts {
+        name: "access.list",
+        title: "What may I use",
+        summary: "Tells the agent its grants: paths, keys and roles with their scopes and what they are for, and its \
+            limits and when they end.",
+        template: "/access",
+        ..WhoAmI::FACTS
     };
-    // Writing to a vector cannot fail, and the type has no map with odd keys.
-    let _ = serde_json::to_writer(out, &myself);
+    const SHAPE: &'static Shape = &ACCESS;
+
+    fn plan(_: Nothing) -> Result<Plan, Refusal> {
+        Ok(Plan::own(tell))
+    }
 }

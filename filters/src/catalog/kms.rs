@@ -127,7 +127,7 @@ pub(super) struct EncryptArguments<'a> {
     /// Tokens of AWS's grants that have not spread yet.
     #[serde(borrow, default)]
     #[schemars(length(max = 10))]
-    grant_tokens: Vec<Text<'a, Token>>,
+    grant_tokens: Option<Vec<Text<'a, Token>>>,
 }
 
 /// What is decrypted.
@@ -147,7 +147,7 @@ pub(super) struct DecryptArguments<'a> {
     /// Tokens of AWS's grants that have not spread yet.
     #[serde(borrow, default)]
     #[schemars(length(max = 10))]
-    grant_tokens: Vec<Text<'a, Token>>,
+    grant_tokens: Option<Vec<Text<'a, Token>>>,
     /// Answer with a handle that is redeemed once, within this time.
     #[serde(default)]
     wrap_ttl: Option<WrapTtl>,
@@ -173,7 +173,7 @@ pub(super) struct DataKeyArguments<'a> {
     /// Tokens of AWS's grants that have not spread yet.
     #[serde(borrow, default)]
     #[schemars(length(max = 10))]
-    grant_tokens: Vec<Text<'a, Token>>,
+    grant_tokens: Option<Vec<Text<'a, Token>>>,
     /// Answer with a handle that is redeemed once, within this time.
     #[serde(default)]
     wrap_ttl: Option<WrapTtl>,
@@ -208,7 +208,7 @@ pub(super) struct SignArguments<'a> {
     /// Tokens of AWS's grants that have not spread yet.
     #[serde(borrow, default)]
     #[schemars(length(max = 10))]
-    grant_tokens: Vec<Text<'a, Token>>,
+    grant_tokens: Option<Vec<Text<'a, Token>>>,
 }
 
 /// What is verified: a signature of either `message` or `message_digest`.
@@ -234,7 +234,7 @@ pub(super) struct VerifyArguments<'a> {
     /// Tokens of AWS's grants that have not spread yet.
     #[serde(borrow, default)]
     #[schemars(length(max = 10))]
-    grant_tokens: Vec<Text<'a, Token>>,
+    grant_tokens: Option<Vec<Text<'a, Token>>>,
 }
 
 /// `kms.encrypt`.
@@ -380,7 +380,10 @@ fn decoded<K: Bytes>(pointer: &'static str, text: &Text<'_, K>) -> Result<Vec<u8
 
 /// The context is read apart, so that a misfit's pointer names no name of the
 /// caller's.
-fn circumstances(context: Option<&RawValue>, grant_tokens: Vec<Text<'_, Token>>) -> Result<Circumstances, Refusal> {
+fn circumstances(
+    context: Option<&RawValue>,
+    grant_tokens: Option<Vec<Text<'_, Token>>>,
+) -> Result<Circumstances, Refusal> {
     let context = match context {
         Some(json) => kms::context(json.get(), MAX_CONTEXT)
             .ok_or_else(|| unfit("/encryption_context", "an object of texts, 8192 bytes at most"))?,
@@ -389,7 +392,8 @@ fn circumstances(context: Option<&RawValue>, grant_tokens: Vec<Text<'_, Token>>)
     Ok(Circumstances { context, grant_tokens: tokens(grant_tokens)? })
 }
 
-fn tokens(tokens: Vec<Text<'_, Token>>) -> Result<GrantTokens, Refusal> {
+fn tokens(tokens: Option<Vec<Text<'_, Token>>>) -> Result<GrantTokens, Refusal> {
+    let tokens = tokens.unwrap_or_default();
     if tokens.len() > MAX_TOKENS {
         return Err(unfit("/grant_tokens", "at most 10 tokens"));
     }

@@ -1,6 +1,7 @@
 //! Everything that may be asked, each described once. Adding an engine is one
 //! file here and its rows in [`CATALOG`].
 
+mod access;
 mod database;
 mod gate;
 mod kms;
@@ -22,7 +23,7 @@ use crate::vault::Method;
 use text::{Segment, Text};
 
 /// Every operation, in the order in which surfaces show them.
-pub static CATALOG: [Entry; 32] = [
+pub static CATALOG: [Entry; 33] = [
     Entry::of::<kv::Read>(),
     Entry::of::<kv::Write>(),
     Entry::of::<kv::Patch>(),
@@ -55,6 +56,7 @@ pub static CATALOG: [Entry; 32] = [
     Entry::of::<wrap::Unwrap>(),
     Entry::of::<wrap::LookUp>(),
     Entry::of::<gate::WhoAmI>(),
+    Entry::of::<gate::ListAccess>(),
 ];
 
 /// The operation of that name.
@@ -77,7 +79,63 @@ fn post(api: &'static str, body: &impl Serialize, repeatable: bool) -> Result<Ca
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Map, Value, json};
+
     use super::*;
+    use crate::refusal::Misfit;
+
+    /// Arguments that an operation takes, with all that it needs and nothing more.
+    fn needed(entry: &Entry) -> Map<String, Value> {
+        let schema = entry.input_schema().to_value();
+        let needed = schema["required"].as_array().cloned().unwrap_or_default();
+        let value = |name: &str| match name {
+            "data" => json!({}),
+            "versions" => json!([1]),
+            "ip" => json!("192.0.2.1"),
+            "signing_algorithm" => json!("ECDSA_SHA_256"),
+            _ => json!("eA=="),
+        };
+        needed.iter().map(|name| (name.as_str().unwrap().to_owned(), value(name.as_str().unwrap()))).collect()
+    }
+
+    /// The operation that the arguments make, or the refusal.
+    fn asked(entry: &'static Entry, arguments: &Map<String, Value>) -> String {
+        match entry.parse(json!(arguments).to_string().as_bytes()) {
+            Ok(operation) => {
+                format!("{:?} {:?} {:?} {:?}", operation.resource, operation.ask, operation.demand, operation.wrap)
+            }
+            Err(refusal) => format!("{refusal:?}"),
+        }
+    }
+
+    #[test]
+    fn null_is_as_good_as_absent_unless_it_is_needed() {
+        for entry in &CATALOG {
+            let (name, needed) = (entry.facts.name, needed(entry));
+            let schema = entry.input_schema().to_value();
+            let properties = schema["properties"].as_object().cloned().unwrap_or_default();
+            let plain = asked(entry, &needed);
+            let mut all = needed.clone();
+            for (argument, takes) in properties {
+                let with_null: Map<_, _> =
+                    needed.clone().into_iter().chain([(argument.clone(), Value::Null)]).collect();
+                if needed.contains_key(&argument) {
+                    let refused = entry.parse(json!(with_null).to_string().as_bytes()).unwrap_err();
+                    let Refusal::Arguments(Misfit { pointer, expected }) = refused else {
+                        panic!("{name}: {refused:?}")
+                    };
+                    assert!(pointer == format!("/{argument}") && !expected.is_empty(), "{name}: {pointer} {expected}");
+                    continue;
+                }
+                assert_eq!(asked(entry, &with_null), plain, "{name} {argument}");
+                let nullable = takes["type"].as_array().is_some_and(|kinds| kinds.contains(&json!("null")))
+                    || takes["anyOf"].as_array().is_some_and(|forms| forms.contains(&json!({"type": "null"})));
+                assert!(nullable, "the schema of {name} does not take null for {argument}: {takes}");
+                all.insert(argument, Value::Null);
+            }
+            assert_eq!(asked(entry, &all), plain, "{name}");
+        }
+    }
 
     #[test]
     fn every_operation_is_described_whole() {

@@ -45,9 +45,9 @@ pub(super) struct SignArguments<'a> {
     /// The public key, as in an OpenSSH `.pub` file.
     #[serde(borrow)]
     public_key: Text<'a, Something>,
-    /// For whom it is.
+    /// For whom it is; for somebody who logs in where it is absent.
     #[serde(default)]
-    cert_type: CertType,
+    cert_type: Option<CertType>,
     /// User or host names joined by commas; the role's default where it is absent.
     #[serde(borrow, default)]
     valid_principals: Option<Text<'a, Names>>,
@@ -119,7 +119,7 @@ impl Describe for Sign {
         let joined = || principals.iter().map(|name| &**name).collect::<Vec<_>>().join(",");
         let body = SignBody {
             public_key: &arguments.public_key,
-            cert_type: arguments.cert_type,
+            cert_type: arguments.cert_type.unwrap_or_default(),
             valid_principals: arguments.valid_principals.is_some().then(joined),
             ttl: arguments.ttl.map(Lifetime::text),
             extensions: arguments.extensions.as_ref().filter(|options| !options.is_empty()),

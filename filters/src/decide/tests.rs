@@ -9,6 +9,7 @@ use crate::catalog;
 use crate::identity::Proof;
 use crate::names::AgentId;
 use crate::pattern::{NamePattern, PathPattern};
+use crate::quota::Terms;
 use crate::scope::Scopes;
 use proptest::prelude::*;
 
@@ -41,6 +42,7 @@ fn identity(scopes: Scopes, roles: Vec<Role>) -> Identity {
         roles,
         limit: None,
         operations: Vec::new(),
+        terms: Terms::default(),
     };
     Identity::new(Arc::new(agent), scopes, Proof::Certificate)
 }

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::grants::{Engine, Resource};
 use crate::names::AgentId;
+use crate::quota::Terms;
 
 fn agent(name: &str, generation: u32) -> Agent {
     Agent {
@@ -14,6 +15,7 @@ fn agent(name: &str, generation: u32) -> Agent {
         roles: Vec::new(),
         limit: None,
         operations: Vec::new(),
+        terms: Terms::default(),
     }
 }
 

@@ -103,17 +103,19 @@ impl Failure {
         }
     }
 
-    /// Writes the error response. Without an id it has none, as the schemas
-    /// since 2025-11-25 allow; the older ones know no such message.
-    pub fn write(&self, id: Option<&RawValue>, out: &mut Vec<u8>) {
+    /// Writes the error response. Without an id that can be repeated it has
+    /// none, as the schemas since 2025-11-25 allow; the older ones know no such
+    /// message, and it has `null`, as JSON-RPC 2.0 section 5 says.
+    pub fn write(&self, id: Option<&RawValue>, revision: Revision, out: &mut Vec<u8>) {
         let mut error = json!({"code": self.code(), "message": self.message()});
         if let (Some(data), Some(error)) = (self.data(), error.as_object_mut()) {
             error.insert("data".into(), data);
         }
         out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",");
+        let id = id.map(RawValue::get).or((revision < Revision::V2025_11_25).then_some("null"));
         if let Some(id) = id {
             out.extend_from_slice(b"\"id\":");
-            out.extend_from_slice(id.get().as_bytes());
+            out.extend_from_slice(id.as_bytes());
             out.push(b',');
         }
         out.extend_from_slice(b"\"error\":");

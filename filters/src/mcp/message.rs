@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use base64::Engine as _;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::prompts::{self, Prompted};
@@ -43,7 +43,8 @@ pub enum Body<'a> {
 pub struct Message<'a> {
     #[serde(borrow)]
     jsonrpc: Cow<'a, str>,
-    #[serde(borrow, default)]
+    /// `null` too, where it is given.
+    #[serde(borrow, default, deserialize_with = "given")]
     id: Option<&'a RawValue>,
     #[serde(borrow, default)]
     method: Option<Cow<'a, str>>,
@@ -113,7 +114,8 @@ pub enum Understood<'a> {
 ///
 /// # Errors
 /// [`Failure::Parse`] for what is not JSON, [`Failure::Invalid`] for what is
-/// no message, or a batch where the revision has none.
+/// no message, or a batch where the revision has none,
+/// [`Failure::UnsupportedVersion`] for a batch in none that is spoken.
 pub fn read<'a>(body: &'a [u8], headers: &Headers<'_>, max_batch: usize) -> Result<Body<'a>, Failure> {
     let invalid = |error: serde_json::Error| {
         if error.is_data() { Failure::Invalid("The body is not a JSON-RPC 2.0 message") } else { Failure::Parse }
@@ -121,7 +123,7 @@ pub fn read<'a>(body: &'a [u8], headers: &Headers<'_>, max_batch: usize) -> Resu
     if body.trim_ascii_start().first() != Some(&b'[') {
         return serde_json::from_slice(body).map(Body::One).map_err(invalid);
     }
-    if headers.version.is_some_and(|version| version != Revision::V2025_03_26.name()) {
+    if revision_of(headers.version)? != Revision::V2025_03_26 {
         return Err(Failure::Invalid("This revision has no batches"));
     }
     let messages: Vec<Message<'a>> = serde_json::from_slice(body).map_err(invalid)?;
@@ -130,6 +132,11 @@ pub fn read<'a>(body: &'a [u8], headers: &Headers<'_>, max_batch: usize) -> Resu
         length if length > max_batch => Err(Failure::Invalid("The batch has too many messages")),
         _ => Ok(Body::Batch(messages)),
     }
+}
+
+/// A member that is there, be it `null`.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 #[derive(Deserialize, Default)]
@@ -165,6 +172,12 @@ impl<'a> Message<'a> {
         let fits = text.starts_with('"') || serde_json::from_str::<i64>(text).is_ok();
         (fits && text.len() <= MAX_ID).then_some(id)
     }
+
+    /// True where no answer is wanted: the message has no id, or `null` for one and a notification's method. Some
+    /// clients write `null` for what is absent.
+    fn is_notification(&self, method: &str) -> bool {
+        self.id.is_none_or(|id| id.get() == "null" && method.starts_with("notifications/"))
+    }
 }
 
 /// Understands one message, by its headers and by itself. The revision is
@@ -172,9 +185,9 @@ impl<'a> Message<'a> {
 pub fn understand<'a>(message: &Message<'a>, headers: &Headers<'_>) -> (Revision, Result<Understood<'a>, Failure>) {
     let params = match parameters(message) {
         Ok(params) => params,
-        Err(failure) => return (Revision::V2025_03_26, Err(failure)),
+        Err(failure) => return (spoken(headers), Err(failure)),
     };
-    let revision = match revision(headers, &params) {
+    let revision = match revision(message, headers, &params) {
         Ok(revision) => revision,
         Err(failure) => return (Revision::V2026_07_28, Err(failure)),
     };
@@ -183,29 +196,15 @@ pub fn understand<'a>(message: &Message<'a>, headers: &Headers<'_>) -> (Revision
         let failure = Failure::Invalid("The gate asks no client anything");
         return (revision, Err(failure));
     };
-    if message.id.is_none() {
+    if message.is_notification(method) {
         return (revision, Ok(Understood::Notification));
     }
     let Some(id) = message.id() else {
-        return (revision, Err(Failure::Invalid("The id must be a short string or an integer")));
+        return (revision, Err(Failure::Invalid("The id must be a short string or an integer, and not null")));
     };
     let request =
         if revision.is_stateless() { stateless(method, headers, &params) } else { handshaken(method, &params) };
-    (
-        revision,
-        request.map(|request| Understood::Call(Call { id, revision: spoken(revision, &request, &params), request })),
-    )
-}
-
-/// The handshake is answered in the revision it settles on.
-fn spoken(revision: Revision, request: &Request<'_>, params: &Params<'_>) -> Revision {
-    match request {
-        Request::Initialize => match params.version.as_deref().and_then(Revision::parse) {
-            Some(wanted) if !wanted.is_stateless() => wanted,
-            _ => Revision::V2025_11_25,
-        },
-        _ => revision,
-    }
+    (revision, request.map(|request| Understood::Call(Call { id, revision, request })))
 }
 
 fn parameters<'a>(message: &Message<'a>) -> Result<Params<'a>, Failure> {
@@ -221,9 +220,14 @@ fn parameters<'a>(message: &Message<'a>) -> Result<Params<'a>, Failure> {
     }
 }
 
-/// The revision of one message: the header's and the body's must be one.
-fn revision(headers: &Headers<'_>, params: &Params<'_>) -> Result<Revision, Failure> {
+/// The revision of one message: the header's and the body's must be one. The handshake alone is in the one that
+/// it settles on, whatever a header says: its client cannot know yet which that is.
+fn revision(message: &Message<'_>, headers: &Headers<'_>, params: &Params<'_>) -> Result<Revision, Failure> {
     let said = params.meta.as_ref().and_then(|meta| meta.version.as_deref());
+    if message.method.as_deref() == Some("initialize") && (params.version.is_some() || said.is_none()) {
+        let wanted = params.version.as_deref().and_then(Revision::parse).filter(|wanted| !wanted.is_stateless());
+        return Ok(wanted.unwrap_or(Revision::V2025_11_25));
+    }
     match (headers.version, said) {
         (Some(header), Some(said)) if header != said => {
             Err(Failure::HeaderMismatch("MCP-Protocol-Version does not match the revision in _meta"))
@@ -231,6 +235,12 @@ fn revision(headers: &Headers<'_>, params: &Params<'_>) -> Result<Revision, Fail
         (None, Some(_)) => Err(Failure::HeaderMismatch("The header MCP-Protocol-Version is missing")),
         (version, _) => revision_of(version),
     }
+}
+
+/// The revision in which a body that cannot be understood is answered: the header's, else the newest.
+#[must_use]
+pub fn spoken(headers: &Headers<'_>) -> Revision {
+    revision_of(headers.version).unwrap_or(Revision::V2026_07_28)
 }
 
 /// The revision in `MCP-Protocol-Version`; the first one did not have that header.

@@ -15,7 +15,7 @@ mod tools;
 
 pub use events::{KEEP_ALIVE, Shown, TOOLS_CHANGED, has_streams};
 pub use failure::Failure;
-pub use message::{Body, Call, Headers, Message, Request, Understood, read, understand};
+pub use message::{Body, Call, Headers, Message, Request, Understood, read, spoken, understand};
 pub use prompts::{Prompted, listed_prompts, prompted};
 pub use resources::{
     Page, Place, Step, Walk, listed_resources, listed_templates, names, no_cursor, secret, target, told,

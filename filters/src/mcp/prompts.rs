@@ -85,14 +85,15 @@ pub struct Prompted {
 pub(super) fn fill(name: &str, arguments: Option<&RawValue>) -> Result<Prompted, Failure> {
     let prompt = PROMPTS.iter().find(|prompt| prompt.name == name);
     let prompt = prompt.ok_or(Failure::Parameters("There is no such prompt"))?;
-    let given: BTreeMap<Cow<'_, str>, Cow<'_, str>> = serde_json::from_str(arguments.map_or("{}", RawValue::get))
-        .map_err(|_| Failure::Parameters("The arguments of a prompt must be an object of strings"))?;
+    let given: BTreeMap<Cow<'_, str>, Option<Cow<'_, str>>> =
+        serde_json::from_str(arguments.map_or("{}", RawValue::get))
+            .map_err(|_| Failure::Parameters("The arguments of a prompt must be an object of strings"))?;
     if given.keys().any(|name| prompt.arguments.iter().all(|argument| argument.name != name)) {
         return Err(Failure::Parameters("The prompt does not take such an argument"));
     }
     let mut filled = String::from("{");
     for argument in prompt.arguments {
-        let Some(value) = given.get(argument.name) else {
+        let Some(value) = given.get(argument.name).and_then(Option::as_deref) else {
             if argument.required {
                 return Err(Failure::Parameters("An argument of the prompt is missing"));
             }

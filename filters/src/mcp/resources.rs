@@ -308,7 +308,7 @@ mod tests {
             ("a%2F/", PathProblem::EmptySegment),
             ("a%2F", PathProblem::EmptySegment),
             ("a%5Cb", PathProblem::Separator),
-            ("a%00", PathProblem::Unprintable),
+            ("a%00", PathProblem::Control),
             ("a%FF", PathProblem::NotUtf8),
         ] {
             assert_eq!(target(&format!("kv://bob/{path}"), &bob()).unwrap_err(), Refusal::Path(problem), "{path}");

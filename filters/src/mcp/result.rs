@@ -11,7 +11,7 @@ use crate::refusal::Refusal;
 const SERVER: &str =
     concat!("{\"name\":\"portcullis\",\"title\":\"Portcullis\",\"version\":\"", env!("CARGO_PKG_VERSION"), "\"}");
 const INSTRUCTIONS: &str = "Secrets and cryptography of HashiCorp Vault, each agent in its own namespace. \
-     Paths are relative to that namespace. Call whoami to see scopes and roles.";
+     Paths are relative to that namespace. Call whoami to see what you may use, and up to what.";
 /// What the gate has; it takes no subscriptions, by which alone a stateless
 /// client is told of changes.
 const CAPABILITIES: &str = "{\"tools\":{},\"resources\":{},\"prompts\":{}}";

@@ -31,7 +31,7 @@ fn outcome(body: &str, headers: &Headers<'_>) -> (Revision, String) {
 
 fn code(failure: &Failure) -> String {
     let mut out = Vec::new();
-    failure.write(None, &mut out);
+    failure.write(None, Revision::V2026_07_28, &mut out);
     serde_json::from_slice::<Value>(&out).unwrap()["error"]["code"].to_string()
 }
 
@@ -88,7 +88,27 @@ fn the_revisions_with_a_handshake_are_understood() {
         ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":"kv_read"}}"#, "-32602"),
         ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"server/discover"}"#, "-32601"),
         ("1900-01-01", r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#, "-32022"),
-        ("2025-06-18", r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, "notification"),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, "-32600"),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","id":null,"method":"initialize"}"#, "-32600"),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","id":null,"method":"notifications/initialized"}"#, "notification"),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"notifications/initialized"}"#, "-32601"),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","id":null,"result":{}}"#, "-32600"),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":null}"#, "-32600"),
+        ("2025-06-18", r#"{"jsonrpc":null,"id":1,"method":"ping"}"#, "-32600"),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":null}"#, "Ping in 2025-06-18"),
+        (
+            "2025-06-18",
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":null,"_meta":null}}"#,
+            "ListTools in 2025-06-18",
+        ),
+        (
+            "2025-06-18",
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"kv.list","arguments":null,"_meta":null}}"#,
+            "kv.list {}",
+        ),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":null}}"#, "-32602"),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":null}}"#, "-32602"),
+        ("1900-01-01", r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, "-32022"),
         ("2025-06-18", r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, "-32600"),
         ("2025-06-18", r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#, "-32600"),
         ("2025-06-18", r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#, "-32600"),
@@ -139,6 +159,28 @@ fn a_stateless_request_must_say_the_same_in_header_and_body() {
         ("2026-07-28", "prompts/get", "kv_read", prompt.clone(), "-32020"),
         ("2026-07-28", "ping", "", request("ping", ""), "-32601"),
         ("2026-07-28", "initialize", "", request("initialize", ""), "-32601"),
+        (
+            "2026-07-28",
+            "initialize",
+            "",
+            request("initialize", r#""protocolVersion":"2025-06-18","#),
+            "Initialize in 2025-06-18",
+        ),
+        ("2026-07-28", "", "", r#"{"jsonrpc":"2.0","id":null,"method":"tools/list"}"#.into(), "-32600"),
+        (
+            "2026-07-28",
+            "tools/list",
+            "",
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":null}"#.into(),
+            "-32602",
+        ),
+        (
+            "2026-07-28",
+            "tools/list",
+            "",
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":null}}"#.into(),
+            "-32602",
+        ),
         ("2026-07-28", "tools/list", "", r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#.into(), "-32602"),
         (
             "2026-07-28",
@@ -155,12 +197,51 @@ fn a_stateless_request_must_say_the_same_in_header_and_body() {
 }
 
 #[test]
+fn the_handshake_is_judged_by_its_body_alone() {
+    let wanted = |version: &str| {
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"initialize","params":{{"protocolVersion":{version}}}}}"#)
+    };
+    for header in ["", "2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28", "2099-01-01", "<script>"] {
+        for (version, expected) in [
+            (r#""2025-03-26""#, "Initialize in 2025-03-26"),
+            (r#""2025-06-18""#, "Initialize in 2025-06-18"),
+            (r#""2025-11-25""#, "Initialize in 2025-11-25"),
+            (r#""2026-07-28""#, "Initialize in 2025-11-25"),
+            (r#""1900-01-01""#, "Initialize in 2025-11-25"),
+            ("null", "-32602"),
+            ("7", "-32602"),
+        ] {
+            assert_eq!(outcome(&wanted(version), &headers(header, "", "")).1, expected, "{header} {version}");
+        }
+        let other = r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"protocolVersion":"2025-06-18"}}"#;
+        let expected = if Revision::parse(header).is_some() || header.is_empty() { "" } else { "-32022" };
+        let told = outcome(other, &headers(header, "ping", "")).1;
+        assert!(expected.is_empty() == (told != "-32022"), "{header}: {told}");
+    }
+}
+
+#[test]
+fn an_error_without_an_id_is_as_the_revision_has_it() {
+    for (revision, expected) in [
+        (Revision::V2025_03_26, Some(&Value::Null)),
+        (Revision::V2025_06_18, Some(&Value::Null)),
+        (Revision::V2025_11_25, None),
+        (Revision::V2026_07_28, None),
+    ] {
+        let mut out = Vec::new();
+        Failure::Parse.write(None, revision, &mut out);
+        let error: Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(error.get("id"), expected, "{revision:?}");
+    }
+}
+
+#[test]
 fn a_failure_answers_with_the_status_its_revision_asks_for() {
     assert_eq!(Failure::UnknownMethod.status(Revision::V2026_07_28), 404);
     assert_eq!(Failure::UnknownMethod.status(Revision::V2025_06_18), 200);
     assert_eq!(Failure::HeaderMismatch("x").status(Revision::V2026_07_28), 400);
     let mut out = Vec::new();
-    Failure::UnsupportedVersion(Some("1900-01-01".into())).write(None, &mut out);
+    Failure::UnsupportedVersion(Some("1900-01-01".into())).write(None, Revision::V2026_07_28, &mut out);
     let error: Value = serde_json::from_slice(&out).unwrap();
     assert_eq!(error["error"]["data"]["requested"], "1900-01-01");
     assert_eq!(error["error"]["data"]["supported"][0], "2026-07-28");

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::error::Category;
+use serde_json::value::RawValue;
 
 use super::Entry;
 use crate::json::{self, Bounds, Fault};
@@ -27,6 +28,8 @@ fn misjudged(kind: &Entry, fault: &Fault<'_>, bounds: &Bounds) -> Refusal {
 pub(super) fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Refusal> {
     serde_json::from_slice(json).map_err(|error| match error.classify() {
         Category::Data => Refusal::Arguments(misfit::<T>(json)),
+        // Where one of some words is asked for, whatever is no text counts as bad syntax.
+        Category::Syntax if serde_json::from_slice::<&RawValue>(json).is_ok() => Refusal::Arguments(misfit::<T>(json)),
         Category::Io | Category::Syntax | Category::Eof => Refusal::Malformed("The body is not valid JSON."),
     })
 }

@@ -4,8 +4,10 @@ use super::{Member, Shape, Type};
 use crate::json::plain;
 use crate::refusal::Refusal;
 
+mod names;
 mod text;
 
+use names::Names;
 use text::{Escaped, Utf8};
 
 /// Deepest nesting of Vault's answer.
@@ -82,6 +84,8 @@ pub struct Projection {
     copies: Option<usize>,
     /// The kind of the value that is copied.
     holds: Type,
+    /// Of a list of names, those that no path may hold.
+    names: Names,
     /// By depth, a bit for each member whose place was named there.
     named: [u32; MAX_PLACE],
     /// A bit for each member that was there.
@@ -107,6 +111,7 @@ impl Projection {
             length: 0,
             copies: None,
             holds: Type::Object,
+            names: Names::default(),
             named: [0; MAX_PLACE],
             seen: 0,
             utf8: Utf8::default(),
@@ -161,7 +166,7 @@ impl Projection {
                 self.step(byte, out)?;
             }
             if inside || self.copies.is_some() {
-                out.push(byte);
+                self.put(&[byte], out);
             }
             rest = after;
         }
@@ -183,8 +188,17 @@ impl Projection {
             self.begun = true;
             out.push(b'{');
         }
+        self.names.tell(out);
         out.push(b'}');
         Ok(())
+    }
+
+    /// Copies a piece of the value.
+    fn put(&mut self, piece: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(piece);
+        if self.names.begun {
+            self.names.take(piece);
+        }
     }
 
     fn begin(&mut self, name: &str, out: &mut Vec<u8>) {
@@ -238,9 +252,10 @@ impl Projection {
             self.copy(index, member, byte, out)?;
         }
         let listed = self.copies.is_some_and(|depth| self.open.len() == depth + 1);
-        if listed && matches!(self.holds, Type::Texts) && byte != b'"' {
+        if listed && matches!(self.holds, Type::Texts | Type::Names) && byte != b'"' {
             return Err(Refusal::UpstreamNonsense);
         }
+        self.names.begun = listed && matches!(self.holds, Type::Names);
         self.next = match byte {
             b'{' => self.enter(true)?,
             _ if self.open.is_empty() => return Err(Refusal::UpstreamNonsense),
@@ -305,7 +320,7 @@ impl Projection {
             self.escaped.other()?;
         }
         if self.copies.is_some() {
-            out.extend_from_slice(run);
+            self.put(run, out);
         } else if name {
             self.read_name(run);
         }
@@ -315,11 +330,16 @@ impl Projection {
             self.escaped.other()?;
         }
         if self.copies.is_some() {
-            out.push(byte);
+            self.put(&[byte], out);
         }
         match byte {
             b'"' if name => self.named()?,
-            b'"' => self.close(),
+            b'"' => {
+                if self.names.begun {
+                    self.names.end();
+                }
+                self.close();
+            }
             b'\\' => {
                 // No member's name needs one.
                 self.length = MAX_NAME + 1;

@@ -6,12 +6,9 @@ use filters::catalog::CATALOG;
 use filters::json;
 use filters::quota::Rate;
 
-use crate::shares::Bounds;
-use crate::turns::Queue;
-
 use super::super::fields::{Fields, Sited};
 use super::super::sections as section;
-use super::super::settings::{ConnectionLimits, Limits};
+use super::super::settings::{Bounds, ConnectionLimits, Limits, Queue};
 use super::whole_seconds;
 
 /// Most requests of one agent at once, for each worker thread: where all of them are busy, another

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use filters::character::prints;
 use filters::condition::{Clock, Conditions, Days, Hours, Zone};
 use filters::grants::{Role, Wrapping};
 use filters::identity::UnknownAgents;
@@ -17,6 +18,8 @@ use super::{is_plain_name, limits, whole_seconds};
 
 const PATH: &str = "write literal segments, `*` for one whole segment, `**` at the end for the rest";
 const NAME: &str = "write a name; a `*` may end it";
+/// Most characters of a description.
+const ABOUT: usize = 200;
 const KEY: &str = "write a key's id, its ARN or `alias/NAME`; a `*` may end it";
 
 /// Every role, the built-in one first.
@@ -82,18 +85,23 @@ pub(super) fn doubt_kms(top: &Fields<'_>, roles: &[Role], agents: &[AgentEntry],
 
 fn role(name: &Sited<&str>, fields: &Fields<'_>) -> Role {
     fields.require("scopes");
-    let names = |name| patterns(fields, name, NAME, NamePattern::parse);
-    let bounded = |name| fields.given(name).then(|| names(name));
+    let bounded = |name| fields.given(name).then(|| patterns(fields, name, NAME, NamePattern::parse));
+    let mut abouts = HashMap::new();
+    let mut paths = |key| grants(fields, key, PATH, PathPattern::parse, &mut abouts);
+    let (kv, shared) = (paths("kv"), paths("shared"));
+    let mut names = |key| grants(fields, key, NAME, NamePattern::parse, &mut abouts);
+    let (transit, database, ssh, pki) = (names("transit"), names("database"), names("ssh"), names("pki"));
+    let kms = grants(fields, "kms", KEY, kms_key, &mut abouts);
     Role {
         name: name.value.into(),
         scopes: scopes(fields, "scopes"),
-        kv: patterns(fields, "kv", PATH, PathPattern::parse),
-        shared: patterns(fields, "shared", PATH, PathPattern::parse),
-        transit: names("transit"),
-        database: names("database"),
-        ssh: names("ssh"),
-        pki: names("pki"),
-        kms: patterns(fields, "kms", KEY, kms_key),
+        kv,
+        shared,
+        transit,
+        database,
+        ssh,
+        pki,
+        kms,
         ssh_principals: bounded("ssh_principals"),
         ssh_extensions: bounded("ssh_extensions"),
         max_ttl: fields.given("max_ttl").then(|| whole_seconds(fields, "max_ttl")),
@@ -105,7 +113,39 @@ fn role(name: &Sited<&str>, fields: &Fields<'_>) -> Role {
         rate: limits::rate(fields, "rate"),
         body: fields.given("body").then(|| fields.size("body")).flatten(),
         conditions: conditions(fields).map(Box::new),
+        about: about(fields),
+        abouts,
     }
+}
+
+/// The descriptions of single grants, by their key and as they are written.
+type Abouts = HashMap<(&'static str, Box<str>), Box<str>>;
+
+/// The patterns of `key`; what is said of any of them is added to `abouts`.
+fn grants<P>(
+    fields: &Fields<'_>,
+    key: &'static str,
+    mend: &str,
+    parse: fn(&str) -> Result<P, BadPattern>,
+    abouts: &mut Abouts,
+) -> Vec<P> {
+    let grant = |(word, table): (Word, Option<Fields<'_>>)| {
+        if let Some(about) = table.as_ref().and_then(about) {
+            abouts.insert((key, word.text.as_str().into()), about);
+        }
+        pattern(fields, key, word, mend, parse)
+    };
+    fields.grants(key, &section::GRANT).into_iter().filter_map(grant).collect()
+}
+
+/// The operator's description, which models read.
+fn about(fields: &Fields<'_>) -> Option<Box<str>> {
+    let text = fields.text("about")?;
+    if text.value.chars().count() > ABOUT || !text.value.chars().all(prints) {
+        let wrong = "is long, or holds a character that does not print";
+        fields.problem("about", &text.place, wrong, "write one line of at most 200 characters that can all be seen");
+    }
+    Some(text.value.into())
 }
 
 /// When the role holds, where that is not always.
@@ -189,14 +229,20 @@ pub(super) fn scopes(fields: &Fields<'_>, name: &str) -> Scopes {
 }
 
 fn patterns<P>(fields: &Fields<'_>, name: &str, mend: &str, parse: fn(&str) -> Result<P, BadPattern>) -> Vec<P> {
-    let pattern = |word: Word| match parse(&word.text) {
-        Ok(pattern) => Some(pattern),
-        Err(BadPattern(why)) => {
-            fields.problem(name, &word.place, &format!("holds an invalid pattern: {why}"), mend);
-            None
-        }
+    fields.words(name).into_iter().filter_map(|word| pattern(fields, name, word, mend, parse)).collect()
+}
+
+fn pattern<P>(
+    fields: &Fields<'_>,
+    name: &str,
+    word: Word,
+    mend: &str,
+    parse: fn(&str) -> Result<P, BadPattern>,
+) -> Option<P> {
+    let wrong = |BadPattern(why)| {
+        fields.problem(name, &word.place, &format!("holds an invalid pattern: {why}"), mend);
     };
-    fields.words(name).into_iter().filter_map(pattern).collect()
+    parse(&word.text).map_err(wrong).ok()
 }
 
 /// A key's id, ARN or `alias/…`; a `*` may end it.

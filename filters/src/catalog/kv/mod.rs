@@ -23,11 +23,11 @@ use crate::vault::Method;
 
 const PATH_SHARED: &[(&str, Kind)] = &[("shared", Kind::Plain)];
 
-fn space(shared: bool) -> Space {
-    if shared { Space::Shared } else { Space::Own }
+fn space(shared: Option<bool>) -> Space {
+    if shared == Some(true) { Space::Shared } else { Space::Own }
 }
 
-fn secret(path: &Text<'_, Path>, shared: bool) -> Result<Resource, Refusal> {
+fn secret(path: &Text<'_, Path>, shared: Option<bool>) -> Result<Resource, Refusal> {
     Ok(Resource::Secret(space(shared), SecretPath::parse(path)?))
 }
 
@@ -56,5 +56,5 @@ pub(in crate::catalog) struct PathArguments<'a> {
     path: Text<'a, Path>,
     /// Whether the path is below the shared prefix instead.
     #[serde(default)]
-    shared: bool,
+    shared: Option<bool>,
 }

@@ -10,7 +10,7 @@ use crate::operation::{Absent, Capability, Describe, Facts, Hints, Kind, Plan, R
 use crate::path::SecretPath;
 use crate::refusal::Refusal;
 use crate::scope::Scope;
-use crate::shape::{Member, Shape, Type};
+use crate::shape::{Member, Shape, Type, UNREADABLE, UNREADABLE_MORE};
 use crate::vault::Method;
 
 /// `kv.list`.
@@ -21,10 +21,10 @@ pub(in crate::catalog) struct List;
 pub(in crate::catalog) struct ListArguments<'a> {
     /// Prefix whose direct children are listed; the root where it is absent.
     #[serde(borrow, default)]
-    prefix: Text<'a, Prefix>,
+    prefix: Option<Text<'a, Prefix>>,
     /// Whether the prefix is below the shared prefix instead.
     #[serde(default)]
-    shared: bool,
+    shared: Option<bool>,
 }
 
 impl Describe for List {
@@ -46,16 +46,26 @@ impl Describe for List {
     };
     const SHAPE: &'static Shape = &Shape {
         about: "Names directly below a prefix.",
-        members: &[Member::new(
-            "keys",
-            &["data", "keys"],
-            Type::Texts,
-            "The names; one that ends in '/' has names below it.",
-        )],
+        members: &[
+            Member::new("keys", &["data", "keys"], Type::Names, "The names; one that ends in '/' has names below it."),
+            Member::given(
+                UNREADABLE,
+                Type::Texts,
+                "Those of the names that the gate takes in no path, so that nothing can be asked of them here; absent \
+                 where there is none.",
+            )
+            .or_absent(),
+            Member::given(
+                UNREADABLE_MORE,
+                Type::Count,
+                "How many more of them there are, where they are more than 64 KiB.",
+            )
+            .or_absent(),
+        ],
     };
 
     fn plan(arguments: ListArguments<'_>) -> Result<Plan, Refusal> {
-        let prefix = SecretPath::parse_prefix(&arguments.prefix)?;
+        let prefix = SecretPath::parse_prefix(arguments.prefix.as_deref().unwrap_or_default())?;
         Ok(Plan::about(Resource::Names(space(arguments.shared), prefix), ask(Method::List, "metadata", None, true)))
     }
 }

@@ -29,7 +29,7 @@ pub(in crate::catalog) struct ReadArguments<'a> {
     version: Option<u64>,
     /// Whether the path is below the shared prefix instead.
     #[serde(default)]
-    shared: bool,
+    shared: Option<bool>,
     /// Answer with a handle that is redeemed once, within this time.
     #[serde(default)]
     wrap_ttl: Option<WrapTtl>,
@@ -96,7 +96,7 @@ pub(in crate::catalog) struct WriteArguments<'a> {
     cas: Option<u64>,
     /// Whether the path is below the shared prefix instead.
     #[serde(default)]
-    shared: bool,
+    shared: Option<bool>,
 }
 
 impl Describe for Write {

@@ -53,7 +53,7 @@ pub(in crate::catalog) struct VersionsArguments<'a> {
     versions: Vec<u64>,
     /// Whether the path is below the shared prefix instead.
     #[serde(default)]
-    shared: bool,
+    shared: Option<bool>,
 }
 
 fn plan_versions(api: &'static str, arguments: &VersionsArguments<'_>) -> Result<Plan, Refusal> {

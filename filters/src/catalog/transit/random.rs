@@ -14,6 +14,8 @@ use crate::vault::Method;
 
 /// Most random bytes in one call; Vault's own limit is 128 KiB.
 const MAX_BYTES: u32 = 65_536;
+/// The number where none is given.
+const BYTES: u32 = 32;
 
 /// `transit.random`.
 pub(in crate::catalog) struct Random;
@@ -32,20 +34,16 @@ enum Format {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::catalog) struct RandomArguments {
-    /// How many bytes, 1 to 65536.
-    #[serde(default = "default_bytes")]
-    #[schemars(range(min = 1, max = 65536))]
-    bytes: u32,
-    /// How they are written.
+    /// Number of bytes, 1 to 65536; 32 where it is absent.
     #[serde(default)]
-    format: Format,
+    #[schemars(range(min = 1, max = 65536))]
+    bytes: Option<u32>,
+    /// Form in which they are written; base64 where it is absent.
+    #[serde(default)]
+    format: Option<Format>,
     /// Answer with a handle that is redeemed once, within this time.
     #[serde(default)]
     wrap_ttl: Option<WrapTtl>,
-}
-
-const fn default_bytes() -> u32 {
-    32
 }
 
 impl Describe for Random {
@@ -77,16 +75,17 @@ impl Describe for Random {
     };
 
     fn plan(arguments: RandomArguments) -> Result<Plan, Refusal> {
-        if !(1..=MAX_BYTES).contains(&arguments.bytes) {
+        let bytes = arguments.bytes.unwrap_or(BYTES);
+        if !(1..=MAX_BYTES).contains(&bytes) {
             return Err(unfit("/bytes", "1 to 65536"));
         }
-        let body = match arguments.format {
+        let body = match arguments.format.unwrap_or_default() {
             Format::Base64 => "{\"format\":\"base64\"}",
             Format::Hex => "{\"format\":\"hex\"}",
         };
         let call = Call {
             method: Method::Post,
-            api: format!("random/{}", arguments.bytes).into(),
+            api: format!("random/{bytes}").into(),
             query: None,
             body: Some(Bytes::from_static(body.as_bytes())),
             repeatable: true,

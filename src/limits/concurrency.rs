@@ -1,11 +1,10 @@
-//! Turns: so many requests of one agent are served at once, some wait, and
+//! ConcurrencyLimit: so many requests of one agent are served at once, some wait, and
 //! the rest are refused, so that an agent that floods the gate is in its own way
 //! and in nobody else's (invariant 10).
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use filters::names::AgentId;
 use moka::sync::Cache;
@@ -14,30 +13,23 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
+use crate::config::Queue;
+
 /// Most agents without an entry whose turns are kept.
 const MAX_OTHERS: u64 = 100_000;
 
-/// How many requests of one agent wait, and for how long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Queue {
-    /// Most that wait.
-    pub length: usize,
-    /// Longest time to wait.
-    pub wait: Duration,
-}
-
 /// The turns of every agent.
-pub struct Directory {
+pub struct ConcurrencyLimits {
     /// How many there are of an agent without an entry.
     concurrent: usize,
-    known: HashMap<AgentId, Arc<Turns>>,
+    known: HashMap<AgentId, Arc<ConcurrencyLimit>>,
     /// Those of agents without an entry; shared by all snapshots.
-    others: Cache<AgentId, Arc<Turns>>,
+    others: Cache<AgentId, Arc<ConcurrencyLimit>>,
 }
 
 /// The turns of one agent.
 #[derive(Debug)]
-pub struct Turns {
+pub struct ConcurrencyLimit {
     most: usize,
     free: Arc<Semaphore>,
     waiting: AtomicUsize,
@@ -61,7 +53,7 @@ struct Place<'a> {
     shown: &'a IntGauge,
 }
 
-impl Directory {
+impl ConcurrencyLimits {
     /// The turns of the agents that have an entry, so many for each, and of
     /// whoever else comes. What was taken before counts on, unless there are more
     /// or fewer turns now.
@@ -69,7 +61,7 @@ impl Directory {
     pub fn new(known: impl Iterator<Item = (AgentId, usize)>, others: usize, before: Option<&Self>) -> Self {
         let turns = |(id, most): (AgentId, usize)| {
             let counted = before.and_then(|before| before.known.get(&id)).filter(|turns| turns.most == most);
-            let turns = counted.map_or_else(|| Arc::new(Turns::new(most)), Arc::clone);
+            let turns = counted.map_or_else(|| Arc::new(ConcurrencyLimit::new(most)), Arc::clone);
             (id, turns)
         };
         let counted = before.filter(|before| before.concurrent == others);
@@ -82,16 +74,16 @@ impl Directory {
 
     /// The turns of that agent.
     #[must_use]
-    pub fn of(&self, id: &AgentId) -> Arc<Turns> {
+    pub fn of(&self, id: &AgentId) -> Arc<ConcurrencyLimit> {
         match self.known.get(id) {
             Some(turns) => Arc::clone(turns),
-            None => self.others.get_with_by_ref(id, || Arc::new(Turns::new(self.concurrent))),
+            None => self.others.get_with_by_ref(id, || Arc::new(ConcurrencyLimit::new(self.concurrent))),
         }
     }
 }
 
-impl Turns {
-    /// Turns of which `most` are taken at once.
+impl ConcurrencyLimit {
+    /// ConcurrencyLimit of which `most` are taken at once.
     #[must_use]
     pub fn new(most: usize) -> Self {
         let free = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
@@ -139,6 +131,7 @@ mod tests {
     use std::future::Future as _;
     use std::pin::pin;
     use std::task::{Context, Waker};
+    use std::time::Duration;
 
     use super::*;
 
@@ -146,7 +139,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_over_the_turns_waits_and_what_is_over_the_queue_does_not() {
-        let (turns, shown) = (Turns::new(2), IntGauge::new("waiting", "How many wait.").unwrap());
+        let (turns, shown) = (ConcurrencyLimit::new(2), IntGauge::new("waiting", "How many wait.").unwrap());
         let first = turns.take(QUEUE, &shown).await.unwrap();
         let _second = turns.take(QUEUE, &shown).await.unwrap();
         let mut context = Context::from_waker(Waker::noop());
@@ -162,7 +155,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_goes_leaves_the_queue() {
-        let (turns, shown) = (Turns::new(1), IntGauge::new("waiting", "How many wait.").unwrap());
+        let (turns, shown) = (ConcurrencyLimit::new(1), IntGauge::new("waiting", "How many wait.").unwrap());
         let held = turns.take(QUEUE, &shown).await.unwrap();
         let mut context = Context::from_waker(Waker::noop());
         {
@@ -178,7 +171,7 @@ mod tests {
     #[tokio::test]
     async fn nobody_waits_for_ever() {
         let queue = Queue { wait: Duration::ZERO, ..QUEUE };
-        let (turns, shown) = (Turns::new(1), IntGauge::new("waiting", "How many wait.").unwrap());
+        let (turns, shown) = (ConcurrencyLimit::new(1), IntGauge::new("waiting", "How many wait.").unwrap());
         let _held = turns.take(queue, &shown).await.unwrap();
         assert!(turns.take(queue, &shown).await.is_none());
         assert_eq!(shown.get(), 0);
@@ -190,14 +183,14 @@ mod tests {
         let id = |name: &str| AgentId::parse(name).unwrap();
         let agents = |most| [(id("a"), most), (id("b"), 2)].into_iter();
         let none = Queue { length: 0, ..QUEUE };
-        let before = Directory::new(agents(1), 1, None);
+        let before = ConcurrencyLimits::new(agents(1), 1, None);
         let (a, other) = (before.of(&id("a")), before.of(&id("other")));
         let _held = (a.take(none, &shown).await.unwrap(), other.take(none, &shown).await.unwrap());
-        let same = Directory::new(agents(1), 1, Some(&before));
+        let same = ConcurrencyLimits::new(agents(1), 1, Some(&before));
         assert!(same.of(&id("a")).take(none, &shown).await.is_none());
         assert!(same.of(&id("other")).take(none, &shown).await.is_none());
         assert!(same.of(&id("b")).take(none, &shown).await.is_some());
-        let more = Directory::new(agents(2), 1, Some(&before));
+        let more = ConcurrencyLimits::new(agents(2), 1, Some(&before));
         assert!(more.of(&id("a")).take(none, &shown).await.is_some());
     }
 }

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 /// What a token is signed with.
-pub struct SigningKey {
+pub(super) struct SigningKey {
     key: Key,
     /// The thumbprint of the public half (RFC 7638) unless another name is given; a shared secret has none.
     id: Option<String>,
@@ -42,7 +42,7 @@ enum Curve {
 
 /// The algorithms that a new key can be made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Algorithm {
+pub(super) enum Algorithm {
     /// RSA of 2048 bits.
     #[value(name = "RS256")]
     Rs256,
@@ -59,7 +59,7 @@ pub enum Algorithm {
 
 /// What a token says.
 #[derive(Clone, Copy, Debug)]
-pub struct Claims<'a> {
+pub(super) struct Claims<'a> {
     /// `iss`
     pub issuer: &'a str,
     /// `aud`
@@ -94,7 +94,7 @@ impl Curve {
 ///
 /// # Errors
 /// The system gives no random numbers.
-pub fn new_private_key(algorithm: Algorithm) -> Result<Zeroizing<String>, Unspecified> {
+pub(super) fn new_private_key(algorithm: Algorithm) -> Result<Zeroizing<String>, Unspecified> {
     match algorithm {
         Algorithm::Rs256 => Ok(written(RsaKeyPair::generate(KeySize::Rsa2048)?.as_der()?.as_ref())),
         Algorithm::Es256 => Ok(written(EcdsaKeyPair::generate(Curve::P256.signing())?.to_pkcs8v1()?.as_ref())),
@@ -110,7 +110,7 @@ fn written(der: &[u8]) -> Zeroizing<String> {
 impl SigningKey {
     /// HS256; `None` where the secret is empty.
     #[must_use]
-    pub fn shared(secret: &Secret) -> Option<Self> {
+    pub(super) fn shared(secret: &Secret) -> Option<Self> {
         let bytes = secret.expose().as_bytes();
         let key = Key::Shared(Box::new(hmac::Key::new(hmac::HMAC_SHA256, bytes)));
         (!bytes.is_empty()).then_some(Self { key, id: None })
@@ -118,7 +118,7 @@ impl SigningKey {
 
     /// The same key, by this name (`kid`) where there is one.
     #[must_use]
-    pub fn named(self, id: Option<&str>) -> Self {
+    pub(super) fn named(self, id: Option<&str>) -> Self {
         Self { id: id.map(str::to_owned).or(self.id), ..self }
     }
 
@@ -126,7 +126,7 @@ impl SigningKey {
     ///
     /// # Errors
     /// [`Fault`], also where it is a key of another algorithm.
-    pub fn from_pem(text: &[u8]) -> Result<Self, Fault> {
+    pub(super) fn from_pem(text: &[u8]) -> Result<Self, Fault> {
         let key = pem::private_key(text)?;
         let other = Fault { line: None, what: "holds a private key that is none of RSA, P-256, P-384 and Ed25519" };
         Self::read(&key).ok_or(other)
@@ -185,7 +185,7 @@ impl SigningKey {
 
     /// The set of its public half (RFC 7517); a shared secret has none.
     #[must_use]
-    pub fn jwks(&self) -> Option<Value> {
+    pub(super) fn jwks(&self) -> Option<Value> {
         let mut key = self.public()?;
         let members = key.as_object_mut()?;
         members.extend([
@@ -200,7 +200,7 @@ impl SigningKey {
     ///
     /// # Errors
     /// The key cannot sign.
-    pub fn token(&self, claims: Claims<'_>) -> Result<String, Unspecified> {
+    pub(super) fn token(&self, claims: Claims<'_>) -> Result<String, Unspecified> {
         let mut header = json!({"alg": self.algorithm(), "typ": "JWT"});
         if let (Some(id), Some(members)) = (&self.id, header.as_object_mut()) {
             members.insert("kid".to_owned(), id.as_str().into());

@@ -6,17 +6,10 @@ use std::hash::Hash;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::config::Bounds;
+
 /// Owners below which nobody looks for those who hold nothing any more.
 const FEW: usize = 1024;
-
-/// How much may be held at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// Of all owners together.
-    pub all: usize,
-    /// Of one owner.
-    pub each: usize,
-}
 
 /// Which bound is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -29,7 +29,7 @@ struct Line<'a> {
 
 /// What was read of a request log.
 #[derive(Default)]
-pub struct Traffic {
+pub(super) struct Traffic {
     agents: BTreeMap<AgentId, Requests>,
     /// The first and the last time of any request.
     period: Option<(OffsetDateTime, OffsetDateTime)>,
@@ -48,7 +48,7 @@ struct Requests {
 
 /// By what rates are proposed.
 #[derive(Clone, Copy, Debug)]
-pub struct Terms {
+pub(super) struct Terms {
     /// The period that requests are counted in.
     pub window: Duration,
     /// How much more than was seen may pass, in percent.
@@ -57,7 +57,7 @@ pub struct Terms {
 
 /// What is proposed for one agent.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Proposal {
+pub(super) struct Proposal {
     /// Requests per window.
     pub requests: u64,
     /// How many may come at once.
@@ -79,7 +79,7 @@ impl Traffic {
     ///
     /// # Errors
     /// Why it is none, without its text.
-    pub fn add(&mut self, line: &[u8]) -> Result<(), &'static str> {
+    pub(super) fn add(&mut self, line: &[u8]) -> Result<(), &'static str> {
         let line = line.trim_ascii();
         if line.is_empty() {
             return Ok(());
@@ -105,12 +105,12 @@ impl Traffic {
 
     /// The first and the last time of any request.
     #[must_use]
-    pub const fn period(&self) -> Option<(OffsetDateTime, OffsetDateTime)> {
+    pub(super) const fn period(&self) -> Option<(OffsetDateTime, OffsetDateTime)> {
         self.period
     }
 
     /// What is proposed for each agent; none for those of whom nothing has passed.
-    pub fn proposals(mut self, terms: Terms) -> impl Iterator<Item = (AgentId, Option<Proposal>)> {
+    pub(super) fn proposals(mut self, terms: Terms) -> impl Iterator<Item = (AgentId, Option<Proposal>)> {
         self.agents.values_mut().for_each(|requests| requests.times.sort_unstable());
         self.agents.into_iter().map(move |(agent, requests)| {
             let proposal = requests.proposal(terms);

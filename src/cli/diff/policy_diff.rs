@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use filters::catalog::CATALOG;
-use filters::grants::{Agent, Engine, Role, Wrapping};
+use filters::grants::{self, Agent, Engine, Role};
 use filters::identity::{Source, UnknownAgents};
 use filters::jwt::Binding;
 use filters::names::AgentId;
@@ -22,7 +22,7 @@ use crate::snapshot::Snapshot;
 const SHOWN: usize = 12;
 
 /// What all agents hold.
-pub struct Holdings {
+pub(super) struct Holdings {
     /// Rules that are nobody's own.
     everyone: Lines,
     /// Credentials of agents.
@@ -68,7 +68,7 @@ enum Part {
 }
 
 /// What somebody gains and loses.
-pub struct Change {
+pub(super) struct Change {
     /// Who.
     pub whose: String,
     /// What they hold only now.
@@ -80,7 +80,7 @@ pub struct Change {
 impl Holdings {
     /// What everyone holds by `settings`.
     #[must_use]
-    pub fn of(settings: Settings) -> Self {
+    pub(super) fn of(settings: Settings) -> Self {
         let entries = settings.agents.iter().map(|agent| agent.id.clone()).collect();
         let mut credentials = BTreeMap::<AgentId, Lines>::new();
         for (agent, line) in principals(&settings.identity).chain(keys(&settings)) {
@@ -98,7 +98,7 @@ impl Holdings {
 
     /// What would change if `new` were in force instead.
     #[must_use]
-    pub fn changes(&self, new: &Self) -> Vec<Change> {
+    pub(super) fn changes(&self, new: &Self) -> Vec<Change> {
         let everyone = change("every agent".to_owned(), &self.everyone, &new.everyone);
         let all = [&self.entries, &new.entries].into_iter().flatten();
         let all = all.chain(self.credentials.keys()).chain(new.credentials.keys());
@@ -209,36 +209,19 @@ fn grants(role: &Role) -> Vec<Grant> {
     if role.scopes == Scopes::NONE {
         return Vec::new();
     }
-    let grant = |key, pattern, engine| Grant { key, pattern, bounds: bounds(role, engine) };
-    let mut grants = Vec::new();
-    for (key, patterns) in [("kv", &role.kv), ("shared", &role.shared)] {
-        grants.extend(patterns.iter().map(|pattern| grant(key, Pattern::Path(pattern.clone()), Engine::Kv)));
-    }
-    for engine in [Engine::Transit, Engine::Database, Engine::Ssh, Engine::Pki, Engine::Kms] {
-        let names = role.names(engine).iter().cloned();
-        grants.extend(names.map(|name| grant(engine.name(), Pattern::Name(name), engine)));
-    }
-    grants
+    let grant = |(key, engine, held)| {
+        let pattern = match held {
+            grants::Grant::Path(pattern) => Pattern::Path(pattern.clone()),
+            grants::Grant::Name(pattern) => Pattern::Name(pattern.clone()),
+            grants::Grant::Nameless => return None,
+        };
+        Some(Grant { key, pattern, bounds: bounds(role, engine) })
+    };
+    role.grants().filter_map(grant).collect()
 }
 
 fn bounds(role: &Role, engine: Engine) -> String {
-    let mut bounds = Vec::new();
-    if role.wrapping == Wrapping::Required {
-        bounds.push("wrapped only".to_owned());
-    }
-    if let (Engine::Ssh | Engine::Pki, Some(most)) = (engine, role.max_ttl) {
-        bounds.push(format!("for {most}s at most"));
-    }
-    let listed = |names: &[NamePattern]| names.iter().map(NamePattern::to_vault).collect::<Vec<_>>().join(" ");
-    for (what, names) in [("users", &role.ssh_principals), ("extensions", &role.ssh_extensions)] {
-        if let (Engine::Ssh, Some(names)) = (engine, names) {
-            bounds.push(format!("{what} [{}]", listed(names)));
-        }
-    }
-    bounds.extend(role.conditions.iter().flat_map(|conditions| conditions.told()));
-    if let Some(bytes) = role.body {
-        bounds.push(format!("bodies of {bytes} bytes at most"));
-    }
+    let bounds = role.bounds(engine);
     if bounds.is_empty() { String::new() } else { format!(" ({})", bounds.join(", ")) }
 }
 

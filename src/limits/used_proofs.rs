@@ -29,7 +29,7 @@ pub enum Used {
 
 /// The proofs that this gate has seen used.
 #[derive(Default)]
-pub struct Proofs(Mutex<Tables<ProofId>>);
+pub struct UsedProofs(Mutex<Tables<ProofId>>);
 
 struct Tables<T> {
     /// Since when `current` takes what comes, in seconds since the epoch. Where the clock is set
@@ -45,7 +45,7 @@ impl<T> Default for Tables<T> {
     }
 }
 
-impl Proofs {
+impl UsedProofs {
     /// Uses a proof at `now`, seconds since the epoch: by the clock that it was judged by.
     ///
     /// # Errors

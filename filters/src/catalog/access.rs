@@ -1,0 +1,204 @@
+//! The answer to an agent that asks what it may use: its own roles and limits, and nobody else's.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::CATALOG;
+use crate::grants::{Agent, Engine, Grant, Role};
+use crate::identity::Identity;
+use crate::pattern::PathPattern;
+use crate::quota::Limit;
+use crate::scope::{Scope, Scopes};
+use crate::shape::{Member, Shape, Type};
+
+/// Who is asking, and what they may use.
+pub(super) static ACCESS: Shape = Shape {
+    about: "Who is asking, as the gate sees it, and what they may use.",
+    members: &[
+        Member::given("agent", Type::Text, "The agent's name."),
+        Member::given("subject", Type::Text, "The same, by the name that other bridges give it."),
+        Member::given("proof", Type::Text, "By what it was proved."),
+        Member::given("expires", Type::Text, "When the credential ends (RFC 3339); absent where it has no end.")
+            .or_absent(),
+        Member::given("scopes", Type::Texts, "What the credential carries."),
+        Member::given("roles", Type::Texts, "The agent's roles."),
+        Member::given("grants", Type::List(&GRANT), "What this credential may use, role by role."),
+        Member::given(
+            "denied",
+            Type::Texts,
+            "Paths of the agent's own that are refused, whatever the grants say; patterns as in them.",
+        ),
+        Member::given("limits", Type::Record(&LIMITS), "How much, and for how long."),
+    ],
+};
+
+static GRANT: Shape = Shape {
+    about: "One grant.",
+    members: &[
+        Member::given("engine", Type::Text, "Of kv, transit, database, ssh, pki and kms."),
+        Member::given(
+            "shared",
+            Type::Flag,
+            "Of kv: whether the paths are those that agents share (shared: true), or the agent's own.",
+        )
+        .or_absent(),
+        Member::given(
+            "name",
+            Type::Text,
+            "A path, or the name of a key or role. In a path a segment * is any one segment, and ** at the end is all \
+         that lies below; a name that ends in * is any that begins so.",
+        )
+        .or_absent(),
+        Member::given("operation", Type::Text, "In place of a name: an operation that touches nothing with a name.")
+            .or_absent(),
+        Member::given("scopes", Type::Texts, "What may be done: of read, write, delete and list."),
+        Member::given("role", Type::Text, "The role that gives it; one role must allow the whole of a request."),
+        Member::given("about", Type::Text, "What it is for, as the operator describes it.").or_absent(),
+        Member::given("bounds", Type::Texts, "Under what conditions, and up to what; absent where there are none.")
+            .or_absent(),
+    ],
+};
+
+static LIMITS: Shape = Shape {
+    about: "The agent's limits.",
+    members: &[
+        Member::given("rates", Type::List(&RATE), "How many requests pass; what is above gets 429."),
+        Member::given("concurrent", Type::Count, "Most requests that are served at once; others wait."),
+        Member::given("leases", Type::Count, "Most live leases."),
+        Member::given("lease_seconds", Type::Count, "Longest life of a lease; absent where Vault decides.").or_absent(),
+        Member::given(
+            "token_seconds",
+            Type::Count,
+            "Life of the token that Vault is asked with; absent where Vault decides, or it is the gate's.",
+        )
+        .or_absent(),
+    ],
+};
+
+static RATE: Shape = Shape {
+    about: "One rate.",
+    members: &[
+        Member::given("role", Type::Text, "Of requests that this role allows; of all where neither stands.")
+            .or_absent(),
+        Member::given("operation", Type::Text, "Of this operation.").or_absent(),
+        Member::given("requests_per_minute", Type::Number, "The even flow."),
+        Member::given("at_once", Type::Count, "The most that can come at once."),
+    ],
+};
+
+#[derive(Serialize)]
+struct Access<'a> {
+    agent: &'a str,
+    subject: &'a str,
+    proof: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<String>,
+    scopes: Vec<Scope>,
+    roles: Vec<&'a str>,
+    grants: Vec<Granted<'a>>,
+    denied: Vec<String>,
+    limits: Limits<'a>,
+}
+
+#[derive(Serialize)]
+struct Granted<'a> {
+    engine: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shared: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<Box<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operation: Option<&'static str>,
+    scopes: Vec<Scope>,
+    role: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    about: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    bounds: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Limits<'a> {
+    rates: Vec<Rated<'a>>,
+    concurrent: usize,
+    leases: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease_seconds: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_seconds: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct Rated<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operation: Option<&'static str>,
+    requests_per_minute: f64,
+    at_once: u32,
+}
+
+/// Writes the answer.
+pub(super) fn tell(identity: &Identity, out: &mut Vec<u8>) {
+    let Identity { agent, scopes, proof, expires, .. } = identity;
+    let roles = || agent.roles.iter().map(|(role, _)| &**role);
+    let access = Access {
+        agent: agent.id.as_str(),
+        subject: agent.id.as_str(),
+        proof: proof.name(),
+        expires: expires.and_then(|time| Timestamp::from_second(time).ok()).map(|time| time.to_string()),
+        scopes: scopes.iter().collect(),
+        roles: roles().map(|role| &*role.name).collect(),
+        grants: roles().flat_map(|role| granted(role, *scopes)).collect(),
+        denied: roles().flat_map(|role| role.deny.iter().map(PathPattern::to_string)).collect(),
+        limits: limits(agent),
+    };
+    // Writing to a vector cannot fail, and the type has no map with odd keys.
+    let _ = serde_json::to_writer(out, &access);
+}
+
+/// The grants of the role, for a credential with these scopes.
+fn granted(role: &Role, scopes: Scopes) -> Vec<Granted<'_>> {
+    let held: Vec<Scope> = role.scopes.iter().filter(|scope| scopes.contains(*scope)).collect();
+    let grant = |key, engine, name: Option<Box<str>>| Granted {
+        engine: Engine::name(engine),
+        shared: (engine == Engine::Kv).then_some(key == "shared"),
+        about: role.about(key, name.as_deref()),
+        name,
+        operation: None,
+        scopes: held.clone(),
+        role: &role.name,
+        bounds: role.bounds(engine),
+    };
+    if held.is_empty() {
+        return Vec::new();
+    }
+    let named = role.grants().map(|(key, engine, held)| grant(key, engine, Grant::written(held)));
+    let nameless = CATALOG.iter().map(|entry| entry.facts).filter(|facts| !facts.named).filter_map(|facts| {
+        let (engine, scope) = (facts.engine?, facts.scope.filter(|scope| held.contains(scope))?);
+        Some(Granted { operation: Some(facts.name), scopes: vec![scope], ..grant(engine.name(), engine, None) })
+    });
+    named.chain(nameless).collect()
+}
+
+fn limits(agent: &Agent) -> Limits<'_> {
+    let rated = |limit: &Limit| Rated {
+        role: None,
+        operation: None,
+        requests_per_minute: limit.rate.per_minute(),
+        at_once: limit.rate.burst(),
+    };
+    let all = agent.limit.iter().map(rated);
+    let roles = agent.roles.iter().filter_map(|(role, limit)| {
+        let limit = limit.as_ref()?;
+        Some(Rated { role: Some(&role.name), ..rated(limit) })
+    });
+    let operations = agent.operations.iter().map(|(name, limit)| Rated { operation: Some(*name), ..rated(limit) });
+    Limits {
+        rates: all.chain(roles).chain(operations).collect(),
+        concurrent: agent.terms.concurrent,
+        leases: agent.terms.leases,
+        lease_seconds: agent.terms.lease_ttl,
+        token_seconds: agent.terms.token_ttl,
+    }
+}

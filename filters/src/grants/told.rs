@@ -1,0 +1,58 @@
+//! Roles as they are told: grants, bounds, descriptions.
+
+use super::{Engine, Grant, Role, Wrapping};
+use crate::pattern::NamePattern;
+
+impl Grant<'_> {
+    /// As it is written; `None` for what has no name.
+    #[must_use]
+    pub fn written(self) -> Option<Box<str>> {
+        match self {
+            Self::Path(pattern) => Some(pattern.to_string().into()),
+            Self::Name(pattern) => Some(pattern.to_string().into()),
+            Self::Nameless => None,
+        }
+    }
+}
+
+impl Role {
+    /// All grants, by the key of the configuration; denies are not among them.
+    pub fn grants(&self) -> impl Iterator<Item = (&'static str, Engine, Grant<'_>)> {
+        let paths = [("kv", &self.kv), ("shared", &self.shared)].into_iter();
+        let paths = paths.flat_map(|(key, paths)| paths.iter().map(move |path| (key, Engine::Kv, Grant::Path(path))));
+        let engines = [Engine::Transit, Engine::Database, Engine::Ssh, Engine::Pki, Engine::Kms].into_iter();
+        let names = engines
+            .flat_map(|engine| self.names(engine).iter().map(move |name| (engine.name(), engine, Grant::Name(name))));
+        paths.chain(names)
+    }
+
+    /// The description of a grant under `key`, else the role's.
+    #[must_use]
+    pub fn about(&self, key: &'static str, written: Option<&str>) -> Option<&str> {
+        let own = written.and_then(|written| self.abouts.get(&(key, written.into())));
+        own.or(self.about.as_ref()).map(AsRef::as_ref)
+    }
+
+    /// Bounds of its grants of `engine`, each as a person reads it.
+    #[must_use]
+    pub fn bounds(&self, engine: Engine) -> Vec<String> {
+        let mut bounds = Vec::new();
+        if self.wrapping == Wrapping::Required {
+            bounds.push("wrapped only".to_owned());
+        }
+        if let (Engine::Ssh | Engine::Pki, Some(most)) = (engine, self.max_ttl) {
+            bounds.push(format!("for {most}s at most"));
+        }
+        let listed = |names: &[NamePattern]| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        for (what, names) in [("users", &self.ssh_principals), ("extensions", &self.ssh_extensions)] {
+            if let (Engine::Ssh, Some(names)) = (engine, names) {
+                bounds.push(format!("{what} [{}]", listed(names)));
+            }
+        }
+        bounds.extend(self.conditions.iter().flat_map(|conditions| conditions.told()));
+        if let Some(bytes) = self.body {
+            bounds.push(format!("bodies of {bytes} bytes at most"));
+        }
+        bounds
+    }
+}

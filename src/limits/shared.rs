@@ -1,0 +1,290 @@
+//! Rate limits that gates share, counted in Redis or Valkey: one atomic script
+//! charges a request to all of its limits. While that is away or slow, each gate
+//! counts for itself, and it comes back by itself. Used proofs (RFC 9449) are
+//! known there too.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use filters::jwt::ProofId;
+use filters::pem;
+use filters::quota::{Exceeded, Limit, Rate};
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ExistenceCheck, IntoConnectionInfo as _, RedisConnectionInfo,
+    Script, SetExpiry, SetOptions, TlsCertificates,
+};
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+
+use crate::config::Redis;
+use crate::random;
+use crate::telemetry::Metrics;
+
+/// Longest time to connect, TLS and login included.
+const CONNECT: Duration = Duration::from_secs(2);
+/// How long it is left alone when it is away; half as long again at most, so
+/// that gates do not come back all at once.
+const PAUSE: u64 = 400;
+/// How often it is looked after while nobody asks it.
+const LOOK: Duration = Duration::from_secs(1);
+/// Nanoseconds of a second.
+const GIGA: u64 = 1_000_000_000;
+
+/// Limits that gates share.
+pub struct SharedLimits {
+    settings: Redis,
+    client: Client,
+    script: Script,
+    /// Charged to see whether limits can be.
+    probe: Option<Limit>,
+    /// The connection; `None` while it is away.
+    live: ArcSwapOption<MultiplexedConnection>,
+    lost: Notify,
+    /// Whether the log says that it is away.
+    told: AtomicBool,
+    /// Whether the log says of a key that it is no limit's, since it was last connected.
+    told_of_key: AtomicBool,
+}
+
+/// Why a limit could not be counted there. Its text holds no secret.
+#[derive(Debug)]
+enum Away {
+    Late,
+    Failed(redis::RedisError),
+    /// Not what the script says.
+    Nonsense,
+    /// What this key holds is no limit's; others can be counted.
+    Key(Arc<str>),
+}
+
+impl SharedLimits {
+    /// Nothing is connected before [`SharedLimits::run`]. Where `previous` has
+    /// the same settings, it stays.
+    ///
+    /// # Errors
+    /// What no client can be made of, such as authorities that are none.
+    pub fn new(settings: &Redis, previous: Option<&Arc<Self>>) -> Result<Arc<Self>, String> {
+        if let Some(same) = previous.filter(|previous| previous.settings == *settings) {
+            return Ok(Arc::clone(same));
+        }
+        Ok(Arc::new(Self {
+            client: client(settings).map_err(|error| format!("rate_limit: {error}"))?,
+            settings: settings.clone(),
+            script: Script::new(include_str!("gcra.lua")),
+            probe: Rate::new(1_000_000, Duration::from_secs(1), 1_000_000).map(|rate| Limit::new(rate, "probe", None)),
+            live: ArcSwapOption::empty(),
+            lost: Notify::new(),
+            told: AtomicBool::new(false),
+            told_of_key: AtomicBool::new(false),
+        }))
+    }
+
+    /// Charges one request to every one of the limits, or to none; `None` where
+    /// that cannot be told now.
+    pub async fn charge<'a>(
+        &self,
+        limits: impl Iterator<Item = &'a Limit> + Clone,
+        metrics: &Metrics,
+    ) -> Option<Result<(), Exceeded>> {
+        self.ask(metrics, async |live| self.charge_by(live, limits, None).await).await
+    }
+
+    /// The same at `now`, nanoseconds, instead of by the server's clock.
+    ///
+    /// # Errors
+    /// What is wrong with the server.
+    pub async fn charge_at(&self, limits: &[&Limit], now: u64) -> Result<Result<(), Exceeded>, String> {
+        let live = match self.live.load_full() {
+            Some(live) => live,
+            None => Arc::new(self.connect().await.map_err(|away| away.to_string())?),
+        };
+        self.live.store(Some(Arc::clone(&live)));
+        self.charge_by(&live, limits.iter().copied(), Some(now)).await.map_err(|away| away.to_string())
+    }
+
+    /// Says of a proof that it is used, and has that known for as many seconds; whether nobody has
+    /// said so before, or `None` where that cannot be told now.
+    pub async fn use_up(&self, proof: ProofId, seconds: u64, metrics: &Metrics) -> Option<bool> {
+        let options = SetOptions::default().conditional_set(ExistenceCheck::NX).with_expiration(SetExpiry::EX(seconds));
+        let mut set = redis::cmd("SET");
+        set.arg(format!("{{{}}}:dpop:{}", self.settings.prefix, proof.to_hex())).arg(1).arg(options);
+        let said = self.ask(metrics, async |live| {
+            let said: Option<String> = timeout(self.settings.timeout, set.query_async(&mut live.clone())).await??;
+            Ok(said)
+        });
+        Some(said.await?.is_some())
+    }
+
+    /// What the server answers; `None` while it is away.
+    async fn ask<T>(
+        &self,
+        metrics: &Metrics,
+        question: impl AsyncFnOnce(&MultiplexedConnection) -> Result<T, Away>,
+    ) -> Option<T> {
+        let Some(live) = self.live.load_full() else {
+            metrics.shared_limits.local.inc();
+            return None;
+        };
+        let lost = |away: &Away| {
+            metrics.shared_limits.local.inc();
+            match away {
+                Away::Key(_) if self.told_of_key.swap(true, Ordering::Relaxed) => {}
+                Away::Key(name) => tracing::error!(
+                    key = self.key(name),
+                    "a key of rate limits holds something else: each gate counts what it limits for itself; delete it"
+                ),
+                away => self.lose(&live, away, metrics),
+            }
+        };
+        question(&live).await.inspect_err(lost).ok()
+    }
+
+    async fn charge_by<'a>(
+        &self,
+        live: &MultiplexedConnection,
+        limits: impl Iterator<Item = &'a Limit> + Clone,
+        now: Option<u64>,
+    ) -> Result<Result<(), Exceeded>, Away> {
+        let mut call = self.script.prepare_invoke();
+        match now {
+            Some(now) => call.arg(now / GIGA).arg(now % GIGA),
+            None => call.arg("").arg(""),
+        };
+        for limit in limits.clone() {
+            call.key(self.key(&limit.name));
+            for time in [limit.rate.interval(), limit.rate.tolerance()] {
+                call.arg(time / GIGA).arg(time % GIGA);
+            }
+        }
+        let mut live = live.clone();
+        let answer: Vec<u64> = timeout(self.settings.timeout, call.invoke_async(&mut live)).await??;
+        let limit = |place: u64| limits.clone().nth(usize::try_from(place).ok()?.checked_sub(1)?);
+        match *answer.as_slice() {
+            [0] => Ok(Ok(())),
+            [place] => Err(limit(place).map_or(Away::Nonsense, |limit| Away::Key(limit.name.clone()))),
+            [place, retry_after, reset] => {
+                let limit = limit(place).ok_or(Away::Nonsense)?.rate.burst();
+                Ok(Err(Exceeded { limit, retry_after, reset }))
+            }
+            _ => Err(Away::Nonsense),
+        }
+    }
+
+    /// The key of a limit's cell: in braces, so that all of them are on one node of a cluster.
+    fn key(&self, name: &str) -> String {
+        format!("{{{}}}:{name}", self.settings.prefix)
+    }
+
+    /// Keeps a connection, for ever.
+    pub async fn run(&self, metrics: &Metrics) {
+        loop {
+            match self.connect().await {
+                Ok(connection) => self.keep(Arc::new(connection), metrics).await,
+                Err(away) => self.tell(&away),
+            }
+            sleep(Duration::from_millis(PAUSE + random::u64() % (PAUSE / 2))).await;
+        }
+    }
+
+    /// Returns when the connection is lost.
+    async fn keep(&self, connection: Arc<MultiplexedConnection>, metrics: &Metrics) {
+        self.live.store(Some(Arc::clone(&connection)));
+        metrics.shared_limits.up.set(1);
+        self.told.store(false, Ordering::Relaxed);
+        self.told_of_key.store(false, Ordering::Relaxed);
+        tracing::info!("rate limits are shared");
+        while self.live.load().is_some() {
+            let look = async {
+                sleep(LOOK).await;
+                self.look(&connection).await
+            };
+            tokio::select! {
+                () = self.lost.notified() => {}
+                looked = look => {
+                    if let Err(away) = looked {
+                        self.lose(&connection, &away, metrics);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<MultiplexedConnection, Away> {
+        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(None);
+        let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
+        let mut connection = timeout(CONNECT, connecting).await??;
+        timeout(CONNECT, self.script.load_async(&mut connection)).await??;
+        self.look(&connection).await?;
+        Ok(connection)
+    }
+
+    /// Whether it charges in time: one that takes no writes, or does not let
+    /// this user run scripts, is as good as away.
+    async fn look(&self, connection: &MultiplexedConnection) -> Result<(), Away> {
+        self.charge_by(connection, self.probe.iter(), None).await.map(drop)
+    }
+
+    /// Uses the connection no more; said once, however many requests find out.
+    fn lose(&self, connection: &Arc<MultiplexedConnection>, away: &Away, metrics: &Metrics) {
+        let before = self.live.compare_and_swap(connection, None);
+        if before.as_ref().is_some_and(|before| Arc::ptr_eq(before, connection)) {
+            metrics.shared_limits.up.set(0);
+            self.tell(away);
+            self.lost.notify_one();
+        }
+    }
+
+    fn tell(&self, away: &Away) {
+        if !self.told.swap(true, Ordering::Relaxed) {
+            tracing::error!(%away, "rate limits are not shared now: this gate counts for itself");
+        }
+    }
+}
+
+fn client(settings: &Redis) -> Result<Client, redis::RedisError> {
+    let (host, port) = (settings.host.clone(), settings.port);
+    let address = match settings.tls {
+        true => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
+        false => ConnectionAddr::Tcp(host, port),
+    };
+    let mut login = RedisConnectionInfo::default().set_db(settings.database);
+    if let Some(username) = &settings.username {
+        login = login.set_username(username);
+    }
+    if let Some(password) = &settings.password {
+        login = login.set_password(password.expose());
+    }
+    let address = address.into_connection_info()?.set_redis_settings(login);
+    if !settings.tls {
+        return Client::open(address);
+    }
+    let pem = |der: &Vec<u8>| pem::encode("CERTIFICATE", der).as_bytes().to_vec();
+    let root_cert = settings.authorities.as_ref().map(|authorities| authorities.iter().flat_map(pem).collect());
+    Client::build_with_tls(address, TlsCertificates { client_tls: None, root_cert })
+}
+
+impl From<tokio::time::error::Elapsed> for Away {
+    fn from(_: tokio::time::error::Elapsed) -> Self {
+        Self::Late
+    }
+}
+
+impl From<redis::RedisError> for Away {
+    fn from(error: redis::RedisError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl std::fmt::Display for Away {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Late => f.write_str("it does not answer in time"),
+            Self::Failed(error) => write!(f, "{error}"),
+            Self::Nonsense => f.write_str("it answers something else than the script"),
+            Self::Key(name) => write!(f, "the key of {name} holds something else"),
+        }
+    }
+}
