@@ -12,12 +12,14 @@ use serde_json::Value;
 use tests::process::{binary, root};
 use tests::{free_port, wait_for};
 
+use super::configuration::{folder_with, run, said};
 use crate::{Case, Shared};
 
 pub const CASES: &[Case] = &[
     ("the_options_are_those_of_the_binary", options),
     ("the_operations_are_those_of_the_catalog", operations),
     ("the_first_commands_work_as_they_are_written", commands),
+    ("the_examples_name_options_that_there_are", examples),
 ];
 
 /// Two sections are written anew in one file.
@@ -56,16 +58,48 @@ fn check(name: &str, told: &str) {
 /// The heading of the commands that a newcomer pastes first.
 const FIRST: &str = "## Using it\n";
 
+/// The README and what lies in `docs/`.
+fn documents() -> impl Iterator<Item = String> {
+    let files = |folder: PathBuf| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let all = files(root()).chain(files(root().join("docs")));
+    all.filter(|path| path.extension().is_some_and(|ext| ext == "md")).flat_map(fs::read_to_string)
+}
+
+/// The blocks of a language.
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    let begin = format!("```{language}\n");
+    let blocks = text.split(&begin).skip(1).map(|rest| rest.split("```").next().expect("its end").to_owned());
+    blocks.collect()
+}
+
 /// The shell's blocks below that heading, in whichever document it stands.
 fn first_commands() -> Vec<String> {
-    let documents = |folder: PathBuf| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let all = documents(root()).chain(documents(root().join("docs")));
-    let texts = all.filter(|path| path.extension().is_some_and(|ext| ext == "md")).map(fs::read_to_string);
-    let text = texts.flatten().find(|text| text.contains(FIRST)).expect("a document with that heading");
+    let text = documents().find(|text| text.contains(FIRST)).expect("a document with that heading");
     let (_, below) = text.split_once(FIRST).expect("the heading");
-    let chapter = below.split("\n## ").next().expect("a chapter");
-    let blocks = chapter.split("```sh\n").skip(1).map(|rest| rest.split("```").next().expect("its end").to_owned());
-    blocks.collect()
+    blocks(below.split("\n## ").next().expect("a chapter"), "sh")
+}
+
+/// Each is a part of a configuration: what it names elsewhere may be missing, but it is none that
+/// cannot be read, and has no key that is not one, and no value that it cannot have.
+fn examples(_: &Shared) {
+    let mut tried = 0;
+    for example in documents().flat_map(|text| blocks(&text, "toml")) {
+        let folder = folder_with("config.toml", &example);
+        let (_, told) = said(&run(folder.path(), &["check", "--config", "config.toml"], &[]));
+        for wrong in [
+            "unknown key",
+            "is no option",
+            "does not parse",
+            "none of the words",
+            "out of bounds",
+            "is not a duration",
+            "is a ",
+        ] {
+            assert!(!told.contains(wrong), "{example}{told}");
+        }
+        tried += 1;
+    }
+    assert!(tried >= 5, "{tried}");
 }
 
 /// What `make dev` runs, in a folder of its own; ended when dropped.
