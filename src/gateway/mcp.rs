@@ -178,15 +178,17 @@ impl Request<'_> {
         };
         let (answer, outcome) = called.whole();
         let mut body = Vec::new();
-        let answer = match answer.and_then(text) {
-            Ok(json) => Ok(mcp::answer(call, &json, &mut body)),
-            Err(refusal @ (Refusal::InsufficientScope(_) | Refusal::RateLimited(_))) => Err(refusal),
-            Err(refusal @ Refusal::Arguments(_)) if call.revision < Revision::V2025_11_25 => {
-                Ok(Failure::Arguments(refusal).write(Some(call.id), call.revision, &mut body))
+        match answer.and_then(text) {
+            Ok(json) => mcp::answer(call, &json, &mut body),
+            Err(refusal @ (Refusal::InsufficientScope(_) | Refusal::RateLimited(_))) => {
+                return Told { answer: Err(refusal), outcome };
             }
-            Err(refusal) => Ok(mcp::refused(call, &refusal, &self.head.request_id, &mut body)),
-        };
-        Told { answer: answer.map(|()| Answered { status: 200, body }), outcome }
+            Err(refusal @ Refusal::Arguments(_)) if call.revision < Revision::V2025_11_25 => {
+                Failure::Arguments(refusal).write(Some(call.id), call.revision, &mut body);
+            }
+            Err(refusal) => mcp::refused(call, &refusal, &self.head.request_id, &mut body),
+        }
+        Told { answer: Ok(Answered { status: 200, body }), outcome }
     }
 
     /// A message of a batch that a limit or a missing scope stops.

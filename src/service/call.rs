@@ -64,7 +64,6 @@ impl Called {
     }
 
     /// The whole answer, of what was asked for whole.
-    #[must_use]
     pub fn whole(self) -> (Result<Vec<u8>, Refusal>, Outcome) {
         let answer = self.answer.and_then(|performed| match performed {
             Performed::Whole(answer) => Ok(answer),
