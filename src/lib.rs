@@ -4,19 +4,20 @@
 //! The imperative shell around the functional core in the crate `filters`:
 //!
 //! ```text
-//! listener ─► gateway ─► exchange ─► Vault
-//!     │           │          ▲
-//!     └─ snapshot ┘          └─ vault (login, child tokens, health)
+//! listener ─► http ─► surfaces ─► service ─► exchange ─► Vault
+//!                         ▲          │           ▲
+//!                     snapshot ──────┘           └─ vault (login, child tokens, health)
 //! ```
 #![recursion_limit = "256"]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod duties;
 pub mod exchange;
 pub mod files;
-pub mod gateway;
+pub mod http;
 pub mod issuers;
 pub mod kms;
 pub mod limits;
@@ -28,6 +29,7 @@ pub mod server;
 pub mod service;
 pub mod snapshot;
 pub mod state;
+pub mod surfaces;
 pub mod telemetry;
 pub mod tls;
 pub mod upgrade;

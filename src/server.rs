@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::cli::Flags;
 use crate::config::{self, Fixed, Settings};
 use crate::duties;
-use crate::gateway::Endpoint;
+use crate::http::Endpoint;
 use crate::kms::Kms;
 use crate::listener::{Accepted, Accepting, Address, Connections, Open, Socket};
 use crate::preflight::{self, Preflight};

@@ -14,6 +14,8 @@ pub const CASES: &[Case] = &[
     ("the_core_has_no_runtime_no_sockets_and_no_framework", core),
     ("there_is_one_tls_stack", tls),
     ("a_module_of_the_core_uses_only_modules_above_it", order),
+    ("a_room_of_the_gate_names_only_what_it_may", rooms),
+    ("surfaces_do_not_name_each_other", surfaces),
     ("the_framework_is_named_in_few_places", framework),
     ("secrets_are_exposed_in_few_places", exposures),
     ("files_are_small", sizes),
@@ -33,7 +35,18 @@ const EDGES: [(&str, &[&str]); 7] = [
 ];
 
 /// Where the proxy framework may be named.
-const FRAMEWORK: [&str; 3] = ["src/listener/", "src/gateway/", "src/exchange/"];
+const FRAMEWORK: [&str; 3] = ["src/listener/", "src/http/", "src/exchange/"];
+
+/// What the modules of a folder of the gate may name of the others.
+const ROOMS: [(&str, &[&str]); 7] = [
+    ("admin", &["service", "surfaces", "telemetry", "vault"]),
+    ("config", &["files"]),
+    ("exchange", &["config", "telemetry", "tls"]),
+    ("limits", &["config", "random", "telemetry"]),
+    ("service", &["exchange", "issuers", "limits", "snapshot", "state", "vault"]),
+    ("surfaces", &["limits", "service", "snapshot"]),
+    ("telemetry", &[]),
+];
 
 /// Where a secret's text is taken out, each with the reason.
 const EXPOSURES: [(&str, &str); 7] = [
@@ -151,6 +164,53 @@ fn order(_: &Shared) {
         let top = !inside.contains('/') || inside.ends_with("/mod.rs");
         let sideways = around.find(|name| top && place(name).is_some());
         assert_eq!(sideways, None, "{file} names another module by `super` instead of `crate`");
+    }
+}
+
+/// The modules of the gate that a text names, at its top or in a list of them.
+fn named(text: &str) -> BTreeSet<&str> {
+    let mut names = BTreeSet::new();
+    for (start, found) in text.match_indices("crate::") {
+        let rest = &text[start + found.len()..];
+        match rest.strip_prefix('{') {
+            Some(list) => {
+                names.extend(list.split('}').next().unwrap_or_default().split(',').map(|one| identifier(one.trim())))
+            }
+            None => drop(names.insert(identifier(rest))),
+        }
+    }
+    names
+}
+
+fn rooms(_: &Shared) {
+    for (room, allowed) in ROOMS {
+        let mut unused: BTreeSet<&str> = allowed.iter().copied().collect();
+        for (file, text) in sources(&format!("src/{room}/")) {
+            for name in named(&text).into_iter().filter(|name| *name != room) {
+                assert!(allowed.contains(&name), "{file} names {name}");
+                unused.remove(name);
+            }
+        }
+        assert!(unused.is_empty(), "{room} has no need of {unused:?}");
+    }
+}
+
+fn surfaces(_: &Shared) {
+    // MCP's resources and streams of events are parts of it.
+    let surfaces = [
+        ("rest", &["rest"][..]),
+        ("mcp", &["mcp", "resources", "events"]),
+        ("docs", &["docs"]),
+        ("metadata", &["metadata"]),
+    ];
+    for (surface, files) in surfaces {
+        for file in files {
+            let text = std::fs::read_to_string(root().join(format!("src/surfaces/{file}.rs"))).expect("text");
+            for (other, parts) in surfaces.iter().filter(|(other, _)| *other != surface) {
+                let names = parts.iter().find(|part| text.contains(&format!("super::{part}::")));
+                assert_eq!(names, None, "{surface} names {other}");
+            }
+        }
     }
 }
 

@@ -1,49 +1,49 @@
 //! The way of a request: head, identity, limit, body, operation, decision,
 //! Vault, answer. One way, no back and forth.
 
+mod attend;
 mod body;
 mod connection;
 mod dismiss;
-mod docs;
-mod events;
+mod endpoint;
 mod handover;
 mod head;
-mod mcp;
-mod metadata;
 mod own;
-mod reply;
-mod resources;
-mod rest;
-mod service;
+mod write;
 
-pub use service::Endpoint;
+pub use endpoint::Endpoint;
 
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use filters::credential::{Offered, offered};
 use filters::grants::Agent;
 use filters::names::AgentId;
 use filters::refusal::Refusal;
 use filters::rest::{self as routes, Match};
 use futures_util::FutureExt as _;
-use http::Method;
+use http::header::{AUTHORIZATION, HOST};
+use http::uri::Authority;
+use http::{Method, Version};
 use pingora_core::protocols::http::{ReusableHttpStream, ServerSession};
 use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use crate::listener::Connection;
-use crate::service::{Caller, Context, Held, Offer, Outcome, Outcomes, Peer, RefusedLogin, Rejected, Target};
+use crate::service::{Caller, Context, Held, Holds, Offer, Outcome, Outcomes, Peer, RefusedLogin, Rejected, Target};
 use crate::state::State;
+use crate::surfaces::docs::Page;
+use crate::surfaces::{self, Asked, Reply, Served, events, mcp, metadata, rest};
 use crate::telemetry::{InProgress, Record, RouteId};
 use crate::vault::Parcel;
 
-use docs::Page;
+use body::Body;
 use head::Head;
-use reply::{Reply, Unwritten};
+use write::{Unwritten, write_unread};
 
 /// Which side of the gate a listener is on.
 #[derive(Clone, Copy, Debug)]
@@ -75,12 +75,6 @@ struct Visit {
     outcomes: Outcomes,
     /// Its agent's own, held until the answer is written.
     turn: Option<Held>,
-}
-
-/// What a surface answers, and what became of each operation that it was asked for.
-struct Served {
-    reply: Result<Reply, Refusal>,
-    outcomes: Outcomes,
 }
 
 /// What every stage of one request may look at.
@@ -124,8 +118,8 @@ impl Gateway {
         session.set_keepalive(None);
         let id = head::request_id();
         let reply = Reply::refused(&refusal, &id);
-        self.state.metrics.answered(RouteId::UNREAD, reply.status(), 0.0);
-        let _ = timeout(dismiss::PATIENCE, Box::pin(reply.write_unread(session, &id))).await;
+        self.state.metrics.answered(RouteId::UNREAD, reply.status, 0.0);
+        let _ = timeout(dismiss::PATIENCE, Box::pin(write_unread(reply, session, &id))).await;
         None
     }
 
@@ -154,7 +148,7 @@ impl Gateway {
         if *shutdown.borrow() || self.state.is_draining() || !session.is_body_done() {
             session.set_keepalive(None);
         }
-        let status = reply.status();
+        let status = reply.status;
         let (mut events, mut written) = match request.write(&mut session, reply, &visit).await {
             Ok(events) => (events, Ok(())),
             Err(unwritten) => (None, Err(unwritten)),
@@ -203,7 +197,9 @@ impl Gateway {
                 session.set_keepalive(None);
             }
             let mut reply = Reply::refused(&refusal, &request.head.request_id);
-            request.challenge(session, &refusal, &mut reply);
+            let authorization = session.req_header().headers.get(AUTHORIZATION);
+            let at = (request.base(session), request.head.is_mcp());
+            metadata::challenge(&request.context.snapshot, &refusal, authorization, at, &mut reply);
             reply
         });
         request.head.origin.take_if(|origin| !request.context.snapshot.origins.contains(origin));
@@ -291,13 +287,7 @@ impl Request<'_> {
         if let Some(reply) = self.of_operators(visit).await? {
             return Ok(reply);
         }
-        if let Some(reply) = self.own(visit)? {
-            return Ok(reply);
-        }
-        if let Some(reply) = self.metadata(session, visit)? {
-            return Ok(reply);
-        }
-        if let Some(reply) = self.public_page(visit)? {
+        if let Some(reply) = self.own(session, visit)? {
             return Ok(reply);
         }
         let matched = self.route(visit);
@@ -360,10 +350,79 @@ impl Request<'_> {
 
     async fn serve_on(&self, surface: Surface<'_>, session: &mut ServerSession, caller: &Caller<'_>) -> Served {
         match surface {
-            Surface::Mcp => self.mcp(session, caller).await,
-            Surface::Docs(page) => Served { reply: Ok(self.show(page)), outcomes: Outcomes::default() },
-            Surface::Rest(matched) => self.rest(session, &matched, caller).await,
+            Surface::Mcp => self.serve_mcp(session, caller).await,
+            Surface::Docs(page) => {
+                Served { reply: Ok(page.serve(self.context.snapshot.rest)), outcomes: Outcomes::default() }
+            }
+            Surface::Rest(matched) => {
+                let takes_body = rest::takes_body(&matched, &session.req_header().headers);
+                let body = match takes_body {
+                    Ok(true) => self.body(session, caller.agent()).await,
+                    Ok(false) => Ok(Body::default()),
+                    Err(refusal) => Err(refusal),
+                };
+                // Before HTTP/1.1 an answer that breaks off cannot be told from a whole one.
+                let framed = session.req_header().version >= Version::HTTP_11;
+                let holds = if framed { Holds::Little } else { Holds::Whole };
+                match body {
+                    // What it is read into counts no longer as a body.
+                    Ok(body) => rest::serve(&self.asked(session, caller, body.into_bytes()), &matched, holds).await,
+                    Err(refusal) => Served::refused(matched.kind.facts.name, refusal),
+                }
+            }
         }
+    }
+
+    async fn serve_mcp(&self, session: &mut ServerSession, caller: &Caller<'_>) -> Served {
+        let allowed = match (&self.head.method, self.head.is_sse()) {
+            (&Method::GET, _) => {
+                let served = events::serve(&self.context, caller, &session.req_header().headers);
+                if served.reply.as_ref().is_ok_and(|reply| matches!(reply.body, surfaces::Body::Events(_))) {
+                    // Its end is the connection's: nothing else was read meanwhile.
+                    session.set_keepalive(None);
+                    session.set_pipelining_enabled(false);
+                }
+                return served;
+            }
+            (&Method::POST, false) => mcp::check(&session.req_header().headers, self.head.wrap_ttl.as_deref()),
+            (_, false) => Err(Refusal::MethodNotAllowed("GET, POST".into())),
+            (_, true) => Err(Refusal::MethodNotAllowed("GET".into())),
+        };
+        let body = match allowed {
+            Ok(()) => self.body(session, caller.agent()).await,
+            Err(refusal) => Err(refusal),
+        };
+        match body {
+            Ok(body) => mcp::serve(&self.asked(session, caller, body.bytes.clone())).await,
+            Err(refusal) => Served::refused("", refusal),
+        }
+    }
+
+    fn asked<'r>(&'r self, session: &'r ServerSession, caller: &'r Caller<'r>, body: Bytes) -> Asked<'r> {
+        Asked {
+            context: &self.context,
+            caller,
+            request_id: &self.head.request_id,
+            headers: &session.req_header().headers,
+            query: &self.head.query,
+            wrap_ttl: self.head.wrap_ttl.as_deref(),
+            body,
+        }
+    }
+
+    /// Scheme and authority by which the gate is reached: as configured, else as the request has them.
+    fn base(&self, session: &ServerSession) -> Option<String> {
+        if let Some(base) = &self.context.snapshot.public_url {
+            return Some(base.to_string());
+        }
+        let Side::Edge { index, .. } = self.side else { return None };
+        let tls = self.context.snapshot.tls.get(index).is_some_and(Option::is_some);
+        let request = session.req_header();
+        let host = request.headers.get(HOST).and_then(|host| host.to_str().ok());
+        let authority: Authority =
+            request.uri.authority().map_or(host, |authority| Some(authority.as_str()))?.parse().ok()?;
+        let plain = !authority.as_str().contains('@') && !authority.host().is_empty();
+        plain.then(|| format!("{}://{authority}", if tls { "https" } else { "http" }))
     }
 }
 

@@ -12,10 +12,11 @@ use tokio::time::timeout;
 use crate::config::Bounds;
 use crate::limits::{Full, Share};
 use crate::service::place;
+use crate::surfaces::events::Events;
+use crate::surfaces::{Reply, text};
 
-use super::events::Events;
-use super::reply::{Reply, Unwritten};
-use super::{Request, Side, Visit, head, shielded};
+use super::write::Unwritten;
+use super::{Request, Side, Visit, shielded};
 
 /// Longest time for such an answer to be taken, where it is small.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
@@ -30,7 +31,7 @@ const BOUNDS: Bounds = Bounds { all: 1024, each: 128 };
 /// Takes the rest of a small body that nobody reads: a stream that is reset before its body has ended
 /// loses its answer in some clients (curl up to 7.88 among them). Holds none of it.
 pub(super) async fn drain(session: &mut ServerSession) {
-    let declared = head::text(&session.req_header().headers, CONTENT_LENGTH).and_then(|length| length.parse().ok());
+    let declared = text(&session.req_header().headers, CONTENT_LENGTH).and_then(|length| length.parse().ok());
     if declared.is_some_and(|length: usize| length > DRAINED) {
         return;
     }

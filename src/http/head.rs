@@ -9,7 +9,7 @@ use filters::headers::{CORRELATION_ID, VAULT_WRAP_TTL};
 use filters::names::is_correlation_id;
 use filters::path::PathProblem;
 use filters::refusal::Refusal;
-use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName, ORIGIN};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, ORIGIN};
 use http::uri::Authority;
 use http::{HeaderMap, Method, Version};
 use pingora_core::protocols::http::ServerSession;
@@ -218,33 +218,6 @@ pub(super) fn is_plain(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Whether the caller takes JSON (RFC 9110 section 12.5.1); without the
-/// header it takes anything.
-pub(super) fn accepts_json(headers: &HeaderMap) -> bool {
-    !headers.contains_key(ACCEPT) || accepts(headers, &["application/json", "application/*", "*/*"])
-}
-
-fn accepts(headers: &HeaderMap, media: &[&str]) -> bool {
-    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|part| {
-        let mut parts = part.split(';').map(str::trim);
-        let accepted = parts.next().unwrap_or_default();
-        let refused = parts.any(|parameter| matches!(parameter, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
-        !refused && media.iter().any(|media| media.eq_ignore_ascii_case(accepted))
-    })
-}
-
-/// Whether the caller lists events among what it takes, as MCP asks it to: what
-/// is opened by chance, such as by a page's picture, takes anything.
-pub(super) fn lists_events(headers: &HeaderMap) -> bool {
-    accepts(headers, &["text/event-stream"])
-}
-
-/// The one value of a header, as text.
-pub(super) fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -314,35 +287,6 @@ mod tests {
         {
             assert_eq!(is_plain(&with(CONTENT_ENCODING, value)), plain, "{value}");
         }
-    }
-
-    #[test]
-    fn json_may_be_excluded_by_accept() {
-        for (value, expected) in [
-            ("application/json, text/event-stream", true),
-            ("*/*", true),
-            ("text/html, application/*;q=0.8", true),
-            ("text/event-stream", false),
-            ("application/json;q=0", false),
-        ] {
-            assert_eq!(accepts_json(&with(ACCEPT, value)), expected, "{value}");
-        }
-        assert!(accepts_json(&HeaderMap::new()));
-    }
-
-    #[test]
-    fn events_must_be_listed_by_accept() {
-        for (value, expected) in [
-            ("text/event-stream", true),
-            ("application/json, Text/Event-Stream;q=0.5", true),
-            ("*/*", false),
-            ("text/*", false),
-            ("text/event-stream;q=0", false),
-            ("image/avif,image/webp,*/*;q=0.8", false),
-        ] {
-            assert_eq!(lists_events(&with(ACCEPT, value)), expected, "{value}");
-        }
-        assert!(!lists_events(&HeaderMap::new()));
     }
 
     #[test]

@@ -14,6 +14,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::config::Limits;
 use crate::limits::{Full, Share, Shares};
 
+use crate::surfaces::text;
+
 use super::{Request, head};
 
 /// How long a body may come more slowly than `limits.body_rate`.
@@ -24,9 +26,17 @@ const SMALL: usize = 16 << 10;
 const AHEAD: usize = 64 << 10;
 
 /// A body and its share of the bytes that may be held at once.
+#[derive(Default)]
 pub(super) struct Body {
     pub(super) bytes: Bytes,
     _share: Option<Share>,
+}
+
+impl Body {
+    /// The bytes alone, which give the share back.
+    pub(super) fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
 }
 
 impl Request<'_> {
@@ -40,7 +50,7 @@ impl Request<'_> {
         }
         let headers = &session.req_header().headers;
         let (is_json, is_plain) = (head::is_json(headers), head::is_plain(headers));
-        let expects = head::text(headers, EXPECT).is_some_and(|e| e.eq_ignore_ascii_case("100-continue"));
+        let expects = text(headers, EXPECT).is_some_and(|e| e.eq_ignore_ascii_case("100-continue"));
         let (bodies, started) = (&self.context.state.load.bodies, Instant::now());
         let mut arriving = Arriving { limits, agent, bodies, share: None, started, received: 0 };
         if !is_json {

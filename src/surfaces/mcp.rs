@@ -7,34 +7,18 @@ use filters::headers::{MCP_METHOD, MCP_NAME, MCP_PROTOCOL_VERSION};
 use filters::mcp::{self, Body, Call, Failure, Headers, Message, Request as Wanted, Revision, Understood};
 use filters::operation::Entry;
 use filters::refusal::Refusal;
-use http::{HeaderMap, Method};
-use pingora_core::protocols::http::ServerSession;
+use http::HeaderMap;
 
-use crate::service::{Called, Caller, Holds, Outcome, Outcomes};
+use crate::service::{Called, Holds, Outcome, Outcomes};
 
-use super::reply::Reply;
 use super::resources::Listed;
-use super::{Request, Served, body, head};
+use super::{Asked, Reply, Served, accepts_json, text as header};
 
 /// What one message is answered with.
 struct Answered {
     status: u16,
     /// Empty for a notification.
     body: Vec<u8>,
-}
-
-/// The headers that a body must agree with, as text.
-struct Said([Option<String>; 3]);
-
-impl Said {
-    fn of(headers: &HeaderMap) -> Self {
-        Self([MCP_PROTOCOL_VERSION, MCP_METHOD, MCP_NAME].map(|name| head::text(headers, name).map(str::to_owned)))
-    }
-
-    fn borrowed(&self) -> Headers<'_> {
-        let [version, method, name] = self.0.each_ref().map(Option::as_deref);
-        Headers { version, method, name }
-    }
 }
 
 /// What one message came to.
@@ -50,55 +34,46 @@ impl Told {
     }
 }
 
-impl Request<'_> {
-    /// Serves one MCP request.
-    pub(super) async fn mcp(&self, session: &mut ServerSession, caller: &Caller<'_>) -> Served {
-        if self.head.method == Method::GET {
-            return self.listen(session, caller);
-        }
-        let answered = match self.mcp_body(session, caller).await {
-            Ok((body, said)) => self.messages(&body.bytes, &said.borrowed(), caller).await,
-            Err(refusal) => (Err(refusal), Outcomes::default()),
-        };
-        let reply = answered.0.map(|answered| match answered.body.is_empty() {
-            true => Reply::empty(answered.status),
-            false => Reply::json(answered.status, answered.body),
-        });
-        Served { reply, outcomes: answered.1 }
+/// Tells whether a `POST` can be served, before its body is read.
+///
+/// # Errors
+/// [`Refusal::NotAcceptable`] where the caller takes no JSON, and where the head asks for wrapping.
+pub fn check(headers: &HeaderMap, wrap_ttl: Option<&str>) -> Result<(), Refusal> {
+    if !accepts_json(headers) {
+        return Err(Refusal::NotAcceptable);
     }
-
-    /// The body of a `POST`, and what its headers say of it.
-    async fn mcp_body(&self, session: &mut ServerSession, caller: &Caller<'_>) -> Result<(body::Body, Said), Refusal> {
-        match (&self.head.method, self.head.is_sse()) {
-            (&Method::POST, false) => {}
-            (_, false) => return Err(Refusal::MethodNotAllowed("GET, POST".into())),
-            (_, true) => return Err(Refusal::MethodNotAllowed("GET".into())),
-        }
-        let headers = &session.req_header().headers;
-        if !head::accepts_json(headers) {
-            return Err(Refusal::NotAcceptable);
-        }
-        if self.head.wrap_ttl.is_some() {
-            return Err(Refusal::Malformed("A tool is asked to wrap its answer by its argument wrap_ttl."));
-        }
-        let said = Said::of(headers);
-        Ok((self.body(session, caller.agent()).await?, said))
+    match wrap_ttl {
+        Some(_) => Err(Refusal::Malformed("A tool is asked to wrap its answer by its argument wrap_ttl.")),
+        None => Ok(()),
     }
+}
 
-    async fn messages(
-        &self,
-        body: &[u8],
-        said: &Headers<'_>,
-        caller: &Caller<'_>,
-    ) -> (Result<Answered, Refusal>, Outcomes) {
-        match mcp::read(body, said, self.context.snapshot.limits.batch) {
+/// Serves the messages of one `POST`.
+pub async fn serve(asked: &Asked<'_>) -> Served {
+    let (answered, outcomes) = asked.messages(&said(asked.headers)).await;
+    let reply = answered.map(|answered| match answered.body.is_empty() {
+        true => Reply::empty(answered.status),
+        false => Reply::json(answered.status, answered.body),
+    });
+    Served { reply, outcomes }
+}
+
+/// The headers that a body must agree with.
+fn said(headers: &HeaderMap) -> Headers<'_> {
+    let [version, method, name] = [MCP_PROTOCOL_VERSION, MCP_METHOD, MCP_NAME].map(|name| header(headers, name));
+    Headers { version, method, name }
+}
+
+impl Asked<'_> {
+    async fn messages(&self, said: &Headers<'_>) -> (Result<Answered, Refusal>, Outcomes) {
+        match mcp::read(&self.body, said, self.context.snapshot.limits.batch) {
             Err(failure) => (Ok(fail(&failure, None, mcp::spoken(said))), Outcomes::default()),
             Ok(Body::One(message)) => {
-                let told = self.message(&message, said, caller).await;
+                let told = self.message(&message, said).await;
                 (told.answer, told.outcome.into())
             }
             Ok(Body::Batch(messages)) => {
-                let (answered, outcomes) = self.batch(&messages, said, caller).await;
+                let (answered, outcomes) = self.batch(&messages, said).await;
                 (Ok(answered), Outcomes::Each(outcomes))
             }
         }
@@ -106,21 +81,16 @@ impl Request<'_> {
 
     /// Answers each message of a batch, each charged by itself. The first owes
     /// what the request does.
-    async fn batch(
-        &self,
-        messages: &[Message<'_>],
-        said: &Headers<'_>,
-        caller: &Caller<'_>,
-    ) -> (Answered, Vec<Outcome>) {
+    async fn batch(&self, messages: &[Message<'_>], said: &Headers<'_>) -> (Answered, Vec<Outcome>) {
         let (mut body, mut outcomes) = (Vec::new(), Vec::with_capacity(messages.len()));
         for (place, message) in messages.iter().enumerate() {
             let started = Instant::now();
-            let owes = if place == 0 { Ok(()) } else { caller.owe() };
+            let owes = if place == 0 { Ok(()) } else { self.caller.owe() };
             let Told { answer, mut outcome } = match owes {
-                Ok(()) => self.message(message, said, caller).await,
+                Ok(()) => self.message(message, said).await,
                 Err(refusal) => Told { outcome: Outcome::refused("", &refusal), answer: Err(refusal) },
             };
-            let answer = caller.pay().await.and(answer).unwrap_or_else(|refusal| {
+            let answer = self.caller.pay().await.and(answer).unwrap_or_else(|refusal| {
                 outcome.decision = refusal.public().code;
                 self.refused_message(message, said, &refusal)
             });
@@ -140,7 +110,7 @@ impl Request<'_> {
 
     /// Answers one message. What stands for the whole request, a missing scope
     /// or a limit, is an error of the request's own.
-    async fn message(&self, message: &Message<'_>, said: &Headers<'_>, caller: &Caller<'_>) -> Told {
+    async fn message(&self, message: &Message<'_>, said: &Headers<'_>) -> Told {
         let call = match mcp::understand(message, said) {
             (revision, Err(failure)) => {
                 return Told { answer: Ok(fail(&failure, Some(message), revision)), outcome: Outcome::default() };
@@ -148,7 +118,7 @@ impl Request<'_> {
             (_, Ok(Understood::Notification)) => return Told::of(202, Vec::new()),
             (_, Ok(Understood::Call(call))) => call,
         };
-        let (identity, names) = (&caller.identity, self.context.snapshot.tool_names);
+        let (identity, names) = (&self.caller.identity, self.context.snapshot.tool_names);
         let mut body = Vec::new();
         match &call.request {
             Wanted::Initialize => mcp::initialized(&call, &mut body),
@@ -159,21 +129,21 @@ impl Request<'_> {
             Wanted::ListPrompts => mcp::listed_prompts(&call, identity, &mut body),
             Wanted::GetPrompt(prompt) => mcp::prompted(&call, prompt, names, &mut body),
             Wanted::ListResources { cursor } => {
-                let listed = Box::pin(self.list_resources(&call, cursor.as_deref(), caller)).await;
+                let listed = Box::pin(self.list_resources(&call, cursor.as_deref())).await;
                 return resource(&call, listed);
             }
             Wanted::ReadResource { uri } => {
-                let read = Box::pin(self.read_resource(&call, uri, caller)).await;
+                let read = Box::pin(self.read_resource(&call, uri)).await;
                 return resource(&call, read);
             }
-            Wanted::CallTool { kind, arguments } => return self.tool(&call, kind, arguments, caller).await,
+            Wanted::CallTool { kind, arguments } => return self.tool(&call, kind, arguments).await,
         }
         Told::of(200, body)
     }
 
-    async fn tool(&self, call: &Call<'_>, kind: &'static Entry, arguments: &[u8], caller: &Caller<'_>) -> Told {
+    async fn tool(&self, call: &Call<'_>, kind: &'static Entry, arguments: &[u8]) -> Told {
         let called = match kind.parse_within(arguments, &self.context.snapshot.limits.json) {
-            Ok(operation) => self.context.call(caller, operation, Holds::Whole).await,
+            Ok(operation) => self.context.call(self.caller, operation, Holds::Whole).await,
             Err(refusal) => Called::refused(kind.facts.name, refusal),
         };
         let (answer, outcome) = called.whole();
@@ -186,7 +156,7 @@ impl Request<'_> {
             Err(refusal @ Refusal::Arguments(_)) if call.revision < Revision::V2025_11_25 => {
                 Failure::Arguments(refusal).write(Some(call.id), call.revision, &mut body);
             }
-            Err(refusal) => mcp::refused(call, &refusal, &self.head.request_id, &mut body),
+            Err(refusal) => mcp::refused(call, &refusal, self.request_id, &mut body),
         }
         Told { answer: Ok(Answered { status: 200, body }), outcome }
     }
@@ -196,7 +166,7 @@ impl Request<'_> {
         let mut body = Vec::new();
         if let (_, Ok(Understood::Call(call))) = mcp::understand(message, said) {
             match call.request {
-                Wanted::CallTool { .. } => mcp::refused(&call, refusal, &self.head.request_id, &mut body),
+                Wanted::CallTool { .. } => mcp::refused(&call, refusal, self.request_id, &mut body),
                 _ => Failure::Refused(refusal.clone()).write(Some(call.id), call.revision, &mut body),
             }
         }

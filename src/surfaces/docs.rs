@@ -10,14 +10,9 @@ use bytes::Bytes;
 use filters::catalog::CATALOG;
 use filters::openapi;
 use filters::operation::Entry;
-use filters::refusal::Refusal;
-use http::{HeaderValue, Method};
+use http::HeaderValue;
 
-use crate::config::Docs;
-use crate::telemetry::RouteId;
-
-use super::reply::Reply;
-use super::{Request, Visit};
+use super::Reply;
 
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -83,16 +78,21 @@ fn cut(page: &str, begin: &str, end: &str) -> Bytes {
 
 /// What is served here.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Page {
+pub enum Page {
+    /// The OpenAPI document.
     Document,
+    /// It, shown by Swagger UI.
     Swagger,
+    /// It, shown by ReDoc.
     Redoc,
+    /// Something that these pages load: its media type and text.
     Asset(&'static str, fn() -> Bytes),
 }
 
 impl Page {
     /// The page of a path.
-    fn at(path: &str) -> Option<Self> {
+    #[must_use]
+    pub fn at(path: &str) -> Option<Self> {
         Some(match path {
             "/openapi.json" => Self::Document,
             "/docs" => Self::Swagger,
@@ -106,16 +106,9 @@ impl Page {
         })
     }
 
-    const fn route(self) -> RouteId {
-        match self {
-            Self::Document => RouteId::OPENAPI,
-            Self::Swagger => RouteId::DOCS,
-            Self::Redoc => RouteId::REDOC,
-            Self::Asset(..) => RouteId::ASSET,
-        }
-    }
-
-    fn reply(self, rest: bool) -> Reply {
+    /// Answers with the page, of a gate with or without the REST surface.
+    #[must_use]
+    pub fn serve(self, rest: bool) -> Reply {
         let page = |text: &'static str| Reply::of(HTML, Bytes::from_static(text.as_bytes()));
         let mut reply = match self {
             Self::Document if rest => Reply::of("application/json", WITH_REST.clone()),
@@ -129,30 +122,6 @@ impl Page {
         reply.add("content-security-policy", POLICY);
         reply.add("referrer-policy", HeaderValue::from_static("no-referrer"));
         reply
-    }
-}
-
-impl Request<'_> {
-    /// The page that is asked for, where there are any.
-    pub(super) fn docs_page(&self, visit: &mut Visit) -> Result<Option<Page>, Refusal> {
-        let Some(page) = Page::at(&self.head.path).filter(|_| self.context.snapshot.docs != Docs::Off) else {
-            return Ok(None);
-        };
-        visit.route = Some(page.route());
-        if self.head.method == Method::GET { Ok(Some(page)) } else { Err(Refusal::MethodNotAllowed("GET".into())) }
-    }
-
-    /// Answers with a page, for which its caller is known.
-    pub(super) fn show(&self, page: Page) -> Reply {
-        page.reply(self.context.snapshot.rest)
-    }
-
-    /// Answers with a page that anyone may see.
-    pub(super) fn public_page(&self, visit: &mut Visit) -> Result<Option<Reply>, Refusal> {
-        if self.context.snapshot.docs != Docs::Public {
-            return Ok(None);
-        }
-        Ok(self.docs_page(visit)?.map(|page| page.reply(self.context.snapshot.rest)))
     }
 }
 

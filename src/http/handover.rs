@@ -4,9 +4,11 @@
 use futures_util::FutureExt as _;
 use pingora_core::protocols::http::ServerSession;
 
+use crate::surfaces::Reply;
+use crate::surfaces::events::Events;
+
 use super::Request;
-use super::events::Events;
-use super::reply::{Reply, Unwritten};
+use super::write::{Unwritten, write};
 
 impl Request<'_> {
     /// Writes the answer, but for events: those are given back. What an answer holds that was
@@ -19,7 +21,7 @@ impl Request<'_> {
         if !self.context.parcel.is_empty() && is_gone(session) {
             return Err(Unwritten::Caller);
         }
-        let events = reply.write(session, &self.head).await?;
+        let events = write(reply, session, &self.head).await?;
         // Nobody has what an answer without its body would have held.
         if !self.head.is_bodiless {
             self.context.parcel.handed_over();

@@ -7,9 +7,9 @@ use filters::path::SecretPath;
 use filters::refusal::Refusal;
 use serde::Deserialize;
 
-use crate::service::{Caller, Holds, Outcome};
+use crate::service::{Holds, Outcome};
 
-use super::Request;
+use super::Asked;
 use super::mcp::text;
 
 /// Most secrets on a page.
@@ -48,14 +48,14 @@ impl Listed {
     }
 }
 
-impl Request<'_> {
+impl Asked<'_> {
     /// What a URI names.
-    pub(super) async fn read_resource(&self, call: &Call<'_>, uri: &str, caller: &Caller<'_>) -> Listed {
-        let operation = match mcp::target(uri, &caller.agent().id) {
+    pub(super) async fn read_resource(&self, call: &Call<'_>, uri: &str) -> Listed {
+        let operation = match mcp::target(uri, &self.caller.agent().id) {
             Ok(operation) => operation,
             Err(refusal) => return Listed { outcome: Outcome::refused("kv.read", &refusal), result: Err(refusal) },
         };
-        let (answer, outcome) = self.context.call(caller, operation, Holds::Whole).await.whole();
+        let (answer, outcome) = self.context.call(self.caller, operation, Holds::Whole).await.whole();
         let told = |json: String| {
             let mut body = Vec::new();
             mcp::told(call, uri, &json, &mut body);
@@ -65,23 +65,17 @@ impl Request<'_> {
     }
 
     /// A page of the secrets that the agent may read.
-    pub(super) async fn list_resources(&self, call: &Call<'_>, cursor: Option<&str>, caller: &Caller<'_>) -> Listed {
+    pub(super) async fn list_resources(&self, call: &Call<'_>, cursor: Option<&str>) -> Listed {
         let mut outcome = Outcome { operation: "kv.list", ..Outcome::default() };
-        let result = self.listed(call, cursor, caller, &mut outcome).await;
+        let result = self.listed(call, cursor, &mut outcome).await;
         Listed::new(result, outcome)
     }
 
-    async fn listed(
-        &self,
-        call: &Call<'_>,
-        cursor: Option<&str>,
-        caller: &Caller<'_>,
-        outcome: &mut Outcome,
-    ) -> Result<Vec<u8>, Refusal> {
-        let agent = caller.agent();
+    async fn listed(&self, call: &Call<'_>, cursor: Option<&str>, outcome: &mut Outcome) -> Result<Vec<u8>, Refusal> {
+        let agent = self.caller.agent();
         let place = cursor.map(|cursor| self.open_cursor(agent, cursor)).transpose()?;
-        let root = place.is_none() && self.context.judge(caller, mcp::names(None)?).is_ok();
-        let Found { secrets, large, place } = self.page(Walk::from(place), caller, outcome).await?;
+        let root = place.is_none() && self.context.judge(self.caller, mcp::names(None)?).is_ok();
+        let Found { secrets, large, place } = self.page(Walk::from(place), outcome).await?;
         let next = place.map(|place| self.context.seal(agent, Purpose::Cursor, &place)).transpose()?;
         let mut body = Vec::new();
         mcp::listed_resources(call, &Page { subject: &agent.id, root, secrets, large, next }, &mut body);
@@ -104,18 +98,18 @@ impl Request<'_> {
 
     /// Walks until the page is full; what the agent may not read is not on it. A folder with more
     /// names than an answer may hold is named, and passed.
-    async fn page(&self, mut walk: Walk, caller: &Caller<'_>, outcome: &mut Outcome) -> Result<Found, Refusal> {
+    async fn page(&self, mut walk: Walk, outcome: &mut Outcome) -> Result<Found, Refusal> {
         let (mut secrets, mut large, mut folders) = (Vec::new(), Vec::new(), 0);
         for _ in 0..STEPS {
             match walk.step() {
                 None => break,
                 Some(Step::Secret(path)) => {
-                    if self.context.judge(caller, mcp::secret(&path, None)?).is_ok() {
+                    if self.context.judge(self.caller, mcp::secret(&path, None)?).is_ok() {
                         secrets.push(path);
                     }
                 }
                 Some(Step::Folder(_)) if folders == FOLDERS => break,
-                Some(Step::Folder(folder)) => match self.names(folder.as_ref(), caller, outcome).await {
+                Some(Step::Folder(folder)) => match self.names(folder.as_ref(), outcome).await {
                     Ok(names) => {
                         walk.tell(names);
                         folders += 1;
@@ -139,20 +133,15 @@ impl Request<'_> {
 
     /// The names directly below a folder. Where the agent may not list it,
     /// those that its grants name on the way to what it may.
-    async fn names(
-        &self,
-        folder: Option<&SecretPath>,
-        caller: &Caller<'_>,
-        outcome: &mut Outcome,
-    ) -> Result<Vec<String>, Refusal> {
-        match self.context.judge(caller, mcp::names(folder)?) {
+    async fn names(&self, folder: Option<&SecretPath>, outcome: &mut Outcome) -> Result<Vec<String>, Refusal> {
+        match self.context.judge(self.caller, mcp::names(folder)?) {
             Ok(()) => {}
             Err(Refusal::Forbidden) => {
-                return Ok(caller.agent().ways_below(folder).map(|name| format!("{name}/")).collect());
+                return Ok(self.caller.agent().ways_below(folder).map(|name| format!("{name}/")).collect());
             }
             Err(refusal) => return Err(refusal),
         }
-        let (answer, part) = self.context.call(caller, mcp::names(folder)?, Holds::Whole).await.whole();
+        let (answer, part) = self.context.call(self.caller, mcp::names(folder)?, Holds::Whole).await.whole();
         outcome.add(part);
         match answer {
             Ok(json) => Ok(serde_json::from_slice::<Names>(&json).map_err(|_| Refusal::UpstreamNonsense)?.keys),

@@ -1,0 +1,115 @@
+//! The operators' application: who is suspended, which configuration is in force, readiness with its
+//! details. Agents' secrets are not reached from here.
+
+use filters::names::AgentId;
+use filters::refusal::Refusal;
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::service::Context;
+use crate::surfaces::Reply;
+use crate::telemetry::RouteId;
+use crate::vault::Health;
+
+/// A request of an operator's.
+pub struct Asked<'a> {
+    /// What it may look at.
+    pub context: &'a Context<'a>,
+    /// Its method; `GET` for a `HEAD`.
+    pub method: &'a Method,
+    /// The gate's id of it.
+    pub request_id: &'a str,
+    /// True for one that came by the Unix socket, which has an owner: anybody on the machine can
+    /// connect to the address.
+    pub by_socket: bool,
+}
+
+/// The route of a path and the methods that it takes.
+#[must_use]
+pub fn route(path: &str) -> Option<(RouteId, &'static str)> {
+    match path {
+        "/admin/suspensions" => Some((RouteId::SUSPENSIONS, "GET, POST")),
+        "/admin/config" => Some((RouteId::CONFIG, "GET")),
+        "/admin/reload" => Some((RouteId::RELOAD, "POST")),
+        _ => None,
+    }
+}
+
+/// Serves a request for such a route. A change is asked for by the Unix socket only.
+///
+/// # Errors
+/// [`Refusal::SocketOnly`], [`Refusal::MethodNotAllowed`], and why what was asked for cannot be done.
+pub async fn serve(asked: &Asked<'_>, (route, allowed): (RouteId, &'static str)) -> Result<Reply, Refusal> {
+    if !asked.by_socket && !asked.method.is_safe() {
+        return Err(Refusal::SocketOnly);
+    }
+    match (route, asked.method) {
+        (RouteId::CONFIG, &Method::GET) => Ok(configuration(asked.context)),
+        (RouteId::RELOAD, &Method::POST) => reload(asked).await,
+        (RouteId::SUSPENSIONS, &Method::GET) => Ok(suspended(asked.context)),
+        (RouteId::SUSPENSIONS, &Method::POST) => {
+            asked.context.state.vault.suspensions.look().await?;
+            Ok(suspended(asked.context))
+        }
+        _ => Err(Refusal::MethodNotAllowed(allowed.into())),
+    }
+}
+
+fn suspended(context: &Context<'_>) -> Reply {
+    let agents = context.state.vault.suspensions.agents();
+    let names: Vec<&str> = agents.iter().map(AgentId::as_str).collect();
+    Reply::json(200, json!({"suspended": names}).to_string())
+}
+
+/// Which configuration is in force.
+fn configuration(context: &Context<'_>) -> Reply {
+    let snapshot = &context.snapshot;
+    let body = json!({
+        "snapshot": snapshot.version,
+        "digest": snapshot.digest.to_hex(),
+        "agents": snapshot.entries(),
+        "pending": snapshot.pending,
+    });
+    Reply::json(200, body.to_string())
+}
+
+/// Has the configuration read again, and tells what is wrong with it; no value is in that.
+async fn reload(asked: &Asked<'_>) -> Result<Reply, Refusal> {
+    match asked.context.state.reloads.wish().await {
+        Some(Ok(version)) => Ok(Reply::json(200, json!({"snapshot": version}).to_string())),
+        Some(Err(report)) => {
+            let body = json!({"error": "configuration_refused", "detail": report, "request_id": asked.request_id});
+            Ok(Reply::json(422, body.to_string()))
+        }
+        None => Err(Refusal::Overloaded),
+    }
+}
+
+/// Readiness with its details.
+#[must_use]
+pub fn readiness(context: &Context<'_>, ready: bool) -> Value {
+    let state = context.state;
+    let health = state.vault.monitor.health();
+    let login = state.vault.login.current().is_some();
+    let (suspensions, provision) = (&state.vault.suspensions, &state.vault.provision);
+    let draining = state.is_draining();
+    let issuers = context.snapshot.issuers.keys().map(|(name, keys)| json!({"name": name, "keys": keys}));
+    json!({
+        "ok": ready,
+        "draining": draining,
+        "duties_down": state.duties_down.names(),
+        "snapshot": context.snapshot.version,
+        "vault": {
+            "ok": health == Health::Active && login,
+            "health": health.name(),
+            "detail": state.vault.login.detail(),
+            "provisioned": {"ok": provision.is_whole(), "problem": provision.problem()},
+            "handles": !state.vault.handles.keyring().is_empty(),
+            "child_tokens": state.vault.children.held(),
+            "suspended": suspensions.agents().iter().map(AgentId::as_str).collect::<Vec<_>>(),
+            "suspensions": {"ok": suspensions.are_current(), "problems": suspensions.problems()},
+        },
+        "issuers": issuers.collect::<Vec<_>>(),
+        "kms": {"enabled": state.kms.is_some()},
+    })
+}

@@ -1,0 +1,75 @@
+//! Streams of events, written as long as they last.
+//!
+//! A stream holds no turn and is no request under way. Whose it is, is judged
+//! against the state of the moment when a snapshot is published, when others
+//! are suspended, and every [`LOOK`] for what time alone ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use filters::mcp;
+use filters::refusal::Refusal;
+use pingora_core::protocols::http::ServerSession;
+use tokio::sync::watch;
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+
+use crate::surfaces::events::Events;
+
+use super::Request;
+use super::write::Unwritten;
+
+/// Longest time in which what has ended by time alone goes on.
+const LOOK: Duration = Duration::from_secs(1);
+/// Longest time for a client to take what it is sent.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+impl Request<'_> {
+    /// Sends what there is to be told, until the stream ends: as a whole,
+    /// unless its client has gone or takes nothing any more.
+    pub(super) async fn attend(
+        &mut self,
+        session: &mut ServerSession,
+        events: &mut Events,
+        shutdown: &watch::Receiver<bool>,
+    ) -> Result<(), Unwritten> {
+        session.set_write_timeout(Some(PATIENCE));
+        let mut shutdown = shutdown.clone();
+        let mut snapshots = self.context.state.publications();
+        let mut suspensions = self.context.state.vault.suspensions.changes();
+        let (mut look, mut keep_alive) = (every(LOOK), every(self.context.snapshot.keep_alive));
+        loop {
+            match self.judge_again(session, events) {
+                Ok(false) => {}
+                Ok(true) => session.write_response_body(mcp::TOOLS_CHANGED.into(), false).await?,
+                Err(refusal) => {
+                    events.end(refusal);
+                    break;
+                }
+            }
+            tokio::select! {
+                () = async { _ = shutdown.wait_for(|down| *down).await } => break,
+                _ = snapshots.changed() => {}
+                _ = suspensions.changed() => {}
+                _ = look.tick() => {}
+                _ = keep_alive.tick() => session.write_response_body(mcp::KEEP_ALIVE.into(), false).await?,
+                // There is nothing to read: it has gone.
+                _ = session.read_body_or_idle(true) => return Err(Unwritten::Caller),
+            }
+        }
+        timeout(PATIENCE, session.finish_body()).await.map_err(|_| Unwritten::Caller)??;
+        Ok(())
+    }
+
+    /// Judges by the snapshot of the moment whether the client is shown other tools now.
+    fn judge_again(&mut self, session: &ServerSession, events: &mut Events) -> Result<bool, Refusal> {
+        self.context.snapshot = Arc::clone(&self.context.state.snapshot());
+        self.check_origin()?;
+        events.judge(&self.context, &self.offer(session)?)
+    }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut interval = interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}

@@ -1,0 +1,147 @@
+//! The one place that writes answers.
+
+use filters::headers::{CORRELATION_ID, REQUEST_ID};
+use filters::refusal::Refusal;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE,
+    InvalidHeaderValue, TRANSFER_ENCODING, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
+use pingora_core::protocols::http::ServerSession;
+use pingora_http::ResponseHeader;
+
+use crate::surfaces::events::Events;
+use crate::surfaces::{Body, Reply};
+
+use super::head::Head;
+
+/// What pages of other origins may read beside what browsers let them anyway.
+const EXPOSED: HeaderValue = HeaderValue::from_static("x-request-id, x-correlation-id, www-authenticate");
+
+/// Why an answer was not written to its end.
+#[derive(Debug)]
+pub(super) enum Unwritten {
+    /// The caller has gone, or takes nothing any more.
+    Caller,
+    /// Vault's answer broke off half-way.
+    Upstream(Refusal),
+}
+
+impl From<pingora_core::BError> for Unwritten {
+    fn from(_: pingora_core::BError) -> Self {
+        Self::Caller
+    }
+}
+
+impl From<InvalidHeaderValue> for Unwritten {
+    fn from(_: InvalidHeaderValue) -> Self {
+        Self::Caller
+    }
+}
+
+/// Writes head and body, but for events: those are given back.
+pub(super) async fn write(
+    reply: Reply,
+    session: &mut ServerSession,
+    head: &Head,
+) -> Result<Option<Box<Events>>, Unwritten> {
+    let mut headers = all_headers(&reply, &head.request_id, &head.correlation_id)?;
+    if let Some(origin) = head.origin.as_deref() {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::try_from(origin)?);
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+        headers.insert(VARY, HeaderValue::from_static("origin"));
+    }
+    if head.is_bodiless {
+        return send_head(reply, session, headers).await;
+    }
+    send(reply, session, headers).await
+}
+
+/// Writes the answer to a head that could not be read.
+pub(super) async fn write_unread(reply: Reply, session: &mut ServerSession, id: &str) -> Result<(), Unwritten> {
+    let headers = all_headers(&reply, id, id)?;
+    send(reply, session, headers).await?;
+    Ok(session.finish_body().await?)
+}
+
+/// Writes the head alone, with the headers that the whole answer has.
+async fn send_head(
+    reply: Reply,
+    session: &mut ServerSession,
+    mut headers: HeaderMap,
+) -> Result<Option<Box<Events>>, Unwritten> {
+    if !matches!(reply.body, Body::Whole(_)) {
+        chunk(session, &mut headers);
+    }
+    let head = response(reply.status, headers);
+    match session {
+        ServerSession::H2(stream) => stream.write_response_header(head, true)?,
+        session => session.write_response_header(head).await?,
+    }
+    Ok(None)
+}
+
+fn response(status: u16, headers: HeaderMap) -> Box<ResponseHeader> {
+    let (mut head, ()) = Response::new(()).into_parts();
+    head.status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    head.headers = headers;
+    Box::new(ResponseHeader::from(head))
+}
+
+async fn send(
+    reply: Reply,
+    session: &mut ServerSession,
+    mut headers: HeaderMap,
+) -> Result<Option<Box<Events>>, Unwritten> {
+    if !matches!(reply.body, Body::Whole(_)) {
+        chunk(session, &mut headers);
+    }
+    session.write_response_header(response(reply.status, headers)).await?;
+    match reply.body {
+        Body::Whole(body) => {
+            if !body.is_empty() {
+                session.write_response_body(body, true).await?;
+            }
+        }
+        Body::Streaming(streaming) => {
+            let mut rest = Some(streaming);
+            while let Some(streaming) = rest {
+                let (part, next) = Box::pin(streaming.next()).await.map_err(Unwritten::Upstream)?;
+                session.write_response_body(part.into(), next.is_none()).await?;
+                rest = next;
+            }
+        }
+        Body::Events(events) => return Ok(Some(events)),
+    }
+    Ok(None)
+}
+
+fn all_headers(reply: &Reply, request_id: &str, correlation_id: &str) -> Result<HeaderMap, InvalidHeaderValue> {
+    let mut headers = HeaderMap::with_capacity(12);
+    if let (Body::Whole(body), true) = (&reply.body, reply.status != 204) {
+        headers.insert(CONTENT_LENGTH, body.len().into());
+    }
+    if !reply.media.is_empty() {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(reply.media));
+    }
+    // Any answer may carry a secret, or say whether there is one.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REQUEST_ID, HeaderValue::try_from(request_id)?);
+    headers.insert(CORRELATION_ID, HeaderValue::try_from(correlation_id)?);
+    for (name, value) in &reply.headers {
+        // One for each scheme; of any other header what was added stands alone.
+        if name == WWW_AUTHENTICATE {
+            headers.append(name, value.clone());
+        } else {
+            headers.insert(name, value.clone());
+        }
+    }
+    Ok(headers)
+}
+/// A body of no known length has chunks in HTTP/1.1, and ends with the connection before.
+fn chunk(session: &ServerSession, headers: &mut HeaderMap) {
+    if !session.is_http2() && session.req_header().version >= Version::HTTP_11 {
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+}

@@ -1,0 +1,107 @@
+//! What a caller is answered: a value, which nobody here writes.
+
+use bytes::Bytes;
+use filters::refusal::Refusal;
+use http::HeaderValue;
+use http::header::{ALLOW, HeaderName, RETRY_AFTER};
+
+use crate::service::Streaming;
+
+use super::events::Events;
+
+/// An answer.
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// The media type of the body; empty where there is none.
+    pub media: &'static str,
+    /// The body.
+    pub body: Body,
+    /// Headers beside those that every answer has.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// The body of an answer.
+pub enum Body {
+    /// All of it.
+    Whole(Bytes),
+    /// What is still arriving of a JSON object.
+    Streaming(Box<Streaming>),
+    /// Events, as there are some.
+    Events(Box<Events>),
+}
+
+impl Reply {
+    /// A JSON body.
+    #[must_use]
+    pub fn json(status: u16, body: impl Into<Bytes>) -> Self {
+        Self { status, media: "application/json", body: Body::Whole(body.into()), headers: Vec::new() }
+    }
+
+    /// A JSON body that is still arriving.
+    #[must_use]
+    pub fn streaming(status: u16, streaming: Box<Streaming>) -> Self {
+        Self { status, media: "application/json", body: Body::Streaming(streaming), headers: Vec::new() }
+    }
+
+    /// A stream of events, of which nothing is there yet.
+    #[must_use]
+    pub fn events(events: Events) -> Self {
+        let body = Body::Events(Box::new(events));
+        let mut reply = Self { status: 200, media: "text/event-stream", body, headers: Vec::new() };
+        // nginx would keep events back.
+        reply.add("x-accel-buffering", HeaderValue::from_static("no"));
+        reply
+    }
+
+    /// No body.
+    #[must_use]
+    pub fn empty(status: u16) -> Self {
+        Self { status, media: "", body: Body::Whole(Bytes::new()), headers: Vec::new() }
+    }
+
+    /// A success of this media type.
+    #[must_use]
+    pub fn of(media: &'static str, body: impl Into<Bytes>) -> Self {
+        Self { status: 200, media, body: Body::Whole(body.into()), headers: Vec::new() }
+    }
+
+    /// What a refusal says.
+    #[must_use]
+    pub fn refused(refusal: &Refusal, request_id: &str) -> Self {
+        let mut reply = Self::json(refusal.public().status.as_u16(), refusal.body(request_id));
+        if let Some(seconds) = refusal.retry_after() {
+            reply.headers.push((RETRY_AFTER, seconds.into()));
+        }
+        match refusal {
+            Refusal::RateLimited(exceeded) => {
+                reply.add("ratelimit-limit", exceeded.limit.into());
+                reply.add("ratelimit-remaining", 0.into());
+                reply.add("ratelimit-reset", exceeded.reset.into());
+            }
+            Refusal::EncodedBody => reply.add("accept-encoding", HeaderValue::from_static("identity")),
+            Refusal::MethodNotAllowed(methods) | Refusal::Verb(methods) => {
+                // The core names the methods that are judged: a HEAD is judged as the GET.
+                if let Ok(methods) = HeaderValue::try_from(methods.replace("GET", "GET, HEAD")) {
+                    reply.headers.push((ALLOW, methods));
+                }
+            }
+            _ => {}
+        }
+        reply
+    }
+
+    /// Adds a header.
+    pub fn add(&mut self, name: &'static str, value: HeaderValue) {
+        self.headers.push((HeaderName::from_static(name), value));
+    }
+
+    /// Bytes of the body, as far as they are known.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match &self.body {
+            Body::Whole(body) => body.len(),
+            Body::Streaming(_) | Body::Events(_) => 0,
+        }
+    }
+}
