@@ -378,7 +378,7 @@ impl Upstream {
             value.set_sensitive(true);
             headers.insert(VAULT_TOKEN, value);
         }
-        if let Some(namespace) = &self.namespace {
+        if let Some(namespace) = self.namespace.as_ref().filter(|_| !request.is_of_the_root()) {
             headers.insert(VAULT_NAMESPACE, namespace.clone());
         }
         if let Some(seconds) = envelope.wrap_ttl {
