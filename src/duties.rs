@@ -119,7 +119,7 @@ impl Background {
     }
 
     async fn watch_provision(&self) {
-        self.state.vault.provision.run(|| self.state.snapshot().making()).await;
+        self.state.vault.provision.run(|| self.state.snapshot().makings.clone()).await;
     }
 
     async fn watch_suspensions(&self) {

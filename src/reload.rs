@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use filters::names::{AgentId, Namespace};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
@@ -147,7 +148,7 @@ impl Reload {
         let reader = Arc::clone(&self.0);
         match spawn_blocking(move || reader.reload()).await {
             Ok(Ok((version, former))) => {
-                tokio::spawn(retire(former));
+                tokio::spawn(retire(former, Arc::clone(&self.0.state)));
                 Ok(version)
             }
             Ok(Err(report)) => Err(self.0.refuse(report)),
@@ -157,11 +158,15 @@ impl Reload {
 }
 
 /// Keeps a former snapshot until no request has it any more, and frees it aside: with 100,000 agents
-/// that would hold up the others of whoever is the last to let go of it.
-async fn retire(former: Arc<Snapshot>) {
+/// that would hold up the others of whoever is the last to let go of it. Tokens of the namespaces that
+/// agents have left are dropped at once, and once more when nobody makes them any more.
+async fn retire(former: Arc<Snapshot>, state: Arc<State>) {
+    let moved = |agent: &AgentId, namespace: &Namespace| !state.snapshot().may_be_in(agent, namespace);
+    state.vault.children.drop_where(moved).await;
     while Arc::strong_count(&former) > 1 {
         tokio::time::sleep(RETIRE).await;
     }
+    state.vault.children.drop_where(moved).await;
     spawn_blocking(move || drop(former));
 }
 

@@ -3,7 +3,7 @@
 //! A request uses the snapshot it started with. What must outlive a snapshot,
 //! the state of the limits, is carried over from the one before.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use filters::credential::{ApiKeys, KeyEntry, ProxyHeaders};
 use filters::forwarded;
 use filters::grants::{Agent, Role};
 use filters::headers::FORWARDED_FOR;
-use filters::identity::{Directory, Principal, Source, UnknownAgents};
+use filters::identity::{Directory, Family, Principal, Source, UnknownAgents};
 use filters::jwt::Verified;
 use filters::mcp::ToolNames;
-use filters::names::AgentId;
+use filters::names::{AgentId, Namespace};
 use filters::policy::roles_policy;
 use filters::quota::{Cell, Limit, Rate, Terms};
 use filters::secret::Digest;
@@ -116,6 +116,8 @@ pub struct Snapshot {
     /// Whether their `X-Forwarded-For` is believed.
     forwarded_for: bool,
     proxy_headers: Option<ProxyHeaders>,
+    /// The gate's own namespace in Vault.
+    namespace: Namespace,
     directory: Directory,
     agents: HashMap<AgentId, Arc<Agent>>,
     /// Agents without an entry, by the roles that they have.
@@ -126,6 +128,8 @@ pub struct Snapshot {
     own_namespace: Arc<Role>,
     /// Of each issuer and each of its role rules the roles.
     role_rules: Vec<Vec<Vec<Arc<Role>>>>,
+    /// What agents' tokens are made by in each namespace; none where none are made.
+    pub makings: Vec<Making>,
     rate: Option<Rate>,
     rate_limited: bool,
     /// The rate of each operation that has one, for each agent.
@@ -143,6 +147,9 @@ impl Snapshot {
         let rate = settings.rate.filter(|_| settings.rate_limited);
         let suspended = settings.agents.iter().filter(|entry| entry.suspended).map(|entry| entry.id.clone()).collect();
         let operations = if settings.rate_limited { settings.operation_rates } else { Vec::new() };
+        // The gate's own is what it was when it logged in.
+        let namespace = previous.map_or(settings.upstream.namespace, |previous| previous.namespace.clone());
+        let directory = &settings.identity.directory;
         let mut agents = HashMap::with_capacity(settings.agents.len());
         let own_turns = settings.agents.iter();
         let own_turns: Vec<_> =
@@ -162,9 +169,11 @@ impl Snapshot {
             let rate = entry.rate.or_else(|| widest(&roles)).or(rate).filter(|_| settings.rate_limited);
             let counted = before.and_then(|agent| agent.limit.as_ref());
             let limit = rate.map(|rate| Limit::new(rate, agent_limit(&entry.id), counted));
+            let named = || directory.namespace_of(&entry.id, roles.iter().map(|(role, _)| &**role));
             let agent = Agent {
                 id: entry.id.clone(),
                 generation: entry.generation,
+                namespace: entry.namespace.as_ref().or_else(named).unwrap_or(&namespace).clone(),
                 roles_policy: roles_policy(roles.iter().map(|(role, _)| &*role.name)).into(),
                 roles,
                 limit,
@@ -212,17 +221,20 @@ impl Snapshot {
             trusted_proxies: settings.identity.trusted_proxies,
             forwarded_for: settings.identity.forwarded_for,
             proxy_headers: settings.identity.proxy_headers,
+            namespace,
             directory: settings.identity.directory,
             agents,
             strangers: Cache::new(MAX_STRANGERS),
             cells: previous.map_or_else(|| Cache::new(MAX_STRANGERS), |previous| previous.cells.clone()),
             own_namespace,
             role_rules: role_rules.collect(),
+            makings: Vec::new(),
             rate,
             rate_limited: settings.rate_limited,
             operations,
             terms,
         };
+        snapshot.makings = snapshot.find_makings();
         snapshot.add_keys(settings.api_keys);
         snapshot
     }
@@ -280,8 +292,8 @@ impl Snapshot {
 
     fn new_stranger(&self, id: &AgentId, rule: Option<RoleRule>) -> Agent {
         let of_rule = |(place, rule): RoleRule| self.role_rules.get(place)?.get(rule).map(Vec::as_slice);
-        let own = std::slice::from_ref(&self.own_namespace);
-        let roles = rule.map_or(own, |rule| of_rule(rule).unwrap_or_default());
+        let roles = rule.map_or(self.built_in(), |rule| of_rule(rule).unwrap_or_default());
+        let namespace = self.namespace_of_stranger(id, roles);
         let limit = |rate: Rate, name: String| {
             let cell = self.cells.get_with((id.clone(), name.as_str().into()), Arc::default);
             Limit { rate, cell, name: name.into() }
@@ -295,6 +307,7 @@ impl Snapshot {
         Agent {
             id: id.clone(),
             generation: 1,
+            namespace,
             roles_policy: roles_policy(roles.iter().map(|(role, _)| &*role.name)).into(),
             limit: rate.map(|rate| limit(rate, agent_limit(id))),
             roles,
@@ -307,10 +320,36 @@ impl Snapshot {
         }
     }
 
-    /// What agents' tokens are made by; `None` where none are made.
+    /// The built-in role, that of agents without an entry for which no rule fits.
+    const fn built_in(&self) -> &[Arc<Role>] {
+        std::slice::from_ref(&self.own_namespace)
+    }
+
+    fn namespace_of_stranger(&self, id: &AgentId, roles: &[Arc<Role>]) -> Namespace {
+        self.directory.namespace_of(id, roles.iter().map(|role| &**role)).unwrap_or(&self.namespace).clone()
+    }
+
+    /// Whether the agent is in that namespace of Vault's, with some credential.
     #[must_use]
-    pub fn making(&self) -> Option<Making> {
-        self.child_tokens.making(self.agents.values().next().map(Arc::as_ref))
+    pub fn may_be_in(&self, id: &AgentId, namespace: &Namespace) -> bool {
+        if let Some(agent) = self.agents.get(id) {
+            return agent.namespace == *namespace;
+        }
+        let mut lists = self.role_rules.iter().flatten().map(Vec::as_slice).chain([self.built_in()]);
+        lists.any(|roles| self.namespace_of_stranger(id, roles) == *namespace)
+    }
+
+    /// For one agent with an entry of each namespace, where there is one.
+    fn find_makings(&self) -> Vec<Making> {
+        let mut places = BTreeMap::<&Namespace, Option<&Agent>>::new();
+        self.agents.values().for_each(|agent| _ = places.entry(&agent.namespace).or_insert(Some(agent)));
+        let families = self.directory.families().iter().filter_map(Family::namespace);
+        let of_rules = self.role_rules.iter().flatten().flatten().filter_map(|role| role.namespace.as_ref());
+        families.chain(of_rules).for_each(|namespace| _ = places.entry(namespace).or_default());
+        if places.is_empty() || self.directory.unknown() != UnknownAgents::Refuse {
+            places.entry(&self.namespace).or_default();
+        }
+        places.into_iter().filter_map(|(namespace, agent)| self.child_tokens.making(namespace, agent)).collect()
     }
 
     /// How many agents have an entry.

@@ -150,7 +150,7 @@ impl State {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let vault = &self.vault;
-        let looked = vault.handles.are_current() && vault.suspensions.are_current() && vault.provision.is_whole();
+        let looked = vault.handles.are_current() && vault.suspensions.are_current() && vault.provision.serves();
         let active = vault.monitor.health() == Health::Active && vault.login.current().is_some();
         active && looked && self.duties_down.is_empty() && !self.is_draining()
     }

@@ -34,6 +34,7 @@ mod gate {
     pub mod mcp;
     pub mod mcp_http;
     pub mod names;
+    pub mod namespaces;
     pub mod operations;
     pub mod pem;
     pub mod policy;
@@ -159,6 +160,7 @@ fn main() -> ExitCode {
         ("looks", gate::looks::CASES),
         ("shared_limits", gate::shared_limits::CASES),
         ("tokens", gate::tokens::CASES),
+        ("namespaces", gate::namespaces::CASES),
         ("vault_identity", gate::vault_identity::CASES),
         ("logins", gate::logins::CASES),
         ("lockout", gate::lockout::CASES),

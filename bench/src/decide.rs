@@ -10,7 +10,7 @@ use filters::decide::{Effect, Ground, decide};
 use filters::grants::{Agent, Role};
 use filters::handle::Keyring;
 use filters::identity::{Identity, Proof};
-use filters::names::AgentId;
+use filters::names::{AgentId, Namespace};
 use filters::pattern::PathPattern;
 use filters::quota::Terms;
 use filters::scope::{Scope, Scopes};
@@ -66,7 +66,7 @@ fn call(identity: &Identity, arguments: &[u8], layout: &Layout) -> Result<Effect
     let kind = catalog::find("kv.read").context("kv.read")?;
     let operation = kind.parse(arguments).map_err(refused)?;
     let keyring = Keyring::default();
-    let ground = Ground { layout, keyring: &keyring, namespace: "", client: None, now: 0 };
+    let ground = Ground { layout, keyring: &keyring, client: None, now: 0 };
     decide(identity, operation, ground).and_then(|permit| permit.into_effect(layout)).map_err(refused)
 }
 
@@ -81,6 +81,7 @@ fn identity(number: u32) -> Result<Identity> {
     let agent = Agent {
         id: AgentId::parse(&format!("agent-{number}")).context("agent name")?,
         generation: 1,
+        namespace: Namespace::default(),
         roles_policy: "".into(),
         roles: vec![(Arc::new(role), None)],
         limit: None,

@@ -56,8 +56,6 @@ pub struct Ground<'a> {
     pub layout: &'a Layout,
     /// The keys of handles.
     pub keyring: &'a Keyring,
-    /// The Vault namespace of the gate.
-    pub namespace: &'a str,
     /// The client's address, where it is known.
     pub client: Option<IpAddr>,
     /// Seconds since the epoch.
@@ -181,7 +179,7 @@ fn redeemed(agent: &Agent, handle: &str, redeem: Redeem, ground: Ground<'_>) -> 
         Redeem::RevokeCertificate => Purpose::Certificate,
         Redeem::Unwrap | Redeem::LookUpWrap => Purpose::Wrapped,
     };
-    let binding = Binding { purpose, agent, namespace: ground.namespace };
+    let binding = Binding { purpose, agent };
     let claims: Claims = ground.keyring.open(handle, binding).map_err(|closed| match closed {
         Closed::Foreign => Refusal::Forbidden,
         Closed::Later => Refusal::HandleKeyUnknown,

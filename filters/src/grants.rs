@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::condition::{Circumstances, Conditions, Failed};
+use crate::names::Namespace;
 use crate::path::SecretPath;
 use crate::pattern::{NamePattern, PathPattern};
 use crate::quota::{Limit, Rate};
@@ -234,6 +235,8 @@ pub struct Role {
     pub body: Option<usize>,
     /// When it holds; always where absent. Its denies always do.
     pub conditions: Option<Box<Conditions>>,
+    /// The namespace of Vault's of the agents that have it, where it names one.
+    pub namespace: Option<Namespace>,
     /// The operator's description, for the agents that have it.
     pub about: Option<Box<str>>,
     /// Descriptions of single grants, by their key and as they are written.
@@ -361,4 +364,12 @@ impl Role {
             Space::Shared => &self.shared,
         }
     }
+}
+
+/// Two roles that would have an agent in two namespaces.
+#[must_use]
+pub fn torn<'a>(roles: impl Iterator<Item = &'a Role>) -> Option<[&'a Role; 2]> {
+    let mut naming = roles.filter(|role| role.namespace.is_some());
+    let first = naming.next()?;
+    naming.find(|role| role.namespace != first.namespace).map(|other| [first, other])
 }

@@ -4,7 +4,7 @@
 //! A handle is sealed (AES-256-GCM-SIV, RFC 8452), not signed: nobody can look
 //! into it, and nobody but the agent it was given to can have it opened. What
 //! it is bound to is authenticated and not in it: another agent, another
-//! generation of the same name, another purpose or Vault namespace, or a
+//! generation of the same name, another purpose, the agent in another namespace of Vault's, or a
 //! changed bit, and it does not open.
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, Nonce, RandomizedNonceKey};
@@ -96,14 +96,13 @@ pub struct Binding<'a> {
     pub purpose: Purpose,
     /// Whose it is.
     pub agent: &'a Agent,
-    /// The Vault namespace of the gate.
-    pub namespace: &'a str,
 }
 
 impl Binding<'_> {
     fn text(&self) -> String {
-        let Self { purpose, agent, namespace } = self;
-        format!("portcullis handle 1\n{}\n{}\n{}\n{namespace}", purpose.name(), agent.id, agent.generation)
+        let Self { purpose, agent } = self;
+        let (purpose, namespace) = (purpose.name(), agent.namespace.as_str());
+        format!("portcullis handle 1\n{purpose}\n{}\n{}\n{namespace}", agent.id, agent.generation)
     }
 }
 

@@ -1,13 +1,17 @@
 //! From a principal, which a credential proves, to an agent, which is a closed
 //! name that the configuration gives it (DESIGN section 6).
 
+mod family;
+
+pub use family::Family;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use crate::certificate::{PeerCertificate, Svid};
-use crate::grants::Agent;
-use crate::names::AgentId;
+use crate::grants::{Agent, Role};
+use crate::names::{AgentId, Namespace};
 use crate::scope::Scopes;
 use crate::secret::Secret;
 
@@ -145,86 +149,6 @@ impl Principal {
     }
 }
 
-/// A rule that maps a family of principals to agents by one `{name}` in each
-/// of two templates.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Family {
-    source: Source,
-    principal: Template,
-    agent: Template,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Template {
-    before: Box<str>,
-    after: Box<str>,
-}
-
-impl Template {
-    fn parse(text: &str) -> Option<Self> {
-        let (before, after) = text.split_once("{name}")?;
-        let plain = !before.contains(['{', '}']) && !after.contains(['{', '}']);
-        plain.then(|| Self { before: before.into(), after: after.into() })
-    }
-
-    fn take<'a>(&self, text: &'a str) -> Option<&'a str> {
-        text.strip_prefix(&*self.before)?.strip_suffix(&*self.after)
-    }
-
-    fn put(&self, name: &str) -> String {
-        format!("{}{name}{}", self.before, self.after)
-    }
-
-    /// Whether some text fits both; may say yes for two that share none.
-    fn may_meet(&self, other: &Self) -> bool {
-        let begins = self.before.starts_with(&*other.before) || other.before.starts_with(&*self.before);
-        let ends = self.after.ends_with(&*other.after) || other.after.ends_with(&*self.after);
-        begins && ends
-    }
-}
-
-impl Family {
-    /// `None` unless each template holds `{name}` once.
-    #[must_use]
-    pub fn parse(source: Source, principal: &str, agent: &str) -> Option<Self> {
-        Some(Self { source, principal: Template::parse(principal)?, agent: Template::parse(agent)? })
-    }
-
-    /// Whether one agent could come of both families, or one principal fit both.
-    #[must_use]
-    pub fn may_meet(&self, other: &Self) -> bool {
-        self.source == other.source && self.principal.may_meet(&other.principal)
-            || self.source.kind() == other.source.kind() && self.agent.may_meet(&other.agent)
-    }
-
-    /// Whether any principal could give every name to an agent.
-    #[must_use]
-    pub fn gives_every_name(&self) -> bool {
-        self.agent.before.is_empty() && self.agent.after.is_empty()
-    }
-
-    /// Whether some principal of it is this agent.
-    #[must_use]
-    pub fn could_be(&self, agent: &AgentId) -> bool {
-        self.agent.take(agent.as_str()).is_some_and(|name| AgentId::parse(name).is_some())
-    }
-
-    fn agent_of(&self, principal: &Principal) -> Option<AgentId> {
-        if self.source != principal.source {
-            return None;
-        }
-        let name = AgentId::parse(self.principal.take(&principal.value)?)?;
-        AgentId::parse(&self.agent.put(name.as_str()))
-    }
-}
-
-/// As it is written.
-impl fmt::Display for Family {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} = {:?}, agent = {:?}", self.source.name(), self.principal.put("{name}"), self.agent.put("{name}"))
-    }
-}
-
 /// What becomes of a principal that nothing maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum UnknownAgents {
@@ -313,6 +237,20 @@ impl Directory {
             }
             None => self.unknown_agent(principal),
         }
+    }
+
+    /// The namespace that an agent's roles name, else a family that may give it. Those of one rank
+    /// name the same; see [`crate::grants::torn`] and [`Family::is_torn_from`].
+    #[must_use]
+    pub fn namespace_of<'a>(
+        &'a self,
+        agent: &AgentId,
+        mut roles: impl Iterator<Item = &'a Role>,
+    ) -> Option<&'a Namespace> {
+        let pins = self.named.get(agent).copied().unwrap_or_default();
+        let gives = |family: &&Family| family.could_be(agent) && pins & family.source.kind() == 0;
+        let of_families = || self.families.iter().filter(gives).find_map(Family::namespace);
+        roles.find_map(|role| role.namespace.as_ref()).or_else(of_families)
     }
 
     fn unknown_agent(&self, principal: &Principal) -> Option<AgentId> {

@@ -125,6 +125,10 @@ impl Method {
     }
 }
 
+/// Paths that tell of Vault as a whole.
+/// Source: <https://openbao.org/docs/concepts/namespaces>
+const OF_THE_ROOT: [&str; 3] = ["sys/health", "sys/seal-status", "sys/leader"];
+
 /// One request to Vault, without token and namespace.
 #[derive(Clone)]
 pub struct VaultRequest {
@@ -149,6 +153,13 @@ impl VaultRequest {
     #[must_use]
     pub fn path(&self) -> &str {
         self.path.as_str()
+    }
+
+    /// Whether it is asked in the root, whichever namespace the gate is in: OpenBao refuses some of
+    /// these paths in any other.
+    #[must_use]
+    pub fn is_of_the_root(&self) -> bool {
+        self.path().strip_prefix("/v1/").is_some_and(|path| OF_THE_ROOT.contains(&path))
     }
 
     /// The JSON body, if there is one.
@@ -295,6 +306,18 @@ mod tests {
         ] {
             assert_eq!(trouble(status, b""), Trouble::Refused(refusal), "{status}");
         }
+    }
+
+    #[test]
+    fn vault_as_a_whole_is_asked_about_in_the_root() {
+        let ask = |path: &str| VaultRequest::new(Method::Get, VaultPath::render(&[path]).unwrap(), None, true);
+        for path in ["sys/health", "sys/seal-status", "sys/leader"] {
+            assert!(ask(path).is_of_the_root(), "{path}");
+        }
+        for path in ["sys/leases/renew", "sys/wrapping/wrap", "secret/data/sys/health", "sys/health/x", "sys"] {
+            assert!(!ask(path).is_of_the_root(), "{path}");
+        }
+        assert!(control::health().unwrap().is_of_the_root());
     }
 
     #[test]

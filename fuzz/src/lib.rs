@@ -9,7 +9,7 @@ use filters::decide::{Effect, Ground, decide};
 use filters::grants::{Agent, Role};
 use filters::handle::Keyring;
 use filters::identity::{Identity, Proof};
-use filters::names::AgentId;
+use filters::names::{AgentId, Namespace};
 use filters::operation::Operation;
 use filters::pattern::{NamePattern, PathPattern};
 use filters::quota::Terms;
@@ -44,6 +44,7 @@ pub static IDENTITY: LazyLock<Identity> = LazyLock::new(|| {
     let agent = Agent {
         id: AgentId::parse(AGENT).expect("a name"),
         generation: 1,
+        namespace: Namespace::default(),
         roles_policy: "".into(),
         roles: vec![(Arc::new(role), None)],
         limit: None,
@@ -58,7 +59,7 @@ pub static IDENTITY: LazyLock<Identity> = LazyLock::new(|| {
 /// # Panics
 /// Where it does not.
 pub fn judge(operation: Operation) {
-    let ground = Ground { layout: &LAYOUT, keyring: &KEYRING, namespace: "", client: None, now: 1_767_225_600 };
+    let ground = Ground { layout: &LAYOUT, keyring: &KEYRING, client: None, now: 1_767_225_600 };
     let Ok(permit) = decide(&IDENTITY, operation, ground) else { return };
     match permit.into_effect(&LAYOUT) {
         Ok(Effect::Vault(request) | Effect::Issue(_, _, request)) => within_own(&request),

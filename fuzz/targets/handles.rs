@@ -12,7 +12,7 @@ const MOST: usize = 64;
 
 fuzz_target!(|input: (&str, Vec<(u16, u8)>)| {
     let (text, changes) = input;
-    let binding = Binding { purpose: Purpose::Lease, agent: &fuzz::IDENTITY.agent, namespace: "" };
+    let binding = Binding { purpose: Purpose::Lease, agent: &fuzz::IDENTITY.agent };
     // The fuzzer learns what was sealed below, which is for another purpose.
     let elsewhere = Binding { purpose: Purpose::Wrapped, ..binding };
     assert!(fuzz::KEYRING.open::<String>(text, elsewhere).is_err());

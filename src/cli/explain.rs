@@ -163,7 +163,14 @@ fn tell(asked: &Explain, snapshot: &Snapshot, known: &[AgentId]) -> Result<Told,
     let identity = Identity::new(agent, scopes, Proof::Certificate);
     let circumstances = Circumstances { client: asked.source, now: asked.at.unwrap_or_else(epoch_seconds) };
     Ok(match question.answer(&identity, &snapshot.layout, circumstances) {
-        Ok(allowed) => Told { refusal: None, what, rules: allowing(&question, allowed.as_ref()) },
+        Ok(allowed) => {
+            let mut rules = allowing(&question, allowed.as_ref());
+            let namespace = &identity.agent.namespace;
+            if !namespace.is_root() && question.needs().is_some() {
+                rules.push(format!("in Vault's namespace `{namespace}`"));
+            }
+            Told { refusal: None, what, rules }
+        }
         Err(denial) => {
             let rules = refusing(&question, &identity.agent, denial, circumstances);
             Told { refusal: Some(denial.into()), what, rules }

@@ -1,5 +1,6 @@
 //! `portcullis policy`.
 
+mod gate;
 pub mod vault_policy;
 
 use std::path::PathBuf;
@@ -21,8 +22,9 @@ const DIFFERS: u8 = 3;
 pub(super) const AFTER: &str = "\
 Reads the same file, environment and flags as `portcullis run` would. --sync
 logs in to Vault as the gate would: give it VAULT_TOKEN of somebody who may
-write policies and token roles, with empty VAULT_ROLE_ID and VAULT_SECRET_ID.
-Policies are removed only where they were written by this command.
+write policies and token roles, in each of Vault's namespaces that agents are
+in, with empty VAULT_ROLE_ID and VAULT_SECRET_ID. Policies are removed only where
+they were written by this command.
 
 Exit codes:
   0  printed; or Vault is as the configuration has it
@@ -32,6 +34,7 @@ Exit codes:
 
 Examples:
   portcullis policy agent_mtls | vault policy write mcp-agent-agent_mtls -
+  portcullis policy --gate | vault policy write portcullis-gate -
   portcullis policy --sync                what would be written, line by line
   portcullis policy --sync --yes          write it
   portcullis policy --sync --yes --watch  and again whenever the file changes";
@@ -40,8 +43,11 @@ Examples:
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Policy {
     /// The agent whose policy is printed.
-    #[arg(required_unless_present = "sync", conflicts_with = "sync")]
+    #[arg(required_unless_present_any = ["sync", "gate"], conflicts_with_all = ["sync", "gate"])]
     agent: Option<String>,
+    /// Print the policy that the gate itself needs, where it logs in.
+    #[arg(long, conflicts_with = "sync")]
+    gate: bool,
     /// Show what differs between all policies and token roles and Vault's.
     #[arg(long)]
     sync: bool,
@@ -55,7 +61,7 @@ pub struct Policy {
     given: Given,
 }
 
-pub(super) fn run(Policy { agent, sync: _, yes, watch, given }: Policy) -> ExitCode {
+pub(super) fn run(Policy { agent, gate, sync: _, yes, watch, given }: Policy) -> ExitCode {
     let flags = given.into();
     let settings = match load(&flags) {
         Ok(settings) => settings,
@@ -69,13 +75,17 @@ pub(super) fn run(Policy { agent, sync: _, yes, watch, given }: Policy) -> ExitC
                 ExitCode::SUCCESS
             })
         }
+        None if gate => {
+            print(&gate::of_gate(&settings));
+            Ok(ExitCode::SUCCESS)
+        }
         None => sync_all(&flags, &settings, yes, watch),
     };
     outcome.unwrap_or_else(|problem| {
         eprintln!("portcullis: {problem}{}", asked_by(&problem, &settings));
         ExitCode::from(match problem {
             Problem::UnknownAgent | Problem::TooManyPaths(_) => REFUSED,
-            Problem::NoLogin(_) | Problem::Vault(..) => FAILED,
+            Problem::NoLogin(_) | Problem::NoNamespace(_) | Problem::Vault(..) => FAILED,
         })
     })
 }
@@ -159,12 +169,16 @@ mod tests {
     fn policies_are_printed_or_written_when_told_so() {
         let policy = |line: &[&str]| read(&[&["policy"], line].concat());
         let is = |policy| Command::Once(Once::Policy(policy));
-        let sync = |yes, watch| is(Policy { agent: None, sync: true, yes, watch, given: Given::default() });
-        let bob = Policy { agent: Some("bob".into()), sync: false, yes: false, watch: false, given: Given::default() };
+        let none = Policy { agent: None, gate: false, sync: false, yes: false, watch: false, given: Given::default() };
+        let sync = |yes, watch| is(Policy { sync: true, yes, watch, ..none.clone() });
+        let bob = Policy { agent: Some("bob".into()), ..none.clone() };
         assert_eq!(policy(&["bob"]), is(bob));
+        assert_eq!(policy(&["--gate"]), is(Policy { gate: true, ..none.clone() }));
         assert_eq!(policy(&["--sync"]), sync(false, false));
         assert_eq!(policy(&["--sync", "--yes", "--watch"]), sync(true, true));
-        for wrong in [&[][..], &["--yes"], &["bob", "--sync"], &["--sync", "--watch"]] {
+        for wrong in
+            [&[][..], &["--yes"], &["bob", "--sync"], &["bob", "--gate"], &["--gate", "--sync"], &["--sync", "--watch"]]
+        {
             assert!(refused(&[&["policy"], wrong].concat()), "{wrong:?}");
         }
     }

@@ -76,7 +76,7 @@ pub(super) static TOP: Section = Section { label: "", title: "Top level", option
 #[rustfmt::skip]
 static OPTIONS: [Opt; 85] = [
     both("VAULT_ADDR", "vault_addr", Kind::Text, "http://localhost:8200", "Where Vault or OpenBao is: `http://` or `https://`, host, port."),
-    both("VAULT_NAMESPACE", "vault_namespace", Kind::Text, "", "Vault namespace of every request (Enterprise, OpenBao)."),
+    both("VAULT_NAMESPACE", "vault_namespace", Kind::Text, "", "The gate's own namespace in Vault (Enterprise, OpenBao), and that of agents for which no other is named."),
     both("VAULT_TOKEN", "vault_token", Kind::Secret, "", "The gate's own Vault token; AppRole goes first where both are given."),
     both("VAULT_TOKEN_FILE", "vault_token_file", Kind::Text, "", "File of the gate's own Vault token, as Vault Agent writes it; read at each login and when it changes."),
     both("VAULT_ROLE_ID", "vault_role_id", Kind::Text, "", "AppRole: role id."),

@@ -248,6 +248,7 @@ section! {
     text("jwt", "", "Subject of a JWT with one `{name}`."),
     text("issuer", " the only one", "Of `jwt`: its issuer."),
     text("agent", "{name}", "The agent, with one `{name}`."),
+    text("namespace", " VAULT_NAMESPACE", "Vault's namespace of these agents, where neither their entries nor their roles name one."),
 }
 
 section! {

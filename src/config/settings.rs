@@ -14,7 +14,7 @@ use filters::grants::Role;
 use filters::identity::{Directory, Source};
 use filters::jwt::{self, KeySet};
 use filters::mcp::ToolNames;
-use filters::names::AgentId;
+use filters::names::{AgentId, Namespace};
 use filters::quota::Rate;
 use filters::secret::{Digest, Secret};
 use filters::spiffe::TrustDomain;
@@ -233,8 +233,8 @@ pub struct Upstream {
     pub authority: Option<PathBuf>,
     /// PEM files of the certificate that the gate presents, and of its key.
     pub identity: Option<(PathBuf, PathBuf)>,
-    /// Vault namespace.
-    pub namespace: Option<String>,
+    /// The gate's own namespace in Vault.
+    pub namespace: Namespace,
     /// Longest time to connect, TLS included.
     pub connect_timeout: Duration,
     /// Longest time from the first byte sent to the last one read.
@@ -379,6 +379,8 @@ pub struct AgentEntry {
     pub generation: u32,
     /// Indices into [`Settings::roles`], in the order in which they are asked.
     pub roles: Vec<usize>,
+    /// The namespace of Vault's that its own entry names.
+    pub namespace: Option<Namespace>,
     /// Its own rate, if it has one.
     pub rate: Option<Rate>,
     /// Most of its requests that are served at once, where it has a number of its own.

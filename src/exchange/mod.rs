@@ -13,12 +13,13 @@ pub use answer::Arrival;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use filters::headers::{CORRELATION_ID, VAULT_NAMESPACE, VAULT_REQUEST, VAULT_TOKEN, VAULT_WRAP_TTL};
+use filters::names::Namespace;
 use filters::refusal::Refusal;
 use filters::secret::{Digest, Secret};
 use filters::vault::VaultRequest;
@@ -62,6 +63,8 @@ pub struct Envelope<'a> {
     pub lane: Lane,
     /// The token it acts with.
     pub token: Option<&'a Secret>,
+    /// The namespace it is asked in; the gate's own where absent.
+    pub namespace: Option<&'a Namespace>,
     /// Whether that is an agent's, made for what its grants allow.
     pub for_agent: bool,
     /// Seconds that Vault wraps the answer for: `X-Vault-Wrap-TTL`.
@@ -129,8 +132,10 @@ pub struct Upstream {
     identity: ArcSwapOption<Identity>,
     settings: config::Upstream,
     host: HeaderValue,
-    namespace: Option<HeaderValue>,
+    /// Whether Vault says that it has namespaces; one that has none would ask in its root.
+    namespaces: AtomicBool,
     rejections: Seldom,
+    unsent: Seldom,
     doubts: Doubts,
 }
 
@@ -138,8 +143,8 @@ impl Upstream {
     /// Prepares connections; none is made yet.
     ///
     /// # Errors
-    /// A host or namespace that cannot stand in a header, authorities or a
-    /// client certificate that cannot be used.
+    /// A host that cannot stand in a header, authorities or a client
+    /// certificate that cannot be used.
     pub fn new(settings: config::Upstream) -> Result<Self, String> {
         let bracketed = settings.host.contains(':');
         let host = if bracketed { format!("[{}]", settings.host) } else { settings.host.clone() };
@@ -155,9 +160,10 @@ impl Upstream {
             current: AtomicUsize::new(0),
             identity: ArcSwapOption::empty(),
             host: header(&format!("{host}:{}", settings.port))?,
-            namespace: settings.namespace.as_deref().map(header).transpose()?,
             settings,
+            namespaces: AtomicBool::new(false),
             rejections: Seldom::default(),
+            unsent: Seldom::default(),
             doubts: doubts(),
         };
         upstream.read_identity()?;
@@ -207,6 +213,17 @@ impl Upstream {
     #[must_use]
     pub fn presents(&self) -> u64 {
         self.peers.load().first().map_or(0, |peers| generation(peers.requests.group_key))
+    }
+
+    /// The gate's own namespace.
+    #[must_use]
+    pub const fn namespace(&self) -> &Namespace {
+        &self.settings.namespace
+    }
+
+    /// Notes whether Vault has namespaces. Until it is known, none is asked in but the gate's own.
+    pub fn note_namespaces(&self, known: bool) {
+        self.namespaces.store(known, Ordering::Relaxed);
     }
 
     /// How often to do so.
@@ -361,6 +378,13 @@ impl Upstream {
 
     /// The head: what is set here, and nothing of the caller's.
     fn head(&self, request: &VaultRequest, envelope: Envelope<'_>) -> Result<Box<RequestHeader>, Stop> {
+        let elsewhere = envelope.namespace.is_some_and(|namespace| *namespace != self.settings.namespace);
+        if elsewhere && !self.namespaces.load(Ordering::Relaxed) {
+            if let Some(left_out) = self.unsent.due() {
+                tracing::error!(left_out, "a namespace is not asked in: this Vault has none, or is not known to");
+            }
+            return Err(Stop::Broken);
+        }
         let (mut head, ()) = Request::new(()).into_parts();
         head.method = Method::try_from(request.method().name()).map_err(|_| Stop::Nonsense)?;
         head.uri = Uri::try_from(request.path()).map_err(|_| Stop::Nonsense)?;
@@ -378,8 +402,9 @@ impl Upstream {
             value.set_sensitive(true);
             headers.insert(VAULT_TOKEN, value);
         }
-        if let Some(namespace) = &self.namespace {
-            headers.insert(VAULT_NAMESPACE, namespace.clone());
+        let namespace = envelope.namespace.unwrap_or(&self.settings.namespace);
+        if !namespace.is_root() && !request.is_of_the_root() {
+            headers.insert(VAULT_NAMESPACE, HeaderValue::try_from(namespace.as_str())?);
         }
         if let Some(seconds) = envelope.wrap_ttl {
             headers.insert(VAULT_WRAP_TTL, seconds.into());
@@ -405,5 +430,5 @@ const fn generation(group: u64) -> u64 {
 }
 
 fn header(text: &str) -> Result<HeaderValue, String> {
-    HeaderValue::try_from(text).map_err(|error| format!("Vault's host or namespace: {error}"))
+    HeaderValue::try_from(text).map_err(|error| format!("Vault's host: {error}"))
 }

@@ -223,6 +223,7 @@ impl Gateway {
                 method: head.method_name(),
                 route: route.labels().1,
                 agent: visit.agent.as_ref().map_or("", |agent| agent.id.as_str()),
+                namespace: visit.agent.as_ref().map_or("", |agent| agent.namespace.as_str()),
                 proof: visit.proof,
                 operation: outcome.operation,
                 decision: outcome.decision,

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::exchange::{Answer, Envelope, Lane};
-use crate::vault::{Along, Given, epoch_seconds};
+use crate::vault::{Accessor, Along, Given, epoch_seconds};
 
 use super::streaming::{Holds, Opened, Performed};
 use super::{Caller, Context, Outcome};
@@ -160,8 +160,7 @@ impl Context<'_> {
     }
 
     fn ground<'k>(&'k self, caller: &Caller<'_>, keyring: &'k Keyring) -> Ground<'k> {
-        let (layout, namespace) = (&self.snapshot.layout, &self.state.vault.namespace);
-        Ground { layout, keyring, namespace, client: caller.client, now: epoch_seconds() }
+        Ground { layout: &self.snapshot.layout, keyring, client: caller.client, now: epoch_seconds() }
     }
 
     /// Decides, and charges all of the request's limits.
@@ -218,6 +217,7 @@ impl Context<'_> {
             let envelope = Envelope {
                 lane: Lane::Requests,
                 token: Some(&child.token),
+                namespace: Some(&caller.agent().namespace),
                 for_agent: true,
                 correlation: Some(caller.correlation_id),
                 limit: self.snapshot.limits.answer,
@@ -249,8 +249,13 @@ impl Context<'_> {
 
     /// What goes along with the gate's own calls for this request.
     pub(super) fn along<'s>(&'s self, caller: &'s Caller<'_>) -> Along<'s> {
-        let limit = Some(self.snapshot.limits.answer);
-        Along { lane: Lane::Requests, correlation: Some(caller.correlation_id), limit, ..Along::default() }
+        Along {
+            lane: Lane::Requests,
+            namespace: Some(&caller.agent().namespace),
+            correlation: Some(caller.correlation_id),
+            limit: Some(self.snapshot.limits.answer),
+            ..Along::default()
+        }
     }
 
     /// Gives the answer to Vault to keep, and the agent a handle of it.
@@ -258,7 +263,8 @@ impl Context<'_> {
         let along = Along { wrap_ttl: Some(wrap.ttl), ..self.along(caller) };
         let answer = self.state.vault.own.succeed(control::wrap(answer), along).await?;
         let WrapAnswer { wrap_info } = serde_json::from_slice(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?;
-        self.parcel.put(Given::Token { accessor: wrap_info.accessor });
+        let accessor = Accessor { text: wrap_info.accessor, namespace: caller.agent().namespace.clone() };
+        self.parcel.put(Given::Token { accessor });
         let operation = wrap.origin.operation;
         let claims = wrap.origin.claims(epoch_seconds() + wrap_info.ttl, StandsFor::Wrapped { token: wrap_info.token });
         let handle = self.seal(caller.agent(), Purpose::Wrapped, &claims)?;
@@ -268,7 +274,7 @@ impl Context<'_> {
 
     /// A handle for the agent.
     pub fn seal<T: Serialize>(&self, agent: &Agent, purpose: Purpose, claims: &T) -> Result<String, Refusal> {
-        let binding = Binding { purpose, agent, namespace: &self.state.vault.namespace };
+        let binding = Binding { purpose, agent };
         self.state.vault.handles.keyring().seal(claims, binding).map_err(|_| self.state.vault.handles.without())
     }
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::exchange::{Answer, Envelope, Lane};
-use crate::vault::{Given, Issued, Wanted, epoch_seconds};
+use crate::vault::{Accessor, Given, Issued, Wanted, epoch_seconds};
 
 use super::call::{read, refusal};
 use super::{Caller, Context};
@@ -54,7 +54,7 @@ impl Context<'_> {
         };
         let vault = &self.state.vault;
         let Issued { answer, id, accessor, lasts, ends } = vault.leases.issue(wanted, &vault.children, request).await?;
-        let claims = origin.claims(ends, StandsFor::Lease { id, accessor });
+        let claims = origin.claims(ends, StandsFor::Lease { id, accessor: accessor.text });
         let handle = self.seal(caller.agent(), Purpose::Lease, &claims)?;
         with(kind, &answer, &[("lease_id", handle.into()), ("lease_duration", lasts.into())])
     }
@@ -72,11 +72,12 @@ impl Context<'_> {
         let seconds = leases.password_ttl;
         let vault = &self.state.vault;
         let token = vault.children.lease_token(&caller.identity, &self.snapshot.child_tokens, leases, seconds).await?;
-        let given = Given::Token { accessor: token.accessor.as_str().into() };
+        let given = Given::Token { accessor: token.accessor.clone() };
         self.parcel.put(given.clone());
         let envelope = Envelope {
             lane: Lane::Requests,
             token: Some(&token.token),
+            namespace: Some(&caller.agent().namespace),
             for_agent: true,
             correlation: Some(caller.correlation_id),
             limit: self.snapshot.limits.answer,
@@ -105,7 +106,8 @@ impl Context<'_> {
             return read(kind, &answer);
         }
         let CertificateAnswer { data } = serde_json::from_slice(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?;
-        self.parcel.put(Given::Certificate { serial: data.serial_number.clone() });
+        let (serial, namespace) = (data.serial_number.clone(), caller.agent().namespace.clone());
+        self.parcel.put(Given::Certificate { serial, namespace });
         let expires = data.expiration.unwrap_or_else(|| epoch_seconds() + LONGEST);
         let claims = origin.claims(expires, StandsFor::Certificate { serial: data.serial_number });
         let handle = self.seal(caller.agent(), Purpose::Certificate, &claims)?;
@@ -126,7 +128,10 @@ impl Context<'_> {
         let gone = !matches!(answer.status, 200..=299);
         match (redeemed.redeem, &redeemed.claims.stands_for) {
             (Redeem::RevokeLease, StandsFor::Lease { accessor, .. }) if !gone => {
-                leases.end(layout, &caller.agent().id, accessor).await?;
+                // The handle opens in the namespace only that the lease was made in.
+                let agent = caller.agent();
+                let accessor = Accessor { text: accessor.clone(), namespace: agent.namespace.clone() };
+                leases.end(layout, &agent.id, &accessor).await?;
             }
             (Redeem::RenewLease(_), StandsFor::Lease { accessor, .. }) if !gone => {
                 let renewed: RenewAnswer =
@@ -153,6 +158,7 @@ impl Context<'_> {
         let envelope = Envelope {
             lane: Lane::Requests,
             token: Some(&token),
+            namespace: Some(&caller.agent().namespace),
             correlation: Some(caller.correlation_id),
             limit: self.snapshot.limits.answer.saturating_mul(2),
             ..Envelope::default()

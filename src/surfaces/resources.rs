@@ -87,8 +87,7 @@ impl Asked<'_> {
         if keyring.is_empty() {
             return Err(self.context.state.vault.handles.without());
         }
-        let namespace = &self.context.state.vault.namespace;
-        let binding = Binding { purpose: Purpose::Cursor, agent, namespace };
+        let binding = Binding { purpose: Purpose::Cursor, agent };
         let closed = |closed| match closed {
             Closed::Foreign => mcp::no_cursor(),
             Closed::Later => Refusal::HandleKeyUnknown,

@@ -43,6 +43,8 @@ pub struct Record<'a> {
     pub route: &'static str,
     /// The agent's name.
     pub agent: &'a str,
+    /// Vault's namespace that it is in, where that is not the root.
+    pub namespace: &'a str,
     /// By what it was proved.
     pub proof: &'static str,
     /// The operation.
@@ -215,6 +217,7 @@ impl Record<'_> {
             (b",\"method\":", self.method),
             (b",\"route\":", self.route),
             (b",\"agent\":", self.agent),
+            (b",\"namespace\":", self.namespace),
             (b",\"proof\":", self.proof),
             (b",\"operation\":", self.operation),
             (b",\"decision\":", self.decision),

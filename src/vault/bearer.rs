@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use filters::grants::Agent;
 use filters::identity::Bearer;
-use filters::names::AgentId;
+use filters::names::{AgentId, Namespace};
 use filters::refusal::Refusal;
 use filters::secret::{Digest, Secret};
 use filters::vault::{Trouble, control, trouble};
@@ -35,6 +35,7 @@ const LOOK: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     agent: AgentId,
+    namespace: Namespace,
     /// Of the JWT.
     digest: Digest,
     login: Arc<TokenLogin>,
@@ -95,7 +96,7 @@ impl Bearers {
             0 => until,
             seconds => until.min(Duration::from_secs(seconds).mul_f64(0.8)),
         };
-        let accessor = (!auth.accessor.is_empty()).then_some(auth.accessor);
+        let accessor = auth.accessor(agent);
         Ok(Arc::new(Child { token: Secret::new(auth.client_token), accessor, lifetime }))
     }
 
@@ -105,7 +106,8 @@ impl Bearers {
     /// [`Refusal::LoginDenied`], [`Refusal::UpstreamUnavailable`] and the like.
     pub(super) async fn log_in(&self, agent: &Agent, bearer: &Bearer, login: &TokenLogin) -> Result<Auth, Refusal> {
         let request = control::login_jwt(&login.mount, login.role.as_deref(), &bearer.token)?;
-        let envelope = Envelope { lane: Lane::Requests, limit: ANSWER_LIMIT, ..Envelope::default() };
+        let namespace = Some(&agent.namespace);
+        let envelope = Envelope { lane: Lane::Requests, namespace, limit: ANSWER_LIMIT, ..Envelope::default() };
         let answer = self.upstream.ask(&request, envelope).await?;
         if answer.status != 200 {
             return Err(refused(agent, login, answer.status, &answer.body));
@@ -132,10 +134,10 @@ impl Bearers {
         self.cache.iter().count()
     }
 
-    /// Forgets the tokens of one agent, or of all; whoever asks revokes them.
-    pub(super) async fn take(&self, of: Option<&AgentId>) -> Vec<Arc<Child>> {
-        let all = self.cache.iter().filter(|(key, _)| of.is_none_or(|agent| key.agent == *agent));
-        let taken: Vec<_> = all.collect();
+    /// Forgets the tokens of agents, each with its token's namespace, that are `gone`; whoever asks
+    /// revokes them.
+    pub(super) async fn take(&self, gone: impl Fn(&AgentId, &Namespace) -> bool) -> Vec<Arc<Child>> {
+        let taken: Vec<_> = self.cache.iter().filter(|(key, _)| gone(&key.agent, &key.namespace)).collect();
         for (key, _) in &taken {
             self.cache.invalidate(&**key).await;
         }
@@ -159,7 +161,8 @@ impl Bearers {
 
 impl Key {
     fn new(agent: &Agent, bearer: &Bearer, login: &Arc<TokenLogin>) -> Self {
-        Self { agent: agent.id.clone(), digest: bearer.token.digest(), login: Arc::clone(login) }
+        let (id, namespace) = (agent.id.clone(), agent.namespace.clone());
+        Self { agent: id, namespace, digest: bearer.token.digest(), login: Arc::clone(login) }
     }
 }
 
@@ -181,5 +184,19 @@ fn refused(agent: &Agent, login: &TokenLogin, status: u16, body: &[u8]) -> Refus
             Trouble::Refused(refusal) => refusal,
             Trouble::InvalidToken => Refusal::UpstreamUnavailable,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::child::tests::moved;
+    use super::*;
+
+    #[test]
+    fn what_one_namespace_gives_for_a_token_is_not_what_another_does() {
+        let bearer = Bearer { token: Secret::new("t".into()), issuer: 0, expires: 0 };
+        let login = Arc::new(TokenLogin { mount: "jwt".into(), role: None });
+        let [here, there] = moved().map(|agent| Key::new(&agent, &bearer, &login));
+        assert!(here != there);
     }
 }

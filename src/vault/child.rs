@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use filters::grants::Agent;
 use filters::identity::{Bearer, Identity};
-use filters::names::AgentId;
+use filters::names::{AgentId, Namespace};
 use filters::refusal::Refusal;
 use filters::secret::Secret;
 use filters::vault::control;
@@ -25,8 +25,8 @@ use crate::exchange::{Envelope, Lane, Upstream};
 use crate::telemetry::{Metrics, Seldom};
 
 use super::bearer::Bearers;
-use super::provision::{Provision, mend};
-use super::{ANSWER_LIMIT, LoginState};
+use super::provision::Provision;
+use super::{ANSWER_LIMIT, Accessor, LoginState};
 
 /// How long a revocation may take.
 const REVOKE: Duration = Duration::from_secs(5);
@@ -39,7 +39,7 @@ pub struct Child {
     /// The token.
     pub token: Secret,
     /// For revocation; batch tokens have none.
-    pub(super) accessor: Option<String>,
+    pub(super) accessor: Option<Accessor>,
     /// How long it may be used.
     pub(super) lifetime: Duration,
 }
@@ -72,12 +72,14 @@ impl Profile {
         matches!(self.identity, VaultIdentity::Jwt(_))
     }
 
-    /// What child tokens are made by, those of `agent` for example; `None` where none are made.
+    /// What child tokens are made by in a namespace, those of `agent` for example; `None` where none
+    /// are made.
     #[must_use]
-    pub fn making(&self, agent: Option<&Agent>) -> Option<Making> {
+    pub fn making(&self, namespace: &Namespace, agent: Option<&Agent>) -> Option<Making> {
         let settings = Some(&self.settings).filter(|settings| settings.enabled && !self.is_by_jwt())?;
         let policies = agent.map(|agent| settings.policies_of(agent)).unwrap_or_default();
-        Some(Making { role: settings.role.as_str().into(), policies, batch: settings.batch })
+        let (role, namespace) = (settings.role.as_str().into(), namespace.clone());
+        Some(Making { role, policies, batch: settings.batch, namespace })
     }
 
     /// The JWT to exchange and where, or that a child token is wanted.
@@ -94,7 +96,7 @@ pub struct LeaseToken {
     /// The token.
     pub token: Secret,
     /// By which it is revoked.
-    pub accessor: String,
+    pub accessor: Accessor,
     /// Seconds it lives.
     pub ttl: u64,
 }
@@ -108,8 +110,8 @@ impl ChildTokens {
     }
 
     fn token(&self, agent: &Agent, batch: bool, ttl: u32) -> control::ChildToken {
-        let policies = self.policies_of(agent);
-        control::ChildToken { agent: agent.id.clone(), policies, alias: self.entity_alias, batch, ttl }
+        let (policies, namespace) = (self.policies_of(agent), agent.namespace.clone());
+        control::ChildToken { agent: agent.id.clone(), namespace, policies, alias: self.entity_alias, batch, ttl }
     }
 }
 
@@ -119,6 +121,7 @@ struct Key {
     agent: AgentId,
     /// Of the agent's name.
     agent_generation: u32,
+    namespace: Namespace,
     roles_policy: Arc<str>,
     /// Of the profile.
     profile: Arc<str>,
@@ -130,7 +133,14 @@ impl Key {
     fn new(agent: &Agent, profile: &Profile, generation: u64) -> Self {
         let profile = Arc::clone(&profile.fingerprint);
         let roles_policy = Arc::clone(&agent.roles_policy);
-        Self { agent: agent.id.clone(), agent_generation: agent.generation, roles_policy, profile, generation }
+        Self {
+            agent: agent.id.clone(),
+            agent_generation: agent.generation,
+            namespace: agent.namespace.clone(),
+            roles_policy,
+            profile,
+            generation,
+        }
     }
 }
 
@@ -169,6 +179,14 @@ pub(super) struct Auth {
     pub(super) lease_duration: u64,
     #[serde(default)]
     identity_policies: Option<Vec<String>>,
+}
+
+impl Auth {
+    /// By which the token is revoked; batch tokens have none.
+    pub(super) fn accessor(&self, agent: &Agent) -> Option<Accessor> {
+        let accessor = || Accessor { text: self.accessor.as_str().into(), namespace: agent.namespace.clone() };
+        (!self.accessor.is_empty()).then(accessor)
+    }
 }
 
 impl Children {
@@ -250,8 +268,8 @@ impl Children {
         let auth = self.create(&settings.role, &wanted, gate, generation).await?;
         let seconds = if auth.lease_duration > 0 { auth.lease_duration } else { u64::from(settings.ttl) };
         Ok(Child {
+            accessor: auth.accessor(agent),
             token: Secret::new(auth.client_token),
-            accessor: (!auth.accessor.is_empty()).then_some(auth.accessor),
             lifetime: Duration::from_secs(seconds).mul_f64(0.8),
         })
     }
@@ -279,12 +297,12 @@ impl Children {
                 Auth { lease_duration: ttl.into(), ..auth }
             }
         };
-        if auth.accessor.is_empty() {
+        let Some(accessor) = auth.accessor(agent) else {
             tracing::error!(agent = %agent.id, "Vault gives a batch token, with which no lease is taken");
             return Err(Refusal::UpstreamNonsense);
-        }
+        };
         let ttl = if auth.lease_duration > 0 { auth.lease_duration } else { ttl.into() };
-        Ok(LeaseToken { token: Secret::new(auth.client_token), accessor: auth.accessor, ttl })
+        Ok(LeaseToken { token: Secret::new(auth.client_token), accessor, ttl })
     }
 
     async fn create(
@@ -294,16 +312,22 @@ impl Children {
         gate: &Secret,
         generation: u64,
     ) -> Result<Auth, Refusal> {
-        let agent = &wanted.agent;
+        let control::ChildToken { agent, namespace, .. } = wanted;
         let request = control::create_child(role, wanted)?;
-        let envelope = Envelope { lane: Lane::Requests, token: Some(gate), limit: ANSWER_LIMIT, ..Envelope::default() };
+        let envelope = Envelope {
+            lane: Lane::Requests,
+            token: Some(gate),
+            namespace: Some(namespace),
+            limit: ANSWER_LIMIT,
+            ..Envelope::default()
+        };
         let answer = self.upstream.ask(&request, envelope).await?;
         if answer.status != 200 {
             if self.upstream.denies_token(envelope, &answer).await {
                 self.login.reject(generation);
                 return Err(Refusal::UpstreamUnavailable);
             }
-            return Err(self.not_made(agent, role, answer.status, &answer.body));
+            return Err(self.not_made(wanted, role, answer.status, &answer.body));
         }
         let Minted { auth } = serde_json::from_slice(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?;
         if auth.identity_policies.as_ref().is_some_and(|policies| !policies.is_empty()) {
@@ -313,11 +337,12 @@ impl Children {
     }
 
     /// What it means that Vault makes no token. Whoever calls can have it said, so it is said seldom.
-    fn not_made(&self, agent: &AgentId, role: &str, status: u16, body: &[u8]) -> Refusal {
+    fn not_made(&self, wanted: &control::ChildToken, role: &str, status: u16, body: &[u8]) -> Refusal {
+        let control::ChildToken { agent, namespace, .. } = wanted;
         let lack = lack(status, body);
-        let why = lack.map(|lack| mend(lack, role)).unwrap_or_default();
+        let why = lack.map(|lack| self.provision.mend(lack, role, namespace)).unwrap_or_default();
         if let Some(left_out) = self.refusals.due() {
-            tracing::error!(%agent, role, status, why, left_out, "Vault does not give the agent a token");
+            tracing::error!(%agent, %namespace, role, status, why, left_out, "Vault does not give the agent a token");
         }
         if lack.is_none() {
             return Refusal::UpstreamUnavailable;
@@ -342,12 +367,17 @@ impl Children {
 
     /// Drops the tokens of one agent: batch tokens by forgetting them, service tokens by revoking them.
     pub async fn drop_of(&self, agent: &AgentId) {
-        let of_agent: Vec<_> = self.cache.iter().filter(|(key, _)| key.agent == *agent).collect();
-        for (key, _) in &of_agent {
+        self.drop_where(|holder, _| holder == agent).await;
+    }
+
+    /// Drops likewise the tokens of agents, each with its token's namespace, that are `gone`.
+    pub async fn drop_where(&self, gone: impl Fn(&AgentId, &Namespace) -> bool) {
+        let found: Vec<_> = self.cache.iter().filter(|(key, _)| gone(&key.agent, &key.namespace)).collect();
+        for (key, _) in &found {
             self.cache.invalidate(&**key).await;
         }
-        let children = of_agent.into_iter().map(|(_, child)| child);
-        self.end(children.chain(self.bearers.take(Some(agent)).await)).await;
+        let children = found.into_iter().map(|(_, child)| child);
+        self.end(children.chain(self.bearers.take(gone).await)).await;
     }
 
     /// Drops every token: a batch token by forgetting it, a service token by
@@ -355,7 +385,7 @@ impl Children {
     pub async fn drop_all(&self, time: Duration) {
         let children: Vec<_> = self.cache.iter().map(|(_, child)| child).collect();
         self.cache.invalidate_all();
-        let all = children.into_iter().chain(self.bearers.take(None).await);
+        let all = children.into_iter().chain(self.bearers.take(|_, _| true).await);
         if tokio::time::timeout(time, self.end(all)).await.is_err() {
             tracing::warn!("not every token of an agent could be revoked in time; they expire by themselves");
         }
@@ -366,17 +396,21 @@ impl Children {
         let Some(login) = self.login.current() else { return };
         let children: Vec<_> = children.into_iter().filter(|child| child.accessor.is_some()).collect();
         for some in children.chunks(REVOCATIONS) {
-            let accessors = some.iter().filter_map(|child| child.accessor.as_deref());
+            let accessors = some.iter().filter_map(|child| child.accessor.as_ref());
             join_all(accessors.map(|accessor| self.revoke(accessor, &login.token))).await;
         }
     }
 
-    async fn revoke(&self, accessor: &str, gate: &Secret) {
-        let Ok(request) = control::revoke_accessor(accessor) else { return };
-        let envelope = Envelope { token: Some(gate), limit: ANSWER_LIMIT, ..Envelope::default() };
+    async fn revoke(&self, accessor: &Accessor, gate: &Secret) {
+        let Ok(request) = control::revoke_accessor(&accessor.text) else { return };
+        let namespace = Some(&accessor.namespace);
+        let envelope = Envelope { token: Some(gate), namespace, limit: ANSWER_LIMIT, ..Envelope::default() };
         let outcome = self.upstream.look(&request, envelope, REVOKE).await;
         if !outcome.is_ok_and(|answer| control::is_revoked(answer.status, &answer.body)) {
             tracing::warn!("a token of an agent could not be revoked; it expires by itself");
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use filters::names::AgentId;
+use filters::names::{AgentId, Namespace};
 use filters::refusal::Refusal;
 use filters::vault::{Layout, control};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 
-use super::{Along, Leases, OwnCalls, Undone};
+use super::{Accessor, Along, Leases, OwnCalls, Undone};
 
 /// Most things that wait to go back; those above it expire by themselves.
 const WAITING: usize = 1_024;
@@ -30,17 +30,19 @@ pub enum Given {
         /// Whose record.
         agent: AgentId,
         /// Of its token.
-        accessor: Box<str>,
+        accessor: Accessor,
     },
     /// What hangs on a token of its own: a one-time password, a wrapped answer.
     Token {
         /// Of the token.
-        accessor: Box<str>,
+        accessor: Accessor,
     },
     /// A certificate.
     Certificate {
         /// Its serial number, as Vault writes it.
         serial: Box<str>,
+        /// Where it was issued.
+        namespace: Namespace,
     },
 }
 
@@ -82,8 +84,9 @@ impl Returns {
             let outcome = match given {
                 Given::Lease { agent, accessor } => leases.end(layout, agent, accessor).await,
                 Given::Token { accessor } => self.own.revoke(accessor, Along::soon()).await,
-                Given::Certificate { serial } => {
-                    self.own.succeed(control::revoke_certificate(layout, serial), Along::soon()).await.map(drop)
+                Given::Certificate { serial, namespace } => {
+                    let along = Along { namespace: Some(namespace), ..Along::soon() };
+                    self.own.succeed(control::revoke_certificate(layout, serial), along).await.map(drop)
                 }
             };
             match outcome {

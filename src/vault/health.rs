@@ -133,11 +133,17 @@ impl Monitor {
         }
     }
 
-    async fn ask(&self) -> Health {
+    /// Asks once, and notes whether Vault has namespaces.
+    pub(super) async fn ask(&self) -> Health {
         let Ok(request) = control::health() else { return Health::Unknown };
         let envelope = Envelope { limit: ANSWER_LIMIT, ..Envelope::default() };
         match self.upstream.look(&request, envelope, LOOK).await {
-            Ok(answer) => Health::of_status(answer.status),
+            Ok(answer) => {
+                if let Some(known) = control::has_namespaces(&answer.body) {
+                    self.upstream.note_namespaces(known);
+                }
+                Health::of_status(answer.status)
+            }
             Err(_) => Health::Unreachable,
         }
     }

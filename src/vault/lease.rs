@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use filters::grants::Agent;
 use filters::identity::Identity;
-use filters::names::AgentId;
+use filters::names::{AgentId, Namespace};
 use filters::refusal::Refusal;
 use filters::vault::{Layout, Trouble, VaultRequest, control, trouble};
 use moka::sync::Cache;
@@ -19,7 +19,7 @@ use crate::config;
 use crate::exchange::{Answer, Envelope, Lane, Upstream};
 
 use super::handover::{Given, Parcel};
-use super::own::{Along, OwnCalls, Undone};
+use super::own::{Accessor, Along, OwnCalls, Undone};
 use super::{Children, Profile, epoch_seconds, record};
 
 /// How often a record is read again that another gate has changed meanwhile.
@@ -59,7 +59,7 @@ pub struct Issued {
     /// Vault's id of the lease.
     pub id: Box<str>,
     /// The accessor of its token.
-    pub accessor: Box<str>,
+    pub accessor: Accessor,
     /// Seconds it lasts, unless it is renewed.
     pub lasts: u64,
     /// Until when it can be renewed, in seconds since the epoch.
@@ -73,6 +73,9 @@ struct Live {
     expires: u64,
     /// The agent's generation.
     generation: u32,
+    /// Its token's namespace; the gate's own where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<Namespace>,
 }
 
 /// What stands on the record under the accessor of a lease's token.
@@ -89,6 +92,13 @@ impl Entry {
         match self {
             Self::Live(live) => live.expires > now,
             Self::Malformed(_) => true,
+        }
+    }
+
+    fn namespace(&self) -> Option<&Namespace> {
+        match self {
+            Self::Live(live) => live.namespace.as_ref(),
+            Self::Malformed(_) => None,
         }
     }
 }
@@ -142,15 +152,15 @@ impl Leases {
         let record = self.read(wanted.layout, agent).await?;
         room(&record.leases)?;
         let token = children.lease_token(wanted.identity, wanted.profile, wanted.settings, wanted.settings.ttl).await?;
-        let accessor: Box<str> = token.accessor.as_str().into();
+        let accessor = token.accessor.clone();
         let ends = epoch_seconds() + token.ttl;
-        let entry = Entry::Live(Live { expires: ends, generation: wanted.identity.agent.generation });
+        let entry = self.entry(&wanted.identity.agent, ends);
         let given = Given::Lease { agent: agent.clone(), accessor: accessor.clone() };
         wanted.parcel.put(given.clone());
         let outcome = async {
             let counted = self.write(wanted.layout, agent, record, |leases| {
                 room(leases)?;
-                leases.insert(accessor.clone(), entry.clone());
+                leases.insert(accessor.text.clone(), entry.clone());
                 Ok(())
             });
             counted.await?;
@@ -158,6 +168,7 @@ impl Leases {
             let envelope = Envelope {
                 lane: Lane::Requests,
                 token: Some(&token.token),
+                namespace: Some(&accessor.namespace),
                 for_agent: true,
                 correlation: Some(wanted.correlation),
                 limit: super::ANSWER_LIMIT,
@@ -172,7 +183,7 @@ impl Leases {
             }
             let lease: LeaseAnswer = serde_json::from_slice(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?;
             let lasts = lease.lease_duration.min(token.ttl);
-            self.last(wanted.layout, &wanted.identity.agent, &accessor, epoch_seconds() + lasts).await?;
+            self.last(wanted.layout, &wanted.identity.agent, &accessor.text, epoch_seconds() + lasts).await?;
             Ok(Issued { answer, id: lease.lease_id, accessor: accessor.clone(), lasts, ends })
         };
         let outcome = outcome.await;
@@ -191,7 +202,7 @@ impl Leases {
     /// # Errors
     /// That Vault is away.
     pub async fn last(&self, layout: &Layout, agent: &Agent, accessor: &str, expires: u64) -> Result<(), Undone> {
-        let entry = Entry::Live(Live { expires, generation: agent.generation });
+        let entry = self.entry(agent, expires);
         self.change(layout, &agent.id, |leases| {
             leases.insert(accessor.into(), entry.clone());
             Ok(())
@@ -203,20 +214,26 @@ impl Leases {
     ///
     /// # Errors
     /// [`Refusal::NotFound`] where it is not in the record, or that Vault is away.
-    pub async fn end(&self, layout: &Layout, agent: &AgentId, accessor: &str) -> Result<(), Undone> {
+    pub async fn end(&self, layout: &Layout, agent: &AgentId, accessor: &Accessor) -> Result<(), Undone> {
         let along = Along { lane: Lane::Requests, ..Along::soon() };
         self.own.revoke(accessor, along).await?;
-        self.change(layout, agent, |leases| leases.remove(accessor).map(drop).ok_or(Refusal::NotFound)).await
+        self.change(layout, agent, |leases| leases.remove(&accessor.text).map(drop).ok_or(Refusal::NotFound)).await
     }
 
     /// Ends every lease on the agent's record; tells how many those were.
     ///
     /// # Errors
-    /// That Vault is away; they stay on the record then.
+    /// That Vault is away, or does not end each of them; those stay on the record then.
     pub async fn end_all(&self, layout: &Layout, agent: &AgentId) -> Result<usize, Undone> {
-        let ended = self.read(layout, agent).await?.leases;
-        for accessor in ended.keys() {
-            self.own.revoke(accessor, Along::soon()).await?;
+        let (mut ended, mut failed) = (self.read(layout, agent).await?.leases, None);
+        for (text, entry) in std::mem::take(&mut ended) {
+            let namespace = entry.namespace().unwrap_or_else(|| self.upstream.namespace()).clone();
+            let accessor = Accessor { text, namespace };
+            // One that cannot be ended, in a namespace that is sealed, is not in the way of the others.
+            match self.own.revoke(&accessor, Along::soon()).await {
+                Ok(()) => _ = ended.insert(accessor.text, entry),
+                Err(undone) => failed = Some(undone),
+            }
         }
         if !ended.is_empty() {
             let strike = |leases: &mut Entries| {
@@ -225,7 +242,14 @@ impl Leases {
             };
             self.change(layout, agent, strike).await?;
         }
-        Ok(ended.len())
+        failed.map_or(Ok(ended.len()), Err)
+    }
+
+    /// What goes on the record. A namespace is on it where it is not that of the record itself.
+    fn entry(&self, agent: &Agent, expires: u64) -> Entry {
+        let elsewhere = agent.namespace != *self.upstream.namespace();
+        let namespace = elsewhere.then(|| agent.namespace.clone());
+        Entry::Live(Live { expires, generation: agent.generation, namespace })
     }
 
     /// Changes the agent's record.

@@ -23,7 +23,7 @@ pub use health::{Health, Monitor};
 pub use lease::{Issued, Leases, Wanted};
 pub use login::{GateLogin, LoginState};
 pub use operator::{NoLogin, logged_in};
-pub use own::{Along, OwnCalls, Undone};
+pub use own::{Accessor, Along, OwnCalls, Undone};
 pub use provision::Provision;
 pub use record::Unread;
 pub use suspension::{Entry, Record, Suspension, Suspensions, Unwritten};
@@ -59,8 +59,6 @@ pub struct Vault {
     pub returns: Returns,
     /// Who may do nothing for now.
     pub suspensions: Arc<Suspensions>,
-    /// The namespace it all is in; empty for the root's.
-    pub namespace: Box<str>,
 }
 
 impl Vault {
@@ -81,20 +79,7 @@ impl Vault {
         let leases = Leases::new(Arc::clone(&upstream), own.clone());
         let returns = Returns::new(own.clone());
         let suspensions = Arc::new(Suspensions::new(own.clone(), Gates::new(own.clone(), gate_name(settings))));
-        let namespace = settings.upstream.namespace.clone().unwrap_or_default().into();
-        Ok(Self {
-            upstream,
-            login,
-            monitor,
-            children,
-            own,
-            provision,
-            handles,
-            leases,
-            returns,
-            suspensions,
-            namespace,
-        })
+        Ok(Self { upstream, login, monitor, children, own, provision, handles, leases, returns, suspensions })
     }
 
     /// Leaves nothing of this gate behind in Vault, as far as `time` allows: the agents' tokens,

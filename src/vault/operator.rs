@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::config::{Login, Settings};
 use crate::exchange::Upstream;
 
-use super::{LoginState, OwnCalls};
+use super::{LoginState, Monitor, OwnCalls};
 
 /// How long the login may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -57,6 +57,7 @@ pub async fn logged_in<T, E: From<NoLogin>>(
             let why = login.reason();
             return Err(NoLogin(format!("Vault has not accepted the credentials{within}: {why}")).into());
         }
+        Monitor::new(Arc::clone(&upstream)).ask().await;
         work(&upstream, &own).await
     };
     let outcome = tokio::select! {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use filters::names::Namespace;
 use filters::path::PathProblem;
 use filters::refusal::Refusal;
 use filters::vault::{Trouble, VaultRequest, control, trouble, words};
@@ -23,6 +24,8 @@ const SOON: Duration = Duration::from_secs(5);
 pub struct Along<'a> {
     /// Whose connections it takes.
     pub lane: Lane,
+    /// The namespace it is asked in; the gate's own where absent.
+    pub namespace: Option<&'a Namespace>,
     /// Goes to Vault as `X-Correlation-Id`.
     pub correlation: Option<&'a str>,
     /// Seconds that Vault wraps the answer for.
@@ -43,6 +46,15 @@ impl Along<'_> {
     pub(super) fn soon() -> Self {
         Self { within: Some(SOON), ..Self::default() }
     }
+}
+
+/// By which a token is ended, in the namespace that it was made in and in no other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accessor {
+    /// As Vault gave it.
+    pub text: Box<str>,
+    /// The token's namespace.
+    pub namespace: Namespace,
 }
 
 /// What was asked is not done: what that means to a caller, and what Vault said, for whoever runs a
@@ -95,6 +107,12 @@ impl OwnCalls {
         Self { upstream, login }
     }
 
+    /// The gate's own namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &Namespace {
+        self.upstream.namespace()
+    }
+
     /// Whether there is a login.
     #[must_use]
     pub fn is_logged_in(&self) -> bool {
@@ -110,6 +128,7 @@ impl OwnCalls {
         let envelope = Envelope {
             lane: along.lane,
             token: Some(&login.token),
+            namespace: along.namespace,
             for_agent: false,
             wrap_ttl: along.wrap_ttl,
             correlation: along.correlation,
@@ -145,8 +164,9 @@ impl OwnCalls {
     ///
     /// # Errors
     /// As [`OwnCalls::succeed`]: what is no word of Vault's ends nothing.
-    pub async fn revoke(&self, accessor: &str, along: Along<'_>) -> Result<(), Undone> {
-        let answer = self.ask(control::revoke_accessor(accessor), along).await?;
+    pub async fn revoke(&self, accessor: &Accessor, along: Along<'_>) -> Result<(), Undone> {
+        let along = Along { namespace: Some(&accessor.namespace), ..along };
+        let answer = self.ask(control::revoke_accessor(&accessor.text), along).await?;
         if control::is_revoked(answer.status, &answer.body) { Ok(()) } else { Err(refused(&answer)) }
     }
 }

@@ -1,10 +1,12 @@
 //! Whether Vault has what agents' tokens are made by, looked at in the background: a Vault that lacks
 //! it answers, and is not away.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use filters::names::Namespace;
 use filters::vault::is_refusal;
 use filters::vault::provision::{Lack, Making, lack, try_role};
 use tokio::sync::Notify;
@@ -21,6 +23,9 @@ const LEAST: Duration = Duration::from_millis(250);
 /// How often the gate's login is looked for before there is one.
 const SEEK: Duration = Duration::from_millis(10);
 
+/// Most namespaces of one look, the next ones being those of the next.
+const MOST: usize = 16;
+
 /// What was found last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Found {
@@ -28,9 +33,12 @@ enum Found {
     Nothing,
     /// Nothing is missing.
     Whole,
-    /// What is missing, and what mends it.
-    Missing(String),
+    /// What is missing and what mends it, in some of the namespaces that were looked at, or in each.
+    Missing { problem: String, everywhere: bool },
 }
+
+/// What each namespace lacks; nothing of those that have not been heard of.
+type Lacks = BTreeMap<Namespace, Option<String>>;
 
 /// Looks whether tokens can be made; no look makes one.
 pub struct Provision {
@@ -52,11 +60,17 @@ impl Provision {
         **self.found.load() == Found::Whole
     }
 
+    /// Whether tokens could be made in some namespace: what one lacks is not in the way of the others.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        matches!(**self.found.load(), Found::Whole | Found::Missing { everywhere: false, .. })
+    }
+
     /// What was missing, and what mends it, for operators.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         match &**self.found.load() {
-            Found::Missing(problem) => Some(problem.clone()),
+            Found::Missing { problem, .. } => Some(problem.clone()),
             Found::Nothing | Found::Whole => None,
         }
     }
@@ -66,10 +80,19 @@ impl Provision {
         self.wanted.notify_one();
     }
 
-    /// Looks for ever; `making` gives `None` where the gate makes no tokens.
-    pub async fn run(&self, making: impl Fn() -> Option<Making>) {
+    /// Looks for ever; `makings`, one for each namespace, are none where the gate makes no tokens.
+    pub async fn run(&self, makings: impl Fn() -> Vec<Making>) {
+        let (mut lacks, mut turn) = (Lacks::new(), 0_usize);
         loop {
-            self.look(making().as_ref()).await;
+            let makings = makings();
+            lacks.retain(|namespace, _| makings.iter().any(|making| making.namespace == *namespace));
+            for making in makings.iter().cycle().skip(turn).take(makings.len().min(MOST)) {
+                self.look(making, &mut lacks).await;
+            }
+            turn = (turn + MOST).checked_rem(makings.len()).unwrap_or(0);
+            if makings.is_empty() || !lacks.is_empty() {
+                self.note(&lacks);
+            }
             let pause = match (self.own.is_logged_in(), self.is_whole()) {
                 (false, _) => SEEK,
                 (true, false) => RETRY,
@@ -80,39 +103,62 @@ impl Provision {
         }
     }
 
-    async fn look(&self, making: Option<&Making>) {
-        let Some(making) = making else { return self.found.store(Arc::new(Found::Whole)) };
+    async fn look(&self, making: &Making, lacks: &mut Lacks) {
+        let namespace = &making.namespace;
+        let along = Along { namespace: Some(namespace), ..Along::look() };
         // Where there is no answer of Vault's to this, all stays as it was found.
-        let Ok(answer) = self.own.ask(try_role(making), Along::look()).await else { return };
+        let Ok(answer) = self.own.ask(try_role(making), along).await else { return };
         let found = match lack(answer.status, &answer.body) {
-            Some(lack) => Found::Missing(mend(lack, &making.role)),
-            None if answer.status == 200 || answer.status == 400 && is_refusal(&answer.body) => Found::Whole,
+            Some(lack) => Some(self.mend(lack, &making.role, namespace)),
+            None if answer.status == 200 || answer.status == 400 && is_refusal(&answer.body) => None,
             None => return,
+        };
+        lacks.insert(namespace.clone(), found);
+    }
+
+    fn note(&self, lacks: &Lacks) {
+        let problems: Vec<&str> = lacks.values().flatten().map(String::as_str).collect();
+        let found = match problems.len() {
+            0 => Found::Whole,
+            count => Found::Missing { problem: problems.join("; "), everywhere: count == lacks.len() },
         };
         let before = self.found.swap(Arc::new(found.clone()));
         match (&*before, &found) {
             (before, found) if before == found => {}
-            (_, Found::Missing(problem)) => tracing::error!(problem, "Vault is not provisioned for this gate"),
-            (Found::Missing(_), _) => tracing::info!("Vault is provisioned for this gate"),
+            (_, Found::Missing { problem, .. }) => {
+                tracing::error!(problem, "Vault is not provisioned for this gate");
+            }
+            (Found::Missing { .. }, _) => tracing::info!("Vault is provisioned for this gate"),
             _ => {}
         }
     }
-}
 
-/// What is missing, and what an operator does about it.
-pub(super) fn mend(lack: Lack, role: &str) -> String {
-    let sync = "`portcullis policy --sync --yes` with an operator's VAULT_TOKEN writes it";
-    match lack {
-        Lack::Role => format!("Vault has no token role `{role}`: {sync}"),
-        Lack::Leave => format!("the token role `{role}` does not allow the agents' policies, or their aliases: {sync}"),
-        Lack::Right => format!(
-            "the policy of the gate's own login does not allow `auth/token/create/{role}`: write it as \
-             `portcullis-gate.hcl` has it, which local-vault/provision.sh does"
-        ),
-        Lack::Maker => {
-            "the gate's own login is a batch token, or one of limited uses, which makes no tokens: let its role give \
-             service tokens"
-                .to_owned()
+    /// What is missing in a namespace, and what an operator does about it.
+    pub(super) fn mend(&self, lack: Lack, role: &str, namespace: &Namespace) -> String {
+        let sync = "`portcullis policy --sync --yes` with an operator's VAULT_TOKEN writes it";
+        let below = namespace.below(self.own.namespace()).filter(|below| !below.is_empty());
+        let within = if namespace.is_root() { String::new() } else { format!(" in {namespace}") };
+        match (lack, below) {
+            (Lack::Role, _) => format!("Vault has no token role `{role}`{within}: {sync}"),
+            (Lack::Leave, _) => {
+                format!("the token role `{role}`{within} does not allow the agents' policies, or their aliases: {sync}")
+            }
+            (Lack::Right, None) => format!(
+                "the policy of the gate's own login does not allow `auth/token/create/{role}`: write it as \
+                 `portcullis-gate.hcl` has it, which local-vault/provision.sh does"
+            ),
+            (Lack::Right, Some(below)) => format!(
+                "the policy of the gate's own login does not allow `{below}/auth/token/create/{role}`, with `sudo`: \
+                 write it as `portcullis policy --gate` prints it"
+            ),
+            (Lack::Maker, _) => {
+                "the gate's own login is a batch token, or one of limited uses, which makes no tokens: let its role \
+                 give service tokens"
+                    .to_owned()
+            }
+            (Lack::Namespace, _) => {
+                format!("Vault has no namespace {namespace}: make it, with the mounts that its agents are to use")
+            }
         }
     }
 }

@@ -144,7 +144,7 @@ fn whoami(shared: &Shared) {
     let me = gate.agent("agent_mtls").get("/whoami").json();
     let scopes = json!(["read", "write", "delete", "list"]);
     let expected = json!({"agent": "agent_mtls", "subject": "agent_mtls", "proof": "certificate", "scopes": scopes,
-        "roles": ["all"]});
+        "roles": ["all"], "namespace": ""});
     for (name, value) in expected.as_object().expect("members") {
         assert_eq!(&me[name], value, "{me}");
     }

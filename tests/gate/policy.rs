@@ -11,7 +11,7 @@ use filters::decide::{Effect, Ground, decide};
 use filters::grants::{Agent, Role};
 use filters::handle::Keyring;
 use filters::identity::{Identity, Proof};
-use filters::names::AgentId;
+use filters::names::{AgentId, Namespace};
 use filters::operation::Entry;
 use filters::pattern::{NamePattern, PathPattern};
 use filters::quota::Terms;
@@ -119,6 +119,7 @@ fn identity(roles: Vec<Role>) -> Identity {
     let agent = Agent {
         id,
         generation: 1,
+        namespace: Namespace::default(),
         roles_policy: "".into(),
         roles,
         limit: None,
@@ -132,7 +133,7 @@ fn identity(roles: Vec<Role>) -> Identity {
 fn asked(identity: &Identity, settings: &Settings, kind: &'static Entry, arguments: &str) -> Option<String> {
     let operation = kind.parse(arguments.as_bytes()).expect("arguments");
     let keyring = Keyring::default();
-    let ground = Ground { layout: &settings.layout, keyring: &keyring, namespace: "", client: None, now: 0 };
+    let ground = Ground { layout: &settings.layout, keyring: &keyring, client: None, now: 0 };
     let permit = match decide(identity, operation, ground) {
         Ok(permit) => permit,
         Err(Refusal::Forbidden) => return None,

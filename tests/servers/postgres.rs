@@ -53,6 +53,11 @@ impl Postgres {
 
     /// Tells Vault of it: a role `readonly`, and one whose logins are brief.
     pub fn introduce(&self, world: &World) {
+        self.introduce_in(world, "");
+    }
+
+    /// The same in a namespace, whose path ends in a slash.
+    pub fn introduce_in(&self, world: &World, namespace: &str) {
         let grant = "CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}';";
         let connection = json!({
             "plugin_name": "postgresql-database-plugin",
@@ -68,7 +73,7 @@ impl Postgres {
             ("database/roles/readonly", role("1h", "24h")),
             ("database/roles/brief", role("3s", "1h")),
         ] {
-            let (status, answer) = world.ask("POST", path, &body);
+            let (status, answer) = world.ask("POST", &format!("{namespace}{path}"), &body);
             assert!(matches!(status, 200 | 204), "{path}: {status} {answer}");
         }
     }

@@ -22,6 +22,7 @@ pub(super) static ACCESS: Shape = Shape {
             .or_absent(),
         Member::given("scopes", Type::Texts, "What the credential carries."),
         Member::given("roles", Type::Texts, "The agent's roles."),
+        Member::given("namespace", Type::Text, "Vault's namespace that all of the agent's is in; empty for the root."),
         Member::given("grants", Type::List(&GRANT), "What this credential may use, role by role."),
         Member::given(
             "denied",
@@ -95,6 +96,7 @@ struct Access<'a> {
     expires: Option<String>,
     scopes: Vec<Scope>,
     roles: Vec<&'a str>,
+    namespace: &'a str,
     grants: Vec<Granted<'a>>,
     denied: Vec<String>,
     limits: Limits<'a>,
@@ -149,6 +151,7 @@ pub(super) fn tell(identity: &Identity, out: &mut Vec<u8>) {
         expires: expires.and_then(|time| Timestamp::from_second(time).ok()).map(|time| time.to_string()),
         scopes: scopes.iter().collect(),
         roles: roles().map(|role| &*role.name).collect(),
+        namespace: agent.namespace.as_str(),
         grants: roles().flat_map(|role| granted(role, *scopes)).collect(),
         denied: roles().flat_map(|role| role.deny.iter().map(PathPattern::to_string)).collect(),
         limits: limits(agent),

@@ -7,7 +7,7 @@ mod verdict;
 use super::*;
 use crate::catalog;
 use crate::identity::Proof;
-use crate::names::AgentId;
+use crate::names::{AgentId, Namespace};
 use crate::pattern::{NamePattern, PathPattern};
 use crate::quota::Terms;
 use crate::scope::Scopes;
@@ -38,6 +38,7 @@ fn identity(scopes: Scopes, roles: Vec<Role>) -> Identity {
     let agent = Agent {
         id: AgentId::parse("bob").unwrap(),
         generation: 1,
+        namespace: Namespace::default(),
         roles_policy: "".into(),
         roles,
         limit: None,
@@ -50,7 +51,7 @@ fn identity(scopes: Scopes, roles: Vec<Role>) -> Identity {
 fn asked(identity: &Identity, name: &str, arguments: &str) -> Result<String, Refusal> {
     let operation = catalog::find(name).unwrap().parse(arguments.as_bytes())?;
     let (layout, keyring) = (Layout::default(), Keyring::default());
-    let ground = Ground { layout: &layout, keyring: &keyring, namespace: "", client: None, now: 0 };
+    let ground = Ground { layout: &layout, keyring: &keyring, client: None, now: 0 };
     match decide(identity, operation, ground)?.into_effect(&layout)? {
         Effect::Vault(request) | Effect::Issue(_, _, request) => Ok(format!("{request:?}")),
         Effect::Redeem(redeemed) => Ok(format!("{:?}", redeemed.request)),
@@ -158,7 +159,7 @@ fn what_is_demanded_must_be_in_the_same_role() {
 fn body(identity: &Identity, name: &str, arguments: &str) -> serde_json::Value {
     let operation = catalog::find(name).unwrap().parse(arguments.as_bytes()).unwrap();
     let (layout, keyring) = (Layout::default(), Keyring::default());
-    let ground = Ground { layout: &layout, keyring: &keyring, namespace: "", client: None, now: 0 };
+    let ground = Ground { layout: &layout, keyring: &keyring, client: None, now: 0 };
     match decide(identity, operation, ground).unwrap().into_effect(&layout).unwrap() {
         Effect::Vault(request) | Effect::Issue(_, _, request) => {
             serde_json::from_slice(request.body().unwrap()).unwrap()
@@ -233,12 +234,12 @@ fn a_handle_is_redeemed_by_its_holder_within_its_time_and_grants() {
         expires: 100,
         stands_for: StandsFor::Lease { id: "database/creds/readonly/x".into(), accessor: "acc".into() },
     };
-    let seal = |purpose, agent| keyring.seal(&claims, Binding { purpose, agent, namespace: "" }).unwrap();
+    let seal = |purpose, agent| keyring.seal(&claims, Binding { purpose, agent }).unwrap();
     let handle = seal(Purpose::Lease, &bob.agent);
     let redeem = |who: &Identity, name: &str, handle: &str, keyring: &Keyring, now| {
         let member = if name.starts_with("db") { "lease_id" } else { "handle" };
         let operation = catalog::find(name).unwrap().parse(format!("{{\"{member}\":\"{handle}\"}}").as_bytes())?;
-        let permit = decide(who, operation, Ground { layout: &layout, keyring, namespace: "", client: None, now })?;
+        let permit = decide(who, operation, Ground { layout: &layout, keyring, client: None, now })?;
         match permit.into_effect(&layout)? {
             Effect::Redeem(redeemed) => Ok(format!("{:?}", redeemed.request)),
             other => panic!("{other:?}"),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{Allowed, Engine, Need, Role, Unheld};
-use crate::names::AgentId;
+use crate::names::{AgentId, Namespace};
 use crate::path::SecretPath;
 use crate::quota::{Limit, Terms};
 use crate::scope::Scope;
@@ -16,6 +16,8 @@ pub struct Agent {
     /// Raised when the name is given to somebody else, who then inherits
     /// nothing that was issued before.
     pub generation: u32,
+    /// The namespace of Vault's that all it asks for is in.
+    pub namespace: Namespace,
     /// The name of the policy of its roles, beside a templated one in Vault.
     pub roles_policy: Arc<str>,
     /// Its roles.

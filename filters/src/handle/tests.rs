@@ -4,13 +4,18 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::grants::{Engine, Resource};
-use crate::names::AgentId;
+use crate::names::{AgentId, Namespace};
 use crate::quota::Terms;
 
 fn agent(name: &str, generation: u32) -> Agent {
+    agent_in("", name, generation)
+}
+
+fn agent_in(namespace: &str, name: &str, generation: u32) -> Agent {
     Agent {
         id: AgentId::parse(name).unwrap(),
         generation,
+        namespace: Namespace::parse(namespace).unwrap_or_default(),
         roles_policy: "".into(),
         roles: Vec::new(),
         limit: None,
@@ -39,7 +44,7 @@ struct Holder {
 
 impl Holder {
     fn binding<'a>(&self, agent: &'a Agent) -> Binding<'a> {
-        Binding { purpose: self.purpose, agent, namespace: self.namespace }
+        Binding { purpose: self.purpose, agent }
     }
 }
 
@@ -59,7 +64,8 @@ proptest! {
     #[test]
     fn only_the_holder_opens_a_handle(theirs in holder(), others in holder(), secret in "[a-z/]{0,40}") {
         let keyring = Keyring::new([(1, [7; 32])]);
-        let (owner, other) = (agent(theirs.name, theirs.generation), agent(others.name, others.generation));
+        let of = |holder: &Holder| agent_in(holder.namespace, holder.name, holder.generation);
+        let (owner, other) = (of(&theirs), of(&others));
         let handle = keyring.seal(&claims(&secret), theirs.binding(&owner)).unwrap();
         let opened = keyring.open::<Claims>(&handle, others.binding(&other));
         let expected = if theirs == others { Ok(claims(&secret)) } else { Err(Closed::Foreign) };
@@ -70,7 +76,7 @@ proptest! {
     fn a_changed_bit_opens_nothing(place in any::<prop::sample::Index>(), bit in 0..8_u8, cut in 0..40_usize) {
         let keyring = Keyring::new([(1, [7; 32])]);
         let alice = agent("alice", 1);
-        let binding = Binding { purpose: Purpose::Lease, agent: &alice, namespace: "" };
+        let binding = Binding { purpose: Purpose::Lease, agent: &alice };
         let handle = keyring.seal(&claims("database/creds/readonly/x"), binding).unwrap();
         let mut bytes = BASE64.decode(handle.strip_prefix(PREFIX).unwrap()).unwrap();
         let place = place.index(bytes.len());
@@ -86,7 +92,7 @@ proptest! {
     fn what_was_never_a_handle_opens_nothing(text in "(pch1_)?[A-Za-z0-9_-]{0,80}") {
         let keyring = Keyring::new([(1, [7; 32])]);
         let alice = agent("alice", 1);
-        let binding = Binding { purpose: Purpose::Wrapped, agent: &alice, namespace: "" };
+        let binding = Binding { purpose: Purpose::Wrapped, agent: &alice };
         prop_assert!(keyring.open::<Claims>(&text, binding).is_err());
     }
 }
@@ -94,7 +100,7 @@ proptest! {
 #[test]
 fn a_withdrawn_key_opens_nothing_and_an_old_one_still_does() {
     let alice = agent("alice", 1);
-    let binding = Binding { purpose: Purpose::Wrapped, agent: &alice, namespace: "" };
+    let binding = Binding { purpose: Purpose::Wrapped, agent: &alice };
     let before = Keyring::new([(1, [1; 32])]);
     let old = before.seal(&claims("x"), binding).unwrap();
     let rotated = Keyring::new([(2, [2; 32]), (1, [1; 32])]);
@@ -112,7 +118,7 @@ fn a_withdrawn_key_opens_nothing_and_an_old_one_still_does() {
 #[test]
 fn a_handle_shows_nothing_of_what_it_stands_for() {
     let alice = agent("alice", 1);
-    let binding = Binding { purpose: Purpose::Wrapped, agent: &alice, namespace: "" };
+    let binding = Binding { purpose: Purpose::Wrapped, agent: &alice };
     let keyring = Keyring::new([(1, [1; 32])]);
     let (one, two) = (keyring.seal(&claims("hvs.CANARY"), binding), keyring.seal(&claims("hvs.CANARY"), binding));
     assert_ne!(one, two);

@@ -153,3 +153,30 @@ fn families_that_could_meet_are_refused() {
     assert_eq!(directory.add_family(family("spiffe://b/{name}", "b-{name}")), Ok(()));
     assert!(Family::parse(Source::Spiffe, "spiffe://a", "{name}").is_none());
 }
+
+#[test]
+fn the_namespace_of_the_roles_goes_before_that_of_the_family() {
+    let of = |text: &str| Namespace::parse(text);
+    let mut directory = Directory::new(UnknownAgents::Refuse);
+    let family = |source, agent: &str, namespace| {
+        Family::parse(source, &format!("x/{agent}"), agent).unwrap().in_namespace(of(namespace))
+    };
+    let (ours, theirs) = (family(Source::Dns, "a-{name}", "a"), family(Source::Email, "{name}-b", "b"));
+    assert!(ours.is_torn_from(&theirs), "a-b could come of both");
+    assert!(!ours.is_torn_from(&family(Source::Email, "{name}-b", "a")) && !ours.is_torn_from(&ours));
+    assert!(!ours.is_torn_from(&family(Source::Email, "{name}-b", "")), "it names none");
+    assert!(!ours.is_torn_from(&family(Source::Email, "b-{name}", "b")));
+    assert!(ours.to_string().ends_with(", namespace = \"a\""));
+    directory.add_family(ours).unwrap();
+    let id = |name: &str| AgentId::parse(name).unwrap();
+    // Its own principal is of the family's source: the family does not give it.
+    directory.add(Principal { source: Source::Dns, value: "own".into() }, id("a-own")).unwrap();
+    directory.keep(id("a-kept"));
+    let roles = [Role::default(), Role { namespace: of("r"), ..Role::default() }];
+    let found = |name, roles: &[Role]| directory.namespace_of(&id(name), roles.iter()).cloned();
+    assert_eq!(found("a-ci", &roles), of("r"));
+    assert_eq!(found("a-ci", &roles[..1]), of("a"));
+    assert_eq!(found("a-kept", &[]), of("a"));
+    assert_eq!(found("a-own", &[]), None);
+    assert_eq!(found("ci", &[]), None);
+}

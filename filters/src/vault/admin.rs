@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Method, VaultRequest, post};
+use super::{Method, VaultRequest, errors, post};
 use crate::path::{PathProblem, VaultPath};
 
 const POLICIES: &str = "sys/policies/acl";
@@ -57,6 +57,12 @@ impl TokenRole {
 /// Never in practice: the path is fixed.
 pub fn list_policies() -> Result<VaultRequest, PathProblem> {
     Ok(VaultRequest::new(Method::List, VaultPath::render(&[POLICIES])?, None, true))
+}
+
+/// Whether a 404 says that there is no such namespace.
+#[must_use]
+pub fn is_no_namespace(body: &[u8]) -> bool {
+    errors(body).is_some_and(|errors| errors.iter().any(|error| error.contains("namespace not found")))
 }
 
 /// Reads a policy.

@@ -1,5 +1,6 @@
 //! What the gate asks of Vault for itself.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -10,7 +11,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::{Layout, Method, VaultRequest, errors, post};
-use crate::names::AgentId;
+use crate::names::{AgentId, Namespace};
 use crate::path::{PathProblem, VaultPath};
 use crate::secret::Secret;
 
@@ -19,6 +20,8 @@ use crate::secret::Secret;
 pub struct ChildToken {
     /// Whose it is.
     pub agent: AgentId,
+    /// Where it is made: it holds there, by that namespace's policies.
+    pub namespace: Namespace,
     /// Its policies.
     pub policies: Vec<Arc<str>>,
     /// Whether the agent's name is its entity alias, which templated policies go by.
@@ -155,10 +158,12 @@ pub fn revoke_accessor(accessor: &str) -> Result<VaultRequest, PathProblem> {
 }
 
 /// Whether a token is no more after this answer to [`revoke_accessor`]: revoked now, unknown to
-/// Vault, or revoked by somebody else meanwhile.
+/// Vault, revoked by somebody else meanwhile, or gone with its namespace.
 #[must_use]
 pub fn is_revoked(status: u16, body: &[u8]) -> bool {
-    let gone = |error: &str| ["invalid accessor", "token not found"].iter().any(|known| error.contains(known));
+    let gone = |error: &str| {
+        ["invalid accessor", "token not found", "namespace not found"].iter().any(|known| error.contains(known))
+    };
     let unknown = || errors(body).is_some_and(|errors| errors.iter().any(|error| gone(error)));
     match status {
         200..=299 => true,
@@ -182,6 +187,22 @@ pub fn revoke_certificate(layout: &Layout, serial: &str) -> Result<VaultRequest,
 /// Never in practice: the path is fixed.
 pub fn health() -> Result<VaultRequest, PathProblem> {
     Ok(VaultRequest::new(Method::Get, VaultPath::render(&["sys/health"])?, None, true))
+}
+
+/// Whether the Vault that gives this answer to [`health`] has namespaces: OpenBao's and the Enterprise
+/// edition of HashiCorp's. Another takes no notice of them. `None` where it is no such answer.
+#[must_use]
+pub fn has_namespaces(body: &[u8]) -> Option<bool> {
+    #[derive(Deserialize)]
+    struct Health<'a> {
+        #[serde(borrow)]
+        version: Cow<'a, str>,
+        enterprise: Option<bool>,
+    }
+    let told: Health<'_> = serde_json::from_slice(body).ok()?;
+    // Before 1.17 HashiCorp's tells the edition in its version only; OpenBao's begin with 2.
+    let community = || told.version.starts_with("1.") && !told.version.contains("+ent");
+    Some(told.enterprise.unwrap_or_else(|| !community()))
 }
 
 /// What the keys of handles are derived over.
@@ -311,4 +332,25 @@ pub fn write_gates(layout: &Layout, version: u64, seen: &impl Serialize) -> Resu
 pub fn wrap(answer: &[u8]) -> Result<VaultRequest, PathProblem> {
     let body = [b"{\"answer\":", answer, b"}"].concat();
     Ok(VaultRequest::new(Method::Post, VaultPath::render(&["sys/wrapping/wrap"])?, Some(body.into()), false))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_some_have_namespaces() {
+        for (body, has) in [
+            (r#"{"version":"2.7.2"}"#, Some(true)),
+            (r#"{"version":"1.21.0","enterprise":false}"#, Some(false)),
+            (r#"{"version":"1.21.0+ent","enterprise":true}"#, Some(true)),
+            (r#"{"version":"1.15.4"}"#, Some(false)),
+            (r#"{"version":"1.15.4+ent.hsm"}"#, Some(true)),
+            (r#"{"errors":["operation unavailable in namespaces"]}"#, None),
+            ("<html>", None),
+            ("{}", None),
+        ] {
+            assert_eq!(has_namespaces(body.as_bytes()), has, "{body}");
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::{VaultRequest, errors, post};
+use crate::names::Namespace;
 use crate::path::{PathProblem, VaultPath};
 
 /// What tokens are to be made by.
@@ -16,6 +17,8 @@ pub struct Making {
     pub policies: Vec<Arc<str>>,
     /// Whether they are batch tokens.
     pub batch: bool,
+    /// Where they are made.
+    pub namespace: Namespace,
 }
 
 /// What is missing where Vault makes no token by a role.
@@ -29,6 +32,8 @@ pub enum Lack {
     Leave,
     /// The gate's own login is a token that may make none.
     Maker,
+    /// There is no such namespace.
+    Namespace,
 }
 
 /// Asks for a token that Vault refuses last of all, for its time to live: where it refuses anything
@@ -49,13 +54,14 @@ pub fn try_role(making: &Making) -> Result<VaultRequest, PathProblem> {
 }
 
 /// What Vault and OpenBao say of a role by which they make no token, and what is missing then.
-const SAID: [(&str, Lack); 7] = [
+const SAID: [(&str, Lack); 8] = [
     ("unknown role", Lack::Role),
     ("must be subset of", Lack::Leave),
     ("is disallowed by this role", Lack::Leave),
     ("invalid 'entity_alias' value", Lack::Leave),
     ("batch tokens cannot create more tokens", Lack::Maker),
     ("restricted use token cannot", Lack::Maker),
+    ("privileges required to directly generate a token in a child namespace", Lack::Right),
     ("root or sudo privileges required", Lack::Maker),
 ];
 
@@ -67,6 +73,7 @@ pub fn lack(status: u16, body: &[u8]) -> Option<Lack> {
     match status {
         400 => SAID.iter().find(|(phrase, _)| says(phrase)).map(|(_, lack)| *lack),
         403 if says("permission denied") => Some(Lack::Right),
+        404 if says("namespace not found") => Some(Lack::Namespace),
         _ => None,
     }
 }
@@ -82,6 +89,12 @@ mod tests {
             (403, "1 error occurred:\n\t* permission denied\n\n", Some(Lack::Right)),
             (400, "token policies ([\"x\"]) must be subset of the role's allowed policies ([])", Some(Lack::Leave)),
             (400, "batch tokens cannot create more tokens", Some(Lack::Maker)),
+            (
+                400,
+                "root or sudo privileges required to directly generate a token in a child namespace",
+                Some(Lack::Right),
+            ),
+            (404, "namespace not found", Some(Lack::Namespace)),
             (400, "ttl must be positive", None),
             (503, "Vault is sealed", None),
             (500, "unknown role portcullis", None),

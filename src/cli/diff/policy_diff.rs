@@ -120,6 +120,9 @@ impl Holdings {
         lines.extend(self.credentials.get(id).into_iter().flatten().map(|(line, held)| (line.clone(), held.clone())));
         let mut add = |part, line: String| lines.insert((part, line), Held::default());
         add(Part::Entry, format!("generation {}", agent.generation));
+        if !agent.namespace.is_root() {
+            add(Part::Entry, format!("in Vault's namespace {}", agent.namespace));
+        }
         let roles: Vec<&str> = agent.roles.iter().map(|(role, _)| &*role.name).collect();
         let roles = if roles.is_empty() { "none".to_owned() } else { roles.join(", ") };
         add(Part::Entry, format!("roles, in this order: {roles}"));

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use filters::grants::Role;
 use filters::identity::UnknownAgents;
-use filters::names::AgentId;
+use filters::names::{AgentId, Namespace};
 use filters::policy::{MARK, Own, Policy, ROLES, TooManyPaths, roles_policy};
 use filters::refusal::Refusal;
 use filters::vault::admin::{self, TokenRole};
 use similar::TextDiff;
 
-use crate::config::{ChildPolicies, Settings};
+use crate::config::{AgentEntry, ChildPolicies, Settings};
 use crate::vault::{Along, NoLogin, OwnCalls, Undone, logged_in};
 
 /// Stands for the accessor where Vault is not asked for it.
@@ -26,18 +26,10 @@ pub enum Problem {
     TooManyPaths(String),
     /// The credentials for Vault are missing or refused.
     NoLogin(NoLogin),
+    /// Vault has no namespace that the configuration names.
+    NoNamespace(Namespace),
     /// What was asked of Vault, and what came of it.
     Vault(String, String),
-}
-
-impl Problem {
-    fn vault(what: String, undone: &Undone) -> Self {
-        Self::Vault(what, undone.to_string())
-    }
-
-    fn nonsense(what: String) -> Self {
-        Self::Vault(what, Refusal::UpstreamNonsense.public().detail.to_owned())
-    }
 }
 
 impl From<NoLogin> for Problem {
@@ -56,6 +48,9 @@ impl std::fmt::Display for Problem {
             Self::NoLogin(problem) => {
                 write!(f, "{problem}; the credentials must be of somebody who may write policies")
             }
+            Self::NoNamespace(namespace) => {
+                write!(f, "Vault has no namespace {namespace}: make it, with the mounts that its agents are to use")
+            }
             Self::Vault(what, said) => write!(f, "{what}: {said}"),
         }
     }
@@ -67,21 +62,60 @@ impl std::fmt::Display for Problem {
 /// [`Problem::UnknownAgent`], [`Problem::TooManyPaths`].
 pub fn of_agent(settings: &Settings, id: &AgentId) -> Result<String, Problem> {
     let stranger = [0];
-    let known = settings.agents.iter().find(|agent| agent.id == *id).map(|agent| agent.roles.as_slice());
+    let entry = settings.agents.iter().find(|agent| agent.id == *id);
     let unknown = matches!(settings.identity.directory.unknown(), UnknownAgents::OwnNamespace(_));
     let unknown = unknown.then_some(&stranger[..]);
-    let indices = known.or(unknown).ok_or(Problem::UnknownAgent)?;
+    let indices = entry.map(|entry| entry.roles.as_slice()).or(unknown).ok_or(Problem::UnknownAgent)?;
     let roles: Vec<&Role> = indices.iter().filter_map(|index| settings.roles.get(*index)).collect();
-    let title = format!("Agent {id}, roles: {}.", names(&roles).join(", "));
+    let named = || settings.identity.directory.namespace_of(id, roles.iter().copied());
+    let namespace = entry.and_then(|entry| entry.namespace.as_ref()).or_else(named);
+    let namespace = within(namespace.unwrap_or(&settings.upstream.namespace));
+    let title = format!("Agent {id}{namespace}, roles: {}.", names(&roles).join(", "));
     text(&roles, Own::Agent(id), settings, &title)
 }
 
-/// Every policy, by its name.
-fn all(settings: &Settings, accessor: &str) -> Result<BTreeMap<String, String>, Problem> {
+/// What is said after the name of something in a namespace; nothing of the root's.
+fn within(namespace: &Namespace) -> String {
+    if namespace.is_root() { String::new() } else { format!(" in {namespace}") }
+}
+
+/// Who is in a namespace.
+#[derive(Default)]
+pub(super) struct Tenants<'a> {
+    agents: Vec<&'a AgentEntry>,
+    /// Lists of roles that some agent has there, or may have.
+    lists: BTreeSet<&'a [usize]>,
+}
+
+/// Who is in which namespace. The gate's own is always among them.
+pub(super) fn tenants(settings: &Settings) -> BTreeMap<&Namespace, Tenants<'_>> {
+    let (own, directory) = (&settings.upstream.namespace, &settings.identity.directory);
+    let mut tenants = BTreeMap::from([(own, Tenants::default())]);
+    let roles = |list: &[usize]| list.iter().filter_map(|index| settings.roles.get(*index)).collect::<Vec<_>>();
+    for agent in &settings.agents {
+        let named = || directory.namespace_of(&agent.id, roles(&agent.roles).into_iter());
+        let tenants = tenants.entry(agent.namespace.as_ref().or_else(named).unwrap_or(own)).or_default();
+        tenants.agents.push(agent);
+        tenants.lists.insert(&agent.roles);
+    }
+    let strangers = matches!(directory.unknown(), UnknownAgents::OwnNamespace(_)).then_some(&[0][..]);
+    let rules = settings.identity.role_rules.iter().flatten().map(Vec::as_slice);
+    let families = || directory.families().iter().filter_map(|family| family.namespace());
+    for list in rules.chain(strangers) {
+        let named = roles(list).into_iter().find_map(|role| role.namespace.as_ref());
+        // Of roles that name none, the family decides, and whoever is of none is in the gate's own.
+        let all = named.map_or_else(|| families().chain([own]).collect(), |named| vec![named]);
+        all.into_iter().for_each(|namespace| _ = tenants.entry(namespace).or_default().lists.insert(list));
+    }
+    tenants
+}
+
+/// Every policy of a namespace, by its name.
+fn all(settings: &Settings, tenants: &Tenants<'_>, accessor: &str) -> Result<BTreeMap<String, String>, Problem> {
     let mut policies = BTreeMap::new();
     match &settings.child_tokens.policies {
         ChildPolicies::PerAgent(prefix) => {
-            for agent in &settings.agents {
+            for agent in &tenants.agents {
                 policies.insert(format!("{prefix}{}", agent.id), of_agent(settings, &agent.id)?);
             }
         }
@@ -89,12 +123,7 @@ fn all(settings: &Settings, accessor: &str) -> Result<BTreeMap<String, String>, 
             let own = Role::own_namespace();
             let title = "Every agent's own namespace.";
             policies.insert(base.clone(), text(&[&own], Own::Templated(accessor), settings, title)?);
-            let rules = settings.identity.role_rules.iter().flatten().map(Vec::as_slice);
-            let unknown = matches!(settings.identity.directory.unknown(), UnknownAgents::OwnNamespace(_));
-            let strangers = unknown.then_some(&[0][..]);
-            let of_agents = settings.agents.iter().map(|agent| agent.roles.as_slice());
-            let lists: BTreeSet<&[usize]> = of_agents.chain(rules).chain(strangers).collect();
-            for list in lists {
+            for list in &tenants.lists {
                 let roles: Vec<&Role> = list.iter().filter_map(|index| settings.roles.get(*index)).collect();
                 let title = format!("Roles {}, but for the agent's own namespace.", names(&roles).join(", "));
                 let name = roles_policy(names(&roles).into_iter());
@@ -132,7 +161,14 @@ fn token_roles(settings: &Settings) -> [TokenRole; 2] {
 
 /// One thing that is not in Vault as the configuration has it.
 #[derive(Debug)]
-pub enum Change {
+pub struct Change {
+    namespace: Namespace,
+    step: Step,
+}
+
+/// What makes it so.
+#[derive(Debug)]
+enum Step {
     /// A policy to write, and what differs.
     Write {
         /// Its name.
@@ -152,13 +188,14 @@ pub enum Change {
 
 impl std::fmt::Display for Change {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Write { name, difference, new, .. } => {
-                writeln!(f, "{} policy {name}", if *new { "+" } else { "~" })?;
+        let within = within(&self.namespace);
+        match &self.step {
+            Step::Write { name, difference, new, .. } => {
+                writeln!(f, "{} policy {name}{within}", if *new { "+" } else { "~" })?;
                 difference.lines().try_for_each(|line| writeln!(f, "    {line}"))
             }
-            Self::Remove(name) => writeln!(f, "- policy {name}"),
-            Self::Role(role) => writeln!(f, "~ token role {}", role.name),
+            Step::Remove(name) => writeln!(f, "- policy {name}{within}"),
+            Step::Role(role) => writeln!(f, "~ token role {}{within}", role.name),
         }
     }
 }
@@ -187,33 +224,10 @@ impl Sync {
     /// [`Problem`].
     pub async fn changes(&self, settings: &Settings) -> Result<Vec<Change>, Problem> {
         let mut changes = Vec::new();
-        let wanted = all(settings, &self.accessor(settings).await?)?;
-        for (name, hcl) in &wanted {
-            let stands = self.policy(name).await?;
-            if stands.as_deref() == Some(hcl) {
-                continue;
-            }
-            let new = stands.is_none();
-            let stands = stands.unwrap_or_default();
-            let difference = TextDiff::from_lines(stands.as_str(), hcl).unified_diff().context_radius(0).to_string();
-            changes.push(Change::Write { name: name.clone(), hcl: hcl.clone(), difference, new });
-        }
-        for name in self.listed().await? {
-            let ours = self.is_ours(settings, &name);
-            if ours && !wanted.contains_key(&name) && self.policy(&name).await?.is_some_and(|p| p.starts_with(MARK)) {
-                changes.push(Change::Remove(name));
-            }
-        }
-        for role in token_roles(settings) {
-            let what = || format!("token role {}", role.name);
-            let stands = match self.own.succeed(admin::read_token_role(&role.name), Along::default()).await {
-                Ok(answer) => role.is_what_stands(&answer.body).ok_or_else(|| Problem::nonsense(what()))?,
-                Err(Undone { refusal: Refusal::NotFound, .. }) => false,
-                Err(undone) => return Err(Problem::vault(what(), &undone)),
-            };
-            if !stands {
-                changes.push(Change::Role(role));
-            }
+        for (namespace, tenants) in tenants(settings) {
+            let place = Place { own: &self.own, namespace };
+            let steps = place.steps(settings, &tenants).await?;
+            changes.extend(steps.into_iter().map(|step| Change { namespace: namespace.clone(), step }));
         }
         Ok(changes)
     }
@@ -223,49 +237,118 @@ impl Sync {
     /// # Errors
     /// What Vault says.
     pub async fn make(&self, change: &Change) -> Result<(), Problem> {
-        let (what, request) = match change {
-            Change::Write { name, hcl, .. } => (format!("policy {name}"), admin::write_policy(name, hcl)),
-            Change::Remove(name) => (format!("policy {name}"), admin::delete_policy(name)),
-            Change::Role(role) => (format!("token role {}", role.name), admin::write_token_role(role)),
+        let (what, request) = match &change.step {
+            Step::Write { name, hcl, .. } => (format!("policy {name}"), admin::write_policy(name, hcl)),
+            Step::Remove(name) => (format!("policy {name}"), admin::delete_policy(name)),
+            Step::Role(role) => (format!("token role {}", role.name), admin::write_token_role(role)),
         };
-        let outcome = self.own.succeed(request, Along::default()).await;
-        outcome.map(drop).map_err(|undone| Problem::vault(what, &undone))
+        let place = Place { own: &self.own, namespace: &change.namespace };
+        let outcome = self.own.succeed(request, place.along()).await;
+        outcome.map(drop).map_err(|undone| place.problem(what, undone))
+    }
+}
+
+/// One namespace, as an operator sees it.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    own: &'a OwnCalls,
+    namespace: &'a Namespace,
+}
+
+impl<'a> Place<'a> {
+    fn along(self) -> Along<'a> {
+        Along { namespace: Some(self.namespace), ..Along::default() }
     }
 
-    /// Only what carries the mark is ever removed, and only what has a name of this configuration's.
-    fn is_ours(&self, settings: &Settings, name: &str) -> bool {
-        match &settings.child_tokens.policies {
-            ChildPolicies::PerAgent(prefix) => name.starts_with(prefix),
-            ChildPolicies::Templated(_) => name.starts_with(ROLES),
+    fn problem(self, what: impl std::fmt::Display, undone: impl Into<Undone>) -> Problem {
+        Problem::Vault(format!("{what}{}", within(self.namespace)), undone.into().to_string())
+    }
+
+    async fn steps(self, settings: &Settings, tenants: &Tenants<'_>) -> Result<Vec<Step>, Problem> {
+        let mut steps = Vec::new();
+        self.look().await?;
+        let wanted = all(settings, tenants, &self.accessor(settings).await?)?;
+        for (name, hcl) in &wanted {
+            let stands = self.policy(name).await?;
+            if stands.as_deref() == Some(hcl) {
+                continue;
+            }
+            let new = stands.is_none();
+            let stands = stands.unwrap_or_default();
+            let difference = TextDiff::from_lines(stands.as_str(), hcl).unified_diff().context_radius(0).to_string();
+            steps.push(Step::Write { name: name.clone(), hcl: hcl.clone(), difference, new });
+        }
+        for name in self.listed().await? {
+            let ours = is_ours(settings, &name);
+            if ours && !wanted.contains_key(&name) && self.policy(&name).await?.is_some_and(|p| p.starts_with(MARK)) {
+                steps.push(Step::Remove(name));
+            }
+        }
+        for role in token_roles(settings) {
+            if !self.has(&role).await? {
+                steps.push(Step::Role(role));
+            }
+        }
+        Ok(steps)
+    }
+
+    /// Tells a namespace that Vault does not have from one that has nothing.
+    async fn look(self) -> Result<(), Problem> {
+        match self.own.ask(admin::list_policies(), self.along()).await {
+            Ok(answer) if answer.status == 404 && admin::is_no_namespace(&answer.body) => {
+                Err(Problem::NoNamespace(self.namespace.clone()))
+            }
+            _ => Ok(()),
         }
     }
 
-    async fn accessor(&self, settings: &Settings) -> Result<String, Problem> {
+    /// Whether the token role is as it should be.
+    async fn has(self, role: &TokenRole) -> Result<bool, Problem> {
+        let what = format_args!("token role {}", role.name);
+        match self.own.succeed(admin::read_token_role(&role.name), self.along()).await {
+            Ok(answer) => {
+                role.is_what_stands(&answer.body).ok_or_else(|| self.problem(what, Refusal::UpstreamNonsense))
+            }
+            Err(Undone { refusal: Refusal::NotFound, .. }) => Ok(false),
+            Err(undone) => Err(self.problem(what, undone)),
+        }
+    }
+
+    async fn accessor(self, settings: &Settings) -> Result<String, Problem> {
         match &settings.child_tokens.policies {
             ChildPolicies::PerAgent(_) => Ok(ACCESSOR.to_owned()),
             ChildPolicies::Templated(_) => {
-                let what = || "the token method's accessor".to_owned();
-                let answer = self.own.succeed(admin::token_method(), Along::default()).await;
-                let answer = answer.map_err(|undone| Problem::vault(what(), &undone))?;
-                admin::accessor(&answer.body).ok_or_else(|| Problem::nonsense(what()))
+                let what = "the token method's accessor";
+                let answer = self.own.succeed(admin::token_method(), self.along()).await;
+                let answer = answer.map_err(|undone| self.problem(what, undone))?;
+                admin::accessor(&answer.body).ok_or_else(|| self.problem(what, Refusal::UpstreamNonsense))
             }
         }
     }
 
-    async fn listed(&self) -> Result<Vec<String>, Problem> {
-        let what = || "the list of policies".to_owned();
-        let answer = self.own.succeed(admin::list_policies(), Along::default()).await;
-        let answer = answer.map_err(|undone| Problem::vault(what(), &undone))?;
-        admin::names(&answer.body).ok_or_else(|| Problem::nonsense(what()))
+    async fn listed(self) -> Result<Vec<String>, Problem> {
+        let what = "the list of policies";
+        let answer = self.own.succeed(admin::list_policies(), self.along()).await;
+        let answer = answer.map_err(|undone| self.problem(what, undone))?;
+        admin::names(&answer.body).ok_or_else(|| self.problem(what, Refusal::UpstreamNonsense))
     }
 
-    async fn policy(&self, name: &str) -> Result<Option<String>, Problem> {
-        match self.own.succeed(admin::read_policy(name), Along::default()).await {
+    async fn policy(self, name: &str) -> Result<Option<String>, Problem> {
+        let what = format_args!("policy {name}");
+        match self.own.succeed(admin::read_policy(name), self.along()).await {
             Ok(answer) => {
-                admin::policy(&answer.body).map(Some).ok_or_else(|| Problem::nonsense(format!("policy {name}")))
+                admin::policy(&answer.body).map(Some).ok_or_else(|| self.problem(what, Refusal::UpstreamNonsense))
             }
             Err(Undone { refusal: Refusal::NotFound, .. }) => Ok(None),
-            Err(undone) => Err(Problem::vault(format!("policy {name}"), &undone)),
+            Err(undone) => Err(self.problem(what, undone)),
         }
+    }
+}
+
+/// Only what carries the mark is ever removed, and only what has a name of this configuration's.
+fn is_ours(settings: &Settings, name: &str) -> bool {
+    match &settings.child_tokens.policies {
+        ChildPolicies::PerAgent(prefix) => name.starts_with(prefix),
+        ChildPolicies::Templated(_) => name.starts_with(ROLES),
     }
 }

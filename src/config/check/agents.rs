@@ -13,8 +13,8 @@ use super::super::sections as section;
 use super::super::settings::AgentEntry;
 use super::jwt::Issuers;
 use super::keys::Key;
-use super::limits;
 use super::roles::Roles;
+use super::{limits, namespaces};
 
 /// The mend of a name that is none.
 pub(super) const AGENT_NAME: &str =
@@ -31,11 +31,15 @@ pub(super) struct Found {
 }
 
 /// The agents of the file, and their API keys.
-pub(super) fn agents(top: &Fields<'_>, roles: &Roles, issuers: &Issuers) -> (Vec<Found>, Vec<Key>) {
+pub(super) fn agents(top: &Fields<'_>, all_roles: &Roles, issuers: &Issuers) -> (Vec<Found>, Vec<Key>) {
     let (mut agents, mut keys) = (Vec::new(), Vec::new());
     for (name, fields) in top.named("agents", &section::AGENT) {
         // The built-in role where none is named at all; none where the list is empty.
-        let roles = if fields.given("roles") { role_indices(&fields, roles) } else { vec![0] };
+        let roles = if fields.given("roles") { role_indices(&fields, all_roles) } else { vec![0] };
+        let namespace = namespaces::below(&fields, &all_roles.namespace);
+        if namespace.is_none() {
+            namespaces::agree(&fields, all_roles, &roles, "give the agent a `namespace`, or the roles the same");
+        }
         let (rate, concurrent) = (limits::rate(&fields, "rate"), fields.size("concurrent"));
         let generation = fields.number("generation").and_then(|number| u32::try_from(number).ok()).unwrap_or(1);
         let suspended = fields.flag("suspended").unwrap_or(false);
@@ -51,7 +55,7 @@ pub(super) fn agents(top: &Fields<'_>, roles: &Roles, issuers: &Issuers) -> (Vec
                 value: KeyEntry { digest, agent: id.clone(), expires },
             }),
         );
-        let entry = AgentEntry { id, suspended, generation, roles, rate, concurrent };
+        let entry = AgentEntry { id, suspended, generation, roles, namespace, rate, concurrent };
         agents.push(Found { entry, principals });
     }
     (agents, keys)

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use filters::credential::ProxyHeaders;
 use filters::identity::{Clash, Directory, Family, Principal, Source as Origin};
+use filters::names::Namespace;
 use filters::spiffe::{SpiffeId, TrustDomain};
 use http::{HeaderName, Uri};
 use ipnet::IpNet;
@@ -15,7 +16,7 @@ use super::super::settings::{ClientCertificates, Identity, Listener};
 use super::agents::{self, Found};
 use super::jwt::Issuers;
 use super::keys::Key;
-use super::unknown;
+use super::{namespaces, unknown};
 
 /// Headers that mean something else already.
 const TAKEN: [&str; 6] = ["authorization", "x-api-key", "host", "cookie", "content-type", "content-length"];
@@ -29,6 +30,7 @@ pub(super) fn identity(
     (agents, keys): (&[Found], &[Key]),
     listeners: &[Sited<Listener>],
     issuers: Issuers,
+    own: &Namespace,
 ) -> Identity {
     let fields = top.table("identity", &section::IDENTITY);
     let sources = sources(&fields);
@@ -53,7 +55,7 @@ pub(super) fn identity(
         _ => None,
     };
     add_principals(top, agents, &doubt, &mut directory);
-    add_families(&fields, &issuers, &accepted, &mut directory);
+    add_families(&fields, own, (&issuers, &accepted), &mut directory);
     let names = agents.iter().map(|agent| &agent.entry.id).chain(keys.iter().map(|key| &key.value.agent));
     names.for_each(|name| directory.keep(name.clone()));
     unknown::doubt(&fields, &directory);
@@ -129,10 +131,21 @@ fn add_principals(
     }
 }
 
-fn add_families(fields: &Fields<'_>, issuers: &Issuers, accepted: &Accepted<'_>, directory: &mut Directory) {
+fn add_families(
+    fields: &Fields<'_>,
+    own: &Namespace,
+    (issuers, accepted): (&Issuers, &Accepted<'_>),
+    directory: &mut Directory,
+) {
     let mut places = Vec::new();
     for rule in fields.tables("families", &section::FAMILY) {
         let Some(family) = family(&rule, issuers, accepted) else { continue };
+        let family = family.in_namespace(namespaces::below(&rule, own));
+        if directory.families().iter().any(|other| other.is_torn_from(&family)) {
+            let mend = "give both rules the same, or templates of `agent` that differ";
+            let wrong = "is not that of another rule which could give the same agent";
+            rule.problem("namespace", &rule.place_of("namespace"), wrong, mend);
+        }
         match directory.add_family(family) {
             Ok(()) => places.push(rule.place),
             Err(Clash::Families(index)) => {

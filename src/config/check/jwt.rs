@@ -10,7 +10,7 @@ use super::super::fields::{Fields, Sited};
 use super::super::sections as section;
 use super::super::settings::{Fetched, Issuer, KeyPlace, KeySource, TokenLogin};
 use super::roles::Roles;
-use super::{agents, authorities, later, roles, vault, whole_seconds};
+use super::{agents, authorities, later, namespaces, roles, vault, whole_seconds};
 
 /// Where OpenID providers have their configuration, below their name.
 const DISCOVERY: &str = "/.well-known/openid-configuration";
@@ -148,6 +148,7 @@ fn rules(fields: &Fields<'_>, roles: &Roles) -> (Vec<Box<str>>, Vec<Vec<usize>>)
         rule.require("value");
         rule.require("roles");
         let list = agents::role_indices(&rule, roles);
+        namespaces::agree(&rule, roles, &list, "give these roles the same `namespace`");
         Some((Box::from(rule.text("value")?.value), list))
     };
     fields.tables("roles", &section::ROLE_RULE).into_iter().filter_map(rule).unzip()

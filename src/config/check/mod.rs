@@ -14,6 +14,7 @@ mod limits;
 mod listeners;
 mod rate_limit;
 mod login;
+mod namespaces;
 mod roles;
 mod unknown;
 mod upstream;
@@ -54,7 +55,7 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
     let bounds = top.table("limits", &section::LIMITS);
     let server = server(&top, &listeners, &admin);
     let limits = limits::limits(&bounds, server.threads);
-    let upstream = upstream::upstream(&top);
+    let upstream = upstream::upstream(&top, roles.namespace.clone());
     let settings = Settings {
         admin,
         server,
@@ -67,7 +68,7 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
         wrap_ttl: vault::wrap_ttl(&top),
         layout: vault::layout(&top),
         kms: kms::kms(&top),
-        identity: identity::identity(&top, (&agents, &api_keys), &listeners, issuers),
+        identity: identity::identity(&top, (&agents, &api_keys), &listeners, issuers, &roles.namespace),
         roles: roles.list,
         agents: agents.into_iter().map(|agent| agent.entry).collect(),
         api_keys: keys::finish(&top, api_keys),

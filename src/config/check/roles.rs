@@ -6,6 +6,7 @@ use filters::character::prints;
 use filters::condition::{Clock, Conditions, Days, Hours, Zone};
 use filters::grants::{Role, Wrapping};
 use filters::identity::UnknownAgents;
+use filters::names::Namespace;
 use filters::pattern::{BadPattern, NamePattern, PathPattern};
 use filters::scope::{Scope, Scopes};
 
@@ -14,7 +15,7 @@ use super::super::kind::Word;
 use super::super::sections as section;
 use super::super::settings::{AgentEntry, Identity};
 use super::identity::network;
-use super::{is_plain_name, limits, whole_seconds};
+use super::{is_plain_name, limits, namespaces, whole_seconds};
 
 const PATH: &str = "write literal segments, `*` for one whole segment, `**` at the end for the rest";
 const NAME: &str = "write a name; a `*` may end it";
@@ -26,15 +27,18 @@ const KEY: &str = "write a key's id, its ARN or `alias/NAME`; a `*` may end it";
 pub(super) struct Roles {
     pub(super) list: Vec<Role>,
     pub(super) by_name: HashMap<Box<str>, usize>,
+    /// The gate's own namespace.
+    pub(super) namespace: Namespace,
 }
 
 /// The built-in role and those of the file.
 pub(super) fn roles(top: &Fields<'_>) -> Roles {
     let builtin = default_role(top);
     let most = top.table("limits", &section::LIMITS).size("body").unwrap_or(usize::MAX);
-    let mut roles = Roles { by_name: HashMap::from([(builtin.name.clone(), 0)]), list: vec![builtin] };
+    let by_name = HashMap::from([(builtin.name.clone(), 0)]);
+    let mut roles = Roles { by_name, list: vec![builtin], namespace: namespaces::own(top) };
     for (name, fields) in top.named("roles", &section::ROLE) {
-        let role = role(&name, &fields);
+        let role = role(&name, &fields, &roles.namespace);
         if role.body.is_some_and(|body| body > most) {
             let mend = "keep to what every request is held to, or raise `limits.body`";
             fields.problem("body", &fields.place_of("body"), "is more than `limits.body`", mend);
@@ -83,7 +87,7 @@ pub(super) fn doubt_kms(top: &Fields<'_>, roles: &[Role], agents: &[AgentEntry],
     }
 }
 
-fn role(name: &Sited<&str>, fields: &Fields<'_>) -> Role {
+fn role(name: &Sited<&str>, fields: &Fields<'_>, own: &Namespace) -> Role {
     fields.require("scopes");
     let bounded = |name| fields.given(name).then(|| patterns(fields, name, NAME, NamePattern::parse));
     let mut abouts = HashMap::new();
@@ -113,6 +117,7 @@ fn role(name: &Sited<&str>, fields: &Fields<'_>) -> Role {
         rate: limits::rate(fields, "rate"),
         body: fields.given("body").then(|| fields.size("body")).flatten(),
         conditions: conditions(fields).map(Box::new),
+        namespace: namespaces::below(fields, own),
         about: about(fields),
         abouts,
     }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use filters::names::Namespace;
 use http::Uri;
 
 use super::super::fields::{Fields, Sited};
@@ -16,7 +17,7 @@ struct Origin {
 }
 
 /// Vault's address and how to talk to it.
-pub(super) fn upstream(top: &Fields<'_>) -> Upstream {
+pub(super) fn upstream(top: &Fields<'_>, namespace: Namespace) -> Upstream {
     let fields = top.table("upstream", &section::UPSTREAM);
     let origin = origin(top);
     let server_name = server_name(&fields, &origin);
@@ -28,7 +29,7 @@ pub(super) fn upstream(top: &Fields<'_>) -> Upstream {
         server_name,
         authority: authority.map(|path| fields.source.file(&path.place, &fields.label("ca_file"), &path.value)),
         identity: identity(&fields, &origin),
-        namespace: namespace(top),
+        namespace,
         connect_timeout: fields.time("connect_timeout"),
         timeout: fields.time("timeout"),
         idle: fields.time("idle_timeout"),
@@ -120,16 +121,6 @@ fn identity(fields: &Fields<'_>, origin: &Origin) -> Option<(PathBuf, PathBuf)> 
     }
     let file = |name, text: &Sited<String>| fields.source.file(&text.place, &fields.label(name), &text.value);
     Some((file("client_certificate", &certificate), file("client_key", &key)))
-}
-
-fn namespace(top: &Fields<'_>) -> Option<String> {
-    let text = top.text("vault_namespace")?;
-    let path = text.value.trim_matches('/');
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-/".contains(&b);
-    if path.is_empty() || !path.bytes().all(fits) || path.split('/').any(|part| matches!(part, "" | "." | "..")) {
-        top.problem("vault_namespace", &text.place, "is not a namespace", "write such as `admin` or `admin/team`");
-    }
-    Some(path.to_owned())
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ section! {
     size("body", (KIB, 64 * MIB), " `limits.body`", "Most bytes of a request's body, on MCP of a tool's arguments; not more than `limits.body`."),
     words("sources", "Networks, such as `10.0.0.0/8`, from which the role holds; where absent, from anywhere."),
     table("hours", "When the role holds; where absent, always."),
+    text("namespace", " its family's", "Vault's namespace of the agents that have it, by its whole path; two roles of an agent may not name two."),
 }
 
 section! {
@@ -49,6 +50,7 @@ section! {
     number("generation", (1, 4_000_000_000), "1", "Raise it when the name is given to somebody else: what was issued before is not theirs."),
     Opt::file("suspended", Kind::Flag, "false", "Whether it may do nothing for now; see `portcullis suspend` too."),
     Opt::file("roles", Kind::Words, " the built-in `own-namespace`", "Its roles, in the order in which they are asked; `[]` for none."),
+    text("namespace", " that of its roles", "Vault's namespace that all of its own is in, by its whole path; VAULT_NAMESPACE or one below."),
     table("rate", "Its own limit, instead of `RATE_LIMIT_*`."),
     number("concurrent", (1, 100_000), " `limits.concurrent`", "Most of its requests that are served at once."),
     Opt::file("certificate", Kind::Tables, "", "The certificates it presents."),

@@ -168,7 +168,7 @@ proptest! {
         let json = if unnamed { json.replacen("\"key_id\":\"\",", "", 1) } else { json };
         let json = json.replacen("{,", "{", 1);
         let keyring = Keyring::default();
-        let ground = Ground { layout: &layout, keyring: &keyring, namespace: "", client, now };
+        let ground = Ground { layout: &layout, keyring: &keyring, client, now };
         let decided = decided(&who, operation, &json, ground);
         let told = told(&who, operation, about(name, &rest), ground);
         prop_assert!(same(&told, &decided), "{operation} {json}: told {told:?}, decided {decided:?}");
@@ -191,9 +191,9 @@ proptest! {
         };
         let claims = Claims { operation: issuer.into(), resource: Resource::Key(engine, name.into()), expires: u64::MAX, stands_for };
         let keyring = Keyring::new([(1, [1; 32])]);
-        let handle = keyring.seal(&claims, Binding { purpose, agent: &who.agent, namespace: "" }).unwrap();
+        let handle = keyring.seal(&claims, Binding { purpose, agent: &who.agent }).unwrap();
         let layout = Layout::default();
-        let ground = Ground { layout: &layout, keyring: &keyring, namespace: "", client, now };
+        let ground = Ground { layout: &layout, keyring: &keyring, client, now };
         let decided = decided(&who, operation, &format!("{{\"{member}\":\"{handle}\"}}"), ground);
         let told = told(&who, operation, about(name, &rest), ground);
         prop_assert!(same(&told, &decided), "{operation} {name}: told {told:?}, decided {decided:?}");
