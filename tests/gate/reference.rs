@@ -1,5 +1,6 @@
 //! `docs/reference/` is written from the code, and a gate says the same.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::process::Command;
@@ -89,10 +90,29 @@ struct Metric {
     name: String,
     kind: String,
     help: String,
-    labels: Vec<String>,
+    /// Each label's name, with the values that were counted so far.
+    labels: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// The metrics of a text, with the labels of each one's first sample.
+impl Metric {
+    /// The row of a table.
+    fn row(&self) -> String {
+        let Self { name, kind, help, labels } = self;
+        let labels: Vec<_> = labels.iter().map(|(label, values)| described(label, values)).collect();
+        format!("| `{name}` | {kind} | {} | {help} |", labels.join(", "))
+    }
+}
+
+/// A label, with its values where they are a few words that are known from the start.
+fn described(label: &str, values: &BTreeSet<String>) -> String {
+    if !(2..=6).contains(&values.len()) {
+        return format!("`{label}`");
+    }
+    let values: Vec<_> = values.iter().map(|value| format!("`{value}`")).collect();
+    format!("`{label}`: {}", values.join(", "))
+}
+
+/// The metrics of a text.
 fn read(text: &str) -> Vec<Metric> {
     let mut all: Vec<Metric> = Vec::new();
     for line in text.lines() {
@@ -103,11 +123,14 @@ fn read(text: &str) -> Vec<Metric> {
         let metric = all.last_mut().expect("a metric begins with its help");
         if let Some((_, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
             kind.clone_into(&mut metric.kind);
-        } else if let Some((_, labels)) = line.split_once('{').filter(|_| metric.labels.is_empty()) {
+        } else if let Some((_, labels)) = line.split_once('{') {
             let (labels, _) = labels.rsplit_once('}').expect("their end");
-            let names = labels.split("\",").filter_map(|label| label.split_once('=')).map(|(name, _)| name.to_owned());
-            // The bound of a histogram's bucket is no label of the metric's.
-            metric.labels = names.filter(|name| name != "le").collect();
+            for (name, value) in labels.split("\",").filter_map(|label| label.split_once("=\"")) {
+                // The bound of a histogram's bucket is no label of the metric's.
+                if name != "le" {
+                    metric.labels.entry(name.to_owned()).or_default().insert(value.trim_end_matches('"').to_owned());
+                }
+            }
         }
     }
     all
@@ -120,13 +143,13 @@ fn metrics(shared: &Shared) {
     metrics.served(&CATALOG[0]);
     let known = read(&String::from_utf8(metrics.render()).expect("text"));
     let mut tables = String::from("| metric | type | labels | meaning |\n| --- | --- | --- | --- |\n");
-    for Metric { name, kind, help, labels } in &known {
-        let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
-        writeln!(tables, "| `{name}` | {kind} | {} | {help} |", labels.join(", ")).expect("text");
+    for metric in &known {
+        writeln!(tables, "{}", metric.row()).expect("text");
     }
     let about = "Every metric of the gate, in Prometheus' text format at `/metrics` of \
-                 [the operators' listener](../deploy/production.md#the-operators-side).\nA histogram has `_bucket`, \
-                 `_sum` and `_count`, in seconds.\n";
+                 [the operators' listener](../deploy/production.md#the-operators-side).\nA \
+                 histogram has `_bucket`, `_sum` and `_count`, in seconds. The `outcome` of an operation is `served` \
+                 or the code of [its error](errors.md).\n";
     if (Page { file: "metrics.md", title: "Metrics", about }).check(&tables) {
         let counted = shared.gate().admin_client().get("/metrics");
         let counted = read(&String::from_utf8(counted.body).expect("text"));
