@@ -23,6 +23,7 @@ pub const CASES: &[Case] = &[
     ("every_link_leads_to_a_file_and_a_heading", links),
     ("every_page_is_in_the_summary", summary),
     ("the_readme_is_short", short),
+    ("every_threat_names_what_shows_its_answer", threats),
     ("every_command_is_one_of_the_binary_or_of_make", commands),
     ("every_example_of_configuration_fits_the_schema", configuration),
     ("the_configuration_of_the_readme_is_valid", readme_configuration),
@@ -85,6 +86,26 @@ fn short(_: &Shared) {
     let text = fs::read_to_string(root().join("README.md")).expect("the README");
     let lines = text.lines().count();
     assert!(lines <= README, "README.md has {lines} lines: what is more than {README} belongs into docs/");
+}
+
+fn threats(_: &Shared) {
+    let text = fs::read_to_string(root().join("docs/threats.md")).expect("the page");
+    let rows: Vec<_> = text.lines().filter(|line| line.starts_with("| ")).skip(2).collect();
+    assert!(rows.len() > 80, "{}", rows.len());
+    for row in rows {
+        let shown = row.trim_end_matches([' ', '|']).rsplit(" | ").next().expect("a last cell");
+        let tests: Vec<_> = shown.split('`').skip(1).step_by(2).collect();
+        assert!(!tests.is_empty(), "{row}");
+        for test in tests {
+            let Some((module, case)) = test.split_once("::") else {
+                assert!(root().join(test).exists(), "{test} is not there: {row}");
+                continue;
+            };
+            let source = fs::read_to_string(root().join(format!("tests/gate/{module}.rs"))).unwrap_or_default();
+            let case = case.trim_end_matches(['…', '*']);
+            assert!(source.contains(&format!("(\"{case}")), "there is no case {test}: {row}");
+        }
+    }
 }
 
 /// Every command line of ours that a document shows, in a block or within a sentence, from `program` on.

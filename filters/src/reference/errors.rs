@@ -15,16 +15,16 @@ const EXCEEDED: Exceeded = Exceeded { limit: 1, retry_after: 1, reset: 1 };
 #[must_use]
 pub fn errors() -> String {
     let mut text = String::from("| status | code | detail | `Retry-After` |\n| --- | --- | --- | --- |\n");
-    for refusal in every() {
-        row(&refusal, &mut text);
+    for (refusal, detail) in every() {
+        row(&refusal, detail, &mut text);
     }
+    let reasons = [REJECTED].into_iter().chain(meanings());
     list(
         "`invalid_path`",
         "The caller's path is refused for one of these reasons:",
         PATHS.map(PathProblem::text),
         &mut text,
     );
-    let reasons = [REJECTED].into_iter().chain(meanings());
     list(
         "`rejected_by_vault`",
         "Vault's reason, where the gate knows it, is told by one of these:",
@@ -34,18 +34,9 @@ pub fn errors() -> String {
     text
 }
 
-fn row(refusal: &Refusal, text: &mut String) {
+fn row(refusal: &Refusal, detail: &str, text: &mut String) {
     let public = refusal.public();
-    let detail = match refusal {
-        Refusal::Malformed(_) => "One sentence that tells what is not well formed.",
-        Refusal::Path(_) => "[One of these sentences](#invalid_path).",
-        Refusal::RejectedByVault(_) => "[One of these sentences](#rejected_by_vault).",
-        Refusal::InsufficientScope(_) => "The credential lacks the scope that the operation needs; the text names it.",
-        Refusal::Absent(_) => "One sentence: which secret or version is not there, and what brings it back.",
-        Refusal::Ungranted(_) => "The same; `granted` has what the agent's roles hold of that kind.",
-        Refusal::Arguments(_) => "An argument does not fit the schema: `pointer` tells which, `expected` what fits.",
-        _ => public.detail,
-    };
+    let detail = if detail.is_empty() { public.detail } else { detail };
     let again = if refusal.retry_after().is_some() { "yes" } else { "" };
     let _ = writeln!(text, "| {} | `{}` | {detail} | {again} |", public.status.as_u16(), public.code);
 }
@@ -57,56 +48,62 @@ fn list(heading: &str, about: &str, sentences: impl IntoIterator<Item = &'static
     }
 }
 
-/// One refusal of each kind, by status.
-fn every() -> Vec<Refusal> {
+/// One refusal of each kind, by status, with what the table tells of those that have more than one text.
+fn every() -> Vec<(Refusal, &'static str)> {
     vec![
-        Refusal::Malformed(""),
-        Refusal::Path(PathProblem::Empty),
-        Refusal::RejectedByVault(""),
-        Refusal::RejectedByKms,
-        Refusal::Unauthenticated,
-        Refusal::InvalidProof,
-        Refusal::InsufficientScope(Scope::Read),
-        Refusal::Forbidden,
-        Refusal::Ungranted(String::new()),
-        Refusal::Suspended,
-        Refusal::DeniedByVault,
-        Refusal::TokenRequired,
-        Refusal::LoginDenied,
-        Refusal::DeniedByKms,
-        Refusal::OriginNotAllowed,
-        Refusal::HostNotAllowed,
-        Refusal::SocketOnly,
-        Refusal::NotFound,
-        Refusal::Absent(""),
-        Refusal::MethodNotAllowed(String::new()),
-        Refusal::Verb(String::new()),
-        Refusal::NotAcceptable,
-        Refusal::RequestTimeout,
-        Refusal::CheckAndSet,
-        Refusal::BodyTooLarge,
-        Refusal::UnsupportedMediaType,
-        Refusal::EncodedBody,
-        Refusal::Arguments(Misfit { pointer: String::new(), expected: String::new() }),
-        Refusal::RateLimited(EXCEEDED),
-        Refusal::TooManyAtOnce,
-        Refusal::TooManyStreams,
-        Refusal::TooManyConnections,
-        Refusal::TooManyFromAddress,
-        Refusal::TooManyFailures(EXCEEDED),
-        Refusal::LeaseBudget,
-        Refusal::HeadTooLarge,
-        Refusal::Internal,
-        Refusal::UpstreamNonsense,
-        Refusal::AnswerTooLarge,
-        Refusal::UpstreamUnavailable,
-        Refusal::NotProvisioned,
-        Refusal::Overloaded,
-        Refusal::UpstreamTimeout,
-        Refusal::KmsDisabled,
-        Refusal::KmsUnavailable,
-        Refusal::IssuerUnavailable,
-        Refusal::HandleKeyUnknown,
+        (Refusal::Malformed(""), "One sentence that tells what is not well formed."),
+        (Refusal::Path(PathProblem::Empty), "[One of these sentences](#invalid_path)."),
+        (Refusal::RejectedByVault(""), "[One of these sentences](#rejected_by_vault)."),
+        (Refusal::RejectedByKms, ""),
+        (Refusal::Unauthenticated, ""),
+        (Refusal::InvalidProof, ""),
+        (
+            Refusal::InsufficientScope(Scope::Read),
+            "The credential lacks the scope that the operation needs; the text names it.",
+        ),
+        (Refusal::Forbidden, ""),
+        (Refusal::Ungranted(String::new()), "The same; `granted` has what the agent's roles hold of that kind."),
+        (Refusal::Suspended, ""),
+        (Refusal::DeniedByVault, ""),
+        (Refusal::TokenRequired, ""),
+        (Refusal::LoginDenied, ""),
+        (Refusal::DeniedByKms, ""),
+        (Refusal::OriginNotAllowed, ""),
+        (Refusal::HostNotAllowed, ""),
+        (Refusal::SocketOnly, ""),
+        (Refusal::NotFound, ""),
+        (Refusal::Absent(""), "One sentence: which secret or version is not there, and what brings it back."),
+        (Refusal::MethodNotAllowed(String::new()), ""),
+        (Refusal::Verb(String::new()), ""),
+        (Refusal::NotAcceptable, ""),
+        (Refusal::RequestTimeout, ""),
+        (Refusal::CheckAndSet, ""),
+        (Refusal::BodyTooLarge, ""),
+        (Refusal::UnsupportedMediaType, ""),
+        (Refusal::EncodedBody, ""),
+        (
+            Refusal::Arguments(Misfit { pointer: String::new(), expected: String::new() }),
+            "An argument does not fit the schema: `pointer` tells which, `expected` what fits.",
+        ),
+        (Refusal::RateLimited(EXCEEDED), ""),
+        (Refusal::TooManyAtOnce, ""),
+        (Refusal::TooManyStreams, ""),
+        (Refusal::TooManyConnections, ""),
+        (Refusal::TooManyFromAddress, ""),
+        (Refusal::TooManyFailures(EXCEEDED), ""),
+        (Refusal::LeaseBudget, ""),
+        (Refusal::HeadTooLarge, ""),
+        (Refusal::Internal, ""),
+        (Refusal::UpstreamNonsense, ""),
+        (Refusal::AnswerTooLarge, ""),
+        (Refusal::UpstreamUnavailable, ""),
+        (Refusal::NotProvisioned, ""),
+        (Refusal::Overloaded, ""),
+        (Refusal::UpstreamTimeout, ""),
+        (Refusal::KmsDisabled, ""),
+        (Refusal::KmsUnavailable, ""),
+        (Refusal::IssuerUnavailable, ""),
+        (Refusal::HandleKeyUnknown, ""),
     ]
 }
 
@@ -151,10 +148,11 @@ mod tests {
 
     #[test]
     fn the_reference_has_every_refusal() {
-        assert_eq!(names(&every()), variants(include_str!("../refusal.rs"), "Refusal"));
+        let every: Vec<Refusal> = every().into_iter().map(|(refusal, _)| refusal).collect();
+        assert_eq!(names(&every), variants(include_str!("../refusal.rs"), "Refusal"));
         assert_eq!(names(&PATHS), variants(include_str!("../path.rs"), "PathProblem"));
         let (text, mut last) = (errors(), 0);
-        for refusal in every() {
+        for refusal in every {
             let public = refusal.public();
             let status = public.status.as_u16();
             assert!(text.contains(&format!("| {status} | `{}` | ", public.code)), "{refusal:?}");
