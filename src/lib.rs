@@ -25,6 +25,7 @@ pub mod preflight;
 mod random;
 pub mod reload;
 pub mod server;
+pub mod service;
 pub mod snapshot;
 pub mod state;
 pub mod telemetry;

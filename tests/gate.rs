@@ -47,6 +47,7 @@ mod gate {
     pub mod schemas;
     pub mod schemathesis;
     pub mod servers;
+    pub mod service;
     pub mod sight;
     pub mod shared_limits;
     pub mod streaming;
@@ -148,6 +149,7 @@ fn main() -> ExitCode {
         ("trust_domains", gate::trust_domains::CASES),
         ("pem", gate::pem::CASES),
         ("isolation", gate::isolation::CASES),
+        ("service", gate::service::CASES),
         ("jwt", gate::jwt::CASES),
         ("issuers", gate::issuers::CASES),
         ("dpop", gate::dpop::CASES),

@@ -32,7 +32,7 @@ pub(super) struct Body {
 impl Request<'_> {
     /// Reads the whole body.
     pub(super) async fn body(&self, session: &mut ServerSession, agent: &Agent) -> Result<Body, Refusal> {
-        let limits = &self.snapshot.limits;
+        let limits = &self.context.snapshot.limits;
         let declared = declared(session)?;
         // Nothing is of no type. A page of another origin is refused by its origin.
         if declared == Some(0) || session.is_body_empty() {
@@ -41,7 +41,7 @@ impl Request<'_> {
         let headers = &session.req_header().headers;
         let (is_json, is_plain) = (head::is_json(headers), head::is_plain(headers));
         let expects = head::text(headers, EXPECT).is_some_and(|e| e.eq_ignore_ascii_case("100-continue"));
-        let (bodies, started) = (&self.state.load.bodies, Instant::now());
+        let (bodies, started) = (&self.context.state.load.bodies, Instant::now());
         let mut arriving = Arriving { limits, agent, bodies, share: None, started, received: 0 };
         if !is_json {
             let is_empty = declared.is_none() && !expects && arriving.is_empty(session).await?;

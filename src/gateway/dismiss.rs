@@ -1,7 +1,6 @@
 //! Answers that nobody has a turn for: to the anonymous, and refusals. They are written within a short
 //! time and from a pool of their own, so that who does not read them is in nobody's way (invariant 10).
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -12,11 +11,11 @@ use tokio::time::timeout;
 
 use crate::config::Bounds;
 use crate::limits::{Full, Share};
-use crate::state::network;
+use crate::service::place;
 
 use super::events::Events;
 use super::reply::{Reply, Unwritten};
-use super::{Outcome, Request, Side, head, shielded};
+use super::{Request, Side, Visit, head, shielded};
 
 /// Longest time for such an answer to be taken, where it is small.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
@@ -52,19 +51,19 @@ impl Request<'_> {
         &self,
         session: &mut ServerSession,
         reply: Reply,
-        outcome: &Outcome,
+        visit: &Visit,
     ) -> Result<Option<Box<Events>>, Unwritten> {
         let patience = PATIENCE + Duration::from_secs((reply.size() / EACH_SECOND) as u64);
         let writing = pin!(self.hand_over(reply, session));
         let writing = shielded(writing);
-        let written = if outcome.turn.is_some() || matches!(self.side, Side::Admin) {
+        let written = if visit.turn.is_some() || matches!(self.side, Side::Admin) {
             writing.await
         } else {
             // Probes get through however many others are under way.
-            let is_probe = outcome.route.is_some_and(|route| route.is_probe());
+            let is_probe = visit.route.is_some_and(|route| route.is_probe());
             let share = if is_probe { Ok(None) } else { self.dismissed().map(Some) };
             let Ok(_share) = share else {
-                self.state.metrics.undismissed.inc();
+                self.context.state.metrics.undismissed.inc();
                 return Err(Unwritten::Caller);
             };
             timeout(patience, writing).await.map_err(|_| Unwritten::Caller)?
@@ -76,28 +75,7 @@ impl Request<'_> {
     }
 
     fn dismissed(&self) -> Result<Share, Full> {
-        self.state.load.dismissed.take(self.place(), 1, BOUNDS)
-    }
-
-    /// A share of the work that all requests have in common, held until there is an answer.
-    ///
-    /// # Errors
-    /// [`Refusal::Overloaded`] where there is none, [`Refusal::TooManyFromAddress`] where its source
-    /// has as many as it may.
-    pub(super) fn begin_work(&self) -> Result<Share, Refusal> {
-        let mut bounds = self.snapshot.limits.requests;
-        if self.head.client.is_none_or(|client| self.snapshot.is_trusted_proxy(client)) {
-            bounds.each = usize::MAX;
-        }
-        self.state.load.requests.take(self.place(), 1, bounds).map_err(|full| match full {
-            Full::Own => Refusal::TooManyFromAddress,
-            Full::All => Refusal::Overloaded,
-        })
-    }
-
-    /// The network of the caller.
-    fn place(&self) -> IpAddr {
-        self.head.client.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), network)
+        self.context.state.load.dismissed.take(place(self.head.client), 1, BOUNDS)
     }
 
     /// Counts a panic on the way of this request, which ends nothing but the request.
@@ -108,7 +86,7 @@ impl Request<'_> {
     }
 
     fn count_panic(&self) {
-        self.state.metrics.panics.inc();
+        self.context.state.metrics.panics.inc();
         tracing::error!(request_id = %self.head.request_id, "a request has ended in a panic");
     }
 }

@@ -8,7 +8,6 @@ use aide::redoc::Redoc;
 use aide::swagger::Swagger;
 use bytes::Bytes;
 use filters::catalog::CATALOG;
-use filters::identity::Identity;
 use filters::openapi;
 use filters::operation::Entry;
 use filters::refusal::Refusal;
@@ -18,7 +17,7 @@ use crate::config::Docs;
 use crate::telemetry::RouteId;
 
 use super::reply::Reply;
-use super::{Outcome, Request};
+use super::{Request, Visit};
 
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -135,25 +134,25 @@ impl Page {
 
 impl Request<'_> {
     /// The page that is asked for, where there are any.
-    pub(super) fn docs_page(&self, outcome: &mut Outcome) -> Result<Option<Page>, Refusal> {
-        let Some(page) = Page::at(&self.head.path).filter(|_| self.snapshot.docs != Docs::Off) else {
+    pub(super) fn docs_page(&self, visit: &mut Visit) -> Result<Option<Page>, Refusal> {
+        let Some(page) = Page::at(&self.head.path).filter(|_| self.context.snapshot.docs != Docs::Off) else {
             return Ok(None);
         };
-        outcome.route = Some(page.route());
+        visit.route = Some(page.route());
         if self.head.method == Method::GET { Ok(Some(page)) } else { Err(Refusal::MethodNotAllowed("GET".into())) }
     }
 
     /// Answers with a page, for which its caller is known.
-    pub(super) fn show(&self, page: Page, _: &Identity) -> Reply {
-        page.reply(self.snapshot.rest)
+    pub(super) fn show(&self, page: Page) -> Reply {
+        page.reply(self.context.snapshot.rest)
     }
 
     /// Answers with a page that anyone may see.
-    pub(super) fn public_page(&self, outcome: &mut Outcome) -> Result<Option<Reply>, Refusal> {
-        if self.snapshot.docs != Docs::Public {
+    pub(super) fn public_page(&self, visit: &mut Visit) -> Result<Option<Reply>, Refusal> {
+        if self.context.snapshot.docs != Docs::Public {
             return Ok(None);
         }
-        Ok(self.docs_page(outcome)?.map(|page| page.reply(self.snapshot.rest)))
+        Ok(self.docs_page(visit)?.map(|page| page.reply(self.context.snapshot.rest)))
     }
 }
 

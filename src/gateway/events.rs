@@ -18,10 +18,10 @@ use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use crate::limits::{Full, Share};
+use crate::service::{Caller, Outcome};
 
-use super::authenticate::Stop;
 use super::reply::{Reply, Unwritten};
-use super::{Outcome, Request, head, mcp::failed};
+use super::{Request, Served, head, mcp::failed};
 
 /// Longest time in which what has ended by time alone goes on.
 const LOOK: Duration = Duration::from_secs(1);
@@ -33,17 +33,30 @@ pub(super) struct Events {
     agent: Arc<Agent>,
     /// What its client may know of the tools.
     shown: Shown,
+    /// Why it would not be granted any more.
+    end: Option<Refusal>,
     _place: Share,
+}
+
+impl Events {
+    /// Why it has ended, where it would not be granted any more.
+    pub(super) const fn ended_by(&self) -> Option<&Refusal> {
+        self.end.as_ref()
+    }
 }
 
 impl Request<'_> {
     /// Grants a stream; nothing is sent on it yet.
-    pub(super) fn listen(
-        &self,
-        session: &mut ServerSession,
-        identity: &Identity,
-        outcome: &mut Outcome,
-    ) -> Result<Reply, Refusal> {
+    pub(super) fn listen(&self, session: &mut ServerSession, caller: &Caller<'_>) -> Served {
+        let reply = self.granted(session, &caller.identity);
+        let outcome = match &reply {
+            Ok(_) => Outcome::allowed(),
+            Err(refusal) => Outcome::refused("", refusal),
+        };
+        Served { reply, outcomes: outcome.into() }
+    }
+
+    fn granted(&self, session: &mut ServerSession, identity: &Identity) -> Result<Reply, Refusal> {
         let headers = &session.req_header().headers;
         match mcp::has_streams(head::text(headers, MCP_PROTOCOL_VERSION)) {
             Ok(true) => {}
@@ -54,7 +67,7 @@ impl Request<'_> {
             return Err(Refusal::NotAcceptable);
         }
         self.may_listen(identity)?;
-        let place = self.state.streams.take(identity.agent.id.clone(), 1, self.snapshot.limits.streams);
+        let place = self.context.state.streams.take(identity.agent.id.clone(), 1, self.context.snapshot.limits.streams);
         let place = place.map_err(|full| match full {
             Full::Own => Refusal::TooManyStreams,
             Full::All => Refusal::Overloaded,
@@ -62,16 +75,13 @@ impl Request<'_> {
         // Its end is the connection's: nothing else was read meanwhile.
         session.set_keepalive(None);
         session.set_pipelining_enabled(false);
-        outcome.decision = "allow";
-        let shown = Shown::to(identity, self.snapshot.tool_names);
-        Ok(Reply::events(Events { agent: Arc::clone(&identity.agent), shown, _place: place }))
+        let shown = Shown::to(identity, self.context.snapshot.tool_names);
+        Ok(Reply::events(Events { agent: Arc::clone(&identity.agent), shown, end: None, _place: place }))
     }
 
     /// An agent without a role has nothing to be told of.
     fn may_listen(&self, identity: &Identity) -> Result<(), Refusal> {
-        if self.state.vault.suspensions.hold(&identity.agent.id) {
-            return Err(Refusal::Suspended);
-        }
+        self.context.check_suspension(&identity.agent.id)?;
         if identity.agent.roles.is_empty() {
             return Err(Refusal::Forbidden);
         }
@@ -85,19 +95,18 @@ impl Request<'_> {
         session: &mut ServerSession,
         events: &mut Events,
         shutdown: &watch::Receiver<bool>,
-        outcome: &mut Outcome,
     ) -> Result<(), Unwritten> {
         session.set_write_timeout(Some(PATIENCE));
         let mut shutdown = shutdown.clone();
-        let mut snapshots = self.state.publications();
-        let mut suspensions = self.state.vault.suspensions.changes();
-        let (mut look, mut keep_alive) = (every(LOOK), every(self.snapshot.keep_alive));
+        let mut snapshots = self.context.state.publications();
+        let mut suspensions = self.context.state.vault.suspensions.changes();
+        let (mut look, mut keep_alive) = (every(LOOK), every(self.context.snapshot.keep_alive));
         loop {
             match self.judge_again(session, events) {
                 Ok(false) => {}
                 Ok(true) => session.write_response_body(mcp::TOOLS_CHANGED.into(), false).await?,
                 Err(refusal) => {
-                    outcome.decision = refusal.public().code;
+                    events.end = Some(refusal);
                     break;
                 }
             }
@@ -120,18 +129,18 @@ impl Request<'_> {
     /// # Errors
     /// Why the stream would not be granted any more.
     fn judge_again(&mut self, session: &ServerSession, events: &mut Events) -> Result<bool, Refusal> {
-        let before = std::mem::replace(&mut self.snapshot, Arc::clone(&self.state.snapshot()));
+        let before = std::mem::replace(&mut self.context.snapshot, Arc::clone(&self.context.state.snapshot()));
         self.check_origin()?;
-        let (identity, _) = self.recognise(&self.offered(session)?).map_err(Stop::refusal)?;
+        let identity = self.context.recognise(&self.offer(session)?)?;
         let same = |agent: &Agent| (&agent.id, agent.generation) == (&events.agent.id, events.agent.generation);
         if !same(&identity.agent) {
             return Err(Refusal::Unauthenticated);
         }
         self.may_listen(&identity)?;
-        if Arc::ptr_eq(&before, &self.snapshot) {
+        if Arc::ptr_eq(&before, &self.context.snapshot) {
             return Ok(false);
         }
-        let shown = Shown::to(&identity, self.snapshot.tool_names);
+        let shown = Shown::to(&identity, self.context.snapshot.tool_names);
         let changed = shown != events.shown;
         events.shown = shown;
         Ok(changed)

@@ -16,13 +16,13 @@ impl Request<'_> {
         reply: Reply,
         session: &mut ServerSession,
     ) -> Result<Option<Box<Events>>, Unwritten> {
-        if !self.parcel.is_empty() && is_gone(session) {
+        if !self.context.parcel.is_empty() && is_gone(session) {
             return Err(Unwritten::Caller);
         }
         let events = reply.write(session, &self.head).await?;
         // Nobody has what an answer without its body would have held.
         if !self.head.is_bodiless {
-            self.parcel.handed_over();
+            self.context.parcel.handed_over();
         }
         Ok(events)
     }

@@ -1,16 +1,20 @@
 //! The MCP surface: `POST /mcp` and, as older bridges have it, `POST /mcp/rpc`;
 //! streams of events are a `GET`.
 
+use std::time::Instant;
+
 use filters::headers::{MCP_METHOD, MCP_NAME, MCP_PROTOCOL_VERSION};
-use filters::identity::Identity;
 use filters::mcp::{self, Body, Call, Failure, Headers, Message, Request as Wanted, Revision, Understood};
 use filters::operation::Entry;
 use filters::refusal::Refusal;
-use http::Method;
+use http::{HeaderMap, Method};
 use pingora_core::protocols::http::ServerSession;
 
+use crate::service::{Called, Caller, Holds, Outcome, Outcomes};
+
 use super::reply::Reply;
-use super::{Outcome, Request, head};
+use super::resources::Listed;
+use super::{Request, Served, body, head};
 
 /// What one message is answered with.
 struct Answered {
@@ -19,16 +23,53 @@ struct Answered {
     body: Vec<u8>,
 }
 
+/// The headers that a body must agree with, as text.
+struct Said([Option<String>; 3]);
+
+impl Said {
+    fn of(headers: &HeaderMap) -> Self {
+        Self([MCP_PROTOCOL_VERSION, MCP_METHOD, MCP_NAME].map(|name| head::text(headers, name).map(str::to_owned)))
+    }
+
+    fn borrowed(&self) -> Headers<'_> {
+        let [version, method, name] = self.0.each_ref().map(Option::as_deref);
+        Headers { version, method, name }
+    }
+}
+
+/// What one message came to.
+struct Told {
+    answer: Result<Answered, Refusal>,
+    outcome: Outcome,
+}
+
+impl Told {
+    /// An answer that needs no operation.
+    fn of(status: u16, body: Vec<u8>) -> Self {
+        Self { answer: Ok(Answered { status, body }), outcome: Outcome::default() }
+    }
+}
+
 impl Request<'_> {
     /// Serves one MCP request.
-    pub(super) async fn mcp(
-        &self,
-        session: &mut ServerSession,
-        identity: &Identity,
-        outcome: &mut Outcome,
-    ) -> Result<Reply, Refusal> {
+    pub(super) async fn mcp(&self, session: &mut ServerSession, caller: &Caller<'_>) -> Served {
+        if self.head.method == Method::GET {
+            return self.listen(session, caller);
+        }
+        let answered = match self.mcp_body(session, caller).await {
+            Ok((body, said)) => self.messages(&body.bytes, &said.borrowed(), caller).await,
+            Err(refusal) => (Err(refusal), Outcomes::default()),
+        };
+        let reply = answered.0.map(|answered| match answered.body.is_empty() {
+            true => Reply::empty(answered.status),
+            false => Reply::json(answered.status, answered.body),
+        });
+        Served { reply, outcomes: answered.1 }
+    }
+
+    /// The body of a `POST`, and what its headers say of it.
+    async fn mcp_body(&self, session: &mut ServerSession, caller: &Caller<'_>) -> Result<(body::Body, Said), Refusal> {
         match (&self.head.method, self.head.is_sse()) {
-            (&Method::GET, _) => return self.listen(session, identity, outcome),
             (&Method::POST, false) => {}
             (_, false) => return Err(Refusal::MethodNotAllowed("GET, POST".into())),
             (_, true) => return Err(Refusal::MethodNotAllowed("GET".into())),
@@ -40,20 +81,27 @@ impl Request<'_> {
         if self.head.wrap_ttl.is_some() {
             return Err(Refusal::Malformed("A tool is asked to wrap its answer by its argument wrap_ttl."));
         }
-        let owned =
-            [MCP_PROTOCOL_VERSION, MCP_METHOD, MCP_NAME].map(|name| head::text(headers, name).map(str::to_owned));
-        let [version, method, name] = owned.each_ref().map(Option::as_deref);
-        let said = Headers { version, method, name };
-        let body = self.body(session, &identity.agent).await?;
-        let answered = match mcp::read(&body.bytes, &said, self.snapshot.limits.batch) {
-            Err(failure) => fail(&failure, None, mcp::spoken(&said)),
-            Ok(Body::One(message)) => self.message(&message, &said, identity, outcome).await?,
-            Ok(Body::Batch(messages)) => self.batch(&messages, &said, identity, outcome).await,
-        };
-        Ok(match answered.body.is_empty() {
-            true => Reply::empty(answered.status),
-            false => Reply::json(answered.status, answered.body),
-        })
+        let said = Said::of(headers);
+        Ok((self.body(session, caller.agent()).await?, said))
+    }
+
+    async fn messages(
+        &self,
+        body: &[u8],
+        said: &Headers<'_>,
+        caller: &Caller<'_>,
+    ) -> (Result<Answered, Refusal>, Outcomes) {
+        match mcp::read(body, said, self.context.snapshot.limits.batch) {
+            Err(failure) => (Ok(fail(&failure, None, mcp::spoken(said))), Outcomes::default()),
+            Ok(Body::One(message)) => {
+                let told = self.message(&message, said, caller).await;
+                (told.answer, told.outcome.into())
+            }
+            Ok(Body::Batch(messages)) => {
+                let (answered, outcomes) = self.batch(&messages, said, caller).await;
+                (Ok(answered), Outcomes::Each(outcomes))
+            }
+        }
     }
 
     /// Answers each message of a batch, each charged by itself. The first owes
@@ -62,118 +110,85 @@ impl Request<'_> {
         &self,
         messages: &[Message<'_>],
         said: &Headers<'_>,
-        identity: &Identity,
-        outcome: &mut Outcome,
-    ) -> Answered {
-        let mut body = Vec::new();
+        caller: &Caller<'_>,
+    ) -> (Answered, Vec<Outcome>) {
+        let (mut body, mut outcomes) = (Vec::new(), Vec::with_capacity(messages.len()));
         for (place, message) in messages.iter().enumerate() {
-            let owes = if place == 0 { Ok(()) } else { self.owe(identity, outcome) };
-            let answered = match owes {
-                Ok(()) => self.message(message, said, identity, outcome).await,
-                Err(refusal) => Err(refusal),
+            let started = Instant::now();
+            let owes = if place == 0 { Ok(()) } else { caller.owe() };
+            let Told { answer, mut outcome } = match owes {
+                Ok(()) => self.message(message, said, caller).await,
+                Err(refusal) => Told { outcome: Outcome::refused("", &refusal), answer: Err(refusal) },
             };
-            let answered = self.settle(identity, outcome).await.and(answered);
-            let answer = answered.unwrap_or_else(|refusal| self.refused_message(message, said, &refusal));
+            let answer = caller.pay().await.and(answer).unwrap_or_else(|refusal| {
+                outcome.decision = refusal.public().code;
+                self.refused_message(message, said, &refusal)
+            });
+            outcome.took = started.elapsed();
+            outcomes.push(outcome);
             if !answer.body.is_empty() {
                 body.push(if body.is_empty() { b'[' } else { b',' });
                 body.extend_from_slice(&answer.body);
             }
         }
         if body.is_empty() {
-            return Answered { status: 202, body };
+            return (Answered { status: 202, body }, outcomes);
         }
         body.push(b']');
-        Answered { status: 200, body }
+        (Answered { status: 200, body }, outcomes)
     }
 
     /// Answers one message. What stands for the whole request, a missing scope
     /// or a limit, is an error of the request's own.
-    async fn message(
-        &self,
-        message: &Message<'_>,
-        said: &Headers<'_>,
-        identity: &Identity,
-        outcome: &mut Outcome,
-    ) -> Result<Answered, Refusal> {
+    async fn message(&self, message: &Message<'_>, said: &Headers<'_>, caller: &Caller<'_>) -> Told {
         let call = match mcp::understand(message, said) {
-            (revision, Err(failure)) => return Ok(fail(&failure, Some(message), revision)),
-            (_, Ok(Understood::Notification)) => return Ok(Answered { status: 202, body: Vec::new() }),
+            (revision, Err(failure)) => {
+                return Told { answer: Ok(fail(&failure, Some(message), revision)), outcome: Outcome::default() };
+            }
+            (_, Ok(Understood::Notification)) => return Told::of(202, Vec::new()),
             (_, Ok(Understood::Call(call))) => call,
         };
+        let (identity, names) = (&caller.identity, self.context.snapshot.tool_names);
         let mut body = Vec::new();
         match &call.request {
             Wanted::Initialize => mcp::initialized(&call, &mut body),
             Wanted::Discover => mcp::discovered(&call, &mut body),
             Wanted::Ping | Wanted::Shutdown => mcp::done(&call, &mut body),
-            Wanted::ListTools => mcp::listed(&call, identity, self.snapshot.tool_names, &mut body),
+            Wanted::ListTools => mcp::listed(&call, identity, names, &mut body),
             Wanted::ListTemplates => mcp::listed_templates(&call, &identity.agent.id, &mut body),
             Wanted::ListPrompts => mcp::listed_prompts(&call, identity, &mut body),
-            Wanted::GetPrompt(prompt) => mcp::prompted(&call, prompt, self.snapshot.tool_names, &mut body),
+            Wanted::GetPrompt(prompt) => mcp::prompted(&call, prompt, names, &mut body),
             Wanted::ListResources { cursor } => {
-                let listed = Box::pin(self.list_resources(&call, cursor.as_deref(), identity, outcome)).await;
-                return self.resource(&call, listed, outcome);
+                let listed = Box::pin(self.list_resources(&call, cursor.as_deref(), caller)).await;
+                return resource(&call, listed);
             }
             Wanted::ReadResource { uri } => {
-                let read = Box::pin(self.read_resource(&call, uri, identity, outcome)).await;
-                return self.resource(&call, read, outcome);
+                let read = Box::pin(self.read_resource(&call, uri, caller)).await;
+                return resource(&call, read);
             }
-            Wanted::CallTool { kind, arguments } => {
-                return self.tool(&call, kind, arguments, identity, outcome).await;
-            }
+            Wanted::CallTool { kind, arguments } => return self.tool(&call, kind, arguments, caller).await,
         }
-        Ok(Answered { status: 200, body })
+        Told::of(200, body)
     }
 
-    async fn tool(
-        &self,
-        call: &Call<'_>,
-        kind: &'static Entry,
-        arguments: &[u8],
-        identity: &Identity,
-        outcome: &mut Outcome,
-    ) -> Result<Answered, Refusal> {
-        outcome.operation = kind.facts.name;
-        let result = match kind.parse_within(arguments, &self.snapshot.limits.json) {
-            Ok(operation) => self.perform(identity, operation, outcome).await,
-            Err(refusal) => Err(refusal),
+    async fn tool(&self, call: &Call<'_>, kind: &'static Entry, arguments: &[u8], caller: &Caller<'_>) -> Told {
+        let called = match kind.parse_within(arguments, &self.context.snapshot.limits.json) {
+            Ok(operation) => self.context.call(caller, operation, Holds::Whole).await,
+            Err(refusal) => Called::refused(kind.facts.name, refusal),
         };
+        let (answer, outcome) = called.whole();
         let mut body = Vec::new();
-        match result {
-            Ok(json) => {
-                let json = String::from_utf8(json).map_err(|_| Refusal::UpstreamNonsense)?;
-                mcp::answer(call, &json, &mut body);
+        match answer.and_then(text) {
+            Ok(json) => mcp::answer(call, &json, &mut body),
+            Err(refusal @ (Refusal::InsufficientScope(_) | Refusal::RateLimited(_))) => {
+                return Told { answer: Err(refusal), outcome };
             }
-            Err(refusal @ (Refusal::InsufficientScope(_) | Refusal::RateLimited(_))) => return Err(refusal),
             Err(refusal @ Refusal::Arguments(_)) if call.revision < Revision::V2025_11_25 => {
-                outcome.decision = refusal.public().code;
                 Failure::Arguments(refusal).write(Some(call.id), call.revision, &mut body);
             }
-            Err(refusal) => {
-                outcome.decision = refusal.public().code;
-                mcp::refused(call, &refusal, &self.head.request_id, &mut body);
-            }
+            Err(refusal) => mcp::refused(call, &refusal, &self.head.request_id, &mut body),
         }
-        Ok(Answered { status: 200, body })
-    }
-
-    /// The result about resources, or an error where there is none.
-    fn resource(
-        &self,
-        call: &Call<'_>,
-        result: Result<Vec<u8>, Refusal>,
-        outcome: &mut Outcome,
-    ) -> Result<Answered, Refusal> {
-        match result {
-            Ok(body) => Ok(Answered { status: 200, body }),
-            Err(refusal @ (Refusal::InsufficientScope(_) | Refusal::RateLimited(_))) => Err(refusal),
-            Err(refusal) => {
-                outcome.decision = refusal.public().code;
-                let failure = Failure::of(refusal, call.revision);
-                let mut body = Vec::new();
-                failure.write(Some(call.id), call.revision, &mut body);
-                Ok(Answered { status: failure.status(call.revision), body })
-            }
-        }
+        Told { answer: Ok(Answered { status: 200, body }), outcome }
     }
 
     /// A message of a batch that a limit or a missing scope stops.
@@ -187,6 +202,27 @@ impl Request<'_> {
         }
         Answered { status: 200, body }
     }
+}
+
+/// The result about resources, or an error where there is none.
+fn resource(call: &Call<'_>, listed: Listed) -> Told {
+    let Listed { result, outcome } = listed;
+    let answer = match result {
+        Ok(body) => Ok(Answered { status: 200, body }),
+        Err(refusal @ (Refusal::InsufficientScope(_) | Refusal::RateLimited(_))) => Err(refusal),
+        Err(refusal) => {
+            let failure = Failure::of(refusal, call.revision);
+            let mut body = Vec::new();
+            failure.write(Some(call.id), call.revision, &mut body);
+            Ok(Answered { status: failure.status(call.revision), body })
+        }
+    };
+    Told { answer, outcome }
+}
+
+/// An answer of Vault's as text.
+pub(super) fn text(json: Vec<u8>) -> Result<String, Refusal> {
+    String::from_utf8(json).map_err(|_| Refusal::UpstreamNonsense)
 }
 
 /// The answer to a request without a message.

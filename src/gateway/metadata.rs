@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::telemetry::RouteId;
 
 use super::reply::Reply;
-use super::{Outcome, Request, Side};
+use super::{Request, Side, Visit};
 
 /// Where the metadata of the whole gate is; that of `/mcp` is below it.
 const METADATA: &str = "/.well-known/oauth-protected-resource";
@@ -23,12 +23,12 @@ const MCP: &str = "/mcp";
 
 impl Request<'_> {
     /// The metadata, where they are asked for and tokens are believed at all.
-    pub(super) fn metadata(&self, session: &ServerSession, outcome: &mut Outcome) -> Result<Option<Reply>, Refusal> {
+    pub(super) fn metadata(&self, session: &ServerSession, visit: &mut Visit) -> Result<Option<Reply>, Refusal> {
         let path = match self.head.path.strip_prefix(METADATA) {
-            Some(path @ ("" | MCP)) if !self.snapshot.issuers.is_empty() => path,
+            Some(path @ ("" | MCP)) if !self.context.snapshot.issuers.is_empty() => path,
             _ => return Ok(None),
         };
-        outcome.route = Some(RouteId::METADATA);
+        visit.route = Some(RouteId::METADATA);
         if self.head.method != Method::GET {
             return Err(Refusal::MethodNotAllowed("GET".into()));
         }
@@ -38,7 +38,7 @@ impl Request<'_> {
 
     fn document(&self, resource: &str) -> Value {
         let mut document = Map::new();
-        let servers: Vec<&str> = self.snapshot.issuers.urls().collect();
+        let servers: Vec<&str> = self.context.snapshot.issuers.urls().collect();
         let scopes: Vec<&str> = Scope::ALL.into_iter().map(Scope::name).collect();
         document.insert("resource".into(), resource.into());
         if !servers.is_empty() {
@@ -47,22 +47,25 @@ impl Request<'_> {
         document.insert("scopes_supported".into(), scopes.into());
         document.insert("bearer_methods_supported".into(), vec!["header"].into());
         document.insert("resource_name".into(), "Portcullis".into());
-        document.insert("tls_client_certificate_bound_access_tokens".into(), self.snapshot.certificates.into());
-        if self.snapshot.issuers.take_dpop() {
+        document.insert("tls_client_certificate_bound_access_tokens".into(), self.context.snapshot.certificates.into());
+        if self.context.snapshot.issuers.take_dpop() {
             let algorithms: Vec<&str> = ALGORITHMS.split(' ').collect();
             document.insert("dpop_signing_alg_values_supported".into(), algorithms.into());
-            document.insert("dpop_bound_access_tokens_required".into(), self.snapshot.issuers.require_dpop().into());
+            document.insert(
+                "dpop_bound_access_tokens_required".into(),
+                self.context.snapshot.issuers.require_dpop().into(),
+            );
         }
         Value::Object(document)
     }
 
     /// Scheme and authority by which the gate is reached: as configured, else as the request has them.
     pub(super) fn base(&self, session: &ServerSession) -> Option<String> {
-        if let Some(base) = &self.snapshot.public_url {
+        if let Some(base) = &self.context.snapshot.public_url {
             return Some(base.to_string());
         }
         let Side::Edge { index, .. } = self.side else { return None };
-        let tls = self.snapshot.tls.get(index).is_some_and(Option::is_some);
+        let tls = self.context.snapshot.tls.get(index).is_some_and(Option::is_some);
         let request = session.req_header();
         let host = request.headers.get(HOST).and_then(|host| host.to_str().ok());
         let authority: Authority =
@@ -82,7 +85,7 @@ impl Request<'_> {
             Refusal::InsufficientScope(scope) => format!(", error=\"insufficient_scope\", scope=\"{scope}\""),
             _ => return,
         };
-        let dpop = self.snapshot.issuers.take_dpop();
+        let dpop = self.context.snapshot.issuers.take_dpop();
         let by_dpop = dpop && authorization.is_some_and(is_dpop);
         let (of_bearer, of_dpop) = if by_dpop { ("", error.as_str()) } else { (error.as_str(), "") };
         let metadata = self.metadata_url(session);
@@ -103,7 +106,7 @@ impl Request<'_> {
 
     /// The parameter by which a challenge leads to the metadata; empty where there are none.
     fn metadata_url(&self, session: &ServerSession) -> String {
-        let base = self.base(session).filter(|_| !self.snapshot.issuers.is_empty());
+        let base = self.base(session).filter(|_| !self.context.snapshot.issuers.is_empty());
         let path = if self.head.is_mcp() { MCP } else { "" };
         base.map(|base| format!(", resource_metadata=\"{base}{METADATA}{path}\"")).unwrap_or_default()
     }

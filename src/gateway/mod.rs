@@ -1,36 +1,31 @@
 //! The way of a request: head, identity, limit, body, operation, decision,
 //! Vault, answer. One way, no back and forth.
 
-mod authenticate;
 mod body;
-mod charge;
 mod connection;
 mod dismiss;
 mod docs;
 mod events;
-mod handles;
 mod handover;
 mod head;
-mod login;
 mod mcp;
 mod metadata;
 mod own;
-mod perform;
 mod reply;
 mod resources;
 mod rest;
 mod service;
-mod stream;
 
 pub use service::Endpoint;
 
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use filters::grants::{Agent, Role};
-use filters::identity::Identity;
+use filters::credential::{Offered, offered};
+use filters::grants::Agent;
+use filters::names::AgentId;
 use filters::refusal::Refusal;
 use filters::rest::{self as routes, Match};
 use futures_util::FutureExt as _;
@@ -40,17 +35,14 @@ use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use crate::limits::{Share, Turn};
 use crate::listener::Connection;
-use crate::snapshot::Snapshot;
+use crate::service::{Caller, Context, Held, Offer, Outcome, Outcomes, Peer, RefusedLogin, Rejected, Target};
 use crate::state::State;
 use crate::telemetry::{InProgress, Record, RouteId};
 use crate::vault::Parcel;
 
-use authenticate::{Claimed, Stop};
 use docs::Page;
 use head::Head;
-use login::{Failure, RefusedLogin};
 use reply::{Reply, Unwritten};
 
 /// Which side of the gate a listener is on.
@@ -73,36 +65,39 @@ pub struct Gateway {
     side: Side,
 }
 
-/// What became of a request, for log and metrics.
+/// What is told of a request.
 #[derive(Default)]
-struct Outcome {
+struct Visit {
     route: Option<RouteId>,
     agent: Option<Arc<Agent>>,
     proof: &'static str,
-    operation: &'static str,
-    decision: &'static str,
-    role: Option<Arc<Role>>,
     login: Option<Box<RefusedLogin>>,
-    vault: Duration,
-    /// Whether it is yet to be charged to its agent.
-    owes: bool,
+    outcomes: Outcomes,
     /// Its agent's own, held until the answer is written.
-    turn: Option<Turn>,
-    /// Of what all share, held until there is an answer to write.
-    work: Option<Share>,
+    turn: Option<Held>,
+}
+
+/// What a surface answers, and what became of each operation that it was asked for.
+struct Served {
+    reply: Result<Reply, Refusal>,
+    outcomes: Outcomes,
 }
 
 /// What every stage of one request may look at.
 struct Request<'a> {
-    state: &'a State,
+    context: Context<'a>,
     side: Side,
-    snapshot: Arc<Snapshot>,
     head: Head,
     connection: &'a Connection,
-    /// What Vault has given out for it.
-    parcel: Parcel<'a>,
-    /// Why its credential does not hold.
-    failure: OnceLock<Failure>,
+}
+
+impl Visit {
+    /// Tells why the request as a whole is refused. Messages of a batch have their own reasons.
+    fn refuse(&mut self, refusal: &Refusal) {
+        if let Outcomes::One(outcome) = &mut self.outcomes {
+            outcome.decision = refusal.public().code;
+        }
+    }
 }
 
 impl Gateway {
@@ -146,12 +141,10 @@ impl Gateway {
         let _busy = connection.begin();
         // The gate does not end before the answer is written.
         let progress = InProgress::begin(&self.state.metrics.in_progress);
-        let mut outcome = Outcome::default();
-        let (reply, mut request) = self.serve_one(&mut session, connection, &mut outcome).await;
-        // Nothing that others need is held while the answer waits for its reader.
-        drop(outcome.work.take());
+        let mut visit = Visit::default();
+        let (reply, mut request) = self.serve_one(&mut session, connection, &mut visit).await;
         // An agent that has as much as it may lets others be noticed before it is answered.
-        if outcome.turn.as_ref().is_some_and(Turn::is_last) {
+        if visit.turn.as_ref().is_some_and(Held::is_last) {
             yield_now().await;
         }
         if session.is_http2() && !session.is_body_done() {
@@ -162,21 +155,24 @@ impl Gateway {
             session.set_keepalive(None);
         }
         let status = reply.status();
-        let (mut events, mut written) = match request.write(&mut session, reply, &outcome).await {
+        let (mut events, mut written) = match request.write(&mut session, reply, &visit).await {
             Ok(events) => (events, Ok(())),
             Err(unwritten) => (None, Err(unwritten)),
         };
         drop(progress);
         if let Some(events) = &mut events {
             // It lasts, and is in nobody's way.
-            drop(outcome.turn.take());
-            written = Box::pin(request.attend(&mut session, events, shutdown, &mut outcome)).await;
+            drop(visit.turn.take());
+            written = Box::pin(request.attend(&mut session, events, shutdown)).await;
+            if let Some(refusal) = events.ended_by() {
+                visit.refuse(refusal);
+            }
         }
         if let Err(Unwritten::Upstream(refusal)) = &written {
-            outcome.decision = refusal.public().code;
+            visit.refuse(refusal);
             self.state.metrics.upstream_broken.inc();
         }
-        self.tell(&request.head, &outcome, status, started);
+        self.tell(&request.head, &visit, status, started);
         // Without its end, the answer is visibly broken.
         written.ok()?;
         session.finish().await.ok()?
@@ -186,61 +182,76 @@ impl Gateway {
         &'a self,
         session: &mut ServerSession,
         connection: &'a Connection,
-        outcome: &mut Outcome,
+        visit: &mut Visit,
     ) -> (Reply, Request<'a>) {
         let snapshot = Arc::clone(&self.state.snapshot());
         let (head, problem) = Head::read(session, &snapshot, self.side, connection.client());
         let parcel = Parcel::new(&self.state.vault.returns);
-        let failure = OnceLock::new();
-        let mut request = Request { state: &self.state, side: self.side, snapshot, head, connection, parcel, failure };
+        let context = Context { state: &self.state, snapshot, parcel };
+        let mut request = Request { context, side: self.side, head, connection };
         let served = match problem {
             Some(refusal) => Err(refusal),
             None => {
-                let served = shielded(pin!(request.serve(session, outcome))).await;
+                let served = shielded(pin!(request.serve(session, visit))).await;
                 served.unwrap_or_else(|| Err(request.panicked(session)))
             }
         };
         let reply = served.unwrap_or_else(|refusal| {
-            outcome.decision = refusal.public().code;
-            request.parcel.give_back(0);
+            visit.refuse(&refusal);
+            request.context.parcel.give_back(0);
+            if matches!(refusal, Refusal::Suspended | Refusal::TooManyConnections) {
+                session.set_keepalive(None);
+            }
             let mut reply = Reply::refused(&refusal, &request.head.request_id);
             request.challenge(session, &refusal, &mut reply);
             reply
         });
-        request.head.origin.take_if(|origin| !request.snapshot.origins.contains(origin));
+        request.head.origin.take_if(|origin| !request.context.snapshot.origins.contains(origin));
         (reply, request)
     }
 
-    fn tell(&self, head: &Head, outcome: &Outcome, status: u16, started: Instant) {
-        let route = outcome.route.unwrap_or(RouteId::UNMATCHED);
+    fn tell(&self, head: &Head, visit: &Visit, status: u16, started: Instant) {
+        let route = visit.route.unwrap_or(RouteId::UNMATCHED);
         let took = started.elapsed();
         self.state.metrics.answered(route, status, took.as_secs_f64());
         self.state.metrics.correlated.inc();
         let Some(log) = &self.state.log else { return };
-        let login = outcome.login.as_deref();
-        let of_login = |field: fn(&RefusedLogin) -> &str| login.map_or("", field);
-        let microseconds = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        log.add(&Record {
-            request_id: &head.request_id,
-            correlation_id: &head.correlation_id,
-            client: head.client,
-            method: head.method_name(),
-            route: route.labels().1,
-            agent: outcome.agent.as_ref().map_or("", |agent| agent.id.as_str()),
-            proof: outcome.proof,
-            operation: outcome.operation,
-            decision: outcome.decision,
-            role: outcome.role.as_ref().map_or("", |role| &*role.name),
-            why: of_login(|login| &login.why),
-            principal: of_login(|login| &login.principal),
-            key: of_login(|login| &login.key),
-            certificate: of_login(|login| &login.certificate),
-            issuer: of_login(|login| &login.issuer),
-            status,
-            duration_us: microseconds(took),
-            vault_us: microseconds(outcome.vault),
-        });
+        let line = |outcome: &Outcome, message: Option<usize>, took: Duration| {
+            let login = visit.login.as_deref();
+            let of_login = |field: fn(&RefusedLogin) -> &str| login.map_or("", field);
+            log.add(&Record {
+                request_id: &head.request_id,
+                correlation_id: &head.correlation_id,
+                message,
+                client: head.client,
+                method: head.method_name(),
+                route: route.labels().1,
+                agent: visit.agent.as_ref().map_or("", |agent| agent.id.as_str()),
+                proof: visit.proof,
+                operation: outcome.operation,
+                decision: outcome.decision,
+                role: outcome.role.as_ref().map_or("", |role| &*role.name),
+                why: of_login(|login| &login.why),
+                principal: of_login(|login| &login.principal),
+                key: of_login(|login| &login.key),
+                certificate: of_login(|login| &login.certificate),
+                issuer: of_login(|login| &login.issuer),
+                status,
+                duration_us: microseconds(took),
+                vault_us: microseconds(outcome.upstream),
+            });
+        };
+        match &visit.outcomes {
+            Outcomes::One(outcome) => line(outcome, None, took),
+            Outcomes::Each(outcomes) => {
+                outcomes.iter().enumerate().for_each(|(place, outcome)| line(outcome, Some(place), outcome.took));
+            }
+        }
     }
+}
+
+fn microseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// What `work` comes to; `None` where it panics, which is to end nothing else. It stays where it is: it
@@ -259,101 +270,99 @@ enum Surface<'a> {
 impl Request<'_> {
     /// Where the request is served. Found before its caller is known, for log
     /// and metrics; told after.
-    fn route(&self, outcome: &mut Outcome) -> Result<Surface<'_>, Refusal> {
+    fn route(&self, visit: &mut Visit) -> Result<Surface<'_>, Refusal> {
         if self.head.is_mcp() {
-            outcome.route = Some(if self.head.method == Method::GET { RouteId::EVENTS } else { RouteId::MCP });
+            visit.route = Some(if self.head.method == Method::GET { RouteId::EVENTS } else { RouteId::MCP });
             return Ok(Surface::Mcp);
         }
-        if let Some(page) = self.docs_page(outcome)? {
+        if let Some(page) = self.docs_page(visit)? {
             return Ok(Surface::Docs(page));
         }
-        if !self.snapshot.rest {
+        if !self.context.snapshot.rest {
             return Err(Refusal::NotFound);
         }
         let matched = routes::route(self.head.method.as_str(), &self.head.path)?;
-        outcome.route = Some(RouteId::of(matched.kind));
-        outcome.operation = matched.kind.facts.name;
+        visit.route = Some(RouteId::of(matched.kind));
+        visit.outcomes = Outcome { operation: matched.kind.facts.name, ..Outcome::default() }.into();
         Ok(Surface::Rest(matched))
     }
 
-    /// Who is asking. A token of an unknown key is looked at once more when its issuer was asked.
-    async fn claimed(&self, session: &mut ServerSession) -> Result<Claimed, Refusal> {
-        let wait = match self.authenticate(session) {
-            Err(Stop::UnknownKey(wait)) => wait,
-            known => return known.map_err(Stop::refusal),
+    async fn serve(&self, session: &mut ServerSession, visit: &mut Visit) -> Result<Reply, Refusal> {
+        if let Some(reply) = self.of_operators(visit).await? {
+            return Ok(reply);
+        }
+        if let Some(reply) = self.own(visit)? {
+            return Ok(reply);
+        }
+        if let Some(reply) = self.metadata(session, visit)? {
+            return Ok(reply);
+        }
+        if let Some(reply) = self.public_page(visit)? {
+            return Ok(reply);
+        }
+        let matched = self.route(visit);
+        let caller = self.admit(session).await.map_err(|Rejected { refusal, login, of }| {
+            visit.login = login;
+            if let Some((agent, proof)) = of {
+                (visit.agent, visit.proof) = (Some(agent), proof.name());
+            }
+            refusal
+        })?;
+        (visit.agent, visit.proof) = (Some(Arc::clone(caller.agent())), caller.identity.proof.name());
+        let reply = match matched {
+            Ok(surface) => {
+                let served = self.serve_on(surface, session, &caller).await;
+                visit.outcomes = served.outcomes;
+                served.reply
+            }
+            Err(refusal) => Err(refusal),
         };
-        let all_known = wait.over().await;
-        self.authenticate(session).map_err(|stop| match stop {
-            Stop::UnknownKey(_) => self.without_key(all_known),
-            stop => stop.refusal(),
-        })
-    }
-
-    async fn serve(&self, session: &mut ServerSession, outcome: &mut Outcome) -> Result<Reply, Refusal> {
-        if let Some(reply) = self.of_operators(outcome).await? {
-            return Ok(reply);
-        }
-        if let Some(reply) = self.own(outcome)? {
-            return Ok(reply);
-        }
-        if let Some(reply) = self.metadata(session, outcome)? {
-            return Ok(reply);
-        }
-        if let Some(reply) = self.public_page(outcome)? {
-            return Ok(reply);
-        }
-        let matched = self.route(outcome);
-        let claimed = self.claimed(session).await.inspect_err(|_| {
-            outcome.login = Some(Box::new(self.refused_login(session)));
-        })?;
-        outcome.agent = Some(Arc::clone(&claimed.identity.agent));
-        outcome.proof = claimed.identity.proof.name();
-        self.check_suspension(session, &claimed.identity)?;
-        self.check_connections(session, &claimed.identity)?;
-        self.owe(&claimed.identity, outcome)?;
-        // Who is over a limit has no proof remembered, and what is sent again is charged to nobody.
-        let identity = self.use_up(claimed).await.inspect_err(|_| {
-            outcome.login = Some(Box::new(self.refused_login(session)));
-        })?;
-        outcome.turn = Some(self.turn(&identity).await?);
-        outcome.work = Some(self.begin_work()?);
-        // It may have waited.
-        self.check_suspension(session, &identity)?;
-        let served = self.serve_on(matched, session, &identity, outcome).await;
+        let (held, settled) = caller.settle().await;
+        visit.turn = Some(held);
         // A refusal of the limits' goes before whatever else there is to say.
-        self.settle(&identity, outcome).await?;
-        served
+        settled.and(reply)
     }
 
-    /// A suspended agent is refused, and loses its connection where that is its alone.
-    fn check_suspension(&self, session: &mut ServerSession, identity: &Identity) -> Result<(), Refusal> {
-        if !self.state.vault.suspensions.hold(&identity.agent.id) {
-            return Ok(());
-        }
-        session.set_keepalive(None);
-        Err(Refusal::Suspended)
+    /// Who is asking, where that is let in.
+    async fn admit(&self, session: &ServerSession) -> Result<Caller<'_>, Rejected> {
+        let offer = self.offer(session).map_err(|refusal| Rejected {
+            refusal,
+            login: Some(Box::new(RefusedLogin::unreadable(self.peer().map(|(peer, _)| peer)))),
+            of: None,
+        })?;
+        let most = self.context.snapshot.limits.connections.per_agent;
+        // An agent that has as many connections as it may loses the one it asks on.
+        let connects = |agent: &AgentId| self.connection.serves(agent, most).map_err(|_| Refusal::TooManyConnections);
+        self.context.admit(&offer, connects).await
     }
 
-    /// An agent that has as many connections as it may loses the one it asks on.
-    fn check_connections(&self, session: &mut ServerSession, identity: &Identity) -> Result<(), Refusal> {
-        let most = self.snapshot.limits.connections.per_agent;
-        self.connection.serves(&identity.agent.id, most).map_err(|_| {
-            session.set_keepalive(None);
-            Refusal::TooManyConnections
+    /// What the head offers to be known by.
+    fn offer(&self, session: &ServerSession) -> Result<Offer<'_>, Refusal> {
+        let proxy_headers = self.context.snapshot.proxy_headers_from(self.head.peer);
+        let credential = offered(&session.req_header().headers, proxy_headers)?;
+        let proves = matches!(credential, Offered::Dpop(..));
+        let base = if proves { self.base(session).unwrap_or_default() } else { String::new() };
+        Ok(Offer {
+            credential,
+            peer: self.peer(),
+            proxy: self.head.peer,
+            client: self.head.client,
+            target: Target { method: self.head.method_name(), base, path: &self.head.path },
+            correlation_id: &self.head.correlation_id,
         })
     }
 
-    async fn serve_on(
-        &self,
-        surface: Result<Surface<'_>, Refusal>,
-        session: &mut ServerSession,
-        identity: &Identity,
-        outcome: &mut Outcome,
-    ) -> Result<Reply, Refusal> {
-        match surface? {
-            Surface::Mcp => self.mcp(session, identity, outcome).await,
-            Surface::Docs(page) => Ok(self.show(page, identity)),
-            Surface::Rest(matched) => self.rest(session, &matched, identity, outcome).await,
+    /// Who presented a certificate to the edge, and the listener's index.
+    fn peer(&self) -> Option<(&Peer, usize)> {
+        let Side::Edge { index, .. } = self.side else { return None };
+        Some((self.connection.peer()?, index))
+    }
+
+    async fn serve_on(&self, surface: Surface<'_>, session: &mut ServerSession, caller: &Caller<'_>) -> Served {
+        match surface {
+            Surface::Mcp => self.mcp(session, caller).await,
+            Surface::Docs(page) => Served { reply: Ok(self.show(page)), outcomes: Outcomes::default() },
+            Surface::Rest(matched) => self.rest(session, &matched, caller).await,
         }
     }
 }

@@ -10,23 +10,23 @@ use crate::telemetry::RouteId;
 use crate::vault::Health;
 
 use super::reply::Reply;
-use super::{Outcome, Request, Side};
+use super::{Request, Side, Visit};
 
 impl Request<'_> {
     /// The answer, where nobody asks who wants it.
-    pub(super) fn own(&self, outcome: &mut Outcome) -> Result<Option<Reply>, Refusal> {
+    pub(super) fn own(&self, visit: &mut Visit) -> Result<Option<Reply>, Refusal> {
         self.check_origin()?;
         if self.head.method == Method::OPTIONS && self.head.origin.is_some() {
-            outcome.route = Some(RouteId::PREFLIGHT);
+            visit.route = Some(RouteId::PREFLIGHT);
             return Ok(Some(preflight()));
         }
         if self.head.path == "*" {
-            outcome.route = Some(RouteId::PREFLIGHT);
+            visit.route = Some(RouteId::PREFLIGHT);
             return Ok(Some(capabilities()));
         }
         let metrics = match self.side {
             Side::Admin => true,
-            Side::Edge { index, .. } => self.snapshot.metrics.get(index).is_some_and(|served| *served),
+            Side::Edge { index, .. } => self.context.snapshot.metrics.get(index).is_some_and(|served| *served),
         };
         let (route, reply): (_, fn(&Self) -> Reply) = match self.head.path.as_str() {
             "/healthz" => (RouteId::HEALTHZ, |_| alive()),
@@ -39,13 +39,13 @@ impl Request<'_> {
         if self.head.method != Method::GET {
             return Err(Refusal::MethodNotAllowed("GET".into()));
         }
-        outcome.route = Some(route);
+        visit.route = Some(route);
         Ok(Some(reply(self)))
     }
 
     /// Answers operators' own routes. A change is asked for by their Unix socket only, which has an
     /// owner: anybody on the machine can connect to the address.
-    pub(super) async fn of_operators(&self, outcome: &mut Outcome) -> Result<Option<Reply>, Refusal> {
+    pub(super) async fn of_operators(&self, visit: &mut Visit) -> Result<Option<Reply>, Refusal> {
         if !matches!(self.side, Side::Admin) {
             return Ok(None);
         }
@@ -56,7 +56,7 @@ impl Request<'_> {
             _ => return Ok(None),
         };
         self.check_origin()?;
-        outcome.route = Some(route);
+        visit.route = Some(route);
         if !self.head.by_socket && !self.head.method.is_safe() {
             return Err(Refusal::SocketOnly);
         }
@@ -65,7 +65,7 @@ impl Request<'_> {
             (RouteId::RELOAD, &Method::POST) => self.reload().await.map(Some),
             (RouteId::SUSPENSIONS, &Method::GET) => Ok(Some(self.suspended())),
             (RouteId::SUSPENSIONS, &Method::POST) => {
-                self.state.vault.suspensions.look().await?;
+                self.context.state.vault.suspensions.look().await?;
                 Ok(Some(self.suspended()))
             }
             _ => Err(Refusal::MethodNotAllowed(allowed.into())),
@@ -73,14 +73,14 @@ impl Request<'_> {
     }
 
     fn suspended(&self) -> Reply {
-        let agents = self.state.vault.suspensions.agents();
+        let agents = self.context.state.vault.suspensions.agents();
         let names: Vec<&str> = agents.iter().map(AgentId::as_str).collect();
         Reply::json(200, json!({"suspended": names}).to_string())
     }
 
     /// Which configuration is in force.
     fn configuration(&self) -> Reply {
-        let snapshot = &self.snapshot;
+        let snapshot = &self.context.snapshot;
         let body = json!({
             "snapshot": snapshot.version,
             "digest": snapshot.digest.to_hex(),
@@ -92,7 +92,7 @@ impl Request<'_> {
 
     /// Has the configuration read again, and tells what is wrong with it; no value is in that.
     async fn reload(&self) -> Result<Reply, Refusal> {
-        match self.state.reloads.wish().await {
+        match self.context.state.reloads.wish().await {
             Some(Ok(version)) => Ok(Reply::json(200, json!({"snapshot": version}).to_string())),
             Some(Err(report)) => {
                 let id = &self.head.request_id;
@@ -106,7 +106,7 @@ impl Request<'_> {
     /// A page may call from the configured origins only (invariant 11).
     pub(super) fn check_origin(&self) -> Result<(), Refusal> {
         match &self.head.origin {
-            Some(origin) if !self.snapshot.origins.contains(origin) => Err(Refusal::OriginNotAllowed),
+            Some(origin) if !self.context.snapshot.origins.contains(origin) => Err(Refusal::OriginNotAllowed),
             _ => Ok(()),
         }
     }
@@ -116,11 +116,11 @@ impl Request<'_> {
     fn ready(&self) -> Reply {
         let (ready, body) = match self.side {
             Side::Edge { .. } => {
-                let ready = self.state.was_ready();
+                let ready = self.context.state.was_ready();
                 (ready, json!({"ok": ready}))
             }
             Side::Admin => {
-                let ready = self.state.is_ready();
+                let ready = self.context.state.is_ready();
                 (ready, self.readiness(ready))
             }
         };
@@ -132,34 +132,34 @@ impl Request<'_> {
     }
 
     fn readiness(&self, ready: bool) -> Value {
-        let health = self.state.vault.monitor.health();
-        let login = self.state.vault.login.current().is_some();
-        let (suspensions, provision) = (&self.state.vault.suspensions, &self.state.vault.provision);
-        let draining = self.state.is_draining();
-        let issuers = self.snapshot.issuers.keys().map(|(name, keys)| json!({"name": name, "keys": keys}));
+        let health = self.context.state.vault.monitor.health();
+        let login = self.context.state.vault.login.current().is_some();
+        let (suspensions, provision) = (&self.context.state.vault.suspensions, &self.context.state.vault.provision);
+        let draining = self.context.state.is_draining();
+        let issuers = self.context.snapshot.issuers.keys().map(|(name, keys)| json!({"name": name, "keys": keys}));
         json!({
             "ok": ready,
             "draining": draining,
-            "duties_down": self.state.duties_down.names(),
-            "snapshot": self.snapshot.version,
+            "duties_down": self.context.state.duties_down.names(),
+            "snapshot": self.context.snapshot.version,
             "vault": {
                 "ok": health == Health::Active && login,
                 "health": health.name(),
-                "detail": self.state.vault.login.detail(),
+                "detail": self.context.state.vault.login.detail(),
                 "provisioned": {"ok": provision.is_whole(), "problem": provision.problem()},
-                "handles": !self.state.vault.handles.keyring().is_empty(),
-                "child_tokens": self.state.vault.children.held(),
+                "handles": !self.context.state.vault.handles.keyring().is_empty(),
+                "child_tokens": self.context.state.vault.children.held(),
                 "suspended": suspensions.agents().iter().map(AgentId::as_str).collect::<Vec<_>>(),
                 "suspensions": {"ok": suspensions.are_current(), "problems": suspensions.problems()},
             },
             "issuers": issuers.collect::<Vec<_>>(),
-            "kms": {"enabled": self.state.kms.is_some()},
+            "kms": {"enabled": self.context.state.kms.is_some()},
         })
     }
 
     fn metrics(&self) -> Reply {
-        self.state.metrics.streams.set(i64::try_from(self.state.streams.held()).unwrap_or(i64::MAX));
-        Reply::of("text/plain; version=0.0.4", self.state.metrics.render())
+        self.context.state.metrics.streams.set(i64::try_from(self.context.state.streams.held()).unwrap_or(i64::MAX));
+        Reply::of("text/plain; version=0.0.4", self.context.state.metrics.render())
     }
 }
 

@@ -13,7 +13,7 @@ use pingora_http::ResponseHeader;
 
 use super::events::Events;
 use super::head::Head;
-use super::stream::Streaming;
+use crate::service::Streaming;
 
 /// What pages of other origins may read beside what browsers let them anyway.
 const EXPOSED: HeaderValue = HeaderValue::from_static("x-request-id, x-correlation-id, www-authenticate");

@@ -1,13 +1,16 @@
 //! An agent's secrets as MCP resources: listed page by page, read by URI.
 
+use filters::grants::Agent;
 use filters::handle::{Binding, Closed, Purpose};
-use filters::identity::Identity;
 use filters::mcp::{self, Call, Page, Place, Step, Walk};
 use filters::path::SecretPath;
 use filters::refusal::Refusal;
 use serde::Deserialize;
 
-use super::{Outcome, Request};
+use crate::service::{Caller, Holds, Outcome};
+
+use super::Request;
+use super::mcp::text;
 
 /// Most secrets on a page.
 const SECRETS: usize = 100;
@@ -31,71 +34,88 @@ struct Names {
     keys: Vec<String>,
 }
 
+/// What was made of a message about resources.
+pub(super) struct Listed {
+    pub(super) result: Result<Vec<u8>, Refusal>,
+    pub(super) outcome: Outcome,
+}
+
+impl Listed {
+    /// Refused as a whole, whatever became of its parts.
+    fn new(result: Result<Vec<u8>, Refusal>, mut outcome: Outcome) -> Self {
+        outcome.decision = result.as_ref().map_or_else(|refusal| refusal.public().code, |_| "allow");
+        Self { result, outcome }
+    }
+}
+
 impl Request<'_> {
     /// What a URI names.
-    pub(super) async fn read_resource(
-        &self,
-        call: &Call<'_>,
-        uri: &str,
-        identity: &Identity,
-        outcome: &mut Outcome,
-    ) -> Result<Vec<u8>, Refusal> {
-        outcome.operation = "kv.read";
-        let operation = mcp::target(uri, &identity.agent.id)?;
-        let json = self.perform(identity, operation, outcome).await?;
-        let json = String::from_utf8(json).map_err(|_| Refusal::UpstreamNonsense)?;
-        let mut body = Vec::new();
-        mcp::told(call, uri, &json, &mut body);
-        Ok(body)
+    pub(super) async fn read_resource(&self, call: &Call<'_>, uri: &str, caller: &Caller<'_>) -> Listed {
+        let operation = match mcp::target(uri, &caller.agent().id) {
+            Ok(operation) => operation,
+            Err(refusal) => return Listed { outcome: Outcome::refused("kv.read", &refusal), result: Err(refusal) },
+        };
+        let (answer, outcome) = self.context.call(caller, operation, Holds::Whole).await.whole();
+        let told = |json: String| {
+            let mut body = Vec::new();
+            mcp::told(call, uri, &json, &mut body);
+            body
+        };
+        Listed::new(answer.and_then(text).map(told), outcome)
     }
 
     /// A page of the secrets that the agent may read.
-    pub(super) async fn list_resources(
+    pub(super) async fn list_resources(&self, call: &Call<'_>, cursor: Option<&str>, caller: &Caller<'_>) -> Listed {
+        let mut outcome = Outcome { operation: "kv.list", ..Outcome::default() };
+        let result = self.listed(call, cursor, caller, &mut outcome).await;
+        Listed::new(result, outcome)
+    }
+
+    async fn listed(
         &self,
         call: &Call<'_>,
         cursor: Option<&str>,
-        identity: &Identity,
+        caller: &Caller<'_>,
         outcome: &mut Outcome,
     ) -> Result<Vec<u8>, Refusal> {
-        outcome.operation = "kv.list";
-        let place = cursor.map(|cursor| self.open_cursor(identity, cursor)).transpose()?;
-        let root = place.is_none() && self.judge(identity, mcp::names(None)?).is_ok();
-        let Found { secrets, large, place } = self.page(Walk::from(place), identity, outcome).await?;
-        let next = place.map(|place| self.seal(&identity.agent, Purpose::Cursor, &place)).transpose()?;
+        let agent = caller.agent();
+        let place = cursor.map(|cursor| self.open_cursor(agent, cursor)).transpose()?;
+        let root = place.is_none() && self.context.judge(caller, mcp::names(None)?).is_ok();
+        let Found { secrets, large, place } = self.page(Walk::from(place), caller, outcome).await?;
+        let next = place.map(|place| self.context.seal(agent, Purpose::Cursor, &place)).transpose()?;
         let mut body = Vec::new();
-        mcp::listed_resources(call, &Page { subject: &identity.agent.id, root, secrets, large, next }, &mut body);
-        outcome.decision = "allow";
+        mcp::listed_resources(call, &Page { subject: &agent.id, root, secrets, large, next }, &mut body);
         Ok(body)
     }
 
-    fn open_cursor(&self, identity: &Identity, cursor: &str) -> Result<Place, Refusal> {
-        let keyring = self.state.vault.handles.keyring();
+    fn open_cursor(&self, agent: &Agent, cursor: &str) -> Result<Place, Refusal> {
+        let keyring = self.context.state.vault.handles.keyring();
         if keyring.is_empty() {
-            return Err(self.state.vault.handles.without());
+            return Err(self.context.state.vault.handles.without());
         }
-        let namespace = &self.state.vault.namespace;
-        let binding = Binding { purpose: Purpose::Cursor, agent: &identity.agent, namespace };
+        let namespace = &self.context.state.vault.namespace;
+        let binding = Binding { purpose: Purpose::Cursor, agent, namespace };
         let closed = |closed| match closed {
             Closed::Foreign => mcp::no_cursor(),
             Closed::Later => Refusal::HandleKeyUnknown,
         };
-        keyring.open(cursor, binding).map_err(closed).inspect_err(|refusal| self.seek_key(refusal))
+        keyring.open(cursor, binding).map_err(closed).inspect_err(|refusal| self.context.seek_key(refusal))
     }
 
     /// Walks until the page is full; what the agent may not read is not on it. A folder with more
     /// names than an answer may hold is named, and passed.
-    async fn page(&self, mut walk: Walk, identity: &Identity, outcome: &mut Outcome) -> Result<Found, Refusal> {
+    async fn page(&self, mut walk: Walk, caller: &Caller<'_>, outcome: &mut Outcome) -> Result<Found, Refusal> {
         let (mut secrets, mut large, mut folders) = (Vec::new(), Vec::new(), 0);
         for _ in 0..STEPS {
             match walk.step() {
                 None => break,
                 Some(Step::Secret(path)) => {
-                    if self.judge(identity, mcp::secret(&path, None)?).is_ok() {
+                    if self.context.judge(caller, mcp::secret(&path, None)?).is_ok() {
                         secrets.push(path);
                     }
                 }
                 Some(Step::Folder(_)) if folders == FOLDERS => break,
-                Some(Step::Folder(folder)) => match self.names(folder.as_ref(), identity, outcome).await {
+                Some(Step::Folder(folder)) => match self.names(folder.as_ref(), caller, outcome).await {
                     Ok(names) => {
                         walk.tell(names);
                         folders += 1;
@@ -122,17 +142,19 @@ impl Request<'_> {
     async fn names(
         &self,
         folder: Option<&SecretPath>,
-        identity: &Identity,
+        caller: &Caller<'_>,
         outcome: &mut Outcome,
     ) -> Result<Vec<String>, Refusal> {
-        match self.judge(identity, mcp::names(folder)?) {
+        match self.context.judge(caller, mcp::names(folder)?) {
             Ok(()) => {}
             Err(Refusal::Forbidden) => {
-                return Ok(identity.agent.ways_below(folder).map(|name| format!("{name}/")).collect());
+                return Ok(caller.agent().ways_below(folder).map(|name| format!("{name}/")).collect());
             }
             Err(refusal) => return Err(refusal),
         }
-        match self.perform(identity, mcp::names(folder)?, outcome).await {
+        let (answer, part) = self.context.call(caller, mcp::names(folder)?, Holds::Whole).await.whole();
+        outcome.add(part);
+        match answer {
             Ok(json) => Ok(serde_json::from_slice::<Names>(&json).map_err(|_| Refusal::UpstreamNonsense)?.keys),
             Err(Refusal::DeniedByVault) => Ok(Vec::new()),
             Err(refusal) => Err(refusal),

@@ -13,8 +13,7 @@ use tokio::task::AbortHandle;
 
 use crate::config::Bounds;
 use crate::limits::{Full, Share, Shares};
-
-use super::peer::Peer;
+use crate::service::Peer;
 
 /// Why a connection is not kept open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,6 @@
 
 mod accept;
 mod connections;
-mod peer;
 mod receive;
 mod socket;
 mod stream;
@@ -11,7 +10,6 @@ mod tls;
 
 pub use accept::Accepting;
 pub use connections::{Busy, Connection, Connections, Open, TooMany};
-pub use peer::{Peer, Verdict};
 pub use receive::Receiver;
 pub use socket::{Acceptor, Address, Socket, is_stale};
 pub use stream::Accepted;

@@ -10,11 +10,12 @@ use pingora_core::protocols::{Ssl as _, Stream};
 use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
 
+use crate::service::Peer;
 use crate::snapshot::Snapshot;
 use crate::state::{State, network};
 use crate::telemetry::Seldom;
 
-use super::{Accepted, Connection, Peer, tls};
+use super::{Accepted, Connection, tls};
 
 /// Receives the connections of one listener.
 pub struct Receiver {

@@ -33,6 +33,8 @@ pub struct Record<'a> {
     pub request_id: &'a str,
     /// The correlation id.
     pub correlation_id: &'a str,
+    /// The place of a message in its batch.
+    pub message: Option<usize>,
     /// The TCP peer.
     pub client: Option<IpAddr>,
     /// The HTTP method, one of a closed set.
@@ -227,6 +229,10 @@ impl Record<'_> {
                 out.extend_from_slice(before);
                 let _ = serde_json::to_writer(&mut *out, value);
             }
+        }
+        if let Some(message) = self.message {
+            out.extend_from_slice(b",\"message\":");
+            number(message as u64, out);
         }
         if let Some(client) = self.client {
             let _ = write!(out, ",\"client\":\"{client}\"");

@@ -10,11 +10,13 @@ use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
 use certs::Signer;
+use filters::catalog::find;
 use serde_json::Value;
 use tests::process::{AGENTS, binary, root};
 use tests::provider::Provider;
 use tests::{Gate, Plan, World, free_port};
 
+use super::configuration::{folder_with, run, said};
 use crate::{Case, Shared};
 use dev::Dev;
 use markdown::{Document, documents};
@@ -24,6 +26,7 @@ pub const CASES: &[Case] = &[
     ("every_page_is_in_the_summary", summary),
     ("the_readme_is_short", short),
     ("every_threat_names_what_shows_its_answer", threats),
+    ("every_option_and_metric_that_is_named_is_there", names),
     ("every_command_is_one_of_the_binary_or_of_make", commands),
     ("every_example_of_configuration_fits_the_schema", configuration),
     ("the_configuration_of_the_readme_is_valid", readme_configuration),
@@ -109,6 +112,58 @@ fn threats(_: &Shared) {
     }
 }
 
+/// The names of options as sentences have them, such as `limits.queue`, and their variables.
+fn options() -> BTreeSet<String> {
+    let text = fs::read_to_string(root().join("docs/reference/options.md")).expect("the page");
+    let (mut names, mut section) = (BTreeSet::new(), String::new());
+    for line in text.lines() {
+        if let Some(title) = line.strip_prefix("## ") {
+            title.trim_matches(['`', '[', ']']).clone_into(&mut section);
+        }
+        let cells = line.strip_prefix("| ").into_iter().flat_map(|row| row.split(" | ").take(2));
+        for name in cells.filter_map(|cell| cell.split('`').nth(1)) {
+            let variable = name.contains(|c: char| c.is_ascii_uppercase());
+            names.insert(if variable { name.to_owned() } else { format!("{section}.{name}") });
+        }
+    }
+    names
+}
+
+/// Variables that are no options of the gate.
+const OTHERS: [&str; 1] = ["VAULT_BINARY"];
+
+fn names(_: &Shared) {
+    let metrics = fs::read_to_string(root().join("docs/reference/metrics.md")).expect("the page");
+    let (options, mut count) = (options(), 0);
+    let sections: BTreeSet<&str> = options.iter().filter_map(|name| Some(name.rsplit_once('.')?.0)).collect();
+    for Document { file, text } in documents().iter().filter(|one| !one.file.starts_with("docs/reference/")) {
+        for span in markdown::spans(text) {
+            let span = span.split('=').next().expect("a part");
+            let name = span.trim_end_matches('*');
+            // A name with a star stands for several.
+            let is = |known: &str| if name == span { known == name } else { known.starts_with(name) };
+            let all = |allowed: fn(char) -> bool| name.chars().all(|c| allowed(c) || "_.".contains(c));
+            let known = if name.starts_with("portcullis_") || name.starts_with("http_") {
+                metrics.contains(&format!("| `{name}`"))
+            } else if name.starts_with(|c: char| c.is_ascii_uppercase())
+                && name.contains('_')
+                && all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
+            {
+                OTHERS.contains(&name) || options.iter().any(|option| is(option))
+            } else if all(|c| c.is_ascii_lowercase())
+                && name.rsplit_once('.').is_some_and(|(of, _)| sections.contains(of))
+            {
+                find(name).is_some() || options.iter().any(|option| is(option))
+            } else {
+                continue;
+            };
+            assert!(known, "{file}: `{span}` is no option, variable or metric of the gate");
+            count += 1;
+        }
+    }
+    assert!(count > 100, "{count} names were found");
+}
+
 /// Every command line of ours that a document shows, in a block or within a sentence, from `program` on.
 fn shown(document: &Document, program: &str) -> Vec<String> {
     let blocks = markdown::blocks(&document.text);
@@ -172,6 +227,8 @@ fn commands(_: &Shared) {
     assert!(["dev", "test", "docs"].iter().all(|target| targets.contains(*target)), "{targets:?}");
 }
 
+/// Each is a part of a configuration: what it names elsewhere may be missing, but nothing is wrong with
+/// what is there.
 fn configuration(_: &Shared) {
     let schema = jsonschema::validator_for(&portcullis::config::schema()).expect("a schema");
     let mut count = 0;
@@ -181,11 +238,31 @@ fn configuration(_: &Shared) {
             let value = serde_json::to_value(value).expect("JSON");
             let wrong: Vec<_> = schema.iter_errors(&value).map(|error| error.to_string()).collect();
             assert!(wrong.is_empty(), "{file}: {}{wrong:?}", block.text);
+            // What the schema does not tell.
+            let folder = folder_with("config.toml", &block.text);
+            let (_, told) = said(&run(folder.path(), &["check", "--config", "config.toml"], &[]));
+            let problems = told.lines().filter(|line| {
+                let names = line.starts_with("config.toml:") || line.starts_with("configuration refused: ");
+                names && !line.ends_with(" problem") && !line.ends_with(" problems")
+            });
+            for problem in problems {
+                let elsewhere = ELSEWHERE.iter().any(|known| problem.contains(known));
+                assert!(elsewhere, "{file}: {}{problem}", block.text);
+            }
             count += 1;
         }
     }
     assert!(count > 10, "{count} examples were found");
 }
+
+/// What `portcullis check` may say of a part of a configuration, without the rest of it.
+const ELSEWHERE: [&str; 5] = [
+    "cannot be read: no such file",
+    "cannot be looked at: No such file",
+    "names a role that is not defined",
+    "needs JWTs, and none would be believed",
+    "has no certificate that Vault would be shown",
+];
 
 fn readme_configuration(_: &Shared) {
     let text = fs::read_to_string(root().join("README.md")).expect("the README");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use tests::mcp::{HANDSHAKEN, STATELESS, Schema, ask, hello, meta, request};
-use tests::{Client, Gate, Plan, Response};
+use tests::{Client, Gate, Plan, Response, wait_for};
 
 use crate::{Case, Shared};
 
@@ -16,6 +16,7 @@ pub const CASES: &[Case] = &[
     ("a_stateless_request_says_the_same_in_header_and_body", stateless_headers),
     ("a_revision_that_is_not_spoken_is_told_which_are", unsupported),
     ("batches_are_answered_in_the_first_revision_only", batches),
+    ("each_message_of_a_batch_leaves_a_line_of_its_own", batch_lines),
     ("a_batch_over_the_limit_is_refused_message_by_message", batches_over_the_limit),
     ("notifications_are_taken_and_not_answered", notifications),
     ("ids_come_back_as_they_went_out", ids),
@@ -276,6 +277,40 @@ fn batches(shared: &Shared) {
     }
     let response = client.mcp_with(&[("MCP-Protocol-Version", "2099-01-01")], &batch());
     assert_eq!((without_id(&response, STATELESS)["code"].as_i64(), response.status), (Some(-32022), 400));
+}
+
+fn batch_lines(shared: &Shared) {
+    let gate = Gate::start(shared.world(), &Plan::default());
+    let client = gate.keyed();
+    let call = |id: u32, tool: &str, arguments: Value| json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": tool, "arguments": arguments}});
+    let batch = json!([
+        call(1, "kv.write", json!({"path": "line/a", "data": {"a": 1}})),
+        call(2, "kv.read", json!({"path": "line/none"})),
+        call(3, "kv.list", json!({"prefix": "line"})),
+    ]);
+    let response = client.mcp_with(&[("MCP-Protocol-Version", "2025-03-26")], &batch);
+    assert_eq!(response.status, 200, "{response:?}");
+    let id = response.header("x-request-id").expect("an id").to_owned();
+    let lines = || -> Vec<Value> {
+        let log = gate.log();
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| line["request_id"] == id.as_str()).collect()
+    };
+    wait_for("the lines are written", 10, || lines().len() == 3);
+    for (place, (line, (operation, decision, role))) in lines()
+        .iter()
+        .zip([("kv.write", "allow", "all"), ("kv.read", "not_found", "all"), ("kv.list", "allow", "all")])
+        .enumerate()
+    {
+        let told = (&line["operation"], &line["decision"], &line["role"], &line["message"]);
+        assert_eq!(told, (&json!(operation), &json!(decision), &json!(role), &json!(place)), "{line}");
+        assert!(line["vault_ms"].as_f64().is_some_and(|time| time > 0.0), "{line}");
+    }
+    // What is asked for alone is no message of a batch.
+    let alone = client.call("kv.read", &json!({"path": "line/a"}));
+    let id = alone.header("x-request-id").expect("an id").to_owned();
+    wait_for("its line", 10, || gate.log().contains(&id));
+    assert!(gate.log().lines().filter(|line| line.contains(&id)).all(|line| !line.contains("\"message\"")));
 }
 
 fn batches_over_the_limit(shared: &Shared) {

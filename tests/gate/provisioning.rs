@@ -118,11 +118,17 @@ fn own(_: &Shared) {
     assert_eq!(world.ask("PUT", GATES_POLICY, &json!({"policy": less})).0, 204);
     let gate = Gate::start(&world, &Plan::default());
     let client = gate.keyed();
+    let otp = || client.post("/ssh/otp", &json!({"role": "otp", "ip": "127.0.0.1", "username": "ops"}));
+    assert_eq!(otp().status, 200);
     // An engine that is not mounted.
     assert_eq!(world.ask("DELETE", "sys/mounts/ssh", &Value::Null).0, 204);
-    let refused = client.post("/ssh/otp", &json!({"role": "otp", "ip": "127.0.0.1", "username": "ops"}));
+    let refused = client.post("/ssh/sign", &json!({"role": "ops", "public_key": "x"}));
     assert_eq!((refused.status, refused.code().as_str()), (503, "vault_not_provisioned"));
     wait_for("the log says so", 10, || gate.stderr().contains("nothing is mounted there, or another engine"));
+    // The role of what has a token of its own.
+    assert_eq!(world.ask("DELETE", "auth/token/roles/portcullis-leases", &Value::Null).0, 204);
+    assert_eq!((otp().status, otp().code().as_str()), (503, "vault_not_provisioned"));
+    wait_for("the log says so", 10, || gate.stderr().contains("Vault has no token role `portcullis-leases`"));
     assert_eq!(client.put("/secrets/own", &json!({"data": {"a": 1}})).status, 200);
     let wrapped = client.send("GET", "/secrets/own", &[("X-Vault-Wrap-TTL", "60")], b"");
     let leased = client.post("/db/creds/readonly", &json!({}));

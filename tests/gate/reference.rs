@@ -20,6 +20,7 @@ pub const CASES: &[Case] = &[
     ("the_errors_are_those_of_the_core", errors),
     ("the_metrics_are_those_that_a_gate_counts", metrics),
     ("the_command_line_is_that_of_the_binary", command_line),
+    ("the_folder_has_no_other_pages", folder),
     ("the_openapi_document_is_the_one_that_a_gate_serves", openapi),
 ];
 
@@ -49,6 +50,13 @@ fn check(file: &str, told: &str) -> bool {
     let now = fs::read_to_string(&path).unwrap_or_default();
     assert!(now == told, "docs/reference/{file} is not what the code says: `make docs` writes it anew");
     true
+}
+
+fn folder(_: &Shared) {
+    let files = fs::read_dir(root().join("docs/reference")).expect("the folder");
+    let names = files.flatten().map(|file| file.file_name().to_string_lossy().into_owned());
+    let written = ["command-line.md", "errors.md", "metrics.md", "openapi.json", "operations.md", "options.md"];
+    assert_eq!(names.collect::<BTreeSet<_>>(), written.map(str::to_owned).into());
 }
 
 /// What the binary prints.

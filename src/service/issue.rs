@@ -2,9 +2,7 @@
 //! them; wrapped answers, and their redemption.
 
 use filters::decide::{Origin, Redeemed};
-use filters::grants::Agent;
 use filters::handle::{Purpose, StandsFor};
-use filters::identity::Identity;
 use filters::operation::{Entry, Redeem};
 use filters::refusal::Refusal;
 use filters::vault::{VaultRequest, is_nothing, is_refusal};
@@ -14,8 +12,8 @@ use serde_json::Value;
 use crate::exchange::{Answer, Envelope, Lane};
 use crate::vault::{Given, Issued, Wanted, epoch_seconds};
 
-use super::Request;
-use super::perform::{read, refusal};
+use super::call::{read, refusal};
+use super::{Caller, Context};
 
 /// A certificate of Vault's whose answer tells no end has ended by then.
 const LONGEST: u64 = 10 * 366 * 86_400;
@@ -36,28 +34,28 @@ struct RenewAnswer {
     lease_duration: u64,
 }
 
-impl Request<'_> {
+impl Context<'_> {
     /// A lease with a token of its own.
     pub(super) async fn lease(
         &self,
-        identity: &Identity,
+        caller: &Caller<'_>,
         kind: &'static Entry,
         origin: Origin,
         request: &VaultRequest,
     ) -> Result<Vec<u8>, Refusal> {
         self.check_circuit()?;
         let wanted = Wanted {
-            identity,
+            identity: &caller.identity,
             profile: &self.snapshot.child_tokens,
             settings: &self.snapshot.leases,
             layout: &self.snapshot.layout,
-            correlation: &self.head.correlation_id,
+            correlation: caller.correlation_id,
             parcel: &self.parcel,
         };
         let vault = &self.state.vault;
         let Issued { answer, id, accessor, lasts, ends } = vault.leases.issue(wanted, &vault.children, request).await?;
         let claims = origin.claims(ends, StandsFor::Lease { id, accessor });
-        let handle = self.seal(&identity.agent, Purpose::Lease, &claims)?;
+        let handle = self.seal(caller.agent(), Purpose::Lease, &claims)?;
         with(kind, &answer, &[("lease_id", handle.into()), ("lease_duration", lasts.into())])
     }
 
@@ -65,7 +63,7 @@ impl Request<'_> {
     /// own, since the password ends with the token.
     pub(super) async fn password(
         &self,
-        identity: &Identity,
+        caller: &Caller<'_>,
         kind: &'static Entry,
         request: &VaultRequest,
     ) -> Result<Vec<u8>, Refusal> {
@@ -73,21 +71,21 @@ impl Request<'_> {
         let leases = &self.snapshot.leases;
         let seconds = leases.password_ttl;
         let vault = &self.state.vault;
-        let token = vault.children.lease_token(identity, &self.snapshot.child_tokens, leases, seconds).await?;
+        let token = vault.children.lease_token(&caller.identity, &self.snapshot.child_tokens, leases, seconds).await?;
         let given = Given::Token { accessor: token.accessor.as_str().into() };
         self.parcel.put(given.clone());
         let envelope = Envelope {
             lane: Lane::Requests,
             token: Some(&token.token),
             for_agent: true,
-            correlation: Some(&self.head.correlation_id),
+            correlation: Some(caller.correlation_id),
             limit: self.snapshot.limits.answer,
             ..Envelope::default()
         };
         let answer = vault.upstream.ask(request, envelope).await?;
         if !matches!(answer.status, 200..=299) {
             // What cannot be ended now is tried again with the rest of the parcel.
-            if vault.own.revoke(&token.accessor, self.along()).await.is_ok() {
+            if vault.own.revoke(&token.accessor, self.along(caller)).await.is_ok() {
                 self.parcel.remove(&given);
             }
         }
@@ -97,12 +95,12 @@ impl Request<'_> {
     /// A certificate that only this agent may revoke.
     pub(super) async fn issued_certificate(
         &self,
-        identity: &Identity,
+        caller: &Caller<'_>,
         kind: &'static Entry,
         origin: Origin,
         request: &VaultRequest,
     ) -> Result<Vec<u8>, Refusal> {
-        let answer = self.ask_vault(identity, request).await?;
+        let answer = self.ask_vault(caller, request).await?;
         if !matches!(answer.status, 200..=299) {
             return read(kind, &answer);
         }
@@ -110,7 +108,7 @@ impl Request<'_> {
         self.parcel.put(Given::Certificate { serial: data.serial_number.clone() });
         let expires = data.expiration.unwrap_or_else(|| epoch_seconds() + LONGEST);
         let claims = origin.claims(expires, StandsFor::Certificate { serial: data.serial_number });
-        let handle = self.seal(&identity.agent, Purpose::Certificate, &claims)?;
+        let handle = self.seal(caller.agent(), Purpose::Certificate, &claims)?;
         with(kind, &answer, &[("handle", handle.into())])
     }
 
@@ -118,24 +116,24 @@ impl Request<'_> {
     /// What Vault calls a bad request is something that is no longer there.
     pub(super) async fn redeem(
         &self,
-        agent: &Agent,
+        caller: &Caller<'_>,
         kind: &'static Entry,
         redeemed: &Redeemed,
     ) -> Result<Vec<u8>, Refusal> {
         self.check_circuit()?;
-        let answer = self.ask_about(redeemed).await?;
+        let answer = self.ask_about(caller, redeemed).await?;
         let (leases, layout) = (&self.state.vault.leases, &self.snapshot.layout);
         let gone = !matches!(answer.status, 200..=299);
         match (redeemed.redeem, &redeemed.claims.stands_for) {
             (Redeem::RevokeLease, StandsFor::Lease { accessor, .. }) if !gone => {
-                leases.end(layout, &agent.id, accessor).await?;
+                leases.end(layout, &caller.agent().id, accessor).await?;
             }
             (Redeem::RenewLease(_), StandsFor::Lease { accessor, .. }) if !gone => {
                 let renewed: RenewAnswer =
                     serde_json::from_slice(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?;
                 let now = epoch_seconds();
                 let lasts = renewed.lease_duration.min(redeemed.claims.expires.saturating_sub(now));
-                leases.last(layout, agent, accessor, now + lasts).await?;
+                leases.last(layout, caller.agent(), accessor, now + lasts).await?;
                 return with(kind, &answer, &[("lease_duration", lasts.into())]);
             }
             _ => {}
@@ -147,15 +145,15 @@ impl Request<'_> {
         }
     }
 
-    async fn ask_about(&self, redeemed: &Redeemed) -> Result<Answer, Refusal> {
+    async fn ask_about(&self, caller: &Caller<'_>, redeemed: &Redeemed) -> Result<Answer, Refusal> {
         let vault = &self.state.vault;
         let Some(token) = redeemed.wrapping_token() else {
-            return vault.own.ask(Ok(redeemed.request.clone()), self.along()).await;
+            return vault.own.ask(Ok(redeemed.request.clone()), self.along(caller)).await;
         };
         let envelope = Envelope {
             lane: Lane::Requests,
             token: Some(&token),
-            correlation: Some(&self.head.correlation_id),
+            correlation: Some(caller.correlation_id),
             limit: self.snapshot.limits.answer.saturating_mul(2),
             ..Envelope::default()
         };

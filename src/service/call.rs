@@ -1,10 +1,11 @@
 //! From an operation to its answer: decide, ask Vault, project, wrap.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use filters::condition::Circumstances;
 use filters::decide::{Effect, Ground, Wrap, decide};
-use filters::grants::{Agent, Engine};
+use filters::grants::{Agent, Engine, Role};
 use filters::handle::{Binding, Keyring, Purpose, StandsFor};
 use filters::identity::Identity;
 use filters::kms::KmsRequest;
@@ -19,8 +20,8 @@ use serde_json::json;
 use crate::exchange::{Answer, Envelope, Lane};
 use crate::vault::{Along, Given, epoch_seconds};
 
-use super::stream::{Holds, Opened, Performed};
-use super::{Outcome, Request};
+use super::streaming::{Holds, Opened, Performed};
+use super::{Caller, Context, Outcome};
 
 /// What is said of a version that can be brought back, and of one that cannot.
 const DELETED: &str =
@@ -39,152 +40,162 @@ struct WrapInfo {
     ttl: u64,
 }
 
-impl Request<'_> {
-    /// The answer, a JSON object, whole.
-    pub(super) async fn perform(
-        &self,
-        identity: &Identity,
-        operation: Operation,
-        outcome: &mut Outcome,
-    ) -> Result<Vec<u8>, Refusal> {
-        match self.perform_as(Holds::Whole, identity, operation, outcome).await? {
-            Performed::Whole(answer) => Ok(answer),
-            Performed::Streaming(_) => Err(Refusal::Internal),
-        }
+/// What an operation came to.
+pub struct Called {
+    /// The answer, a JSON object.
+    pub answer: Result<Performed, Refusal>,
+    /// What is told of it.
+    pub outcome: Outcome,
+}
+
+/// An operation that is permitted and charged.
+struct Decided {
+    entry: &'static Entry,
+    effect: Effect,
+    wrap: Option<Wrap>,
+    role: Option<Arc<Role>>,
+}
+
+impl Called {
+    /// One that was refused before it was decided.
+    #[must_use]
+    pub fn refused(operation: &'static str, refusal: Refusal) -> Self {
+        Self { outcome: Outcome::refused(operation, &refusal), answer: Err(refusal) }
     }
 
-    /// The answer, as far as `holds` lets it be held.
-    pub(super) async fn perform_as(
-        &self,
-        holds: Holds,
-        identity: &Identity,
-        operation: Operation,
-        outcome: &mut Outcome,
-    ) -> Result<Performed, Refusal> {
+    /// The whole answer, of what was asked for whole.
+    pub fn whole(self) -> (Result<Vec<u8>, Refusal>, Outcome) {
+        let answer = self.answer.and_then(|performed| match performed {
+            Performed::Whole(answer) => Ok(answer),
+            Performed::Streaming(_) => Err(Refusal::Internal),
+        });
+        (answer, self.outcome)
+    }
+}
+
+impl Context<'_> {
+    /// Does what a caller asks for, as far as its roles and limits let it, and holds the answer as far
+    /// as `holds` lets it be held.
+    pub async fn call(&self, caller: &Caller<'_>, operation: Operation, holds: Holds) -> Called {
         let kind = operation.kind;
-        outcome.operation = kind.facts.name;
-        let result = self.permitted(holds, identity, operation, outcome).await;
-        match &result {
+        let called = match self.decided(caller, operation).await {
+            Ok(decided) => self.performed(caller, decided, holds).await,
+            Err(refusal) => Called::refused(kind.facts.name, refusal),
+        };
+        match &called.answer {
             Ok(_) => self.state.metrics.served(kind),
             Err(refusal) => self.state.metrics.refused(kind, refusal.public().code),
         }
-        result
+        called
     }
 
-    async fn permitted(
-        &self,
-        holds: Holds,
-        identity: &Identity,
-        operation: Operation,
-        outcome: &mut Outcome,
-    ) -> Result<Performed, Refusal> {
-        if operation.kind.facts.engine == Some(Engine::Kms) && self.state.kms.is_none() {
-            return Err(Refusal::KmsDisabled);
-        }
-        let (kind, effect, wrap) = self.decided(identity, operation, outcome).await?;
+    async fn performed(&self, caller: &Caller<'_>, decided: Decided, holds: Holds) -> Called {
+        let Decided { entry, effect, wrap, role } = decided;
+        let mut outcome = Outcome { operation: entry.facts.name, role, ..Outcome::allowed() };
         if let Effect::Own(answer) = effect {
-            return Ok(Performed::Whole(answer));
+            return Called { answer: Ok(Performed::Whole(answer)), outcome };
         }
         // Until it is known who is suspended, everybody might be.
         if !self.state.vault.suspensions.are_known() {
-            return Err(self.state.vault.suspensions.unknown());
+            let refusal = self.state.vault.suspensions.unknown();
+            outcome.decision = refusal.public().code;
+            return Called { answer: Err(refusal), outcome };
         }
         let started = Instant::now();
         let answer = match (effect, &wrap) {
-            (Effect::Vault(request), None) if holds == Holds::Little => self.stream(identity, kind, &request).await,
-            (effect, _) => self.held(identity, kind, effect, wrap).await.map(Performed::Whole),
+            (Effect::Vault(request), None) if holds == Holds::Little => self.stream(caller, entry, &request).await,
+            (effect, _) => self.held(caller, entry, effect, wrap).await.map(Performed::Whole),
         };
-        let took = started.elapsed();
-        outcome.vault += took;
-        self.state.metrics.upstream.observe(took.as_secs_f64());
-        answer
+        outcome.upstream = started.elapsed();
+        self.state.metrics.upstream.observe(outcome.upstream.as_secs_f64());
+        if let Err(refusal) = &answer {
+            outcome.decision = refusal.public().code;
+        }
+        Called { answer, outcome }
     }
 
     /// Does it, and holds the whole answer. What was given out for one that is none goes back.
     async fn held(
         &self,
-        identity: &Identity,
+        caller: &Caller<'_>,
         kind: &'static Entry,
         effect: Effect,
         wrap: Option<Wrap>,
     ) -> Result<Vec<u8>, Refusal> {
         let before = self.parcel.len();
-        let answer = self.done(identity, kind, effect, wrap).await;
+        let answer = self.done(caller, kind, effect, wrap).await;
         answer.inspect_err(|_| self.parcel.give_back(before))
     }
 
     async fn done(
         &self,
-        identity: &Identity,
+        caller: &Caller<'_>,
         kind: &'static Entry,
         effect: Effect,
         wrap: Option<Wrap>,
     ) -> Result<Vec<u8>, Refusal> {
         let answer = match effect {
             Effect::Own(answer) => answer,
-            Effect::Vault(request) => read(kind, &self.ask_vault(identity, &request).await?)?,
+            Effect::Vault(request) => read(kind, &self.ask_vault(caller, &request).await?)?,
             Effect::Issue(Issues::Lease, origin, request) => {
-                Box::pin(self.lease(identity, kind, origin, &request)).await?
+                Box::pin(self.lease(caller, kind, origin, &request)).await?
             }
             Effect::Issue(Issues::Certificate, origin, request) => {
-                Box::pin(self.issued_certificate(identity, kind, origin, &request)).await?
+                Box::pin(self.issued_certificate(caller, kind, origin, &request)).await?
             }
-            Effect::Issue(Issues::Password, _, request) => Box::pin(self.password(identity, kind, &request)).await?,
-            Effect::Redeem(redeemed) => Box::pin(self.redeem(&identity.agent, kind, &redeemed)).await?,
+            Effect::Issue(Issues::Password, _, request) => Box::pin(self.password(caller, kind, &request)).await?,
+            Effect::Redeem(redeemed) => Box::pin(self.redeem(caller, kind, &redeemed)).await?,
             Effect::Kms(request) => Box::pin(self.ask_kms(kind, request)).await?,
         };
         match wrap {
-            Some(wrap) => Box::pin(self.wrap(&identity.agent, wrap, &answer)).await,
+            Some(wrap) => Box::pin(self.wrap(caller, wrap, &answer)).await,
             None => Ok(answer),
         }
     }
 
     /// Whether the operation would be permitted; nothing is charged or asked.
-    pub(super) fn judge(&self, identity: &Identity, operation: Operation) -> Result<(), Refusal> {
+    pub fn judge(&self, caller: &Caller<'_>, operation: Operation) -> Result<(), Refusal> {
         let keyring = self.state.vault.handles.keyring();
-        decide(identity, operation, self.ground(&keyring)).map(drop)
+        decide(&caller.identity, operation, self.ground(caller, &keyring)).map(drop)
     }
 
-    fn ground<'k>(&'k self, keyring: &'k Keyring) -> Ground<'k> {
+    fn ground<'k>(&'k self, caller: &Caller<'_>, keyring: &'k Keyring) -> Ground<'k> {
         let (layout, namespace) = (&self.snapshot.layout, &self.state.vault.namespace);
-        Ground { layout, keyring, namespace, client: self.head.client, now: epoch_seconds() }
+        Ground { layout, keyring, namespace, client: caller.client, now: epoch_seconds() }
     }
 
     /// Decides, and charges all of the request's limits.
-    async fn decided(
-        &self,
-        identity: &Identity,
-        operation: Operation,
-        outcome: &mut Outcome,
-    ) -> Result<(&'static Entry, Effect, Option<Wrap>), Refusal> {
+    async fn decided(&self, caller: &Caller<'_>, operation: Operation) -> Result<Decided, Refusal> {
+        if operation.kind.facts.engine == Some(Engine::Kms) && self.state.kms.is_none() {
+            return Err(Refusal::KmsDisabled);
+        }
         let keyring = self.state.vault.handles.keyring();
-        let (kind, ground) = (operation.kind, self.ground(&keyring));
-        let permit = decide(identity, operation, ground).map_err(|refusal| {
+        let (entry, ground) = (operation.kind, self.ground(caller, &keyring));
+        let permit = decide(&caller.identity, operation, ground).map_err(|refusal| {
             self.seek_key(&refusal);
-            ungranted(refusal, identity, kind, ground)
+            ungranted(refusal, &caller.identity, entry, ground)
         })?;
-        self.pay(identity, permit.limits(), outcome).await?;
-        outcome.decision = "allow";
-        outcome.role = permit.role().cloned();
-        let (kind, wrap) = (permit.kind(), permit.wrap(self.snapshot.wrap_ttl));
+        caller.debt.pay(permit.limits()).await?;
+        let role = permit.role().cloned();
+        let (entry, wrap) = (permit.kind(), permit.wrap(self.snapshot.wrap_ttl));
         let effect = permit.into_effect(&self.snapshot.layout)?;
         let seals = wrap.is_some() || matches!(effect, Effect::Issue(Issues::Lease | Issues::Certificate, ..));
         if seals && keyring.is_empty() {
             return Err(self.state.vault.handles.without());
         }
-        Ok((kind, effect, wrap))
+        Ok(Decided { entry, effect, wrap, role })
     }
 
     /// Has the keys of handles looked at where a handle names one that is not known here yet.
-    pub(super) fn seek_key(&self, refusal: &Refusal) {
+    pub fn seek_key(&self, refusal: &Refusal) {
         if *refusal == Refusal::HandleKeyUnknown {
             self.state.vault.handles.want();
         }
     }
 
     /// Asks with the agent's token, and reads the whole answer.
-    pub(super) async fn ask_vault(&self, identity: &Identity, request: &VaultRequest) -> Result<Answer, Refusal> {
-        match self.open_vault(Holds::Whole, identity, request).await? {
+    pub(super) async fn ask_vault(&self, caller: &Caller<'_>, request: &VaultRequest) -> Result<Answer, Refusal> {
+        match self.open_vault(Holds::Whole, caller, request).await? {
             Opened::Whole(answer) => Ok(answer),
             Opened::Part(..) => Err(Refusal::Internal),
         }
@@ -196,19 +207,19 @@ impl Request<'_> {
     pub(super) async fn open_vault(
         &self,
         holds: Holds,
-        identity: &Identity,
+        caller: &Caller<'_>,
         request: &VaultRequest,
     ) -> Result<Opened, Refusal> {
         self.check_circuit()?;
         let profile = &self.snapshot.child_tokens;
         let mut renewed = false;
         loop {
-            let child = self.state.vault.children.token_for(identity, profile).await?;
+            let child = self.state.vault.children.token_for(&caller.identity, profile).await?;
             let envelope = Envelope {
                 lane: Lane::Requests,
                 token: Some(&child.token),
                 for_agent: true,
-                correlation: Some(&self.head.correlation_id),
+                correlation: Some(caller.correlation_id),
                 limit: self.snapshot.limits.answer,
                 ..Envelope::default()
             };
@@ -219,7 +230,7 @@ impl Request<'_> {
             }
             renewed = true;
             self.state.metrics.child_tokens.replaced.inc();
-            self.state.vault.children.forget(identity, profile, &child).await;
+            self.state.vault.children.forget(&caller.identity, profile, &child).await;
         }
     }
 
@@ -237,26 +248,26 @@ impl Request<'_> {
     }
 
     /// What goes along with the gate's own calls for this request.
-    pub(super) fn along(&self) -> Along<'_> {
+    pub(super) fn along<'s>(&'s self, caller: &'s Caller<'_>) -> Along<'s> {
         let limit = Some(self.snapshot.limits.answer);
-        Along { lane: Lane::Requests, correlation: Some(&self.head.correlation_id), limit, ..Along::default() }
+        Along { lane: Lane::Requests, correlation: Some(caller.correlation_id), limit, ..Along::default() }
     }
 
     /// Gives the answer to Vault to keep, and the agent a handle of it.
-    async fn wrap(&self, agent: &Agent, wrap: Wrap, answer: &[u8]) -> Result<Vec<u8>, Refusal> {
-        let along = Along { wrap_ttl: Some(wrap.ttl), ..self.along() };
+    async fn wrap(&self, caller: &Caller<'_>, wrap: Wrap, answer: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let along = Along { wrap_ttl: Some(wrap.ttl), ..self.along(caller) };
         let answer = self.state.vault.own.succeed(control::wrap(answer), along).await?;
         let WrapAnswer { wrap_info } = serde_json::from_slice(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?;
         self.parcel.put(Given::Token { accessor: wrap_info.accessor });
         let operation = wrap.origin.operation;
         let claims = wrap.origin.claims(epoch_seconds() + wrap_info.ttl, StandsFor::Wrapped { token: wrap_info.token });
-        let handle = self.seal(agent, Purpose::Wrapped, &claims)?;
+        let handle = self.seal(caller.agent(), Purpose::Wrapped, &claims)?;
         let wrapped = json!({"wrapped": {"handle": handle, "operation": operation, "ttl": wrap_info.ttl}});
         Ok(wrapped.to_string().into_bytes())
     }
 
     /// A handle for the agent.
-    pub(super) fn seal<T: Serialize>(&self, agent: &Agent, purpose: Purpose, claims: &T) -> Result<String, Refusal> {
+    pub fn seal<T: Serialize>(&self, agent: &Agent, purpose: Purpose, claims: &T) -> Result<String, Refusal> {
         let binding = Binding { purpose, agent, namespace: &self.state.vault.namespace };
         self.state.vault.handles.keyring().seal(claims, binding).map_err(|_| self.state.vault.handles.without())
     }

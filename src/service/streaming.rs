@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use filters::identity::Identity;
 use filters::names::AgentId;
 use filters::operation::Entry;
 use filters::refusal::Refusal;
@@ -14,15 +13,15 @@ use filters::vault::VaultRequest;
 use crate::exchange::{Answer, Arrival, Broken, Envelope, Upstream};
 use crate::vault::Suspensions;
 
-use super::Request;
-use super::perform::read;
+use super::call::read;
+use super::{Caller, Context};
 
 /// Most bytes of an answer that are held before it is sent on.
 const HELD: usize = 64 << 10;
 
 /// How much of an answer the caller's surface holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Holds {
+pub enum Holds {
     /// All of it, within the limit: MCP's carries the value twice.
     Whole,
     /// Little: what is larger is sent on as it arrives.
@@ -30,7 +29,7 @@ pub(super) enum Holds {
 }
 
 /// An answer.
-pub(super) enum Performed {
+pub enum Performed {
     /// A JSON object.
     Whole(Vec<u8>),
     /// The rest of it is still to come.
@@ -38,7 +37,7 @@ pub(super) enum Performed {
 }
 
 /// A JSON object of which a part is there.
-pub(super) struct Streaming {
+pub struct Streaming {
     arrival: Box<Arrival>,
     projection: Projection,
     /// What is ready to be sent.
@@ -84,20 +83,20 @@ impl Opened {
     }
 }
 
-impl Request<'_> {
+impl Context<'_> {
     /// Asks Vault, and begins an answer that is too large to be held.
     pub(super) async fn stream(
         &self,
-        identity: &Identity,
+        caller: &Caller<'_>,
         kind: &'static Entry,
         request: &VaultRequest,
     ) -> Result<Performed, Refusal> {
-        match self.open_vault(Holds::Little, identity, request).await? {
+        match self.open_vault(Holds::Little, caller, request).await? {
             Opened::Whole(answer) => read(kind, &answer).map(Performed::Whole),
             Opened::Part(arrival, parts) => {
                 let (projection, ready) = (Projection::new(kind.shape), Vec::with_capacity(HELD));
                 let suspensions = Arc::clone(&self.state.vault.suspensions);
-                let agent = identity.agent.id.clone();
+                let agent = caller.agent().id.clone();
                 let mut streaming = Streaming { arrival, projection, ready, agent, suspensions };
                 for part in parts {
                     streaming.projection.push(&part, &mut streaming.ready)?;
@@ -131,7 +130,7 @@ async fn begin(mut arrival: Arrival, limit: usize) -> Result<Opened, Broken> {
 impl Streaming {
     /// What is to be sent next; `None` at the end, when the connection to
     /// Vault was given back.
-    pub(super) async fn next(mut self: Box<Self>) -> Result<(Vec<u8>, Option<Box<Self>>), Refusal> {
+    pub async fn next(mut self: Box<Self>) -> Result<(Vec<u8>, Option<Box<Self>>), Refusal> {
         while self.ready.is_empty() {
             let part = self.arrival.next().await?;
             if self.suspensions.hold(&self.agent) {

@@ -1,0 +1,170 @@
+//! A caller that is admitted: known, within its limits, and having its turn.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use filters::credential::Offered;
+use filters::grants::Agent;
+use filters::identity::Identity;
+use filters::names::AgentId;
+use filters::refusal::Refusal;
+
+use crate::limits::{Full, Share, Turn};
+use crate::state::network;
+
+use super::authenticate::Claimed;
+use super::charge::Debt;
+use super::{Context, Peer, Rejected};
+
+/// What a request offers to be known by.
+pub struct Offer<'a> {
+    /// The credential in its head.
+    pub credential: Offered,
+    /// Who presented a certificate, and the place of the listener.
+    pub peer: Option<(&'a Peer, usize)>,
+    /// Who has the connection and may be a proxy whose headers count.
+    pub proxy: Option<IpAddr>,
+    /// Who asks: who has the connection, or whom trusted proxies name.
+    pub client: Option<IpAddr>,
+    /// What is asked for, which a proof of possession is about.
+    pub target: Target<'a>,
+    /// The correlation id, for Vault's own audit.
+    pub correlation_id: &'a str,
+}
+
+/// What a request asks for (RFC 9449, section 4.2).
+#[derive(Clone, Debug)]
+pub struct Target<'a> {
+    /// The HTTP method.
+    pub method: &'a str,
+    /// Scheme and authority by which the gate is reached; read only where a proof came.
+    pub base: String,
+    /// The path.
+    pub path: &'a str,
+}
+
+/// A caller that may call.
+pub struct Caller<'a> {
+    /// Who it is.
+    pub identity: Identity,
+    /// From where it asks.
+    pub client: Option<IpAddr>,
+    /// Goes to Vault as `X-Correlation-Id`.
+    pub correlation_id: &'a str,
+    pub(super) debt: Debt<'a>,
+    turn: Turn,
+    _work: Share,
+}
+
+/// What is left of a caller whose answer is still to be written: its turn.
+pub struct Held(Turn);
+
+impl Held {
+    /// Whether its agent has no other turn left.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        self.0.is_last()
+    }
+}
+
+impl Context<'_> {
+    /// Admits a caller: it is known, is not suspended, may have the connection by `connects`, is within
+    /// its limits, and has its turn.
+    ///
+    /// # Errors
+    /// [`Rejected`], with the login that was refused where its credential is at fault.
+    pub async fn admit<'c>(
+        &'c self,
+        offer: &Offer<'c>,
+        connects: impl FnOnce(&AgentId) -> Result<(), Refusal>,
+    ) -> Result<Caller<'c>, Rejected> {
+        let claimed = self.claimed(offer).await?;
+        let of = (Arc::clone(&claimed.identity.agent), claimed.identity.proof);
+        self.let_in(claimed, offer, connects).await.map_err(|rejected| Rejected { of: Some(of), ..rejected })
+    }
+
+    async fn let_in<'c>(
+        &'c self,
+        claimed: Claimed,
+        offer: &Offer<'c>,
+        connects: impl FnOnce(&AgentId) -> Result<(), Refusal>,
+    ) -> Result<Caller<'c>, Rejected> {
+        self.check_suspension(&claimed.identity.agent.id)?;
+        connects(&claimed.identity.agent.id)?;
+        self.check_limits(&claimed.identity.agent)?;
+        // Who is over a limit has no proof remembered, and what is sent again is charged to nobody.
+        let identity = self.use_up(claimed, offer).await?;
+        let turn = self.turn(&identity).await?;
+        let work = self.begin_work(offer.client)?;
+        // It may have waited.
+        self.check_suspension(&identity.agent.id)?;
+        let (client, correlation_id) = (offer.client, offer.correlation_id);
+        let debt = Debt::new(self, &identity.agent);
+        Ok(Caller { identity, client, correlation_id, debt, turn, _work: work })
+    }
+
+    /// A suspended agent is refused.
+    ///
+    /// # Errors
+    /// [`Refusal::Suspended`].
+    pub fn check_suspension(&self, agent: &AgentId) -> Result<(), Refusal> {
+        if self.state.vault.suspensions.hold(agent) { Err(Refusal::Suspended) } else { Ok(()) }
+    }
+
+    /// A share of the work that all requests have in common, held until there is an answer.
+    ///
+    /// # Errors
+    /// [`Refusal::Overloaded`] where there is none, [`Refusal::TooManyFromAddress`] where its source
+    /// has as many as it may.
+    fn begin_work(&self, client: Option<IpAddr>) -> Result<Share, Refusal> {
+        let mut bounds = self.snapshot.limits.requests;
+        if client.is_none_or(|client| self.snapshot.is_trusted_proxy(client)) {
+            bounds.each = usize::MAX;
+        }
+        self.state.load.requests.take(place(client), 1, bounds).map_err(|full| match full {
+            Full::Own => Refusal::TooManyFromAddress,
+            Full::All => Refusal::Overloaded,
+        })
+    }
+}
+
+impl Caller<'_> {
+    /// Its agent.
+    #[must_use]
+    pub const fn agent(&self) -> &Arc<Agent> {
+        &self.identity.agent
+    }
+
+    /// Owes for a further message of a batch.
+    ///
+    /// # Errors
+    /// [`Refusal::RateLimited`] where that could not be paid now.
+    pub fn owe(&self) -> Result<(), Refusal> {
+        self.debt.renew()
+    }
+
+    /// Pays what is owed for a message of a batch.
+    ///
+    /// # Errors
+    /// [`Refusal::RateLimited`].
+    pub async fn pay(&self) -> Result<(), Refusal> {
+        self.debt.settle().await
+    }
+
+    /// Pays what is still owed, and gives back all but the turn: nothing that others need is held while
+    /// the answer waits for its reader.
+    ///
+    /// # Errors
+    /// [`Refusal::RateLimited`], which goes before whatever else there is to say.
+    pub async fn settle(self) -> (Held, Result<(), Refusal>) {
+        let Self { debt, turn, .. } = self;
+        let settled = debt.settle().await;
+        (Held(turn), settled)
+    }
+}
+
+/// The network of a caller; all that have none are one.
+#[must_use]
+pub fn place(client: Option<IpAddr>) -> IpAddr {
+    client.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), network)
+}

@@ -1,0 +1,129 @@
+//! What a request is charged to: its agent's own limit, that of all agents, and
+//! those of the role and of the operation, where it comes to one; once, and to
+//! all of them or to none.
+//!
+//! Role and operation are known when the body is read. Before that a request
+//! owes, and what would be refused then is refused at once; it pays when it is
+//! decided, or at its end where nothing is decided.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use filters::grants::Agent;
+use filters::identity::Identity;
+use filters::quota::{Exceeded, Limit, charge_all, check_all};
+use filters::refusal::Refusal;
+
+use crate::limits::{SharedLimits, Turn};
+
+use super::Context;
+
+/// What a caller owes to its agent's limit and that of all. Whoever goes without paying is charged by
+/// this gate alone.
+pub(super) struct Debt<'a> {
+    context: &'a Context<'a>,
+    agent: Arc<Agent>,
+    owes: AtomicBool,
+}
+
+impl<'a> Debt<'a> {
+    /// One of a request that is let through.
+    pub(super) fn new(context: &'a Context<'a>, agent: &Arc<Agent>) -> Self {
+        Self { context, agent: Arc::clone(agent), owes: AtomicBool::new(true) }
+    }
+
+    /// Owes once more, for a further message of a batch.
+    ///
+    /// # Errors
+    /// [`Refusal::RateLimited`] where that could not be paid now.
+    pub(super) fn renew(&self) -> Result<(), Refusal> {
+        self.context.check_limits(&self.agent)?;
+        self.owes.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Pays what is owed, where nothing was decided.
+    ///
+    /// # Errors
+    /// [`Refusal::RateLimited`].
+    pub(super) async fn settle(&self) -> Result<(), Refusal> {
+        self.pay([None, None]).await
+    }
+
+    /// Pays what is owed, and for what was decided.
+    ///
+    /// # Errors
+    /// [`Refusal::RateLimited`].
+    pub(super) async fn pay(&self, finer: [Option<&Limit>; 2]) -> Result<(), Refusal> {
+        let owes = self.owes.swap(false, Ordering::Relaxed);
+        let owed = if owes { self.context.limits_of(&self.agent) } else { [None, None] };
+        let ([agent, all], [role, operation]) = (owed, finer);
+        let limits = [agent, all, role, operation];
+        if limits.iter().all(Option::is_none) {
+            return Ok(());
+        }
+        let (limits, now) = (limits.into_iter().flatten(), self.context.state.now());
+        let charged = match &self.context.snapshot.shared_limits {
+            Some(shared) => self.context.pay_together(shared, limits, now).await,
+            None => charge_all(limits, now),
+        };
+        charged.map_err(Refusal::RateLimited)
+    }
+}
+
+impl Drop for Debt<'_> {
+    fn drop(&mut self) {
+        if *self.owes.get_mut() {
+            let limits = self.context.limits_of(&self.agent).into_iter().flatten();
+            let _ = charge_all(limits, self.context.state.now());
+        }
+    }
+}
+
+impl Context<'_> {
+    /// Whether a request of the agent's could be paid for now.
+    ///
+    /// # Errors
+    /// [`Refusal::RateLimited`]; nothing is charged.
+    pub(super) fn check_limits(&self, agent: &Agent) -> Result<(), Refusal> {
+        let limits = self.limits_of(agent).into_iter().flatten();
+        check_all(limits, self.state.now()).map_err(Refusal::RateLimited)
+    }
+
+    fn limits_of<'s>(&'s self, agent: &'s Agent) -> [Option<&'s Limit>; 2] {
+        [agent.limit.as_ref(), self.snapshot.global.as_ref()]
+    }
+
+    /// Waits until it is the request's turn among those of its agent.
+    ///
+    /// # Errors
+    /// [`Refusal::TooManyAtOnce`].
+    pub(super) async fn turn(&self, identity: &Identity) -> Result<Turn, Refusal> {
+        let turns = self.snapshot.turns.of(&identity.agent.id);
+        let turn = turns.take(self.snapshot.limits.queue, &self.state.metrics.waiting).await;
+        turn.ok_or(Refusal::TooManyAtOnce)
+    }
+
+    /// Charges limits that gates share. What this gate has let through is
+    /// counted here too: it stops a flood without asking, and is what is known
+    /// when the others are not heard of.
+    async fn pay_together<'l>(
+        &self,
+        shared: &SharedLimits,
+        limits: impl Iterator<Item = &'l Limit> + Clone,
+        now: u64,
+    ) -> Result<(), Exceeded> {
+        check_all(limits.clone(), now)?;
+        match shared.charge(limits.clone(), &self.state.metrics).await {
+            Some(Err(exceeded)) => Err(exceeded),
+            Some(Ok(())) => {
+                // It has passed: a limit that others used up meanwhile stops the next one.
+                for limit in limits {
+                    let _ = limit.cell.charge(&limit.rate, now);
+                }
+                Ok(())
+            }
+            None => charge_all(limits, now),
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Where an operation begins and ends: a caller is admitted, and calls. No socket is known here, nor
+//! the form in which a surface was asked.
+//!
+//! ```text
+//! admit(what is offered) ─► Caller ─► call(&Caller, Operation) ─► Called { answer, outcome }
+//! ```
+
+mod authenticate;
+mod call;
+mod caller;
+mod charge;
+mod issue;
+mod outcome;
+mod peer;
+mod refused_login;
+mod streaming;
+
+pub use call::Called;
+pub use caller::{Caller, Held, Offer, Target, place};
+pub use outcome::{Outcome, Outcomes};
+pub use peer::{Peer, Verdict};
+pub use refused_login::{RefusedLogin, Rejected};
+pub use streaming::{Holds, Performed, Streaming};
+
+use std::sync::Arc;
+
+use crate::snapshot::Snapshot;
+use crate::state::State;
+use crate::vault::Parcel;
+
+/// Everything that one request may look at.
+pub struct Context<'a> {
+    /// What lives as long as the process.
+    pub state: &'a State,
+    /// The configuration as of the request's begin.
+    pub snapshot: Arc<Snapshot>,
+    /// Holds what Vault has given out for the request, until its caller has it.
+    pub parcel: Parcel<'a>,
+}
