@@ -41,6 +41,10 @@ bench: backend nginx ## Measure; one scenario with ONLY=mcp-kv-read
 	cargo build --release -p portcullis -p bench
 	target/release/bench
 
+.PHONY: docs
+docs: ## Write docs/reference/ from the code
+	BLESS=1 cargo test --workspace --test gate -- reference::
+
 # Coverage for libFuzzer, as stable compilers have it; `cargo fuzz` adds sanitizers to the same targets.
 COVERAGE := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
   -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \

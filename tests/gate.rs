@@ -12,6 +12,7 @@ mod gate {
     pub mod conditions;
     pub mod configuration;
     pub mod docs;
+    pub mod documents;
     pub mod dpop;
     pub mod engines;
     pub mod event_streams;
@@ -40,8 +41,8 @@ mod gate {
     pub mod policy;
     pub mod preflight;
     pub mod provisioning;
-    pub mod readme;
     pub mod records;
+    pub mod reference;
     pub mod resources;
     pub mod revocation;
     pub mod schemas;
@@ -184,7 +185,8 @@ fn main() -> ExitCode {
         ("schemas", gate::schemas::CASES),
         ("schemathesis", gate::schemathesis::CASES),
         ("layout", gate::layout::CASES),
-        ("readme", gate::readme::CASES),
+        ("reference", gate::reference::CASES),
+        ("documents", gate::documents::CASES),
     ];
     let mut trials = Vec::new();
     for &(module, cases) in modules {

@@ -214,7 +214,7 @@ fn operation(name: &str) -> Result<&'static Entry, String> {
     catalog::find(name).ok_or_else(|| {
         let near = nearest_of(name, CATALOG.iter().map(|entry| entry.facts.name));
         near.map_or_else(
-            || "there is no such operation; the README lists them".to_owned(),
+            || "there is no such operation; docs/reference/operations.md lists them".to_owned(),
             |near| format!("there is no such operation; did you mean `{near}`?"),
         )
     })

@@ -6,9 +6,9 @@ use super::options::{Opt, Section};
 use super::sections;
 
 const INTRODUCTION: &str = "\
-Defaults are overridden by the file, the file by the environment, the environment by flags.
-The file is named by `--config`, else by `APP_CONFIG_FILE`; else it is `config.toml`, `config.json` or
-`config.yaml` in the working directory.
+The file overrides the defaults, the environment overrides the file, and flags override the environment.
+The file is the one that `--config` names, else the one that `APP_CONFIG_FILE` names, else `config.toml`,
+`config.json` or `config.yaml` in the working directory.
 ";
 
 /// One table per section, made from the table the readers use.
@@ -24,7 +24,7 @@ pub fn options() -> String {
 fn describe(section: &Section, text: &mut String) {
     let variables = section.options.iter().any(|option| option.variable.is_some());
     let mark = if section.label.is_empty() { "" } else { "`" };
-    let _ = writeln!(text, "\n### {mark}{}{mark}\n", section.title);
+    let _ = writeln!(text, "\n## {mark}{}{mark}\n", section.title);
     let head = if variables { ("Variable | ", "--- | ") } else { ("", "") };
     let _ = writeln!(text, "| {}Key | Takes | Default | Meaning |\n| {}--- | --- | --- | --- |", head.0, head.1);
     for option in section.options {

@@ -1,6 +1,10 @@
-//! The reference: every operation as a row of a Markdown table.
+//! The reference of operations and errors, as Markdown tables.
+
+mod errors;
 
 use std::fmt::Write as _;
+
+pub use errors::errors;
 
 use crate::grants::Engine;
 use crate::openapi::tag;

@@ -89,6 +89,15 @@ pub fn reason(body: &[u8]) -> Option<&'static str> {
     REASONS.iter().find(|(parts, _)| fits(parts)).map(|(_, meaning)| *meaning)
 }
 
+/// The sentences that stand for Vault's reasons, each once.
+pub fn meanings() -> impl Iterator<Item = &'static str> {
+    let before = |place: usize| REASONS.iter().take(place);
+    let first = move |(place, (_, meaning)): (usize, &(_, &'static str))| {
+        before(place).all(|(_, other)| other != meaning).then_some(*meaning)
+    };
+    REASONS.iter().enumerate().filter_map(first)
+}
+
 /// What Vault says of a request that it rejects, for the log: its words, with a `*` for each that has
 /// anything but letters, or stands in what was asked. `None` where it says nothing.
 #[must_use]
