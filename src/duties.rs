@@ -174,7 +174,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_duty_that_panics_is_told_counted_and_begun_again() {
-        let (down, metrics) = (Down::default(), Metrics::new().unwrap());
+        let (down, metrics) = (Down::default(), Metrics::new(Vec::new()).unwrap());
         let begun = Arc::new(AtomicUsize::new(0));
         let supervised = supervise(&down, &metrics, "look", || {
             let before = begun.fetch_add(1, Ordering::Relaxed);

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::cli::Flags;
 use crate::config::{self, Fixed, Settings};
 use crate::duties;
-use crate::http::Endpoint;
+use crate::http::{Endpoint, routes};
 use crate::kms::Kms;
 use crate::listener::{Accepted, Accepting, Address, Connections, Open, Socket};
 use crate::preflight::{self, Preflight};
@@ -145,7 +145,7 @@ impl Server {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         parts.warn();
         let watched = settings.server.reload.then(|| settings.files.clone());
-        let metrics = Arc::new(Metrics::new().map_err(|e| text(&e))?);
+        let metrics = Arc::new(Metrics::new(routes::labels()).map_err(|e| text(&e))?);
         let fixed = Fixed::of(&settings);
         let log = settings.logging.requests.then(|| {
             RequestLog::open(&settings.logging.directory, metrics.dropped_lines.clone())

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 
 use crate::service::Context;
 use crate::surfaces::Reply;
-use crate::telemetry::RouteId;
 use crate::vault::Health;
 
 /// A request of an operator's.
@@ -24,34 +23,49 @@ pub struct Asked<'a> {
     pub by_socket: bool,
 }
 
-/// The route of a path and the methods that it takes.
-#[must_use]
-pub fn route(path: &str) -> Option<(RouteId, &'static str)> {
-    match path {
-        "/admin/suspensions" => Some((RouteId::SUSPENSIONS, "GET, POST")),
-        "/admin/config" => Some((RouteId::CONFIG, "GET")),
-        "/admin/reload" => Some((RouteId::RELOAD, "POST")),
-        _ => None,
-    }
+/// What operators ask for.
+#[derive(Clone, Copy, Debug)]
+enum Verb {
+    Suspensions,
+    Configuration,
+    Reload,
 }
+
+/// A route of operators'.
+#[derive(Debug)]
+pub struct Route {
+    /// The path.
+    pub path: &'static str,
+    /// The method by which metrics and log name it.
+    pub label: &'static str,
+    allowed: &'static str,
+    verb: Verb,
+}
+
+/// Every route of operators'.
+pub static ROUTES: [Route; 3] = [
+    Route { path: "/admin/suspensions", label: "POST", allowed: "GET, POST", verb: Verb::Suspensions },
+    Route { path: "/admin/config", label: "GET", allowed: "GET", verb: Verb::Configuration },
+    Route { path: "/admin/reload", label: "POST", allowed: "POST", verb: Verb::Reload },
+];
 
 /// Serves a request for such a route. A change is asked for by the Unix socket only.
 ///
 /// # Errors
 /// [`Refusal::SocketOnly`], [`Refusal::MethodNotAllowed`], and why what was asked for cannot be done.
-pub async fn serve(asked: &Asked<'_>, (route, allowed): (RouteId, &'static str)) -> Result<Reply, Refusal> {
+pub async fn serve(asked: &Asked<'_>, route: &Route) -> Result<Reply, Refusal> {
     if !asked.by_socket && !asked.method.is_safe() {
         return Err(Refusal::SocketOnly);
     }
-    match (route, asked.method) {
-        (RouteId::CONFIG, &Method::GET) => Ok(configuration(asked.context)),
-        (RouteId::RELOAD, &Method::POST) => reload(asked).await,
-        (RouteId::SUSPENSIONS, &Method::GET) => Ok(suspended(asked.context)),
-        (RouteId::SUSPENSIONS, &Method::POST) => {
+    match (route.verb, asked.method) {
+        (Verb::Configuration, &Method::GET) => Ok(configuration(asked.context)),
+        (Verb::Reload, &Method::POST) => reload(asked).await,
+        (Verb::Suspensions, &Method::GET) => Ok(suspended(asked.context)),
+        (Verb::Suspensions, &Method::POST) => {
             asked.context.state.vault.suspensions.look().await?;
             Ok(suspended(asked.context))
         }
-        _ => Err(Refusal::MethodNotAllowed(allowed.into())),
+        _ => Err(Refusal::MethodNotAllowed(route.allowed.into())),
     }
 }
 

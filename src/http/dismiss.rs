@@ -16,7 +16,7 @@ use crate::surfaces::events::Events;
 use crate::surfaces::{Reply, text};
 
 use super::write::Unwritten;
-use super::{Request, Side, Visit, shielded};
+use super::{Request, Side, Visit, routes, shielded};
 
 /// Longest time for such an answer to be taken, where it is small.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
@@ -61,7 +61,7 @@ impl Request<'_> {
             writing.await
         } else {
             // Probes get through however many others are under way.
-            let is_probe = visit.route.is_some_and(|route| route.is_probe());
+            let is_probe = visit.route.is_some_and(routes::is_probe);
             let share = if is_probe { Ok(None) } else { self.dismissed().map(Some) };
             let Ok(_share) = share else {
                 self.context.state.metrics.undismissed.inc();

@@ -118,12 +118,7 @@ impl Head {
     }
 
     pub(super) fn is_mcp(&self) -> bool {
-        matches!(self.path.as_str(), "/mcp" | "/mcp/rpc") || self.is_sse()
-    }
-
-    /// Where older bridges have streams of events, and nothing else.
-    pub(super) fn is_sse(&self) -> bool {
-        self.path == "/mcp/sse"
+        matches!(self.path.as_str(), "/mcp" | "/mcp/rpc" | "/mcp/sse")
     }
 
     /// The name of the method as it came, of a closed set.

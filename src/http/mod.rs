@@ -9,6 +9,7 @@ mod endpoint;
 mod handover;
 mod head;
 mod own;
+pub mod routes;
 mod write;
 
 pub use endpoint::Endpoint;
@@ -23,11 +24,11 @@ use filters::credential::{Offered, offered};
 use filters::grants::Agent;
 use filters::names::AgentId;
 use filters::refusal::Refusal;
-use filters::rest::{self as routes, Match};
+use filters::rest::{Match, route as rest_route};
 use futures_util::FutureExt as _;
+use http::Version;
 use http::header::{AUTHORIZATION, HOST};
 use http::uri::Authority;
-use http::{Method, Version};
 use pingora_core::protocols::http::{ReusableHttpStream, ServerSession};
 use tokio::sync::watch;
 use tokio::task::yield_now;
@@ -43,6 +44,7 @@ use crate::vault::Parcel;
 
 use body::Body;
 use head::Head;
+use routes::{Route, Serves};
 use write::{Unwritten, write_unread};
 
 /// Which side of the gate a listener is on.
@@ -118,7 +120,7 @@ impl Gateway {
         session.set_keepalive(None);
         let id = head::request_id();
         let reply = Reply::refused(&refusal, &id);
-        self.state.metrics.answered(RouteId::UNREAD, reply.status, 0.0);
+        self.state.metrics.answered(routes::UNREAD, reply.status, 0.0);
         let _ = timeout(dismiss::PATIENCE, Box::pin(write_unread(reply, session, &id))).await;
         None
     }
@@ -207,7 +209,7 @@ impl Gateway {
     }
 
     fn tell(&self, head: &Head, visit: &Visit, status: u16, started: Instant) {
-        let route = visit.route.unwrap_or(RouteId::UNMATCHED);
+        let route = visit.route.unwrap_or(routes::UNMATCHED);
         let took = started.elapsed();
         self.state.metrics.answered(route, status, took.as_secs_f64());
         self.state.metrics.correlated.inc();
@@ -221,7 +223,7 @@ impl Gateway {
                 message,
                 client: head.client,
                 method: head.method_name(),
-                route: route.labels().1,
+                route: self.state.metrics.template(route),
                 agent: visit.agent.as_ref().map_or("", |agent| agent.id.as_str()),
                 namespace: visit.agent.as_ref().map_or("", |agent| agent.namespace.as_str()),
                 proof: visit.proof,
@@ -260,6 +262,7 @@ async fn shielded<T>(work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
 /// Where a request is served.
 enum Surface<'a> {
     Mcp,
+    Events,
     Docs(Page),
     Rest(Match<'a>),
 }
@@ -267,19 +270,24 @@ enum Surface<'a> {
 impl Request<'_> {
     /// Where the request is served. Found before its caller is known, for log
     /// and metrics; told after.
-    fn route(&self, visit: &mut Visit) -> Result<Surface<'_>, Refusal> {
-        if self.head.is_mcp() {
-            visit.route = Some(if self.head.method == Method::GET { RouteId::EVENTS } else { RouteId::MCP });
-            return Ok(Surface::Mcp);
-        }
-        if let Some(page) = self.docs_page(visit)? {
-            return Ok(Surface::Docs(page));
+    fn route(&self, found: Option<(RouteId, &Route)>, visit: &mut Visit) -> Result<Surface<'_>, Refusal> {
+        if let Some((id, route)) = found {
+            visit.route = Some(id);
+            self.check_method(route)?;
+            return match route.serves {
+                Serves::Mcp => Ok(Surface::Mcp),
+                Serves::Events => Ok(Surface::Events),
+                Serves::Page(page) => Ok(Surface::Docs(page)),
+                Serves::Life | Serves::Readiness | Serves::Metrics | Serves::Metadata(_) | Serves::Nothing => {
+                    Err(Refusal::NotFound)
+                }
+            };
         }
         if !self.context.snapshot.rest {
             return Err(Refusal::NotFound);
         }
-        let matched = routes::route(self.head.method.as_str(), &self.head.path)?;
-        visit.route = Some(RouteId::of(matched.kind));
+        let matched = rest_route(self.head.method.as_str(), &self.head.path)?;
+        visit.route = Some(routes::of_operation(matched.kind));
         visit.outcomes = Outcome { operation: matched.kind.facts.name, ..Outcome::default() }.into();
         Ok(Surface::Rest(matched))
     }
@@ -288,10 +296,11 @@ impl Request<'_> {
         if let Some(reply) = self.of_operators(visit).await? {
             return Ok(reply);
         }
-        if let Some(reply) = self.own(session, visit)? {
+        let found = self.own_route();
+        if let Some(reply) = self.own(session, found, visit)? {
             return Ok(reply);
         }
-        let matched = self.route(visit);
+        let matched = self.route(found, visit);
         let caller = self.admit(session).await.map_err(|Rejected { refusal, login, of }| {
             visit.login = login;
             if let Some((agent, proof)) = of {
@@ -352,6 +361,7 @@ impl Request<'_> {
     async fn serve_on(&self, surface: Surface<'_>, session: &mut ServerSession, caller: &Caller<'_>) -> Served {
         match surface {
             Surface::Mcp => self.serve_mcp(session, caller).await,
+            Surface::Events => self.serve_events(session, caller),
             Surface::Docs(page) => {
                 Served { reply: Ok(page.serve(self.context.snapshot.rest)), outcomes: Outcomes::default() }
             }
@@ -375,21 +385,7 @@ impl Request<'_> {
     }
 
     async fn serve_mcp(&self, session: &mut ServerSession, caller: &Caller<'_>) -> Served {
-        let allowed = match (&self.head.method, self.head.is_sse()) {
-            (&Method::GET, _) => {
-                let served = events::serve(&self.context, caller, &session.req_header().headers);
-                if served.reply.as_ref().is_ok_and(|reply| matches!(reply.body, surfaces::Body::Events(_))) {
-                    // Its end is the connection's: nothing else was read meanwhile.
-                    session.set_keepalive(None);
-                    session.set_pipelining_enabled(false);
-                }
-                return served;
-            }
-            (&Method::POST, false) => mcp::check(&session.req_header().headers, self.head.wrap_ttl.as_deref()),
-            (_, false) => Err(Refusal::MethodNotAllowed("GET, POST".into())),
-            (_, true) => Err(Refusal::MethodNotAllowed("GET".into())),
-        };
-        let body = match allowed {
+        let body = match mcp::check(&session.req_header().headers, self.head.wrap_ttl.as_deref()) {
             Ok(()) => self.body(session, caller.agent()).await,
             Err(refusal) => Err(refusal),
         };
@@ -397,6 +393,16 @@ impl Request<'_> {
             Ok(body) => mcp::serve(&self.asked(session, caller, body.bytes.clone())).await,
             Err(refusal) => Served::refused("", refusal),
         }
+    }
+
+    fn serve_events(&self, session: &mut ServerSession, caller: &Caller<'_>) -> Served {
+        let served = events::serve(&self.context, caller, &session.req_header().headers);
+        if served.reply.as_ref().is_ok_and(|reply| matches!(reply.body, surfaces::Body::Events(_))) {
+            // Its end is the connection's: nothing else was read meanwhile.
+            session.set_keepalive(None);
+            session.set_pipelining_enabled(false);
+        }
+        served
     }
 
     fn asked<'r>(&'r self, session: &'r ServerSession, caller: &'r Caller<'r>, body: Bytes) -> Asked<'r> {

@@ -8,79 +8,89 @@ use serde_json::json;
 
 use crate::admin;
 use crate::config::Docs;
-use crate::surfaces::docs::Page;
 use crate::surfaces::{Reply, metadata};
 use crate::telemetry::RouteId;
 
+use super::routes::{self, Audience, Route, Serves};
 use super::{Request, Side, Visit};
 
 impl Request<'_> {
+    /// The route that is asked for, where the configuration and the listener have it.
+    pub(super) fn own_route(&self) -> Option<(RouteId, &'static Route)> {
+        let snapshot = &self.context.snapshot;
+        let found = routes::find(&self.head.path, &self.head.method);
+        found.filter(|(_, route)| match (route.audience, self.side) {
+            (Audience::Anyone, _) | (Audience::Metrics, Side::Admin) => true,
+            (Audience::Nobody, _) | (_, Side::Admin) => false,
+            (Audience::Callers, Side::Edge { .. }) => true,
+            (Audience::Metrics, Side::Edge { index, .. }) => snapshot.metrics.get(index).is_some_and(|served| *served),
+            (Audience::Documentation, Side::Edge { .. }) => snapshot.docs != Docs::Off,
+            (Audience::Metadata, Side::Edge { .. }) => !snapshot.issuers.is_empty(),
+        })
+    }
+
+    /// Whether a route is served without its caller saying who it is.
+    fn is_public(&self, route: &Route) -> bool {
+        match route.audience {
+            Audience::Anyone | Audience::Metrics | Audience::Metadata => true,
+            Audience::Documentation => self.context.snapshot.docs == Docs::Public,
+            Audience::Callers | Audience::Nobody => false,
+        }
+    }
+
     /// The answer, where nobody asks who wants it.
-    pub(super) fn own(&self, session: &ServerSession, visit: &mut Visit) -> Result<Option<Reply>, Refusal> {
+    pub(super) fn own(
+        &self,
+        session: &ServerSession,
+        found: Option<(RouteId, &Route)>,
+        visit: &mut Visit,
+    ) -> Result<Option<Reply>, Refusal> {
         self.check_origin()?;
         if self.head.method == Method::OPTIONS && self.head.origin.is_some() {
-            visit.route = Some(RouteId::PREFLIGHT);
+            visit.route = Some(routes::PREFLIGHT);
             return Ok(Some(preflight()));
         }
         if self.head.path == "*" {
-            visit.route = Some(RouteId::PREFLIGHT);
+            visit.route = Some(routes::PREFLIGHT);
             return Ok(Some(capabilities()));
         }
-        let metrics = match self.side {
-            Side::Admin => true,
-            Side::Edge { index, .. } => self.context.snapshot.metrics.get(index).is_some_and(|served| *served),
+        let Some((id, route)) = found.filter(|(_, route)| self.is_public(route)) else {
+            return if matches!(self.side, Side::Admin) { Err(Refusal::NotFound) } else { Ok(None) };
         };
-        let (route, reply): (_, fn(&Self) -> Reply) = match self.head.path.as_str() {
-            "/healthz" => (RouteId::HEALTHZ, |_| alive()),
-            "/livez" => (RouteId::LIVEZ, |_| alive()),
-            "/readyz" => (RouteId::READYZ, Self::ready),
-            "/metrics" if metrics => (RouteId::METRICS, Self::metrics),
-            _ if matches!(self.side, Side::Admin) => return Err(Refusal::NotFound),
-            _ => return self.public(session, visit),
-        };
-        if self.head.method != Method::GET {
-            return Err(Refusal::MethodNotAllowed("GET".into()));
-        }
-        visit.route = Some(route);
-        Ok(Some(reply(self)))
-    }
-
-    fn public(&self, session: &ServerSession, visit: &mut Visit) -> Result<Option<Reply>, Refusal> {
-        if let Some(resource) = metadata::resource(&self.context.snapshot, &self.head.path) {
-            visit.route = Some(RouteId::METADATA);
-            if self.head.method != Method::GET {
-                return Err(Refusal::MethodNotAllowed("GET".into()));
+        visit.route = Some(id);
+        self.check_method(route)?;
+        Ok(Some(match route.serves {
+            Serves::Life => Reply::json(200, "{\"ok\":true}"),
+            Serves::Readiness => self.ready(),
+            Serves::Metrics => self.metrics(),
+            Serves::Page(page) => page.serve(self.context.snapshot.rest),
+            Serves::Metadata(resource) => {
+                let base = self.base(session).ok_or(Refusal::Malformed("The request's host cannot be read."))?;
+                metadata::serve(&self.context.snapshot, &format!("{base}{resource}"))
             }
-            let base = self.base(session).ok_or(Refusal::Malformed("The request's host cannot be read."))?;
-            return Ok(Some(metadata::serve(&self.context.snapshot, &format!("{base}{resource}"))));
-        }
-        if self.context.snapshot.docs != Docs::Public {
-            return Ok(None);
-        }
-        Ok(self.docs_page(visit)?.map(|page| page.serve(self.context.snapshot.rest)))
+            Serves::Events | Serves::Mcp | Serves::Nothing => return Ok(None),
+        }))
     }
 
-    /// The page of the documentation that is asked for, where there are any.
-    pub(super) fn docs_page(&self, visit: &mut Visit) -> Result<Option<Page>, Refusal> {
-        let Some(page) = Page::at(&self.head.path).filter(|_| self.context.snapshot.docs != Docs::Off) else {
-            return Ok(None);
-        };
-        visit.route = Some(match page {
-            Page::Document => RouteId::OPENAPI,
-            Page::Swagger => RouteId::DOCS,
-            Page::Redoc => RouteId::REDOC,
-            Page::Asset(..) => RouteId::ASSET,
-        });
-        if self.head.method == Method::GET { Ok(Some(page)) } else { Err(Refusal::MethodNotAllowed("GET".into())) }
+    /// A route is asked by its methods only.
+    pub(super) fn check_method(&self, route: &Route) -> Result<(), Refusal> {
+        match route.allowed.split(", ").any(|method| method == self.head.method.as_str()) {
+            true => Ok(()),
+            false => Err(Refusal::MethodNotAllowed(route.allowed.into())),
+        }
     }
 
     /// Answers operators' own routes.
     pub(super) async fn of_operators(&self, visit: &mut Visit) -> Result<Option<Reply>, Refusal> {
-        let Some(route) = admin::route(&self.head.path).filter(|_| matches!(self.side, Side::Admin)) else {
+        let place = match self.side {
+            Side::Admin => admin::ROUTES.iter().position(|route| route.path == self.head.path),
+            Side::Edge { .. } => None,
+        };
+        let Some((place, route)) = place.and_then(|place| Some((place, admin::ROUTES.get(place)?))) else {
             return Ok(None);
         };
         self.check_origin()?;
-        visit.route = Some(route.0);
+        visit.route = Some(routes::of_operators(place));
         let (method, request_id) = (&self.head.method, self.head.request_id.as_str());
         let asked = admin::Asked { context: &self.context, method, request_id, by_socket: self.head.by_socket };
         admin::serve(&asked, route).await.map(Some)
@@ -120,10 +130,6 @@ impl Request<'_> {
         state.metrics.streams.set(i64::try_from(state.streams.held()).unwrap_or(i64::MAX));
         Reply::of("text/plain; version=0.0.4", state.metrics.render())
     }
-}
-
-fn alive() -> Reply {
-    Reply::json(200, "{\"ok\":true}")
 }
 
 /// Answers `OPTIONS *` (RFC 9110, section 9.3.7).

@@ -45,7 +45,7 @@ const REDOC_PAGE: &str = r#"<!DOCTYPE html>
 </html>
 "#;
 
-const REDOC_START: &str = r#"Redoc.init("/openapi.json", {showExtensions: true}, document.getElementById("redoc"));
+const REDOC_BEGIN: &str = r#"Redoc.init("/openapi.json", {showExtensions: true}, document.getElementById("redoc"));
 "#;
 
 /// The document with and without the REST surface.
@@ -54,7 +54,7 @@ static WITHOUT_REST: LazyLock<Bytes> = LazyLock::new(|| rendered(&[]));
 
 static SWAGGER_STYLE: LazyLock<Bytes> = LazyLock::new(|| cut(&swagger(), "<style>", "</style>"));
 static SWAGGER_SCRIPT: LazyLock<Bytes> = LazyLock::new(|| cut(&swagger(), "<script>", "</script>"));
-static REDOC_SCRIPT: LazyLock<Bytes> = LazyLock::new(|| {
+static REDOC: LazyLock<Bytes> = LazyLock::new(|| {
     let page = Redoc::new("").html().replace(LOGO, "data:,");
     cut(&page, "<script>", "Redoc.init(\"")
 });
@@ -89,23 +89,18 @@ pub enum Page {
     Asset(&'static str, fn() -> Bytes),
 }
 
-impl Page {
-    /// The page of a path.
-    #[must_use]
-    pub fn at(path: &str) -> Option<Self> {
-        Some(match path {
-            "/openapi.json" => Self::Document,
-            "/docs" => Self::Swagger,
-            "/redoc" => Self::Redoc,
-            "/docs/swagger-ui.css" => Self::Asset(STYLE, || SWAGGER_STYLE.clone()),
-            "/docs/swagger-ui.js" => Self::Asset(SCRIPT, || SWAGGER_SCRIPT.clone()),
-            "/docs/start.js" => Self::Asset(SCRIPT, || Bytes::from_static(SWAGGER_START.as_bytes())),
-            "/redoc/redoc.js" => Self::Asset(SCRIPT, || REDOC_SCRIPT.clone()),
-            "/redoc/start.js" => Self::Asset(SCRIPT, || Bytes::from_static(REDOC_START.as_bytes())),
-            _ => return None,
-        })
-    }
+/// The style sheet of Swagger UI.
+pub const SWAGGER_UI_STYLE: Page = Page::Asset(STYLE, || SWAGGER_STYLE.clone());
+/// The script of Swagger UI.
+pub const SWAGGER_UI_SCRIPT: Page = Page::Asset(SCRIPT, || SWAGGER_SCRIPT.clone());
+/// What starts Swagger UI.
+pub const SWAGGER_UI_START: Page = Page::Asset(SCRIPT, || Bytes::from_static(SWAGGER_START.as_bytes()));
+/// The script of ReDoc.
+pub const REDOC_SCRIPT: Page = Page::Asset(SCRIPT, || REDOC.clone());
+/// What starts ReDoc.
+pub const REDOC_START: Page = Page::Asset(SCRIPT, || Bytes::from_static(REDOC_BEGIN.as_bytes()));
 
+impl Page {
     /// Answers with the page, of a gate with or without the REST surface.
     #[must_use]
     pub fn serve(self, rest: bool) -> Reply {
@@ -134,7 +129,7 @@ mod tests {
         for (asset, begins, holds) in [
             (&*SWAGGER_SCRIPT, "/*!", "SwaggerUIBundle"),
             (&*SWAGGER_STYLE, ".swagger-ui", ".swagger-ui"),
-            (&*REDOC_SCRIPT, "/*!", "Redoc"),
+            (&*REDOC, "/*!", "Redoc"),
         ] {
             let text = std::str::from_utf8(asset).unwrap();
             assert!(text.starts_with(begins) && text.contains(holds), "{}", text.get(..80).unwrap_or(text));

@@ -12,18 +12,10 @@ use crate::snapshot::Snapshot;
 use super::Reply;
 
 /// Where the metadata of the whole gate is; that of `/mcp` is below it.
-const METADATA: &str = "/.well-known/oauth-protected-resource";
+pub const PATH: &str = "/.well-known/oauth-protected-resource";
 
 /// The path of the MCP endpoint.
 const MCP: &str = "/mcp";
-
-/// The resource whose metadata a path names, as a path: `/mcp`, or nothing for the whole gate. There
-/// are none where no tokens are believed.
-#[must_use]
-pub fn resource<'p>(snapshot: &Snapshot, path: &'p str) -> Option<&'p str> {
-    let resource = path.strip_prefix(METADATA)?;
-    (matches!(resource, "" | MCP) && !snapshot.issuers.is_empty()).then_some(resource)
-}
 
 /// The metadata of a resource, by its URL.
 #[must_use]
@@ -87,7 +79,7 @@ pub fn challenge(
 fn url(snapshot: &Snapshot, (base, is_mcp): (Option<String>, bool)) -> String {
     let base = base.filter(|_| !snapshot.issuers.is_empty());
     let path = if is_mcp { MCP } else { "" };
-    base.map(|base| format!(", resource_metadata=\"{base}{METADATA}{path}\"")).unwrap_or_default()
+    base.map(|base| format!(", resource_metadata=\"{base}{PATH}{path}\"")).unwrap_or_default()
 }
 
 fn is_dpop(authorization: &HeaderValue) -> bool {

@@ -17,89 +17,22 @@ const BUCKETS: [f64; 13] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0
 const STATUSES: [u16; 21] =
     [200, 202, 204, 400, 401, 403, 404, 405, 406, 408, 409, 413, 415, 422, 429, 431, 500, 502, 503, 504, 0];
 
-/// Routes that are not of the catalog.
-const OWN: [(&str, &str); 17] = [
-    ("POST", "/mcp"),
-    ("GET", "/healthz"),
-    ("GET", "/livez"),
-    ("GET", "/readyz"),
-    ("GET", "/metrics"),
-    ("OPTIONS", "*"),
-    ("OTHER", "unmatched"),
-    ("OTHER", "unread"),
-    ("GET", "/openapi.json"),
-    ("GET", "/docs"),
-    ("GET", "/redoc"),
-    ("GET", "/docs/{asset}"),
-    ("GET", "/.well-known/oauth-protected-resource"),
-    ("POST", "/admin/suspensions"),
-    ("GET", "/admin/config"),
-    ("POST", "/admin/reload"),
-    ("GET", "/mcp"),
-];
-
-/// A method and route template whose handles are kept.
+/// A method and route template whose handles are kept: its place among those that [`Metrics::new`]
+/// was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RouteId(usize);
 
 impl RouteId {
-    /// `POST /mcp`.
-    pub const MCP: Self = Self(0);
-    /// `GET /healthz`.
-    pub const HEALTHZ: Self = Self(1);
-    /// `GET /livez`.
-    pub const LIVEZ: Self = Self(2);
-    /// `GET /readyz`.
-    pub const READYZ: Self = Self(3);
-    /// `GET /metrics`.
-    pub const METRICS: Self = Self(4);
-    /// A browser's preflight.
-    pub const PREFLIGHT: Self = Self(5);
-    /// No route.
-    pub const UNMATCHED: Self = Self(6);
-    /// A head that could not be read.
-    pub const UNREAD: Self = Self(7);
-    /// `GET /openapi.json`.
-    pub const OPENAPI: Self = Self(8);
-    /// `GET /docs`.
-    pub const DOCS: Self = Self(9);
-    /// `GET /redoc`.
-    pub const REDOC: Self = Self(10);
-    /// What those pages load.
-    pub const ASSET: Self = Self(11);
-    /// What clients without a token are led to.
-    pub const METADATA: Self = Self(12);
-    /// Who is suspended.
-    pub const SUSPENSIONS: Self = Self(13);
-    /// Which configuration is in force.
-    pub const CONFIG: Self = Self(14);
-    /// A wish to have it read again.
-    pub const RELOAD: Self = Self(15);
-    /// A stream of events, told at its end.
-    pub const EVENTS: Self = Self(16);
-
-    /// Whether it is asked by those who look whether the gate is alive.
+    /// The route at this place.
     #[must_use]
-    pub const fn is_probe(self) -> bool {
-        matches!(self, Self::HEALTHZ | Self::LIVEZ | Self::READYZ)
+    pub const fn new(place: usize) -> Self {
+        Self(place)
     }
 
-    /// The REST route of an operation.
+    /// Its place.
     #[must_use]
-    pub fn of(kind: &'static Entry) -> Self {
-        let place = CATALOG.iter().position(|entry| std::ptr::eq(entry, kind));
-        place.map_or(Self::UNMATCHED, |place| Self(OWN.len() + place))
-    }
-
-    /// Method and template.
-    #[must_use]
-    pub fn labels(self) -> (&'static str, &'static str) {
-        let own = OWN.get(self.0).copied();
-        own.or_else(|| {
-            let facts = CATALOG.get(self.0 - OWN.len())?.facts;
-            Some((facts.method, facts.template))
-        })
-        .unwrap_or(("OTHER", "unmatched"))
+    pub const fn place(self) -> usize {
+        self.0
     }
 }
 
@@ -180,6 +113,8 @@ pub struct Metrics {
     registry: Registry,
     requests: IntCounterVec,
     durations: HistogramVec,
+    /// Method and template of each route.
+    routes: Vec<(&'static str, &'static str)>,
     handles: Vec<OnceLock<(IntCounter, Histogram)>>,
     operations: IntCounterVec,
     served: Vec<IntCounter>,
@@ -228,11 +163,11 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Registers everything.
+    /// Registers everything; `routes` are methods and templates, by whose places requests are told apart.
     ///
     /// # Errors
     /// Never in practice: every name stands once here.
-    pub fn new() -> Result<Self, prometheus::Error> {
+    pub fn new(routes: Vec<(&'static str, &'static str)>) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let counter = |name: &str, help: &str| register(&registry, IntCounter::new(name, help)?);
         let gauge = |name: &str, help: &str| register(&registry, IntGauge::new(name, help)?);
@@ -271,7 +206,8 @@ impl Metrics {
         Ok(Self {
             requests: register(&registry, requests)?,
             durations: register(&registry, HistogramVec::new(durations, &labels)?)?,
-            handles: (0..(OWN.len() + CATALOG.len()) * STATUSES.len()).map(|_| OnceLock::new()).collect(),
+            handles: (0..routes.len() * STATUSES.len()).map(|_| OnceLock::new()).collect(),
+            routes,
             served: CATALOG.iter().map(|entry| operations.with_label_values(&[entry.facts.name, "served"])).collect(),
             operations: register(&registry, operations)?,
             connections: Arc::new(ConnectionMetrics {
@@ -368,7 +304,7 @@ impl Metrics {
         let place = STATUSES.iter().position(|known| *known == status).unwrap_or(STATUSES.len() - 1);
         let Some(slot) = self.handles.get(route.0 * STATUSES.len() + place) else { return };
         let (count, duration) = slot.get_or_init(|| {
-            let (method, template) = route.labels();
+            let (method, template) = self.label(route);
             let known = STATUSES.contains(&status);
             let status = if known { status.to_string() } else { "other".to_owned() };
             let labels = [method, template, status.as_str()];
@@ -376,6 +312,16 @@ impl Metrics {
         });
         count.inc();
         duration.observe(seconds);
+    }
+
+    /// The template of a route.
+    #[must_use]
+    pub fn template(&self, route: RouteId) -> &'static str {
+        self.label(route).1
+    }
+
+    fn label(&self, route: RouteId) -> (&'static str, &'static str) {
+        self.routes.get(route.0).copied().unwrap_or(("OTHER", "unmatched"))
     }
 
     /// Counts one operation that was served.
@@ -416,10 +362,14 @@ mod tests {
 
     #[test]
     fn answers_are_counted_by_method_route_and_status() {
-        let metrics = Metrics::new().unwrap();
-        metrics.answered(RouteId::of(&CATALOG[0]), 200, 0.001);
-        metrics.answered(RouteId::of(&CATALOG[0]), 200, 0.001);
-        metrics.answered(RouteId::UNMATCHED, 418, 0.001);
+        let metrics = Metrics::new(vec![("GET", "/secrets/{path}"), ("OTHER", "unmatched")]).unwrap();
+        metrics.answered(RouteId::new(0), 200, 0.001);
+        metrics.answered(RouteId::new(0), 200, 0.001);
+        metrics.answered(RouteId::new(1), 418, 0.001);
+        assert_eq!(
+            (metrics.template(RouteId::new(0)), metrics.template(RouteId::new(7))),
+            ("/secrets/{path}", "unmatched")
+        );
         let text = String::from_utf8(metrics.render()).unwrap();
         assert!(
             text.contains("http_requests_total{method=\"GET\",route=\"/secrets/{path}\",status=\"200\"} 2"),

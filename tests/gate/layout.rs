@@ -39,7 +39,7 @@ const FRAMEWORK: [&str; 3] = ["src/listener/", "src/http/", "src/exchange/"];
 
 /// What the modules of a folder of the gate may name of the others.
 const ROOMS: [(&str, &[&str]); 7] = [
-    ("admin", &["service", "surfaces", "telemetry", "vault"]),
+    ("admin", &["service", "surfaces", "vault"]),
     ("config", &["files"]),
     ("exchange", &["config", "telemetry", "tls"]),
     ("limits", &["config", "random", "telemetry"]),

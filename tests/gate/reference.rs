@@ -8,6 +8,7 @@ use std::process::Command;
 use filters::catalog::CATALOG;
 use filters::openapi::document;
 use filters::reference;
+use portcullis::http::routes;
 use portcullis::telemetry::{Metrics, RouteId};
 use serde_json::Value;
 use tests::process::{binary, root};
@@ -145,9 +146,9 @@ fn read(text: &str) -> Vec<Metric> {
 }
 
 fn metrics(shared: &Shared) {
-    let metrics = Metrics::new().expect("metrics");
+    let metrics = Metrics::new(routes::labels()).expect("metrics");
     // A metric with labels is told once something was counted.
-    metrics.answered(RouteId::MCP, 200, 0.001);
+    metrics.answered(RouteId::new(0), 200, 0.001);
     metrics.served(&CATALOG[0]);
     let known = read(&String::from_utf8(metrics.render()).expect("text"));
     let mut tables = String::from("| metric | type | labels | meaning |\n| --- | --- | --- | --- |\n");

@@ -43,7 +43,7 @@ fn state(world: &World, more: &str) -> Arc<State> {
     std::fs::write(&file, text).expect("a file");
     let settings = config::load(&Flags { config: Some(file), ..Flags::default() }, &|_| None);
     let settings = settings.unwrap_or_else(|report| panic!("{report}"));
-    let metrics = Arc::new(Metrics::new().expect("metrics"));
+    let metrics = Arc::new(Metrics::new(Vec::new()).expect("metrics"));
     let vault = Vault::new(&settings, Arc::clone(&metrics)).expect("a way to Vault");
     Arc::new(State::new(Snapshot::of_policy(settings), vault, None, metrics, None, 1024))
 }
