@@ -174,6 +174,10 @@ pub fn judge(segment: &str) -> Result<(), PathProblem> {
     if bytes.contains(&b'%') && decodes(bytes) {
         return Err(PathProblem::DecodesTwice);
     }
+    // As almost every name is.
+    if bytes.iter().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'/' | b'\\')) {
+        return Ok(());
+    }
     if segment.chars().all(|c| c == '.' || looks_like_dots(c)) && !segment.is_ascii() {
         return Err(PathProblem::Dots);
     }
