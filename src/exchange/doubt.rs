@@ -6,7 +6,7 @@ use filters::secret::Digest;
 use filters::vault::{Trouble, control, is_doubtful, trouble};
 use moka::future::Cache;
 
-use super::{Answer, Envelope, Upstream};
+use super::{Answer, Envelope, Patience, Upstream};
 
 /// How long the token may take to be looked up.
 const LOOK: Duration = Duration::from_secs(1);
@@ -14,8 +14,6 @@ const LOOK: Duration = Duration::from_secs(1);
 const HOLDS: Duration = Duration::from_secs(1);
 /// Most tokens whose looks are remembered.
 const TOKENS: u64 = 10_000;
-/// Most bytes of an answer to a look.
-const LIMIT: usize = 64 << 10;
 
 /// What was found of tokens in doubt: whether Vault knows them no longer.
 pub(super) type Doubts = Cache<Digest, bool>;
@@ -42,11 +40,12 @@ impl Upstream {
     /// Whether the token cannot even be looked up; one that may not do that is known.
     async fn is_gone(&self, envelope: Envelope<'_>) -> bool {
         let Ok(request) = control::lookup_self() else { return false };
-        let envelope = Envelope { limit: LIMIT, wrap_ttl: None, correlation: None, ..envelope };
+        let Envelope { lane, token, namespace, .. } = envelope;
+        let envelope = Envelope { lane, token, namespace, patience: Patience::Look(LOOK), ..Envelope::default() };
         let gone = |answer: Answer| {
             let trouble = trouble(answer.status, &answer.body);
             trouble == Trouble::InvalidToken || is_doubtful(answer.status, &answer.body)
         };
-        self.look(&request, envelope, LOOK).await.is_ok_and(gone)
+        self.ask(&request, envelope).await.is_ok_and(gone)
     }
 }

@@ -26,10 +26,12 @@ impl Upstream {
     ///
     /// # Errors
     /// [`Broken`].
-    pub async fn look(&self, request: &VaultRequest, envelope: Envelope<'_>, time: Duration) -> Result<Answer, Broken> {
-        if !request.is_repeatable() {
-            return self.ask_within(request, envelope, time).await;
-        }
+    pub(super) async fn look(
+        &self,
+        request: &VaultRequest,
+        envelope: Envelope<'_>,
+        time: Duration,
+    ) -> Result<Answer, Broken> {
         timeout(time, self.ask_twice(request, envelope, time / PARTS)).await.unwrap_or(Err(Broken::Late))
     }
 

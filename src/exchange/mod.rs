@@ -32,6 +32,8 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::utils::tls::CertKey;
 use pingora_http::RequestHeader;
 
+use tokio::time::timeout;
+
 use crate::config;
 use crate::telemetry::Seldom;
 use crate::tls;
@@ -45,6 +47,9 @@ const POOL: usize = 1024;
 /// How many times the longest silence a whole answer may take.
 const PARTS: u32 = 20;
 
+/// Most bytes of an answer where nothing else is said.
+const LIMIT: usize = 1 << 20;
+
 /// Whose connections a request takes. A connection is driven by the thread
 /// that made it, so requests never take one of the background's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,8 +61,8 @@ pub enum Lane {
     Requests,
 }
 
-/// What one request carries besides itself.
-#[derive(Clone, Copy, Debug, Default)]
+/// What goes along with one request.
+#[derive(Clone, Copy, Debug)]
 pub struct Envelope<'a> {
     /// Whose connections it takes.
     pub lane: Lane,
@@ -65,7 +70,7 @@ pub struct Envelope<'a> {
     pub token: Option<&'a Secret>,
     /// The namespace it is asked in; the gate's own where absent.
     pub namespace: Option<&'a Namespace>,
-    /// Whether that is an agent's, made for what its grants allow.
+    /// Whether the token is an agent's, made for what its grants allow.
     pub for_agent: bool,
     /// Seconds that Vault wraps the answer for: `X-Vault-Wrap-TTL`.
     pub wrap_ttl: Option<u32>,
@@ -73,6 +78,35 @@ pub struct Envelope<'a> {
     pub correlation: Option<&'a str>,
     /// Most bytes of the answer.
     pub limit: usize,
+    /// How long the answer is waited for.
+    pub patience: Patience,
+}
+
+/// How long an answer is waited for.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Patience {
+    /// As long as `upstream.timeout` says.
+    #[default]
+    Usual,
+    /// So long.
+    For(Duration),
+    /// So long, and another connection is asked meanwhile, so that none that hangs holds it up.
+    Look(Duration),
+}
+
+impl Default for Envelope<'_> {
+    fn default() -> Self {
+        Self {
+            lane: Lane::default(),
+            token: None,
+            namespace: None,
+            for_agent: false,
+            wrap_ttl: None,
+            correlation: None,
+            limit: LIMIT,
+            patience: Patience::default(),
+        }
+    }
 }
 
 /// Vault's answer, whole.
@@ -263,23 +297,13 @@ impl Upstream {
     /// # Errors
     /// [`Broken`].
     pub async fn ask(&self, request: &VaultRequest, envelope: Envelope<'_>) -> Result<Answer, Broken> {
-        self.ask_within(request, envelope, self.settings.timeout).await
-    }
-
-    /// As [`Upstream::ask`], within a time of the caller's.
-    ///
-    /// # Errors
-    /// [`Broken`].
-    pub async fn ask_within(
-        &self,
-        request: &VaultRequest,
-        envelope: Envelope<'_>,
-        time: Duration,
-    ) -> Result<Answer, Broken> {
-        match tokio::time::timeout(time, self.exchange(request, envelope)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Broken::Late),
-        }
+        let time = match envelope.patience {
+            Patience::Usual => self.settings.timeout,
+            Patience::For(time) => time,
+            Patience::Look(time) if request.is_repeatable() => return self.look(request, envelope, time).await,
+            Patience::Look(time) => time,
+        };
+        timeout(time, self.exchange(request, envelope)).await.unwrap_or(Err(Broken::Late))
     }
 
     async fn exchange(&self, request: &VaultRequest, envelope: Envelope<'_>) -> Result<Answer, Broken> {

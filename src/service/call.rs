@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::exchange::{Answer, Envelope, Lane};
-use crate::vault::{Accessor, Along, Given, epoch_seconds};
+use crate::vault::{Accessor, Given, epoch_seconds};
 
 use super::streaming::{Holds, Opened, Performed};
 use super::{Caller, Context, Outcome};
@@ -248,19 +248,19 @@ impl Context<'_> {
     }
 
     /// What goes along with the gate's own calls for this request.
-    pub(super) fn along<'s>(&'s self, caller: &'s Caller<'_>) -> Along<'s> {
-        Along {
+    pub(super) fn along<'s>(&'s self, caller: &'s Caller<'_>) -> Envelope<'s> {
+        Envelope {
             lane: Lane::Requests,
             namespace: Some(&caller.agent().namespace),
             correlation: Some(caller.correlation_id),
-            limit: Some(self.snapshot.limits.answer),
-            ..Along::default()
+            limit: self.snapshot.limits.answer,
+            ..Envelope::default()
         }
     }
 
     /// Gives the answer to Vault to keep, and the agent a handle of it.
     async fn wrap(&self, caller: &Caller<'_>, wrap: Wrap, answer: &[u8]) -> Result<Vec<u8>, Refusal> {
-        let along = Along { wrap_ttl: Some(wrap.ttl), ..self.along(caller) };
+        let along = Envelope { wrap_ttl: Some(wrap.ttl), ..self.along(caller) };
         let answer = self.state.vault.own.succeed(control::wrap(answer), along).await?;
         let WrapAnswer { wrap_info } = serde_json::from_slice(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?;
         let accessor = Accessor { text: wrap_info.accessor, namespace: caller.agent().namespace.clone() };

@@ -24,7 +24,7 @@ use crate::exchange::{Envelope, Lane, Upstream};
 use crate::telemetry::Metrics;
 
 use super::child::{Auth, Child, Lifetime, Minted};
-use super::{ANSWER_LIMIT, epoch_seconds};
+use super::epoch_seconds;
 
 /// Most tokens that wait to be revoked; those above it expire by themselves.
 const WAITING: usize = 1024;
@@ -107,7 +107,7 @@ impl Bearers {
     pub(super) async fn log_in(&self, agent: &Agent, bearer: &Bearer, login: &TokenLogin) -> Result<Auth, Refusal> {
         let request = control::login_jwt(&login.mount, login.role.as_deref(), &bearer.token)?;
         let namespace = Some(&agent.namespace);
-        let envelope = Envelope { lane: Lane::Requests, namespace, limit: ANSWER_LIMIT, ..Envelope::default() };
+        let envelope = Envelope { lane: Lane::Requests, namespace, ..Envelope::default() };
         let answer = self.upstream.ask(&request, envelope).await?;
         if answer.status != 200 {
             return Err(refused(agent, login, answer.status, &answer.body));

@@ -21,12 +21,12 @@ use moka::future::Cache;
 use serde::Deserialize;
 
 use crate::config::{self, ChildPolicies, ChildTokens, TokenLogin, VaultIdentity};
-use crate::exchange::{Envelope, Lane, Upstream};
+use crate::exchange::{Envelope, Lane, Patience, Upstream};
 use crate::telemetry::{Metrics, Seldom};
 
 use super::bearer::Bearers;
 use super::provision::Provision;
-use super::{ANSWER_LIMIT, Accessor, LoginState};
+use super::{Accessor, LoginState};
 
 /// How long a revocation may take.
 const REVOKE: Duration = Duration::from_secs(5);
@@ -314,13 +314,8 @@ impl Children {
     ) -> Result<Auth, Refusal> {
         let control::ChildToken { agent, namespace, .. } = wanted;
         let request = control::create_child(role, wanted)?;
-        let envelope = Envelope {
-            lane: Lane::Requests,
-            token: Some(gate),
-            namespace: Some(namespace),
-            limit: ANSWER_LIMIT,
-            ..Envelope::default()
-        };
+        let envelope =
+            Envelope { lane: Lane::Requests, token: Some(gate), namespace: Some(namespace), ..Envelope::default() };
         let answer = self.upstream.ask(&request, envelope).await?;
         if answer.status != 200 {
             if self.upstream.denies_token(envelope, &answer).await {
@@ -404,8 +399,9 @@ impl Children {
     async fn revoke(&self, accessor: &Accessor, gate: &Secret) {
         let Ok(request) = control::revoke_accessor(&accessor.text) else { return };
         let namespace = Some(&accessor.namespace);
-        let envelope = Envelope { token: Some(gate), namespace, limit: ANSWER_LIMIT, ..Envelope::default() };
-        let outcome = self.upstream.look(&request, envelope, REVOKE).await;
+        let patience = Patience::Look(REVOKE);
+        let envelope = Envelope { token: Some(gate), namespace, patience, ..Envelope::default() };
+        let outcome = self.upstream.ask(&request, envelope).await;
         if !outcome.is_ok_and(|answer| control::is_revoked(answer.status, &answer.body)) {
             tracing::warn!("a token of an agent could not be revoked; it expires by itself");
         }

@@ -14,8 +14,10 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::exchange::Envelope;
+
 use super::record::{self, Unread};
-use super::{Along, OwnCalls, Undone, epoch_seconds};
+use super::{OwnCalls, Undone, epoch_seconds};
 
 /// How often a gate tells that it runs, in seconds.
 const HEARTBEAT: u64 = 60;
@@ -111,7 +113,7 @@ impl Gates {
             let (version, mut word) = self.record(layout).await?;
             change(&mut word);
             prune(&mut word, epoch_seconds());
-            match self.own.succeed(control::write_gates(layout, version, &word), Along::soon()).await {
+            match self.own.succeed(control::write_gates(layout, version, &word), Envelope::soon()).await {
                 Ok(_) => return Ok(()),
                 Err(Undone { refusal: Refusal::CheckAndSet, .. }) => {}
                 Err(undone) => return Err(undone.into()),
@@ -122,7 +124,7 @@ impl Gates {
 
     /// What cannot be read of it is nobody's word: nothing is kept from anybody by it.
     async fn record(&self, layout: &Layout) -> Result<(u64, Word), Unread> {
-        let read = record::read::<Value>(&self.own, control::read_gates(layout), Along::look()).await?;
+        let read = record::read::<Value>(&self.own, control::read_gates(layout), Envelope::look()).await?;
         Ok((read.version, read.data.as_ref().map(word).unwrap_or_default()))
     }
 }

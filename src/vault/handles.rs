@@ -15,9 +15,9 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use zeroize::Zeroizing;
 
-use crate::exchange::Answer;
+use crate::exchange::{Answer, Envelope};
 
-use super::own::{Along, OwnCalls};
+use super::own::OwnCalls;
 
 /// How often the versions are looked at.
 const LOOK: Duration = Duration::from_secs(5);
@@ -125,10 +125,10 @@ impl Handles {
     }
 
     async fn look(&self, layout: &Layout, derived: &mut Derived) -> Result<(), Refusal> {
-        let along = Along::look();
+        let along = Envelope::look();
         let mut answer = self.own.ask(control::handle_key(layout), along).await?;
         if answer.status == 404 && is_nothing(&answer.body) {
-            let made = self.own.ask(control::create_handle_key(layout), Along::soon()).await?;
+            let made = self.own.ask(control::create_handle_key(layout), Envelope::soon()).await?;
             if !matches!(made.status, 200..=299) {
                 return Err(refused(&made));
             }
@@ -158,7 +158,7 @@ impl Handles {
     }
 
     async fn derive(&self, layout: &Layout, version: u32) -> Result<Zeroizing<[u8; 32]>, Refusal> {
-        let answer = self.own.succeed(control::derive_handle_key(layout, version), Along::look()).await?;
+        let answer = self.own.succeed(control::derive_handle_key(layout, version), Envelope::look()).await?;
         control::derived_handle_key(&answer.body).ok_or(Refusal::UpstreamNonsense)
     }
 }

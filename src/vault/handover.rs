@@ -11,7 +11,9 @@ use filters::refusal::Refusal;
 use filters::vault::{Layout, control};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 
-use super::{Accessor, Along, Leases, OwnCalls, Undone};
+use crate::exchange::Envelope;
+
+use super::{Accessor, Leases, OwnCalls, Undone};
 
 /// Most things that wait to go back; those above it expire by themselves.
 const WAITING: usize = 1_024;
@@ -83,9 +85,9 @@ impl Returns {
         for turn in 1..=TURNS {
             let outcome = match given {
                 Given::Lease { agent, accessor } => leases.end(layout, agent, accessor).await,
-                Given::Token { accessor } => self.own.revoke(accessor, Along::soon()).await,
+                Given::Token { accessor } => self.own.revoke(accessor, Envelope::soon()).await,
                 Given::Certificate { serial, namespace } => {
-                    let along = Along { namespace: Some(namespace), ..Along::soon() };
+                    let along = Envelope { namespace: Some(namespace), ..Envelope::soon() };
                     self.own.succeed(control::revoke_certificate(layout, serial), along).await.map(drop)
                 }
             };

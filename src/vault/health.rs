@@ -9,9 +9,6 @@ use filters::vault::control;
 
 use crate::exchange::{Envelope, Upstream};
 
-use super::ANSWER_LIMIT;
-use super::own::LOOK;
-
 /// How often Vault is asked while it is well.
 const WELL: Duration = Duration::from_secs(1);
 /// How often it is asked while it is not, so that the gate is back within a
@@ -136,8 +133,8 @@ impl Monitor {
     /// Asks once, and notes whether Vault has namespaces.
     pub(super) async fn ask(&self) -> Health {
         let Ok(request) = control::health() else { return Health::Unknown };
-        let envelope = Envelope { limit: ANSWER_LIMIT, ..Envelope::default() };
-        match self.upstream.look(&request, envelope, LOOK).await {
+        let envelope = Envelope::look();
+        match self.upstream.ask(&request, envelope).await {
             Ok(answer) => {
                 if let Some(known) = control::has_namespaces(&answer.body) {
                     self.upstream.note_namespaces(known);

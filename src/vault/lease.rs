@@ -19,7 +19,7 @@ use crate::config;
 use crate::exchange::{Answer, Envelope, Lane, Upstream};
 
 use super::handover::{Given, Parcel};
-use super::own::{Accessor, Along, OwnCalls, Undone};
+use super::own::{Accessor, OwnCalls, Undone};
 use super::{Children, Profile, epoch_seconds, record};
 
 /// How often a record is read again that another gate has changed meanwhile.
@@ -171,7 +171,6 @@ impl Leases {
                 namespace: Some(&accessor.namespace),
                 for_agent: true,
                 correlation: Some(wanted.correlation),
-                limit: super::ANSWER_LIMIT,
                 ..Envelope::default()
             };
             let answer = self.upstream.ask(request, envelope).await?;
@@ -215,7 +214,7 @@ impl Leases {
     /// # Errors
     /// [`Refusal::NotFound`] where it is not in the record, or that Vault is away.
     pub async fn end(&self, layout: &Layout, agent: &AgentId, accessor: &Accessor) -> Result<(), Undone> {
-        let along = Along { lane: Lane::Requests, ..Along::soon() };
+        let along = Envelope { lane: Lane::Requests, ..Envelope::soon() };
         self.own.revoke(accessor, along).await?;
         self.change(layout, agent, |leases| leases.remove(&accessor.text).map(drop).ok_or(Refusal::NotFound)).await
     }
@@ -230,7 +229,7 @@ impl Leases {
             let namespace = entry.namespace().unwrap_or_else(|| self.upstream.namespace()).clone();
             let accessor = Accessor { text, namespace };
             // One that cannot be ended, in a namespace that is sealed, is not in the way of the others.
-            match self.own.revoke(&accessor, Along::soon()).await {
+            match self.own.revoke(&accessor, Envelope::soon()).await {
                 Ok(()) => _ = ended.insert(accessor.text, entry),
                 Err(undone) => failed = Some(undone),
             }
@@ -267,7 +266,7 @@ impl Leases {
 
     /// The agent's record, without what has ended.
     async fn read(&self, layout: &Layout, agent: &AgentId) -> Result<Record, Undone> {
-        let along = Along { lane: Lane::Requests, ..Along::soon() };
+        let along = Envelope { lane: Lane::Requests, ..Envelope::soon() };
         let read = record::read::<Held>(&self.own, control::read_leases(layout, agent), along).await;
         let record =
             read.inspect_err(|unread| tracing::error!(%agent, why = %unread, "the record of leases cannot be read"))?;
@@ -288,7 +287,7 @@ impl Leases {
         mut record: Record,
         change: impl Fn(&mut Entries) -> Result<(), Refusal>,
     ) -> Result<(), Undone> {
-        let along = Along { lane: Lane::Requests, ..Along::default() };
+        let along = Envelope { lane: Lane::Requests, ..Envelope::default() };
         for _ in 0..TURNS {
             change(&mut record.leases)?;
             let request = control::write_leases(layout, agent, record.version, &record.leases);

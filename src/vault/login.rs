@@ -20,9 +20,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::config::{Login, SignedToken};
-use crate::exchange::{Answer, Envelope, Upstream};
+use crate::exchange::{Answer, Envelope, Patience, Upstream};
 
-use super::ANSWER_LIMIT;
 use failure::{Failed, LONGEST, Pauses};
 
 /// How often credentials are looked at that somebody else replaces.
@@ -186,8 +185,9 @@ impl LoginState {
         };
         let (true, Some(login)) = (made, self.current.swap(None)) else { return true };
         let Ok(request) = control::revoke_self() else { return false };
-        let envelope = Envelope { token: Some(&login.token), limit: ANSWER_LIMIT, ..Envelope::default() };
-        self.upstream.look(&request, envelope, LEAVE).await.is_ok_and(|answer| matches!(answer.status, 200..=299))
+        let patience = Patience::Look(LEAVE);
+        let envelope = Envelope { token: Some(&login.token), patience, ..Envelope::default() };
+        self.upstream.ask(&request, envelope).await.is_ok_and(|answer| matches!(answer.status, 200..=299))
     }
 
     /// Says that Vault no longer knows the token of `generation`.
@@ -368,8 +368,8 @@ impl LoginState {
         method: &Login,
     ) -> Result<Answer, Failed> {
         let request = request.map_err(|_| Failed::Nonsense)?;
-        let envelope = Envelope { token, limit: ANSWER_LIMIT, ..Envelope::default() };
-        match self.upstream.ask_within(&request, envelope, PATIENCE).await {
+        let envelope = Envelope { token, patience: Patience::For(PATIENCE), ..Envelope::default() };
+        match self.upstream.ask(&request, envelope).await {
             Ok(answer) if answer.status == 200 => Ok(answer),
             Ok(answer) => Err(Failed::of(method, &answer)),
             Err(_) => Err(Failed::Unreachable),

@@ -23,7 +23,7 @@ pub use health::{Health, Monitor};
 pub use lease::{Issued, Leases, Wanted};
 pub use login::{GateLogin, LoginState};
 pub use operator::{NoLogin, logged_in};
-pub use own::{Accessor, Along, OwnCalls, Undone};
+pub use own::{Accessor, OwnCalls, Undone};
 pub use provision::Provision;
 pub use record::Unread;
 pub use suspension::{Entry, Record, Suspension, Suspensions, Unwritten};
@@ -98,6 +98,9 @@ impl Vault {
     }
 }
 
+/// Least time for what is ended after the agents' tokens.
+const LEAST: Duration = Duration::from_secs(1);
+
 /// The name of this gate among all: its host, where it listens, and a number of this start's own.
 fn gate_name(settings: &Settings) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -106,11 +109,6 @@ fn gate_name(settings: &Settings) -> String {
     let port = settings.listeners.first().map_or(0, |listener| listener.address.port());
     format!("{host}:{port}-{:08x}", crate::random::u64() as u32)
 }
-
-/// Least time for what is ended after the agents' tokens.
-const LEAST: Duration = Duration::from_secs(1);
-/// Most bytes of an answer to the gate itself.
-const ANSWER_LIMIT: usize = 1 << 20;
 
 /// The wall clock, in seconds since the epoch.
 #[must_use]

@@ -9,42 +9,25 @@ use filters::path::PathProblem;
 use filters::refusal::Refusal;
 use filters::vault::{Trouble, VaultRequest, control, trouble, words};
 
-use crate::exchange::{Answer, Envelope, Lane, Upstream};
+use crate::exchange::{Answer, Envelope, Patience, Upstream};
 
+use super::LoginState;
 use super::record::Unread;
-use super::{ANSWER_LIMIT, LoginState};
 
 /// How long a look may take, so that what it looks for counts within a second or two.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
 /// How long a change may take, of which Vault may make several.
 const SOON: Duration = Duration::from_secs(5);
 
-/// What goes along with one request.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Along<'a> {
-    /// Whose connections it takes.
-    pub lane: Lane,
-    /// The namespace it is asked in; the gate's own where absent.
-    pub namespace: Option<&'a Namespace>,
-    /// Goes to Vault as `X-Correlation-Id`.
-    pub correlation: Option<&'a str>,
-    /// Seconds that Vault wraps the answer for.
-    pub wrap_ttl: Option<u32>,
-    /// Most bytes of the answer, where it may be large.
-    pub limit: Option<usize>,
-    /// How long it may take where it is asked twice rather than waited for: [`Upstream::look`].
-    pub within: Option<Duration>,
-}
-
-impl Along<'_> {
+impl Envelope<'_> {
     /// A question of the background's own that no hung connection may hold up.
     pub(super) fn look() -> Self {
-        Self { within: Some(LOOK), ..Self::default() }
+        Self { patience: Patience::Look(LOOK), ..Self::default() }
     }
 
     /// A change that the background makes and may make twice, by the same rule.
     pub(super) fn soon() -> Self {
-        Self { within: Some(SOON), ..Self::default() }
+        Self { patience: Patience::Look(SOON), ..Self::default() }
     }
 }
 
@@ -123,22 +106,14 @@ impl OwnCalls {
     ///
     /// # Errors
     /// [`Refusal::UpstreamUnavailable`] and the like where there is none.
-    pub async fn ask(&self, request: Result<VaultRequest, PathProblem>, along: Along<'_>) -> Result<Answer, Refusal> {
+    pub async fn ask(
+        &self,
+        request: Result<VaultRequest, PathProblem>,
+        envelope: Envelope<'_>,
+    ) -> Result<Answer, Refusal> {
         let login = self.login.current().ok_or(Refusal::UpstreamUnavailable)?;
-        let envelope = Envelope {
-            lane: along.lane,
-            token: Some(&login.token),
-            namespace: along.namespace,
-            for_agent: false,
-            wrap_ttl: along.wrap_ttl,
-            correlation: along.correlation,
-            limit: along.limit.unwrap_or(ANSWER_LIMIT),
-        };
-        let request = request?;
-        let answer = match along.within {
-            Some(time) => self.upstream.look(&request, envelope, time).await?,
-            None => self.upstream.ask(&request, envelope).await?,
-        };
+        let envelope = Envelope { token: Some(&login.token), for_agent: false, ..envelope };
+        let answer = self.upstream.ask(&request?, envelope).await?;
         if self.upstream.denies_token(envelope, &answer).await {
             self.login.reject(login.generation);
             return Err(Refusal::UpstreamUnavailable);
@@ -154,9 +129,9 @@ impl OwnCalls {
     pub async fn succeed(
         &self,
         request: Result<VaultRequest, PathProblem>,
-        along: Along<'_>,
+        envelope: Envelope<'_>,
     ) -> Result<Answer, Undone> {
-        let answer = self.ask(request, along).await?;
+        let answer = self.ask(request, envelope).await?;
         if matches!(answer.status, 200..=299) { Ok(answer) } else { Err(refused(&answer)) }
     }
 
@@ -164,9 +139,9 @@ impl OwnCalls {
     ///
     /// # Errors
     /// As [`OwnCalls::succeed`]: what is no word of Vault's ends nothing.
-    pub async fn revoke(&self, accessor: &Accessor, along: Along<'_>) -> Result<(), Undone> {
-        let along = Along { namespace: Some(&accessor.namespace), ..along };
-        let answer = self.ask(control::revoke_accessor(&accessor.text), along).await?;
+    pub async fn revoke(&self, accessor: &Accessor, envelope: Envelope<'_>) -> Result<(), Undone> {
+        let envelope = Envelope { namespace: Some(&accessor.namespace), ..envelope };
+        let answer = self.ask(control::revoke_accessor(&accessor.text), envelope).await?;
         if control::is_revoked(answer.status, &answer.body) { Ok(()) } else { Err(refused(&answer)) }
     }
 }

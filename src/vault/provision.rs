@@ -12,7 +12,9 @@ use filters::vault::provision::{Lack, Making, lack, try_role};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use super::own::{Along, OwnCalls};
+use crate::exchange::Envelope;
+
+use super::own::OwnCalls;
 
 /// How often it is looked at while nothing is missing.
 const LOOK: Duration = Duration::from_secs(5);
@@ -105,7 +107,7 @@ impl Provision {
 
     async fn look(&self, making: &Making, lacks: &mut Lacks) {
         let namespace = &making.namespace;
-        let along = Along { namespace: Some(namespace), ..Along::look() };
+        let along = Envelope { namespace: Some(namespace), ..Envelope::look() };
         // Where there is no answer of Vault's to this, all stays as it was found.
         let Ok(answer) = self.own.ask(try_role(making), along).await else { return };
         let found = match lack(answer.status, &answer.body) {

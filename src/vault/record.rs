@@ -8,7 +8,9 @@ use filters::vault::VaultRequest;
 use filters::vault::record::{self, NoRecord, Record};
 use serde::de::DeserializeOwned;
 
-use super::{Along, OwnCalls};
+use crate::exchange::Envelope;
+
+use super::OwnCalls;
 
 /// Why a record cannot be read, for the log, readiness and whoever runs a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +65,7 @@ impl From<Unread> for Refusal {
 pub(super) async fn read<T: DeserializeOwned>(
     own: &OwnCalls,
     request: Result<VaultRequest, PathProblem>,
-    along: Along<'_>,
+    along: Envelope<'_>,
 ) -> Result<Record<T>, Unread> {
     let answer = own.ask(request, along).await.map_err(Unread::Away)?;
     match answer.status {

@@ -12,7 +12,8 @@ use filters::vault::admin::{self, TokenRole};
 use similar::TextDiff;
 
 use crate::config::{AgentEntry, ChildPolicies, Settings};
-use crate::vault::{Along, NoLogin, OwnCalls, Undone, logged_in};
+use crate::exchange::Envelope;
+use crate::vault::{NoLogin, OwnCalls, Undone, logged_in};
 
 /// Stands for the accessor where Vault is not asked for it.
 const ACCESSOR: &str = "ACCESSOR";
@@ -256,8 +257,8 @@ struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    fn along(self) -> Along<'a> {
-        Along { namespace: Some(self.namespace), ..Along::default() }
+    fn along(self) -> Envelope<'a> {
+        Envelope { namespace: Some(self.namespace), ..Envelope::default() }
     }
 
     fn problem(self, what: impl std::fmt::Display, undone: impl Into<Undone>) -> Problem {

@@ -22,8 +22,10 @@ use filters::vault::{Layout, control};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 
+use crate::exchange::Envelope;
+
 use super::record::{self, Unread};
-use super::{Along, Children, Gates, Leases, OwnCalls, Undone, epoch_seconds};
+use super::{Children, Gates, Leases, OwnCalls, Undone, epoch_seconds};
 use entries::Held;
 
 /// How often the record is looked at, so that a suspension holds everywhere within a second.
@@ -202,7 +204,7 @@ impl Suspensions {
 
     async fn watch(&self, layout: &impl Fn() -> Layout) {
         loop {
-            let read = record::read::<Held>(&self.own, control::read_suspensions(&layout()), Along::look()).await;
+            let read = record::read::<Held>(&self.own, control::read_suspensions(&layout()), Envelope::look()).await;
             self.learn(read.map(|record| (record.version, record.data.map(Held::record).unwrap_or_default())));
             let pause = if self.own.is_logged_in() { LOOK } else { SEEK };
             let _ = timeout(pause, self.asked.notified()).await;
@@ -267,7 +269,7 @@ impl Suspensions {
     /// # Errors
     /// [`Unread`].
     pub async fn read(&self, layout: &Layout) -> Result<(u64, Record), Unread> {
-        let read = record::read::<Held>(&self.own, control::read_suspensions(layout), Along::default()).await?;
+        let read = record::read::<Held>(&self.own, control::read_suspensions(layout), Envelope::default()).await?;
         Ok((read.version, read.data.map(Held::record).unwrap_or_default()))
     }
 
@@ -280,7 +282,7 @@ impl Suspensions {
             if record == before {
                 return Ok((version, false));
             }
-            match self.own.succeed(control::write_suspensions(layout, version, &record), Along::default()).await {
+            match self.own.succeed(control::write_suspensions(layout, version, &record), Envelope::default()).await {
                 Ok(answer) => return Ok((written(&answer.body).unwrap_or(version + 1), true)),
                 Err(Undone { refusal: Refusal::CheckAndSet, .. }) => {}
                 Err(undone) => return Err(Unwritten::Refused(undone)),
