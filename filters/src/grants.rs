@@ -105,7 +105,7 @@ pub struct Demand {
     /// How long what is issued is to live.
     pub ttl: Ttl,
     /// Whom an SSH certificate or password is to log in as, and with what.
-    pub login: Option<Login>,
+    pub login: Option<Box<Login>>,
 }
 
 /// How long what is issued is to live.

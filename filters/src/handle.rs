@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::grants::{Agent, Resource};
+use crate::refusal::Refusal;
 
 /// What every handle begins with, so that it is recognised where it leaks.
 const PREFIX: &str = "pch1_";
@@ -175,6 +176,23 @@ impl Keyring {
             return Err(if later { Closed::Later } else { Closed::Foreign });
         };
         unseal(key, nonce, sealed, binding).ok_or(Closed::Foreign)
+    }
+
+    /// Opens a handle that is to be redeemed at `now`, in seconds since the epoch.
+    ///
+    /// # Errors
+    /// [`Refusal::UpstreamUnavailable`] while there is no key, [`Refusal::HandleKeyUnknown`] for a
+    /// handle whose key may be known soon, [`Refusal::NotFound`] for one that has ended, and
+    /// [`Refusal::Forbidden`] for one that is not this holder's.
+    pub fn redeem(&self, handle: &str, binding: Binding<'_>, now: u64) -> Result<Claims, Refusal> {
+        if self.is_empty() {
+            return Err(Refusal::UpstreamUnavailable);
+        }
+        let claims: Claims = self.open(handle, binding).map_err(|closed| match closed {
+            Closed::Foreign => Refusal::Forbidden,
+            Closed::Later => Refusal::HandleKeyUnknown,
+        })?;
+        if claims.holds_at(now) { Ok(claims) } else { Err(Refusal::NotFound) }
     }
 }
 

@@ -394,7 +394,24 @@ pub struct Identity {
     pub bearer: Option<Bearer>,
 }
 
+/// The facts of a credential that are told to its holder.
+#[derive(Clone, Copy, Debug)]
+pub struct Presented {
+    /// The scopes it carries.
+    pub scopes: Scopes,
+    /// The kind of proof.
+    pub proof: Proof,
+    /// Seconds since the epoch from which it does not hold; `None` where it has no end.
+    pub expires: Option<i64>,
+}
+
 impl Identity {
+    /// The facts of the credential, without the credential.
+    #[must_use]
+    pub const fn presented(&self) -> Presented {
+        Presented { scopes: self.scopes, proof: self.proof, expires: self.expires }
+    }
+
     /// One without an end, that no token goes to Vault for.
     #[must_use]
     pub const fn new(agent: Arc<Agent>, scopes: Scopes, proof: Proof) -> Self {

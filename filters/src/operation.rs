@@ -2,25 +2,25 @@
 //! description of its kind from which every surface is made.
 
 mod arguments;
+mod body;
+mod plan;
+mod redemption;
 
 pub use arguments::unfit;
+pub use body::Body;
+pub use plan::{About, Ask, Call, Issues, Own, Plan, Touch, Touched};
+pub use redemption::{Redeem, Redemption};
 
-use std::borrow::Cow;
-
-use bytes::Bytes;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::grants::{Demand, Engine, Resource};
-use crate::identity::Identity;
 use crate::json::Bounds;
-use crate::kms::KmsCall;
 use crate::lifetime::WrapTtl;
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::Shape;
-use crate::vault::Method;
 
 /// The facts of an operation that need no argument.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub struct Facts {
     pub scope: Option<Scope>,
     /// The engine, unless the gate answers itself.
     pub engine: Option<Engine>,
+    /// Reads the resource it touches; `None` where the gate answers itself or only a handle says it.
+    pub touch: Option<Touch>,
     /// Whether it touches something that a grant must name.
     pub named: bool,
     /// Hints for MCP clients.
@@ -68,6 +70,7 @@ impl Facts {
         summary: "",
         scope: None,
         engine: None,
+        touch: None,
         named: true,
         hints: Hints { read_only: false, destructive: false, idempotent: false },
         method: "POST",
@@ -169,100 +172,6 @@ pub trait Describe {
     /// # Errors
     /// A value that the schema cannot refuse by itself.
     fn plan(arguments: Self::Arguments<'_>) -> Result<Plan, Refusal>;
-}
-
-/// What an operation touches and asks, by its arguments.
-#[derive(Debug)]
-pub struct Plan {
-    pub(crate) resource: Option<Resource>,
-    pub(crate) ask: Ask,
-    pub(crate) demand: Demand,
-    pub(crate) wrap: Option<WrapTtl>,
-}
-
-impl Plan {
-    /// An answer of the gate's own.
-    pub(crate) fn own(answer: fn(&Identity, &mut Vec<u8>)) -> Self {
-        Self { resource: None, ask: Ask::Own(answer), demand: Demand::default(), wrap: None }
-    }
-
-    /// Something asked about a resource.
-    pub(crate) fn about(resource: Resource, ask: Ask) -> Self {
-        Self { resource: Some(resource), ask, demand: Demand::default(), wrap: None }
-    }
-
-    /// Something asked about what the agent has a handle of.
-    pub(crate) fn held(handle: &str, redeem: Redeem) -> Self {
-        Self { resource: None, ask: Ask::Held(handle.into(), redeem), demand: Demand::default(), wrap: None }
-    }
-
-    /// The same, its answer wrapped.
-    pub(crate) const fn wrapped(mut self, wrap: Option<WrapTtl>) -> Self {
-        self.wrap = wrap;
-        self
-    }
-
-    /// The same, where grants bound more than the resource's name.
-    pub(crate) fn demanding(mut self, demand: Demand) -> Self {
-        self.demand = demand;
-        self
-    }
-}
-
-/// What is asked for, with everything but the agent in it.
-#[derive(Debug)]
-pub enum Ask {
-    /// Of Vault, with the agent's token.
-    Vault(Call),
-    /// Of Vault, for something that the agent gets a handle of.
-    Issue(Issues, Call),
-    /// About what the agent has a handle of.
-    Held(Box<str>, Redeem),
-    /// Of AWS KMS, with the gate's own credentials.
-    Kms(KmsCall),
-    /// The gate answers itself.
-    Own(fn(&Identity, &mut Vec<u8>)),
-}
-
-/// What a handle is given out for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Issues {
-    /// A lease, which has a token of its own and ends with it.
-    Lease,
-    /// A certificate.
-    Certificate,
-    /// A password that is used once, soon; there is no handle of it.
-    Password,
-}
-
-/// A request of Vault's API below a mount.
-#[derive(Debug)]
-pub struct Call {
-    /// The method.
-    pub method: Method,
-    /// What stands between mount and resource: `data`, `metadata`, `random/32`.
-    pub api: Cow<'static, str>,
-    /// A numeric query parameter.
-    pub query: Option<(&'static str, u64)>,
-    /// The JSON body.
-    pub body: Option<Bytes>,
-    /// Whether it may be sent again.
-    pub repeatable: bool,
-}
-
-/// What becomes of what a handle stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Redeem {
-    /// The lease lives on, if possible for so many seconds more.
-    RenewLease(Option<u32>),
-    /// The lease ends.
-    RevokeLease,
-    /// The certificate is revoked.
-    RevokeCertificate,
-    /// The wrapped answer is given out, once.
-    Unwrap,
-    /// The wrapped answer's times are told.
-    LookUpWrap,
 }
 
 /// One request of a caller's, on whichever surface it came.
@@ -385,6 +294,10 @@ fn schema<T: JsonSchema>() -> Schema {
 fn parse<D: Describe>(kind: &'static Entry, arguments: &[u8]) -> Result<Operation, Refusal> {
     let size = arguments.len();
     let arguments = arguments::read::<D::Arguments<'_>>(arguments)?;
-    let Plan { resource, ask, demand, wrap } = D::plan(arguments)?;
+    let Plan { touched, ask, wrap } = D::plan(arguments)?;
+    let (resource, demand) = match touched {
+        Some(Touched { resource, demand }) => (Some(resource), demand),
+        None => (None, Demand::default()),
+    };
     Ok(Operation { kind, resource, ask, demand, wrap, size })
 }

@@ -2,13 +2,10 @@
 //! and what can be told of it without a request.
 
 use crate::condition::Circumstances;
-use crate::grants::{
-    Agent, Allowed, Demand, Engine, Extensions, Login, Need, Resource, Role, Shortfall, Space, Ttl, Unheld,
-};
+use crate::grants::{Agent, Allowed, Demand, Engine, Need, Resource, Role, Shortfall, Unheld};
 use crate::identity::Identity;
-use crate::kms;
-use crate::operation::{Entry, Facts, unfit};
-use crate::path::{self, SecretPath};
+pub use crate::operation::About;
+use crate::operation::{Entry, Facts, Touched, unfit};
 use crate::pattern::PathPattern;
 use crate::refusal::Refusal;
 use crate::scope::Scope;
@@ -111,20 +108,6 @@ fn sentence(what: &str, mut grants: Vec<String>) -> String {
     format!("Granted {what}: {grants}{more}.")
 }
 
-/// What a question is about, as a person names it.
-#[derive(Clone, Debug, Default)]
-pub struct About<'a> {
-    /// A path, or the name of a key or role; empty for a root, the default
-    /// key, or nothing.
-    pub name: &'a str,
-    /// Whether the path is below the shared prefix.
-    pub shared: bool,
-    /// Seconds that what is issued is to live.
-    pub ttl: Option<u32>,
-    /// Whom SSH is to log in as, and with what; of a password the names alone.
-    pub login: Login,
-}
-
 /// What an operation asks of an agent's grants, without its other arguments.
 #[derive(Clone, Debug)]
 pub struct Question {
@@ -150,14 +133,14 @@ impl Question {
     /// [`Unaskable`].
     pub fn new(kind: &'static Entry, about: About<'_>, layout: &Layout) -> Result<Self, Unaskable> {
         let facts = kind.facts;
-        let (Some(scope), Some(engine)) = (facts.scope, facts.engine) else {
+        let (Some(scope), Some(touch)) = (facts.scope, facts.touch) else {
             // What has a name but no engine of its own is about what another made.
             let question = Self { kind, needs: None, demand: Demand::default() };
             return if facts.named { Err(Unaskable::ByHandle) } else { Ok(question) };
         };
-        let resource = resource(facts, engine, &about).and_then(|resource| named(resource, layout));
-        let resource = resource.map_err(Unaskable::Name)?;
-        Ok(Self { kind, needs: Some((scope, resource)), demand: demand(facts, engine, about) })
+        let Touched { resource, demand } = touch(about).map_err(Unaskable::Name)?;
+        let resource = named(resource, layout).map_err(Unaskable::Name)?;
+        Ok(Self { kind, needs: Some((scope, resource)), demand })
     }
 
     /// What allows it under these circumstances; `None` for what any agent may do.
@@ -192,40 +175,5 @@ impl Question {
     #[must_use]
     pub const fn needs(&self) -> Option<&(Scope, Resource)> {
         self.needs.as_ref()
-    }
-}
-
-fn resource(facts: &Facts, engine: Engine, about: &About<'_>) -> Result<Resource, Refusal> {
-    let space = if about.shared { Space::Shared } else { Space::Own };
-    match engine {
-        _ if !facts.named => Ok(Resource::Nameless(engine)),
-        Engine::Kv if facts.scope == Some(Scope::List) => {
-            Ok(Resource::Names(space, SecretPath::parse_prefix(about.name)?))
-        }
-        Engine::Kv => Ok(Resource::Secret(space, SecretPath::parse(about.name)?)),
-        Engine::Kms if about.name.is_empty() || kms::is_key_name(about.name) => {
-            Ok(Resource::Key(engine, about.name.into()))
-        }
-        Engine::Kms => Err(unfit("/key_id", "a key's id, ARN or alias/NAME")),
-        Engine::Transit | Engine::Database | Engine::Ssh | Engine::Pki => {
-            path::judge(about.name)?;
-            Ok(Resource::Key(engine, about.name.into()))
-        }
-    }
-}
-
-/// What grants bound is what is asked of Vault; what a handle stands for was
-/// bounded when it was made.
-fn demand(facts: &Facts, engine: Engine, about: About<'_>) -> Demand {
-    let ttl = about.ttl.map_or(Ttl::Unsaid, Ttl::Seconds);
-    match engine {
-        Engine::Ssh if facts.reach.apis.contains(&"sign") => Demand { ttl, login: Some(about.login) },
-        // A password is as Vault's role has it, but for the name.
-        Engine::Ssh => {
-            let login = Login { extensions: Extensions::Fixed, ..about.login };
-            Demand { ttl: Ttl::Fixed, login: Some(login) }
-        }
-        Engine::Pki if !facts.reach.apis.is_empty() => Demand { ttl, login: None },
-        _ => Demand::default(),
     }
 }

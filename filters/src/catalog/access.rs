@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::CATALOG;
 use crate::grants::{Agent, Engine, Grant, Role};
-use crate::identity::Identity;
+use crate::identity::Presented;
 use crate::pattern::PathPattern;
 use crate::quota::Limit;
 use crate::scope::{Scope, Scopes};
@@ -139,8 +139,8 @@ struct Rated<'a> {
 }
 
 /// Writes the answer.
-pub(super) fn tell(identity: &Identity, out: &mut Vec<u8>) {
-    let Identity { agent, scopes, proof, expires, .. } = identity;
+pub(super) fn tell(agent: &Agent, presented: Presented, out: &mut Vec<u8>) {
+    let Presented { scopes, proof, expires } = presented;
     let roles = || agent.roles.iter().map(|(role, _)| &**role);
     let access = Access {
         agent: agent.id.as_str(),
@@ -149,7 +149,7 @@ pub(super) fn tell(identity: &Identity, out: &mut Vec<u8>) {
         expires: expires.and_then(|time| Timestamp::from_second(time).ok()).map(|time| time.to_string()),
         scopes: scopes.iter().collect(),
         roles: roles().map(|role| &*role.name).collect(),
-        grants: roles().flat_map(|role| granted(role, *scopes)).collect(),
+        grants: roles().flat_map(|role| granted(role, scopes)).collect(),
         denied: roles().flat_map(|role| role.deny.iter().map(PathPattern::to_string)).collect(),
         limits: limits(agent),
     };

@@ -2,17 +2,56 @@
 //! API: <https://developer.hashicorp.com/vault/api-docs/secret/databases>
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::named;
 use super::text::{Handle, Segment, Text};
+use super::{named, post};
 use crate::grants::Engine;
+use crate::handle::{Purpose, StandsFor};
 use crate::lifetime::{Lifetime, WrapTtl};
-use crate::operation::{Ask, Call, Capability, Describe, Facts, Hints, Issues, Plan, Reach, Redeem};
+use crate::operation::{
+    About, Ask, Call, Capability, Describe, Facts, Hints, Issues, Plan, Reach, Redeem, Redemption, Touched,
+};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};
 use crate::vault::Method;
+
+/// A database role.
+fn role(about: About<'_>) -> Result<Touched, Refusal> {
+    named(Engine::Database, about.name)
+}
+
+/// Redeems the handle of a lease.
+const fn of_lease(redeem: Redeem, call: fn(Redeem, &StandsFor) -> Result<Call, Refusal>) -> Redemption {
+    Redemption { redeem, purpose: Purpose::Lease, engine: None, call }
+}
+
+fn renewal(redeem: Redeem, held: &StandsFor) -> Result<Call, Refusal> {
+    #[derive(Serialize)]
+    struct Renewal<'a> {
+        lease_id: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        increment: Option<u32>,
+    }
+    match (redeem, held) {
+        (Redeem::RenewLease(increment), StandsFor::Lease { id, .. }) => {
+            post("leases/renew", &Renewal { lease_id: id, increment }, true)
+        }
+        _ => Err(Refusal::Forbidden),
+    }
+}
+
+fn revocation(_: Redeem, held: &StandsFor) -> Result<Call, Refusal> {
+    #[derive(Serialize)]
+    struct Revocation<'a> {
+        lease_id: &'a str,
+        sync: bool,
+    }
+    let StandsFor::Lease { id, .. } = held else { return Err(Refusal::Forbidden) };
+    // Not by its token alone: that ends a lease some time later.
+    post("leases/revoke", &Revocation { lease_id: id, sync: true }, true)
+}
 
 /// `db.issue_creds`.
 pub(super) struct IssueCreds;
@@ -36,6 +75,7 @@ impl Describe for IssueCreds {
         summary: "Makes a new database login that ends with its lease; renew or revoke it by its lease_id.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Database),
+        touch: Some(role),
         hints: Hints { read_only: false, destructive: false, idempotent: false },
         template: "/db/creds/{role}",
         reach: Reach { apis: &["creds"], may: &[Capability::Read] },
@@ -61,8 +101,8 @@ impl Describe for IssueCreds {
 
     fn plan(arguments: IssueArguments<'_>) -> Result<Plan, Refusal> {
         let call = Call { method: Method::Get, api: "creds".into(), query: None, body: None, repeatable: false };
-        let resource = named(Engine::Database, &arguments.role)?;
-        Ok(Plan::about(resource, Ask::Issue(Issues::Lease, call)).wrapped(arguments.wrap_ttl))
+        Ok(Plan::about(role(About::named(&arguments.role))?, Ask::Issue(Issues::Lease, call))
+            .wrapped(arguments.wrap_ttl))
     }
 }
 
@@ -88,6 +128,7 @@ impl Describe for Renew {
         summary: "Lets a database login of this agent's live on.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Database),
+        touch: Some(role),
         hints: Hints { read_only: false, destructive: false, idempotent: true },
         template: "/db/renew",
         ..Facts::POST
@@ -101,7 +142,8 @@ impl Describe for Renew {
     };
 
     fn plan(arguments: RenewArguments<'_>) -> Result<Plan, Refusal> {
-        Ok(Plan::held(&arguments.lease_id, Redeem::RenewLease(arguments.increment.map(Lifetime::seconds))))
+        let redeem = Redeem::RenewLease(arguments.increment.map(Lifetime::seconds));
+        Ok(Plan::held(&arguments.lease_id, of_lease(redeem, renewal)))
     }
 }
 
@@ -124,6 +166,7 @@ impl Describe for Revoke {
         summary: "Ends a database login of this agent's at once.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Database),
+        touch: Some(role),
         hints: Hints { read_only: false, destructive: true, idempotent: true },
         template: "/db/revoke",
         ..Facts::POST
@@ -131,6 +174,6 @@ impl Describe for Revoke {
     const SHAPE: &'static Shape = &Shape::DONE;
 
     fn plan(arguments: RevokeArguments<'_>) -> Result<Plan, Refusal> {
-        Ok(Plan::held(&arguments.lease_id, Redeem::RevokeLease))
+        Ok(Plan::held(&arguments.lease_id, of_lease(Redeem::RevokeLease, revocation)))
     }
 }

@@ -12,7 +12,7 @@ use super::text::{Kind, Text};
 use crate::grants::{Engine, Resource};
 use crate::kms::{self, Circumstances, GrantTokens, KeySpec, KmsCall, Signed, SigningAlgorithm};
 use crate::lifetime::WrapTtl;
-use crate::operation::{Ask, Describe, Facts, Hints, Plan, unfit};
+use crate::operation::{About, Ask, Describe, Facts, Hints, Plan, Touched, unfit};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};
@@ -30,7 +30,7 @@ const KEY: Member = Member::new("key_id", &["key_id"], Type::Text, "The ARN of t
 const CIPHERTEXT: Member = Member::new("ciphertext", &["ciphertext"], Type::Text, "The ciphertext, as base64.");
 const PLAINTEXT: Member = Member::new("plaintext", &["plaintext"], Type::Text, "The bytes in the clear, as base64.");
 
-const FACTS: Facts = Facts { engine: Some(Engine::Kms), hints: PURE, ..Facts::POST };
+const FACTS: Facts = Facts { engine: Some(Engine::Kms), touch: Some(key), hints: PURE, ..Facts::POST };
 
 /// The name of a key, judged by [`kms::is_key_name`].
 struct KeyName;
@@ -364,14 +364,18 @@ impl Describe for Verify {
     }
 }
 
-/// What is asked of the key of that name; without one, of the configured
-/// key, whose name the decision puts in.
-fn about(key: Option<Text<'_, KeyName>>, call: KmsCall) -> Result<Plan, Refusal> {
-    if key.as_ref().is_some_and(|key| !kms::is_key_name(key)) {
+/// A request about the key of that name; without one, about the configured key, whose name the
+/// decision puts in.
+fn about(name: Option<Text<'_, KeyName>>, call: KmsCall) -> Result<Plan, Refusal> {
+    Ok(Plan::about(key(About::named(&name.unwrap_or_default()))?, Ask::Kms(call)))
+}
+
+/// A key; the configured one where the name is empty.
+fn key(about: About<'_>) -> Result<Touched, Refusal> {
+    if !about.name.is_empty() && !kms::is_key_name(about.name) {
         return Err(unfit("/key_id", KEY_NAME));
     }
-    let name = Box::from(&*key.unwrap_or_default());
-    Ok(Plan::about(Resource::Key(Engine::Kms, name), Ask::Kms(call)))
+    Ok(Resource::Key(Engine::Kms, about.name.into()).into())
 }
 
 fn decoded<K: Bytes>(pointer: &'static str, text: &Text<'_, K>) -> Result<Vec<u8>, Refusal> {

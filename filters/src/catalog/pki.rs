@@ -7,10 +7,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::text::{Handle, Name, Segment, Something, Text};
-use super::{named, post};
+use super::{named, post, posted};
 use crate::grants::{Demand, Engine, Ttl};
+use crate::handle::{Purpose, StandsFor};
 use crate::lifetime::{Lifetime, WrapTtl};
-use crate::operation::{Ask, Capability, Describe, Facts, Hints, Issues, Plan, Reach, Redeem};
+use crate::operation::{
+    About, Ask, Body, Call, Capability, Describe, Facts, Hints, Issues, Plan, Reach, Redeem, Redemption, Touched,
+};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};
@@ -53,7 +56,7 @@ pub(super) struct IssueArguments<'a> {
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     uri_sans: Option<Cow<'a, str>>,
     /// How long it is valid; as the role has it where it is absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing)]
     ttl: Option<Lifetime>,
     /// Answer with a handle that is redeemed once, within this time.
     #[serde(default, skip_serializing)]
@@ -68,6 +71,7 @@ impl Describe for Issue {
         summary: "Makes a new key and a certificate for it; revoke it by its handle.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Pki),
+        touch: Some(certificate),
         hints: MAKES,
         template: "/pki/issue",
         reach: Reach { apis: &["issue"], may: &[Capability::Update] },
@@ -118,7 +122,7 @@ pub(super) struct SignArguments<'a> {
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     uri_sans: Option<Cow<'a, str>>,
     /// How long it is valid; as the role has it where it is absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing)]
     ttl: Option<Lifetime>,
 }
 
@@ -130,6 +134,7 @@ impl Describe for Sign {
         summary: "Makes a certificate for a key that its owner keeps; revoke it by its handle.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Pki),
+        touch: Some(certificate),
         hints: MAKES,
         template: "/pki/sign",
         reach: Reach { apis: &["sign"], may: &[Capability::Update] },
@@ -147,11 +152,31 @@ fn issue(
     role: &Text<'_, Segment>,
     api: &'static str,
     ttl: Option<Lifetime>,
-    body: &impl Serialize,
+    arguments: &impl Serialize,
 ) -> Result<Plan, Refusal> {
-    let ask = Ask::Issue(Issues::Certificate, post(api, body, false)?);
-    let ttl = ttl.map_or(Ttl::Unsaid, |ttl| Ttl::Seconds(ttl.seconds()));
-    Ok(Plan::about(named(Engine::Pki, role)?, ask).demanding(Demand { ttl, login: None }))
+    let touched = certificate(About { ttl: ttl.map(Lifetime::seconds), ..About::named(role) })?;
+    let call = posted(api, Body::bounded(arguments, ttl, None)?, false);
+    Ok(Plan::about(touched, Ask::Issue(Issues::Certificate, call)))
+}
+
+/// A certificate of a PKI role, which is bounded when it is made.
+fn certificate(about: About<'_>) -> Result<Touched, Refusal> {
+    let demand = Demand { ttl: about.ttl.map_or(Ttl::Unsaid, Ttl::Seconds), login: None };
+    Ok(Touched { demand, ..issued(about)? })
+}
+
+/// A certificate that was issued under a PKI role.
+fn issued(about: About<'_>) -> Result<Touched, Refusal> {
+    named(Engine::Pki, about.name)
+}
+
+fn revocation(_: Redeem, held: &StandsFor) -> Result<Call, Refusal> {
+    #[derive(Serialize)]
+    struct Revocation<'a> {
+        serial_number: &'a str,
+    }
+    let StandsFor::Certificate { serial } = held else { return Err(Refusal::Forbidden) };
+    post("revoke", &Revocation { serial_number: serial }, true)
 }
 
 /// `pki.revoke`.
@@ -173,6 +198,7 @@ impl Describe for Revoke {
         summary: "Revokes a certificate that was issued to this agent.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Pki),
+        touch: Some(issued),
         hints: Hints { read_only: false, destructive: true, idempotent: true },
         template: "/pki/revoke",
         ..Facts::POST
@@ -188,6 +214,12 @@ impl Describe for Revoke {
     };
 
     fn plan(arguments: RevokeArguments<'_>) -> Result<Plan, Refusal> {
-        Ok(Plan::held(&arguments.handle, Redeem::RevokeCertificate))
+        let redemption = Redemption {
+            redeem: Redeem::RevokeCertificate,
+            purpose: Purpose::Certificate,
+            engine: Some(Engine::Pki),
+            call: revocation,
+        };
+        Ok(Plan::held(&arguments.handle, redemption))
     }
 }

@@ -2,10 +2,12 @@
 //! API: <https://developer.hashicorp.com/vault/docs/concepts/response-wrapping>
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
+use super::post;
 use super::text::{Handle, Text};
-use crate::operation::{Describe, Facts, Hints, Plan, Redeem};
+use crate::handle::{Purpose, StandsFor};
+use crate::operation::{Call, Describe, Facts, Hints, Plan, Redeem, Redemption};
 use crate::refusal::Refusal;
 use crate::shape::{Member, Shape, Type};
 
@@ -15,6 +17,28 @@ pub(super) struct Arguments<'a> {
     /// What stood in the wrapped answer.
     #[serde(borrow)]
     handle: Text<'a, Handle>,
+}
+
+/// Redeems the handle of a wrapped answer.
+const fn of_answer(redeem: Redeem, call: fn(Redeem, &StandsFor) -> Result<Call, Refusal>) -> Redemption {
+    Redemption { redeem, purpose: Purpose::Wrapped, engine: None, call }
+}
+
+/// The wrapping token itself asks, once: it is not in the body.
+fn unwrapping(_: Redeem, held: &StandsFor) -> Result<Call, Refusal> {
+    #[derive(Serialize)]
+    struct Nothing {}
+    let StandsFor::Wrapped { .. } = held else { return Err(Refusal::Forbidden) };
+    post("wrapping/unwrap", &Nothing {}, false)
+}
+
+fn look_up(_: Redeem, held: &StandsFor) -> Result<Call, Refusal> {
+    #[derive(Serialize)]
+    struct LookUp<'a> {
+        token: &'a str,
+    }
+    let StandsFor::Wrapped { token } = held else { return Err(Refusal::Forbidden) };
+    post("wrapping/lookup", &LookUp { token }, true)
 }
 
 /// `wrap.unwrap`.
@@ -37,7 +61,7 @@ impl Describe for Unwrap {
     };
 
     fn plan(arguments: Arguments<'_>) -> Result<Plan, Refusal> {
-        Ok(Plan::held(&arguments.handle, Redeem::Unwrap))
+        Ok(Plan::held(&arguments.handle, of_answer(Redeem::Unwrap, unwrapping)))
     }
 }
 
@@ -63,6 +87,6 @@ impl Describe for LookUp {
     };
 
     fn plan(arguments: Arguments<'_>) -> Result<Plan, Refusal> {
-        Ok(Plan::held(&arguments.handle, Redeem::LookUpWrap))
+        Ok(Plan::held(&arguments.handle, of_answer(Redeem::LookUpWrap, look_up)))
     }
 }

@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::text::{Path, Text};
 use crate::grants::{Resource, Space};
-use crate::operation::{Absent, Ask, Call, Kind};
+use crate::operation::{Absent, Ask, Body, Call, Kind, Touch, Touched};
 use crate::path::SecretPath;
 use crate::refusal::Refusal;
 use crate::shape::{Member, Shape, Type};
@@ -23,16 +23,33 @@ use crate::vault::Method;
 
 const PATH_SHARED: &[(&str, Kind)] = &[("shared", Kind::Plain)];
 
-fn space(shared: Option<bool>) -> Space {
-    if shared == Some(true) { Space::Shared } else { Space::Own }
+/// Reads the secret that a question names.
+const SECRET: Touch = |about| secret(about.name, about.shared);
+/// Reads the prefix that a question names.
+const NAMES: Touch = |about| names_below(about.name, about.shared);
+
+const fn space(shared: bool) -> Space {
+    if shared { Space::Shared } else { Space::Own }
 }
 
-fn secret(path: &Text<'_, Path>, shared: Option<bool>) -> Result<Resource, Refusal> {
-    Ok(Resource::Secret(space(shared), SecretPath::parse(path)?))
+/// A secret.
+fn secret(path: &str, shared: bool) -> Result<Touched, Refusal> {
+    Ok(Resource::Secret(space(shared), SecretPath::parse(path)?).into())
+}
+
+/// The names directly below a prefix.
+fn names_below(prefix: &str, shared: bool) -> Result<Touched, Refusal> {
+    Ok(Resource::Names(space(shared), SecretPath::parse_prefix(prefix)?).into())
 }
 
 fn ask(method: Method, api: &'static str, body: Option<Vec<u8>>, repeatable: bool) -> Ask {
-    Ask::Vault(Call { method, api: api.into(), query: None, body: body.map(Bytes::from), repeatable })
+    Ask::Vault(Call {
+        method,
+        api: api.into(),
+        query: None,
+        body: body.map(|body| Body::Whole(Bytes::from(body))),
+        repeatable,
+    })
 }
 
 /// What is said of a secret that is not there.

@@ -3,11 +3,10 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{NO_SECRET, PATH_SHARED, PathArguments, ask, secret, space};
+use super::{NAMES, NO_SECRET, PATH_SHARED, PathArguments, SECRET, ask, names_below, secret};
 use crate::catalog::text::{Prefix, Text};
-use crate::grants::{Engine, Resource};
+use crate::grants::Engine;
 use crate::operation::{Absent, Capability, Describe, Facts, Hints, Kind, Plan, Reach};
-use crate::path::SecretPath;
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type, UNREADABLE, UNREADABLE_MORE};
@@ -35,6 +34,7 @@ impl Describe for List {
         summary: "Lists the names of the agent's secrets directly below a prefix.",
         scope: Some(Scope::List),
         engine: Some(Engine::Kv),
+        touch: Some(NAMES),
         hints: Hints { read_only: true, destructive: false, idempotent: true },
         method: "GET",
         template: "/secrets",
@@ -65,8 +65,9 @@ impl Describe for List {
     };
 
     fn plan(arguments: ListArguments<'_>) -> Result<Plan, Refusal> {
-        let prefix = SecretPath::parse_prefix(arguments.prefix.as_deref().unwrap_or_default())?;
-        Ok(Plan::about(Resource::Names(space(arguments.shared), prefix), ask(Method::List, "metadata", None, true)))
+        let prefix = arguments.prefix.as_deref().unwrap_or_default();
+        let touched = names_below(prefix, arguments.shared == Some(true))?;
+        Ok(Plan::about(touched, ask(Method::List, "metadata", None, true)))
     }
 }
 
@@ -91,6 +92,7 @@ impl Describe for Metadata {
         summary: "Tells the versions, times and custom metadata of a secret of the agent's, never its values.",
         scope: Some(Scope::Read),
         engine: Some(Engine::Kv),
+        touch: Some(SECRET),
         hints: Hints { read_only: true, destructive: false, idempotent: true },
         method: "GET",
         template: "/secrets/{path}:metadata",
@@ -141,6 +143,9 @@ impl Describe for Metadata {
     };
 
     fn plan(arguments: PathArguments<'_>) -> Result<Plan, Refusal> {
-        Ok(Plan::about(secret(&arguments.path, arguments.shared)?, ask(Method::Get, "metadata", None, true)))
+        Ok(Plan::about(
+            secret(&arguments.path, arguments.shared == Some(true))?,
+            ask(Method::Get, "metadata", None, true),
+        ))
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{about, one_or_batch};
+use super::{about, key, one_or_batch};
 use crate::catalog::text::{Segment, Text};
 use crate::grants::Engine;
 use crate::lifetime::WrapTtl;
@@ -156,6 +156,7 @@ impl Describe for Encrypt {
         summary: "Encrypts bytes with a key that stays in Vault.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Transit),
+        touch: Some(key),
         hints: PURE,
         template: "/transit/encrypt",
         reach: Reach { apis: &["encrypt"], may: &[Capability::Update] },
@@ -184,6 +185,7 @@ impl Describe for Decrypt {
         summary: "Decrypts what transit.encrypt encrypted.",
         scope: Some(Scope::Read),
         engine: Some(Engine::Transit),
+        touch: Some(key),
         hints: PURE,
         template: "/transit/decrypt",
         reach: Reach { apis: &["decrypt"], may: &[Capability::Update] },
@@ -222,6 +224,7 @@ impl Describe for Rewrap {
         summary: "Encrypts a ciphertext anew with the latest version of its key, without showing what is in it.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Transit),
+        touch: Some(key),
         hints: PURE,
         template: "/transit/rewrap",
         reach: Reach { apis: &["rewrap"], may: &[Capability::Update] },
@@ -304,6 +307,7 @@ impl Describe for DataKey {
         summary: "Gives a new key to encrypt data with, in the clear and encrypted.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Transit),
+        touch: Some(key),
         hints: PURE,
         template: "/transit/data-key",
         reach: Reach { apis: &["datakey/plaintext"], may: &[Capability::Update] },

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::about;
+use super::{about, key};
 use crate::catalog::text::{Segment, Text};
 use crate::grants::Engine;
 use crate::operation::{Capability, Describe, Facts, Hints, Plan, Reach, unfit};
@@ -155,6 +155,7 @@ impl Describe for Sign {
         summary: "Signs bytes with a key that stays in Vault.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Transit),
+        touch: Some(key),
         hints: Hints { read_only: true, destructive: false, idempotent: false },
         template: "/transit/sign",
         reach: Reach { apis: &["sign"], may: &[Capability::Update] },
@@ -184,6 +185,7 @@ impl Describe for Verify {
         summary: "Tells whether a signature or keyed hash was made by a key over these bytes.",
         scope: Some(Scope::Read),
         engine: Some(Engine::Transit),
+        touch: Some(key),
         hints: Hints { read_only: true, destructive: false, idempotent: true },
         template: "/transit/verify",
         reach: Reach { apis: &["verify"], may: &[Capability::Update] },
@@ -213,6 +215,7 @@ impl Describe for Hmac {
         summary: "Gives the keyed hash (HMAC) of bytes, with a key that stays in Vault.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Transit),
+        touch: Some(key),
         hints: Hints { read_only: true, destructive: false, idempotent: true },
         template: "/transit/hmac",
         reach: Reach { apis: &["hmac"], may: &[Capability::Update] },

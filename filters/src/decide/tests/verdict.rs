@@ -217,3 +217,20 @@ fn every_operation_is_told_of() {
         }
     }
 }
+
+#[test]
+fn a_question_reads_the_resource_and_the_bounds_as_a_request_does() {
+    for (operation, member, least) in BY_NAME {
+        let kind = catalog::find(operation).unwrap();
+        let name = if operation.starts_with("kv.") { "a/b" } else { "a" };
+        for (shared, ttl, principal, extension) in
+            [(false, None, "ops", None), (true, Some(60), "root", Some("permit-pty")), (false, Some(61), "u", None)]
+        {
+            let rest = Rest { shared, ttl, principal, extension };
+            let json = arguments(operation, member, least, name, &rest).replacen("{,", "{", 1);
+            let parsed = kind.parse(json.as_bytes()).unwrap();
+            let touched = kind.facts.touch.unwrap()(about(name, &rest)).unwrap();
+            assert_eq!((parsed.resource, parsed.demand), (Some(touched.resource), touched.demand), "{json}");
+        }
+    }
+}
