@@ -73,6 +73,7 @@ impl PeerCertificate {
             client_auth: true,
             signs: false,
         };
+        #[expect(clippy::wildcard_enum_match_arm, reason = "READ names the extensions that are read")]
         for extension in certificate.extensions() {
             match extension.parsed_extension() {
                 ParsedExtension::SubjectAlternativeName(names) => facts.add_names(&names.general_names),
@@ -113,7 +114,12 @@ impl PeerCertificate {
                 GeneralName::URI(text) => self.uris.push((*text).to_owned()),
                 GeneralName::DNSName(text) => self.dns.push((*text).to_owned()),
                 GeneralName::RFC822Name(text) => self.emails.push((*text).to_owned()),
-                _ => {}
+                GeneralName::OtherName(..)
+                | GeneralName::X400Address(_)
+                | GeneralName::DirectoryName(_)
+                | GeneralName::EDIPartyName(_)
+                | GeneralName::IPAddress(_)
+                | GeneralName::RegisteredID(_) => {}
             }
         }
     }

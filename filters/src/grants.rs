@@ -347,12 +347,8 @@ impl Role {
     /// no name, whether it gives the scope.
     #[must_use]
     pub fn reaches(&self, scope: Scope, engine: Engine, named: bool) -> bool {
-        self.scopes.contains(scope)
-            && match engine {
-                _ if !named => true,
-                Engine::Kv => !self.kv.is_empty() || !self.shared.is_empty(),
-                other => !self.names(other).is_empty(),
-            }
+        let of_paths = || engine == Engine::Kv && !(self.kv.is_empty() && self.shared.is_empty());
+        self.scopes.contains(scope) && (!named || !self.names(engine).is_empty() || of_paths())
     }
 
     fn space(&self, space: Space) -> &[PathPattern] {

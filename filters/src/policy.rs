@@ -153,9 +153,10 @@ fn grant(all: &mut BTreeMap<String, Granted>, role: &Role, facts: &Facts, own: O
                 let Some(below) = space_prefix(space, own, layout) else { continue };
                 let granted = all.entry(format!("{mount}/{api}/{below}")).or_default();
                 for pattern in patterns {
-                    match capability {
-                        Capability::List => granted.list(pattern),
-                        _ => granted.paths.push((pattern.clone(), capability)),
+                    if capability == Capability::List {
+                        granted.list(pattern);
+                    } else {
+                        granted.paths.push((pattern.clone(), capability));
                     }
                 }
             }

@@ -34,12 +34,10 @@ fn renewal(redeem: Redeem, held: &StandsFor) -> Result<Call, Refusal> {
         #[serde(skip_serializing_if = "Option::is_none")]
         increment: Option<u32>,
     }
-    match (redeem, held) {
-        (Redeem::RenewLease(increment), StandsFor::Lease { id, .. }) => {
-            post("leases/renew", &Renewal { lease_id: id, increment }, true)
-        }
-        _ => Err(Refusal::Forbidden),
-    }
+    let (Redeem::RenewLease(increment), StandsFor::Lease { id, .. }) = (redeem, held) else {
+        return Err(Refusal::Forbidden);
+    };
+    post("leases/renew", &Renewal { lease_id: id, increment }, true)
 }
 
 fn revocation(_: Redeem, held: &StandsFor) -> Result<Call, Refusal> {

@@ -70,10 +70,10 @@ impl Redeemed {
     /// The wrapping token, by which a wrapped answer is asked for instead.
     #[must_use]
     pub fn wrapping_token(&self) -> Option<Secret> {
-        match (self.redeem, &self.claims.stands_for) {
-            (Redeem::Unwrap, StandsFor::Wrapped { token }) => Some(Secret::new(token.to_string())),
-            _ => None,
-        }
+        let (Redeem::Unwrap, StandsFor::Wrapped { token }) = (self.redeem, &self.claims.stands_for) else {
+            return None;
+        };
+        Some(Secret::new(token.to_string()))
     }
 
     fn new(layout: &Layout, redemption: Redemption, claims: Claims) -> Result<Self, Refusal> {
@@ -122,10 +122,10 @@ impl Permit {
                 let request = render(&resource, call)?;
                 Ok(Effect::Issue(issues, Origin::of(kind, resource), request))
             }
-            Ask::Kms(call) => match resource()? {
-                Resource::Key(Engine::Kms, key) if !key.is_empty() => Ok(Effect::Kms(KmsRequest::new(key, call))),
-                _ => Err(Refusal::Internal),
-            },
+            Ask::Kms(call) => {
+                let Resource::Key(Engine::Kms, key) = resource()? else { return Err(Refusal::Internal) };
+                if key.is_empty() { Err(Refusal::Internal) } else { Ok(Effect::Kms(KmsRequest::new(key, call))) }
+            }
             Ask::Held(_, redemption) => {
                 Redeemed::new(layout, redemption, claims.ok_or(Refusal::Internal)?).map(Effect::Redeem)
             }

@@ -109,9 +109,9 @@ impl Claims {
                 rest.map_or(Some(member), |rest| member.pointer(&format!("/{rest}")))?
             }
         };
-        let has = |value: &str| match claim {
-            Value::Array(list) => list.iter().any(|item| item == value),
-            claim => claim == value,
+        let has = |value: &str| match claim.as_array() {
+            Some(list) => list.iter().any(|item| item == value),
+            None => claim == value,
         };
         rules.values.iter().position(|value| has(value))
     }

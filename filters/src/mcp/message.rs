@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::prompts::{self, Prompted};
 use super::{Failure, Revision, tools};
+use crate::json::text;
 use crate::operation::Entry;
 
 /// Longest id, in bytes of JSON.
@@ -46,7 +47,7 @@ pub struct Message<'a> {
     /// `null` too, where it is given.
     #[serde(borrow, default, deserialize_with = "given")]
     id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "text")]
     method: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     params: Option<&'a RawValue>,
@@ -120,13 +121,15 @@ pub fn read<'a>(body: &'a [u8], headers: &Headers<'_>, max_batch: usize) -> Resu
     let invalid = |error: serde_json::Error| {
         if error.is_data() { Failure::Invalid("The body is not a JSON-RPC 2.0 message") } else { Failure::Parse }
     };
-    if body.trim_ascii_start().first() != Some(&b'[') {
-        return serde_json::from_slice(body).map(Body::One).map_err(invalid);
+    // Once for the whole body, instead of once for each text in it.
+    let body = std::str::from_utf8(body).map_err(|_| Failure::Parse)?;
+    if !body.trim_ascii_start().starts_with('[') {
+        return serde_json::from_str(body).map(Body::One).map_err(invalid);
     }
     if revision_of(headers.version)? != Revision::V2025_03_26 {
         return Err(Failure::Invalid("This revision has no batches"));
     }
-    let messages: Vec<Message<'a>> = serde_json::from_slice(body).map_err(invalid)?;
+    let messages: Vec<Message<'a>> = serde_json::from_str(body).map_err(invalid)?;
     match messages.len() {
         0 => Err(Failure::Invalid("The batch is empty")),
         length if length > max_batch => Err(Failure::Invalid("The batch has too many messages")),
@@ -143,21 +146,21 @@ fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawVa
 struct Params<'a> {
     #[serde(borrow, default, rename = "_meta")]
     meta: Option<Meta<'a>>,
-    #[serde(borrow, default, rename = "protocolVersion")]
+    #[serde(borrow, default, rename = "protocolVersion", deserialize_with = "text")]
     version: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "text")]
     name: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     arguments: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "text")]
     uri: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "text")]
     cursor: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
 struct Meta<'a> {
-    #[serde(borrow, default, rename = "io.modelcontextprotocol/protocolVersion")]
+    #[serde(borrow, default, rename = "io.modelcontextprotocol/protocolVersion", deserialize_with = "text")]
     version: Option<Cow<'a, str>>,
     #[serde(borrow, default, rename = "io.modelcontextprotocol/clientCapabilities")]
     capabilities: Option<&'a RawValue>,

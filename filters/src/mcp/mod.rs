@@ -20,7 +20,7 @@ pub use prompts::{Prompted, listed_prompts, prompted};
 pub use resources::{
     Page, Place, Step, Walk, listed_resources, listed_templates, names, no_cursor, secret, target, told,
 };
-pub use result::{Reply, answer, discovered, done, initialized, listed, refused};
+pub use result::{answer, discovered, done, initialized, listed, refused};
 pub use tools::{ToolNames, Tools};
 
 /// A revision of the protocol.
