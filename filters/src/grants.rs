@@ -1,6 +1,6 @@
 //! Grants: what a role may touch, as data a person can read (DESIGN section 7).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -12,42 +12,11 @@ use crate::quota::{Limit, Rate};
 use crate::scope::{Scope, Scopes};
 
 mod agent;
+mod engine;
 mod told;
 
 pub use agent::Agent;
-
-/// The engines that an operation may ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Engine {
-    /// Key/value secrets, version 2.
-    Kv,
-    /// Cryptography as a service.
-    Transit,
-    /// Logins of databases.
-    Database,
-    /// SSH keys and one-time passwords.
-    Ssh,
-    /// Certificates.
-    Pki,
-    /// AWS KMS, which is not Vault's.
-    Kms,
-}
-
-impl Engine {
-    /// Its key in a role of the configuration.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Kv => "kv",
-            Self::Transit => "transit",
-            Self::Database => "database",
-            Self::Ssh => "ssh",
-            Self::Pki => "pki",
-            Self::Kms => "kms",
-        }
-    }
-}
+pub use engine::{Engine, EngineFacts, Holds, Service};
 
 /// Which part of the KV tree a path is below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -208,16 +177,8 @@ pub struct Role {
     pub kv: Vec<PathPattern>,
     /// Paths below the shared prefix.
     pub shared: Vec<PathPattern>,
-    /// Names of transit keys.
-    pub transit: Vec<NamePattern>,
-    /// Names of database roles.
-    pub database: Vec<NamePattern>,
-    /// Names of SSH roles.
-    pub ssh: Vec<NamePattern>,
-    /// Names of PKI roles.
-    pub pki: Vec<NamePattern>,
-    /// KMS keys: ids, ARNs or aliases, as callers name them.
-    pub kms: Vec<NamePattern>,
+    /// Names of keys and roles, by engine; of KMS keys ids, ARNs or aliases, as callers name them.
+    pub named: BTreeMap<Engine, Vec<NamePattern>>,
     /// Paths of the own namespace that are refused whatever else says.
     pub deny: Vec<PathPattern>,
     /// User names that SSH may log in as; whatever Vault's role allows where absent.
@@ -320,14 +281,7 @@ impl Role {
     /// The names that the role holds of an engine; paths are not among them.
     #[must_use]
     pub fn names(&self, engine: Engine) -> &[NamePattern] {
-        match engine {
-            Engine::Kv => &[],
-            Engine::Transit => &self.transit,
-            Engine::Database => &self.database,
-            Engine::Ssh => &self.ssh,
-            Engine::Pki => &self.pki,
-            Engine::Kms => &self.kms,
-        }
+        self.named.get(&engine).map_or(&[], Vec::as_slice)
     }
 
     /// The deny of this role that matches.

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use crate::catalog::CATALOG;
-use crate::grants::{Engine, Role, Space, Wrapping};
+use crate::grants::{Engine, Holds, Role, Service, Space, Wrapping};
 use crate::names::AgentId;
 use crate::operation::{Capability, Facts};
 use crate::pattern::{NamePattern, PathPattern};
@@ -102,7 +102,8 @@ impl Policy {
                 policy.paths.insert(pattern.below_prefix(&prefix), granted.capabilities(&pattern));
             }
             let own_key = format!("{prefix}/{}", layout.handle_key);
-            let transit = prefix.strip_prefix(&*layout.mounts.transit).is_some_and(|rest| rest.starts_with('/'));
+            let mount = layout.mount(Engine::Transit).unwrap_or_default();
+            let transit = prefix.strip_prefix(mount).is_some_and(|rest| rest.starts_with('/'));
             let shut = transit && granted.names.iter().any(|(name, _)| name.covers(&layout.handle_key));
             for (name, _) in &granted.names {
                 let covers = granted.names.iter().filter(|(other, _)| other.contains(name));
@@ -148,7 +149,7 @@ fn grant(all: &mut BTreeMap<String, Granted>, role: &Role, facts: &Facts, own: O
     let Some((engine, mount)) = facts.engine.and_then(|engine| Some((engine, layout.mount(engine)?))) else { return };
     for (api, capability) in facts.reach.apis.iter().flat_map(|api| facts.reach.may.iter().map(move |may| (api, *may)))
     {
-        if engine == Engine::Kv {
+        if engine.facts().holds == Holds::Paths {
             for (space, patterns) in [(Space::Own, &role.kv), (Space::Shared, &role.shared)] {
                 let Some(below) = space_prefix(space, own, layout) else { continue };
                 let granted = all.entry(format!("{mount}/{api}/{below}")).or_default();
@@ -263,7 +264,10 @@ fn remark(remarks: &mut Vec<String>, role: &Role) {
     if role.rate.is_some() {
         say("requests are limited".to_owned());
     }
-    if !role.kms.is_empty() {
-        say(format!("AWS KMS keys {}", names(&role.kms)));
+    for engine in Engine::ALL {
+        let (facts, held) = (engine.facts(), role.names(engine));
+        if let (Service::Other(name), Holds::Names(word), false) = (facts.service, facts.holds, held.is_empty()) {
+            say(format!("{name} {word} {}", names(held)));
+        }
     }
 }

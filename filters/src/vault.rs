@@ -10,6 +10,7 @@ pub mod reason;
 pub mod record;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::de::IgnoredAny;
@@ -25,8 +26,8 @@ use crate::refusal::Refusal;
 pub struct Layout {
     /// Mount of the KV version 2 engine.
     pub kv_mount: Box<str>,
-    /// Mounts of the other engines.
-    pub mounts: Mounts,
+    /// Mounts of the other engines of Vault.
+    pub mounts: BTreeMap<Engine, Box<str>>,
     /// What precedes the agent's name in the KV tree.
     pub own_prefix: Box<str>,
     /// What precedes shared paths in the KV tree.
@@ -39,30 +40,12 @@ pub struct Layout {
     pub kms_default_key: Option<Box<str>>,
 }
 
-/// Mounts of the engines whose resources are names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mounts {
-    /// Of the transit engine.
-    pub transit: Box<str>,
-    /// Of the database engine.
-    pub database: Box<str>,
-    /// Of the SSH engine.
-    pub ssh: Box<str>,
-    /// Of the PKI engine.
-    pub pki: Box<str>,
-}
-
 impl Default for Layout {
     /// As the options' defaults have it.
     fn default() -> Self {
         Self {
             kv_mount: "secret".into(),
-            mounts: Mounts {
-                transit: "transit".into(),
-                database: "database".into(),
-                ssh: "ssh".into(),
-                pki: "pki".into(),
-            },
+            mounts: Engine::NAMED.map(|engine| (engine, engine.name().into())).into(),
             own_prefix: "mcp".into(),
             shared_prefix: "shared".into(),
             gate_prefix: "portcullis".into(),
@@ -76,14 +59,7 @@ impl Layout {
     /// The mount of an engine of Vault's.
     #[must_use]
     pub fn mount(&self, engine: Engine) -> Option<&str> {
-        match engine {
-            Engine::Kv => Some(&self.kv_mount),
-            Engine::Transit => Some(&self.mounts.transit),
-            Engine::Database => Some(&self.mounts.database),
-            Engine::Ssh => Some(&self.mounts.ssh),
-            Engine::Pki => Some(&self.mounts.pki),
-            Engine::Kms => None,
-        }
+        if engine == Engine::Kv { Some(&self.kv_mount) } else { self.mounts.get(&engine).map(|mount| &**mount) }
     }
 }
 

@@ -2,7 +2,9 @@
 //! and what can be told of it without a request.
 
 use crate::condition::Circumstances;
-use crate::grants::{Agent, Allowed, Demand, Engine, Need, Resource, Role, Shortfall, Unheld};
+use crate::grants::{
+    Agent, Allowed, Demand, Engine, EngineFacts, Holds, Need, Resource, Role, Service, Shortfall, Unheld,
+};
 use crate::identity::Identity;
 pub use crate::operation::About;
 use crate::operation::{Entry, Facts, Touched, unfit};
@@ -76,26 +78,28 @@ const NAMED: usize = 20;
 #[must_use]
 pub fn granted(identity: &Identity, facts: &Facts, circumstances: Circumstances) -> Option<String> {
     let (scope, engine) = (facts.scope?, facts.engine.filter(|_| facts.named)?);
-    if facts.reach.apis.is_empty() && engine != Engine::Kms {
+    let EngineFacts { holds, service, bounds_ttl, bounds_login, .. } = engine.facts();
+    if facts.reach.apis.is_empty() && *service == Service::Vault {
         return None;
     }
-    let holds = |role: &&Role| {
+    let held = |role: &&Role| {
         let conditions = role.conditions.as_ref();
         role.scopes.contains(scope) && conditions.is_none_or(|conditions| conditions.hold(circumstances).is_ok())
     };
-    let roles: Vec<&Role> = identity.agent.roles.iter().map(|(role, _)| &**role).filter(holds).collect();
+    let roles: Vec<&Role> = identity.agent.roles.iter().map(|(role, _)| &**role).filter(held).collect();
     let names = || roles.iter().flat_map(|role| role.names(engine)).map(ToString::to_string).collect();
-    Some(match engine {
-        Engine::Kv => {
+    Some(match holds {
+        Holds::Paths => {
             let own = roles.iter().flat_map(|role| &role.kv).map(ToString::to_string).collect();
             let shared = roles.iter().flat_map(|role| &role.shared).map(ToString::to_string).collect();
             let denies = identity.agent.roles.iter().any(|(role, _)| !role.deny.is_empty());
             let own = sentence(if denies { "paths, but for what is denied" } else { "paths" }, own);
             format!("{own} {}", sentence("shared paths", shared))
         }
-        Engine::Transit | Engine::Kms => sentence("keys", names()),
-        Engine::Database => sentence("roles", names()),
-        Engine::Ssh | Engine::Pki => sentence("roles, each within its bounds", names()),
+        Holds::Names(word) if *bounds_ttl || *bounds_login => {
+            sentence(&format!("{word}, each within its bounds"), names())
+        }
+        Holds::Names(word) => sentence(word, names()),
     })
 }
 

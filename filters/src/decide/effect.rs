@@ -1,7 +1,7 @@
 //! Effects: the requests that a permit turns into, rendered once the decision has fallen.
 
 use super::Permit;
-use crate::grants::{Agent, Engine, Resource, Space};
+use crate::grants::{Agent, Engine, Holds, Resource, Space};
 use crate::handle::{Claims, StandsFor};
 use crate::kms::KmsRequest;
 use crate::operation::{Ask, Call, Entry, Issues, Operation, Reach, Redeem, Redemption};
@@ -144,14 +144,9 @@ fn render(layout: &Layout, agent: &Agent, resource: &Resource, api: &str) -> Res
     let (space, path) = match resource {
         Resource::Secret(space, path) => (*space, Some(path)),
         Resource::Names(space, prefix) => (*space, prefix.as_ref()),
-        Resource::Key(Engine::Kv, _) | Resource::Nameless(Engine::Kv) => return Err(Refusal::Internal),
-        Resource::Nameless(engine) => {
-            let mount = layout.mount(*engine).ok_or(Refusal::Internal)?;
-            return Ok(VaultPath::render(&[mount, api])?);
-        }
+        Resource::Nameless(engine) => return Ok(VaultPath::render(&[named_mount(layout, *engine)?, api])?),
         Resource::Key(engine, name) => {
-            let mount = layout.mount(*engine).ok_or(Refusal::Internal)?;
-            return Ok(VaultPath::render(&[mount, api, name])?);
+            return Ok(VaultPath::render(&[named_mount(layout, *engine)?, api, name])?);
         }
     };
     let path = path.map(SecretPath::as_str);
@@ -166,4 +161,9 @@ fn render(layout: &Layout, agent: &Agent, resource: &Resource, api: &str) -> Res
         length += 1;
     }
     Ok(VaultPath::render(parts.get(..length).ok_or(Refusal::Internal)?)?)
+}
+
+/// The mount of an engine whose resources are names: a name is never taken for a path.
+fn named_mount(layout: &Layout, engine: Engine) -> Result<&str, Refusal> {
+    layout.mount(engine).filter(|_| engine.facts().holds != Holds::Paths).ok_or(Refusal::Internal)
 }

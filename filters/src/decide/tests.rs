@@ -24,10 +24,7 @@ fn role(scopes: &[Scope], kv: &[&str], shared: &[&str], deny: &[&str]) -> Role {
         scopes: scopes.iter().copied().collect(),
         kv: patterns(kv),
         shared: patterns(shared),
-        transit: names("k"),
-        database: names("k"),
-        ssh: names("k"),
-        pki: names("k"),
+        named: Engine::NAMED.map(|engine| (engine, names("k"))).into(),
         deny: patterns(deny),
         ..Role::default()
     }
@@ -227,7 +224,7 @@ fn the_extensions_of_the_role_are_asked_for_where_the_caller_names_none() {
 
 #[test]
 fn no_grant_gives_the_key_behind_handles() {
-    let every = Role { transit: vec![NamePattern::parse("*").unwrap()], ..role(&Scope::ALL, &[], &[], &[]) };
+    let every = Role { named: [(Engine::Transit, names("*"))].into(), ..role(&Scope::ALL, &[], &[], &[]) };
     let bob = identity(Scopes::ALL, vec![every]);
     let of = |key| format!("{{\"key\":\"{key}\",\"input\":\"\"}}");
     assert!(asked(&bob, "transit.hmac", &of("portcullis")).is_ok());

@@ -58,12 +58,7 @@ fn credentials(scopes: &[&str]) -> Value {
 /// The short name of an engine, and what it is.
 pub(crate) const fn tag(engine: Option<Engine>) -> (&'static str, &'static str) {
     match engine {
-        Some(Engine::Kv) => ("kv", "Key/value secrets, version 2."),
-        Some(Engine::Transit) => ("transit", "Cryptography as a service."),
-        Some(Engine::Database) => ("database", "Logins of databases."),
-        Some(Engine::Ssh) => ("ssh", "SSH keys and one-time passwords."),
-        Some(Engine::Pki) => ("pki", "Certificates."),
-        Some(Engine::Kms) => ("kms", "AWS KMS."),
+        Some(engine) => (engine.facts().name, engine.facts().about),
         None => ("gate", "The gate itself."),
     }
 }

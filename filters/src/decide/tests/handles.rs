@@ -10,7 +10,7 @@ use crate::operation::{Redeem, Redemption};
 fn a_handle_is_redeemed_by_its_holder_within_its_time_and_grants() {
     let layout = Layout::default();
     let keyring = Keyring::new([(1, [1; 32])]);
-    let mine = Role { database: names("readonly"), ..role(&Scope::ALL, &[], &[], &[]) };
+    let mine = Role { named: [(Engine::Database, names("readonly"))].into(), ..role(&Scope::ALL, &[], &[], &[]) };
     let bob = identity(Scopes::ALL, vec![mine]);
     let claims = Claims {
         operation: "db.issue_creds".into(),

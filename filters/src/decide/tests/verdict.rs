@@ -123,11 +123,7 @@ fn roles() -> impl Strategy<Value = Vec<Role>> {
     let one = parts.prop_map(|(scopes, kv, shared, deny, named, (principals, ssh_extensions, max_ttl, conditions))| {
         let patterns = || named.iter().map(|text| NamePattern::parse(text).unwrap()).collect::<Vec<_>>();
         Role {
-            transit: patterns(),
-            database: patterns(),
-            ssh: patterns(),
-            pki: patterns(),
-            kms: patterns(),
+            named: Engine::ALL.map(|engine| (engine, patterns())).into(),
             ssh_principals: principals.map(names),
             ssh_extensions,
             max_ttl,
