@@ -57,3 +57,26 @@ impl Role {
         bounds
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_told_of_the_engines_that_have_them() {
+        let names = |name| Some(vec![NamePattern::parse(name).unwrap()]);
+        let (ssh_principals, ssh_extensions) = (names("ops"), names("permit-*"));
+        let role = Role { max_ttl: Some(600), body: Some(9), ssh_principals, ssh_extensions, ..Role::default() };
+        let body = "bodies of 9 bytes at most";
+        for (engine, expected) in [
+            (Engine::Kv, vec![body]),
+            (Engine::Transit, vec![body]),
+            (Engine::Database, vec![body]),
+            (Engine::Ssh, vec!["for 600s at most", "users [ops]", "extensions [permit-*]", body]),
+            (Engine::Pki, vec!["for 600s at most", body]),
+            (Engine::Kms, vec![body]),
+        ] {
+            assert_eq!(role.bounds(engine), expected, "{engine:?}");
+        }
+    }
+}
