@@ -28,7 +28,7 @@ pub enum Space {
     Shared,
 }
 
-/// What an operation touches.
+/// The resource that an operation touches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Resource {
@@ -55,29 +55,29 @@ impl Resource {
     }
 }
 
-/// What is asked of an agent's roles, and under what circumstances.
+/// A request as an agent's roles are asked about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Need<'a> {
     /// The kind of access.
     pub scope: Scope,
-    /// What is touched.
+    /// The resource that is touched.
     pub resource: &'a Resource,
-    /// What grants bound beside it.
+    /// The bounds of grants that apply beside it.
     pub demand: &'a Demand,
     /// From where and when.
     pub circumstances: Circumstances,
 }
 
-/// What grants bound beside the resource.
+/// The parts of a request that grants bound beside the resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Demand {
-    /// How long what is issued is to live.
+    /// The requested lifetime of an issued credential.
     pub ttl: Ttl,
     /// Whom an SSH certificate or password is to log in as, and with what.
     pub login: Option<Box<Login>>,
 }
 
-/// How long what is issued is to live.
+/// The requested lifetime of an issued credential.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ttl {
     /// Nothing is issued, or the engine alone decides.
@@ -94,14 +94,14 @@ pub enum Ttl {
 pub struct Login {
     /// User names; the engine's default where there is none.
     pub principals: Vec<Box<str>>,
-    /// With what.
+    /// Its extensions.
     pub extensions: Extensions,
 }
 
-/// What an SSH login may do beside running a command: `permit-pty` and the like.
+/// Extensions of an SSH login, which allow more than running a command: `permit-pty` and the like.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Extensions {
-    /// It cannot be told: a password has none.
+    /// A password, which has none.
     #[default]
     Fixed,
     /// As the engine's role has it.
@@ -110,7 +110,7 @@ pub enum Extensions {
     Named(Vec<Box<str>>),
 }
 
-/// Whether secret material is answered in the clear.
+/// The form in which secret material is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wrapping {
     /// Unless the caller asks otherwise.
@@ -120,7 +120,7 @@ pub enum Wrapping {
     Required,
 }
 
-/// By what a role holds a resource.
+/// The pattern by which a role holds a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grant<'a> {
     /// This pattern of paths.
@@ -131,29 +131,29 @@ pub enum Grant<'a> {
     Nameless,
 }
 
-/// What a role is short of.
+/// The requirement that a role does not meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shortfall {
     /// The scope.
     Scope,
     /// A pattern that covers the resource.
     Resource,
-    /// So long a life.
+    /// So long a lifetime.
     Ttl,
-    /// Those user names, or that none is named.
+    /// Other user names, or at least one.
     Principals,
-    /// Those extensions, or that none is named.
+    /// Other extensions, or at least one.
     Extensions,
     /// Other circumstances.
     Condition(Failed),
 }
 
-/// What allows, of an agent's.
+/// The role and the grant of an agent that allow a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Allowed<'a> {
     /// The role, and its own limit.
     pub role: &'a (Arc<Role>, Option<Limit>),
-    /// What of the role's covers the resource.
+    /// The grant of the role that covers the resource.
     pub grant: Grant<'a>,
 }
 
@@ -171,7 +171,7 @@ pub enum Unheld<'a> {
 pub struct Role {
     /// Its name in the configuration, and in the log when it decides.
     pub name: Box<str>,
-    /// What kinds of access it gives.
+    /// The kinds of access that it gives.
     pub scopes: Scopes,
     /// Paths in the agent's own namespace.
     pub kv: Vec<PathPattern>,
@@ -187,13 +187,13 @@ pub struct Role {
     pub ssh_extensions: Option<Vec<NamePattern>>,
     /// Longest life of an SSH or PKI certificate, in seconds.
     pub max_ttl: Option<u32>,
-    /// Whether secret material is answered in the clear.
+    /// The form in which secret material is answered.
     pub wrapping: Wrapping,
     /// The role's own limit, if it has one.
     pub rate: Option<Rate>,
     /// Most bytes of a request's body or of a tool's arguments.
     pub body: Option<usize>,
-    /// When it holds; always where absent. Its denies always do.
+    /// Conditions under which it holds; always where absent. Its denies always hold.
     pub conditions: Option<Box<Conditions>>,
     /// The operator's description, for the agents that have it.
     pub about: Option<Box<str>>,

@@ -11,7 +11,7 @@ use crate::names::AgentId;
 use crate::scope::Scopes;
 use crate::secret::Secret;
 
-/// What part of a credential a principal was read from.
+/// The part of a credential that a principal was read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
     /// The SPIFFE ID of an X.509-SVID.
@@ -175,7 +175,7 @@ impl Template {
         format!("{}{name}{}", self.before, self.after)
     }
 
-    /// Whether some text fits both; may say yes for two that share none.
+    /// True where some text may fit both; also for some that share none.
     fn may_meet(&self, other: &Self) -> bool {
         let begins = self.before.starts_with(&*other.before) || other.before.starts_with(&*self.before);
         let ends = self.after.ends_with(&*other.after) || other.after.ends_with(&*self.after);
@@ -190,20 +190,20 @@ impl Family {
         Some(Self { source, principal: Template::parse(principal)?, agent: Template::parse(agent)? })
     }
 
-    /// Whether one agent could come of both families, or one principal fit both.
+    /// True where one agent could come of both families, or one principal fit both.
     #[must_use]
     pub fn may_meet(&self, other: &Self) -> bool {
         self.source == other.source && self.principal.may_meet(&other.principal)
             || self.source.kind() == other.source.kind() && self.agent.may_meet(&other.agent)
     }
 
-    /// Whether any principal could give every name to an agent.
+    /// True where a principal could give an agent any name.
     #[must_use]
     pub fn gives_every_name(&self) -> bool {
         self.agent.before.is_empty() && self.agent.after.is_empty()
     }
 
-    /// Whether some principal of it is this agent.
+    /// True where some principal of it is this agent.
     #[must_use]
     pub fn could_be(&self, agent: &AgentId) -> bool {
         self.agent.take(agent.as_str()).is_some_and(|name| AgentId::parse(name).is_some())
@@ -225,10 +225,10 @@ impl fmt::Display for Family {
     }
 }
 
-/// What becomes of a principal that nothing maps.
+/// The treatment of a principal that nothing maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum UnknownAgents {
-    /// It is nobody.
+    /// The principal is nobody.
     #[default]
     Refuse,
     /// Where it is of this source and itself a valid [`AgentId`] that nothing
@@ -335,14 +335,14 @@ impl Directory {
         &self.families
     }
 
-    /// What becomes of agents that have no entry of their own.
+    /// The treatment of agents that have no entry of their own.
     #[must_use]
     pub const fn unknown(&self) -> UnknownAgents {
         self.unknown
     }
 }
 
-/// By what an identity was proved.
+/// The kind of credential that proved an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
     /// A client certificate of this connection.
@@ -384,9 +384,9 @@ pub struct Bearer {
 pub struct Identity {
     /// The agent.
     pub agent: Arc<Agent>,
-    /// What the credential carries.
+    /// The scopes that the credential carries.
     pub scopes: Scopes,
-    /// How it was proved.
+    /// The kind of proof.
     pub proof: Proof,
     /// Seconds since the epoch from which the credential does not hold; `None` where it has no end.
     pub expires: Option<i64>,

@@ -31,13 +31,13 @@ pub struct Facts {
     pub title: &'static str,
     /// One line for people and models.
     pub summary: &'static str,
-    /// What the credential and the role must carry; `None` for what any agent may do.
+    /// The scope that credential and role must carry; `None` where any agent may do it.
     pub scope: Option<Scope>,
     /// The engine, unless the gate answers itself.
     pub engine: Option<Engine>,
     /// Reads the resource it touches; `None` where the gate answers itself or only a handle says it.
     pub touch: Option<Touch>,
-    /// Whether it touches something that a grant must name.
+    /// True where it touches something that a grant must name.
     pub named: bool,
     /// Hints for MCP clients.
     pub hints: Hints,
@@ -47,22 +47,22 @@ pub struct Facts {
     pub template: &'static str,
     /// Query parameters of the REST route.
     pub query: &'static [(&'static str, Kind)],
-    /// Whether the REST route takes a JSON body.
+    /// True where the REST route takes a JSON body.
     pub takes_body: bool,
     /// The REST status of a success.
     pub success: u16,
-    /// What a 404 of Vault's means.
+    /// The meaning of a 404 of Vault.
     pub absent: Absent,
-    /// What of Vault's API it asks, and what Vault's policy must allow there.
+    /// The part of Vault's API it asks, and the capabilities that Vault's policy must allow there.
     pub reach: Reach,
-    /// Whether the answer is secret material, which may be wrapped.
+    /// True where the answer is secret material, which may be wrapped.
     pub secret: bool,
-    /// Whether it is on REST only, out of a language model's reach.
+    /// True where it is on REST only, out of a language model's reach.
     pub rest_only: bool,
 }
 
 impl Facts {
-    /// What most operations have in common: `POST` with a JSON body, about
+    /// Defaults of an operation: `POST` with a JSON body, about
     /// something that has a name.
     pub const POST: Self = Self {
         name: "",
@@ -85,12 +85,12 @@ impl Facts {
     };
 }
 
-/// What of Vault's API an operation asks with the agent's token.
+/// The part of Vault's API that an operation asks with the agent's token.
 #[derive(Clone, Copy, Debug)]
 pub struct Reach {
-    /// What stands between mount and resource: `data`, `datakey/plaintext`.
+    /// The part between mount and resource: `data`, `datakey/plaintext`.
     pub apis: &'static [&'static str],
-    /// What a policy must allow there.
+    /// The capabilities that a policy must allow there.
     pub may: &'static [Capability],
 }
 
@@ -138,7 +138,7 @@ pub struct Hints {
     pub idempotent: bool,
 }
 
-/// How a query parameter is written in JSON.
+/// The JSON type of a query parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// As a string.
@@ -147,7 +147,7 @@ pub enum Kind {
     Plain,
 }
 
-/// What a 404 of Vault's means for an operation.
+/// The meaning of a 404 of Vault for an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absent {
     /// There is nothing: 404.
@@ -160,14 +160,14 @@ pub enum Absent {
 
 /// One kind of operation: its arguments, its answer, and the way between.
 pub trait Describe {
-    /// What the caller says.
+    /// The arguments of the caller.
     type Arguments<'a>: Deserialize<'a> + JsonSchema;
-    /// What the caller gets.
+    /// The answer to the caller.
     const SHAPE: &'static Shape;
     /// The rest.
     const FACTS: Facts;
 
-    /// What it touches and what it asks.
+    /// The resource that the arguments name, and the request they make.
     ///
     /// # Errors
     /// A value that the schema cannot refuse by itself.
@@ -177,9 +177,9 @@ pub trait Describe {
 /// One request of a caller's, on whichever surface it came.
 #[derive(Debug)]
 pub struct Operation {
-    /// What kind it is.
+    /// The kind of operation.
     pub kind: &'static Entry,
-    /// What it touches; `None` where the gate answers itself, or a handle says it.
+    /// The resource it touches; `None` where the gate answers itself, or a handle says it.
     pub resource: Option<Resource>,
     pub(crate) ask: Ask,
     pub(crate) demand: Demand,
@@ -193,7 +193,7 @@ pub struct Entry {
     /// The facts.
     pub facts: &'static Facts,
     parse: fn(&'static Entry, &[u8]) -> Result<Operation, Refusal>,
-    /// What the caller gets.
+    /// The answer to the caller.
     pub shape: &'static Shape,
     input: fn() -> Schema,
 }
@@ -222,7 +222,7 @@ impl Entry {
         (self.parse)(self, json)
     }
 
-    /// Whether it may be asked of several at once, each with a result of its own.
+    /// True where a batch may be asked at once, each item with a result of its own.
     #[must_use]
     pub fn is_batch(&self) -> bool {
         self.shape.members.iter().any(|member| member.name == "batch_results")
@@ -267,7 +267,7 @@ impl std::fmt::Debug for Entry {
     }
 }
 
-/// What stands for an answer that is wrapped.
+/// The schema of a wrapped answer.
 fn wrapped_schema() -> Value {
     serde_json::json!({
         "type": "object",

@@ -20,10 +20,10 @@ use crate::vault::Layout;
 /// Most paths of one policy.
 const MOST: usize = 2_000;
 
-/// What begins every policy that is written here.
+/// The first line of every policy that is written here.
 pub const MARK: &str = "# Written by `portcullis policy`: what is changed here is lost.";
 
-/// Whose own namespace a policy is about.
+/// The agent whose own namespace a policy is about.
 #[derive(Clone, Copy, Debug)]
 pub enum Own<'a> {
     /// This agent's.
@@ -39,7 +39,7 @@ pub enum Own<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyPaths;
 
-/// What begins the name of a policy of roles.
+/// The prefix of the name of a policy of roles.
 pub const ROLES: &str = "portcullis-roles-";
 
 /// The name of the policy of these roles, beside the templated one. Vault
@@ -65,7 +65,7 @@ pub struct Policy {
     remarks: Vec<String>,
 }
 
-/// What is granted below one prefix of Vault's paths.
+/// The grants below one prefix of Vault's paths.
 #[derive(Default)]
 struct Granted {
     paths: Vec<(PathPattern, Capability)>,
@@ -75,7 +75,7 @@ struct Granted {
 }
 
 impl Policy {
-    /// What an agent with these roles may do.
+    /// The policy of an agent with these roles.
     ///
     /// # Errors
     /// [`TooManyPaths`].
@@ -119,7 +119,7 @@ impl Policy {
         if policy.paths.len() > MOST { Err(TooManyPaths) } else { Ok(policy) }
     }
 
-    /// Whether it allows nothing.
+    /// True where it allows nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.paths.is_empty()
@@ -217,12 +217,12 @@ fn meets(given: impl Iterator<Item = PathPattern>) -> Result<Vec<PathPattern>, T
 }
 
 impl Granted {
-    /// Whether a whole segment of some pattern may be anything.
+    /// True where a whole segment of some pattern may be anything.
     fn has_any(&self) -> bool {
         self.paths.iter().any(|(pattern, _)| pattern.has_any())
     }
 
-    /// Those of every grant that covers the pattern.
+    /// The capabilities of every grant that covers the pattern.
     fn capabilities(&self, pattern: &PathPattern) -> Capabilities {
         let covers = self.paths.iter().filter(|(other, _)| other.contains(pattern));
         covers.map(|(_, capability)| *capability).collect()
@@ -236,7 +236,7 @@ impl Granted {
     }
 }
 
-/// What the gate alone holds an agent to.
+/// Adds remarks about the bounds that the gate alone enforces.
 fn remark(remarks: &mut Vec<String>, role: &Role) {
     let mut say = |text: String| remarks.push(format!("{}: {text}", role.name));
     for pattern in &role.deny {

@@ -117,7 +117,7 @@ pub struct Misfit {
     /// A JSON pointer (RFC 6901) to the argument, made of schema names and
     /// indices only.
     pub pointer: String,
-    /// What was expected there: text of the schema's, never of the caller's.
+    /// The value that was expected there: text of the schema, never of the caller.
     pub expected: String,
 }
 
@@ -176,7 +176,7 @@ impl Refusal {
             Self::SocketOnly => (
                 StatusCode::FORBIDDEN,
                 "socket_only",
-                "What changes something is asked at the operators' Unix socket only: admin.socket.",
+                "Requests that change something are served at the operators' Unix socket only: admin.socket.",
             ),
             Self::Absent(detail) => (StatusCode::NOT_FOUND, "not_found", *detail),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is nothing here."),

@@ -1,4 +1,4 @@
-//! What is asked of Vault, and what its answers mean.
+//! Requests to Vault, and the meaning of its answers.
 //!
 //! A [`VaultRequest`] cannot be made outside this crate but by the functions
 //! of [`control`], which name the few things the gate asks for itself.
@@ -21,18 +21,18 @@ use crate::json::Object;
 use crate::path::VaultPath;
 use crate::refusal::Refusal;
 
-/// Where things lie in Vault.
+/// The mounts and prefixes in Vault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// Mount of the KV version 2 engine.
     pub kv_mount: Box<str>,
     /// Mounts of the other engines of Vault.
     pub mounts: BTreeMap<Engine, Box<str>>,
-    /// What precedes the agent's name in the KV tree.
+    /// The path before the agent's name in the KV tree.
     pub own_prefix: Box<str>,
-    /// What precedes shared paths in the KV tree.
+    /// The path before shared paths in the KV tree.
     pub shared_prefix: Box<str>,
-    /// What precedes the gate's own bookkeeping in the KV tree.
+    /// The path before the gate's own bookkeeping in the KV tree.
     pub gate_prefix: Box<str>,
     /// The transit key that the keys of handles are derived from.
     pub handle_key: Box<str>,
@@ -133,7 +133,7 @@ impl VaultRequest {
         self.body.as_ref()
     }
 
-    /// Whether it may be sent again when a connection breaks before the answer:
+    /// True where it may be sent again when a connection breaks before the answer:
     /// a fact of the operation, not of the method.
     #[must_use]
     pub const fn is_repeatable(&self) -> bool {
@@ -152,7 +152,7 @@ fn post(path: VaultPath, body: &impl Serialize, repeatable: bool) -> VaultReques
     VaultRequest::new(Method::Post, path, Some(Bytes::from(body)), repeatable)
 }
 
-/// What an answer of Vault's that is not a success means.
+/// The meaning of an answer of Vault that is not a success.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
     /// The token is no longer one: mint another and ask again, once.
@@ -172,7 +172,7 @@ fn errors(body: &[u8]) -> Option<Vec<Cow<'_, str>>> {
     serde_json::from_slice::<Object<Errors<'_>>>(body).ok().map(|told| told.0.errors)
 }
 
-/// Whether Vault itself says why it refuses.
+/// True where Vault itself says why it refuses.
 #[must_use]
 pub fn is_refusal(body: &[u8]) -> bool {
     errors(body).is_some_and(|errors| !errors.is_empty())

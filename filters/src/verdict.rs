@@ -1,5 +1,5 @@
-//! By which rule something is allowed or refused: what the decision goes by,
-//! and what can be told of it without a request.
+//! The rule by which something is allowed or refused: the basis of decisions,
+//! and of explanations without a request.
 
 use crate::condition::Circumstances;
 use crate::grants::{
@@ -16,7 +16,7 @@ use crate::vault::Layout;
 /// Why something is refused.
 #[derive(Clone, Copy, Debug)]
 pub enum Denial<'a> {
-    /// It is the gate's own, whatever a grant says.
+    /// The resource is the gate's own, whatever a grant says.
     OfTheGate,
     /// The credential lacks the scope.
     Credential(Scope),
@@ -35,7 +35,7 @@ impl From<Denial<'_>> for Refusal {
     }
 }
 
-/// What of the agent's allows this.
+/// The role and grant of the agent that allow this.
 ///
 /// # Errors
 /// The rule that refuses it.
@@ -73,7 +73,7 @@ pub(crate) fn named(resource: Resource, layout: &Layout) -> Result<Resource, Ref
 /// Most grants that are named.
 const NAMED: usize = 20;
 
-/// What the agent's roles hold now of an operation's kind, one sentence; `None` where it touches
+/// The grants for an operation that the agent's roles hold now, in one sentence; `None` where it touches
 /// nothing that a grant names, or something that another operation made.
 #[must_use]
 pub fn granted(identity: &Identity, facts: &Facts, circumstances: Circumstances) -> Option<String> {
@@ -112,10 +112,10 @@ fn sentence(what: &str, mut grants: Vec<String>) -> String {
     format!("Granted {what}: {grants}{more}.")
 }
 
-/// What an operation asks of an agent's grants, without its other arguments.
+/// An operation as grants are asked about it, without its other arguments.
 #[derive(Clone, Debug)]
 pub struct Question {
-    /// What kind of operation it is.
+    /// The kind of operation.
     pub kind: &'static Entry,
     needs: Option<(Scope, Resource)>,
     demand: Demand,
@@ -126,12 +126,12 @@ pub struct Question {
 pub enum Unaskable {
     /// The name is none; as the gate refuses it.
     Name(Refusal),
-    /// What the operation touches is in its handle.
+    /// Only the operation's handle tells what it touches.
     ByHandle,
 }
 
 impl Question {
-    /// Whether `kind` may be done with this.
+    /// A question about `kind` and this resource.
     ///
     /// # Errors
     /// [`Unaskable`].
@@ -147,7 +147,7 @@ impl Question {
         Ok(Self { kind, needs: Some((scope, resource)), demand })
     }
 
-    /// What allows it under these circumstances; `None` for what any agent may do.
+    /// The role and grant that allow it under these circumstances; `None` where any agent may do it.
     ///
     /// # Errors
     /// The rule that refuses it.
@@ -160,7 +160,7 @@ impl Question {
         self.need(circumstances).map(|need| judge(identity, &need, layout)).transpose()
     }
 
-    /// What each role of the agent's is short of, where none allows it.
+    /// The shortfall of each role of the agent, where none allows it.
     pub fn shortfalls<'a>(
         &'a self,
         agent: &'a Agent,

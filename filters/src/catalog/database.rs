@@ -85,13 +85,23 @@ impl Describe for IssueCreds {
         members: &[
             Member::given("lease_id", Type::Text, "The lease's handle: only this agent can renew or revoke it."),
             Member::given("lease_duration", Type::Count, "Seconds the login lasts, unless it is renewed."),
-            Member::new("renewable", &["renewable"], Type::Flag, "Whether it can be renewed."),
+            Member::new("renewable", &["renewable"], Type::Flag, "True if the lease can be renewed."),
             Member::new("username", &["data", "username"], Type::Text, "The user's name.").or_absent(),
             Member::new("password", &["data", "password"], Type::Text, "The password.").or_absent(),
-            Member::new("rsa_private_key", &["data", "rsa_private_key"], Type::Text, "The key, where it is one.")
-                .or_absent(),
-            Member::new("client_certificate", &["data", "client_certificate"], Type::Text, "Where it is one.")
-                .or_absent(),
+            Member::new(
+                "rsa_private_key",
+                &["data", "rsa_private_key"],
+                Type::Text,
+                "The RSA private key, for roles that issue one.",
+            )
+            .or_absent(),
+            Member::new(
+                "client_certificate",
+                &["data", "client_certificate"],
+                Type::Text,
+                "The client certificate, for roles that issue one.",
+            )
+            .or_absent(),
             Member::new("private_key", &["data", "private_key"], Type::Text, "The key of the client certificate.")
                 .or_absent(),
         ],
@@ -110,10 +120,10 @@ pub(super) struct Renew;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RenewArguments<'a> {
-    /// What db.issue_creds answered.
+    /// The lease_id from the answer of db.issue_creds.
     #[serde(borrow)]
     lease_id: Text<'a, Handle>,
-    /// For how long from now; as the role has it where it is absent.
+    /// Lifetime from now on; the database role's default where it is absent.
     #[serde(default)]
     increment: Option<Lifetime>,
 }
@@ -123,7 +133,7 @@ impl Describe for Renew {
     const FACTS: Facts = Facts {
         name: "db.renew",
         title: "Renew a database login",
-        summary: "Lets a database login of this agent's live on.",
+        summary: "Renews the lease of a database login that this agent was issued.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Database),
         touch: Some(role),
@@ -132,10 +142,10 @@ impl Describe for Renew {
         ..Facts::POST
     };
     const SHAPE: &'static Shape = &Shape {
-        about: "How long the login lives now.",
+        about: "The new lifetime of the login.",
         members: &[
             Member::given("lease_duration", Type::Count, "Seconds the login lasts, unless it is renewed."),
-            Member::new("renewable", &["renewable"], Type::Flag, "Whether it can be renewed again."),
+            Member::new("renewable", &["renewable"], Type::Flag, "True if the lease can be renewed again."),
         ],
     };
 
@@ -151,7 +161,7 @@ pub(super) struct Revoke;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RevokeArguments<'a> {
-    /// What db.issue_creds answered.
+    /// The lease_id from the answer of db.issue_creds.
     #[serde(borrow)]
     lease_id: Text<'a, Handle>,
 }
@@ -161,7 +171,7 @@ impl Describe for Revoke {
     const FACTS: Facts = Facts {
         name: "db.revoke",
         title: "Revoke a database login",
-        summary: "Ends a database login of this agent's at once.",
+        summary: "Revokes a database login that this agent was issued, at once.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Database),
         touch: Some(role),

@@ -22,7 +22,8 @@ const MAKES: Hints = Hints { read_only: false, destructive: false, idempotent: f
 
 const HANDLE: Member = Member::given("handle", Type::Text, "The certificate's handle: only this agent can revoke it.");
 const CERTIFICATE: Member = Member::new("certificate", &["data", "certificate"], Type::Text, "The certificate, PEM.");
-const ISSUER: Member = Member::new("issuing_ca", &["data", "issuing_ca"], Type::Text, "Who issued it, PEM.");
+const ISSUER: Member =
+    Member::new("issuing_ca", &["data", "issuing_ca"], Type::Text, "The certificate of its issuer, PEM.");
 const CHAIN: Member =
     Member::new("ca_chain", &["data", "ca_chain"], Type::Texts, "The authorities above it, PEM.").or_absent();
 const SERIAL: Member = Member::new("serial_number", &["data", "serial_number"], Type::Text, "Its serial number.");
@@ -30,7 +31,7 @@ const EXPIRATION: Member = Member::new(
     "expiration",
     &["data", "expiration"],
     Type::Count,
-    "Until when it is valid, in seconds since the epoch.",
+    "The end of its validity, in seconds since the epoch.",
 )
 .or_absent();
 
@@ -55,7 +56,7 @@ pub(super) struct IssueArguments<'a> {
     /// URIs, joined by commas.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     uri_sans: Option<Cow<'a, str>>,
-    /// How long it is valid; as the role has it where it is absent.
+    /// Lifetime of the certificate; the PKI role's default where it is absent.
     #[serde(default, skip_serializing)]
     ttl: Option<Lifetime>,
     /// Answer with a handle that is redeemed once, within this time.
@@ -121,7 +122,7 @@ pub(super) struct SignArguments<'a> {
     /// URIs, joined by commas.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     uri_sans: Option<Cow<'a, str>>,
-    /// How long it is valid; as the role has it where it is absent.
+    /// Lifetime of the certificate; the PKI role's default where it is absent.
     #[serde(default, skip_serializing)]
     ttl: Option<Lifetime>,
 }
@@ -185,7 +186,7 @@ pub(super) struct Revoke;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RevokeArguments<'a> {
-    /// What pki.issue or pki.sign answered.
+    /// The handle from the answer of pki.issue or pki.sign.
     #[serde(borrow)]
     handle: Text<'a, Handle>,
 }
@@ -204,12 +205,12 @@ impl Describe for Revoke {
         ..Facts::POST
     };
     const SHAPE: &'static Shape = &Shape {
-        about: "When it was revoked.",
+        about: "The time of the revocation.",
         members: &[Member::new(
             "revocation_time",
             &["data", "revocation_time"],
             Type::Count,
-            "In seconds since the epoch.",
+            "Seconds since the epoch.",
         )],
     };
 

@@ -45,20 +45,20 @@ pub(super) struct SignArguments<'a> {
     /// The public key, as in an OpenSSH `.pub` file.
     #[serde(borrow)]
     public_key: Text<'a, Something>,
-    /// For whom it is; for somebody who logs in where it is absent.
+    /// The holder of the certificate: `user` (the default) logs in, `host` is logged in to.
     #[serde(default)]
     cert_type: Option<CertType>,
     /// User or host names joined by commas; the role's default where it is absent.
     #[serde(borrow, default)]
     valid_principals: Option<Text<'a, Names>>,
-    /// How long it is valid; as the role has it where it is absent.
+    /// Lifetime of the certificate; the SSH role's default where it is absent.
     #[serde(default)]
     ttl: Option<Lifetime>,
-    /// Such as `permit-pty`, each with its value; as the roles have it where it is absent.
+    /// Extensions such as `permit-pty`, each with its value; the roles' own where it is absent.
     #[serde(borrow, default)]
     #[schemars(extend("maxProperties" = MOST))]
     extensions: Option<BTreeMap<Cow<'a, str>, Cow<'a, str>>>,
-    /// Such as `source-address`, each with its value.
+    /// Critical options such as `source-address`, each with its value.
     #[serde(borrow, default)]
     #[schemars(extend("maxProperties" = MOST))]
     critical_options: Option<BTreeMap<Cow<'a, str>, Cow<'a, str>>>,

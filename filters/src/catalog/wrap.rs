@@ -14,7 +14,7 @@ use crate::shape::{Member, Shape, Type};
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Arguments<'a> {
-    /// What stood in the wrapped answer.
+    /// The handle from the wrapped answer.
     #[serde(borrow)]
     handle: Text<'a, Handle>,
 }
@@ -49,7 +49,7 @@ impl Describe for Unwrap {
     const FACTS: Facts = Facts {
         name: "wrap.unwrap",
         title: "Unwrap an answer",
-        summary: "Gives out a wrapped answer to the agent it is for, once.",
+        summary: "Unwraps an answer for the agent it was wrapped for, once.",
         hints: Hints { read_only: false, destructive: true, idempotent: false },
         template: "/wrap/unwrap",
         rest_only: true,
@@ -57,7 +57,7 @@ impl Describe for Unwrap {
     };
     const SHAPE: &'static Shape = &Shape {
         about: "The answer that was wrapped.",
-        members: &[Member::new("answer", &["data", "answer"], Type::Object, "What the operation answered.")],
+        members: &[Member::new("answer", &["data", "answer"], Type::Object, "The answer of the operation.")],
     };
 
     fn plan(arguments: Arguments<'_>) -> Result<Plan, Refusal> {
@@ -73,7 +73,7 @@ impl Describe for LookUp {
     const FACTS: Facts = Facts {
         name: "wrap.lookup",
         title: "Look up a wrapped answer",
-        summary: "Tells whether a wrapped answer of this agent's still waits, without giving it out.",
+        summary: "Looks up a wrapped answer of this agent without unwrapping it: found only while it still waits.",
         hints: Hints { read_only: true, destructive: false, idempotent: true },
         template: "/wrap/lookup",
         ..Facts::POST
@@ -81,8 +81,18 @@ impl Describe for LookUp {
     const SHAPE: &'static Shape = &Shape {
         about: "The times of a wrapped answer that still waits.",
         members: &[
-            Member::new("creation_time", &["data", "creation_time"], Type::Text, "When it was wrapped (RFC 3339)."),
-            Member::new("creation_ttl", &["data", "creation_ttl"], Type::Count, "How many seconds it waits."),
+            Member::new(
+                "creation_time",
+                &["data", "creation_time"],
+                Type::Text,
+                "The time at which it was wrapped (RFC 3339).",
+            ),
+            Member::new(
+                "creation_ttl",
+                &["data", "creation_ttl"],
+                Type::Count,
+                "Seconds for which it can be unwrapped.",
+            ),
         ],
     };
 

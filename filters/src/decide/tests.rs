@@ -1,4 +1,4 @@
-//! What is allowed, and what it becomes.
+//! Decisions, and the requests that they become.
 
 mod conditions;
 mod handles;

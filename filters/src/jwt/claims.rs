@@ -1,4 +1,4 @@
-//! What a signed token claims, with the types that RFC 7519 gives the claims.
+//! The claims of a signed token, with the types that RFC 7519 gives them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -23,10 +23,10 @@ pub enum Failure {
     Arguments(Refusal),
     /// Headers and body say different things.
     HeaderMismatch(&'static str),
-    /// What a URI names is not there, or is not the caller's; the code depends
+    /// The resource of a URI is not there, or is not the caller's; the code depends
     /// on the revision.
     NoResource(Revision),
-    /// What has no result to say so is refused: a message of a batch that a
+    /// A request without a result of its own is refused: a message of a batch that a
     /// limit or a missing scope stops, the reading of a resource.
     Refused(Refusal),
     /// A revision that is not spoken.

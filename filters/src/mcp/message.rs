@@ -14,7 +14,7 @@ use crate::operation::Entry;
 
 /// Longest id, in bytes of JSON.
 const MAX_ID: usize = 256;
-/// What is said of a cursor that was not given out, or not to this caller.
+/// The message for a cursor that was not given out, or not to this caller.
 pub(super) const NO_CURSOR: &str = "There is no such cursor";
 /// Longest revision that is named back to the caller.
 const MAX_VERSION: usize = 32;
@@ -30,7 +30,7 @@ pub struct Headers<'a> {
     pub name: Option<&'a str>,
 }
 
-/// What a body holds.
+/// The messages of a body.
 #[derive(Debug)]
 pub enum Body<'a> {
     /// One message.
@@ -60,16 +60,16 @@ pub struct Call<'a> {
     pub id: &'a RawValue,
     /// The revision that its answer speaks.
     pub revision: Revision,
-    /// What is wanted.
+    /// The request.
     pub request: Request<'a>,
 }
 
-/// What a call wants.
+/// The request of a call.
 #[derive(Debug)]
 pub enum Request<'a> {
     /// The handshake of the revisions before 2026-07-28.
     Initialize,
-    /// What the gate is, since 2026-07-28.
+    /// A description of the gate, since revision 2026-07-28.
     Discover,
     /// Nothing but an answer.
     Ping,
@@ -82,9 +82,9 @@ pub enum Request<'a> {
         /// Where the page before ended.
         cursor: Option<Cow<'a, str>>,
     },
-    /// How the URIs of the caller's secrets are made.
+    /// The templates of the URIs of the caller's secrets.
     ListTemplates,
-    /// What a URI names.
+    /// The resource that a URI names.
     ReadResource {
         /// The URI.
         uri: Cow<'a, str>,
@@ -105,9 +105,9 @@ pub enum Request<'a> {
 /// A message that was understood.
 #[derive(Debug)]
 pub enum Understood<'a> {
-    /// It wants an answer.
+    /// A request, which is answered.
     Call(Call<'a>),
-    /// It wants none.
+    /// A notification, which is not.
     Notification,
 }
 
@@ -267,7 +267,7 @@ fn handshaken<'a>(method: &str, params: &Params<'a>) -> Result<Request<'a>, Fail
     }
 }
 
-/// What every revision has.
+/// Requests that every revision has.
 fn lasting<'a>(method: &str, params: &Params<'a>) -> Result<Request<'a>, Failure> {
     match method {
         "tools/list" => one_page(params, Request::ListTools),

@@ -57,7 +57,7 @@ impl Revision {
         Self::ALL.into_iter().find(|revision| revision.name() == name)
     }
 
-    /// Whether requests carry their own revision and capabilities.
+    /// True where requests carry their own revision and capabilities.
     #[must_use]
     pub const fn is_stateless(self) -> bool {
         matches!(self, Self::V2026_07_28)

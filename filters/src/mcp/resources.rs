@@ -70,7 +70,7 @@ fn operation(name: &str, arguments: &serde_json::Value) -> Result<Operation, Ref
     catalog::find(name).ok_or(Refusal::Internal)?.parse(arguments.to_string().as_bytes())
 }
 
-/// What a cursor that does not open is refused with.
+/// The refusal of a cursor that does not open.
 #[must_use]
 pub const fn no_cursor() -> Refusal {
     Refusal::Malformed(NO_CURSOR)
@@ -96,11 +96,11 @@ pub struct Walk {
 #[derive(Debug)]
 struct Frame {
     place: Place,
-    /// What is left of the folder's names, once they are known.
+    /// The rest of the folder's names, once they are known.
     names: Option<std::vec::IntoIter<String>>,
 }
 
-/// What comes next on a walk.
+/// The next step of a walk.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
     /// The names of this folder are needed; `None` is the root.
@@ -185,9 +185,9 @@ fn child(folder: Option<&SecretPath>, name: &str) -> Option<SecretPath> {
 /// A page of an agent's secrets.
 #[derive(Debug)]
 pub struct Page<'a> {
-    /// Whose they are.
+    /// The agent whose secrets they are.
     pub subject: &'a AgentId,
-    /// Whether the root is shown, whose reading lists it.
+    /// True where the root is shown, which is listed by reading it.
     pub root: bool,
     /// The secrets.
     pub secrets: Vec<SecretPath>,

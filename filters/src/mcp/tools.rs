@@ -10,7 +10,7 @@ use crate::catalog::CATALOG;
 use crate::identity::Identity;
 use crate::operation::Entry;
 
-/// How the names of tools are spelled where they are shown; both spellings
+/// The spelling of tools' names where they are shown; both spellings
 /// are understood.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ToolNames {
@@ -81,7 +81,7 @@ pub(super) fn usable(identity: &Identity, names: ToolNames) -> impl Iterator<Ite
     names.rendered().usable(identity)
 }
 
-/// Whether it is a tool, and one that `identity` may use of anything.
+/// True for a tool that `identity` may use on anything.
 pub(super) fn may_use(identity: &Identity, entry: &Entry) -> bool {
     if entry.facts.rest_only {
         return false;
@@ -125,7 +125,7 @@ fn output(mut schema: Value) -> Value {
     if let Some(properties) = members.get_mut("properties").and_then(Value::as_object_mut) {
         for (name, text) in [
             ("error", "Stable code of a failed call."),
-            ("detail", "What failed, in one sentence."),
+            ("detail", "The failure, in one sentence."),
             ("request_id", "The failed call's id in the gate's log."),
         ] {
             properties.insert(name.into(), json!({"type": "string", "description": text}));

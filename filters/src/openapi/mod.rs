@@ -21,7 +21,7 @@ pub fn document(catalog: &[Entry]) -> Value {
         "openapi": "3.1.0",
         "info": {
             "title": "Portcullis",
-            "summary": "What agents may ask of Vault.",
+            "summary": "Operations that agents can use on Vault and AWS KMS.",
             "description": "Each route is an operation that MCP tools call by the same name with the same arguments, \
                 but for those that only REST has.",
             "version": env!("CARGO_PKG_VERSION"),
@@ -50,7 +50,7 @@ fn add(paths: &mut Map<String, Value>, path: &str, method: &str, operation: Valu
     }
 }
 
-/// What proves an agent: any one of these.
+/// The credentials that prove an agent: any one of these.
 fn credentials(scopes: &[&str]) -> Value {
     json!([{"certificate": scopes}, {"bearer": scopes}, {"key": scopes}])
 }

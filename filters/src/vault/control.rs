@@ -1,4 +1,4 @@
-//! What the gate asks of Vault for itself.
+//! Requests that the gate makes to Vault for itself.
 
 use std::sync::Arc;
 
@@ -15,14 +15,14 @@ use crate::names::AgentId;
 use crate::path::{PathProblem, VaultPath};
 use crate::secret::Secret;
 
-/// What a child token is to be.
+/// The description of a child token.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ChildToken {
-    /// Whose it is.
+    /// The agent it is for.
     pub agent: AgentId,
     /// Its policies.
     pub policies: Vec<Arc<str>>,
-    /// Whether the agent's name is its entity alias, which templated policies go by.
+    /// True where the agent's name is its entity alias, which templated policies go by.
     pub alias: bool,
     /// A batch token, or a service token that can be revoked.
     pub batch: bool,
@@ -70,10 +70,10 @@ pub fn login_certificate(mount: &str, role: Option<&str>) -> Result<VaultRequest
     Ok(post(path, &role.map_or_else(|| json!({}), |role| json!({"name": role})), true))
 }
 
-/// What it means that Vault does not know the token of a login.
+/// The meaning of a login whose token Vault does not know.
 pub const UNKNOWN_TOKEN: &str = "it is unknown or has ended";
 
-/// What Vault's auth methods say of a login that they refuse, and what that means.
+/// The words of Vault's auth methods for a login that they refuse, and their meaning.
 const REFUSED: [(&str, &str); 17] = [
     ("invalid token", UNKNOWN_TOKEN),
     ("invalid audience", "its audience is not the one that is wanted"),
@@ -185,7 +185,7 @@ pub fn health() -> Result<VaultRequest, PathProblem> {
     Ok(VaultRequest::new(Method::Get, VaultPath::render(&["sys/health"])?, None, true))
 }
 
-/// What the keys of handles are derived over.
+/// The input that the keys of handles are derived over.
 const DERIVATION: &[u8] = b"portcullis handles 1";
 
 /// Tells the versions of the transit key behind handles.

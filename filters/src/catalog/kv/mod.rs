@@ -52,15 +52,20 @@ fn ask(method: Method, api: &'static str, body: Option<Vec<u8>>, repeatable: boo
     })
 }
 
-/// What is said of a secret that is not there.
+/// The answer for a secret that is not there.
 const NO_SECRET: Absent = Absent::Secret("There is no such secret, or no such version of it.");
 
-/// What a write answers.
+/// The answer of a write.
 const WRITTEN: &Shape = &Shape {
     about: "The version that was written.",
     members: &[
         Member::new("version", &["data", "version"], Type::Count, "Its number, from 1."),
-        Member::new("created_time", &["data", "created_time"], Type::Text, "When it was written (RFC 3339)."),
+        Member::new(
+            "created_time",
+            &["data", "created_time"],
+            Type::Text,
+            "The time at which it was written (RFC 3339).",
+        ),
     ],
 };
 
@@ -71,7 +76,7 @@ pub(in crate::catalog) struct PathArguments<'a> {
     /// Path of the secret below the agent's namespace, segments joined by '/'.
     #[serde(borrow)]
     path: Text<'a, Path>,
-    /// Whether the path is below the shared prefix instead.
+    /// True for a path below the shared prefix instead of the agent's namespace.
     #[serde(default)]
     shared: Option<bool>,
 }

@@ -1,4 +1,4 @@
-//! What is known of secrets without their values.
+//! Names and metadata of secrets, without their values.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -21,7 +21,7 @@ pub(in crate::catalog) struct ListArguments<'a> {
     /// Prefix whose direct children are listed; the root where it is absent.
     #[serde(borrow, default)]
     prefix: Option<Text<'a, Prefix>>,
-    /// Whether the prefix is below the shared prefix instead.
+    /// True for a prefix below the shared prefix instead of the agent's namespace.
     #[serde(default)]
     shared: Option<bool>,
 }
@@ -71,13 +71,18 @@ impl Describe for List {
     }
 }
 
-/// What is known of one version, by its number.
+/// The metadata of one version, by its number.
 const VERSION: &Shape = &Shape {
     about: "One version, by its number.",
     members: &[
-        Member::new("created_time", &[], Type::Text, "When it was written (RFC 3339)."),
-        Member::new("deletion_time", &[], Type::Text, "When it was deleted, or is to be; empty where neither."),
-        Member::new("destroyed", &[], Type::Flag, "Whether it cannot be brought back."),
+        Member::new("created_time", &[], Type::Text, "The time at which it was written (RFC 3339)."),
+        Member::new(
+            "deletion_time",
+            &[],
+            Type::Text,
+            "The time of its deletion, past or planned; empty where there is none.",
+        ),
+        Member::new("destroyed", &[], Type::Flag, "True if it cannot be brought back."),
     ],
 };
 
@@ -111,33 +116,38 @@ impl Describe for Metadata {
                 "max_versions",
                 &["data", "max_versions"],
                 Type::Count,
-                "How many versions are kept; 0 for the mount's default.",
+                "The number of versions that are kept; 0 for the mount's default.",
             ),
             Member::new(
                 "cas_required",
                 &["data", "cas_required"],
                 Type::Flag,
-                "Whether a write must name the version it replaces.",
+                "True if a write must name the version it replaces.",
             ),
             Member::new(
                 "created_time",
                 &["data", "created_time"],
                 Type::Text,
-                "When the secret was first written (RFC 3339).",
+                "The time at which the secret was first written (RFC 3339).",
             ),
-            Member::new("updated_time", &["data", "updated_time"], Type::Text, "When it was last written (RFC 3339)."),
+            Member::new(
+                "updated_time",
+                &["data", "updated_time"],
+                Type::Text,
+                "The time at which it was last written (RFC 3339).",
+            ),
             Member::new(
                 "custom_metadata",
                 &["data", "custom_metadata"],
                 Type::Labels,
-                "What operators noted about it.",
+                "Custom metadata, as operators wrote it.",
             )
             .or_absent(),
             Member::new(
                 "versions",
                 &["data", "versions"],
                 Type::Map(VERSION),
-                "Each version's times, and whether it is destroyed.",
+                "The times of each version, and true in destroyed if it cannot be brought back.",
             ),
         ],
     };

@@ -27,7 +27,7 @@ pub(in crate::catalog) struct ReadArguments<'a> {
     #[serde(default)]
     #[schemars(range(min = 1))]
     version: Option<u64>,
-    /// Whether the path is below the shared prefix instead.
+    /// True for a path below the shared prefix instead of the agent's namespace.
     #[serde(default)]
     shared: Option<bool>,
     /// Answer with a handle that is redeemed once, within this time.
@@ -63,7 +63,7 @@ impl Describe for Read {
                 "created_time",
                 &["data", "metadata", "created_time"],
                 Type::Text,
-                "When that version was written (RFC 3339).",
+                "The time at which that version was written (RFC 3339).",
             ),
         ],
     };
@@ -95,7 +95,7 @@ pub(in crate::catalog) struct WriteArguments<'a> {
     /// Write only if this is the current version; 0 for a secret that is not there yet.
     #[serde(default)]
     cas: Option<u64>,
-    /// Whether the path is below the shared prefix instead.
+    /// True for a path below the shared prefix instead of the agent's namespace.
     #[serde(default)]
     shared: Option<bool>,
 }

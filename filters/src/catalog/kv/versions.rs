@@ -55,7 +55,7 @@ pub(in crate::catalog) struct VersionsArguments<'a> {
     /// The versions, from 1; at most 100.
     #[schemars(length(min = 1, max = 100), inner(range(min = 1)))]
     versions: Vec<u64>,
-    /// Whether the path is below the shared prefix instead.
+    /// True for a path below the shared prefix instead of the agent's namespace.
     #[serde(default)]
     shared: Option<bool>,
 }

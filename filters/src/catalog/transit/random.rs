@@ -20,7 +20,7 @@ const BYTES: u32 = 32;
 /// `transit.random`.
 pub(in crate::catalog) struct Random;
 
-/// How bytes are written as text.
+/// The encoding of bytes as text.
 #[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Format {

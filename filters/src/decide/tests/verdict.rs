@@ -1,4 +1,4 @@
-//! What is told of an operation by name is what is decided of its request.
+//! Explanations agree with decisions.
 
 use super::conditions::{circumstances, conditions};
 use super::*;
@@ -44,7 +44,7 @@ const BY_HANDLE: [(&str, &str, &str, Engine, Purpose); 3] = [
     ("pki.revoke", "handle", "pki.issue", Engine::Pki, Purpose::Certificate),
 ];
 
-/// What a request says beside the name.
+/// The arguments of a request beside the name.
 #[derive(Clone, Debug)]
 struct Rest {
     shared: bool,
@@ -75,7 +75,7 @@ fn about<'a>(name: &'a str, rest: &Rest) -> About<'a> {
     About { name, shared: rest.shared, ttl: rest.ttl, login }
 }
 
-/// What is told.
+/// The role that an explanation names.
 fn told(who: &Identity, operation: &str, about: About<'_>, ground: Ground<'_>) -> Result<Option<Arc<Role>>, Refusal> {
     let circumstances = Circumstances { client: ground.client, now: ground.now };
     let question = match Question::new(catalog::find(operation).unwrap(), about, ground.layout) {
@@ -92,7 +92,7 @@ fn told(who: &Identity, operation: &str, about: About<'_>, ground: Ground<'_>) -
     Ok(answer?.map(|allowed| Arc::clone(&allowed.role.0)))
 }
 
-/// What is decided.
+/// The role that a decision names.
 fn decided(who: &Identity, operation: &str, json: &str, ground: Ground<'_>) -> Result<Option<Arc<Role>>, Refusal> {
     let operation = catalog::find(operation).unwrap().parse(json.as_bytes())?;
     let permit = decide(who, operation, ground)?;
