@@ -14,18 +14,18 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use crate::secret::Digest;
 use crate::spiffe::SpiffeId;
 
-/// What a certificate is as an X.509-SVID.
+/// The kind of X.509-SVID that a certificate is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Svid {
-    /// It does not claim to be one.
+    /// The certificate does not claim to be one.
     None,
-    /// It is one, of this workload.
+    /// The certificate is one, of this workload.
     Of(SpiffeId),
     /// It has a URI of the scheme `spiffe`, and must not pass for one: why not.
     Broken(&'static str),
 }
 
-/// What the leaf certificate says of its holder.
+/// The facts that a leaf certificate states of its holder.
 #[derive(Clone, Debug)]
 pub struct PeerCertificate {
     /// SHA-256 of the DER encoding.
@@ -47,7 +47,7 @@ pub struct PeerCertificate {
     /// Whether it may authenticate a client: its extended key usage names that, or is absent
     /// (RFC 5280, section 4.2.1.12).
     pub client_auth: bool,
-    /// Whether it says that its key signs certificates or revocation lists.
+    /// True where it says that its key signs certificates or revocation lists.
     pub signs: bool,
 }
 
@@ -73,6 +73,7 @@ impl PeerCertificate {
             client_auth: true,
             signs: false,
         };
+        #[expect(clippy::wildcard_enum_match_arm, reason = "READ names the extensions that are read")]
         for extension in certificate.extensions() {
             match extension.parsed_extension() {
                 ParsedExtension::SubjectAlternativeName(names) => facts.add_names(&names.general_names),
@@ -86,7 +87,7 @@ impl PeerCertificate {
         Some(facts)
     }
 
-    /// Whether `now`, seconds since the epoch, lies in its validity.
+    /// True where `now`, seconds since the epoch, lies in its validity.
     #[must_use]
     pub const fn is_valid_at(&self, now: i64) -> bool {
         self.not_before <= now && now <= self.not_after
@@ -113,7 +114,12 @@ impl PeerCertificate {
                 GeneralName::URI(text) => self.uris.push((*text).to_owned()),
                 GeneralName::DNSName(text) => self.dns.push((*text).to_owned()),
                 GeneralName::RFC822Name(text) => self.emails.push((*text).to_owned()),
-                _ => {}
+                GeneralName::OtherName(..)
+                | GeneralName::X400Address(_)
+                | GeneralName::DirectoryName(_)
+                | GeneralName::EDIPartyName(_)
+                | GeneralName::IPAddress(_)
+                | GeneralName::RegisteredID(_) => {}
             }
         }
     }

@@ -1,4 +1,4 @@
-//! When a role holds: from where its agent asks, and at what time of the week.
+//! Conditions of a role: the network its agent asks from, and the time of the week.
 //!
 //! Times of the day are those of clocks on the wall in a named time zone, by
 //! the tz database that the binary has with it: an hour that a change of
@@ -35,17 +35,17 @@ pub struct Conditions {
     pub hours: Option<Hours>,
 }
 
-/// What does not hold.
+/// The condition that does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failed {
     /// The client's address is in none of the networks, or not known.
     Sources,
-    /// It is another time.
+    /// The time is another.
     Hours,
 }
 
 impl Conditions {
-    /// Whether all of them hold.
+    /// Checks that all of them hold.
     ///
     /// # Errors
     /// The first that does not.
@@ -117,7 +117,7 @@ impl Days {
         Self(self.0 | others.0)
     }
 
-    /// Whether a day is among them, by its number from Monday.
+    /// True where a day is among them, by its number from Monday.
     const fn have(self, day: i64) -> bool {
         self.0 & (1 << day.rem_euclid(7)) != 0
     }

@@ -1,4 +1,4 @@
-//! What a request's head offers as proof: exactly one credential (invariants
+//! The proof that a request's head offers: exactly one credential (invariants
 //! 5 and 6).
 
 use http::header::AUTHORIZATION;
@@ -19,11 +19,11 @@ pub struct ProxyHeaders {
     pub identity: HeaderName,
     /// Carries `SUCCESS` where the proxy verified the certificate.
     pub verify: HeaderName,
-    /// What precedes the common name in the distinguished name.
+    /// The part before the common name in the distinguished name.
     pub prefix: Box<str>,
 }
 
-/// What the head of a request offers.
+/// The credentials that the head of a request offers.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Offered {
     /// No credential; a certificate of the connection may stand alone.
@@ -113,7 +113,7 @@ impl<A> Default for ApiKeys<A> {
 pub struct KeyEntry<A> {
     /// SHA-256 of the key.
     pub digest: Digest,
-    /// Whose it is.
+    /// The agent that it belongs to.
     pub agent: A,
     /// Seconds since the epoch from which it is not valid.
     pub expires: Option<i64>,

@@ -1,6 +1,6 @@
 //! Grants: what a role may touch, as data a person can read (DESIGN section 7).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -13,42 +13,11 @@ use crate::quota::{Limit, Rate};
 use crate::scope::{Scope, Scopes};
 
 mod agent;
+mod engine;
 mod told;
 
 pub use agent::Agent;
-
-/// The engines that an operation may ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Engine {
-    /// Key/value secrets, version 2.
-    Kv,
-    /// Cryptography as a service.
-    Transit,
-    /// Logins of databases.
-    Database,
-    /// SSH keys and one-time passwords.
-    Ssh,
-    /// Certificates.
-    Pki,
-    /// AWS KMS, which is not Vault's.
-    Kms,
-}
-
-impl Engine {
-    /// Its key in a role of the configuration.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Kv => "kv",
-            Self::Transit => "transit",
-            Self::Database => "database",
-            Self::Ssh => "ssh",
-            Self::Pki => "pki",
-            Self::Kms => "kms",
-        }
-    }
-}
+pub use engine::{Engine, EngineFacts, Holds, Service};
 
 /// Which part of the KV tree a path is below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -60,7 +29,7 @@ pub enum Space {
     Shared,
 }
 
-/// What an operation touches.
+/// The resource that an operation touches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Resource {
@@ -87,29 +56,29 @@ impl Resource {
     }
 }
 
-/// What is asked of an agent's roles, and under what circumstances.
+/// A request as an agent's roles are asked about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Need<'a> {
     /// The kind of access.
     pub scope: Scope,
-    /// What is touched.
+    /// The resource that is touched.
     pub resource: &'a Resource,
-    /// What grants bound beside it.
+    /// The bounds of grants that apply beside it.
     pub demand: &'a Demand,
     /// From where and when.
     pub circumstances: Circumstances,
 }
 
-/// What grants bound beside the resource.
+/// The parts of a request that grants bound beside the resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Demand {
-    /// How long what is issued is to live.
+    /// The requested lifetime of an issued credential.
     pub ttl: Ttl,
     /// Whom an SSH certificate or password is to log in as, and with what.
-    pub login: Option<Login>,
+    pub login: Option<Box<Login>>,
 }
 
-/// How long what is issued is to live.
+/// The requested lifetime of an issued credential.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ttl {
     /// Nothing is issued, or the engine alone decides.
@@ -126,14 +95,14 @@ pub enum Ttl {
 pub struct Login {
     /// User names; the engine's default where there is none.
     pub principals: Vec<Box<str>>,
-    /// With what.
+    /// Its extensions.
     pub extensions: Extensions,
 }
 
-/// What an SSH login may do beside running a command: `permit-pty` and the like.
+/// Extensions of an SSH login, which allow more than running a command: `permit-pty` and the like.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Extensions {
-    /// It cannot be told: a password has none.
+    /// A password, which has none.
     #[default]
     Fixed,
     /// As the engine's role has it.
@@ -142,7 +111,7 @@ pub enum Extensions {
     Named(Vec<Box<str>>),
 }
 
-/// Whether secret material is answered in the clear.
+/// The form in which secret material is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wrapping {
     /// Unless the caller asks otherwise.
@@ -152,7 +121,7 @@ pub enum Wrapping {
     Required,
 }
 
-/// By what a role holds a resource.
+/// The pattern by which a role holds a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grant<'a> {
     /// This pattern of paths.
@@ -163,29 +132,29 @@ pub enum Grant<'a> {
     Nameless,
 }
 
-/// What a role is short of.
+/// The requirement that a role does not meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shortfall {
     /// The scope.
     Scope,
     /// A pattern that covers the resource.
     Resource,
-    /// So long a life.
+    /// So long a lifetime.
     Ttl,
-    /// Those user names, or that none is named.
+    /// Other user names, or at least one.
     Principals,
-    /// Those extensions, or that none is named.
+    /// Other extensions, or at least one.
     Extensions,
     /// Other circumstances.
     Condition(Failed),
 }
 
-/// What allows, of an agent's.
+/// The role and the grant of an agent that allow a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Allowed<'a> {
     /// The role, and its own limit.
     pub role: &'a (Arc<Role>, Option<Limit>),
-    /// What of the role's covers the resource.
+    /// The grant of the role that covers the resource.
     pub grant: Grant<'a>,
 }
 
@@ -203,22 +172,14 @@ pub enum Unheld<'a> {
 pub struct Role {
     /// Its name in the configuration, and in the log when it decides.
     pub name: Box<str>,
-    /// What kinds of access it gives.
+    /// The kinds of access that it gives.
     pub scopes: Scopes,
     /// Paths in the agent's own namespace.
     pub kv: Vec<PathPattern>,
     /// Paths below the shared prefix.
     pub shared: Vec<PathPattern>,
-    /// Names of transit keys.
-    pub transit: Vec<NamePattern>,
-    /// Names of database roles.
-    pub database: Vec<NamePattern>,
-    /// Names of SSH roles.
-    pub ssh: Vec<NamePattern>,
-    /// Names of PKI roles.
-    pub pki: Vec<NamePattern>,
-    /// KMS keys: ids, ARNs or aliases, as callers name them.
-    pub kms: Vec<NamePattern>,
+    /// Names of keys and roles, by engine; of KMS keys ids, ARNs or aliases, as callers name them.
+    pub named: BTreeMap<Engine, Vec<NamePattern>>,
     /// Paths of the own namespace that are refused whatever else says.
     pub deny: Vec<PathPattern>,
     /// User names that SSH may log in as; whatever Vault's role allows where absent.
@@ -227,13 +188,13 @@ pub struct Role {
     pub ssh_extensions: Option<Vec<NamePattern>>,
     /// Longest life of an SSH or PKI certificate, in seconds.
     pub max_ttl: Option<u32>,
-    /// Whether secret material is answered in the clear.
+    /// The form in which secret material is answered.
     pub wrapping: Wrapping,
     /// The role's own limit, if it has one.
     pub rate: Option<Rate>,
     /// Most bytes of a request's body or of a tool's arguments.
     pub body: Option<usize>,
-    /// When it holds; always where absent. Its denies always do.
+    /// Conditions under which it holds; always where absent. Its denies always hold.
     pub conditions: Option<Box<Conditions>>,
     /// The namespace of Vault's of the agents that have it, where it names one.
     pub namespace: Option<Namespace>,
@@ -323,14 +284,7 @@ impl Role {
     /// The names that the role holds of an engine; paths are not among them.
     #[must_use]
     pub fn names(&self, engine: Engine) -> &[NamePattern] {
-        match engine {
-            Engine::Kv => &[],
-            Engine::Transit => &self.transit,
-            Engine::Database => &self.database,
-            Engine::Ssh => &self.ssh,
-            Engine::Pki => &self.pki,
-            Engine::Kms => &self.kms,
-        }
+        self.named.get(&engine).map_or(&[], Vec::as_slice)
     }
 
     /// The deny of this role that matches.
@@ -350,12 +304,8 @@ impl Role {
     /// no name, whether it gives the scope.
     #[must_use]
     pub fn reaches(&self, scope: Scope, engine: Engine, named: bool) -> bool {
-        self.scopes.contains(scope)
-            && match engine {
-                _ if !named => true,
-                Engine::Kv => !self.kv.is_empty() || !self.shared.is_empty(),
-                other => !self.names(other).is_empty(),
-            }
+        let of_paths = || engine == Engine::Kv && !(self.kv.is_empty() && self.shared.is_empty());
+        self.scopes.contains(scope) && (!named || !self.names(engine).is_empty() || of_paths())
     }
 
     fn space(&self, space: Space) -> &[PathPattern] {

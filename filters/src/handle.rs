@@ -14,14 +14,15 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::grants::{Agent, Resource};
+use crate::refusal::Refusal;
 
-/// What every handle begins with, so that it is recognised where it leaks.
+/// The prefix of every handle, by which one that leaked is recognised.
 const PREFIX: &str = "pch1_";
 /// Longest handle that is looked at, in bytes of text.
 pub const MAX_HANDLE: usize = 4096;
 const NONCE: usize = 12;
 
-/// What a handle is for: one domain per kind.
+/// The purpose of a handle: one domain per kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Purpose {
     /// A lease of Vault's.
@@ -48,20 +49,20 @@ impl Purpose {
     }
 }
 
-/// What is sealed.
+/// The claims that are sealed into a handle.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
     /// The operation that issued it.
     pub operation: Box<str>,
-    /// What that operation touched.
+    /// The resource that the operation touched.
     pub resource: Resource,
-    /// When the handle ends, in seconds since the epoch.
+    /// The end of the handle, in seconds since the epoch.
     pub expires: u64,
-    /// What it stands for.
+    /// The thing that it stands for.
     pub stands_for: StandsFor,
 }
 
-/// What a handle stands for.
+/// The thing that a handle stands for.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StandsFor {
     /// A lease, and the token that it ends with.
@@ -89,12 +90,12 @@ impl std::fmt::Debug for Claims {
     }
 }
 
-/// What a handle is bound to.
+/// The binding of a handle.
 #[derive(Clone, Copy, Debug)]
 pub struct Binding<'a> {
-    /// What it is for.
+    /// The purpose of the handle.
     pub purpose: Purpose,
-    /// Whose it is.
+    /// The agent that holds it.
     pub agent: &'a Agent,
 }
 
@@ -115,9 +116,9 @@ pub struct Keyring {
 /// Why a handle does not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closed {
-    /// It was not sealed for this holder and purpose, or under a key that is withdrawn.
+    /// The handle was not sealed for this holder and purpose, or its key is withdrawn.
     Foreign,
-    /// It names a later version of the key than is known here: another gate may have seen it first.
+    /// The handle names a later version of the key than is known here: another gate may have seen it first.
     Later,
 }
 
@@ -136,7 +137,7 @@ impl Keyring {
         Self { keys: keys.into_iter().filter_map(key).collect() }
     }
 
-    /// Whether nothing can be sealed or opened.
+    /// True where nothing can be sealed or opened.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
@@ -175,6 +176,23 @@ impl Keyring {
         };
         unseal(key, nonce, sealed, binding).ok_or(Closed::Foreign)
     }
+
+    /// Opens a handle that is to be redeemed at `now`, in seconds since the epoch.
+    ///
+    /// # Errors
+    /// [`Refusal::UpstreamUnavailable`] while there is no key, [`Refusal::HandleKeyUnknown`] for a
+    /// handle whose key may be known soon, [`Refusal::NotFound`] for one that has ended, and
+    /// [`Refusal::Forbidden`] for one that is not this holder's.
+    pub fn redeem(&self, handle: &str, binding: Binding<'_>, now: u64) -> Result<Claims, Refusal> {
+        if self.is_empty() {
+            return Err(Refusal::UpstreamUnavailable);
+        }
+        let claims: Claims = self.open(handle, binding).map_err(|closed| match closed {
+            Closed::Foreign => Refusal::Forbidden,
+            Closed::Later => Refusal::HandleKeyUnknown,
+        })?;
+        if claims.holds_at(now) { Ok(claims) } else { Err(Refusal::NotFound) }
+    }
 }
 
 /// The parts of a handle.
@@ -209,7 +227,7 @@ fn unseal<T: for<'a> Deserialize<'a>>(
 }
 
 impl Claims {
-    /// Whether it holds at `now`, in seconds since the epoch.
+    /// True where it holds at `now`, in seconds since the epoch.
     #[must_use]
     pub const fn holds_at(&self, now: u64) -> bool {
         now < self.expires

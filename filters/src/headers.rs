@@ -11,7 +11,7 @@ pub const DPOP: HeaderName = HeaderName::from_static("dpop");
 pub const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The gate's id of a request.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// By what callers, the gate and Vault's audit tell a request.
+/// The id by which callers, the gate and Vault's audit know a request.
 pub const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 /// The revision that an MCP message speaks.
 pub const MCP_PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
@@ -23,7 +23,7 @@ pub const MCP_NAME: HeaderName = HeaderName::from_static("mcp-name");
 pub const VAULT_WRAP_TTL: HeaderName = HeaderName::from_static("x-vault-wrap-ttl");
 /// That Vault is asked by a program that means it.
 pub const VAULT_REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
-/// By which token Vault is asked.
+/// The token that Vault is asked with.
 pub const VAULT_TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
 /// In which of its namespaces.
 pub const VAULT_NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");

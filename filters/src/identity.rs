@@ -15,7 +15,7 @@ use crate::names::{AgentId, Namespace};
 use crate::scope::Scopes;
 use crate::secret::Secret;
 
-/// What part of a credential a principal was read from.
+/// The part of a credential that a principal was read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
     /// The SPIFFE ID of an X.509-SVID.
@@ -149,10 +149,10 @@ impl Principal {
     }
 }
 
-/// What becomes of a principal that nothing maps.
+/// The treatment of a principal that nothing maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum UnknownAgents {
-    /// It is nobody.
+    /// The principal is nobody.
     #[default]
     Refuse,
     /// Where it is of this source and itself a valid [`AgentId`] that nothing
@@ -273,14 +273,14 @@ impl Directory {
         &self.families
     }
 
-    /// What becomes of agents that have no entry of their own.
+    /// The treatment of agents that have no entry of their own.
     #[must_use]
     pub const fn unknown(&self) -> UnknownAgents {
         self.unknown
     }
 }
 
-/// By what an identity was proved.
+/// The kind of credential that proved an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
     /// A client certificate of this connection.
@@ -322,9 +322,9 @@ pub struct Bearer {
 pub struct Identity {
     /// The agent.
     pub agent: Arc<Agent>,
-    /// What the credential carries.
+    /// The scopes that the credential carries.
     pub scopes: Scopes,
-    /// How it was proved.
+    /// The kind of proof.
     pub proof: Proof,
     /// Seconds since the epoch from which the credential does not hold; `None` where it has no end.
     pub expires: Option<i64>,
@@ -332,7 +332,24 @@ pub struct Identity {
     pub bearer: Option<Bearer>,
 }
 
+/// The facts of a credential that are told to its holder.
+#[derive(Clone, Copy, Debug)]
+pub struct Presented {
+    /// The scopes it carries.
+    pub scopes: Scopes,
+    /// The kind of proof.
+    pub proof: Proof,
+    /// Seconds since the epoch from which it does not hold; `None` where it has no end.
+    pub expires: Option<i64>,
+}
+
 impl Identity {
+    /// The facts of the credential, without the credential.
+    #[must_use]
+    pub const fn presented(&self) -> Presented {
+        Presented { scopes: self.scopes, proof: self.proof, expires: self.expires }
+    }
+
     /// One without an end, that no token goes to Vault for.
     #[must_use]
     pub const fn new(agent: Arc<Agent>, scopes: Scopes, proof: Proof) -> Self {

@@ -6,7 +6,7 @@ mod object;
 
 pub(crate) use judge::plain;
 pub use judge::{Bounds, Fault, Problem, judge};
-pub(crate) use object::Object;
+pub(crate) use object::{Object, text};
 
 use std::fmt;
 
@@ -33,10 +33,8 @@ pub fn value(text: &[u8]) -> Option<Value> {
 /// The members of such a value that is an object. `None` for any other text.
 #[must_use]
 pub fn object(text: &[u8]) -> Option<Map<String, Value>> {
-    match value(text)? {
-        Value::Object(members) => Some(members),
-        _ => None,
-    }
+    let Value::Object(members) = value(text)? else { return None };
+    Some(members)
 }
 
 struct Unique;

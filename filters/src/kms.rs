@@ -1,4 +1,4 @@
-//! What is asked of AWS KMS, and the names of its keys.
+//! Requests to AWS KMS, and the names of its keys.
 //! API: <https://docs.aws.amazon.com/kms/latest/APIReference/>
 //!
 //! A [`KmsRequest`] cannot be made outside this crate, and holds no
@@ -37,7 +37,7 @@ impl KmsRequest {
     }
 }
 
-/// What is asked of a key.
+/// The request that is made of a key.
 pub enum KmsCall {
     /// Encrypt the bytes.
     Encrypt(Zeroizing<Vec<u8>>, Circumstances),
@@ -54,15 +54,15 @@ pub enum KmsCall {
 /// Tokens of AWS's grants that have not spread yet.
 pub type GrantTokens = Vec<String>;
 
-/// What encryption is bound to beside the key.
+/// The circumstances that encryption is bound to beside the key.
 pub struct Circumstances {
-    /// What must be said again to decrypt.
+    /// Context that must be given again to decrypt.
     pub context: BTreeMap<String, String>,
     /// Tokens of AWS's grants.
     pub grant_tokens: GrantTokens,
 }
 
-/// How large a data key is.
+/// The size of a data key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataKey {
     /// A key of AES.
@@ -71,11 +71,11 @@ pub enum DataKey {
     Bytes(u16),
 }
 
-/// What is signed.
+/// The input of a signature.
 pub struct Signed {
     /// The message, or its digest.
     pub message: Zeroizing<Vec<u8>>,
-    /// Whether it is a digest already.
+    /// True where it is a digest already.
     pub digest: bool,
     /// How.
     pub algorithm: SigningAlgorithm,
@@ -103,7 +103,7 @@ impl KeySpec {
     }
 }
 
-/// How a key signs.
+/// The signature algorithm of a key.
 /// Source: <https://docs.aws.amazon.com/kms/latest/APIReference/API_Sign.html>
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names are the documentation")]
@@ -191,7 +191,7 @@ impl fmt::Debug for KmsCall {
     }
 }
 
-/// Whether `name` can be a key's: an id, an alias, or the ARN of either.
+/// True where `name` can be a key's: an id, an alias, or the ARN of either.
 /// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/concepts.html#key-id>
 #[must_use]
 pub fn is_key_name(name: &str) -> bool {

@@ -9,7 +9,17 @@
 //! headers, certificate ─► Identity ─┐
 //! path, query, body    ─► Operation ┴► decide ─► Permit ─► Effect ─► project
 //! ```
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+#![deny(clippy::wildcard_enum_match_arm)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::wildcard_enum_match_arm
+    )
+)]
 
 pub mod secret;
 pub mod names;

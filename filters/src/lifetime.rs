@@ -1,4 +1,4 @@
-//! How long things are to last, as callers write it.
+//! Lifetimes, as callers write them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-/// How long a wrapped answer may wait: whole seconds, or a duration such as
+/// Time for which a wrapped answer may wait: whole seconds, or a duration such as
 /// `90s`, `1h30m` or `1d`; at most a day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WrapTtl(u32);
@@ -23,7 +23,7 @@ impl WrapTtl {
     }
 }
 
-/// How long something is to be valid: from 1 s to ten years, written as
+/// Time for which something is to be valid: from 1 s to ten years, written as
 /// [`WrapTtl`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetime(u32);
@@ -45,7 +45,7 @@ impl Lifetime {
     }
 }
 
-/// What is no such time.
+/// The error for a text that is no such time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotALifetime;
 

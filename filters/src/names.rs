@@ -136,7 +136,7 @@ impl fmt::Debug for Namespace {
     }
 }
 
-/// Whether a caller's correlation id may be passed on: `[A-Za-z0-9._-]{1,128}`.
+/// True where a caller's correlation id may be passed on: `[A-Za-z0-9._-]{1,128}`.
 #[must_use]
 pub fn is_correlation_id(text: &[u8]) -> bool {
     (1..=128).contains(&text.len()) && text.iter().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(b))

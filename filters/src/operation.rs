@@ -2,25 +2,25 @@
 //! description of its kind from which every surface is made.
 
 mod arguments;
+mod body;
+mod plan;
+mod redemption;
 
 pub use arguments::unfit;
+pub use body::Body;
+pub use plan::{About, Ask, Call, Issues, Own, Plan, Touch, Touched};
+pub use redemption::{Redeem, Redemption};
 
-use std::borrow::Cow;
-
-use bytes::Bytes;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::grants::{Demand, Engine, Resource};
-use crate::identity::Identity;
 use crate::json::Bounds;
-use crate::kms::KmsCall;
 use crate::lifetime::WrapTtl;
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::Shape;
-use crate::vault::Method;
 
 /// The facts of an operation that need no argument.
 #[derive(Debug)]
@@ -31,11 +31,13 @@ pub struct Facts {
     pub title: &'static str,
     /// One line for people and models.
     pub summary: &'static str,
-    /// What the credential and the role must carry; `None` for what any agent may do.
+    /// The scope that credential and role must carry; `None` where any agent may do it.
     pub scope: Option<Scope>,
     /// The engine, unless the gate answers itself.
     pub engine: Option<Engine>,
-    /// Whether it touches something that a grant must name.
+    /// Reads the resource it touches; `None` where the gate answers itself or only a handle says it.
+    pub touch: Option<Touch>,
+    /// True where it touches something that a grant must name.
     pub named: bool,
     /// Hints for MCP clients.
     pub hints: Hints,
@@ -45,22 +47,22 @@ pub struct Facts {
     pub template: &'static str,
     /// Query parameters of the REST route.
     pub query: &'static [(&'static str, Kind)],
-    /// Whether the REST route takes a JSON body.
+    /// True where the REST route takes a JSON body.
     pub takes_body: bool,
     /// The REST status of a success.
     pub success: u16,
-    /// What a 404 of Vault's means.
+    /// The meaning of a 404 of Vault.
     pub absent: Absent,
-    /// What of Vault's API it asks, and what Vault's policy must allow there.
+    /// The part of Vault's API it asks, and the capabilities that Vault's policy must allow there.
     pub reach: Reach,
-    /// Whether the answer is secret material, which may be wrapped.
+    /// True where the answer is secret material, which may be wrapped.
     pub secret: bool,
-    /// Whether it is on REST only, out of a language model's reach.
+    /// True where it is on REST only, out of a language model's reach.
     pub rest_only: bool,
 }
 
 impl Facts {
-    /// What most operations have in common: `POST` with a JSON body, about
+    /// Defaults of an operation: `POST` with a JSON body, about
     /// something that has a name.
     pub const POST: Self = Self {
         name: "",
@@ -68,6 +70,7 @@ impl Facts {
         summary: "",
         scope: None,
         engine: None,
+        touch: None,
         named: true,
         hints: Hints { read_only: false, destructive: false, idempotent: false },
         method: "POST",
@@ -82,12 +85,12 @@ impl Facts {
     };
 }
 
-/// What of Vault's API an operation asks with the agent's token.
+/// The part of Vault's API that an operation asks with the agent's token.
 #[derive(Clone, Copy, Debug)]
 pub struct Reach {
-    /// What stands between mount and resource: `data`, `datakey/plaintext`.
+    /// The part between mount and resource: `data`, `datakey/plaintext`.
     pub apis: &'static [&'static str],
-    /// What a policy must allow there.
+    /// The capabilities that a policy must allow there.
     pub may: &'static [Capability],
 }
 
@@ -135,7 +138,7 @@ pub struct Hints {
     pub idempotent: bool,
 }
 
-/// How a query parameter is written in JSON.
+/// The JSON type of a query parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// As a string.
@@ -144,7 +147,7 @@ pub enum Kind {
     Plain,
 }
 
-/// What a 404 of Vault's means for an operation.
+/// The meaning of a 404 of Vault for an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absent {
     /// There is nothing: 404.
@@ -157,120 +160,26 @@ pub enum Absent {
 
 /// One kind of operation: its arguments, its answer, and the way between.
 pub trait Describe {
-    /// What the caller says.
+    /// The arguments of the caller.
     type Arguments<'a>: Deserialize<'a> + JsonSchema;
-    /// What the caller gets.
+    /// The answer to the caller.
     const SHAPE: &'static Shape;
     /// The rest.
     const FACTS: Facts;
 
-    /// What it touches and what it asks.
+    /// The resource that the arguments name, and the request they make.
     ///
     /// # Errors
     /// A value that the schema cannot refuse by itself.
     fn plan(arguments: Self::Arguments<'_>) -> Result<Plan, Refusal>;
 }
 
-/// What an operation touches and asks, by its arguments.
-#[derive(Debug)]
-pub struct Plan {
-    pub(crate) resource: Option<Resource>,
-    pub(crate) ask: Ask,
-    pub(crate) demand: Demand,
-    pub(crate) wrap: Option<WrapTtl>,
-}
-
-impl Plan {
-    /// An answer of the gate's own.
-    pub(crate) fn own(answer: fn(&Identity, &mut Vec<u8>)) -> Self {
-        Self { resource: None, ask: Ask::Own(answer), demand: Demand::default(), wrap: None }
-    }
-
-    /// Something asked about a resource.
-    pub(crate) fn about(resource: Resource, ask: Ask) -> Self {
-        Self { resource: Some(resource), ask, demand: Demand::default(), wrap: None }
-    }
-
-    /// Something asked about what the agent has a handle of.
-    pub(crate) fn held(handle: &str, redeem: Redeem) -> Self {
-        Self { resource: None, ask: Ask::Held(handle.into(), redeem), demand: Demand::default(), wrap: None }
-    }
-
-    /// The same, its answer wrapped.
-    pub(crate) const fn wrapped(mut self, wrap: Option<WrapTtl>) -> Self {
-        self.wrap = wrap;
-        self
-    }
-
-    /// The same, where grants bound more than the resource's name.
-    pub(crate) fn demanding(mut self, demand: Demand) -> Self {
-        self.demand = demand;
-        self
-    }
-}
-
-/// What is asked for, with everything but the agent in it.
-#[derive(Debug)]
-pub enum Ask {
-    /// Of Vault, with the agent's token.
-    Vault(Call),
-    /// Of Vault, for something that the agent gets a handle of.
-    Issue(Issues, Call),
-    /// About what the agent has a handle of.
-    Held(Box<str>, Redeem),
-    /// Of AWS KMS, with the gate's own credentials.
-    Kms(KmsCall),
-    /// The gate answers itself.
-    Own(fn(&Identity, &mut Vec<u8>)),
-}
-
-/// What a handle is given out for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Issues {
-    /// A lease, which has a token of its own and ends with it.
-    Lease,
-    /// A certificate.
-    Certificate,
-    /// A password that is used once, soon; there is no handle of it.
-    Password,
-}
-
-/// A request of Vault's API below a mount.
-#[derive(Debug)]
-pub struct Call {
-    /// The method.
-    pub method: Method,
-    /// What stands between mount and resource: `data`, `metadata`, `random/32`.
-    pub api: Cow<'static, str>,
-    /// A numeric query parameter.
-    pub query: Option<(&'static str, u64)>,
-    /// The JSON body.
-    pub body: Option<Bytes>,
-    /// Whether it may be sent again.
-    pub repeatable: bool,
-}
-
-/// What becomes of what a handle stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Redeem {
-    /// The lease lives on, if possible for so many seconds more.
-    RenewLease(Option<u32>),
-    /// The lease ends.
-    RevokeLease,
-    /// The certificate is revoked.
-    RevokeCertificate,
-    /// The wrapped answer is given out, once.
-    Unwrap,
-    /// The wrapped answer's times are told.
-    LookUpWrap,
-}
-
 /// One request of a caller's, on whichever surface it came.
 #[derive(Debug)]
 pub struct Operation {
-    /// What kind it is.
+    /// The kind of operation.
     pub kind: &'static Entry,
-    /// What it touches; `None` where the gate answers itself, or a handle says it.
+    /// The resource it touches; `None` where the gate answers itself, or a handle says it.
     pub resource: Option<Resource>,
     pub(crate) ask: Ask,
     pub(crate) demand: Demand,
@@ -284,7 +193,7 @@ pub struct Entry {
     /// The facts.
     pub facts: &'static Facts,
     parse: fn(&'static Entry, &[u8]) -> Result<Operation, Refusal>,
-    /// What the caller gets.
+    /// The answer to the caller.
     pub shape: &'static Shape,
     input: fn() -> Schema,
 }
@@ -313,7 +222,7 @@ impl Entry {
         (self.parse)(self, json)
     }
 
-    /// Whether it may be asked of several at once, each with a result of its own.
+    /// True where a batch may be asked at once, each item with a result of its own.
     #[must_use]
     pub fn is_batch(&self) -> bool {
         self.shape.members.iter().any(|member| member.name == "batch_results")
@@ -358,7 +267,7 @@ impl std::fmt::Debug for Entry {
     }
 }
 
-/// What stands for an answer that is wrapped.
+/// The schema of a wrapped answer.
 fn wrapped_schema() -> Value {
     serde_json::json!({
         "type": "object",
@@ -385,6 +294,10 @@ fn schema<T: JsonSchema>() -> Schema {
 fn parse<D: Describe>(kind: &'static Entry, arguments: &[u8]) -> Result<Operation, Refusal> {
     let size = arguments.len();
     let arguments = arguments::read::<D::Arguments<'_>>(arguments)?;
-    let Plan { resource, ask, demand, wrap } = D::plan(arguments)?;
+    let Plan { touched, ask, wrap } = D::plan(arguments)?;
+    let (resource, demand) = match touched {
+        Some(Touched { resource, demand }) => (Some(resource), demand),
+        None => (None, Demand::default()),
+    };
     Ok(Operation { kind, resource, ask, demand, wrap, size })
 }

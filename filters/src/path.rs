@@ -20,7 +20,7 @@ pub const MAX_PATH: usize = 1024;
 /// Everything but RFC 3986's unreserved characters is escaped.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// What is wrong with a path. The text is public; it never holds the path.
+/// The fault of a path. The text is public; it never holds the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PathProblem {
     /// Nothing there, where a name is needed.

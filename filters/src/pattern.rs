@@ -51,7 +51,7 @@ impl PathPattern {
         Ok(Self { segments, open })
     }
 
-    /// Whether the secret at `path` is covered.
+    /// True where the secret at `path` is covered.
     #[must_use]
     pub fn covers(&self, path: &SecretPath) -> bool {
         let mut rest = path.segments();
@@ -59,7 +59,7 @@ impl PathPattern {
             && (rest.next().is_some() == self.open)
     }
 
-    /// Whether everything directly below `prefix` is covered, so that its
+    /// True where everything directly below `prefix` is covered, so that its
     /// names may be shown. `None` is the root of the namespace.
     #[must_use]
     pub fn covers_children(&self, prefix: Option<&SecretPath>) -> bool {
@@ -70,7 +70,7 @@ impl PathPattern {
         }
     }
 
-    /// Whether `prefix` or anything below it may be covered: what a deny looks at.
+    /// True where `prefix` or anything below it may be covered, as a deny needs.
     #[must_use]
     pub fn touches_children(&self, prefix: Option<&SecretPath>) -> bool {
         self.below(prefix).map_or_else(|inside| inside, |rest| self.open && rest.is_empty())
@@ -127,7 +127,7 @@ impl PathPattern {
         }
     }
 
-    /// What both cover; `None` where that is nothing.
+    /// The paths that both cover; `None` where there are none.
     #[must_use]
     pub fn meet(&self, other: &Self) -> Option<Self> {
         let (shorter, longer) = if self.segments.len() <= other.segments.len() { (self, other) } else { (other, self) };
@@ -150,19 +150,19 @@ impl PathPattern {
         Some(Self { segments, open: longer.open })
     }
 
-    /// Whether it covers all that `other` covers.
+    /// True where it covers all that `other` covers.
     #[must_use]
     pub fn contains(&self, other: &Self) -> bool {
         self.meet(other).as_ref() == Some(other)
     }
 
-    /// Whether a whole segment may be anything.
+    /// True where a whole segment may be anything.
     #[must_use]
     pub fn has_any(&self) -> bool {
         self.segments.contains(&Segment::Any)
     }
 
-    /// How many segments it names.
+    /// The number of segments that it names.
     #[must_use]
     pub fn depth(&self) -> usize {
         self.segments.len()
@@ -283,7 +283,7 @@ impl NamePattern {
         })
     }
 
-    /// Whether it covers all that `other` covers.
+    /// True where it covers all that `other` covers.
     #[must_use]
     pub fn contains(&self, other: &Self) -> bool {
         match (self, other) {
@@ -302,13 +302,13 @@ impl NamePattern {
         }
     }
 
-    /// Whether every name is covered.
+    /// True where every name is covered.
     #[must_use]
     pub fn covers_all(&self) -> bool {
         matches!(self, Self::Prefix(stem) if stem.is_empty())
     }
 
-    /// Whether `name` is covered.
+    /// True where `name` is covered.
     #[must_use]
     pub fn covers(&self, name: &str) -> bool {
         match self {

@@ -16,7 +16,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// Characters of a line of base64 (RFC 7468, section 2).
 const LINE: usize = 64;
 
-/// What a block holds, by its label.
+/// The content of a block, by its label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// An X.509 certificate.
@@ -70,7 +70,7 @@ impl fmt::Debug for Content {
 pub struct Fault {
     /// The line, counted from 1; none where the text as a whole is at fault.
     pub line: Option<usize>,
-    /// What the text or the line does: `holds no certificate in PEM`.
+    /// The fault of the text or the line: `holds no certificate in PEM`.
     pub what: &'static str,
 }
 

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use crate::catalog::CATALOG;
-use crate::grants::{Engine, Role, Space, Wrapping};
+use crate::grants::{Engine, Holds, Role, Service, Space, Wrapping};
 use crate::names::AgentId;
 use crate::operation::{Capability, Facts};
 use crate::pattern::{NamePattern, PathPattern};
@@ -20,10 +20,10 @@ use crate::vault::Layout;
 /// Most paths of one policy.
 const MOST: usize = 2_000;
 
-/// What begins every policy that is written here.
+/// The first line of every policy that is written here.
 pub const MARK: &str = "# Written by `portcullis policy`: what is changed here is lost.";
 
-/// Whose own namespace a policy is about.
+/// The agent whose own namespace a policy is about.
 #[derive(Clone, Copy, Debug)]
 pub enum Own<'a> {
     /// This agent's.
@@ -39,7 +39,7 @@ pub enum Own<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyPaths;
 
-/// What begins the name of a policy of roles.
+/// The prefix of the name of a policy of roles.
 pub const ROLES: &str = "portcullis-roles-";
 
 /// The name of the policy of these roles, beside the templated one. Vault
@@ -65,7 +65,7 @@ pub struct Policy {
     remarks: Vec<String>,
 }
 
-/// What is granted below one prefix of Vault's paths.
+/// The grants below one prefix of Vault's paths.
 #[derive(Default)]
 struct Granted {
     paths: Vec<(PathPattern, Capability)>,
@@ -75,7 +75,7 @@ struct Granted {
 }
 
 impl Policy {
-    /// What an agent with these roles may do.
+    /// The policy of an agent with these roles.
     ///
     /// # Errors
     /// [`TooManyPaths`].
@@ -102,7 +102,8 @@ impl Policy {
                 policy.paths.insert(pattern.below_prefix(&prefix), granted.capabilities(&pattern));
             }
             let own_key = format!("{prefix}/{}", layout.handle_key);
-            let transit = prefix.strip_prefix(&*layout.mounts.transit).is_some_and(|rest| rest.starts_with('/'));
+            let mount = layout.mount(Engine::Transit).unwrap_or_default();
+            let transit = prefix.strip_prefix(mount).is_some_and(|rest| rest.starts_with('/'));
             let shut = transit && granted.names.iter().any(|(name, _)| name.covers(&layout.handle_key));
             for (name, _) in &granted.names {
                 let covers = granted.names.iter().filter(|(other, _)| other.contains(name));
@@ -118,7 +119,7 @@ impl Policy {
         if policy.paths.len() > MOST { Err(TooManyPaths) } else { Ok(policy) }
     }
 
-    /// Whether it allows nothing.
+    /// True where it allows nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.paths.is_empty()
@@ -148,14 +149,15 @@ fn grant(all: &mut BTreeMap<String, Granted>, role: &Role, facts: &Facts, own: O
     let Some((engine, mount)) = facts.engine.and_then(|engine| Some((engine, layout.mount(engine)?))) else { return };
     for (api, capability) in facts.reach.apis.iter().flat_map(|api| facts.reach.may.iter().map(move |may| (api, *may)))
     {
-        if engine == Engine::Kv {
+        if engine.facts().holds == Holds::Paths {
             for (space, patterns) in [(Space::Own, &role.kv), (Space::Shared, &role.shared)] {
                 let Some(below) = space_prefix(space, own, layout) else { continue };
                 let granted = all.entry(format!("{mount}/{api}/{below}")).or_default();
                 for pattern in patterns {
-                    match capability {
-                        Capability::List => granted.list(pattern),
-                        _ => granted.paths.push((pattern.clone(), capability)),
+                    if capability == Capability::List {
+                        granted.list(pattern);
+                    } else {
+                        granted.paths.push((pattern.clone(), capability));
                     }
                 }
             }
@@ -215,12 +217,12 @@ fn meets(given: impl Iterator<Item = PathPattern>) -> Result<Vec<PathPattern>, T
 }
 
 impl Granted {
-    /// Whether a whole segment of some pattern may be anything.
+    /// True where a whole segment of some pattern may be anything.
     fn has_any(&self) -> bool {
         self.paths.iter().any(|(pattern, _)| pattern.has_any())
     }
 
-    /// Those of every grant that covers the pattern.
+    /// The capabilities of every grant that covers the pattern.
     fn capabilities(&self, pattern: &PathPattern) -> Capabilities {
         let covers = self.paths.iter().filter(|(other, _)| other.contains(pattern));
         covers.map(|(_, capability)| *capability).collect()
@@ -234,7 +236,7 @@ impl Granted {
     }
 }
 
-/// What the gate alone holds an agent to.
+/// Adds remarks about the bounds that the gate alone enforces.
 fn remark(remarks: &mut Vec<String>, role: &Role) {
     let mut say = |text: String| remarks.push(format!("{}: {text}", role.name));
     for pattern in &role.deny {
@@ -262,7 +264,10 @@ fn remark(remarks: &mut Vec<String>, role: &Role) {
     if role.rate.is_some() {
         say("requests are limited".to_owned());
     }
-    if !role.kms.is_empty() {
-        say(format!("AWS KMS keys {}", names(&role.kms)));
+    for engine in Engine::ALL {
+        let (facts, held) = (engine.facts(), role.names(engine));
+        if let (Service::Other(name), Holds::Names(word), false) = (facts.service, facts.holds, held.is_empty()) {
+            say(format!("{name} {word} {}", names(held)));
+        }
     }
 }

@@ -18,7 +18,7 @@ const CRC32C: u8 = 0x03;
 /// Why something is no header that is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadHeader {
-    /// It does not begin as version 2 does.
+    /// The header does not begin as version 2 does.
     Signature,
     /// Another version.
     Version,
@@ -28,11 +28,11 @@ pub enum BadHeader {
     Family,
     /// More than [`MOST`] bytes.
     TooLong,
-    /// It ends before the addresses do.
+    /// The header ends before the addresses do.
     Addresses,
-    /// What follows the addresses is no list of types, lengths and values.
+    /// The bytes after the addresses are no list of types, lengths and values.
     Additions,
-    /// It has a checksum, and that of something else.
+    /// The checksum does not fit the header.
     Checksum,
 }
 
@@ -51,7 +51,7 @@ impl fmt::Display for BadHeader {
     }
 }
 
-/// How many bytes follow the fixed part; with it [`MOST`] together.
+/// The number of bytes after the fixed part; with it at most [`MOST`].
 ///
 /// # Errors
 /// [`BadHeader`].

@@ -70,7 +70,7 @@ impl Rate {
         })
     }
 
-    /// Whether this rate lets more through than `other`, in the long run.
+    /// True where this rate lets more through than `other`, in the long run.
     #[must_use]
     pub const fn is_wider_than(&self, other: &Self) -> bool {
         self.interval < other.interval
@@ -116,7 +116,7 @@ impl Cell {
         }
     }
 
-    /// Whether a request would pass at `now`; charges nothing.
+    /// Checks that a request would pass at `now`; charges nothing.
     ///
     /// # Errors
     /// [`Exceeded`].
@@ -128,11 +128,11 @@ impl Cell {
 /// A limit and the state it is counted in.
 #[derive(Clone, Debug)]
 pub struct Limit {
-    /// How much may pass.
+    /// The rate of requests that may pass.
     pub rate: Rate,
-    /// What has passed; shared by all snapshots, so that a reload forgives nothing.
+    /// The requests that have passed; shared by all snapshots, so that a reload forgives nothing.
     pub cell: Arc<Cell>,
-    /// What tells it from every other limit, on this gate and on others.
+    /// The name that tells it from every other limit, on this gate and on others.
     pub name: Arc<str>,
 }
 
@@ -157,7 +157,7 @@ pub struct Terms {
     pub token_ttl: Option<u32>,
 }
 
-/// Whether a request would pass all of the limits at `now`; charges nothing.
+/// Checks that a request would pass all of the limits at `now`; charges nothing.
 ///
 /// # Errors
 /// What the first one says that it would not pass.

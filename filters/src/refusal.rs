@@ -3,13 +3,14 @@
 //! The public text is static and never holds a value of the request or of the
 //! policy; what went wrong in detail goes to the log.
 
-use std::borrow::Cow;
-
 use http::StatusCode;
+use serde::Serialize;
 
 use crate::path::PathProblem;
 use crate::quota::Exceeded;
 use crate::scope::Scope;
+
+mod told;
 
 /// Every way in which a request ends without being served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,12 +112,12 @@ pub enum Refusal {
 }
 
 /// Where arguments do not fit, and what would.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Misfit {
     /// A JSON pointer (RFC 6901) to the argument, made of schema names and
     /// indices only.
     pub pointer: String,
-    /// What was expected there: text of the schema's, never of the caller's.
+    /// The value that was expected there: text of the schema, never of the caller.
     pub expected: String,
 }
 
@@ -175,7 +176,7 @@ impl Refusal {
             Self::SocketOnly => (
                 StatusCode::FORBIDDEN,
                 "socket_only",
-                "What changes something is asked at the operators' Unix socket only: admin.socket.",
+                "Requests that change something are served at the operators' Unix socket only: admin.socket.",
             ),
             Self::Absent(detail) => (StatusCode::NOT_FOUND, "not_found", *detail),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is nothing here."),
@@ -295,58 +296,6 @@ impl Refusal {
         };
         Public { status, code, detail }
     }
-
-    /// Seconds after which to try again, where that is known.
-    #[must_use]
-    pub const fn retry_after(&self) -> Option<u64> {
-        match self {
-            Self::RateLimited(exceeded) | Self::TooManyFailures(exceeded) => Some(exceeded.retry_after),
-            Self::UpstreamUnavailable
-            | Self::UpstreamTimeout
-            | Self::NotProvisioned
-            | Self::KmsUnavailable
-            | Self::IssuerUnavailable
-            | Self::HandleKeyUnknown
-            | Self::Overloaded
-            | Self::TooManyAtOnce
-            | Self::TooManyFromAddress => Some(1),
-            _ => None,
-        }
-    }
-
-    /// All that a language model is told: the sentence, and what follows from it.
-    #[must_use]
-    pub fn text(&self) -> Cow<'static, str> {
-        let detail = self.public().detail;
-        match self {
-            Self::Arguments(Misfit { pointer, expected }) if pointer.is_empty() => {
-                format!("{detail} Expected: {expected}.").into()
-            }
-            Self::Arguments(Misfit { pointer, expected }) => {
-                format!("{detail} Expected at {pointer}: {expected}.").into()
-            }
-            Self::Ungranted(granted) => format!("{detail} {granted}").into(),
-            _ => detail.into(),
-        }
-    }
-
-    /// The error body (DESIGN section 9), with the id of the request.
-    #[must_use]
-    pub fn body(&self, request_id: &str) -> Vec<u8> {
-        let public = self.public();
-        let mut body = serde_json::Map::new();
-        body.insert("error".into(), public.code.into());
-        body.insert("detail".into(), public.detail.into());
-        if let Self::Arguments(misfit) = self {
-            body.insert("pointer".into(), misfit.pointer.clone().into());
-            body.insert("expected".into(), misfit.expected.clone().into());
-        }
-        if let Self::Ungranted(granted) = self {
-            body.insert("granted".into(), granted.clone().into());
-        }
-        body.insert("request_id".into(), request_id.into());
-        serde_json::Value::Object(body).to_string().into_bytes()
-    }
 }
 
 impl From<PathProblem> for Refusal {
@@ -443,5 +392,12 @@ mod tests {
         assert_eq!(Refusal::RateLimited(EXCEEDED).retry_after(), Some(7));
         assert_eq!(Refusal::UpstreamUnavailable.retry_after(), Some(1));
         assert_eq!(Refusal::Forbidden.retry_after(), None);
+        // Waiting alone ends none of these.
+        let lasting =
+            [Refusal::TooManyStreams, Refusal::TooManyConnections, Refusal::LeaseBudget, Refusal::KmsDisabled];
+        for (refusal, status, code) in all() {
+            let passes = matches!(status, 429 | 503) && !lasting.contains(&refusal);
+            assert_eq!(refusal.retry_after().is_some(), passes, "{code}");
+        }
     }
 }

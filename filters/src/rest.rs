@@ -27,7 +27,7 @@ pub struct Routes(Vec<Route>);
 
 struct Route {
     kind: &'static Entry,
-    /// What stands before the parameter; the whole path where there is none.
+    /// The part before the parameter; the whole path where there is none.
     before: &'static str,
     parameter: Option<(&'static str, &'static str)>,
 }
@@ -84,7 +84,7 @@ impl Route {
         }
     }
 
-    /// What follows the parameter: `:metadata`.
+    /// The part after the parameter: `:metadata`.
     fn verb(&self) -> Option<&'static str> {
         self.parameter.map(|(_, after)| after).filter(|after| !after.is_empty())
     }
@@ -105,7 +105,7 @@ pub fn route<'a>(method: &str, path: &'a str) -> Result<Match<'a>, Refusal> {
     ROUTES.find(method, path)
 }
 
-/// What a request that matched carries beside its path.
+/// The parts of a matched request beside its path.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Carried<'a> {
     /// The raw query.
@@ -152,7 +152,7 @@ pub fn operation(matched: &Match<'_>, carried: Carried<'_>) -> Result<Operation,
     Ok(Operation { size, ..matched.kind.parse_within(&json, &bounds)? })
 }
 
-/// How a query parameter is written in JSON. One that the route does not
+/// A query parameter as it is written in JSON. One that the route does not
 /// declare is refused, an argument of the body's too.
 fn kind_of(facts: &Facts, name: &str, value: &str) -> Result<Kind, Refusal> {
     let declared = facts.query.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind);

@@ -1,4 +1,4 @@
-//! What kind of access an operation needs and a credential carries.
+//! Scopes: the kinds of access that operations need and credentials carry.
 
 use std::fmt;
 
@@ -60,7 +60,7 @@ impl Scopes {
     /// All four scopes.
     pub const ALL: Self = Self(15);
 
-    /// Whether `scope` is in the set.
+    /// True where `scope` is in the set.
     #[must_use]
     pub const fn contains(self, scope: Scope) -> bool {
         self.0 & scope.bit() != 0

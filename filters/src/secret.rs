@@ -25,7 +25,7 @@ impl Secret {
         &self.0
     }
 
-    /// Whether nothing is in it.
+    /// True where nothing is in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -24,7 +24,7 @@ pub const UNREADABLE_MORE: &str = "unreadable_more";
 /// An answer: one object with these members.
 #[derive(Debug)]
 pub struct Shape {
-    /// What it is, in one sentence.
+    /// A description of the object, in one sentence.
     pub about: &'static str,
     /// Its members.
     pub members: &'static [Member],
@@ -38,11 +38,11 @@ pub struct Member {
     /// Where it lies in Vault's answer, name by name; empty for what the gate
     /// adds itself.
     pub from: &'static [&'static str],
-    /// What it is.
+    /// The type of its value.
     pub holds: Type,
-    /// What it means, in one sentence.
+    /// The meaning, in one sentence.
     pub about: &'static str,
-    /// Whether it may be absent, or null in Vault's answer.
+    /// True where it may be absent, or null in Vault's answer.
     pub optional: bool,
 }
 
@@ -95,7 +95,7 @@ impl Member {
 }
 
 impl Type {
-    /// Whether a value of this kind begins with `byte`.
+    /// True where a value of this kind begins with `byte`.
     const fn begins(self, byte: u8) -> bool {
         match self {
             Self::Text => byte == b'"',
@@ -124,9 +124,10 @@ impl Type {
 
 impl Shape {
     /// Nothing but that it was done: `{"ok":true}`.
-    pub const DONE: Self = Self { about: "It was done.", members: &[Member::given("ok", Type::Flag, "Always true.")] };
+    pub const DONE: Self =
+        Self { about: "The operation succeeded.", members: &[Member::given("ok", Type::Flag, "Always true.")] };
 
-    /// Whether nothing is picked: the gate adds all there is.
+    /// True where nothing is picked: the gate adds every member.
     #[must_use]
     pub fn is_given(&self) -> bool {
         self.members.iter().all(|member| member.from.is_empty())

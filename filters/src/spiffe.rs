@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-/// What every SPIFFE ID begins with.
+/// The prefix of every SPIFFE ID.
 const SCHEME: &str = "spiffe://";
 
 /// The name of a trust domain: 1 to 255 of `a-z`, `0-9`, `.`, `-`, `_`.
@@ -61,7 +61,7 @@ impl SpiffeId {
         path.split('/').all(is_segment).then(|| Self { text: text.into(), domain })
     }
 
-    /// Whether `uri` is of the scheme, in any case (RFC 3986 section 3.1), be it well formed or not.
+    /// True where `uri` is of the scheme, in any case (RFC 3986 section 3.1), well formed or not.
     #[must_use]
     pub fn is_claimed_by(uri: &str) -> bool {
         let scheme = uri.split_once(':').map(|(scheme, _)| scheme);
@@ -74,7 +74,7 @@ impl SpiffeId {
         &self.text
     }
 
-    /// Whose workload it is.
+    /// The workload that it names.
     #[must_use]
     pub const fn trust_domain(&self) -> &TrustDomain {
         &self.domain

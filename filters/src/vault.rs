@@ -1,4 +1,4 @@
-//! What is asked of Vault, and what its answers mean.
+//! Requests to Vault, and the meaning of its answers.
 //!
 //! A [`VaultRequest`] cannot be made outside this crate but by the functions
 //! of [`control`], which name the few things the gate asks for itself.
@@ -10,6 +10,7 @@ pub mod reason;
 pub mod record;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::de::IgnoredAny;
@@ -20,18 +21,18 @@ use crate::json::Object;
 use crate::path::VaultPath;
 use crate::refusal::Refusal;
 
-/// Where things lie in Vault.
+/// The mounts and prefixes in Vault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// Mount of the KV version 2 engine.
     pub kv_mount: Box<str>,
-    /// Mounts of the other engines.
-    pub mounts: Mounts,
-    /// What precedes the agent's name in the KV tree.
+    /// Mounts of the other engines of Vault.
+    pub mounts: BTreeMap<Engine, Box<str>>,
+    /// The path before the agent's name in the KV tree.
     pub own_prefix: Box<str>,
-    /// What precedes shared paths in the KV tree.
+    /// The path before shared paths in the KV tree.
     pub shared_prefix: Box<str>,
-    /// What precedes the gate's own bookkeeping in the KV tree.
+    /// The path before the gate's own bookkeeping in the KV tree.
     pub gate_prefix: Box<str>,
     /// The transit key that the keys of handles are derived from.
     pub handle_key: Box<str>,
@@ -39,30 +40,12 @@ pub struct Layout {
     pub kms_default_key: Option<Box<str>>,
 }
 
-/// Mounts of the engines whose resources are names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mounts {
-    /// Of the transit engine.
-    pub transit: Box<str>,
-    /// Of the database engine.
-    pub database: Box<str>,
-    /// Of the SSH engine.
-    pub ssh: Box<str>,
-    /// Of the PKI engine.
-    pub pki: Box<str>,
-}
-
 impl Default for Layout {
     /// As the options' defaults have it.
     fn default() -> Self {
         Self {
             kv_mount: "secret".into(),
-            mounts: Mounts {
-                transit: "transit".into(),
-                database: "database".into(),
-                ssh: "ssh".into(),
-                pki: "pki".into(),
-            },
+            mounts: Engine::NAMED.map(|engine| (engine, engine.name().into())).into(),
             own_prefix: "mcp".into(),
             shared_prefix: "shared".into(),
             gate_prefix: "portcullis".into(),
@@ -76,14 +59,7 @@ impl Layout {
     /// The mount of an engine of Vault's.
     #[must_use]
     pub fn mount(&self, engine: Engine) -> Option<&str> {
-        match engine {
-            Engine::Kv => Some(&self.kv_mount),
-            Engine::Transit => Some(&self.mounts.transit),
-            Engine::Database => Some(&self.mounts.database),
-            Engine::Ssh => Some(&self.mounts.ssh),
-            Engine::Pki => Some(&self.mounts.pki),
-            Engine::Kms => None,
-        }
+        if engine == Engine::Kv { Some(&self.kv_mount) } else { self.mounts.get(&engine).map(|mount| &**mount) }
     }
 }
 
@@ -168,7 +144,7 @@ impl VaultRequest {
         self.body.as_ref()
     }
 
-    /// Whether it may be sent again when a connection breaks before the answer:
+    /// True where it may be sent again when a connection breaks before the answer:
     /// a fact of the operation, not of the method.
     #[must_use]
     pub const fn is_repeatable(&self) -> bool {
@@ -187,7 +163,7 @@ fn post(path: VaultPath, body: &impl Serialize, repeatable: bool) -> VaultReques
     VaultRequest::new(Method::Post, path, Some(Bytes::from(body)), repeatable)
 }
 
-/// What an answer of Vault's that is not a success means.
+/// The meaning of an answer of Vault that is not a success.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
     /// The token is no longer one: mint another and ask again, once.
@@ -207,7 +183,7 @@ fn errors(body: &[u8]) -> Option<Vec<Cow<'_, str>>> {
     serde_json::from_slice::<Object<Errors<'_>>>(body).ok().map(|told| told.0.errors)
 }
 
-/// Whether Vault itself says why it refuses.
+/// True where Vault itself says why it refuses.
 #[must_use]
 pub fn is_refusal(body: &[u8]) -> bool {
     errors(body).is_some_and(|errors| !errors.is_empty())

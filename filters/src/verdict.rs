@@ -1,14 +1,13 @@
-//! By which rule something is allowed or refused: what the decision goes by,
-//! and what can be told of it without a request.
+//! The rule by which something is allowed or refused: the basis of decisions,
+//! and of explanations without a request.
 
 use crate::condition::Circumstances;
 use crate::grants::{
-    Agent, Allowed, Demand, Engine, Extensions, Login, Need, Resource, Role, Shortfall, Space, Ttl, Unheld,
+    Agent, Allowed, Demand, Engine, EngineFacts, Holds, Need, Resource, Role, Service, Shortfall, Unheld,
 };
 use crate::identity::Identity;
-use crate::kms;
-use crate::operation::{Entry, Facts, unfit};
-use crate::path::{self, SecretPath};
+pub use crate::operation::About;
+use crate::operation::{Entry, Facts, Touched, unfit};
 use crate::pattern::PathPattern;
 use crate::refusal::Refusal;
 use crate::scope::Scope;
@@ -17,7 +16,7 @@ use crate::vault::Layout;
 /// Why something is refused.
 #[derive(Clone, Copy, Debug)]
 pub enum Denial<'a> {
-    /// It is the gate's own, whatever a grant says.
+    /// The resource is the gate's own, whatever a grant says.
     OfTheGate,
     /// The credential lacks the scope.
     Credential(Scope),
@@ -36,7 +35,7 @@ impl From<Denial<'_>> for Refusal {
     }
 }
 
-/// What of the agent's allows this.
+/// The role and grant of the agent that allow this.
 ///
 /// # Errors
 /// The rule that refuses it.
@@ -74,31 +73,33 @@ pub(crate) fn named(resource: Resource, layout: &Layout) -> Result<Resource, Ref
 /// Most grants that are named.
 const NAMED: usize = 20;
 
-/// What the agent's roles hold now of an operation's kind, one sentence; `None` where it touches
+/// The grants for an operation that the agent's roles hold now, in one sentence; `None` where it touches
 /// nothing that a grant names, or something that another operation made.
 #[must_use]
 pub fn granted(identity: &Identity, facts: &Facts, circumstances: Circumstances) -> Option<String> {
     let (scope, engine) = (facts.scope?, facts.engine.filter(|_| facts.named)?);
-    if facts.reach.apis.is_empty() && engine != Engine::Kms {
+    let EngineFacts { holds, service, bounds_ttl, bounds_login, .. } = engine.facts();
+    if facts.reach.apis.is_empty() && *service == Service::Vault {
         return None;
     }
-    let holds = |role: &&Role| {
+    let held = |role: &&Role| {
         let conditions = role.conditions.as_ref();
         role.scopes.contains(scope) && conditions.is_none_or(|conditions| conditions.hold(circumstances).is_ok())
     };
-    let roles: Vec<&Role> = identity.agent.roles.iter().map(|(role, _)| &**role).filter(holds).collect();
+    let roles: Vec<&Role> = identity.agent.roles.iter().map(|(role, _)| &**role).filter(held).collect();
     let names = || roles.iter().flat_map(|role| role.names(engine)).map(ToString::to_string).collect();
-    Some(match engine {
-        Engine::Kv => {
+    Some(match holds {
+        Holds::Paths => {
             let own = roles.iter().flat_map(|role| &role.kv).map(ToString::to_string).collect();
             let shared = roles.iter().flat_map(|role| &role.shared).map(ToString::to_string).collect();
             let denies = identity.agent.roles.iter().any(|(role, _)| !role.deny.is_empty());
             let own = sentence(if denies { "paths, but for what is denied" } else { "paths" }, own);
             format!("{own} {}", sentence("shared paths", shared))
         }
-        Engine::Transit | Engine::Kms => sentence("keys", names()),
-        Engine::Database => sentence("roles", names()),
-        Engine::Ssh | Engine::Pki => sentence("roles, each within its bounds", names()),
+        Holds::Names(word) if *bounds_ttl || *bounds_login => {
+            sentence(&format!("{word}, each within its bounds"), names())
+        }
+        Holds::Names(word) => sentence(word, names()),
     })
 }
 
@@ -111,24 +112,10 @@ fn sentence(what: &str, mut grants: Vec<String>) -> String {
     format!("Granted {what}: {grants}{more}.")
 }
 
-/// What a question is about, as a person names it.
-#[derive(Clone, Debug, Default)]
-pub struct About<'a> {
-    /// A path, or the name of a key or role; empty for a root, the default
-    /// key, or nothing.
-    pub name: &'a str,
-    /// Whether the path is below the shared prefix.
-    pub shared: bool,
-    /// Seconds that what is issued is to live.
-    pub ttl: Option<u32>,
-    /// Whom SSH is to log in as, and with what; of a password the names alone.
-    pub login: Login,
-}
-
-/// What an operation asks of an agent's grants, without its other arguments.
+/// An operation as grants are asked about it, without its other arguments.
 #[derive(Clone, Debug)]
 pub struct Question {
-    /// What kind of operation it is.
+    /// The kind of operation.
     pub kind: &'static Entry,
     needs: Option<(Scope, Resource)>,
     demand: Demand,
@@ -139,28 +126,28 @@ pub struct Question {
 pub enum Unaskable {
     /// The name is none; as the gate refuses it.
     Name(Refusal),
-    /// What the operation touches is in its handle.
+    /// Only the operation's handle tells what it touches.
     ByHandle,
 }
 
 impl Question {
-    /// Whether `kind` may be done with this.
+    /// A question about `kind` and this resource.
     ///
     /// # Errors
     /// [`Unaskable`].
     pub fn new(kind: &'static Entry, about: About<'_>, layout: &Layout) -> Result<Self, Unaskable> {
         let facts = kind.facts;
-        let (Some(scope), Some(engine)) = (facts.scope, facts.engine) else {
+        let (Some(scope), Some(touch)) = (facts.scope, facts.touch) else {
             // What has a name but no engine of its own is about what another made.
             let question = Self { kind, needs: None, demand: Demand::default() };
             return if facts.named { Err(Unaskable::ByHandle) } else { Ok(question) };
         };
-        let resource = resource(facts, engine, &about).and_then(|resource| named(resource, layout));
-        let resource = resource.map_err(Unaskable::Name)?;
-        Ok(Self { kind, needs: Some((scope, resource)), demand: demand(facts, engine, about) })
+        let Touched { resource, demand } = touch(about).map_err(Unaskable::Name)?;
+        let resource = named(resource, layout).map_err(Unaskable::Name)?;
+        Ok(Self { kind, needs: Some((scope, resource)), demand })
     }
 
-    /// What allows it under these circumstances; `None` for what any agent may do.
+    /// The role and grant that allow it under these circumstances; `None` where any agent may do it.
     ///
     /// # Errors
     /// The rule that refuses it.
@@ -173,7 +160,7 @@ impl Question {
         self.need(circumstances).map(|need| judge(identity, &need, layout)).transpose()
     }
 
-    /// What each role of the agent's is short of, where none allows it.
+    /// The shortfall of each role of the agent, where none allows it.
     pub fn shortfalls<'a>(
         &'a self,
         agent: &'a Agent,
@@ -192,40 +179,5 @@ impl Question {
     #[must_use]
     pub const fn needs(&self) -> Option<&(Scope, Resource)> {
         self.needs.as_ref()
-    }
-}
-
-fn resource(facts: &Facts, engine: Engine, about: &About<'_>) -> Result<Resource, Refusal> {
-    let space = if about.shared { Space::Shared } else { Space::Own };
-    match engine {
-        _ if !facts.named => Ok(Resource::Nameless(engine)),
-        Engine::Kv if facts.scope == Some(Scope::List) => {
-            Ok(Resource::Names(space, SecretPath::parse_prefix(about.name)?))
-        }
-        Engine::Kv => Ok(Resource::Secret(space, SecretPath::parse(about.name)?)),
-        Engine::Kms if about.name.is_empty() || kms::is_key_name(about.name) => {
-            Ok(Resource::Key(engine, about.name.into()))
-        }
-        Engine::Kms => Err(unfit("/key_id", "a key's id, ARN or alias/NAME")),
-        Engine::Transit | Engine::Database | Engine::Ssh | Engine::Pki => {
-            path::judge(about.name)?;
-            Ok(Resource::Key(engine, about.name.into()))
-        }
-    }
-}
-
-/// What grants bound is what is asked of Vault; what a handle stands for was
-/// bounded when it was made.
-fn demand(facts: &Facts, engine: Engine, about: About<'_>) -> Demand {
-    let ttl = about.ttl.map_or(Ttl::Unsaid, Ttl::Seconds);
-    match engine {
-        Engine::Ssh if facts.reach.apis.contains(&"sign") => Demand { ttl, login: Some(about.login) },
-        // A password is as Vault's role has it, but for the name.
-        Engine::Ssh => {
-            let login = Login { extensions: Extensions::Fixed, ..about.login };
-            Demand { ttl: Ttl::Fixed, login: Some(login) }
-        }
-        Engine::Pki if !facts.reach.apis.is_empty() => Demand { ttl, login: None },
-        _ => Demand::default(),
     }
 }

@@ -3,10 +3,11 @@
 
 #![allow(clippy::expect_used, clippy::panic)]
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use filters::decide::{Effect, Ground, decide};
-use filters::grants::{Agent, Role};
+use filters::grants::{Agent, Engine, Role};
 use filters::handle::Keyring;
 use filters::identity::{Identity, Proof};
 use filters::names::{AgentId, Namespace};
@@ -29,16 +30,14 @@ pub static KEYRING: LazyLock<Keyring> = LazyLock::new(|| Keyring::new([(1, [7; 3
 /// engine's names that begin with `own-`.
 pub static IDENTITY: LazyLock<Identity> = LazyLock::new(|| {
     let names = || vec![NamePattern::parse("own-*").expect("a pattern")];
+    let mut named: BTreeMap<Engine, _> = Engine::NAMED.map(|engine| (engine, names())).into();
+    named.insert(Engine::Kms, vec![NamePattern::parse_slashed("alias/own-*").expect("a pattern")]);
     let role = Role {
         name: "own".into(),
         scopes: Scopes::ALL,
         kv: vec![PathPattern::EVERYTHING],
         deny: vec![PathPattern::parse("denied/**").expect("a pattern")],
-        transit: names(),
-        database: names(),
-        ssh: names(),
-        pki: names(),
-        kms: vec![NamePattern::parse_slashed("alias/own-*").expect("a pattern")],
+        named,
         ..Role::default()
     };
     let agent = Agent {

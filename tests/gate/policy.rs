@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use filters::catalog;
 use filters::decide::{Effect, Ground, decide};
-use filters::grants::{Agent, Role};
+use filters::grants::{Agent, Engine, Role};
 use filters::handle::Keyring;
 use filters::identity::{Identity, Proof};
 use filters::names::{AgentId, Namespace};
@@ -155,8 +155,7 @@ fn anybody() -> Identity {
         scopes: Scope::ALL.into_iter().collect(),
         kv: vec![PathPattern::EVERYTHING],
         shared: vec![PathPattern::EVERYTHING],
-        transit: every(),
-        ssh: every(),
+        named: [(Engine::Transit, every()), (Engine::Ssh, every())].into(),
         ..Role::default()
     }])
 }

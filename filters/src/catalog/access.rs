@@ -5,44 +5,40 @@ use serde::Serialize;
 
 use super::CATALOG;
 use crate::grants::{Agent, Engine, Grant, Role};
-use crate::identity::Identity;
+use crate::identity::Presented;
 use crate::pattern::PathPattern;
 use crate::quota::Limit;
 use crate::scope::{Scope, Scopes};
 use crate::shape::{Member, Shape, Type};
 
-/// Who is asking, and what they may use.
+/// The caller's identity, grants and limits.
 pub(super) static ACCESS: Shape = Shape {
-    about: "Who is asking, as the gate sees it, and what they may use.",
+    about: "The caller's identity, as the gate sees it, with grants and limits.",
     members: &[
         Member::given("agent", Type::Text, "The agent's name."),
-        Member::given("subject", Type::Text, "The same, by the name that other bridges give it."),
-        Member::given("proof", Type::Text, "By what it was proved."),
-        Member::given("expires", Type::Text, "When the credential ends (RFC 3339); absent where it has no end.")
+        Member::given("subject", Type::Text, "The agent's name again, under the key that other bridges use."),
+        Member::given("proof", Type::Text, "The kind of credential that proved the identity."),
+        Member::given("expires", Type::Text, "The end of the credential (RFC 3339); absent where it has none.")
             .or_absent(),
-        Member::given("scopes", Type::Texts, "What the credential carries."),
+        Member::given("scopes", Type::Texts, "The scopes that the credential carries."),
         Member::given("roles", Type::Texts, "The agent's roles."),
         Member::given("namespace", Type::Text, "Vault's namespace that all of the agent's is in; empty for the root."),
-        Member::given("grants", Type::List(&GRANT), "What this credential may use, role by role."),
+        Member::given("grants", Type::List(&GRANT), "The grants that this credential can use, role by role."),
         Member::given(
             "denied",
             Type::Texts,
-            "Paths of the agent's own that are refused, whatever the grants say; patterns as in them.",
+            "Paths in the agent's own namespace that are refused in spite of any grant; patterns as in grants.",
         ),
-        Member::given("limits", Type::Record(&LIMITS), "How much, and for how long."),
+        Member::given("limits", Type::Record(&LIMITS), "The agent's limits."),
     ],
 };
 
 static GRANT: Shape = Shape {
     about: "One grant.",
     members: &[
-        Member::given("engine", Type::Text, "Of kv, transit, database, ssh, pki and kms."),
-        Member::given(
-            "shared",
-            Type::Flag,
-            "Of kv: whether the paths are those that agents share (shared: true), or the agent's own.",
-        )
-        .or_absent(),
+        Member::given("engine", Type::Text, "One of kv, transit, database, ssh, pki and kms."),
+        Member::given("shared", Type::Flag, "For kv: true for paths that agents share, false for the agent's own.")
+            .or_absent(),
         Member::given(
             "name",
             Type::Text,
@@ -50,12 +46,12 @@ static GRANT: Shape = Shape {
          that lies below; a name that ends in * is any that begins so.",
         )
         .or_absent(),
-        Member::given("operation", Type::Text, "In place of a name: an operation that touches nothing with a name.")
+        Member::given("operation", Type::Text, "Instead of a name: an operation on nothing that has a name.")
             .or_absent(),
-        Member::given("scopes", Type::Texts, "What may be done: of read, write, delete and list."),
+        Member::given("scopes", Type::Texts, "The allowed kinds of access: read, write, delete, list."),
         Member::given("role", Type::Text, "The role that gives it; one role must allow the whole of a request."),
-        Member::given("about", Type::Text, "What it is for, as the operator describes it.").or_absent(),
-        Member::given("bounds", Type::Texts, "Under what conditions, and up to what; absent where there are none.")
+        Member::given("about", Type::Text, "The operator's description of its purpose.").or_absent(),
+        Member::given("bounds", Type::Texts, "Conditions and upper bounds of the grant; absent where there are none.")
             .or_absent(),
     ],
 };
@@ -63,7 +59,7 @@ static GRANT: Shape = Shape {
 static LIMITS: Shape = Shape {
     about: "The agent's limits.",
     members: &[
-        Member::given("rates", Type::List(&RATE), "How many requests pass; what is above gets 429."),
+        Member::given("rates", Type::List(&RATE), "The rates of requests that pass; requests above get 429."),
         Member::given("concurrent", Type::Count, "Most requests that are served at once; others wait."),
         Member::given("leases", Type::Count, "Most live leases."),
         Member::given("lease_seconds", Type::Count, "Longest life of a lease; absent where Vault decides.").or_absent(),
@@ -79,11 +75,15 @@ static LIMITS: Shape = Shape {
 static RATE: Shape = Shape {
     about: "One rate.",
     members: &[
-        Member::given("role", Type::Text, "Of requests that this role allows; of all where neither stands.")
-            .or_absent(),
-        Member::given("operation", Type::Text, "Of this operation.").or_absent(),
-        Member::given("requests_per_minute", Type::Number, "The even flow."),
-        Member::given("at_once", Type::Count, "The most that can come at once."),
+        Member::given(
+            "role",
+            Type::Text,
+            "The role whose requests are limited; without role and operation, all requests are.",
+        )
+        .or_absent(),
+        Member::given("operation", Type::Text, "The operation that is limited.").or_absent(),
+        Member::given("requests_per_minute", Type::Number, "The sustained rate."),
+        Member::given("at_once", Type::Count, "The size of a burst."),
     ],
 };
 
@@ -141,8 +141,8 @@ struct Rated<'a> {
 }
 
 /// Writes the answer.
-pub(super) fn tell(identity: &Identity, out: &mut Vec<u8>) {
-    let Identity { agent, scopes, proof, expires, .. } = identity;
+pub(super) fn tell(agent: &Agent, presented: Presented, out: &mut Vec<u8>) {
+    let Presented { scopes, proof, expires } = presented;
     let roles = || agent.roles.iter().map(|(role, _)| &**role);
     let access = Access {
         agent: agent.id.as_str(),
@@ -152,7 +152,7 @@ pub(super) fn tell(identity: &Identity, out: &mut Vec<u8>) {
         scopes: scopes.iter().collect(),
         roles: roles().map(|role| &*role.name).collect(),
         namespace: agent.namespace.as_str(),
-        grants: roles().flat_map(|role| granted(role, *scopes)).collect(),
+        grants: roles().flat_map(|role| granted(role, scopes)).collect(),
         denied: roles().flat_map(|role| role.deny.iter().map(PathPattern::to_string)).collect(),
         limits: limits(agent),
     };

@@ -2,17 +2,54 @@
 //! API: <https://developer.hashicorp.com/vault/api-docs/secret/databases>
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::named;
 use super::text::{Handle, Segment, Text};
+use super::{named, post};
 use crate::grants::Engine;
+use crate::handle::{Purpose, StandsFor};
 use crate::lifetime::{Lifetime, WrapTtl};
-use crate::operation::{Ask, Call, Capability, Describe, Facts, Hints, Issues, Plan, Reach, Redeem};
+use crate::operation::{
+    About, Ask, Call, Capability, Describe, Facts, Hints, Issues, Plan, Reach, Redeem, Redemption, Touched,
+};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};
 use crate::vault::Method;
+
+/// A database role.
+fn role(about: About<'_>) -> Result<Touched, Refusal> {
+    named(Engine::Database, about.name)
+}
+
+/// Redeems the handle of a lease.
+const fn of_lease(redeem: Redeem, call: fn(Redeem, &StandsFor) -> Result<Call, Refusal>) -> Redemption {
+    Redemption { redeem, purpose: Purpose::Lease, engine: None, call }
+}
+
+fn renewal(redeem: Redeem, held: &StandsFor) -> Result<Call, Refusal> {
+    #[derive(Serialize)]
+    struct Renewal<'a> {
+        lease_id: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        increment: Option<u32>,
+    }
+    let (Redeem::RenewLease(increment), StandsFor::Lease { id, .. }) = (redeem, held) else {
+        return Err(Refusal::Forbidden);
+    };
+    post("leases/renew", &Renewal { lease_id: id, increment }, true)
+}
+
+fn revocation(_: Redeem, held: &StandsFor) -> Result<Call, Refusal> {
+    #[derive(Serialize)]
+    struct Revocation<'a> {
+        lease_id: &'a str,
+        sync: bool,
+    }
+    let StandsFor::Lease { id, .. } = held else { return Err(Refusal::Forbidden) };
+    // Not by its token alone: that ends a lease some time later.
+    post("leases/revoke", &Revocation { lease_id: id, sync: true }, true)
+}
 
 /// `db.issue_creds`.
 pub(super) struct IssueCreds;
@@ -36,6 +73,7 @@ impl Describe for IssueCreds {
         summary: "Makes a new database login that ends with its lease; renew or revoke it by its lease_id.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Database),
+        touch: Some(role),
         hints: Hints { read_only: false, destructive: false, idempotent: false },
         template: "/db/creds/{role}",
         reach: Reach { apis: &["creds"], may: &[Capability::Read] },
@@ -47,13 +85,23 @@ impl Describe for IssueCreds {
         members: &[
             Member::given("lease_id", Type::Text, "The lease's handle: only this agent can renew or revoke it."),
             Member::given("lease_duration", Type::Count, "Seconds the login lasts, unless it is renewed."),
-            Member::new("renewable", &["renewable"], Type::Flag, "Whether it can be renewed."),
+            Member::new("renewable", &["renewable"], Type::Flag, "True if the lease can be renewed."),
             Member::new("username", &["data", "username"], Type::Text, "The user's name.").or_absent(),
             Member::new("password", &["data", "password"], Type::Text, "The password.").or_absent(),
-            Member::new("rsa_private_key", &["data", "rsa_private_key"], Type::Text, "The key, where it is one.")
-                .or_absent(),
-            Member::new("client_certificate", &["data", "client_certificate"], Type::Text, "Where it is one.")
-                .or_absent(),
+            Member::new(
+                "rsa_private_key",
+                &["data", "rsa_private_key"],
+                Type::Text,
+                "The RSA private key, for roles that issue one.",
+            )
+            .or_absent(),
+            Member::new(
+                "client_certificate",
+                &["data", "client_certificate"],
+                Type::Text,
+                "The client certificate, for roles that issue one.",
+            )
+            .or_absent(),
             Member::new("private_key", &["data", "private_key"], Type::Text, "The key of the client certificate.")
                 .or_absent(),
         ],
@@ -61,8 +109,8 @@ impl Describe for IssueCreds {
 
     fn plan(arguments: IssueArguments<'_>) -> Result<Plan, Refusal> {
         let call = Call { method: Method::Get, api: "creds".into(), query: None, body: None, repeatable: false };
-        let resource = named(Engine::Database, &arguments.role)?;
-        Ok(Plan::about(resource, Ask::Issue(Issues::Lease, call)).wrapped(arguments.wrap_ttl))
+        Ok(Plan::about(role(About::named(&arguments.role))?, Ask::Issue(Issues::Lease, call))
+            .wrapped(arguments.wrap_ttl))
     }
 }
 
@@ -72,10 +120,10 @@ pub(super) struct Renew;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RenewArguments<'a> {
-    /// What db.issue_creds answered.
+    /// The lease_id from the answer of db.issue_creds.
     #[serde(borrow)]
     lease_id: Text<'a, Handle>,
-    /// For how long from now; as the role has it where it is absent.
+    /// Lifetime from now on; the database role's default where it is absent.
     #[serde(default)]
     increment: Option<Lifetime>,
 }
@@ -85,23 +133,25 @@ impl Describe for Renew {
     const FACTS: Facts = Facts {
         name: "db.renew",
         title: "Renew a database login",
-        summary: "Lets a database login of this agent's live on.",
+        summary: "Renews the lease of a database login that this agent was issued.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Database),
+        touch: Some(role),
         hints: Hints { read_only: false, destructive: false, idempotent: true },
         template: "/db/renew",
         ..Facts::POST
     };
     const SHAPE: &'static Shape = &Shape {
-        about: "How long the login lives now.",
+        about: "The new lifetime of the login.",
         members: &[
             Member::given("lease_duration", Type::Count, "Seconds the login lasts, unless it is renewed."),
-            Member::new("renewable", &["renewable"], Type::Flag, "Whether it can be renewed again."),
+            Member::new("renewable", &["renewable"], Type::Flag, "True if the lease can be renewed again."),
         ],
     };
 
     fn plan(arguments: RenewArguments<'_>) -> Result<Plan, Refusal> {
-        Ok(Plan::held(&arguments.lease_id, Redeem::RenewLease(arguments.increment.map(Lifetime::seconds))))
+        let redeem = Redeem::RenewLease(arguments.increment.map(Lifetime::seconds));
+        Ok(Plan::held(&arguments.lease_id, of_lease(redeem, renewal)))
     }
 }
 
@@ -111,7 +161,7 @@ pub(super) struct Revoke;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RevokeArguments<'a> {
-    /// What db.issue_creds answered.
+    /// The lease_id from the answer of db.issue_creds.
     #[serde(borrow)]
     lease_id: Text<'a, Handle>,
 }
@@ -121,9 +171,10 @@ impl Describe for Revoke {
     const FACTS: Facts = Facts {
         name: "db.revoke",
         title: "Revoke a database login",
-        summary: "Ends a database login of this agent's at once.",
+        summary: "Revokes a database login that this agent was issued, at once.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Database),
+        touch: Some(role),
         hints: Hints { read_only: false, destructive: true, idempotent: true },
         template: "/db/revoke",
         ..Facts::POST
@@ -131,6 +182,6 @@ impl Describe for Revoke {
     const SHAPE: &'static Shape = &Shape::DONE;
 
     fn plan(arguments: RevokeArguments<'_>) -> Result<Plan, Refusal> {
-        Ok(Plan::held(&arguments.lease_id, Redeem::RevokeLease))
+        Ok(Plan::held(&arguments.lease_id, of_lease(Redeem::RevokeLease, revocation)))
     }
 }

@@ -1,4 +1,4 @@
-//! What the gate answers itself.
+//! Operations that the gate answers itself.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -23,7 +23,7 @@ impl Describe for WhoAmI {
     const FACTS: Facts = Facts {
         name: "whoami",
         title: "Who am I",
-        summary: "Tells which agent the gate takes the caller for and, as access.list does, what it may use.",
+        summary: "Tells the agent that the caller is identified as and, like access.list, its grants and limits.",
         named: false,
         hints: Hints { read_only: true, destructive: false, idempotent: true },
         method: "GET",
@@ -43,8 +43,8 @@ impl Describe for ListAccess {
     const FACTS: Facts = Facts {
         name: "access.list",
         title: "What may I use",
-        summary: "Tells the agent its grants: paths, keys and roles with their scopes and what they are for, and its \
-            limits and when they end.",
+        summary: "Tells the agent its grants (paths, keys and roles, with scopes and descriptions) and its \
+            limits.",
         template: "/access",
         ..WhoAmI::FACTS
     };

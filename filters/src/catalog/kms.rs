@@ -12,7 +12,7 @@ use super::text::{Kind, Text};
 use crate::grants::{Engine, Resource};
 use crate::kms::{self, Circumstances, GrantTokens, KeySpec, KmsCall, Signed, SigningAlgorithm};
 use crate::lifetime::WrapTtl;
-use crate::operation::{Ask, Describe, Facts, Hints, Plan, unfit};
+use crate::operation::{About, Ask, Describe, Facts, Hints, Plan, Touched, unfit};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};
@@ -30,7 +30,7 @@ const KEY: Member = Member::new("key_id", &["key_id"], Type::Text, "The ARN of t
 const CIPHERTEXT: Member = Member::new("ciphertext", &["ciphertext"], Type::Text, "The ciphertext, as base64.");
 const PLAINTEXT: Member = Member::new("plaintext", &["plaintext"], Type::Text, "The bytes in the clear, as base64.");
 
-const FACTS: Facts = Facts { engine: Some(Engine::Kms), hints: PURE, ..Facts::POST };
+const FACTS: Facts = Facts { engine: Some(Engine::Kms), touch: Some(key), hints: PURE, ..Facts::POST };
 
 /// The name of a key, judged by [`kms::is_key_name`].
 struct KeyName;
@@ -110,7 +110,7 @@ impl JsonSchema for Context {
     }
 }
 
-/// What is encrypted.
+/// The arguments of `kms.encrypt`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EncryptArguments<'a> {
@@ -120,7 +120,7 @@ pub(super) struct EncryptArguments<'a> {
     /// The bytes to encrypt, as base64: 1 to 4096 of them.
     #[serde(borrow)]
     plaintext: Text<'a, Plaintext>,
-    /// What must be said again to decrypt; not a secret.
+    /// Context that must be given again to decrypt; not a secret.
     #[serde(borrow, default)]
     #[schemars(with = "Option<Context>")]
     encryption_context: Option<&'a RawValue>,
@@ -130,17 +130,17 @@ pub(super) struct EncryptArguments<'a> {
     grant_tokens: Option<Vec<Text<'a, Token>>>,
 }
 
-/// What is decrypted.
+/// The arguments of `kms.decrypt`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DecryptArguments<'a> {
     /// Id, ARN or `alias/NAME` of the key; the configured one where it is absent.
     #[serde(borrow, default)]
     key_id: Option<Text<'a, KeyName>>,
-    /// What kms.encrypt or kms.generate_data_key answered.
+    /// The ciphertext from the answer of kms.encrypt or kms.generate_data_key.
     #[serde(borrow)]
     ciphertext: Text<'a, Ciphertext>,
-    /// What was said to encrypt.
+    /// The context that was given to encrypt.
     #[serde(borrow, default)]
     #[schemars(with = "Option<Context>")]
     encryption_context: Option<&'a RawValue>,
@@ -153,7 +153,7 @@ pub(super) struct DecryptArguments<'a> {
     wrap_ttl: Option<WrapTtl>,
 }
 
-/// What a data key is to be like: `key_spec` or `number_of_bytes`; AES_256 where neither is said.
+/// The kind of data key: `key_spec` or `number_of_bytes`; AES_256 where neither is given.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DataKeyArguments<'a> {
@@ -162,11 +162,11 @@ pub(super) struct DataKeyArguments<'a> {
     key_id: Option<Text<'a, KeyName>>,
     #[serde(default)]
     key_spec: Option<KeySpec>,
-    /// How long, instead of key_spec.
+    /// Length of the key in bytes, instead of key_spec.
     #[serde(default)]
     #[schemars(range(min = 1, max = 1024))]
     number_of_bytes: Option<u16>,
-    /// What must be said again to decrypt; not a secret.
+    /// Context that must be given again to decrypt; not a secret.
     #[serde(borrow, default)]
     #[schemars(with = "Option<Context>")]
     encryption_context: Option<&'a RawValue>,
@@ -179,7 +179,7 @@ pub(super) struct DataKeyArguments<'a> {
     wrap_ttl: Option<WrapTtl>,
 }
 
-/// Whether it is the message itself that is signed.
+/// The kind of message: the message itself, or its digest.
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 enum MessageType {
     #[serde(rename = "RAW")]
@@ -188,7 +188,7 @@ enum MessageType {
     Digest,
 }
 
-/// What is signed: either `message` or `message_digest`.
+/// The input to sign: either `message` or `message_digest`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SignArguments<'a> {
@@ -202,7 +202,7 @@ pub(super) struct SignArguments<'a> {
     #[serde(borrow, default)]
     message_digest: Option<Text<'a, Hashed>>,
     signing_algorithm: SigningAlgorithm,
-    /// Follows of which of the two is given.
+    /// RAW for `message`, DIGEST for `message_digest`; may be left out.
     #[serde(default)]
     message_type: Option<MessageType>,
     /// Tokens of AWS's grants that have not spread yet.
@@ -211,7 +211,7 @@ pub(super) struct SignArguments<'a> {
     grant_tokens: Option<Vec<Text<'a, Token>>>,
 }
 
-/// What is verified: a signature of either `message` or `message_digest`.
+/// The signature to verify, and its input: either `message` or `message_digest`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct VerifyArguments<'a> {
@@ -224,11 +224,11 @@ pub(super) struct VerifyArguments<'a> {
     /// The message's digest, as base64, instead of the message.
     #[serde(borrow, default)]
     message_digest: Option<Text<'a, Hashed>>,
-    /// What kms.sign answered.
+    /// The signature from the answer of kms.sign.
     #[serde(borrow)]
     signature: Text<'a, Ciphertext>,
     signing_algorithm: SigningAlgorithm,
-    /// Follows of which of the two is given.
+    /// RAW for `message`, DIGEST for `message_digest`; may be left out.
     #[serde(default)]
     message_type: Option<MessageType>,
     /// Tokens of AWS's grants that have not spread yet.
@@ -273,7 +273,7 @@ impl Describe for Decrypt {
         secret: true,
         ..FACTS
     };
-    const SHAPE: &'static Shape = &Shape { about: "What was encrypted.", members: &[PLAINTEXT, KEY] };
+    const SHAPE: &'static Shape = &Shape { about: "The plaintext.", members: &[PLAINTEXT, KEY] };
 
     fn plan(arguments: DecryptArguments<'_>) -> Result<Plan, Refusal> {
         let ciphertext = decoded("/ciphertext", &arguments.ciphertext)?;
@@ -352,8 +352,8 @@ impl Describe for Verify {
         ..FACTS
     };
     const SHAPE: &'static Shape = &Shape {
-        about: "Whether it holds.",
-        members: &[Member::new("valid", &["valid"], Type::Flag, "Whether the key signed this message.")],
+        about: "The result of the verification.",
+        members: &[Member::new("valid", &["valid"], Type::Flag, "True if the key signed this message.")],
     };
 
     fn plan(arguments: VerifyArguments<'_>) -> Result<Plan, Refusal> {
@@ -364,14 +364,18 @@ impl Describe for Verify {
     }
 }
 
-/// What is asked of the key of that name; without one, of the configured
-/// key, whose name the decision puts in.
-fn about(key: Option<Text<'_, KeyName>>, call: KmsCall) -> Result<Plan, Refusal> {
-    if key.as_ref().is_some_and(|key| !kms::is_key_name(key)) {
+/// A request about the key of that name; without one, about the configured key, whose name the
+/// decision puts in.
+fn about(name: Option<Text<'_, KeyName>>, call: KmsCall) -> Result<Plan, Refusal> {
+    Ok(Plan::about(key(About::named(&name.unwrap_or_default()))?, Ask::Kms(call)))
+}
+
+/// A key; the configured one where the name is empty.
+fn key(about: About<'_>) -> Result<Touched, Refusal> {
+    if !about.name.is_empty() && !kms::is_key_name(about.name) {
         return Err(unfit("/key_id", KEY_NAME));
     }
-    let name = Box::from(&*key.unwrap_or_default());
-    Ok(Plan::about(Resource::Key(Engine::Kms, name), Ask::Kms(call)))
+    Ok(Resource::Key(Engine::Kms, about.name.into()).into())
 }
 
 fn decoded<K: Bytes>(pointer: &'static str, text: &Text<'_, K>) -> Result<Vec<u8>, Refusal> {

@@ -15,12 +15,10 @@ mod wrap;
 use serde::Serialize;
 
 use crate::grants::{Engine, Resource};
-use crate::operation::{Call, Entry};
+use crate::operation::{Body, Call, Entry, Touched};
 use crate::path;
 use crate::refusal::Refusal;
 use crate::vault::Method;
-
-use text::{Segment, Text};
 
 /// Every operation, in the order in which surfaces show them.
 pub static CATALOG: [Entry; 33] = [
@@ -66,15 +64,19 @@ pub fn find(name: &str) -> Option<&'static Entry> {
 }
 
 /// Something of an engine's that has a name.
-fn named(engine: Engine, name: &Text<'_, Segment>) -> Result<Resource, Refusal> {
+fn named(engine: Engine, name: &str) -> Result<Touched, Refusal> {
     path::judge(name)?;
-    Ok(Resource::Key(engine, (&**name).into()))
+    Ok(Resource::Key(engine, name.into()).into())
 }
 
 /// Something asked of Vault with a JSON body.
 fn post(api: &'static str, body: &impl Serialize, repeatable: bool) -> Result<Call, Refusal> {
     let body = serde_json::to_vec(body).map_err(|_| Refusal::Internal)?;
-    Ok(Call { method: Method::Post, api: api.into(), query: None, body: Some(body.into()), repeatable })
+    Ok(posted(api, Body::Whole(body.into()), repeatable))
+}
+
+fn posted(api: &'static str, body: Body, repeatable: bool) -> Call {
+    Call { method: Method::Post, api: api.into(), query: None, body: Some(body), repeatable }
 }
 
 #[cfg(test)]
@@ -148,6 +150,7 @@ mod tests {
                 assert_eq!(schema.get("type").and_then(|t| t.as_str()), Some("object"), "{}", facts.name);
             }
             assert_eq!(facts.engine.is_some(), facts.scope.is_some(), "{}", facts.name);
+            assert_eq!(facts.engine.is_some(), facts.touch.is_some(), "{}", facts.name);
             assert_eq!(facts.reach.apis.is_empty(), facts.reach.may.is_empty(), "{}", facts.name);
             assert!(std::ptr::eq(find(facts.name).unwrap(), entry));
         }

@@ -7,10 +7,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::text::{Handle, Name, Segment, Something, Text};
-use super::{named, post};
+use super::{named, post, posted};
 use crate::grants::{Demand, Engine, Ttl};
+use crate::handle::{Purpose, StandsFor};
 use crate::lifetime::{Lifetime, WrapTtl};
-use crate::operation::{Ask, Capability, Describe, Facts, Hints, Issues, Plan, Reach, Redeem};
+use crate::operation::{
+    About, Ask, Body, Call, Capability, Describe, Facts, Hints, Issues, Plan, Reach, Redeem, Redemption, Touched,
+};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};
@@ -19,7 +22,8 @@ const MAKES: Hints = Hints { read_only: false, destructive: false, idempotent: f
 
 const HANDLE: Member = Member::given("handle", Type::Text, "The certificate's handle: only this agent can revoke it.");
 const CERTIFICATE: Member = Member::new("certificate", &["data", "certificate"], Type::Text, "The certificate, PEM.");
-const ISSUER: Member = Member::new("issuing_ca", &["data", "issuing_ca"], Type::Text, "Who issued it, PEM.");
+const ISSUER: Member =
+    Member::new("issuing_ca", &["data", "issuing_ca"], Type::Text, "The certificate of its issuer, PEM.");
 const CHAIN: Member =
     Member::new("ca_chain", &["data", "ca_chain"], Type::Texts, "The authorities above it, PEM.").or_absent();
 const SERIAL: Member = Member::new("serial_number", &["data", "serial_number"], Type::Text, "Its serial number.");
@@ -27,7 +31,7 @@ const EXPIRATION: Member = Member::new(
     "expiration",
     &["data", "expiration"],
     Type::Count,
-    "Until when it is valid, in seconds since the epoch.",
+    "The end of its validity, in seconds since the epoch.",
 )
 .or_absent();
 
@@ -52,8 +56,8 @@ pub(super) struct IssueArguments<'a> {
     /// URIs, joined by commas.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     uri_sans: Option<Cow<'a, str>>,
-    /// How long it is valid; as the role has it where it is absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Lifetime of the certificate; the PKI role's default where it is absent.
+    #[serde(default, skip_serializing)]
     ttl: Option<Lifetime>,
     /// Answer with a handle that is redeemed once, within this time.
     #[serde(default, skip_serializing)]
@@ -68,6 +72,7 @@ impl Describe for Issue {
         summary: "Makes a new key and a certificate for it; revoke it by its handle.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Pki),
+        touch: Some(certificate),
         hints: MAKES,
         template: "/pki/issue",
         reach: Reach { apis: &["issue"], may: &[Capability::Update] },
@@ -117,8 +122,8 @@ pub(super) struct SignArguments<'a> {
     /// URIs, joined by commas.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     uri_sans: Option<Cow<'a, str>>,
-    /// How long it is valid; as the role has it where it is absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Lifetime of the certificate; the PKI role's default where it is absent.
+    #[serde(default, skip_serializing)]
     ttl: Option<Lifetime>,
 }
 
@@ -130,6 +135,7 @@ impl Describe for Sign {
         summary: "Makes a certificate for a key that its owner keeps; revoke it by its handle.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Pki),
+        touch: Some(certificate),
         hints: MAKES,
         template: "/pki/sign",
         reach: Reach { apis: &["sign"], may: &[Capability::Update] },
@@ -147,11 +153,31 @@ fn issue(
     role: &Text<'_, Segment>,
     api: &'static str,
     ttl: Option<Lifetime>,
-    body: &impl Serialize,
+    arguments: &impl Serialize,
 ) -> Result<Plan, Refusal> {
-    let ask = Ask::Issue(Issues::Certificate, post(api, body, false)?);
-    let ttl = ttl.map_or(Ttl::Unsaid, |ttl| Ttl::Seconds(ttl.seconds()));
-    Ok(Plan::about(named(Engine::Pki, role)?, ask).demanding(Demand { ttl, login: None }))
+    let touched = certificate(About { ttl: ttl.map(Lifetime::seconds), ..About::named(role) })?;
+    let call = posted(api, Body::bounded(arguments, ttl, None)?, false);
+    Ok(Plan::about(touched, Ask::Issue(Issues::Certificate, call)))
+}
+
+/// A certificate of a PKI role, which is bounded when it is made.
+fn certificate(about: About<'_>) -> Result<Touched, Refusal> {
+    let demand = Demand { ttl: about.ttl.map_or(Ttl::Unsaid, Ttl::Seconds), login: None };
+    Ok(Touched { demand, ..issued(about)? })
+}
+
+/// A certificate that was issued under a PKI role.
+fn issued(about: About<'_>) -> Result<Touched, Refusal> {
+    named(Engine::Pki, about.name)
+}
+
+fn revocation(_: Redeem, held: &StandsFor) -> Result<Call, Refusal> {
+    #[derive(Serialize)]
+    struct Revocation<'a> {
+        serial_number: &'a str,
+    }
+    let StandsFor::Certificate { serial } = held else { return Err(Refusal::Forbidden) };
+    post("revoke", &Revocation { serial_number: serial }, true)
 }
 
 /// `pki.revoke`.
@@ -160,7 +186,7 @@ pub(super) struct Revoke;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RevokeArguments<'a> {
-    /// What pki.issue or pki.sign answered.
+    /// The handle from the answer of pki.issue or pki.sign.
     #[serde(borrow)]
     handle: Text<'a, Handle>,
 }
@@ -173,21 +199,28 @@ impl Describe for Revoke {
         summary: "Revokes a certificate that was issued to this agent.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Pki),
+        touch: Some(issued),
         hints: Hints { read_only: false, destructive: true, idempotent: true },
         template: "/pki/revoke",
         ..Facts::POST
     };
     const SHAPE: &'static Shape = &Shape {
-        about: "When it was revoked.",
+        about: "The time of the revocation.",
         members: &[Member::new(
             "revocation_time",
             &["data", "revocation_time"],
             Type::Count,
-            "In seconds since the epoch.",
+            "Seconds since the epoch.",
         )],
     };
 
     fn plan(arguments: RevokeArguments<'_>) -> Result<Plan, Refusal> {
-        Ok(Plan::held(&arguments.handle, Redeem::RevokeCertificate))
+        let redemption = Redemption {
+            redeem: Redeem::RevokeCertificate,
+            purpose: Purpose::Certificate,
+            engine: Some(Engine::Pki),
+            call: revocation,
+        };
+        Ok(Plan::held(&arguments.handle, redemption))
     }
 }

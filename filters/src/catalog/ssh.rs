@@ -9,10 +9,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::text::{Address, Name, Names, Segment, Something, Text};
-use super::{named, post};
+use super::{named, post, posted};
 use crate::grants::{Demand, Engine, Extensions, Login, Ttl};
 use crate::lifetime::{Lifetime, WrapTtl};
-use crate::operation::{Ask, Capability, Describe, Facts, Hints, Issues, Plan, Reach, unfit};
+use crate::operation::{About, Ask, Body, Capability, Describe, Facts, Hints, Issues, Plan, Reach, Touched, unfit};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};
@@ -45,35 +45,32 @@ pub(super) struct SignArguments<'a> {
     /// The public key, as in an OpenSSH `.pub` file.
     #[serde(borrow)]
     public_key: Text<'a, Something>,
-    /// For whom it is; for somebody who logs in where it is absent.
+    /// The holder of the certificate: `user` (the default) logs in, `host` is logged in to.
     #[serde(default)]
     cert_type: Option<CertType>,
     /// User or host names joined by commas; the role's default where it is absent.
     #[serde(borrow, default)]
     valid_principals: Option<Text<'a, Names>>,
-    /// How long it is valid; as the role has it where it is absent.
+    /// Lifetime of the certificate; the SSH role's default where it is absent.
     #[serde(default)]
     ttl: Option<Lifetime>,
-    /// Such as `permit-pty`, each with its value; as the roles have it where it is absent.
+    /// Extensions such as `permit-pty`, each with its value; the roles' own where it is absent.
     #[serde(borrow, default)]
     #[schemars(extend("maxProperties" = MOST))]
     extensions: Option<BTreeMap<Cow<'a, str>, Cow<'a, str>>>,
-    /// Such as `source-address`, each with its value.
+    /// Critical options such as `source-address`, each with its value.
     #[serde(borrow, default)]
     #[schemars(extend("maxProperties" = MOST))]
     critical_options: Option<BTreeMap<Cow<'a, str>, Cow<'a, str>>>,
 }
 
+/// The body but for what the role bounds.
 #[derive(Serialize)]
 struct SignBody<'a> {
     public_key: &'a str,
     cert_type: CertType,
     #[serde(skip_serializing_if = "Option::is_none")]
     valid_principals: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ttl: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    extensions: Option<&'a BTreeMap<Cow<'a, str>, Cow<'a, str>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     critical_options: Option<&'a BTreeMap<Cow<'a, str>, Cow<'a, str>>>,
 }
@@ -86,6 +83,7 @@ impl Describe for Sign {
         summary: "Signs a public key, with which its owner then logs in until the certificate ends.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Ssh),
+        touch: Some(certificate),
         hints: MAKES,
         template: "/ssh/sign",
         reach: Reach { apis: &["sign"], may: &[Capability::Update] },
@@ -100,7 +98,6 @@ impl Describe for Sign {
     };
 
     fn plan(arguments: SignArguments<'_>) -> Result<Plan, Refusal> {
-        let resource = named(Engine::Ssh, &arguments.role)?;
         let principals = principals(arguments.valid_principals.as_deref())?;
         for (pointer, options) in
             [("/extensions", &arguments.extensions), ("/critical_options", &arguments.critical_options)]
@@ -109,27 +106,41 @@ impl Describe for Sign {
                 return Err(unfit(pointer, "at most 64 members"));
             }
         }
-        // To Vault an empty list is none: it puts its defaults in the place of both.
-        let extensions = match &arguments.extensions {
-            Some(named) if !named.is_empty() => {
-                Extensions::Named(named.keys().map(|name| Box::from(&**name)).collect())
-            }
-            _ => Extensions::Unsaid,
-        };
         let joined = || principals.iter().map(|name| &**name).collect::<Vec<_>>().join(",");
         let body = SignBody {
             public_key: &arguments.public_key,
             cert_type: arguments.cert_type.unwrap_or_default(),
             valid_principals: arguments.valid_principals.is_some().then(joined),
-            ttl: arguments.ttl.map(Lifetime::text),
-            extensions: arguments.extensions.as_ref().filter(|options| !options.is_empty()),
             critical_options: arguments.critical_options.as_ref().filter(|options| !options.is_empty()),
         };
-        let call = post("sign", &body, true)?;
-        let ttl = arguments.ttl.map_or(Ttl::Unsaid, |ttl| Ttl::Seconds(ttl.seconds()));
-        let demand = Demand { ttl, login: Some(Login { principals, extensions }) };
-        Ok(Plan::about(resource, Ask::Vault(call)).demanding(demand))
+        // To Vault an empty list is none: it puts its defaults in the place of both.
+        let extensions = arguments.extensions.as_ref().filter(|named| !named.is_empty());
+        let login = Login {
+            extensions: extensions.map_or(Extensions::Unsaid, |named| {
+                Extensions::Named(named.keys().map(|name| Box::from(&**name)).collect())
+            }),
+            principals: principals.clone(),
+        };
+        let extensions =
+            extensions.map(|named| named.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect());
+        let call = posted("sign", Body::bounded(&body, arguments.ttl, extensions)?, true);
+        let ttl = arguments.ttl.map(Lifetime::seconds);
+        let touched = certificate(About { ttl, login, ..About::named(&arguments.role) })?;
+        Ok(Plan::about(touched, Ask::Vault(call)))
     }
+}
+
+/// A certificate of an SSH role.
+fn certificate(about: About<'_>) -> Result<Touched, Refusal> {
+    let demand = Demand { ttl: about.ttl.map_or(Ttl::Unsaid, Ttl::Seconds), login: Some(about.login.into()) };
+    Ok(Touched { demand, ..named(Engine::Ssh, about.name)? })
+}
+
+/// A password of an SSH role, which Vault's role alone bounds but for the user's name.
+fn password(about: About<'_>) -> Result<Touched, Refusal> {
+    let login = Login { extensions: Extensions::Fixed, ..about.login };
+    let demand = Demand { ttl: Ttl::Fixed, login: Some(login.into()) };
+    Ok(Touched { demand, ..named(Engine::Ssh, about.name)? })
 }
 
 /// The names of a list that Vault reads as this does.
@@ -174,6 +185,7 @@ impl Describe for Otp {
         summary: "Gives a password with which one SSH login to one host succeeds, for some minutes.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Ssh),
+        touch: Some(password),
         hints: MAKES,
         template: "/ssh/otp",
         reach: Reach { apis: &["creds"], may: &[Capability::Update] },
@@ -191,13 +203,12 @@ impl Describe for Otp {
     };
 
     fn plan(arguments: OtpArguments<'_>) -> Result<Plan, Refusal> {
-        let resource = named(Engine::Ssh, &arguments.role)?;
         if arguments.ip.parse::<std::net::IpAddr>().is_err() {
             return Err(unfit("/ip", "an IPv4 or IPv6 address"));
         }
         let call = post("creds", &arguments, false)?;
         let login = Login { principals: vec![(&*arguments.username).into()], extensions: Extensions::Fixed };
-        let demand = Demand { ttl: Ttl::Fixed, login: Some(login) };
-        Ok(Plan::about(resource, Ask::Issue(Issues::Password, call)).demanding(demand).wrapped(arguments.wrap_ttl))
+        let touched = password(About { login, ..About::named(&arguments.role) })?;
+        Ok(Plan::about(touched, Ask::Issue(Issues::Password, call)).wrapped(arguments.wrap_ttl))
     }
 }

@@ -16,9 +16,9 @@ pub(in crate::catalog) trait Kind {
     const LEAST: usize = 1;
     /// Most bytes; 0 where the request's own bound is enough.
     const MOST: usize;
-    /// What is refused besides, as far as a regular expression without looking around says it.
+    /// A regular expression that the text must match, as far as one without look-around can say it.
     const PATTERN: Option<&'static str> = None;
-    /// What is said of text that does not fit; `None` where it is judged later, with words of its own.
+    /// The text that was expected, for the error; `None` where the text is judged later.
     const EXPECTED: Option<&'static str>;
 }
 
@@ -114,7 +114,7 @@ impl Kind for Path {
 
 impl Kind for Prefix {
     const LEAST: usize = 0;
-    /// It may end in a slash.
+    /// A prefix may end in a slash.
     const MOST: usize = MAX_PATH + 1;
     const PATTERN: Option<&'static str> = Some(r"^([^/\\\x00-\x1f\x7f]{1,255}(/[^/\\\x00-\x1f\x7f]{1,255})*)?/?$");
     const EXPECTED: Option<&'static str> = None;

@@ -2,19 +2,43 @@
 //! API: <https://developer.hashicorp.com/vault/docs/concepts/response-wrapping>
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
+use super::post;
 use super::text::{Handle, Text};
-use crate::operation::{Describe, Facts, Hints, Plan, Redeem};
+use crate::handle::{Purpose, StandsFor};
+use crate::operation::{Call, Describe, Facts, Hints, Plan, Redeem, Redemption};
 use crate::refusal::Refusal;
 use crate::shape::{Member, Shape, Type};
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Arguments<'a> {
-    /// What stood in the wrapped answer.
+    /// The handle from the wrapped answer.
     #[serde(borrow)]
     handle: Text<'a, Handle>,
+}
+
+/// Redeems the handle of a wrapped answer.
+const fn of_answer(redeem: Redeem, call: fn(Redeem, &StandsFor) -> Result<Call, Refusal>) -> Redemption {
+    Redemption { redeem, purpose: Purpose::Wrapped, engine: None, call }
+}
+
+/// The wrapping token itself asks, once: it is not in the body.
+fn unwrapping(_: Redeem, held: &StandsFor) -> Result<Call, Refusal> {
+    #[derive(Serialize)]
+    struct Nothing {}
+    let StandsFor::Wrapped { .. } = held else { return Err(Refusal::Forbidden) };
+    post("wrapping/unwrap", &Nothing {}, false)
+}
+
+fn look_up(_: Redeem, held: &StandsFor) -> Result<Call, Refusal> {
+    #[derive(Serialize)]
+    struct LookUp<'a> {
+        token: &'a str,
+    }
+    let StandsFor::Wrapped { token } = held else { return Err(Refusal::Forbidden) };
+    post("wrapping/lookup", &LookUp { token }, true)
 }
 
 /// `wrap.unwrap`.
@@ -25,7 +49,7 @@ impl Describe for Unwrap {
     const FACTS: Facts = Facts {
         name: "wrap.unwrap",
         title: "Unwrap an answer",
-        summary: "Gives out a wrapped answer to the agent it is for, once.",
+        summary: "Unwraps an answer for the agent it was wrapped for, once.",
         hints: Hints { read_only: false, destructive: true, idempotent: false },
         template: "/wrap/unwrap",
         rest_only: true,
@@ -33,11 +57,11 @@ impl Describe for Unwrap {
     };
     const SHAPE: &'static Shape = &Shape {
         about: "The answer that was wrapped.",
-        members: &[Member::new("answer", &["data", "answer"], Type::Object, "What the operation answered.")],
+        members: &[Member::new("answer", &["data", "answer"], Type::Object, "The answer of the operation.")],
     };
 
     fn plan(arguments: Arguments<'_>) -> Result<Plan, Refusal> {
-        Ok(Plan::held(&arguments.handle, Redeem::Unwrap))
+        Ok(Plan::held(&arguments.handle, of_answer(Redeem::Unwrap, unwrapping)))
     }
 }
 
@@ -49,7 +73,7 @@ impl Describe for LookUp {
     const FACTS: Facts = Facts {
         name: "wrap.lookup",
         title: "Look up a wrapped answer",
-        summary: "Tells whether a wrapped answer of this agent's still waits, without giving it out.",
+        summary: "Looks up a wrapped answer of this agent without unwrapping it: found only while it still waits.",
         hints: Hints { read_only: true, destructive: false, idempotent: true },
         template: "/wrap/lookup",
         ..Facts::POST
@@ -57,12 +81,22 @@ impl Describe for LookUp {
     const SHAPE: &'static Shape = &Shape {
         about: "The times of a wrapped answer that still waits.",
         members: &[
-            Member::new("creation_time", &["data", "creation_time"], Type::Text, "When it was wrapped (RFC 3339)."),
-            Member::new("creation_ttl", &["data", "creation_ttl"], Type::Count, "How many seconds it waits."),
+            Member::new(
+                "creation_time",
+                &["data", "creation_time"],
+                Type::Text,
+                "The time at which it was wrapped (RFC 3339).",
+            ),
+            Member::new(
+                "creation_ttl",
+                &["data", "creation_ttl"],
+                Type::Count,
+                "Seconds for which it can be unwrapped.",
+            ),
         ],
     };
 
     fn plan(arguments: Arguments<'_>) -> Result<Plan, Refusal> {
-        Ok(Plan::held(&arguments.handle, Redeem::LookUpWrap))
+        Ok(Plan::held(&arguments.handle, of_answer(Redeem::LookUpWrap, look_up)))
     }
 }

@@ -1,17 +1,21 @@
-//! What is allowed, and what it becomes.
+//! Decisions, and the requests that they become.
 
 mod conditions;
+mod handles;
 mod kms;
 mod verdict;
 
 use super::*;
 use crate::catalog;
+use crate::grants::Engine;
+use crate::handle::{Purpose, StandsFor};
 use crate::identity::Proof;
 use crate::names::{AgentId, Namespace};
 use crate::pattern::{NamePattern, PathPattern};
 use crate::quota::Terms;
 use crate::scope::Scopes;
 use proptest::prelude::*;
+use serde_json::json;
 
 fn role(scopes: &[Scope], kv: &[&str], shared: &[&str], deny: &[&str]) -> Role {
     let patterns = |texts: &[&str]| texts.iter().map(|t| PathPattern::parse(t).unwrap()).collect();
@@ -20,10 +24,7 @@ fn role(scopes: &[Scope], kv: &[&str], shared: &[&str], deny: &[&str]) -> Role {
         scopes: scopes.iter().copied().collect(),
         kv: patterns(kv),
         shared: patterns(shared),
-        transit: names("k"),
-        database: names("k"),
-        ssh: names("k"),
-        pki: names("k"),
+        named: Engine::NAMED.map(|engine| (engine, names("k"))).into(),
         deny: patterns(deny),
         ..Role::default()
     }
@@ -223,46 +224,8 @@ fn the_extensions_of_the_role_are_asked_for_where_the_caller_names_none() {
 }
 
 #[test]
-fn a_handle_is_redeemed_by_its_holder_within_its_time_and_grants() {
-    let layout = Layout::default();
-    let keyring = Keyring::new([(1, [1; 32])]);
-    let mine = Role { database: names("readonly"), ..role(&Scope::ALL, &[], &[], &[]) };
-    let bob = identity(Scopes::ALL, vec![mine]);
-    let claims = Claims {
-        operation: "db.issue_creds".into(),
-        resource: Resource::Key(Engine::Database, "readonly".into()),
-        expires: 100,
-        stands_for: StandsFor::Lease { id: "database/creds/readonly/x".into(), accessor: "acc".into() },
-    };
-    let seal = |purpose, agent| keyring.seal(&claims, Binding { purpose, agent }).unwrap();
-    let handle = seal(Purpose::Lease, &bob.agent);
-    let redeem = |who: &Identity, name: &str, handle: &str, keyring: &Keyring, now| {
-        let member = if name.starts_with("db") { "lease_id" } else { "handle" };
-        let operation = catalog::find(name).unwrap().parse(format!("{{\"{member}\":\"{handle}\"}}").as_bytes())?;
-        let permit = decide(who, operation, Ground { layout: &layout, keyring, client: None, now })?;
-        match permit.into_effect(&layout)? {
-            Effect::Redeem(redeemed) => Ok(format!("{:?}", redeemed.request)),
-            other => panic!("{other:?}"),
-        }
-    };
-    let renewed = redeem(&bob, "db.renew", &handle, &keyring, 99);
-    assert_eq!(renewed.as_deref(), Ok("POST /v1/sys/leases/renew"));
-    let revoked = redeem(&bob, "db.revoke", &handle, &keyring, 99);
-    assert_eq!(revoked.as_deref(), Ok("POST /v1/sys/leases/revoke"));
-    assert_eq!(redeem(&bob, "db.renew", &handle, &keyring, 100), Err(Refusal::NotFound));
-    assert_eq!(redeem(&bob, "db.renew", &handle, &Keyring::default(), 1), Err(Refusal::UpstreamUnavailable));
-    assert_eq!(redeem(&bob, "pki.revoke", &handle, &keyring, 1), Err(Refusal::Forbidden), "another purpose");
-    let wrapped = seal(Purpose::Wrapped, &bob.agent);
-    assert_eq!(redeem(&bob, "wrap.unwrap", &wrapped, &keyring, 1), Err(Refusal::Forbidden), "it holds a lease");
-    let other = identity(Scopes::ALL, vec![role(&Scope::ALL, &[], &[], &[])]);
-    assert_eq!(redeem(&other, "db.renew", &handle, &keyring, 1), Err(Refusal::Forbidden), "the grant is gone");
-    let reader = Identity::new(Arc::clone(&bob.agent), [Scope::Read].into_iter().collect(), bob.proof);
-    assert_eq!(redeem(&reader, "db.renew", &handle, &keyring, 1), Err(Refusal::InsufficientScope(Scope::Write)));
-}
-
-#[test]
 fn no_grant_gives_the_key_behind_handles() {
-    let every = Role { transit: vec![NamePattern::parse("*").unwrap()], ..role(&Scope::ALL, &[], &[], &[]) };
+    let every = Role { named: [(Engine::Transit, names("*"))].into(), ..role(&Scope::ALL, &[], &[], &[]) };
     let bob = identity(Scopes::ALL, vec![every]);
     let of = |key| format!("{{\"key\":\"{key}\",\"input\":\"\"}}");
     assert!(asked(&bob, "transit.hmac", &of("portcullis")).is_ok());

@@ -54,7 +54,7 @@ impl Agent {
         listing.flat_map(move |(role, _)| role.kv.iter().filter_map(move |pattern| pattern.way_below(prefix)))
     }
 
-    /// Whether any role gives anything of `engine` under `scope`.
+    /// True where any role gives anything of `engine` under `scope`.
     #[must_use]
     pub fn reaches(&self, scope: Scope, engine: Engine, named: bool) -> bool {
         self.roles.iter().any(|(role, _)| role.reaches(scope, engine, named))

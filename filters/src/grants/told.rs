@@ -20,8 +20,8 @@ impl Role {
     pub fn grants(&self) -> impl Iterator<Item = (&'static str, Engine, Grant<'_>)> {
         let paths = [("kv", &self.kv), ("shared", &self.shared)].into_iter();
         let paths = paths.flat_map(|(key, paths)| paths.iter().map(move |path| (key, Engine::Kv, Grant::Path(path))));
-        let engines = [Engine::Transit, Engine::Database, Engine::Ssh, Engine::Pki, Engine::Kms].into_iter();
-        let names = engines
+        let names = Engine::ALL
+            .into_iter()
             .flat_map(|engine| self.names(engine).iter().map(move |name| (engine.name(), engine, Grant::Name(name))));
         paths.chain(names)
     }
@@ -40,12 +40,13 @@ impl Role {
         if self.wrapping == Wrapping::Required {
             bounds.push("wrapped only".to_owned());
         }
-        if let (Engine::Ssh | Engine::Pki, Some(most)) = (engine, self.max_ttl) {
+        let facts = engine.facts();
+        if let Some(most) = self.max_ttl.filter(|_| facts.bounds_ttl) {
             bounds.push(format!("for {most}s at most"));
         }
         let listed = |names: &[NamePattern]| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         for (what, names) in [("users", &self.ssh_principals), ("extensions", &self.ssh_extensions)] {
-            if let (Engine::Ssh, Some(names)) = (engine, names) {
+            if let Some(names) = names.as_ref().filter(|_| facts.bounds_login) {
                 bounds.push(format!("{what} [{}]", listed(names)));
             }
         }
@@ -54,5 +55,28 @@ impl Role {
             bounds.push(format!("bodies of {bytes} bytes at most"));
         }
         bounds
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_told_of_the_engines_that_have_them() {
+        let names = |name| Some(vec![NamePattern::parse(name).unwrap()]);
+        let (ssh_principals, ssh_extensions) = (names("ops"), names("permit-*"));
+        let role = Role { max_ttl: Some(600), body: Some(9), ssh_principals, ssh_extensions, ..Role::default() };
+        let body = "bodies of 9 bytes at most";
+        for (engine, expected) in [
+            (Engine::Kv, vec![body]),
+            (Engine::Transit, vec![body]),
+            (Engine::Database, vec![body]),
+            (Engine::Ssh, vec!["for 600s at most", "users [ops]", "extensions [permit-*]", body]),
+            (Engine::Pki, vec!["for 600s at most", body]),
+            (Engine::Kms, vec![body]),
+        ] {
+            assert_eq!(role.bounds(engine), expected, "{engine:?}");
+        }
     }
 }

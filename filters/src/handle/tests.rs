@@ -1,4 +1,4 @@
-//! Whose handle it is: nobody else's, for nothing else, never after.
+//! A handle opens for its holder alone, for its purpose alone, and never after its end.
 
 use proptest::prelude::*;
 

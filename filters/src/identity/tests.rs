@@ -1,4 +1,4 @@
-//! What becomes of principals.
+//! The mapping of principals to agents.
 
 use super::*;
 

@@ -24,7 +24,7 @@ impl Default for Bounds {
     }
 }
 
-/// What is wrong with a value that is JSON.
+/// The fault of a value that is JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Problem {
     /// An object names a member twice.
@@ -46,7 +46,7 @@ pub enum Problem {
 /// Where a value is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault<'a> {
-    /// What is wrong.
+    /// The kind of fault.
     pub problem: Problem,
     /// The member of the outermost object that it is in, as its name is written.
     pub member: Option<&'a [u8]>,
@@ -115,7 +115,7 @@ struct Open {
     awaits_name: bool,
     /// Members or items so far.
     count: usize,
-    /// How many names were known before it.
+    /// The number of names that were known before it.
     before: usize,
 }
 

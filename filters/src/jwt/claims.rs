@@ -1,4 +1,4 @@
-//! What a signed token claims, with the types that RFC 7519 gives the claims.
+//! The claims of a signed token, with the types that RFC 7519 gives them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -109,9 +109,9 @@ impl Claims {
                 rest.map_or(Some(member), |rest| member.pointer(&format!("/{rest}")))?
             }
         };
-        let has = |value: &str| match claim {
-            Value::Array(list) => list.iter().any(|item| item == value),
-            claim => claim == value,
+        let has = |value: &str| match claim.as_array() {
+            Some(list) => list.iter().any(|item| item == value),
+            None => claim == value,
         };
         rules.values.iter().position(|value| has(value))
     }

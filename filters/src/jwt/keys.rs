@@ -27,7 +27,7 @@ const RSA: &[Algorithm] =
 /// 6.3.2 and 6.4; RFC 8037).
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
-/// What an issuer signs with: a shared secret, public keys, or both.
+/// The keys an issuer signs with: a shared secret, public keys, or both.
 ///
 /// The secret is used for HS256 and nothing else, a public key only for the
 /// algorithms of its type: what a token's header says chooses among those.
@@ -51,7 +51,7 @@ impl Eq for KeySet {}
 #[derive(Clone)]
 pub(super) struct PublicKey {
     id: Option<Box<str>>,
-    /// What it verifies.
+    /// The algorithm that it verifies.
     pub(super) algorithms: Vec<Algorithm>,
     /// The key itself.
     pub(super) key: DecodingKey,
@@ -60,11 +60,11 @@ pub(super) struct PublicKey {
 /// Why a JWKS is not used. The text holds nothing of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeySetProblem {
-    /// It is no JSON object with a list of `keys` (RFC 7517).
+    /// The text is no JSON object with a list of `keys` (RFC 7517).
     NotAKeySet,
-    /// It holds more keys than are looked at.
+    /// The list holds more keys than are read.
     TooMany,
-    /// It holds a private or shared key, which whoever reads it could sign with.
+    /// The list holds a private or shared key, with which any reader could sign.
     Private,
     /// None of its keys can be used.
     NoneUsable,
@@ -82,13 +82,13 @@ impl fmt::Display for KeySetProblem {
 }
 
 impl KeySet {
-    /// How many keys there are.
+    /// The number of keys.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.public.len() + if self.secret.is_some() { 1 } else { 0 }
     }
 
-    /// Whether no token could be verified.
+    /// True where no token could be verified.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.secret.is_none() && self.public.is_empty()

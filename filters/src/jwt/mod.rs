@@ -30,31 +30,31 @@ pub const LONGEST: usize = 16 << 10;
 /// Most bytes of a key's name.
 const LONGEST_KEY_ID: usize = 256;
 
-/// By how many seconds clocks may differ, unless configured.
+/// Seconds by which clocks may differ, unless configured.
 pub const LEEWAY: i64 = 60;
 
 /// Header parameters by which a token brings its own key, and the one by which
 /// it asks for what is not understood here.
 const REFUSED: [&str; 5] = ["crit", "jwk", "jku", "x5u", "x5c"];
 
-/// Whose tokens are believed, and what is asked of them.
+/// An issuer whose tokens are accepted, and the checks that they must pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issuer {
-    /// What `iss` must say.
+    /// The value that `iss` must have.
     pub name: Box<str>,
     /// Of which `aud` must name one.
     pub audiences: Vec<Box<str>>,
-    /// By how many seconds the clocks may differ.
+    /// Seconds by which the clocks may differ.
     pub leeway: i64,
-    /// Whether a token must name its key.
+    /// True where a token must name its key.
     pub require_kid: bool,
-    /// Whether `iss` is looked at.
+    /// True where `iss` is checked.
     pub validate_issuer: bool,
-    /// Whether `aud` is looked at.
+    /// True where `aud` is checked.
     pub validate_audience: bool,
     /// To what a token must be bound.
     pub binding: Binding,
-    /// What a token carries that says nothing of scopes.
+    /// The scopes of a token that names none.
     pub default_scopes: Scopes,
     /// The claim that names the subject.
     pub subject_claim: Box<str>,
@@ -90,7 +90,7 @@ pub struct RoleRules {
 pub struct Verified {
     /// Whom it is about.
     pub subject: Box<str>,
-    /// What it carries.
+    /// The scopes that it carries.
     pub scopes: Scopes,
     /// The first of the issuer's [`RoleRules`] that fits.
     pub role: Option<usize>,
@@ -120,7 +120,7 @@ pub struct Presented<'a> {
 /// Why a token does not hold. For the log: the text says nothing of the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// It is not three parts of base64url, or too long.
+    /// The token is not three parts of base64url, or too long.
     Form,
     /// Its header is not one, or has a parameter that is not taken.
     Header,
@@ -134,15 +134,15 @@ pub enum Refused {
     Signature,
     /// A claim is absent where it must not be, or of another type.
     Claim(&'static str),
-    /// It has expired.
+    /// The token has expired.
     Expired,
-    /// It is not valid yet.
+    /// The token is not valid yet.
     Early,
-    /// It is another issuer's.
+    /// The token is another issuer's.
     Issuer,
-    /// It is for somebody else.
+    /// The token is for another audience.
     Audience,
-    /// It is good for anyone who holds it, where that is not enough.
+    /// The token is bound to no holder, where it must be.
     Unbound,
     /// A proof of another request.
     Request,
@@ -154,7 +154,7 @@ impl<'a> Presented<'a> {
     /// Reads a compact JWS (RFC 7515, section 7.1).
     ///
     /// # Errors
-    /// What is wrong with its form, its header, or a claim's type.
+    /// The fault in its form, its header, or the type of a claim.
     pub fn read(token: &'a Secret) -> Result<Self, Refused> {
         let token = token.expose();
         if token.len() > LONGEST {

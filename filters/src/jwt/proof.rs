@@ -9,7 +9,7 @@ use super::keys::{self, PublicKey};
 use super::{Presented, Refused};
 use crate::secret::{Digest, Secret};
 
-/// What a proof may be signed with, as clients are told.
+/// The algorithms that a proof may be signed with, as clients are told.
 pub const ALGORITHMS: &str = "ES256 ES384 EdDSA Ed25519 RS256 RS384 RS512 PS256 PS384 PS512";
 
 /// Seconds that a proof holds from when it was made.

@@ -16,7 +16,7 @@ pub const KEEP_ALIVE: &str = ": keepalive\n\n";
 pub const TOOLS_CHANGED: &str =
     "event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\n";
 
-/// Whether the revision in `MCP-Protocol-Version` has such streams.
+/// True where the revision in `MCP-Protocol-Version` has such streams.
 ///
 /// # Errors
 /// [`Failure::UnsupportedVersion`].
@@ -32,7 +32,7 @@ pub struct Shown {
 }
 
 impl Shown {
-    /// Those of `identity`.
+    /// The tools that `identity` is shown.
     #[must_use]
     pub fn to(identity: &Identity, names: ToolNames) -> Self {
         let usable = CATALOG.iter().filter(|entry| tools::may_use(identity, entry));

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
+use serde::Serialize;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
 use super::Revision;
-use crate::refusal::Refusal;
+use crate::refusal::{Misfit, Refusal};
 
 /// An error of the protocol (JSON-RPC 2.0 section 5.1, MCP error codes).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,10 +23,10 @@ pub enum Failure {
     Arguments(Refusal),
     /// Headers and body say different things.
     HeaderMismatch(&'static str),
-    /// What a URI names is not there, or is not the caller's; the code depends
+    /// The resource of a URI is not there, or is not the caller's; the code depends
     /// on the revision.
     NoResource(Revision),
-    /// What has no result to say so is refused: a message of a batch that a
+    /// A request without a result of its own is refused: a message of a batch that a
     /// limit or a missing scope stops, the reading of a resource.
     Refused(Refusal),
     /// A revision that is not spoken.
@@ -37,12 +37,13 @@ impl Failure {
     /// The error for a refusal of what is no tool.
     #[must_use]
     pub fn of(refusal: Refusal, revision: Revision) -> Self {
-        match refusal {
-            Refusal::NotFound | Refusal::Absent(_) => Self::NoResource(revision),
-            Refusal::Path(problem) => Self::Parameters(problem.text()),
-            Refusal::Malformed(text) => Self::Parameters(text),
-            other => Self::Refused(other),
+        if let Refusal::NotFound | Refusal::Absent(_) = refusal {
+            return Self::NoResource(revision);
         }
+        if let Refusal::Path(_) | Refusal::Malformed(_) = refusal {
+            return Self::Parameters(refusal.public().detail);
+        }
+        Self::Refused(refusal)
     }
 
     fn code(&self) -> i32 {
@@ -85,41 +86,71 @@ impl Failure {
         }
     }
 
-    fn data(&self) -> Option<Value> {
+    fn data(&self) -> Option<Data<'_>> {
         match self {
             Self::UnsupportedVersion(requested) => {
-                let supported = Revision::ALL.map(Revision::name);
-                Some(json!({"supported": supported, "requested": requested.as_deref().unwrap_or("")}))
+                let requested = requested.as_deref().unwrap_or("");
+                Some(Data::Versions { supported: Revision::ALL.map(Revision::name), requested })
             }
-            Self::Arguments(Refusal::Arguments(misfit)) => {
-                Some(json!({"error": "invalid_arguments", "pointer": misfit.pointer, "expected": misfit.expected}))
+            Self::Arguments(refusal) => {
+                let Refusal::Arguments(misfit) = refusal else { return None };
+                Some(Data::Misfit { error: refusal.public().code, misfit })
             }
-            Self::NoResource(_) => Some(json!({"error": "not_found"})),
-            Self::Refused(refusal) => Some(match refusal.retry_after() {
-                Some(seconds) => json!({"error": refusal.public().code, "retry_after": seconds}),
-                None => json!({"error": refusal.public().code}),
-            }),
-            _ => None,
+            Self::NoResource(_) => Some(Data::Code { error: "not_found", retry_after: None }),
+            Self::Refused(refusal) => {
+                Some(Data::Code { error: refusal.public().code, retry_after: refusal.retry_after() })
+            }
+            Self::Parse | Self::Invalid(_) | Self::UnknownMethod | Self::Parameters(_) | Self::HeaderMismatch(_) => {
+                None
+            }
         }
     }
 
-    /// Writes the error response. Without an id that can be repeated it has
-    /// none, as the schemas since 2025-11-25 allow; the older ones know no such
-    /// message, and it has `null`, as JSON-RPC 2.0 section 5 says.
+    /// Writes the error response. Without an id that can be repeated it has none, as the schemas
+    /// since 2025-11-25 allow; the older ones know no such message, and it has `null`, as JSON-RPC
+    /// 2.0 section 5 says.
     pub fn write(&self, id: Option<&RawValue>, revision: Revision, out: &mut Vec<u8>) {
-        let mut error = json!({"code": self.code(), "message": self.message()});
-        if let (Some(data), Some(error)) = (self.data(), error.as_object_mut()) {
-            error.insert("data".into(), data);
-        }
-        out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",");
-        let id = id.map(RawValue::get).or((revision < Revision::V2025_11_25).then_some("null"));
-        if let Some(id) = id {
-            out.extend_from_slice(b"\"id\":");
-            out.extend_from_slice(id.as_bytes());
-            out.push(b',');
-        }
-        out.extend_from_slice(b"\"error\":");
-        out.extend_from_slice(error.to_string().as_bytes());
-        out.push(b'}');
+        let id = (id.is_some() || revision < Revision::V2025_11_25).then_some(id);
+        let error = Error { code: self.code(), message: self.message(), data: self.data() };
+        // Writing to a vector cannot fail, and no type here has a map with odd keys.
+        let _ = serde_json::to_writer(out, &Response { jsonrpc: "2.0", id, error });
     }
+}
+
+/// A JSON-RPC response with an error.
+#[derive(Serialize)]
+struct Response<'a> {
+    jsonrpc: &'static str,
+    /// `Some(None)` is `null`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<Option<&'a RawValue>>,
+    error: Error<'a>,
+}
+
+#[derive(Serialize)]
+struct Error<'a> {
+    code: i32,
+    message: Cow<'static, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Data<'a>>,
+}
+
+/// The part of an error that a program reads.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Data<'a> {
+    Versions {
+        supported: [&'static str; Revision::ALL.len()],
+        requested: &'a str,
+    },
+    Misfit {
+        error: &'static str,
+        #[serde(flatten)]
+        misfit: &'a Misfit,
+    },
+    Code {
+        error: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_after: Option<u64>,
+    },
 }

@@ -9,11 +9,12 @@ use serde_json::value::RawValue;
 
 use super::prompts::{self, Prompted};
 use super::{Failure, Revision, tools};
+use crate::json::text;
 use crate::operation::Entry;
 
 /// Longest id, in bytes of JSON.
 const MAX_ID: usize = 256;
-/// What is said of a cursor that was not given out, or not to this caller.
+/// The message for a cursor that was not given out, or not to this caller.
 pub(super) const NO_CURSOR: &str = "There is no such cursor";
 /// Longest revision that is named back to the caller.
 const MAX_VERSION: usize = 32;
@@ -29,7 +30,7 @@ pub struct Headers<'a> {
     pub name: Option<&'a str>,
 }
 
-/// What a body holds.
+/// The messages of a body.
 #[derive(Debug)]
 pub enum Body<'a> {
     /// One message.
@@ -46,7 +47,7 @@ pub struct Message<'a> {
     /// `null` too, where it is given.
     #[serde(borrow, default, deserialize_with = "given")]
     id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "text")]
     method: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     params: Option<&'a RawValue>,
@@ -59,16 +60,16 @@ pub struct Call<'a> {
     pub id: &'a RawValue,
     /// The revision that its answer speaks.
     pub revision: Revision,
-    /// What is wanted.
+    /// The request.
     pub request: Request<'a>,
 }
 
-/// What a call wants.
+/// The request of a call.
 #[derive(Debug)]
 pub enum Request<'a> {
     /// The handshake of the revisions before 2026-07-28.
     Initialize,
-    /// What the gate is, since 2026-07-28.
+    /// A description of the gate, since revision 2026-07-28.
     Discover,
     /// Nothing but an answer.
     Ping,
@@ -81,9 +82,9 @@ pub enum Request<'a> {
         /// Where the page before ended.
         cursor: Option<Cow<'a, str>>,
     },
-    /// How the URIs of the caller's secrets are made.
+    /// The templates of the URIs of the caller's secrets.
     ListTemplates,
-    /// What a URI names.
+    /// The resource that a URI names.
     ReadResource {
         /// The URI.
         uri: Cow<'a, str>,
@@ -104,9 +105,9 @@ pub enum Request<'a> {
 /// A message that was understood.
 #[derive(Debug)]
 pub enum Understood<'a> {
-    /// It wants an answer.
+    /// A request, which is answered.
     Call(Call<'a>),
-    /// It wants none.
+    /// A notification, which is not.
     Notification,
 }
 
@@ -120,13 +121,15 @@ pub fn read<'a>(body: &'a [u8], headers: &Headers<'_>, max_batch: usize) -> Resu
     let invalid = |error: serde_json::Error| {
         if error.is_data() { Failure::Invalid("The body is not a JSON-RPC 2.0 message") } else { Failure::Parse }
     };
-    if body.trim_ascii_start().first() != Some(&b'[') {
-        return serde_json::from_slice(body).map(Body::One).map_err(invalid);
+    // Once for the whole body, instead of once for each text in it.
+    let body = std::str::from_utf8(body).map_err(|_| Failure::Parse)?;
+    if !body.trim_ascii_start().starts_with('[') {
+        return serde_json::from_str(body).map(Body::One).map_err(invalid);
     }
     if revision_of(headers.version)? != Revision::V2025_03_26 {
         return Err(Failure::Invalid("This revision has no batches"));
     }
-    let messages: Vec<Message<'a>> = serde_json::from_slice(body).map_err(invalid)?;
+    let messages: Vec<Message<'a>> = serde_json::from_str(body).map_err(invalid)?;
     match messages.len() {
         0 => Err(Failure::Invalid("The batch is empty")),
         length if length > max_batch => Err(Failure::Invalid("The batch has too many messages")),
@@ -143,21 +146,21 @@ fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawVa
 struct Params<'a> {
     #[serde(borrow, default, rename = "_meta")]
     meta: Option<Meta<'a>>,
-    #[serde(borrow, default, rename = "protocolVersion")]
+    #[serde(borrow, default, rename = "protocolVersion", deserialize_with = "text")]
     version: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "text")]
     name: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     arguments: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "text")]
     uri: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "text")]
     cursor: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
 struct Meta<'a> {
-    #[serde(borrow, default, rename = "io.modelcontextprotocol/protocolVersion")]
+    #[serde(borrow, default, rename = "io.modelcontextprotocol/protocolVersion", deserialize_with = "text")]
     version: Option<Cow<'a, str>>,
     #[serde(borrow, default, rename = "io.modelcontextprotocol/clientCapabilities")]
     capabilities: Option<&'a RawValue>,
@@ -264,7 +267,7 @@ fn handshaken<'a>(method: &str, params: &Params<'a>) -> Result<Request<'a>, Fail
     }
 }
 
-/// What every revision has.
+/// Requests that every revision has.
 fn lasting<'a>(method: &str, params: &Params<'a>) -> Result<Request<'a>, Failure> {
     match method {
         "tools/list" => one_page(params, Request::ListTools),

@@ -20,7 +20,7 @@ pub use prompts::{Prompted, listed_prompts, prompted};
 pub use resources::{
     Page, Place, Step, Walk, listed_resources, listed_templates, names, no_cursor, secret, target, told,
 };
-pub use result::{Reply, answer, discovered, done, initialized, listed, refused};
+pub use result::{answer, discovered, done, initialized, listed, refused};
 pub use tools::{ToolNames, Tools};
 
 /// A revision of the protocol.
@@ -57,7 +57,7 @@ impl Revision {
         Self::ALL.into_iter().find(|revision| revision.name() == name)
     }
 
-    /// Whether requests carry their own revision and capabilities.
+    /// True where requests carry their own revision and capabilities.
     #[must_use]
     pub const fn is_stateless(self) -> bool {
         matches!(self, Self::V2026_07_28)

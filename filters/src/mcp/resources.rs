@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::Call;
 use super::message::NO_CURSOR;
-use super::result::{Reply, TTL};
+use super::result::{self, TTL};
 use crate::catalog;
 use crate::names::AgentId;
 use crate::operation::Operation;
@@ -14,7 +14,7 @@ use crate::path::{self, SecretPath};
 use crate::refusal::Refusal;
 
 const SCHEME: &str = "kv://";
-const MEDIA: &str = "\"mimeType\":\"application/json\"";
+const MEDIA: &str = "application/json";
 const LARGE: &str = "More names than one answer may hold: the secrets in this folder are not listed.";
 const MALFORMED: Refusal =
     Refusal::Malformed("The URI must be kv://{subject}/{path} with an optional ?version=N, or a folder's");
@@ -70,7 +70,7 @@ fn operation(name: &str, arguments: &serde_json::Value) -> Result<Operation, Ref
     catalog::find(name).ok_or(Refusal::Internal)?.parse(arguments.to_string().as_bytes())
 }
 
-/// What a cursor that does not open is refused with.
+/// The refusal of a cursor that does not open.
 #[must_use]
 pub const fn no_cursor() -> Refusal {
     Refusal::Malformed(NO_CURSOR)
@@ -96,11 +96,11 @@ pub struct Walk {
 #[derive(Debug)]
 struct Frame {
     place: Place,
-    /// What is left of the folder's names, once they are known.
+    /// The rest of the folder's names, once they are known.
     names: Option<std::vec::IntoIter<String>>,
 }
 
-/// What comes next on a walk.
+/// The next step of a walk.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
     /// The names of this folder are needed; `None` is the root.
@@ -185,9 +185,9 @@ fn child(folder: Option<&SecretPath>, name: &str) -> Option<SecretPath> {
 /// A page of an agent's secrets.
 #[derive(Debug)]
 pub struct Page<'a> {
-    /// Whose they are.
+    /// The agent whose secrets they are.
     pub subject: &'a AgentId,
-    /// Whether the root is shown, whose reading lists it.
+    /// True where the root is shown, which is listed by reading it.
     pub root: bool,
     /// The secrets.
     pub secrets: Vec<SecretPath>,
@@ -198,28 +198,43 @@ pub struct Page<'a> {
     pub next: Option<String>,
 }
 
+/// A resource, as it is listed.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Resource {
+    uri: String,
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'static str>,
+    mime_type: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Listed<'a> {
+    resources: Vec<Resource>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<&'a str>,
+}
+
 /// Answers `resources/list`.
 pub fn listed_resources(call: &Call<'_>, page: &Page<'_>, out: &mut Vec<u8>) {
-    let mut reply = Reply::open(call, out);
-    reply.cacheable(0).text("\"resources\":[");
     let root = (page.root && !page.large.contains(&None)).then_some((None, "The names at the root."));
     let large = page.large.iter().map(|folder| (folder.as_ref(), LARGE));
-    let mut comma = "";
-    for (folder, description) in root.into_iter().chain(large) {
-        let name = folder.map_or_else(|| "/".to_owned(), |path| format!("{}/", path.as_str()));
-        let uri = folder.map_or_else(|| format!("{SCHEME}{}/", page.subject), |path| uri(page.subject, path) + "/");
-        reply.text(std::mem::replace(&mut comma, ",")).text("{\"uri\":").quoted(&uri).text(",\"name\":").quoted(&name);
-        reply.text(",\"description\":").quoted(description).text(",").text(MEDIA).text("}");
-    }
-    for path in &page.secrets {
-        reply.text(std::mem::replace(&mut comma, ",")).text("{\"uri\":").quoted(&uri(page.subject, path));
-        reply.text(",\"name\":").quoted(path.as_str()).text(",").text(MEDIA).text("}");
-    }
-    reply.text("]");
-    if let Some(next) = &page.next {
-        reply.text(",\"nextCursor\":").quoted(next);
-    }
-    reply.close();
+    let folders = root.into_iter().chain(large).map(|(folder, description)| Resource {
+        uri: folder.map_or_else(|| format!("{SCHEME}{}/", page.subject), |path| uri(page.subject, path) + "/"),
+        name: folder.map_or_else(|| "/".to_owned(), |path| format!("{}/", path.as_str())),
+        description: Some(description),
+        mime_type: MEDIA,
+    });
+    let secrets = page.secrets.iter().map(|path| Resource {
+        uri: uri(page.subject, path),
+        name: path.as_str().to_owned(),
+        description: None,
+        mime_type: MEDIA,
+    });
+    let listed = Listed { resources: folders.chain(secrets).collect(), next_cursor: page.next.as_deref() };
+    result::write_kept(call, 0, listed, out);
 }
 
 fn uri(subject: &AgentId, path: &SecretPath) -> String {
@@ -231,27 +246,51 @@ fn uri(subject: &AgentId, path: &SecretPath) -> String {
     uri
 }
 
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Template {
+    uri_template: String,
+    name: &'static str,
+    description: &'static str,
+    mime_type: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Templates {
+    resource_templates: [Template; 2],
+}
+
 /// Answers `resources/templates/list`.
 pub fn listed_templates(call: &Call<'_>, subject: &AgentId, out: &mut Vec<u8>) {
-    let mut reply = Reply::open(call, out);
-    reply.cacheable(TTL).text("\"resourceTemplates\":[");
-    for (comma, name, form, description) in [
-        ("", "secret", "{+path}{?version}", "A secret, the latest version or the one named."),
-        (",", "folder", "{+path}/", "The names directly below a folder."),
-    ] {
-        reply.text(comma).text("{\"uriTemplate\":").quoted(&format!("{SCHEME}{subject}/{form}"));
-        reply.text(",\"name\":").quoted(name).text(",\"description\":").quoted(description);
-        reply.text(",").text(MEDIA).text("}");
-    }
-    reply.text("]").close();
+    let template = |name, form, description| {
+        let uri_template = format!("{SCHEME}{subject}/{form}");
+        Template { uri_template, name, description, mime_type: MEDIA }
+    };
+    let resource_templates = [
+        template("secret", "{+path}{?version}", "A secret, the latest version or the one named."),
+        template("folder", "{+path}/", "The names directly below a folder."),
+    ];
+    result::write_kept(call, TTL, Templates { resource_templates }, out);
+}
+
+#[derive(Serialize)]
+struct Told<'a> {
+    contents: [Content<'a>; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Content<'a> {
+    uri: &'a str,
+    mime_type: &'static str,
+    text: &'a str,
 }
 
 /// Answers `resources/read` with `json`.
 pub fn told(call: &Call<'_>, uri: &str, json: &str, out: &mut Vec<u8>) {
     out.reserve(json.len() + json.len() / 4 + 256);
-    let mut reply = Reply::open(call, out);
-    reply.cacheable(0).text("\"contents\":[{\"uri\":").quoted(uri).text(",").text(MEDIA);
-    reply.text(",\"text\":").quoted(json).text("}]").close();
+    result::write_kept(call, 0, Told { contents: [Content { uri, mime_type: MEDIA, text: json }] }, out);
 }
 
 #[cfg(test)]

@@ -1,112 +1,216 @@
-//! Results: what a call is answered with, in the revision it speaks.
+//! Results: the answers to calls, each in the revision that the call speaks.
 
-use serde_json::json;
+use std::io::{self, Write};
+
+use serde::Serialize;
+use serde_json::ser::{CompactFormatter, Formatter, Serializer};
+use serde_json::value::RawValue;
 
 use super::tools::{self, ToolNames};
 use super::{Call, Revision};
 use crate::identity::Identity;
 use crate::refusal::Refusal;
 
-/// What `serverInfo` says.
-const SERVER: &str =
-    concat!("{\"name\":\"portcullis\",\"title\":\"Portcullis\",\"version\":\"", env!("CARGO_PKG_VERSION"), "\"}");
 const INSTRUCTIONS: &str = "Secrets and cryptography of HashiCorp Vault, each agent in its own namespace. \
      Paths are relative to that namespace. Call whoami to see what you may use, and up to what.";
-/// What the gate has; it takes no subscriptions, by which alone a stateless
-/// client is told of changes.
-const CAPABILITIES: &str = "{\"tools\":{},\"resources\":{},\"prompts\":{}}";
-/// The same for clients that may open a stream of events.
-const WITH_EVENTS: &str = "{\"tools\":{\"listChanged\":true},\"resources\":{},\"prompts\":{}}";
-/// How long a client may keep what only a configuration changes, in milliseconds.
+/// Milliseconds for which a client may keep a list that only a configuration changes.
 pub(super) const TTL: u32 = 60_000;
 
-/// Opens a result and closes it again around what `body` writes.
-pub struct Reply<'b> {
-    out: &'b mut Vec<u8>,
-    revision: Revision,
+/// A result of a revision without a handshake: its own members, and those that every one has.
+#[derive(Serialize)]
+struct Complete<R> {
+    #[serde(flatten)]
+    stateless: Stateless,
+    #[serde(flatten)]
+    keep: Option<Keep>,
+    #[serde(flatten)]
+    own: R,
 }
 
-impl<'b> Reply<'b> {
-    pub(super) fn open(call: &Call<'_>, out: &'b mut Vec<u8>) -> Self {
-        out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
-        out.extend_from_slice(call.id.get().as_bytes());
-        out.extend_from_slice(b",\"result\":{");
-        if call.revision.is_stateless() {
-            out.extend_from_slice(b"\"resultType\":\"complete\",\"_meta\":{\"io.modelcontextprotocol/serverInfo\":");
-            out.extend_from_slice(SERVER.as_bytes());
-            out.extend_from_slice(b"},");
-        }
-        Self { out, revision: call.revision }
-    }
+/// The members of every result of a revision without a handshake.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Stateless {
+    result_type: &'static str,
+    #[serde(rename = "_meta")]
+    meta: Meta,
+}
 
-    pub(super) fn text(&mut self, text: &str) -> &mut Self {
-        self.out.extend_from_slice(text.as_bytes());
-        self
-    }
+#[derive(Serialize)]
+struct Meta {
+    #[serde(rename = "io.modelcontextprotocol/serverInfo")]
+    server: Server,
+}
 
-    pub(super) fn quoted(&mut self, text: &str) -> &mut Self {
-        // Writing text to a vector cannot fail.
-        let _ = serde_json::to_writer(&mut *self.out, text);
-        self
-    }
+/// The time for which a client may keep a result, and for whom.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Keep {
+    ttl_ms: u32,
+    cache_scope: &'static str,
+}
 
-    /// How long, in milliseconds, and for whom a client may keep this.
-    pub(super) fn cacheable(&mut self, ttl: u32) -> &mut Self {
-        if self.revision.is_stateless() {
-            self.text(&format!("\"ttlMs\":{ttl},\"cacheScope\":\"private\","));
-        }
-        self
-    }
+#[derive(Clone, Copy, Serialize)]
+struct Server {
+    name: &'static str,
+    title: &'static str,
+    version: &'static str,
+}
 
-    pub(super) fn close(&mut self) {
-        if self.out.last() == Some(&b',') {
-            self.out.pop();
-        }
-        self.text("}}");
+const SERVER: Server = Server { name: "portcullis", title: "Portcullis", version: env!("CARGO_PKG_VERSION") };
+
+/// The features that the gate has. It takes no subscriptions, by which alone a stateless client is
+/// told of changes.
+#[derive(Serialize)]
+struct Capabilities {
+    tools: ToolsCapability,
+    resources: Empty,
+    prompts: Empty,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ToolsCapability {
+    /// True for clients that may open a stream of events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    list_changed: Option<bool>,
+}
+
+impl Capabilities {
+    const fn with(list_changed: Option<bool>) -> Self {
+        Self { tools: ToolsCapability { list_changed }, resources: Empty {}, prompts: Empty {} }
     }
+}
+
+#[derive(Serialize)]
+struct Empty {}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Initialized {
+    protocol_version: &'static str,
+    capabilities: Capabilities,
+    server_info: Server,
+    instructions: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Discovered {
+    supported_versions: [&'static str; Revision::ALL.len()],
+    capabilities: Capabilities,
+    instructions: &'static str,
+}
+
+#[derive(Serialize)]
+struct Listed<'a> {
+    tools: Vec<&'a RawValue>,
+}
+
+/// The result of a tool. Its value is there twice: structured, and as text for clients that read no
+/// structured content.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ToolResult<'a, S> {
+    content: [Text<'a>; 1],
+    structured_content: S,
+    is_error: bool,
+}
+
+/// Writes a JSON text in the place of the one unit of a value, without reading it again.
+struct InPlaceOfUnit<'a>(&'a str);
+
+impl Formatter for InPlaceOfUnit<'_> {
+    fn write_null<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        writer.write_all(self.0.as_bytes())
+    }
+}
+
+/// A piece of text content.
+#[derive(Serialize)]
+pub(super) struct Text<'a> {
+    r#type: &'static str,
+    text: &'a str,
+}
+
+impl<'a> Text<'a> {
+    pub(super) const fn new(text: &'a str) -> Self {
+        Self { r#type: "text", text }
+    }
+}
+
+/// Writes a result.
+pub(super) fn write(call: &Call<'_>, own: impl Serialize, out: &mut Vec<u8>) {
+    respond(call, None, own, (out, CompactFormatter));
+}
+
+/// Writes a result that a client may keep for `ttl` milliseconds, where its revision can say so.
+pub(super) fn write_kept(call: &Call<'_>, ttl: u32, own: impl Serialize, out: &mut Vec<u8>) {
+    respond(call, Some(Keep { ttl_ms: ttl, cache_scope: "private" }), own, (out, CompactFormatter));
+}
+
+/// Writes a JSON-RPC response: the frame that all have, and in it the result.
+fn respond<F: Formatter>(
+    call: &Call<'_>,
+    keep: Option<Keep>,
+    own: impl Serialize,
+    (out, formatter): (&mut Vec<u8>, F),
+) {
+    out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
+    out.extend_from_slice(call.id.get().as_bytes());
+    out.extend_from_slice(b",\"result\":");
+    let mut result = Serializer::with_formatter(&mut *out, formatter);
+    // Writing to a vector cannot fail, and no type here has a map with odd keys.
+    let _ = if call.revision.is_stateless() {
+        let stateless = Stateless { result_type: "complete", meta: Meta { server: SERVER } };
+        Complete { stateless, keep, own }.serialize(&mut result)
+    } else {
+        own.serialize(&mut result)
+    };
+    out.push(b'}');
 }
 
 /// Answers `initialize` with the revision it settled on.
 pub fn initialized(call: &Call<'_>, out: &mut Vec<u8>) {
-    let mut reply = Reply::open(call, out);
-    reply.text("\"protocolVersion\":").quoted(call.revision.name());
-    reply.text(",\"capabilities\":").text(WITH_EVENTS).text(",\"serverInfo\":").text(SERVER);
-    reply.text(",\"instructions\":").quoted(INSTRUCTIONS).close();
+    let initialized = Initialized {
+        protocol_version: call.revision.name(),
+        capabilities: Capabilities::with(Some(true)),
+        server_info: SERVER,
+        instructions: INSTRUCTIONS,
+    };
+    write(call, initialized, out);
 }
 
 /// Answers `server/discover`.
 pub fn discovered(call: &Call<'_>, out: &mut Vec<u8>) {
-    let versions = json!(Revision::ALL.map(Revision::name)).to_string();
-    let mut reply = Reply::open(call, out);
-    reply.cacheable(TTL).text("\"supportedVersions\":").text(&versions).text(",\"capabilities\":").text(CAPABILITIES);
-    reply.text(",\"instructions\":").quoted(INSTRUCTIONS).close();
+    let discovered = Discovered {
+        supported_versions: Revision::ALL.map(Revision::name),
+        capabilities: Capabilities::with(None),
+        instructions: INSTRUCTIONS,
+    };
+    write_kept(call, TTL, discovered, out);
 }
 
-/// Answers what needs no more than an answer: `ping`, `shutdown`.
+/// Answers `ping` and `shutdown`, which need no more than an answer.
 pub fn done(call: &Call<'_>, out: &mut Vec<u8>) {
-    Reply::open(call, out).close();
+    write(call, Empty {}, out);
 }
 
 /// Answers `tools/list` with the tools that `identity` may use.
 pub fn listed(call: &Call<'_>, identity: &Identity, names: ToolNames, out: &mut Vec<u8>) {
-    let mut reply = Reply::open(call, out);
-    reply.cacheable(TTL).text("\"tools\":");
-    tools::write(identity, names, reply.out);
-    reply.close();
+    write_kept(call, TTL, Listed { tools: tools::usable(identity, names).collect() }, out);
 }
 
-/// Answers `tools/call` with `json`, as structured content and as text.
+/// Answers `tools/call` with `json`, one JSON value, as structured content and as text.
 pub fn answer(call: &Call<'_>, json: &str, out: &mut Vec<u8>) {
     out.reserve(json.len() * 2 + json.len() / 4 + 256);
-    let mut reply = Reply::open(call, out);
-    reply.text("\"content\":[{\"type\":\"text\",\"text\":").quoted(json);
-    reply.text("}],\"structuredContent\":").text(json).text(",\"isError\":false").close();
+    let result = ToolResult { content: [Text::new(json)], structured_content: (), is_error: false };
+    respond(call, None, result, (out, InPlaceOfUnit(json)));
 }
 
 /// Answers `tools/call` with a refusal, as a result that says it is an error.
 pub fn refused(call: &Call<'_>, refusal: &Refusal, request_id: &str, out: &mut Vec<u8>) {
-    let body = String::from_utf8_lossy(&refusal.body(request_id)).into_owned();
-    let mut reply = Reply::open(call, out);
-    reply.text("\"content\":[{\"type\":\"text\",\"text\":").quoted(&refusal.text());
-    reply.text("}],\"structuredContent\":").text(&body).text(",\"isError\":true").close();
+    let text = refusal.text();
+    let structured_content = refusal.told(request_id);
+    write(call, ToolResult { content: [Text::new(&text)], structured_content, is_error: true }, out);
 }

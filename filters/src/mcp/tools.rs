@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use crate::catalog::CATALOG;
 use crate::identity::Identity;
 use crate::operation::Entry;
 
-/// How the names of tools are spelled where they are shown; both spellings
+/// The spelling of tools' names where they are shown; both spellings
 /// are understood.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ToolNames {
@@ -53,44 +54,34 @@ fn is_called(entry: &Entry, name: &str) -> bool {
 }
 
 /// The tools of a catalog, each with its JSON, in the catalog's order.
-pub struct Tools(Vec<(&'static Entry, String)>);
+pub struct Tools(Vec<(&'static Entry, Box<RawValue>)>);
 
 impl Tools {
-    /// Renders them.
+    /// Renders every tool.
     #[must_use]
     pub fn of(catalog: &'static [Entry], names: ToolNames) -> Self {
         let tools = catalog.iter().filter(|entry| !entry.facts.rest_only);
-        Self(tools.map(|entry| (entry, tool(entry, names).to_string())).collect())
+        // A tool is a value, which always serializes.
+        Self(tools.filter_map(|entry| Some((entry, to_raw_value(&tool(entry, names)).ok()?))).collect())
     }
 
-    /// Writes the array of those that `identity` may use.
-    pub fn write(&self, identity: &Identity, out: &mut Vec<u8>) {
-        out.push(b'[');
-        let mut first = true;
-        for (entry, json) in &self.0 {
-            if may_use(identity, entry) {
-                if !first {
-                    out.push(b',');
-                }
-                first = false;
-                out.extend_from_slice(json.as_bytes());
-            }
-        }
-        out.push(b']');
+    /// The tools that `identity` may use.
+    pub fn usable<'a>(&'a self, identity: &'a Identity) -> impl Iterator<Item = &'a RawValue> {
+        self.0.iter().filter(|(entry, _)| may_use(identity, entry)).map(|(_, json)| &**json)
     }
 
     /// Every tool and its JSON, whoever asks.
     pub fn iter(&self) -> impl Iterator<Item = (&'static Entry, &str)> {
-        self.0.iter().map(|(entry, json)| (*entry, json.as_str()))
+        self.0.iter().map(|(entry, json)| (*entry, json.get()))
     }
 }
 
-/// Writes the array of the tools that `identity` may use.
-pub(super) fn write(identity: &Identity, names: ToolNames, out: &mut Vec<u8>) {
-    names.rendered().write(identity, out);
+/// The tools of the catalog that `identity` may use.
+pub(super) fn usable(identity: &Identity, names: ToolNames) -> impl Iterator<Item = &RawValue> {
+    names.rendered().usable(identity)
 }
 
-/// Whether it is a tool, and one that `identity` may use of anything.
+/// True for a tool that `identity` may use on anything.
 pub(super) fn may_use(identity: &Identity, entry: &Entry) -> bool {
     if entry.facts.rest_only {
         return false;
@@ -134,7 +125,7 @@ fn output(mut schema: Value) -> Value {
     if let Some(properties) = members.get_mut("properties").and_then(Value::as_object_mut) {
         for (name, text) in [
             ("error", "Stable code of a failed call."),
-            ("detail", "What failed, in one sentence."),
+            ("detail", "The failure, in one sentence."),
             ("request_id", "The failed call's id in the gate's log."),
         ] {
             properties.insert(name.into(), json!({"type": "string", "description": text}));

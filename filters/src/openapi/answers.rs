@@ -1,4 +1,4 @@
-//! What routes answer.
+//! Responses of routes.
 
 use serde_json::{Map, Value, json};
 
@@ -33,9 +33,9 @@ pub(super) fn error_schema() -> Value {
             "error": {"type": "string", "pattern": "^[a-z_]+$", "description": "The stable code."},
             "detail": {"type": "string", "description": "One sentence."},
             "request_id": {"type": "string", "description": "The request's id in the gate's log."},
-            "granted": {"type": "string", "description": "With 403: what the agent's roles hold of that kind."},
+            "granted": {"type": "string", "description": "With 403: the grants of that kind that the agent's roles hold."},
             "pointer": {"type": "string", "description": "With 422: a JSON pointer to the argument."},
-            "expected": {"type": "string", "description": "With 422: what was expected there."},
+            "expected": {"type": "string", "description": "With 422: the value that was expected there."},
         },
         "required": ["error", "detail", "request_id"],
         "additionalProperties": false,

@@ -21,7 +21,7 @@ pub fn document(catalog: &[Entry]) -> Value {
         "openapi": "3.1.0",
         "info": {
             "title": "Portcullis",
-            "summary": "What agents may ask of Vault.",
+            "summary": "Operations that agents can use on Vault and AWS KMS.",
             "description": "Each route is an operation that MCP tools call by the same name with the same arguments, \
                 but for those that only REST has.",
             "version": env!("CARGO_PKG_VERSION"),
@@ -50,7 +50,7 @@ fn add(paths: &mut Map<String, Value>, path: &str, method: &str, operation: Valu
     }
 }
 
-/// What proves an agent: any one of these.
+/// The credentials that prove an agent: any one of these.
 fn credentials(scopes: &[&str]) -> Value {
     json!([{"certificate": scopes}, {"bearer": scopes}, {"key": scopes}])
 }
@@ -58,12 +58,7 @@ fn credentials(scopes: &[&str]) -> Value {
 /// The short name of an engine, and what it is.
 pub(crate) const fn tag(engine: Option<Engine>) -> (&'static str, &'static str) {
     match engine {
-        Some(Engine::Kv) => ("kv", "Key/value secrets, version 2."),
-        Some(Engine::Transit) => ("transit", "Cryptography as a service."),
-        Some(Engine::Database) => ("database", "Logins of databases."),
-        Some(Engine::Ssh) => ("ssh", "SSH keys and one-time passwords."),
-        Some(Engine::Pki) => ("pki", "Certificates."),
-        Some(Engine::Kms) => ("kms", "AWS KMS."),
+        Some(engine) => (engine.facts().name, engine.facts().about),
         None => ("gate", "The gate itself."),
     }
 }

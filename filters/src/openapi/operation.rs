@@ -126,7 +126,7 @@ fn parameters(facts: &Facts, arguments: &Arguments) -> Vec<Value> {
 fn responses(entry: &Entry, arguments: &Arguments) -> Value {
     let facts = entry.facts;
     let success = match facts.success {
-        204 => json!({"description": "It was done."}),
+        204 => json!({"description": "The operation succeeded."}),
         _ => {
             let schema = entry.output_schema();
             let about = schema.get("description").and_then(Value::as_str).unwrap_or(facts.title).to_owned();

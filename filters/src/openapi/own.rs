@@ -8,8 +8,8 @@ use super::{add, answers, credentials};
 pub(super) fn paths() -> Map<String, Value> {
     let mut paths = Map::new();
     for (path, id, text) in [
-        ("/healthz", "healthz", "Whether the process answers."),
-        ("/livez", "livez", "The same, by the name that orchestrators ask for."),
+        ("/healthz", "healthz", "Liveness: the gate answers requests."),
+        ("/livez", "livez", "Liveness, under the name that orchestrators ask for."),
     ] {
         add(&mut paths, path, "GET", health(id, text));
     }
@@ -31,7 +31,7 @@ pub(super) fn paths() -> Map<String, Value> {
 }
 
 fn health(id: &str, text: &str) -> Value {
-    let success = answers::json_body("It does.", ok_schema());
+    let success = answers::json_body("The gate is alive.", ok_schema());
     json!({
         "operationId": id,
         "summary": text,
@@ -43,13 +43,16 @@ fn health(id: &str, text: &str) -> Value {
 
 fn readiness() -> Value {
     let statuses = answers::ANY.into_iter().chain([405]);
-    let mut responses = answers::responses((200, answers::json_body("It can.", ok_schema())), statuses);
+    let mut responses = answers::responses((200, answers::json_body("The gate is ready.", ok_schema())), statuses);
     if let Some(all) = responses.as_object_mut() {
-        all.insert("503".into(), answers::json_body("It cannot, or is at its limit.", ready_schema()));
+        all.insert(
+            "503".into(),
+            answers::json_body("The gate is not ready, or is at its limit of concurrent work.", ready_schema()),
+        );
     }
     json!({
         "operationId": "readyz",
-        "summary": "Whether the gate can serve.",
+        "summary": "Readiness: the gate can serve requests.",
         "tags": ["gate"],
         "security": [],
         "responses": responses,
@@ -65,15 +68,15 @@ fn ready_schema() -> Value {
     json!({"anyOf": [ok_schema(), {"$ref": "#/components/schemas/Error"}]})
 }
 
-/// What MCP says is told by MCP itself: the body is any message.
+/// The MCP endpoint. MCP itself describes its messages: the body is any message.
 fn mcp(id: &str) -> Value {
     let one = json!({"type": "object", "additionalProperties": true});
     let message = json!({"anyOf": [one, {"type": "array", "items": one}]});
-    let answer = answers::json_body("An answer, or a batch of them.", message.clone());
+    let answer = answers::json_body("A JSON-RPC response, or a batch of them.", message.clone());
     let statuses = [401, 404, 405, 406, 413, 415, 429];
     let mut responses = answers::responses((200, answer.clone()), answers::ANY.into_iter().chain(statuses));
     if let Some(all) = responses.as_object_mut() {
-        all.insert("202".into(), json!({"description": "A notification was taken."}));
+        all.insert("202".into(), json!({"description": "The notification was accepted."}));
         // A message that is none is told in JSON-RPC's own form, everything else as on REST.
         for status in ["400", "404"] {
             all.insert(status.into(), answer.clone());
@@ -90,7 +93,7 @@ fn mcp(id: &str) -> Value {
     })
 }
 
-/// What is said unasked.
+/// The stream of events that the gate sends unasked.
 fn events(id: &str) -> Value {
     let stream = json!({"description": "A stream of events.", "content": {"text/event-stream": {
         "schema": {"type": "string"},
@@ -106,10 +109,10 @@ fn events(id: &str) -> Value {
     })
 }
 
-/// Where the document is: for agents, for anyone, or nowhere.
+/// A route of the document itself.
 fn page(id: &str, title: &str, media: &str) -> Value {
     let schema = if media.starts_with("text/") { json!({"type": "string"}) } else { json!({"type": "object"}) };
-    let success = json!({"description": "It.", "content": {media: {"schema": schema}}});
+    let success = json!({"description": "The document.", "content": {media: {"schema": schema}}});
     json!({
         "operationId": id,
         "summary": title,

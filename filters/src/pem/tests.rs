@@ -1,4 +1,4 @@
-//! What is read, and what has the whole text refused.
+//! Texts that are read, and texts that are refused as a whole.
 
 use proptest::prelude::*;
 

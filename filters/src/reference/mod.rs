@@ -6,8 +6,7 @@ use std::fmt::Write as _;
 
 pub use errors::errors;
 
-use crate::grants::Engine;
-use crate::openapi::tag;
+use crate::grants::{Holds, Service};
 use crate::operation::{Entry, Facts};
 
 /// One row per operation, in the order of the catalog.
@@ -36,17 +35,17 @@ fn row(facts: &Facts, text: &mut String) {
 
 fn vault(facts: &Facts) -> String {
     let Some(engine) = facts.engine else { return "the gate itself".to_owned() };
-    if engine == Engine::Kms {
-        return "AWS KMS".to_owned();
+    if let Service::Other(name) = engine.facts().service {
+        return name.to_owned();
     }
     if facts.reach.apis.is_empty() {
         return "the gate itself, by handle".to_owned();
     }
-    let below = match engine {
-        Engine::Kv => "/{prefix}/{agent}/…",
-        Engine::Transit | Engine::Database | Engine::Ssh | Engine::Pki | Engine::Kms => "/…",
+    let below = match engine.facts().holds {
+        Holds::Paths => "/{prefix}/{agent}/…",
+        Holds::Names(_) => "/…",
     };
-    let paths = facts.reach.apis.iter().map(|api| format!("`{{{}}}/{api}{below}`", tag(Some(engine)).0));
+    let paths = facts.reach.apis.iter().map(|api| format!("`{{{}}}/{api}{below}`", engine.name()));
     let may: Vec<_> = facts.reach.may.iter().map(|capability| capability.name()).collect();
     format!("{}: {}", paths.collect::<Vec<_>>().join(", "), may.join(", "))
 }

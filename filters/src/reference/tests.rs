@@ -45,7 +45,7 @@ impl Describe for Turn {
         &Shape { about: "Where it stands.", members: &[Member::given("angle", Type::Count, "In degrees.")] };
 
     fn plan(_: Turns) -> Result<Plan, Refusal> {
-        Ok(Plan::own(|_, out| out.extend_from_slice(b"{\"angle\":90}")))
+        Ok(Plan::own(|_, _, out| out.extend_from_slice(b"{\"angle\":90}")))
     }
 }
 

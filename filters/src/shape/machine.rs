@@ -16,7 +16,7 @@ const MAX_DEPTH: usize = 128;
 const MAX_PLACE: usize = 4;
 const MAX_NAME: usize = 32;
 
-/// What may come next.
+/// The bytes that may come next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
     /// A value; or, where it may be empty, the end of the list.
@@ -34,7 +34,7 @@ enum Next {
     Text {
         name: bool,
     },
-    /// What follows a backslash.
+    /// The character after a backslash.
     Escape {
         name: bool,
     },
@@ -51,7 +51,7 @@ enum Next {
     End,
 }
 
-/// How far a number is (RFC 8259 section 6).
+/// The state of a number that is being read (RFC 8259 section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Digits {
     Minus,

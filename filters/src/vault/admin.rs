@@ -1,4 +1,4 @@
-//! What an operator's sync of policies asks of Vault.
+//! Requests to Vault by which an operator's policies are synced.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::path::{PathProblem, VaultPath};
 const POLICIES: &str = "sys/policies/acl";
 const TOKEN_ROLES: &str = "auth/token/roles";
 
-/// What a token role is to be.
+/// The description of a token role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenRole {
     /// Its name.
@@ -18,9 +18,9 @@ pub struct TokenRole {
     pub allowed: Vec<String>,
     /// The same, by patterns.
     pub allowed_globs: Vec<String>,
-    /// Whether its tokens carry an entity's alias.
+    /// True where its tokens carry an entity's alias.
     pub aliased: bool,
-    /// Whether its tokens are service tokens unless asked otherwise.
+    /// True where its tokens are service tokens unless asked otherwise.
     pub service: bool,
 }
 

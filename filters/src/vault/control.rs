@@ -1,4 +1,4 @@
-//! What the gate asks of Vault for itself.
+//! Requests that the gate makes to Vault for itself.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -11,20 +11,21 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::{Layout, Method, VaultRequest, errors, post};
+use crate::grants::Engine;
 use crate::names::{AgentId, Namespace};
 use crate::path::{PathProblem, VaultPath};
 use crate::secret::Secret;
 
-/// What a child token is to be.
+/// The description of a child token.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ChildToken {
-    /// Whose it is.
+    /// The agent it is for.
     pub agent: AgentId,
     /// Where it is made: it holds there, by that namespace's policies.
     pub namespace: Namespace,
     /// Its policies.
     pub policies: Vec<Arc<str>>,
-    /// Whether the agent's name is its entity alias, which templated policies go by.
+    /// True where the agent's name is its entity alias, which templated policies go by.
     pub alias: bool,
     /// A batch token, or a service token that can be revoked.
     pub batch: bool,
@@ -72,10 +73,10 @@ pub fn login_certificate(mount: &str, role: Option<&str>) -> Result<VaultRequest
     Ok(post(path, &role.map_or_else(|| json!({}), |role| json!({"name": role})), true))
 }
 
-/// What it means that Vault does not know the token of a login.
+/// The meaning of a login whose token Vault does not know.
 pub const UNKNOWN_TOKEN: &str = "it is unknown or has ended";
 
-/// What Vault's auth methods say of a login that they refuse, and what that means.
+/// The words of Vault's auth methods for a login that they refuse, and their meaning.
 const REFUSED: [(&str, &str); 17] = [
     ("invalid token", UNKNOWN_TOKEN),
     ("invalid audience", "its audience is not the one that is wanted"),
@@ -177,7 +178,7 @@ pub fn is_revoked(status: u16, body: &[u8]) -> bool {
 /// # Errors
 /// A bad mount.
 pub fn revoke_certificate(layout: &Layout, serial: &str) -> Result<VaultRequest, PathProblem> {
-    let path = VaultPath::render(&[&layout.mounts.pki, "revoke"])?;
+    let path = VaultPath::render(&[layout.mount(Engine::Pki).unwrap_or_default(), "revoke"])?;
     Ok(post(path, &json!({"serial_number": serial}), true))
 }
 
@@ -205,7 +206,7 @@ pub fn has_namespaces(body: &[u8]) -> Option<bool> {
     Some(told.enterprise.unwrap_or_else(|| !community()))
 }
 
-/// What the keys of handles are derived over.
+/// The input that the keys of handles are derived over.
 const DERIVATION: &[u8] = b"portcullis handles 1";
 
 /// Tells the versions of the transit key behind handles.
@@ -213,7 +214,7 @@ const DERIVATION: &[u8] = b"portcullis handles 1";
 /// # Errors
 /// A bad mount or name.
 pub fn handle_key(layout: &Layout) -> Result<VaultRequest, PathProblem> {
-    let path = VaultPath::render(&[&layout.mounts.transit, "keys", &layout.handle_key])?;
+    let path = VaultPath::render(&[layout.mount(Engine::Transit).unwrap_or_default(), "keys", &layout.handle_key])?;
     Ok(VaultRequest::new(Method::Get, path, None, true))
 }
 
@@ -222,7 +223,7 @@ pub fn handle_key(layout: &Layout) -> Result<VaultRequest, PathProblem> {
 /// # Errors
 /// A bad mount or name.
 pub fn create_handle_key(layout: &Layout) -> Result<VaultRequest, PathProblem> {
-    let path = VaultPath::render(&[&layout.mounts.transit, "keys", &layout.handle_key])?;
+    let path = VaultPath::render(&[layout.mount(Engine::Transit).unwrap_or_default(), "keys", &layout.handle_key])?;
     Ok(post(path, &json!({"type": "aes256-gcm96"}), true))
 }
 
@@ -231,7 +232,12 @@ pub fn create_handle_key(layout: &Layout) -> Result<VaultRequest, PathProblem> {
 /// # Errors
 /// A bad mount or name.
 pub fn derive_handle_key(layout: &Layout, version: u32) -> Result<VaultRequest, PathProblem> {
-    let path = VaultPath::render(&[&layout.mounts.transit, "hmac", &layout.handle_key, "sha2-256"])?;
+    let path = VaultPath::render(&[
+        layout.mount(Engine::Transit).unwrap_or_default(),
+        "hmac",
+        &layout.handle_key,
+        "sha2-256",
+    ])?;
     Ok(post(path, &json!({"input": BASE64.encode(DERIVATION), "key_version": version}), true))
 }
 

@@ -1,4 +1,4 @@
-//! Whether Vault has what agents' tokens are made by, asked without making one.
+//! Checks that Vault can make agents' tokens, without making one.
 
 use std::sync::Arc;
 
@@ -8,20 +8,20 @@ use super::{VaultRequest, errors, post};
 use crate::names::Namespace;
 use crate::path::{PathProblem, VaultPath};
 
-/// What tokens are to be made by.
+/// The role and policies that tokens are to be made by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Making {
     /// The token role.
     pub role: Arc<str>,
     /// Policies that its tokens are to carry; empty where no agent is known.
     pub policies: Vec<Arc<str>>,
-    /// Whether they are batch tokens.
+    /// True where they are batch tokens.
     pub batch: bool,
     /// Where they are made.
     pub namespace: Namespace,
 }
 
-/// What is missing where Vault makes no token by a role.
+/// The part that is missing where Vault makes no token by a role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lack {
     /// There is no such role.

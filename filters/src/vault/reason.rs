@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{VaultRequest, errors};
 
-/// What is said where Vault's reason is not known.
+/// The text where Vault's reason is not known.
 pub const REJECTED: &str = "Vault rejected the request as invalid.";
 
 /// Most bytes of Vault's reasons in the log.

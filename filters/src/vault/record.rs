@@ -65,7 +65,7 @@ pub fn read<T: DeserializeOwned>(status: u16, body: &[u8]) -> Result<Record<T>, 
     }
 }
 
-/// Whether the body of a 404 tells of a version that was deleted.
+/// True where the body of a 404 tells of a version that was deleted.
 pub(super) fn is_deleted(body: &[u8]) -> bool {
     answer(body).is_some_and(|data| data.data.is_none())
 }

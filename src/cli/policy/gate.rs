@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use filters::grants::Engine;
+
 use super::vault_policy::tenants;
 use crate::config::{Settings, VaultIdentity};
 
@@ -27,8 +29,8 @@ pub(super) fn of_gate(settings: &Settings) -> String {
 /// Its login, the keys of handles, and its records.
 fn own(settings: &Settings) -> Paths {
     let layout = &settings.layout;
-    let (kv, prefix, transit, key) =
-        (&layout.kv_mount, &layout.gate_prefix, &layout.mounts.transit, &layout.handle_key);
+    let transit = layout.mount(Engine::Transit).unwrap_or_default();
+    let (kv, prefix, key) = (&layout.kv_mount, &layout.gate_prefix, &layout.handle_key);
     vec![
         ("auth/token/lookup-self".to_owned(), &["read"]),
         ("auth/token/renew-self".to_owned(), UPDATE),
@@ -52,7 +54,7 @@ fn of_agents(settings: &Settings) -> Paths {
                 paths.push((format!("{below}auth/token/create/{role}"), create));
             }
         }
-        let pki = format!("{}/revoke", settings.layout.mounts.pki);
+        let pki = format!("{}/revoke", settings.layout.mount(Engine::Pki).unwrap_or_default());
         for path in [
             "auth/token/revoke-accessor",
             "sys/leases/renew",

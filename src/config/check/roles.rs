@@ -1,10 +1,10 @@
 //! What may be done.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use filters::character::prints;
 use filters::condition::{Clock, Conditions, Days, Hours, Zone};
-use filters::grants::{Role, Wrapping};
+use filters::grants::{Engine, Role, Wrapping};
 use filters::identity::UnknownAgents;
 use filters::names::Namespace;
 use filters::pattern::{BadPattern, NamePattern, PathPattern};
@@ -66,11 +66,14 @@ fn default_role(top: &Fields<'_>) -> Role {
     }
     let names = |name| patterns(top, name, NAME, NamePattern::parse);
     Role {
-        transit: names("default_role_transit"),
-        database: names("default_role_database"),
-        ssh: names("default_role_ssh"),
-        pki: names("default_role_pki"),
-        kms: patterns(top, "default_role_kms", KEY, kms_key),
+        named: [
+            (Engine::Transit, names("default_role_transit")),
+            (Engine::Database, names("default_role_database")),
+            (Engine::Ssh, names("default_role_ssh")),
+            (Engine::Pki, names("default_role_pki")),
+            (Engine::Kms, patterns(top, "default_role_kms", KEY, kms_key)),
+        ]
+        .into(),
         ..Role::own_namespace()
     }
 }
@@ -80,7 +83,7 @@ pub(super) fn doubt_kms(top: &Fields<'_>, roles: &[Role], agents: &[AgentEntry],
     let strangers = matches!(identity.directory.unknown(), UnknownAgents::OwnNamespace(_)).then_some(&0);
     let rules = identity.role_rules.iter().flatten().flatten();
     let mut held = agents.iter().flat_map(|agent| &agent.roles).chain(rules).chain(strangers);
-    let grants = |index: &usize| roles.get(*index).is_some_and(|role| !role.kms.is_empty());
+    let grants = |index: &usize| roles.get(*index).is_some_and(|role| !role.names(Engine::Kms).is_empty());
     if top.flag("aws_kms_enabled") == Some(true) && !held.any(grants) {
         let text = "AWS KMS is enabled and nobody may use it: grant keys by `kms` in a role, or by DEFAULT_ROLE_KMS";
         top.source.findings.warning(&top.place_of("aws_kms_enabled"), text);
@@ -93,19 +96,15 @@ fn role(name: &Sited<&str>, fields: &Fields<'_>, own: &Namespace) -> Role {
     let mut abouts = HashMap::new();
     let mut paths = |key| grants(fields, key, PATH, PathPattern::parse, &mut abouts);
     let (kv, shared) = (paths("kv"), paths("shared"));
-    let mut names = |key| grants(fields, key, NAME, NamePattern::parse, &mut abouts);
-    let (transit, database, ssh, pki) = (names("transit"), names("database"), names("ssh"), names("pki"));
-    let kms = grants(fields, "kms", KEY, kms_key, &mut abouts);
+    let mut names = |engine: Engine| grants(fields, engine.name(), NAME, NamePattern::parse, &mut abouts);
+    let mut named: BTreeMap<_, _> = Engine::NAMED.map(|engine| (engine, names(engine))).into();
+    named.insert(Engine::Kms, grants(fields, Engine::Kms.name(), KEY, kms_key, &mut abouts));
     Role {
         name: name.value.into(),
         scopes: scopes(fields, "scopes"),
         kv,
         shared,
-        transit,
-        database,
-        ssh,
-        pki,
-        kms,
+        named,
         ssh_principals: bounded("ssh_principals"),
         ssh_extensions: bounded("ssh_extensions"),
         max_ttl: fields.given("max_ttl").then(|| whole_seconds(fields, "max_ttl")),

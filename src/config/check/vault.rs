@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use filters::vault::{Layout, Mounts};
+use filters::grants::Engine;
+use filters::vault::Layout;
 
 use super::super::fields::{Fields, Sited};
 use super::super::report::Place;
@@ -147,11 +148,10 @@ pub(super) fn layout(top: &Fields<'_>) -> Layout {
     let gate = plain_path(&leases, "prefix");
     apart(&leases, "prefix", gate.as_ref(), own.as_ref(), "`default_prefix`");
     apart(&leases, "prefix", gate.as_ref(), shared.as_ref(), "`kv.shared_prefix`");
-    let [transit, database, ssh, pki] = mounts(top);
     let text = |found: Option<Sited<String>>| found.map(|text| text.value).unwrap_or_default().into_boxed_str();
     Layout {
         kv_mount: text(plain_path(top, "kv_mount")),
-        mounts: Mounts { transit: text(transit), database: text(database), ssh: text(ssh), pki: text(pki) },
+        mounts: mounts(top).map(|(engine, mount)| (engine, text(mount))).into(),
         own_prefix: text(own),
         shared_prefix: text(shared),
         gate_prefix: text(gate),
@@ -161,22 +161,22 @@ pub(super) fn layout(top: &Fields<'_>) -> Layout {
 }
 
 /// The mounts of the engines beside KV, apart from each other and from it.
-fn mounts(top: &Fields<'_>) -> [Option<Sited<String>>; 4] {
+fn mounts(top: &Fields<'_>) -> [(Engine, Option<Sited<String>>); 4] {
     let mut before = vec![("`kv_mount`".to_owned(), top.text("kv_mount"))];
     let engines = [
-        ("transit", &section::TRANSIT),
-        ("database", &section::DATABASE),
-        ("ssh", &section::SSH),
-        ("pki", &section::PKI),
+        (Engine::Transit, &section::TRANSIT),
+        (Engine::Database, &section::DATABASE),
+        (Engine::Ssh, &section::SSH),
+        (Engine::Pki, &section::PKI),
     ];
-    engines.map(|(name, section)| {
-        let fields = top.table(name, section);
+    engines.map(|(engine, section)| {
+        let fields = top.table(engine.name(), section);
         let mount = plain_path(&fields, "mount");
         for (label, other) in &before {
             apart(&fields, "mount", mount.as_ref(), other.as_ref(), label);
         }
         before.push((fields.label("mount"), fields.text("mount")));
-        mount
+        (engine, mount)
     })
 }
 

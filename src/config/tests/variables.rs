@@ -1,5 +1,6 @@
 //! What variables alone grant and loosen.
 
+use filters::grants::Engine;
 use filters::scope::{Scope, Scopes};
 
 use super::*;
@@ -15,13 +16,17 @@ fn variables_grant_what_is_not_in_the_own_namespace() {
     ];
     let settings = load_variables(&variables);
     let role = &settings.roles[0];
-    let counts = [&role.transit, &role.database, &role.ssh, &role.pki, &role.kms].map(Vec::len);
+    let [_, engines @ ..] = Engine::ALL;
+    let counts = engines.map(|engine| role.names(engine).len());
     assert_eq!((counts, role.kv.len(), role.shared.len()), ([2, 1, 1, 1, 1], 1, 0));
     let warnings = settings.warnings.join("\n");
     assert!(variables.iter().all(|(name, _)| warnings.contains(name)), "{warnings}");
     let plain = load_variables(&[]);
-    let granted = [&plain.roles[0].transit, &plain.roles[0].kms].map(Vec::len);
-    assert!(granted == [0, 0] && !plain.warnings.join("\n").contains("DEFAULT_ROLE"), "{:?}", plain.warnings);
+    assert!(
+        plain.roles[0].named.values().all(Vec::is_empty) && !plain.warnings.join("\n").contains("DEFAULT_ROLE"),
+        "{:?}",
+        plain.warnings
+    );
     let report = refused(load_with(&Flags::default(), &[("DEFAULT_ROLE_TRANSIT", "a*b")], &[]));
     assert!(report.contains("DEFAULT_ROLE_TRANSIT") && report.contains("invalid pattern"), "{report}");
 }

@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::text::{Path, Text};
 use crate::grants::{Resource, Space};
-use crate::operation::{Absent, Ask, Call, Kind};
+use crate::operation::{Absent, Ask, Body, Call, Kind, Touch, Touched};
 use crate::path::SecretPath;
 use crate::refusal::Refusal;
 use crate::shape::{Member, Shape, Type};
@@ -23,27 +23,49 @@ use crate::vault::Method;
 
 const PATH_SHARED: &[(&str, Kind)] = &[("shared", Kind::Plain)];
 
-fn space(shared: Option<bool>) -> Space {
-    if shared == Some(true) { Space::Shared } else { Space::Own }
+/// Reads the secret that a question names.
+const SECRET: Touch = |about| secret(about.name, about.shared);
+/// Reads the prefix that a question names.
+const NAMES: Touch = |about| names_below(about.name, about.shared);
+
+const fn space(shared: bool) -> Space {
+    if shared { Space::Shared } else { Space::Own }
 }
 
-fn secret(path: &Text<'_, Path>, shared: Option<bool>) -> Result<Resource, Refusal> {
-    Ok(Resource::Secret(space(shared), SecretPath::parse(path)?))
+/// A secret.
+fn secret(path: &str, shared: bool) -> Result<Touched, Refusal> {
+    Ok(Resource::Secret(space(shared), SecretPath::parse(path)?).into())
+}
+
+/// The names directly below a prefix.
+fn names_below(prefix: &str, shared: bool) -> Result<Touched, Refusal> {
+    Ok(Resource::Names(space(shared), SecretPath::parse_prefix(prefix)?).into())
 }
 
 fn ask(method: Method, api: &'static str, body: Option<Vec<u8>>, repeatable: bool) -> Ask {
-    Ask::Vault(Call { method, api: api.into(), query: None, body: body.map(Bytes::from), repeatable })
+    Ask::Vault(Call {
+        method,
+        api: api.into(),
+        query: None,
+        body: body.map(|body| Body::Whole(Bytes::from(body))),
+        repeatable,
+    })
 }
 
-/// What is said of a secret that is not there.
+/// The answer for a secret that is not there.
 const NO_SECRET: Absent = Absent::Secret("There is no such secret, or no such version of it.");
 
-/// What a write answers.
+/// The answer of a write.
 const WRITTEN: &Shape = &Shape {
     about: "The version that was written.",
     members: &[
         Member::new("version", &["data", "version"], Type::Count, "Its number, from 1."),
-        Member::new("created_time", &["data", "created_time"], Type::Text, "When it was written (RFC 3339)."),
+        Member::new(
+            "created_time",
+            &["data", "created_time"],
+            Type::Text,
+            "The time at which it was written (RFC 3339).",
+        ),
     ],
 };
 
@@ -54,7 +76,7 @@ pub(in crate::catalog) struct PathArguments<'a> {
     /// Path of the secret below the agent's namespace, segments joined by '/'.
     #[serde(borrow)]
     path: Text<'a, Path>,
-    /// Whether the path is below the shared prefix instead.
+    /// True for a path below the shared prefix instead of the agent's namespace.
     #[serde(default)]
     shared: Option<bool>,
 }

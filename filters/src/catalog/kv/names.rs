@@ -1,13 +1,12 @@
-//! What is known of secrets without their values.
+//! Names and metadata of secrets, without their values.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{NO_SECRET, PATH_SHARED, PathArguments, ask, secret, space};
+use super::{NAMES, NO_SECRET, PATH_SHARED, PathArguments, SECRET, ask, names_below, secret};
 use crate::catalog::text::{Prefix, Text};
-use crate::grants::{Engine, Resource};
+use crate::grants::Engine;
 use crate::operation::{Absent, Capability, Describe, Facts, Hints, Kind, Plan, Reach};
-use crate::path::SecretPath;
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type, UNREADABLE, UNREADABLE_MORE};
@@ -22,7 +21,7 @@ pub(in crate::catalog) struct ListArguments<'a> {
     /// Prefix whose direct children are listed; the root where it is absent.
     #[serde(borrow, default)]
     prefix: Option<Text<'a, Prefix>>,
-    /// Whether the prefix is below the shared prefix instead.
+    /// True for a prefix below the shared prefix instead of the agent's namespace.
     #[serde(default)]
     shared: Option<bool>,
 }
@@ -35,6 +34,7 @@ impl Describe for List {
         summary: "Lists the names of the agent's secrets directly below a prefix.",
         scope: Some(Scope::List),
         engine: Some(Engine::Kv),
+        touch: Some(NAMES),
         hints: Hints { read_only: true, destructive: false, idempotent: true },
         method: "GET",
         template: "/secrets",
@@ -65,18 +65,24 @@ impl Describe for List {
     };
 
     fn plan(arguments: ListArguments<'_>) -> Result<Plan, Refusal> {
-        let prefix = SecretPath::parse_prefix(arguments.prefix.as_deref().unwrap_or_default())?;
-        Ok(Plan::about(Resource::Names(space(arguments.shared), prefix), ask(Method::List, "metadata", None, true)))
+        let prefix = arguments.prefix.as_deref().unwrap_or_default();
+        let touched = names_below(prefix, arguments.shared == Some(true))?;
+        Ok(Plan::about(touched, ask(Method::List, "metadata", None, true)))
     }
 }
 
-/// What is known of one version, by its number.
+/// The metadata of one version, by its number.
 const VERSION: &Shape = &Shape {
     about: "One version, by its number.",
     members: &[
-        Member::new("created_time", &[], Type::Text, "When it was written (RFC 3339)."),
-        Member::new("deletion_time", &[], Type::Text, "When it was deleted, or is to be; empty where neither."),
-        Member::new("destroyed", &[], Type::Flag, "Whether it cannot be brought back."),
+        Member::new("created_time", &[], Type::Text, "The time at which it was written (RFC 3339)."),
+        Member::new(
+            "deletion_time",
+            &[],
+            Type::Text,
+            "The time of its deletion, past or planned; empty where there is none.",
+        ),
+        Member::new("destroyed", &[], Type::Flag, "True if it cannot be brought back."),
     ],
 };
 
@@ -91,6 +97,7 @@ impl Describe for Metadata {
         summary: "Tells the versions, times and custom metadata of a secret of the agent's, never its values.",
         scope: Some(Scope::Read),
         engine: Some(Engine::Kv),
+        touch: Some(SECRET),
         hints: Hints { read_only: true, destructive: false, idempotent: true },
         method: "GET",
         template: "/secrets/{path}:metadata",
@@ -109,38 +116,46 @@ impl Describe for Metadata {
                 "max_versions",
                 &["data", "max_versions"],
                 Type::Count,
-                "How many versions are kept; 0 for the mount's default.",
+                "The number of versions that are kept; 0 for the mount's default.",
             ),
             Member::new(
                 "cas_required",
                 &["data", "cas_required"],
                 Type::Flag,
-                "Whether a write must name the version it replaces.",
+                "True if a write must name the version it replaces.",
             ),
             Member::new(
                 "created_time",
                 &["data", "created_time"],
                 Type::Text,
-                "When the secret was first written (RFC 3339).",
+                "The time at which the secret was first written (RFC 3339).",
             ),
-            Member::new("updated_time", &["data", "updated_time"], Type::Text, "When it was last written (RFC 3339)."),
+            Member::new(
+                "updated_time",
+                &["data", "updated_time"],
+                Type::Text,
+                "The time at which it was last written (RFC 3339).",
+            ),
             Member::new(
                 "custom_metadata",
                 &["data", "custom_metadata"],
                 Type::Labels,
-                "What operators noted about it.",
+                "Custom metadata, as operators wrote it.",
             )
             .or_absent(),
             Member::new(
                 "versions",
                 &["data", "versions"],
                 Type::Map(VERSION),
-                "Each version's times, and whether it is destroyed.",
+                "The times of each version, and true in destroyed if it cannot be brought back.",
             ),
         ],
     };
 
     fn plan(arguments: PathArguments<'_>) -> Result<Plan, Refusal> {
-        Ok(Plan::about(secret(&arguments.path, arguments.shared)?, ask(Method::Get, "metadata", None, true)))
+        Ok(Plan::about(
+            secret(&arguments.path, arguments.shared == Some(true))?,
+            ask(Method::Get, "metadata", None, true),
+        ))
     }
 }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{NO_SECRET, PATH_SHARED, WRITTEN, ask, secret};
+use super::{NO_SECRET, PATH_SHARED, SECRET, WRITTEN, ask, secret};
 use crate::catalog::text::{Path, Text};
 use crate::grants::Engine;
 use crate::lifetime::WrapTtl;
@@ -27,7 +27,7 @@ pub(in crate::catalog) struct ReadArguments<'a> {
     #[serde(default)]
     #[schemars(range(min = 1))]
     version: Option<u64>,
-    /// Whether the path is below the shared prefix instead.
+    /// True for a path below the shared prefix instead of the agent's namespace.
     #[serde(default)]
     shared: Option<bool>,
     /// Answer with a handle that is redeemed once, within this time.
@@ -43,6 +43,7 @@ impl Describe for Read {
         summary: "Reads a secret of the agent's, the latest version or the one named.",
         scope: Some(Scope::Read),
         engine: Some(Engine::Kv),
+        touch: Some(SECRET),
         hints: Hints { read_only: true, destructive: false, idempotent: true },
         method: "GET",
         template: "/secrets/{path}",
@@ -62,7 +63,7 @@ impl Describe for Read {
                 "created_time",
                 &["data", "metadata", "created_time"],
                 Type::Text,
-                "When that version was written (RFC 3339).",
+                "The time at which that version was written (RFC 3339).",
             ),
         ],
     };
@@ -73,7 +74,7 @@ impl Describe for Read {
             version => version.map(|version| ("version", version)),
         };
         let call = Call { method: Method::Get, api: "data".into(), query, body: None, repeatable: true };
-        let resource = secret(&arguments.path, arguments.shared)?;
+        let resource = secret(&arguments.path, arguments.shared == Some(true))?;
         Ok(Plan::about(resource, Ask::Vault(call)).wrapped(arguments.wrap_ttl))
     }
 }
@@ -94,7 +95,7 @@ pub(in crate::catalog) struct WriteArguments<'a> {
     /// Write only if this is the current version; 0 for a secret that is not there yet.
     #[serde(default)]
     cas: Option<u64>,
-    /// Whether the path is below the shared prefix instead.
+    /// True for a path below the shared prefix instead of the agent's namespace.
     #[serde(default)]
     shared: Option<bool>,
 }
@@ -107,6 +108,7 @@ impl Describe for Write {
         summary: "Writes a new version of a secret of the agent's, if wanted only over a given version.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Kv),
+        touch: Some(SECRET),
         hints: Hints { read_only: false, destructive: false, idempotent: false },
         method: "PUT",
         template: "/secrets/{path}",
@@ -136,7 +138,7 @@ fn plan_write(method: Method, arguments: &WriteArguments<'_>) -> Result<Plan, Re
         body.push(b'}');
     }
     body.push(b'}');
-    Ok(Plan::about(secret(&arguments.path, arguments.shared)?, ask(method, "data", Some(body), false)))
+    Ok(Plan::about(secret(&arguments.path, arguments.shared == Some(true))?, ask(method, "data", Some(body), false)))
 }
 
 /// `kv.patch`.
@@ -150,6 +152,7 @@ impl Describe for Patch {
         summary: "Changes the fields given and removes those given as null (RFC 7396); the others stay.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Kv),
+        touch: Some(SECRET),
         hints: Hints { read_only: false, destructive: false, idempotent: false },
         method: "PATCH",
         template: "/secrets/{path}",

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{NO_SECRET, PATH_SHARED, PathArguments, ask, secret};
+use super::{NO_SECRET, PATH_SHARED, PathArguments, SECRET, ask, secret};
 use crate::catalog::text::{Path, Text};
 use crate::grants::Engine;
 use crate::operation::{Capability, Describe, Facts, Hints, Plan, Reach, unfit};
@@ -26,6 +26,7 @@ impl Describe for Delete {
         summary: "Deletes the latest version of a secret of the agent's; it can be undeleted.",
         scope: Some(Scope::Delete),
         engine: Some(Engine::Kv),
+        touch: Some(SECRET),
         hints: Hints { read_only: false, destructive: true, idempotent: true },
         method: "DELETE",
         template: "/secrets/{path}",
@@ -38,7 +39,10 @@ impl Describe for Delete {
     const SHAPE: &'static Shape = &Shape::DONE;
 
     fn plan(arguments: PathArguments<'_>) -> Result<Plan, Refusal> {
-        Ok(Plan::about(secret(&arguments.path, arguments.shared)?, ask(Method::Delete, "data", None, true)))
+        Ok(Plan::about(
+            secret(&arguments.path, arguments.shared == Some(true))?,
+            ask(Method::Delete, "data", None, true),
+        ))
     }
 }
 
@@ -51,7 +55,7 @@ pub(in crate::catalog) struct VersionsArguments<'a> {
     /// The versions, from 1; at most 100.
     #[schemars(length(min = 1, max = 100), inner(range(min = 1)))]
     versions: Vec<u64>,
-    /// Whether the path is below the shared prefix instead.
+    /// True for a path below the shared prefix instead of the agent's namespace.
     #[serde(default)]
     shared: Option<bool>,
 }
@@ -62,7 +66,7 @@ fn plan_versions(api: &'static str, arguments: &VersionsArguments<'_>) -> Result
         return Err(unfit("/versions", "1 to 100 versions, each from 1"));
     }
     let body = serde_json::to_vec(&serde_json::json!({ "versions": versions })).map_err(|_| Refusal::Internal)?;
-    Ok(Plan::about(secret(&arguments.path, arguments.shared)?, ask(Method::Post, api, Some(body), true)))
+    Ok(Plan::about(secret(&arguments.path, arguments.shared == Some(true))?, ask(Method::Post, api, Some(body), true)))
 }
 
 /// `kv.undelete`.
@@ -76,6 +80,7 @@ impl Describe for Undelete {
         summary: "Brings deleted versions of a secret of the agent's back.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Kv),
+        touch: Some(SECRET),
         hints: Hints { read_only: false, destructive: false, idempotent: true },
         template: "/secrets/{path}:undelete",
         query: PATH_SHARED,
@@ -101,6 +106,7 @@ impl Describe for Destroy {
         summary: "Destroys versions of a secret of the agent's for good.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Kv),
+        touch: Some(SECRET),
         hints: Hints { read_only: false, destructive: true, idempotent: true },
         template: "/secrets/{path}:destroy",
         query: PATH_SHARED,

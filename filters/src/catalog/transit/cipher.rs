@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{about, one_or_batch};
+use super::{about, key, one_or_batch};
 use crate::catalog::text::{Segment, Text};
 use crate::grants::Engine;
 use crate::lifetime::WrapTtl;
@@ -19,7 +19,7 @@ const PURE: Hints = Hints { read_only: true, destructive: false, idempotent: fal
 const ERROR: Member =
     Member::given("error", Type::Text, "Why the item failed, in Vault's words; absent where it did not.").or_absent();
 
-/// What encryption answers to one item of a batch.
+/// The result of encrypting one item of a batch.
 const ENCRYPTED: &Shape = &Shape {
     about: "The result of one item.",
     members: &[
@@ -29,13 +29,13 @@ const ENCRYPTED: &Shape = &Shape {
     ],
 };
 
-/// What decryption answers to one item of a batch.
+/// The result of decrypting one item of a batch.
 const DECRYPTED: &Shape = &Shape {
     about: "The result of one item.",
     members: &[Member::given("plaintext", Type::Text, "The bytes, as base64.").or_absent(), ERROR],
 };
 
-/// What encryption answers.
+/// The answer of an encryption.
 const CIPHERTEXT: &Shape = &Shape {
     about: "A ciphertext, or one result per item of the batch.",
     members: &[
@@ -57,7 +57,7 @@ const CIPHERTEXT: &Shape = &Shape {
     ],
 };
 
-/// What is encrypted.
+/// The arguments of `transit.encrypt`.
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::catalog) struct EncryptArguments<'a> {
@@ -93,14 +93,14 @@ struct EncryptItem<'a> {
     key_version: Option<u64>,
 }
 
-/// What is encrypted anew.
+/// The arguments of `transit.rewrap`.
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::catalog) struct CiphertextArguments<'a> {
     /// Name of the key.
     #[serde(borrow, skip_serializing)]
     key: Text<'a, Segment>,
-    /// What an encryption answered.
+    /// The ciphertext from the answer of an encryption.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     ciphertext: Option<Cow<'a, str>>,
     /// Context of a derived key, as base64.
@@ -115,7 +115,7 @@ pub(in crate::catalog) struct CiphertextArguments<'a> {
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct CiphertextItem<'a> {
-    /// What an encryption answered.
+    /// The ciphertext from the answer of an encryption.
     #[serde(borrow)]
     ciphertext: Cow<'a, str>,
     /// Context of a derived key, as base64.
@@ -123,14 +123,14 @@ struct CiphertextItem<'a> {
     context: Option<Cow<'a, str>>,
 }
 
-/// What is decrypted.
+/// The arguments of `transit.decrypt`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::catalog) struct DecryptArguments<'a> {
     /// Name of the key.
     #[serde(borrow)]
     key: Text<'a, Segment>,
-    /// What an encryption answered.
+    /// The ciphertext from the answer of an encryption.
     #[serde(borrow, default)]
     ciphertext: Option<Cow<'a, str>>,
     /// Context of a derived key, as base64.
@@ -156,6 +156,7 @@ impl Describe for Encrypt {
         summary: "Encrypts bytes with a key that stays in Vault.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Transit),
+        touch: Some(key),
         hints: PURE,
         template: "/transit/encrypt",
         reach: Reach { apis: &["encrypt"], may: &[Capability::Update] },
@@ -184,6 +185,7 @@ impl Describe for Decrypt {
         summary: "Decrypts what transit.encrypt encrypted.",
         scope: Some(Scope::Read),
         engine: Some(Engine::Transit),
+        touch: Some(key),
         hints: PURE,
         template: "/transit/decrypt",
         reach: Reach { apis: &["decrypt"], may: &[Capability::Update] },
@@ -222,6 +224,7 @@ impl Describe for Rewrap {
         summary: "Encrypts a ciphertext anew with the latest version of its key, without showing what is in it.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Transit),
+        touch: Some(key),
         hints: PURE,
         template: "/transit/rewrap",
         reach: Reach { apis: &["rewrap"], may: &[Capability::Update] },
@@ -304,6 +307,7 @@ impl Describe for DataKey {
         summary: "Gives a new key to encrypt data with, in the clear and encrypted.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Transit),
+        touch: Some(key),
         hints: PURE,
         template: "/transit/data-key",
         reach: Reach { apis: &["datakey/plaintext"], may: &[Capability::Update] },

@@ -16,16 +16,21 @@ use serde::Serialize;
 use super::text::{Segment, Text};
 use super::{named, post};
 use crate::grants::Engine;
-use crate::operation::{Ask, Plan, unfit};
+use crate::operation::{About, Ask, Plan, Touched, unfit};
 use crate::refusal::Refusal;
 
 /// Most items of one batch.
 const MAX_BATCH: usize = 1000;
 
+/// A key.
+fn key(about: About<'_>) -> Result<Touched, Refusal> {
+    named(Engine::Transit, about.name)
+}
+
 /// A request about the key of that name. None of them changes anything in
 /// Vault, so that each may be sent again.
-fn about(key: &Text<'_, Segment>, api: &'static str, body: &impl Serialize) -> Result<Plan, Refusal> {
-    Ok(Plan::about(named(Engine::Transit, key)?, Ask::Vault(post(api, body, true)?)))
+fn about(name: &Text<'_, Segment>, api: &'static str, body: &impl Serialize) -> Result<Plan, Refusal> {
+    Ok(Plan::about(key(About::named(name))?, Ask::Vault(post(api, body, true)?)))
 }
 
 /// One input or a batch of them, never both and never none.

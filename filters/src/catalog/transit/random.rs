@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::grants::{Engine, Resource};
 use crate::lifetime::WrapTtl;
-use crate::operation::{Ask, Call, Capability, Describe, Facts, Hints, Kind, Plan, Reach, unfit};
+use crate::operation::{About, Ask, Body, Call, Capability, Describe, Facts, Hints, Kind, Plan, Reach, Touched, unfit};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};
@@ -20,7 +20,7 @@ const BYTES: u32 = 32;
 /// `transit.random`.
 pub(in crate::catalog) struct Random;
 
-/// How bytes are written as text.
+/// The encoding of bytes as text.
 #[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Format {
@@ -54,6 +54,7 @@ impl Describe for Random {
         summary: "Gives random bytes from Vault, as base64 or hexadecimal.",
         scope: Some(Scope::Read),
         engine: Some(Engine::Transit),
+        touch: Some(nothing),
         named: false,
         hints: Hints { read_only: true, destructive: false, idempotent: false },
         method: "GET",
@@ -87,9 +88,14 @@ impl Describe for Random {
             method: Method::Post,
             api: format!("random/{bytes}").into(),
             query: None,
-            body: Some(Bytes::from_static(body.as_bytes())),
+            body: Some(Body::Whole(Bytes::from_static(body.as_bytes()))),
             repeatable: true,
         };
-        Ok(Plan::about(Resource::Nameless(Engine::Transit), Ask::Vault(call)).wrapped(arguments.wrap_ttl))
+        Ok(Plan::about(nothing(About::default())?, Ask::Vault(call)).wrapped(arguments.wrap_ttl))
     }
+}
+
+/// Nothing that has a name.
+fn nothing(_: About<'_>) -> Result<Touched, Refusal> {
+    Ok(Resource::Nameless(Engine::Transit).into())
 }

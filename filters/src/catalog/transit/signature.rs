@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::about;
+use super::{about, key};
 use crate::catalog::text::{Segment, Text};
 use crate::grants::Engine;
 use crate::operation::{Capability, Describe, Facts, Hints, Plan, Reach, unfit};
@@ -13,7 +13,7 @@ use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};
 
-/// How the input is hashed.
+/// The hash of the input.
 #[derive(Clone, Copy, Deserialize, Serialize, JsonSchema)]
 enum Hash {
     /// SHA-1, for what is old.
@@ -48,7 +48,7 @@ enum Hash {
     None,
 }
 
-/// How an RSA key signs.
+/// The signature scheme of an RSA key.
 #[derive(Clone, Copy, Deserialize, Serialize, JsonSchema)]
 enum Scheme {
     /// RSASSA-PSS: Vault's default.
@@ -59,7 +59,7 @@ enum Scheme {
     Pkcs1v15,
 }
 
-/// How an ECDSA signature is written.
+/// The encoding of an ECDSA signature.
 #[derive(Clone, Copy, Deserialize, Serialize, JsonSchema)]
 enum Marshaling {
     /// ASN.1: Vault's default.
@@ -70,7 +70,7 @@ enum Marshaling {
     Jws,
 }
 
-/// What is signed.
+/// The arguments of `transit.sign`.
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::catalog) struct SignArguments<'a> {
@@ -86,7 +86,7 @@ pub(in crate::catalog) struct SignArguments<'a> {
     /// Version of the key; the latest where it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key_version: Option<u64>,
-    /// Whether the input is a hash already.
+    /// True if the input is a hash already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     prehashed: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,7 +97,7 @@ pub(in crate::catalog) struct SignArguments<'a> {
     marshaling_algorithm: Option<Marshaling>,
 }
 
-/// What is verified: a signature, or a keyed hash.
+/// The arguments of `transit.verify`: a signature or a keyed hash, and its input.
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::catalog) struct VerifyArguments<'a> {
@@ -107,16 +107,16 @@ pub(in crate::catalog) struct VerifyArguments<'a> {
     /// The bytes that were signed, as base64.
     #[serde(borrow)]
     input: Cow<'a, str>,
-    /// What transit.sign answered.
+    /// The signature from the answer of transit.sign.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     signature: Option<Cow<'a, str>>,
-    /// What transit.hmac answered, instead of a signature.
+    /// The keyed hash from the answer of transit.hmac, instead of a signature.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     hmac: Option<Cow<'a, str>>,
     /// Context of a derived key, as base64.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     context: Option<Cow<'a, str>>,
-    /// Whether the input is a hash already.
+    /// True if the input is a hash already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     prehashed: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -127,7 +127,7 @@ pub(in crate::catalog) struct VerifyArguments<'a> {
     marshaling_algorithm: Option<Marshaling>,
 }
 
-/// What is authenticated.
+/// The arguments of `transit.hmac`.
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::catalog) struct HmacArguments<'a> {
@@ -155,6 +155,7 @@ impl Describe for Sign {
         summary: "Signs bytes with a key that stays in Vault.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Transit),
+        touch: Some(key),
         hints: Hints { read_only: true, destructive: false, idempotent: false },
         template: "/transit/sign",
         reach: Reach { apis: &["sign"], may: &[Capability::Update] },
@@ -163,7 +164,7 @@ impl Describe for Sign {
     const SHAPE: &'static Shape = &Shape {
         about: "A signature.",
         members: &[
-            Member::new("signature", &["data", "signature"], Type::Text, "It names its key's version."),
+            Member::new("signature", &["data", "signature"], Type::Text, "The value, prefixed with the key's version."),
             Member::new("key_version", &["data", "key_version"], Type::Count, "The version of the key.").or_absent(),
         ],
     };
@@ -184,14 +185,15 @@ impl Describe for Verify {
         summary: "Tells whether a signature or keyed hash was made by a key over these bytes.",
         scope: Some(Scope::Read),
         engine: Some(Engine::Transit),
+        touch: Some(key),
         hints: Hints { read_only: true, destructive: false, idempotent: true },
         template: "/transit/verify",
         reach: Reach { apis: &["verify"], may: &[Capability::Update] },
         ..Facts::POST
     };
     const SHAPE: &'static Shape = &Shape {
-        about: "Whether it holds.",
-        members: &[Member::new("valid", &["data", "valid"], Type::Flag, "Whether the key made it over this input.")],
+        about: "The result of the verification.",
+        members: &[Member::new("valid", &["data", "valid"], Type::Flag, "True if the key made it over this input.")],
     };
 
     fn plan(arguments: VerifyArguments<'_>) -> Result<Plan, Refusal> {
@@ -213,6 +215,7 @@ impl Describe for Hmac {
         summary: "Gives the keyed hash (HMAC) of bytes, with a key that stays in Vault.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Transit),
+        touch: Some(key),
         hints: Hints { read_only: true, destructive: false, idempotent: true },
         template: "/transit/hmac",
         reach: Reach { apis: &["hmac"], may: &[Capability::Update] },
@@ -220,7 +223,7 @@ impl Describe for Hmac {
     };
     const SHAPE: &'static Shape = &Shape {
         about: "A keyed hash.",
-        members: &[Member::new("hmac", &["data", "hmac"], Type::Text, "It names its key's version.")],
+        members: &[Member::new("hmac", &["data", "hmac"], Type::Text, "The value, prefixed with the key's version.")],
     };
 
     fn plan(arguments: HmacArguments<'_>) -> Result<Plan, Refusal> {

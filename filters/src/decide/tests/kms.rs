@@ -4,7 +4,7 @@ use super::*;
 
 fn granted(keys: &[&str]) -> Identity {
     let kms = keys.iter().map(|key| NamePattern::parse_slashed(key).unwrap()).collect();
-    identity(Scopes::ALL, vec![Role { kms, ..role(&Scope::ALL, &[], &[], &[]) }])
+    identity(Scopes::ALL, vec![Role { named: [(Engine::Kms, kms)].into(), ..role(&Scope::ALL, &[], &[], &[]) }])
 }
 
 /// The key that is asked, where `default` is the configured one.

@@ -1,4 +1,4 @@
-//! What is told of an operation by name is what is decided of its request.
+//! Explanations agree with decisions.
 
 use super::conditions::{circumstances, conditions};
 use super::*;
@@ -44,7 +44,7 @@ const BY_HANDLE: [(&str, &str, &str, Engine, Purpose); 3] = [
     ("pki.revoke", "handle", "pki.issue", Engine::Pki, Purpose::Certificate),
 ];
 
-/// What a request says beside the name.
+/// The arguments of a request beside the name.
 #[derive(Clone, Debug)]
 struct Rest {
     shared: bool,
@@ -75,7 +75,7 @@ fn about<'a>(name: &'a str, rest: &Rest) -> About<'a> {
     About { name, shared: rest.shared, ttl: rest.ttl, login }
 }
 
-/// What is told.
+/// The role that an explanation names.
 fn told(who: &Identity, operation: &str, about: About<'_>, ground: Ground<'_>) -> Result<Option<Arc<Role>>, Refusal> {
     let circumstances = Circumstances { client: ground.client, now: ground.now };
     let question = match Question::new(catalog::find(operation).unwrap(), about, ground.layout) {
@@ -92,7 +92,7 @@ fn told(who: &Identity, operation: &str, about: About<'_>, ground: Ground<'_>) -
     Ok(answer?.map(|allowed| Arc::clone(&allowed.role.0)))
 }
 
-/// What is decided.
+/// The role that a decision names.
 fn decided(who: &Identity, operation: &str, json: &str, ground: Ground<'_>) -> Result<Option<Arc<Role>>, Refusal> {
     let operation = catalog::find(operation).unwrap().parse(json.as_bytes())?;
     let permit = decide(who, operation, ground)?;
@@ -123,11 +123,7 @@ fn roles() -> impl Strategy<Value = Vec<Role>> {
     let one = parts.prop_map(|(scopes, kv, shared, deny, named, (principals, ssh_extensions, max_ttl, conditions))| {
         let patterns = || named.iter().map(|text| NamePattern::parse(text).unwrap()).collect::<Vec<_>>();
         Role {
-            transit: patterns(),
-            database: patterns(),
-            ssh: patterns(),
-            pki: patterns(),
-            kms: patterns(),
+            named: Engine::ALL.map(|engine| (engine, patterns())).into(),
             ssh_principals: principals.map(names),
             ssh_extensions,
             max_ttl,
@@ -214,6 +210,23 @@ fn every_operation_is_told_of() {
                     (Unaskable::ByHandle, Some("wrap"))
                 );
             }
+        }
+    }
+}
+
+#[test]
+fn a_question_reads_the_resource_and_the_bounds_as_a_request_does() {
+    for (operation, member, least) in BY_NAME {
+        let kind = catalog::find(operation).unwrap();
+        let name = if operation.starts_with("kv.") { "a/b" } else { "a" };
+        for (shared, ttl, principal, extension) in
+            [(false, None, "ops", None), (true, Some(60), "root", Some("permit-pty")), (false, Some(61), "u", None)]
+        {
+            let rest = Rest { shared, ttl, principal, extension };
+            let json = arguments(operation, member, least, name, &rest).replacen("{,", "{", 1);
+            let parsed = kind.parse(json.as_bytes()).unwrap();
+            let touched = kind.facts.touch.unwrap()(about(name, &rest)).unwrap();
+            assert_eq!((parsed.resource, parsed.demand), (Some(touched.resource), touched.demand), "{json}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a string is made of, piece by piece: UTF-8, and pairs of escapes.
+//! The pieces of a string: UTF-8, and pairs of escapes.
 
 use crate::refusal::Refusal;
 
@@ -45,7 +45,7 @@ impl Utf8 {
     }
 }
 
-/// Whether the first half of a surrogate pair waits for the second.
+/// True where the first half of a surrogate pair waits for the second.
 #[derive(Debug, Default)]
 pub(super) struct Escaped {
     waits: bool,

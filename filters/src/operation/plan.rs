@@ -1,0 +1,125 @@
+//! The plan of an operation: the resource it touches, the bounds of grants that apply beside the
+//! resource's name, and the request that is made once it is allowed.
+
+use std::borrow::Cow;
+
+use super::{Body, Redemption};
+use crate::grants::{Agent, Demand, Login, Resource};
+use crate::identity::Presented;
+use crate::kms::KmsCall;
+use crate::lifetime::WrapTtl;
+use crate::refusal::Refusal;
+use crate::vault::Method;
+
+/// The part of a request that grants are compared with: read from an operation's arguments, or
+/// named by a person who asks for an explanation.
+#[derive(Clone, Debug, Default)]
+pub struct About<'a> {
+    /// A path, or the name of a key or role; empty for a root, the default key, or nothing.
+    pub name: &'a str,
+    /// True where the path is below the shared prefix.
+    pub shared: bool,
+    /// Seconds that the issued credential is to live; `None` where the request does not say.
+    pub ttl: Option<u32>,
+    /// User names and extensions of an SSH login; of a password the names alone.
+    pub login: Login,
+}
+
+impl<'a> About<'a> {
+    /// A request that says nothing but a name.
+    pub(crate) fn named(name: &'a str) -> Self {
+        Self { name, ..Self::default() }
+    }
+}
+
+/// A resource, and the bounds of grants that apply beside its name.
+#[derive(Debug)]
+pub struct Touched {
+    pub(crate) resource: Resource,
+    pub(crate) demand: Demand,
+}
+
+impl From<Resource> for Touched {
+    /// A resource whose name alone is judged.
+    fn from(resource: Resource) -> Self {
+        Self { resource, demand: Demand::default() }
+    }
+}
+
+/// Reads a resource and its bounds, the same way for a request and for a question about one.
+pub type Touch = fn(About<'_>) -> Result<Touched, Refusal>;
+
+/// The resource that an operation's arguments name, and the request they make.
+#[derive(Debug)]
+pub struct Plan {
+    pub(crate) touched: Option<Touched>,
+    pub(crate) ask: Ask,
+    pub(crate) wrap: Option<WrapTtl>,
+}
+
+impl Plan {
+    /// An answer of the gate's own.
+    pub(crate) const fn own(answer: Own) -> Self {
+        Self { touched: None, ask: Ask::Own(answer), wrap: None }
+    }
+
+    /// A request about a resource.
+    pub(crate) const fn about(touched: Touched, ask: Ask) -> Self {
+        Self { touched: Some(touched), ask, wrap: None }
+    }
+
+    /// A request about the lease, certificate or wrapped answer that a handle stands for.
+    pub(crate) fn held(handle: &str, redemption: Redemption) -> Self {
+        Self { touched: None, ask: Ask::Held(handle.into(), redemption), wrap: None }
+    }
+
+    /// The same plan, its answer wrapped.
+    pub(crate) const fn wrapped(mut self, wrap: Option<WrapTtl>) -> Self {
+        self.wrap = wrap;
+        self
+    }
+}
+
+/// Writes the gate's own answer to an agent, a JSON object.
+pub type Own = fn(&Agent, Presented, &mut Vec<u8>);
+
+/// The request of an operation, complete but for the agent.
+#[derive(Debug)]
+pub enum Ask {
+    /// Vault is asked with the agent's token.
+    Vault(Call),
+    /// Vault is asked with the agent's token, and the agent gets a handle for the result.
+    Issue(Issues, Call),
+    /// Vault is asked about what a handle stands for.
+    Held(Box<str>, Redemption),
+    /// AWS KMS is asked with the gate's own credentials.
+    Kms(KmsCall),
+    /// The gate answers itself.
+    Own(Own),
+}
+
+/// The kind of credential that an operation issues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Issues {
+    /// A lease, which has a token of its own and ends with it.
+    Lease,
+    /// A certificate.
+    Certificate,
+    /// A password that is used once, soon; there is no handle of it.
+    Password,
+}
+
+/// A request of Vault's API below a mount.
+#[derive(Debug)]
+pub struct Call {
+    /// The method.
+    pub method: Method,
+    /// The part between mount and resource: `data`, `metadata`, `random/32`.
+    pub api: Cow<'static, str>,
+    /// A numeric query parameter.
+    pub query: Option<(&'static str, u64)>,
+    /// The JSON body.
+    pub body: Option<Body>,
+    /// True where it may be sent again.
+    pub repeatable: bool,
+}
