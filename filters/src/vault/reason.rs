@@ -89,7 +89,7 @@ pub fn reason(body: &[u8]) -> Option<&'static str> {
     REASONS.iter().find(|(parts, _)| fits(parts)).map(|(_, meaning)| *meaning)
 }
 
-/// What Vault says of a request that it rejects, for the log: its words, with a `*` for each that has
+/// Vault's reason for rejecting a request, for the log: its words, with a `*` for each that has
 /// anything but letters, or stands in what was asked. `None` where it says nothing.
 #[must_use]
 pub fn told(request: &VaultRequest, body: &[u8]) -> Option<String> {
