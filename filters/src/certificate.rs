@@ -21,7 +21,7 @@ pub enum Svid {
     None,
     /// The certificate is one, of this workload.
     Of(SpiffeId),
-    /// It has a URI of the scheme `spiffe`, and must not pass for one: why not.
+    /// The certificate has a URI of the scheme `spiffe`, and must not pass for one: the reason.
     Broken(&'static str),
 }
 
@@ -44,7 +44,7 @@ pub struct PeerCertificate {
     pub not_before: i64,
     /// Seconds since the epoch after which it is not valid.
     pub not_after: i64,
-    /// Whether it may authenticate a client: its extended key usage names that, or is absent
+    /// True where it may authenticate a client: its extended key usage names that, or is absent
     /// (RFC 5280, section 4.2.1.12).
     pub client_auth: bool,
     /// True where it says that its key signs certificates or revocation lists.
@@ -93,8 +93,8 @@ impl PeerCertificate {
         self.not_before <= now && now <= self.not_after
     }
 
-    /// What it is as an X.509-SVID: it is one where its SPIFFE ID is the only
-    /// URI in it, and it is no signing certificate.
+    /// The kind of X.509-SVID that it is: a valid one has its SPIFFE ID as its only URI and is no
+    /// signing certificate.
     ///
     /// Source: <https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md>,
     /// section 5.2.

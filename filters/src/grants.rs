@@ -212,8 +212,8 @@ impl Role {
         Self { name: "own-namespace".into(), scopes: Scopes::ALL, kv: vec![PathPattern::EVERYTHING], ..Self::default() }
     }
 
-    /// By which grant this role alone holds the scope, the resource and what
-    /// is demanded of it, under these circumstances.
+    /// The grant by which this role alone holds the scope, the resource and the demand, under these
+    /// circumstances.
     ///
     /// # Errors
     /// The first of these that it is short of.
@@ -300,8 +300,8 @@ impl Role {
         }
     }
 
-    /// Whether it gives anything at all of `engine` under `scope`; of what has
-    /// no name, whether it gives the scope.
+    /// True where it gives anything at all of `engine` under `scope`; where nothing is `named`, where
+    /// it gives the scope.
     #[must_use]
     pub fn reaches(&self, scope: Scope, engine: Engine, named: bool) -> bool {
         let of_paths = || engine == Engine::Kv && !(self.kv.is_empty() && self.shared.is_empty());

@@ -15,15 +15,15 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 /// The revision that an MCP message speaks.
 pub const MCP_PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
-/// Its method, once more (revision 2026-07-28).
+/// The method of an MCP message, repeated (revision 2026-07-28).
 pub const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
-/// What it is asked of, once more (revision 2026-07-28).
+/// The tool, prompt or resource of an MCP message, repeated (revision 2026-07-28).
 pub const MCP_NAME: HeaderName = HeaderName::from_static("mcp-name");
-/// For how long an answer is to be wrapped.
+/// The time for which an answer is wrapped.
 pub const VAULT_WRAP_TTL: HeaderName = HeaderName::from_static("x-vault-wrap-ttl");
-/// That Vault is asked by a program that means it.
+/// A mark that Vault asks of its clients, which a forged request would lack.
 pub const VAULT_REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
 /// The token that Vault is asked with.
 pub const VAULT_TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
-/// In which of its namespaces.
+/// The namespace of Vault that is asked.
 pub const VAULT_NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");

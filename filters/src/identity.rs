@@ -53,7 +53,7 @@ impl Source {
         }
     }
 
-    /// What makes a certificate ambiguous that has several of it.
+    /// The fault of a certificate that has several of it, which makes it ambiguous.
     const fn several(self) -> &'static str {
         match self {
             Self::Spiffe | Self::Uri => "it has several URIs",
@@ -95,7 +95,7 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// By the first of `sources` that finds one; a source that finds several
+    /// The principal of the first of `sources` that finds one; a source that finds several
     /// makes the certificate ambiguous, and then there is none. There is none
     /// either of a certificate that claims to be an X.509-SVID and is not.
     ///

@@ -137,8 +137,7 @@ pub enum SigningAlgorithm {
 }
 
 impl SigningAlgorithm {
-    /// How many bytes the digest of a message has; `None` where it takes
-    /// messages only.
+    /// The length of a message's digest in bytes; `None` where the algorithm takes messages only.
     #[must_use]
     pub const fn digest_length(self) -> Option<usize> {
         match self {

@@ -1,5 +1,5 @@
-//! What is asked, on whichever surface: an [`Operation`], and the one
-//! description of its kind from which every surface is made.
+//! Operations: the requests of every surface, and the one description of each kind from which every
+//! surface is made.
 
 mod arguments;
 mod body;

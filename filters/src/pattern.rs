@@ -84,8 +84,8 @@ impl PathPattern {
         }
     }
 
-    /// What is left of the pattern below `prefix`; where it ends before
-    /// `prefix` does, or does not fit, whether `prefix` is inside.
+    /// The rest of the pattern below `prefix`. `Err` where the pattern ends before `prefix` does or
+    /// does not fit: true where `prefix` is inside.
     fn below(&self, prefix: Option<&SecretPath>) -> Result<&[Segment], bool> {
         let mut rest = self.segments.as_slice();
         for name in prefix.into_iter().flat_map(SecretPath::segments) {
@@ -99,8 +99,8 @@ impl PathPattern {
     }
 }
 
-/// What Vault's policies can say: here a pattern may also be empty, and then
-/// stands for the root alone.
+/// Patterns as Vault's policies have them: here one may also be empty, and then stands for the root
+/// alone.
 impl PathPattern {
     /// The prefixes directly below which it covers every name.
     #[must_use]
@@ -118,7 +118,7 @@ impl PathPattern {
         Self { segments: self.segments.clone(), open: false }
     }
 
-    /// What is directly above it, where its own names may be anything.
+    /// The pattern directly above it, where its own names may be anything.
     #[must_use]
     pub fn above(&self) -> Option<Self> {
         match self.segments.split_last() {

@@ -144,7 +144,7 @@ pub fn encode(label: &str, der: &[u8]) -> Zeroizing<String> {
     text
 }
 
-/// Whether it is a key in the clear, or what tools write beside one.
+/// True for a key in the clear, and for the parameters that tools write beside one.
 const fn is_of_a_key(kind: Kind) -> bool {
     matches!(kind, Kind::Pkcs8Key | Kind::Pkcs1Key | Kind::Sec1Key | Kind::Parameters)
 }
@@ -298,7 +298,7 @@ impl Mark {
     }
 }
 
-/// Whether two dashes or more stand at the end, or one of those that word processors make of them.
+/// True where two dashes or more stand at the end, or one of those that word processors make of them.
 fn follows_dashes(before: &[u8]) -> bool {
     let blanks = before.iter().rev().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
     let before = before.get(..before.len() - blanks).unwrap_or_default();
@@ -306,7 +306,7 @@ fn follows_dashes(before: &[u8]) -> bool {
     before.ends_with(b"--") || before.last_chunk::<3>().is_some_and(|last| is_long(last))
 }
 
-/// Whether the last line of what stands between two blocks has nothing in it.
+/// True where the last line of the text between two blocks is empty.
 fn is_blank(between: &[u8]) -> bool {
     let line = between.rsplit(|byte| matches!(byte, b'\n' | b'\r')).next().unwrap_or_default();
     let line = line.trim_ascii();

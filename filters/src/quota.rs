@@ -160,7 +160,7 @@ pub struct Terms {
 /// Checks that a request would pass all of the limits at `now`; charges nothing.
 ///
 /// # Errors
-/// What the first one says that it would not pass.
+/// The bounds of the first limit that it would not pass.
 pub fn check_all<'a>(limits: impl IntoIterator<Item = &'a Limit>, now: u64) -> Result<(), Exceeded> {
     limits.into_iter().try_for_each(|limit| limit.cell.check(&limit.rate, now))
 }
@@ -171,7 +171,7 @@ pub fn check_all<'a>(limits: impl IntoIterator<Item = &'a Limit>, now: u64) -> R
 /// may have been charged to those before it: never too much passes.
 ///
 /// # Errors
-/// What the first one says that it does not pass.
+/// The bounds of the first limit that it does not pass.
 pub fn charge_all<'a>(limits: impl IntoIterator<Item = &'a Limit> + Clone, now: u64) -> Result<(), Exceeded> {
     check_all(limits.clone(), now)?;
     limits.into_iter().try_for_each(|limit| limit.cell.charge(&limit.rate, now))

@@ -1,4 +1,4 @@
-//! What a caller gets of Vault's answer: a table of members, from which the
+//! Shapes: the part of Vault's answer that a caller gets. A table of members, from which the
 //! answer's schema is made, and a machine that picks them out of Vault's JSON
 //! as it arrives.
 //!

@@ -201,15 +201,15 @@ pub fn words(body: &[u8]) -> Option<String> {
     (!words.is_empty()).then(|| words.to_owned())
 }
 
-/// Whether the body of a 404 is Vault's own way to say that there is nothing: no errors at all, or
+/// True where the body of a 404 is Vault's own way to say that there is nothing: no errors at all, or
 /// a version of a secret that was deleted. A path that nothing is mounted at has an error.
 #[must_use]
 pub fn is_nothing(body: &[u8]) -> bool {
     errors(body).is_some_and(|errors| errors.is_empty()) || record::is_deleted(body)
 }
 
-/// Whether a status that is not 2xx is that of a batch of which items failed: the results are there,
-/// those of the other items too.
+/// True where a status that is not 2xx is that of a batch of which items failed: the results are
+/// there, those of the other items too.
 #[must_use]
 pub fn is_partial(status: u16, body: &[u8]) -> bool {
     #[derive(Deserialize)]
@@ -225,8 +225,9 @@ pub fn is_partial(status: u16, body: &[u8]) -> bool {
     matches!(status, 400 | 500) && serde_json::from_slice::<Batch>(body).is_ok()
 }
 
-/// Whether a 403 leaves open that the token is unknown. OpenBao says of one what it says of much that
-/// a token may not do; where a policy denies, it says so as one of a list of errors (2.7, tried).
+/// True where a 403 leaves open that the token is unknown. OpenBao has the same words for an unknown
+/// token and for much that a token may not do; where a policy denies, it says so as one of a list of
+/// errors (2.7, tried).
 #[must_use]
 pub fn is_doubtful(status: u16, body: &[u8]) -> bool {
     status == 403 && errors(body).is_some_and(|errors| errors == ["permission denied"])

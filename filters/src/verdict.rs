@@ -52,8 +52,8 @@ pub(crate) fn judge<'a>(identity: &'a Identity, need: &Need<'_>, layout: &Layout
     })
 }
 
-/// Whether it is the gate's own: who may ask for authentication codes of the
-/// key behind handles has every handle's key.
+/// True for a resource of the gate's own: a caller who may ask for authentication codes of the key
+/// behind handles has every handle's key.
 fn is_the_gates(resource: &Resource, layout: &Layout) -> bool {
     matches!(resource, Resource::Key(Engine::Transit, name) if *name == layout.handle_key)
 }

@@ -124,7 +124,7 @@ fn weekday(day: Weekday) -> Days {
 }
 
 proptest! {
-    /// By another way: the calendar of the zone, a minute at a time.
+    /// The same by another way: the calendar of the zone, a minute at a time.
     #[test]
     fn hours_are_what_a_calendar_says(
         (from, to) in (0u16..1440, 0u16..=1440),

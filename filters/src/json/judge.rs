@@ -86,7 +86,7 @@ pub fn judge<'a>(json: &'a [u8], bounds: &Bounds) -> Result<(), Fault<'a>> {
     judged.map_err(|(problem, at)| Fault { problem, member: reader.member, offset: at.saturating_sub(reader.begun) })
 }
 
-/// How many bytes `rest` begins with that end no string and begin no escape, nor are control
+/// The number of bytes at the start of `rest` that end no string, begin no escape and are no control
 /// characters. Eight are looked at in one.
 pub(crate) fn plain(rest: &[u8]) -> usize {
     const EACH: u64 = u64::from_ne_bytes([1; 8]);

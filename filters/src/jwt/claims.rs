@@ -74,7 +74,7 @@ impl Claims {
         }
     }
 
-    /// What `scope` (RFC 8693), `scopes` or `scp` names: a text, separated by
+    /// The scopes in `scope` (RFC 8693), `scopes` or `scp`: a text, separated by
     /// spaces or commas, or a list of such texts. Words that are no scope of
     /// ours count for nothing. `None` where all three are absent.
     ///

@@ -62,8 +62,8 @@ pub struct Issuer {
     pub roles: RoleRules,
 }
 
-/// What an issuer's tokens must be bound to, so that they are good for their sender only. A binding
-/// that a token has is checked whatever is asked for.
+/// The binding that an issuer's tokens must have, so that they are good for their sender only. A
+/// binding that a token has is checked whatever is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Binding {
     /// To nothing.
@@ -169,8 +169,8 @@ impl<'a> Presented<'a> {
         Ok(Self { message, signature, header, claims: Claims::read(claims)? })
     }
 
-    /// Whether it leaves open by which public key it is to be verified: of a key that is not known
-    /// its signature says no more than a broken one's.
+    /// True where it does not name the public key that verifies it: with a key that is not known, its
+    /// signature says no more than a broken one.
     #[must_use]
     pub fn names_no_key(&self) -> bool {
         !self.header.contains_key("kid") && self.header.get("alg").is_some_and(|name| name != "HS256")

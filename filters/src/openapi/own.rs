@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{add, answers, credentials};
 
-/// What they are, in the order in which they are shown.
+/// The gate's own routes, in the order in which they are shown.
 pub(super) fn paths() -> Map<String, Value> {
     let mut paths = Map::new();
     for (path, id, text) in [

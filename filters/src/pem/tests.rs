@@ -165,7 +165,7 @@ fn no_single_damage_loses_a_block() {
     }
 }
 
-/// How often the word stands after two dashes.
+/// The number of times that the word stands after two dashes.
 fn beginnings(text: &[u8]) -> usize {
     text.windows(7).filter(|part| *part == b"--BEGIN").count()
 }

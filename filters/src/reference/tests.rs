@@ -24,7 +24,7 @@ struct Turns {
     /// Which wheel.
     #[expect(dead_code)]
     wheel: String,
-    /// How often.
+    /// The number of turns.
     #[expect(dead_code)]
     times: u8,
 }
@@ -51,7 +51,7 @@ impl Describe for Turn {
 
 static MADE_UP: [Entry; 1] = [Entry::of::<Turn>()];
 
-/// What a surface says of one operation.
+/// The description of one operation on a surface.
 #[derive(Debug, PartialEq)]
 struct Told {
     method: String,
@@ -59,7 +59,7 @@ struct Told {
     scope: Option<String>,
 }
 
-/// What the document says of each operation of the catalog.
+/// The document's description of each operation of the catalog.
 fn documented(document: &Value) -> BTreeMap<String, (Told, Value)> {
     let mut all = BTreeMap::new();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -73,7 +73,7 @@ fn documented(document: &Value) -> BTreeMap<String, (Told, Value)> {
     all
 }
 
-/// What the table's rows say, and whether each has a tool.
+/// The rows of the table, and for each true where it has a tool.
 fn tabled(table: &str) -> BTreeMap<String, (Told, bool)> {
     let rows = table.lines().skip(2).map(|row| row.split(" | ").map(|cell| cell.trim_matches(['|', ' ', '`'])));
     rows.map(|mut cells| {

@@ -71,7 +71,7 @@ pub struct Projection {
     next: Next,
     /// The open objects (`true`) and lists.
     open: Vec<bool>,
-    /// By depth, a bit for each member whose place leads into the object there.
+    /// A bit, at each depth, for each member whose place leads into the object there.
     live: [u32; MAX_PLACE],
     /// The same for the value that comes next.
     fits: u32,
@@ -86,7 +86,7 @@ pub struct Projection {
     holds: Type,
     /// Of a list of names, those that no path may hold.
     names: Names,
-    /// By depth, a bit for each member whose place was named there.
+    /// A bit, at each depth, for each member whose place was named there.
     named: [u32; MAX_PLACE],
     /// A bit for each member that was there.
     seen: u32,
@@ -400,7 +400,7 @@ impl Projection {
 }
 
 impl Digits {
-    /// How far the number is with `byte`; `None` where it ended before.
+    /// The state of the number after `byte`; `None` where the number ended before.
     fn with(self, byte: u8) -> Result<Option<Self>, Refusal> {
         Ok(Some(match (self, byte) {
             (Self::Minus, b'0') => Self::Zero,

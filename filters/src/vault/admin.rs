@@ -37,7 +37,7 @@ impl TokenRole {
         })
     }
 
-    /// Whether `answer`, Vault's to [`read_token_role`], says the same; `None` where it is not
+    /// True where `answer`, Vault's to [`read_token_role`], says the same; `None` where it is not
     /// Vault's.
     #[must_use]
     pub fn is_what_stands(&self, answer: &[u8]) -> Option<bool> {

@@ -158,7 +158,7 @@ pub fn revoke_accessor(accessor: &str) -> Result<VaultRequest, PathProblem> {
     Ok(post(VaultPath::render(&["auth/token/revoke-accessor"])?, &json!({"accessor": accessor}), true))
 }
 
-/// Whether a token is no more after this answer to [`revoke_accessor`]: revoked now, unknown to
+/// True where a token is no more after this answer to [`revoke_accessor`]: revoked now, unknown to
 /// Vault, revoked by somebody else meanwhile, or gone with its namespace.
 #[must_use]
 pub fn is_revoked(status: u16, body: &[u8]) -> bool {

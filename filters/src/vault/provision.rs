@@ -53,7 +53,7 @@ pub fn try_role(making: &Making) -> Result<VaultRequest, PathProblem> {
     Ok(post(path, &body, true))
 }
 
-/// What Vault and OpenBao say of a role by which they make no token, and what is missing then.
+/// The words of Vault and OpenBao for a role by which they make no token, and the part that is missing.
 const SAID: [(&str, Lack); 8] = [
     ("unknown role", Lack::Role),
     ("must be subset of", Lack::Leave),
@@ -65,7 +65,7 @@ const SAID: [(&str, Lack); 8] = [
     ("root or sudo privileges required", Lack::Maker),
 ];
 
-/// What is missing, by Vault's answer to a wish for a token; `None` where it says nothing of the kind.
+/// The missing part, by Vault's answer to a wish for a token; `None` where it says nothing of the kind.
 #[must_use]
 pub fn lack(status: u16, body: &[u8]) -> Option<Lack> {
     let told = errors(body)?;

@@ -98,7 +98,7 @@ pub fn meanings() -> impl Iterator<Item = &'static str> {
     REASONS.iter().enumerate().filter_map(first)
 }
 
-/// What Vault says of a request that it rejects, for the log: its words, with a `*` for each that has
+/// Vault's reason for rejecting a request, for the log: its words, with a `*` for each that has
 /// anything but letters, or stands in what was asked. `None` where it says nothing.
 #[must_use]
 pub fn told(request: &VaultRequest, body: &[u8]) -> Option<String> {

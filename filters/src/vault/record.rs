@@ -70,8 +70,8 @@ pub(super) fn is_deleted(body: &[u8]) -> bool {
     answer(body).is_some_and(|data| data.data.is_none())
 }
 
-/// Whether the version that the body of a 404 tells of is destroyed, or deleted only; `None` where
-/// the body tells of none. A patch is answered without the level between.
+/// True where the version that the body of a 404 tells of is destroyed, false where it is deleted
+/// only; `None` where the body tells of none. A patch is answered without the level between.
 #[must_use]
 pub fn is_destroyed(body: &[u8]) -> Option<bool> {
     #[derive(Deserialize)]

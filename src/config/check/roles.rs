@@ -66,14 +66,13 @@ fn default_role(top: &Fields<'_>) -> Role {
     }
     let names = |name| patterns(top, name, NAME, NamePattern::parse);
     Role {
-        named: [
+        named: held([
             (Engine::Transit, names("default_role_transit")),
             (Engine::Database, names("default_role_database")),
             (Engine::Ssh, names("default_role_ssh")),
             (Engine::Pki, names("default_role_pki")),
             (Engine::Kms, patterns(top, "default_role_kms", KEY, kms_key)),
-        ]
-        .into(),
+        ]),
         ..Role::own_namespace()
     }
 }
@@ -90,6 +89,11 @@ pub(super) fn doubt_kms(top: &Fields<'_>, roles: &[Role], agents: &[AgentEntry],
     }
 }
 
+/// The names by engine, of those that have some.
+fn held(named: impl IntoIterator<Item = (Engine, Vec<NamePattern>)>) -> BTreeMap<Engine, Vec<NamePattern>> {
+    named.into_iter().filter(|(_, names)| !names.is_empty()).collect()
+}
+
 fn role(name: &Sited<&str>, fields: &Fields<'_>, own: &Namespace) -> Role {
     fields.require("scopes");
     let bounded = |name| fields.given(name).then(|| patterns(fields, name, NAME, NamePattern::parse));
@@ -97,14 +101,14 @@ fn role(name: &Sited<&str>, fields: &Fields<'_>, own: &Namespace) -> Role {
     let mut paths = |key| grants(fields, key, PATH, PathPattern::parse, &mut abouts);
     let (kv, shared) = (paths("kv"), paths("shared"));
     let mut names = |engine: Engine| grants(fields, engine.name(), NAME, NamePattern::parse, &mut abouts);
-    let mut named: BTreeMap<_, _> = Engine::NAMED.map(|engine| (engine, names(engine))).into();
-    named.insert(Engine::Kms, grants(fields, Engine::Kms.name(), KEY, kms_key, &mut abouts));
+    let mut named: Vec<_> = Engine::NAMED.map(|engine| (engine, names(engine))).into();
+    named.push((Engine::Kms, grants(fields, Engine::Kms.name(), KEY, kms_key, &mut abouts)));
     Role {
         name: name.value.into(),
         scopes: scopes(fields, "scopes"),
         kv,
         shared,
-        named,
+        named: held(named),
         ssh_principals: bounded("ssh_principals"),
         ssh_extensions: bounded("ssh_extensions"),
         max_ttl: fields.given("max_ttl").then(|| whole_seconds(fields, "max_ttl")),
