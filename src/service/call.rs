@@ -214,15 +214,7 @@ impl Context<'_> {
         let mut renewed = false;
         loop {
             let child = self.state.vault.children.token_for(&caller.identity, profile).await?;
-            let envelope = Envelope {
-                lane: Lane::Requests,
-                token: Some(&child.token),
-                namespace: Some(&caller.agent().namespace),
-                for_agent: true,
-                correlation: Some(caller.correlation_id),
-                limit: self.snapshot.limits.answer,
-                ..Envelope::default()
-            };
+            let envelope = Envelope { token: Some(&child.token), for_agent: true, ..self.envelope(caller) };
             let opened = Opened::ask(&self.state.vault.upstream, holds, request, envelope).await;
             let opened = opened.inspect_err(|_| self.state.metrics.upstream_broken.inc())?;
             if renewed || !opened.denies_token(&self.state.vault.upstream, envelope).await {
@@ -247,8 +239,8 @@ impl Context<'_> {
         if self.state.vault.monitor.is_open() { Ok(()) } else { Err(Refusal::UpstreamUnavailable) }
     }
 
-    /// What goes along with the gate's own calls for this request.
-    pub(super) fn along<'s>(&'s self, caller: &'s Caller<'_>) -> Envelope<'s> {
+    /// The envelope of every call to Vault for this request.
+    pub(super) fn envelope<'s>(&'s self, caller: &'s Caller<'_>) -> Envelope<'s> {
         Envelope {
             lane: Lane::Requests,
             namespace: Some(&caller.agent().namespace),
@@ -260,8 +252,8 @@ impl Context<'_> {
 
     /// Gives the answer to Vault to keep, and the agent a handle of it.
     async fn wrap(&self, caller: &Caller<'_>, wrap: Wrap, answer: &[u8]) -> Result<Vec<u8>, Refusal> {
-        let along = Envelope { wrap_ttl: Some(wrap.ttl), ..self.along(caller) };
-        let answer = self.state.vault.own.succeed(control::wrap(answer), along).await?;
+        let envelope = Envelope { wrap_ttl: Some(wrap.ttl), ..self.envelope(caller) };
+        let answer = self.state.vault.own.succeed(control::wrap(answer), envelope).await?;
         let WrapAnswer { wrap_info } = serde_json::from_slice(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?;
         let accessor = Accessor { text: wrap_info.accessor, namespace: caller.agent().namespace.clone() };
         self.parcel.put(Given::Token { accessor });

@@ -9,7 +9,7 @@ use filters::vault::{VaultRequest, is_nothing, is_refusal};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::exchange::{Answer, Envelope, Lane};
+use crate::exchange::{Answer, Envelope};
 use crate::vault::{Accessor, Given, Issued, Wanted, epoch_seconds};
 
 use super::call::{read, refusal};
@@ -74,19 +74,11 @@ impl Context<'_> {
         let token = vault.children.lease_token(&caller.identity, &self.snapshot.child_tokens, leases, seconds).await?;
         let given = Given::Token { accessor: token.accessor.clone() };
         self.parcel.put(given.clone());
-        let envelope = Envelope {
-            lane: Lane::Requests,
-            token: Some(&token.token),
-            namespace: Some(&caller.agent().namespace),
-            for_agent: true,
-            correlation: Some(caller.correlation_id),
-            limit: self.snapshot.limits.answer,
-            ..Envelope::default()
-        };
+        let envelope = Envelope { token: Some(&token.token), for_agent: true, ..self.envelope(caller) };
         let answer = vault.upstream.ask(request, envelope).await?;
         if !matches!(answer.status, 200..=299) {
             // What cannot be ended now is tried again with the rest of the parcel.
-            if vault.own.revoke(&token.accessor, self.along(caller)).await.is_ok() {
+            if vault.own.revoke(&token.accessor, self.envelope(caller)).await.is_ok() {
                 self.parcel.remove(&given);
             }
         }
@@ -153,16 +145,10 @@ impl Context<'_> {
     async fn ask_about(&self, caller: &Caller<'_>, redeemed: &Redeemed) -> Result<Answer, Refusal> {
         let vault = &self.state.vault;
         let Some(token) = redeemed.wrapping_token() else {
-            return vault.own.ask(Ok(redeemed.request.clone()), self.along(caller)).await;
+            return vault.own.ask(Ok(redeemed.request.clone()), self.envelope(caller)).await;
         };
-        let envelope = Envelope {
-            lane: Lane::Requests,
-            token: Some(&token),
-            namespace: Some(&caller.agent().namespace),
-            correlation: Some(caller.correlation_id),
-            limit: self.snapshot.limits.answer.saturating_mul(2),
-            ..Envelope::default()
-        };
+        let limit = self.snapshot.limits.answer.saturating_mul(2);
+        let envelope = Envelope { token: Some(&token), limit, ..self.envelope(caller) };
         Ok(vault.upstream.ask(&redeemed.request, envelope).await?)
     }
 }
