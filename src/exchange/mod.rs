@@ -6,10 +6,12 @@
 
 mod answer;
 mod doubt;
+mod envelope;
 mod look;
 mod rejected;
 
 pub use answer::Arrival;
+pub use envelope::{Envelope, Lane, Patience};
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use bytes::Bytes;
 use filters::headers::{CORRELATION_ID, VAULT_NAMESPACE, VAULT_REQUEST, VAULT_TOKEN, VAULT_WRAP_TTL};
 use filters::names::Namespace;
 use filters::refusal::Refusal;
-use filters::secret::{Digest, Secret};
+use filters::secret::Digest;
 use filters::vault::VaultRequest;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, InvalidHeaderValue, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
@@ -31,7 +33,6 @@ use pingora_core::protocols::http::v1::client::HttpSession;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::utils::tls::CertKey;
 use pingora_http::RequestHeader;
-
 use tokio::time::timeout;
 
 use crate::config;
@@ -46,68 +47,6 @@ const POOL: usize = 1024;
 
 /// How many times the longest silence a whole answer may take.
 const PARTS: u32 = 20;
-
-/// Most bytes of an answer where nothing else is said.
-const LIMIT: usize = 1 << 20;
-
-/// Whose connections a request takes. A connection is driven by the thread
-/// that made it, so requests never take one of the background's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Lane {
-    /// The gate's own, beside the requests.
-    #[default]
-    Background,
-    /// The requests'.
-    Requests,
-}
-
-/// What goes along with one request.
-#[derive(Clone, Copy, Debug)]
-pub struct Envelope<'a> {
-    /// Whose connections it takes.
-    pub lane: Lane,
-    /// The token it acts with.
-    pub token: Option<&'a Secret>,
-    /// The namespace it is asked in; the gate's own where absent.
-    pub namespace: Option<&'a Namespace>,
-    /// Whether the token is an agent's, made for what its grants allow.
-    pub for_agent: bool,
-    /// Seconds that Vault wraps the answer for: `X-Vault-Wrap-TTL`.
-    pub wrap_ttl: Option<u32>,
-    /// Goes to Vault as `X-Correlation-Id`.
-    pub correlation: Option<&'a str>,
-    /// Most bytes of the answer.
-    pub limit: usize,
-    /// How long the answer is waited for.
-    pub patience: Patience,
-}
-
-/// How long an answer is waited for.
-#[derive(Clone, Copy, Debug, Default)]
-pub enum Patience {
-    /// As long as `upstream.timeout` says.
-    #[default]
-    Usual,
-    /// So long.
-    For(Duration),
-    /// So long, and another connection is asked meanwhile, so that none that hangs holds it up.
-    Look(Duration),
-}
-
-impl Default for Envelope<'_> {
-    fn default() -> Self {
-        Self {
-            lane: Lane::default(),
-            token: None,
-            namespace: None,
-            for_agent: false,
-            wrap_ttl: None,
-            correlation: None,
-            limit: LIMIT,
-            patience: Patience::default(),
-        }
-    }
-}
 
 /// Vault's answer, whole.
 #[derive(Debug)]

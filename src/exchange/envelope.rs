@@ -1,0 +1,68 @@
+//! What goes along with a request to Vault.
+
+use std::time::Duration;
+
+use filters::names::Namespace;
+use filters::secret::Secret;
+
+/// Most bytes of an answer where nothing else is said.
+const LIMIT: usize = 1 << 20;
+
+/// Whose connections a request takes. A connection is driven by the thread
+/// that made it, so requests never take one of the background's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lane {
+    /// The gate's own, beside the requests.
+    #[default]
+    Background,
+    /// The requests'.
+    Requests,
+}
+
+/// What goes along with one request.
+#[derive(Clone, Copy, Debug)]
+pub struct Envelope<'a> {
+    /// Whose connections it takes.
+    pub lane: Lane,
+    /// The token it acts with.
+    pub token: Option<&'a Secret>,
+    /// The namespace it is asked in; the gate's own where absent.
+    pub namespace: Option<&'a Namespace>,
+    /// Whether the token is an agent's, made for what its grants allow.
+    pub for_agent: bool,
+    /// Seconds that Vault wraps the answer for: `X-Vault-Wrap-TTL`.
+    pub wrap_ttl: Option<u32>,
+    /// Goes to Vault as `X-Correlation-Id`.
+    pub correlation: Option<&'a str>,
+    /// Most bytes of the answer.
+    pub limit: usize,
+    /// How long the answer is waited for.
+    pub patience: Patience,
+}
+
+/// How long an answer is waited for.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Patience {
+    /// As long as `upstream.timeout` says.
+    #[default]
+    Usual,
+    /// So long.
+    For(Duration),
+    /// So long, and another connection is asked meanwhile, so that none that hangs holds it up.
+    Look(Duration),
+}
+
+impl Default for Envelope<'_> {
+    fn default() -> Self {
+        Self {
+            lane: Lane::default(),
+            token: None,
+            namespace: None,
+            for_agent: false,
+            wrap_ttl: None,
+            correlation: None,
+            limit: LIMIT,
+            patience: Patience::default(),
+        }
+    }
+}
