@@ -239,7 +239,10 @@ impl Upstream {
         let time = match envelope.patience {
             Patience::Usual => self.settings.timeout,
             Patience::For(time) => time,
-            Patience::Look(time) if request.is_repeatable() => return self.look(request, envelope, time).await,
+            // It is rare, and twice as large as what every request waits in.
+            Patience::Look(time) if request.is_repeatable() => {
+                return Box::pin(self.look(request, envelope, time)).await;
+            }
             Patience::Look(time) => time,
         };
         timeout(time, self.exchange(request, envelope)).await.unwrap_or(Err(Broken::Late))
