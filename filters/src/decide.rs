@@ -3,9 +3,9 @@
 //! A [`Permit`] has private fields and no constructor but [`decide`]:
 //!
 //! ```compile_fail
-//! use filters::{decide::Permit, grants::Agent, operation::Operation};
-//! fn forge(agent: std::sync::Arc<Agent>, operation: Operation) -> Permit {
-//!     Permit { agent, presented: todo!(), role: None, operation, claims: None }
+//! use filters::{decide::Permit, grants::Agent, identity::Presented, operation::Operation};
+//! fn forge(agent: std::sync::Arc<Agent>, presented: Presented, operation: Operation) -> Permit {
+//!     Permit { agent, presented, role: None, operation, claims: None }
 //! }
 //! ```
 //!

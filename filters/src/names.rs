@@ -84,7 +84,7 @@ impl Namespace {
         &self.0
     }
 
-    /// Whether it is the root's.
+    /// True for the root namespace.
     #[must_use]
     pub fn is_root(&self) -> bool {
         self.0.is_empty()

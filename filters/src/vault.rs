@@ -131,7 +131,7 @@ impl VaultRequest {
         self.path.as_str()
     }
 
-    /// Whether it is asked in the root, whichever namespace the gate is in: OpenBao refuses some of
+    /// True where it is asked in the root, whichever namespace the gate is in: OpenBao refuses some of
     /// these paths in any other.
     #[must_use]
     pub fn is_of_the_root(&self) -> bool {

@@ -12,7 +12,7 @@ use crate::vault::Health;
 
 /// A request of an operator's.
 pub struct Asked<'a> {
-    /// What it may look at.
+    /// The context it is served in.
     pub context: &'a Context<'a>,
     /// Its method; `GET` for a `HEAD`.
     pub method: &'a Method,
@@ -23,7 +23,7 @@ pub struct Asked<'a> {
     pub by_socket: bool,
 }
 
-/// What operators ask for.
+/// The operation that an operator asks for.
 #[derive(Clone, Copy, Debug)]
 enum Verb {
     Suspensions,

@@ -8,14 +8,14 @@ use moka::future::Cache;
 
 use super::{Answer, Envelope, Patience, Upstream};
 
-/// How long the token may take to be looked up.
+/// The time for a token to be looked up.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long one look counts for everybody who asks with that token.
+/// The time for which one look counts for everybody who asks with that token.
 const HOLDS: Duration = Duration::from_secs(1);
 /// Most tokens whose looks are remembered.
 const TOKENS: u64 = 10_000;
 
-/// What was found of tokens in doubt: whether Vault knows them no longer.
+/// Findings on tokens in doubt: true for one that Vault no longer knows.
 pub(super) type Doubts = Cache<Digest, bool>;
 
 pub(super) fn doubts() -> Doubts {
@@ -23,8 +23,8 @@ pub(super) fn doubts() -> Doubts {
 }
 
 impl Upstream {
-    /// Whether Vault says with this answer that it does not know the token it was asked with. Where
-    /// its words leave that open, the token is looked up, once for all who ask within a second.
+    /// True where Vault does not know the token that this answer was asked for with. Where its words
+    /// leave that open, the token is looked up, once for all who ask within a second.
     pub async fn denies_token(&self, envelope: Envelope<'_>, answer: &Answer) -> bool {
         if trouble(answer.status, &answer.body) == Trouble::InvalidToken {
             return true;
@@ -37,7 +37,7 @@ impl Upstream {
         }
     }
 
-    /// Whether the token cannot even be looked up; one that may not do that is known.
+    /// True where Vault does not find the token. A token that may not look itself up is known.
     async fn is_gone(&self, envelope: Envelope<'_>) -> bool {
         let Ok(request) = control::lookup_self() else { return false };
         let Envelope { lane, token, namespace, .. } = envelope;

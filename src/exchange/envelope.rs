@@ -1,4 +1,4 @@
-//! What goes along with a request to Vault.
+//! The settings that go along with one request to Vault.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use filters::secret::Secret;
 /// Most bytes of an answer where nothing else is said.
 const LIMIT: usize = 1 << 20;
 
-/// Whose connections a request takes. A connection is driven by the thread
+/// The pool of connections that a request takes one of. A connection is driven by the thread
 /// that made it, so requests never take one of the background's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lane {
@@ -19,16 +19,16 @@ pub enum Lane {
     Requests,
 }
 
-/// What goes along with one request.
+/// The settings that go along with one request.
 #[derive(Clone, Copy, Debug)]
 pub struct Envelope<'a> {
-    /// Whose connections it takes.
+    /// The pool of connections it takes one of.
     pub lane: Lane,
     /// The token it acts with.
     pub token: Option<&'a Secret>,
     /// The namespace it is asked in; the gate's own where absent.
     pub namespace: Option<&'a Namespace>,
-    /// Whether the token is an agent's, made for what its grants allow.
+    /// True where the token is an agent's, made for what its grants allow.
     pub for_agent: bool,
     /// Seconds that Vault wraps the answer for: `X-Vault-Wrap-TTL`.
     pub wrap_ttl: Option<u32>,
@@ -36,19 +36,20 @@ pub struct Envelope<'a> {
     pub correlation: Option<&'a str>,
     /// Most bytes of the answer.
     pub limit: usize,
-    /// How long the answer is waited for.
+    /// The time that the answer is waited for.
     pub patience: Patience,
 }
 
-/// How long an answer is waited for.
+/// The time that an answer is waited for.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum Patience {
     /// As long as `upstream.timeout` says.
     #[default]
     Usual,
-    /// So long.
+    /// At most this long.
     For(Duration),
-    /// So long, and another connection is asked meanwhile, so that none that hangs holds it up.
+    /// At most this long. After a part of it another connection is asked too, so that one that
+    /// hangs holds nothing up.
     Look(Duration),
 }
 

@@ -1,4 +1,4 @@
-//! What the gate answers of itself, whoever asks: health, readiness, metrics, the metadata of the
+//! The gate's own answers to anyone: health, readiness, metrics, the metadata of the
 //! resource, a browser's preflight, and the documentation where it is public.
 
 use filters::refusal::Refusal;
@@ -29,7 +29,7 @@ impl Request<'_> {
         })
     }
 
-    /// Whether a route is served without its caller saying who it is.
+    /// True where a route is served to callers without a credential.
     fn is_public(&self, route: &Route) -> bool {
         match route.audience {
             Audience::Anyone | Audience::Metrics | Audience::Metadata => true,
@@ -38,7 +38,7 @@ impl Request<'_> {
         }
     }
 
-    /// The answer, where nobody asks who wants it.
+    /// The answer to a request for which no credential is needed, if this is one.
     pub(super) fn own(
         &self,
         session: &ServerSession,

@@ -10,7 +10,7 @@ use crate::surfaces::docs::{self, Page};
 use crate::surfaces::metadata;
 use crate::telemetry::RouteId;
 
-/// Who may ask for a route.
+/// The callers that a route is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Audience {
     /// Anyone, on every listener.
@@ -27,12 +27,12 @@ pub(super) enum Audience {
     Nobody,
 }
 
-/// What is served.
+/// The thing that a route serves.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Serves {
     /// That the process runs.
     Life,
-    /// Whether it can serve.
+    /// That the gate can serve, or not.
     Readiness,
     Metrics,
     /// The metadata of this resource, by its path.

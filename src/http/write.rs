@@ -15,7 +15,7 @@ use crate::surfaces::{Body, Reply};
 
 use super::head::Head;
 
-/// What pages of other origins may read beside what browsers let them anyway.
+/// The headers that pages of other origins may read beside those that browsers show them anyway.
 const EXPOSED: HeaderValue = HeaderValue::from_static("x-request-id, x-correlation-id, www-authenticate");
 
 /// Why an answer was not written to its end.
@@ -45,40 +45,33 @@ pub(super) async fn write(
     session: &mut ServerSession,
     head: &Head,
 ) -> Result<Option<Box<Events>>, Unwritten> {
-    let mut headers = all_headers(&reply, &head.request_id, &head.correlation_id)?;
+    let mut headers = all_headers(&reply, session, [&head.request_id, &head.correlation_id])?;
     if let Some(origin) = head.origin.as_deref() {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::try_from(origin)?);
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
         headers.insert(VARY, HeaderValue::from_static("origin"));
     }
     if head.is_bodiless {
-        return send_head(reply, session, headers).await;
+        return send_head(reply.status, session, headers).await.map(|()| None);
     }
     send(reply, session, headers).await
 }
 
 /// Writes the answer to a head that could not be read.
 pub(super) async fn write_unread(reply: Reply, session: &mut ServerSession, id: &str) -> Result<(), Unwritten> {
-    let headers = all_headers(&reply, id, id)?;
+    let headers = all_headers(&reply, session, [id, id])?;
     send(reply, session, headers).await?;
     Ok(session.finish_body().await?)
 }
 
 /// Writes the head alone, with the headers that the whole answer has.
-async fn send_head(
-    reply: Reply,
-    session: &mut ServerSession,
-    mut headers: HeaderMap,
-) -> Result<Option<Box<Events>>, Unwritten> {
-    if !matches!(reply.body, Body::Whole(_)) {
-        chunk(session, &mut headers);
-    }
-    let head = response(reply.status, headers);
+async fn send_head(status: u16, session: &mut ServerSession, headers: HeaderMap) -> Result<(), Unwritten> {
+    let head = response(status, headers);
     match session {
         ServerSession::H2(stream) => stream.write_response_header(head, true)?,
         session => session.write_response_header(head).await?,
     }
-    Ok(None)
+    Ok(())
 }
 
 fn response(status: u16, headers: HeaderMap) -> Box<ResponseHeader> {
@@ -88,14 +81,7 @@ fn response(status: u16, headers: HeaderMap) -> Box<ResponseHeader> {
     Box::new(ResponseHeader::from(head))
 }
 
-async fn send(
-    reply: Reply,
-    session: &mut ServerSession,
-    mut headers: HeaderMap,
-) -> Result<Option<Box<Events>>, Unwritten> {
-    if !matches!(reply.body, Body::Whole(_)) {
-        chunk(session, &mut headers);
-    }
+async fn send(reply: Reply, session: &mut ServerSession, headers: HeaderMap) -> Result<Option<Box<Events>>, Unwritten> {
     session.write_response_header(response(reply.status, headers)).await?;
     match reply.body {
         Body::Whole(body) => {
@@ -116,10 +102,20 @@ async fn send(
     Ok(None)
 }
 
-fn all_headers(reply: &Reply, request_id: &str, correlation_id: &str) -> Result<HeaderMap, InvalidHeaderValue> {
+/// The headers of an answer; the ids are those of the request and of the correlation.
+fn all_headers(
+    reply: &Reply,
+    session: &ServerSession,
+    [request_id, correlation_id]: [&str; 2],
+) -> Result<HeaderMap, InvalidHeaderValue> {
     let mut headers = HeaderMap::with_capacity(12);
-    if let (Body::Whole(body), true) = (&reply.body, reply.status != 204) {
-        headers.insert(CONTENT_LENGTH, body.len().into());
+    match &reply.body {
+        Body::Whole(_) if reply.status == 204 => {}
+        Body::Whole(body) => drop(headers.insert(CONTENT_LENGTH, body.len().into())),
+        Body::Streaming(_) | Body::Events(_) if takes_chunks(session) => {
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        Body::Streaming(_) | Body::Events(_) => {}
     }
     if !reply.media.is_empty() {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(reply.media));
@@ -139,9 +135,8 @@ fn all_headers(reply: &Reply, request_id: &str, correlation_id: &str) -> Result<
     }
     Ok(headers)
 }
-/// A body of no known length has chunks in HTTP/1.1, and ends with the connection before.
-fn chunk(session: &ServerSession, headers: &mut HeaderMap) {
-    if !session.is_http2() && session.req_header().version >= Version::HTTP_11 {
-        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
+
+/// True where a body of no known length has chunks, as in HTTP/1.1; before that it ends with the connection.
+fn takes_chunks(session: &ServerSession) -> bool {
+    !session.is_http2() && session.req_header().version >= Version::HTTP_11
 }

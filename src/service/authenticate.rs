@@ -18,7 +18,7 @@ use crate::limits::{KEPT, Used};
 use super::refused_login::{Failure, Rejected};
 use super::{Context, Offer, Target, Verdict};
 
-/// Who is asking, unless the proof of it was used before: [`Context::use_up`] tells.
+/// An identity whose proof of possession may have been used before; [`Context::use_up`] tells.
 pub(super) struct Claimed {
     pub(super) identity: Identity,
     proof: Option<ProofId>,
@@ -51,7 +51,8 @@ impl Stop {
 }
 
 impl Context<'_> {
-    /// Who is asking. A token of an unknown key is looked at once more when its issuer was asked.
+    /// The identity that the offer proves. A token of an unknown key is looked at once more when its
+    /// issuer was asked.
     ///
     /// # Errors
     /// [`Rejected`]; a credential that does not hold is counted.
@@ -84,8 +85,8 @@ impl Context<'_> {
         Ok(Claimed { identity, proof })
     }
 
-    /// Who is asking, by the snapshot of the context, as of now. A proof of possession is not looked
-    /// at: it is of the moment in which it was sent.
+    /// The identity that the offer proves now, by the snapshot of the context. A proof of possession
+    /// is not looked at: it is of the moment in which it was sent.
     ///
     /// # Errors
     /// Why it is nobody; nothing is counted.
@@ -175,8 +176,8 @@ impl Context<'_> {
         Some(verdict)
     }
 
-    /// What a token says, where it holds and is bound to no other certificate
-    /// than the one presented; and the place of its issuer.
+    /// The place of the token's issuer and the token's claims, where it holds and is bound to no other
+    /// certificate than the one presented.
     fn verified(&self, offer: &Offer<'_>, token: &Secret, now: i64) -> Result<(usize, Arc<Verified>), Stop> {
         let (issuer, verified) = self.snapshot.issuers.verify(token, now).map_err(|disbelief| match disbelief {
             Disbelief::UnknownKey(wait) => Stop::UnknownKey(wait),
@@ -202,7 +203,7 @@ impl Context<'_> {
         agent.ok_or_else(|| Failure::new("the forwarded name is mapped to no agent").of(&principal.value))
     }
 
-    /// Whether a credential that could be guessed may be looked at.
+    /// Lets a credential that could be guessed be looked at, unless too many from there have failed.
     fn may_guess(&self, client: Option<IpAddr>) -> Result<(), Stop> {
         let Some(client) = client else { return Ok(()) };
         let rate = &self.snapshot.limits.failures;
@@ -212,7 +213,8 @@ impl Context<'_> {
         })
     }
 
-    /// What a caller without an identity is told, and the log; a credential that did not hold is counted.
+    /// The refusal of a caller without an identity, and the line for the log. A credential that did
+    /// not hold is counted.
     fn reject(&self, offer: &Offer<'_>, stop: Stop) -> Rejected {
         let (refusal, failure) = match stop {
             Stop::Refused(refusal, failure) => (refusal, failure),
@@ -243,7 +245,7 @@ fn proven(target: &Target<'_>, token: &Secret, key: Digest, proof: &Secret) -> R
     })
 }
 
-/// What stops a token of no known key. Where not all keys are known, that is nobody's failure.
+/// The stop for a token of no known key. Where not all keys are known, that is nobody's failure.
 fn without_key(all_known: bool) -> Stop {
     if all_known {
         return Stop::failed(Failure::new("the token: no key of its issuer's fits"));

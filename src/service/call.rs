@@ -23,7 +23,7 @@ use crate::vault::{Accessor, Given, epoch_seconds};
 use super::streaming::{Holds, Opened, Performed};
 use super::{Caller, Context, Outcome};
 
-/// What is said of a version that can be brought back, and of one that cannot.
+/// The texts for a deleted version, which can be brought back, and for a destroyed one, which cannot.
 const DELETED: &str =
     "This version of the secret is deleted: kv.undelete brings it back; kv.metadata tells the versions.";
 const DESTROYED: &str = "This version of the secret is destroyed, for good; kv.metadata tells the others.";
@@ -40,11 +40,11 @@ struct WrapInfo {
     ttl: u64,
 }
 
-/// What an operation came to.
+/// The result of an operation.
 pub struct Called {
     /// The answer, a JSON object.
     pub answer: Result<Performed, Refusal>,
-    /// What is told of it.
+    /// The facts for log and metrics.
     pub outcome: Outcome,
 }
 
@@ -63,13 +63,17 @@ impl Called {
         Self { outcome: Outcome::refused(operation, &refusal), answer: Err(refusal) }
     }
 
-    /// The whole answer, of what was asked for whole.
-    pub fn whole(self) -> (Result<Vec<u8>, Refusal>, Outcome) {
-        let answer = self.answer.and_then(|performed| match performed {
-            Performed::Whole(answer) => Ok(answer),
+    /// The answer as text, of what was asked for whole.
+    pub fn text(self) -> (Result<String, Refusal>, Outcome) {
+        let (answer, mut outcome) = (self.answer, self.outcome);
+        let text = answer.and_then(|performed| match performed {
+            Performed::Whole(answer) => String::from_utf8(answer).map_err(|_| Refusal::UpstreamNonsense),
             Performed::Streaming(_) => Err(Refusal::Internal),
         });
-        (answer, self.outcome)
+        if let Err(refusal) = &text {
+            outcome.decision = refusal.public().code;
+        }
+        (text, outcome)
     }
 }
 
@@ -153,7 +157,7 @@ impl Context<'_> {
         }
     }
 
-    /// Whether the operation would be permitted; nothing is charged or asked.
+    /// Judges the operation as [`Context::call`] would; nothing is charged, and Vault is not asked.
     pub fn judge(&self, caller: &Caller<'_>, operation: Operation) -> Result<(), Refusal> {
         let keyring = self.state.vault.handles.keyring();
         decide(&caller.identity, operation, self.ground(caller, &keyring)).map(drop)
@@ -280,7 +284,7 @@ fn ungranted(refusal: Refusal, identity: &Identity, kind: &'static Entry, ground
     granted(identity, kind.facts, circumstances).map_or(refusal, Refusal::Ungranted)
 }
 
-/// What Vault's answer means for the operation.
+/// Reads Vault's answer as the operation does.
 pub(super) fn read(kind: &'static Entry, answer: &Answer) -> Result<Vec<u8>, Refusal> {
     match answer.status {
         status if matches!(status, 200..=299) || kind.is_batch() && is_partial(status, &answer.body) => {
@@ -300,7 +304,7 @@ pub(super) fn read(kind: &'static Entry, answer: &Answer) -> Result<Vec<u8>, Ref
     }
 }
 
-/// What an answer that is none means.
+/// The refusal that an answer without success stands for.
 pub(super) fn refusal(status: u16, body: &[u8]) -> Refusal {
     match trouble(status, body) {
         Trouble::Refused(refusal) => refusal,

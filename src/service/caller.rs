@@ -16,23 +16,23 @@ use super::authenticate::Claimed;
 use super::charge::Debt;
 use super::{Context, Peer, Rejected};
 
-/// What a request offers to be known by.
+/// The credential of a request, and the facts it is judged with.
 pub struct Offer<'a> {
     /// The credential in its head.
     pub credential: Offered,
-    /// Who presented a certificate, and the place of the listener.
+    /// The peer that presented a certificate, and the place of its listener.
     pub peer: Option<(&'a Peer, usize)>,
-    /// Who has the connection and may be a proxy whose headers count.
+    /// The address of the peer, where it may be a proxy whose headers count.
     pub proxy: Option<IpAddr>,
-    /// Who asks: who has the connection, or whom trusted proxies name.
+    /// The client's address: the peer's, or the one that trusted proxies name.
     pub client: Option<IpAddr>,
-    /// What is asked for, which a proof of possession is about.
+    /// The target that a proof of possession must be about.
     pub target: Target<'a>,
     /// The correlation id, for Vault's own audit.
     pub correlation_id: &'a str,
 }
 
-/// What a request asks for (RFC 9449, section 4.2).
+/// The target of a request, as a proof of possession names it (RFC 9449, section 4.2).
 #[derive(Clone, Debug)]
 pub struct Target<'a> {
     /// The HTTP method.
@@ -45,9 +45,9 @@ pub struct Target<'a> {
 
 /// A caller that may call.
 pub struct Caller<'a> {
-    /// Who it is.
+    /// The caller's identity.
     pub identity: Identity,
-    /// From where it asks.
+    /// The client's address.
     pub client: Option<IpAddr>,
     /// Goes to Vault as `X-Correlation-Id`.
     pub correlation_id: &'a str,
@@ -56,11 +56,11 @@ pub struct Caller<'a> {
     _work: Share,
 }
 
-/// What is left of a caller whose answer is still to be written: its turn.
+/// The turn of a caller whose answer is still to be written.
 pub struct Held(Turn);
 
 impl Held {
-    /// Whether its agent has no other turn left.
+    /// True where its agent has no other turn left.
     #[must_use]
     pub fn is_last(&self) -> bool {
         self.0.is_last()

@@ -18,8 +18,8 @@ use crate::limits::{SharedLimits, Turn};
 
 use super::Context;
 
-/// What a caller owes to its agent's limit and that of all. Whoever goes without paying is charged by
-/// this gate alone.
+/// A caller's debt to its agent's limit and that of all. When it is dropped unpaid, this gate charges
+/// it by itself.
 pub(super) struct Debt<'a> {
     context: &'a Context<'a>,
     agent: Arc<Agent>,
@@ -27,7 +27,7 @@ pub(super) struct Debt<'a> {
 }
 
 impl<'a> Debt<'a> {
-    /// One of a request that is let through.
+    /// The debt of a request that is let through.
     pub(super) fn new(context: &'a Context<'a>, agent: &Arc<Agent>) -> Self {
         Self { context, agent: Arc::clone(agent), owes: AtomicBool::new(true) }
     }
@@ -81,7 +81,7 @@ impl Drop for Debt<'_> {
 }
 
 impl Context<'_> {
-    /// Whether a request of the agent's could be paid for now.
+    /// Checks that a request of the agent's could be paid for now.
     ///
     /// # Errors
     /// [`Refusal::RateLimited`]; nothing is charged.

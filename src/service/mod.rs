@@ -30,7 +30,7 @@ use crate::vault::Parcel;
 
 /// Everything that one request may look at.
 pub struct Context<'a> {
-    /// What lives as long as the process.
+    /// The state that lives as long as the process.
     pub state: &'a State,
     /// The configuration as of the request's begin.
     pub snapshot: Arc<Snapshot>,

@@ -1,4 +1,4 @@
-//! What became of an operation.
+//! Outcomes of operations.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use filters::grants::Role;
 use filters::refusal::Refusal;
 
-/// What became of one operation, for log and metrics.
+/// The outcome of one operation, for log and metrics.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// The operation's name; empty where there was none.
@@ -21,7 +21,7 @@ pub struct Outcome {
     pub took: Duration,
 }
 
-/// What became of a request: one outcome for each operation that it asked for.
+/// The outcomes of a request: one for each operation that it asked for.
 #[derive(Debug)]
 pub enum Outcomes {
     /// Of the request as a whole.
@@ -43,7 +43,7 @@ impl Outcome {
         Self { operation, decision: refusal.public().code, ..Self::default() }
     }
 
-    /// Takes in what became of a part of the operation.
+    /// Takes in the outcome of a part of the operation.
     pub fn add(&mut self, part: Self) {
         self.upstream += part.upstream;
         if part.role.is_some() {

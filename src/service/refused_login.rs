@@ -1,4 +1,4 @@
-//! What the operator's log is told of a login that was refused.
+//! Refused logins, as the operator's log names them.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -24,11 +24,11 @@ pub(super) struct Failure {
 /// A caller that is not admitted.
 #[derive(Debug)]
 pub struct Rejected {
-    /// What it is told.
+    /// The refusal it is answered with.
     pub refusal: Refusal,
-    /// What the log is told, where its credential is at fault.
+    /// The login for the log, where its credential is at fault.
     pub login: Option<Box<RefusedLogin>>,
-    /// Who it is and how that was proved, where that is known.
+    /// The agent and the kind of its proof, where they are known.
     pub of: Option<(Arc<Agent>, Proof)>,
 }
 
@@ -36,9 +36,9 @@ pub struct Rejected {
 /// the digest, of a token the issuer's configured name.
 #[derive(Debug, Default)]
 pub struct RefusedLogin {
-    /// Why.
+    /// The reason.
     pub why: Cow<'static, str>,
-    /// Who it was, where that was proved.
+    /// The principal, where it was proved.
     pub principal: String,
     /// The first digits of the SHA-256 of its API key.
     pub key: String,

@@ -74,7 +74,7 @@ impl Opened {
         }
     }
 
-    /// Whether Vault says that it does not know the token.
+    /// True where Vault does not know the token.
     pub(super) async fn denies_token(&self, upstream: &Upstream, envelope: Envelope<'_>) -> bool {
         match self {
             Self::Whole(answer) if answer.status == 403 => upstream.denies_token(envelope, answer).await,

@@ -76,7 +76,7 @@ fn cut(page: &str, begin: &str, end: &str) -> Bytes {
     inside.map_or_else(Bytes::new, |(text, _)| Bytes::copy_from_slice(text.trim().as_bytes()))
 }
 
-/// What is served here.
+/// A page of the documentation, or a part of one.
 #[derive(Clone, Copy, Debug)]
 pub enum Page {
     /// The OpenAPI document.
@@ -93,11 +93,11 @@ pub enum Page {
 pub const SWAGGER_UI_STYLE: Page = Page::Asset(STYLE, || SWAGGER_STYLE.clone());
 /// The script of Swagger UI.
 pub const SWAGGER_UI_SCRIPT: Page = Page::Asset(SCRIPT, || SWAGGER_SCRIPT.clone());
-/// What starts Swagger UI.
+/// The script that starts Swagger UI.
 pub const SWAGGER_UI_START: Page = Page::Asset(SCRIPT, || Bytes::from_static(SWAGGER_START.as_bytes()));
 /// The script of ReDoc.
 pub const REDOC_SCRIPT: Page = Page::Asset(SCRIPT, || REDOC.clone());
-/// What starts ReDoc.
+/// The script that starts ReDoc.
 pub const REDOC_START: Page = Page::Asset(SCRIPT, || Bytes::from_static(REDOC_BEGIN.as_bytes()));
 
 impl Page {

@@ -19,7 +19,7 @@ use super::{Reply, Served, lists_events, text};
 /// A stream that was granted.
 pub struct Events {
     agent: Arc<Agent>,
-    /// What its client may know of the tools.
+    /// The tools that its client was last shown.
     shown: Shown,
     /// Why it would not be granted any more.
     end: Option<Refusal>,

@@ -14,14 +14,14 @@ use crate::service::{Called, Holds, Outcome, Outcomes};
 use super::resources::Listed;
 use super::{Asked, Reply, Served, accepts_json, text as header};
 
-/// What one message is answered with.
+/// The answer to one message.
 struct Answered {
     status: u16,
     /// Empty for a notification.
     body: Vec<u8>,
 }
 
-/// What one message came to.
+/// The answer to one message, and its outcome.
 struct Told {
     answer: Result<Answered, Refusal>,
     outcome: Outcome,
@@ -92,7 +92,7 @@ impl Asked<'_> {
             };
             let answer = self.caller.pay().await.and(answer).unwrap_or_else(|refusal| {
                 outcome.decision = refusal.public().code;
-                self.refused_message(message, said, &refusal)
+                self.refused_message(message, said, &refusal, &mut outcome.operation)
             });
             outcome.took = started.elapsed();
             outcomes.push(outcome);
@@ -146,9 +146,9 @@ impl Asked<'_> {
             Ok(operation) => self.context.call(self.caller, operation, Holds::Whole).await,
             Err(refusal) => Called::refused(kind.facts.name, refusal),
         };
-        let (answer, outcome) = called.whole();
+        let (answer, outcome) = called.text();
         let mut body = Vec::new();
-        match answer.and_then(text) {
+        match answer {
             Ok(json) => mcp::answer(call, &json, &mut body),
             Err(refusal @ (Refusal::InsufficientScope(_) | Refusal::RateLimited(_))) => {
                 return Told { answer: Err(refusal), outcome };
@@ -161,12 +161,21 @@ impl Asked<'_> {
         Told { answer: Ok(Answered { status: 200, body }), outcome }
     }
 
-    /// A message of a batch that a limit or a missing scope stops.
-    fn refused_message(&self, message: &Message<'_>, said: &Headers<'_>, refusal: &Refusal) -> Answered {
+    /// Answers a message of a batch that a limit or a missing scope stops, and names its operation.
+    fn refused_message(
+        &self,
+        message: &Message<'_>,
+        said: &Headers<'_>,
+        refusal: &Refusal,
+        operation: &mut &'static str,
+    ) -> Answered {
         let mut body = Vec::new();
         if let (_, Ok(Understood::Call(call))) = mcp::understand(message, said) {
             match call.request {
-                Wanted::CallTool { .. } => mcp::refused(&call, refusal, self.request_id, &mut body),
+                Wanted::CallTool { kind, .. } => {
+                    *operation = kind.facts.name;
+                    mcp::refused(&call, refusal, self.request_id, &mut body);
+                }
                 _ => Failure::Refused(refusal.clone()).write(Some(call.id), call.revision, &mut body),
             }
         }
@@ -188,11 +197,6 @@ fn resource(call: &Call<'_>, listed: Listed) -> Told {
         }
     };
     Told { answer, outcome }
-}
-
-/// An answer of Vault's as text.
-pub(super) fn text(json: Vec<u8>) -> Result<String, Refusal> {
-    String::from_utf8(json).map_err(|_| Refusal::UpstreamNonsense)
 }
 
 /// The answer to a request without a message.

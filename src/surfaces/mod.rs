@@ -21,9 +21,9 @@ use crate::service::{Caller, Context, Outcome, Outcomes};
 
 /// A request of an admitted caller.
 pub struct Asked<'a> {
-    /// What it may look at.
+    /// The context it is served in.
     pub context: &'a Context<'a>,
-    /// Who asks.
+    /// Its caller.
     pub caller: &'a Caller<'a>,
     /// The gate's id of it.
     pub request_id: &'a str,
@@ -31,17 +31,17 @@ pub struct Asked<'a> {
     pub headers: &'a HeaderMap,
     /// Its query, without the question mark.
     pub query: &'a str,
-    /// How long the caller lets the answer be wrapped.
+    /// The time for which the caller lets the answer be wrapped.
     pub wrap_ttl: Option<&'a str>,
     /// Its body; empty where the surface takes none.
     pub body: Bytes,
 }
 
-/// What a surface answers, and what became of each operation that it was asked for.
+/// The answer of a surface, and the outcome of each operation that it was asked for.
 pub struct Served {
     /// The answer.
     pub reply: Result<Reply, Refusal>,
-    /// What is told of it.
+    /// The outcomes, for log and metrics.
     pub outcomes: Outcomes,
 }
 

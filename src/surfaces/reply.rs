@@ -1,4 +1,4 @@
-//! What a caller is answered: a value, which nobody here writes.
+//! Answers, as values: `http` writes them.
 
 use bytes::Bytes;
 use filters::refusal::Refusal;
@@ -25,9 +25,9 @@ pub struct Reply {
 pub enum Body {
     /// All of it.
     Whole(Bytes),
-    /// What is still arriving of a JSON object.
+    /// A JSON object that is still arriving.
     Streaming(Box<Streaming>),
-    /// Events, as there are some.
+    /// A stream of events.
     Events(Box<Events>),
 }
 
@@ -66,7 +66,7 @@ impl Reply {
         Self { status: 200, media, body: Body::Whole(body.into()), headers: Vec::new() }
     }
 
-    /// What a refusal says.
+    /// The answer that tells of a refusal.
     #[must_use]
     pub fn refused(refusal: &Refusal, request_id: &str) -> Self {
         let mut reply = Self::json(refusal.public().status.as_u16(), refusal.body(request_id));

@@ -10,7 +10,6 @@ use serde::Deserialize;
 use crate::service::{Holds, Outcome};
 
 use super::Asked;
-use super::mcp::text;
 
 /// Most secrets on a page.
 const SECRETS: usize = 100;
@@ -34,7 +33,7 @@ struct Names {
     keys: Vec<String>,
 }
 
-/// What was made of a message about resources.
+/// The result of a message about resources, and its outcome.
 pub(super) struct Listed {
     pub(super) result: Result<Vec<u8>, Refusal>,
     pub(super) outcome: Outcome,
@@ -49,19 +48,19 @@ impl Listed {
 }
 
 impl Asked<'_> {
-    /// What a URI names.
+    /// Reads the secret that a URI names.
     pub(super) async fn read_resource(&self, call: &Call<'_>, uri: &str) -> Listed {
         let operation = match mcp::target(uri, &self.caller.agent().id) {
             Ok(operation) => operation,
             Err(refusal) => return Listed { outcome: Outcome::refused("kv.read", &refusal), result: Err(refusal) },
         };
-        let (answer, outcome) = self.context.call(self.caller, operation, Holds::Whole).await.whole();
+        let (answer, outcome) = self.context.call(self.caller, operation, Holds::Whole).await.text();
         let told = |json: String| {
             let mut body = Vec::new();
             mcp::told(call, uri, &json, &mut body);
             body
         };
-        Listed::new(answer.and_then(text).map(told), outcome)
+        Listed::new(answer.map(told), outcome)
     }
 
     /// A page of the secrets that the agent may read.
@@ -140,10 +139,10 @@ impl Asked<'_> {
             }
             Err(refusal) => return Err(refusal),
         }
-        let (answer, part) = self.context.call(self.caller, mcp::names(folder)?, Holds::Whole).await.whole();
+        let (answer, part) = self.context.call(self.caller, mcp::names(folder)?, Holds::Whole).await.text();
         outcome.add(part);
         match answer {
-            Ok(json) => Ok(serde_json::from_slice::<Names>(&json).map_err(|_| Refusal::UpstreamNonsense)?.keys),
+            Ok(json) => Ok(serde_json::from_str::<Names>(&json).map_err(|_| Refusal::UpstreamNonsense)?.keys),
             Err(Refusal::DeniedByVault) => Ok(Vec::new()),
             Err(refusal) => Err(refusal),
         }

@@ -1,5 +1,5 @@
-//! Whether Vault has what agents' tokens are made by, looked at in the background: a Vault that lacks
-//! it answers, and is not away.
+//! A look, in the background, at the token roles and rights that agents' tokens are made by. A Vault that
+//! lacks them answers, and is not away.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,30 +16,30 @@ use crate::exchange::Envelope;
 
 use super::own::OwnCalls;
 
-/// How often it is looked at while nothing is missing.
+/// The pause between two looks while nothing is missing.
 const LOOK: Duration = Duration::from_secs(5);
-/// How often while something is, so that the gate serves within a second or two of its mend.
+/// The pause while something is, so that the gate serves within a second or two of its mend.
 const RETRY: Duration = Duration::from_secs(1);
 /// Least time between two looks, however often one is wanted.
 const LEAST: Duration = Duration::from_millis(250);
-/// How often the gate's login is looked for before there is one.
+/// The pause before there is a login.
 const SEEK: Duration = Duration::from_millis(10);
 
 /// Most namespaces of one look, the next ones being those of the next.
 const MOST: usize = 16;
 
-/// What was found last.
+/// The last finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Found {
     /// Vault has not been asked, or has not said.
     Nothing,
     /// Nothing is missing.
     Whole,
-    /// What is missing and what mends it, in some of the namespaces that were looked at, or in each.
+    /// The missing parts and their remedies, in some of the namespaces that were looked at, or in each.
     Missing { problem: String, everywhere: bool },
 }
 
-/// What each namespace lacks; nothing of those that have not been heard of.
+/// The missing parts of each namespace that has been heard of.
 type Lacks = BTreeMap<Namespace, Option<String>>;
 
 /// Looks whether tokens can be made; no look makes one.
@@ -56,19 +56,19 @@ impl Provision {
         Self { own, found: ArcSwap::from_pointee(Found::Nothing), wanted: Notify::new() }
     }
 
-    /// Whether nothing was missing at the last look.
+    /// True where nothing was missing at the last look.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         **self.found.load() == Found::Whole
     }
 
-    /// Whether tokens could be made in some namespace: what one lacks is not in the way of the others.
+    /// True where tokens could be made in some namespace: the lack of one is not in the way of the others.
     #[must_use]
     pub fn serves(&self) -> bool {
         matches!(**self.found.load(), Found::Whole | Found::Missing { everywhere: false, .. })
     }
 
-    /// What was missing, and what mends it, for operators.
+    /// The missing parts and their remedies, for operators.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         match &**self.found.load() {
@@ -135,7 +135,7 @@ impl Provision {
         }
     }
 
-    /// What is missing in a namespace, and what an operator does about it.
+    /// A sentence on what is missing in a namespace and what an operator does about it.
     pub(super) fn mend(&self, lack: Lack, role: &str, namespace: &Namespace) -> String {
         let sync = "`portcullis policy --sync --yes` with an operator's VAULT_TOKEN writes it";
         let below = namespace.below(self.own.namespace()).filter(|below| !below.is_empty());

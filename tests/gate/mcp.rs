@@ -335,6 +335,16 @@ fn batches_over_the_limit(shared: &Shared) {
             schema.check(definition, &answer["result"]);
         }
     }
+    // The message that was stopped names its operation in the log.
+    let id = response.header("x-request-id").expect("an id");
+    let stopped = || {
+        gate.log().lines().any(|line| {
+            let line: Value = serde_json::from_str(line).unwrap_or_default();
+            let told = (&line["request_id"], &line["message"], &line["operation"], &line["decision"]);
+            told == (&json!(id), &json!(4), &json!("whoami"), &json!("rate_limited"))
+        })
+    };
+    wait_for("its line", 10, stopped);
     assert_eq!(gate.keyed().mcp_with(&[], &json!([messages[0]])).status, 429);
 }
 

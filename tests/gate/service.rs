@@ -86,10 +86,10 @@ async fn call(state: &State, name: &str, arguments: Value) -> (Result<Value, Ref
     let context = context(state);
     let caller = admit(&context, API_KEY).await.expect("admitted");
     let operation = catalog::find(name).expect(name).parse(arguments.to_string().as_bytes()).expect("arguments");
-    let (answer, outcome) = context.call(&caller, operation, Holds::Whole).await.whole();
+    let (answer, outcome) = context.call(&caller, operation, Holds::Whole).await.text();
     let (_, settled) = caller.settle().await;
     settled.expect("within its limits");
-    (answer.map(|json| serde_json::from_slice(&json).expect("JSON")), outcome)
+    (answer.map(|json| serde_json::from_str(&json).expect("JSON")), outcome)
 }
 
 fn calls(shared: &Shared) {

@@ -36,7 +36,7 @@ impl Template {
         format!("{}{name}{}", self.before, self.after)
     }
 
-    /// Whether some text fits both; may say yes for two that share none.
+    /// True where some text may fit both; also for some that share none.
     fn may_meet(&self, other: &Self) -> bool {
         let begins = self.before.starts_with(&*other.before) || other.before.starts_with(&*self.before);
         let ends = self.after.ends_with(&*other.after) || other.after.ends_with(&*self.after);
@@ -64,27 +64,27 @@ impl Family {
         self.namespace.as_ref()
     }
 
-    /// Whether both name a namespace, not the same, and one agent could come of both.
+    /// True where the two name different namespaces and one agent could come of both.
     #[must_use]
     pub fn is_torn_from(&self, other: &Self) -> bool {
         let two = self.namespace.is_some() && other.namespace.is_some();
         two && self.namespace != other.namespace && self.agent.may_meet(&other.agent)
     }
 
-    /// Whether one agent could come of both families, or one principal fit both.
+    /// True where one agent could come of both families, or one principal fit both.
     #[must_use]
     pub fn may_meet(&self, other: &Self) -> bool {
         self.source == other.source && self.principal.may_meet(&other.principal)
             || self.source.kind() == other.source.kind() && self.agent.may_meet(&other.agent)
     }
 
-    /// Whether any principal could give every name to an agent.
+    /// True where a principal could give an agent any name.
     #[must_use]
     pub fn gives_every_name(&self) -> bool {
         self.agent.before.is_empty() && self.agent.after.is_empty()
     }
 
-    /// Whether some principal of it is this agent.
+    /// True where some principal of the family is this agent.
     #[must_use]
     pub fn could_be(&self, agent: &AgentId) -> bool {
         self.agent.take(agent.as_str()).is_some_and(|name| AgentId::parse(name).is_some())

@@ -59,7 +59,7 @@ pub fn list_policies() -> Result<VaultRequest, PathProblem> {
     Ok(VaultRequest::new(Method::List, VaultPath::render(&[POLICIES])?, None, true))
 }
 
-/// Whether a 404 says that there is no such namespace.
+/// True where a 404 says that there is no such namespace.
 #[must_use]
 pub fn is_no_namespace(body: &[u8]) -> bool {
     errors(body).is_some_and(|errors| errors.iter().any(|error| error.contains("namespace not found")))

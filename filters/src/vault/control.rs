@@ -190,8 +190,8 @@ pub fn health() -> Result<VaultRequest, PathProblem> {
     Ok(VaultRequest::new(Method::Get, VaultPath::render(&["sys/health"])?, None, true))
 }
 
-/// Whether the Vault that gives this answer to [`health`] has namespaces: OpenBao's and the Enterprise
-/// edition of HashiCorp's. Another takes no notice of them. `None` where it is no such answer.
+/// True where the Vault that gives this answer to [`health`] has namespaces: OpenBao, and the
+/// Enterprise edition of HashiCorp's. Another takes no notice of them. `None` where it is no such answer.
 #[must_use]
 pub fn has_namespaces(body: &[u8]) -> Option<bool> {
     #[derive(Deserialize)]

@@ -1,0 +1,197 @@
+//! From a head to the surface that serves it: the route, the caller, the body where one is taken.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use filters::credential::{Offered, offered};
+use filters::names::AgentId;
+use filters::refusal::Refusal;
+use filters::rest::{Match, route as rest_route};
+use http::Version;
+use http::header::HOST;
+use http::uri::Authority;
+use pingora_core::protocols::http::ServerSession;
+
+use crate::service::{Caller, Holds, Offer, Outcome, Outcomes, Peer, RefusedLogin, Rejected, Target};
+use crate::surfaces::docs::Page;
+use crate::surfaces::{self, Asked, Reply, Served, events, mcp, rest};
+use crate::telemetry::RouteId;
+
+use super::body::Body;
+use super::routes::{self, Route, Serves};
+use super::{Request, Side, Visit};
+
+/// The surface that serves a request.
+enum Surface<'a> {
+    Mcp,
+    Events,
+    Docs(Page),
+    Rest(Match<'a>),
+}
+
+impl Request<'_> {
+    /// The surface that serves the request. It is found before the caller is known, for log and
+    /// metrics; that there is none is told after.
+    fn route(&self, found: Option<(RouteId, &Route)>, visit: &mut Visit) -> Result<Surface<'_>, Refusal> {
+        if let Some((id, route)) = found {
+            visit.route = Some(id);
+            self.check_method(route)?;
+            return match route.serves {
+                Serves::Mcp => Ok(Surface::Mcp),
+                Serves::Events => Ok(Surface::Events),
+                Serves::Page(page) => Ok(Surface::Docs(page)),
+                Serves::Life | Serves::Readiness | Serves::Metrics | Serves::Metadata(_) | Serves::Nothing => {
+                    Err(Refusal::NotFound)
+                }
+            };
+        }
+        if !self.context.snapshot.rest {
+            return Err(Refusal::NotFound);
+        }
+        let matched = rest_route(self.head.method.as_str(), &self.head.path)?;
+        visit.route = Some(routes::of_operation(matched.kind));
+        visit.outcomes = Outcome { operation: matched.kind.facts.name, ..Outcome::default() }.into();
+        Ok(Surface::Rest(matched))
+    }
+
+    /// Serves the request; what is told of it is noted in `visit`.
+    pub(super) async fn serve(&self, session: &mut ServerSession, visit: &mut Visit) -> Result<Reply, Refusal> {
+        if let Some(reply) = self.of_operators(visit).await? {
+            return Ok(reply);
+        }
+        let found = self.own_route();
+        if let Some(reply) = self.own(session, found, visit)? {
+            return Ok(reply);
+        }
+        let matched = self.route(found, visit);
+        let caller = self.admit(session).await.map_err(|Rejected { refusal, login, of }| {
+            visit.login = login;
+            if let Some((agent, proof)) = of {
+                (visit.agent, visit.proof) = (Some(agent), proof.name());
+            }
+            refusal
+        })?;
+        (visit.agent, visit.proof) = (Some(Arc::clone(caller.agent())), caller.identity.proof.name());
+        let reply = match matched {
+            Ok(surface) => {
+                let served = self.serve_on(surface, session, &caller).await;
+                visit.outcomes = served.outcomes;
+                served.reply
+            }
+            Err(refusal) => Err(refusal),
+        };
+        let (held, settled) = caller.settle().await;
+        visit.turn = Some(held);
+        // A refusal of the limits' goes before whatever else there is to say.
+        settled.and(reply)
+    }
+
+    /// Admits the caller.
+    async fn admit(&self, session: &ServerSession) -> Result<Caller<'_>, Rejected> {
+        let offer = self.offer(session).map_err(|refusal| Rejected {
+            refusal,
+            login: Some(Box::new(RefusedLogin::unreadable(self.peer().map(|(peer, _)| peer)))),
+            of: None,
+        })?;
+        let most = self.context.snapshot.limits.connections.per_agent;
+        // An agent that has as many connections as it may loses the one it asks on.
+        let connects = |agent: &AgentId| self.connection.serves(agent, most).map_err(|_| Refusal::TooManyConnections);
+        self.context.admit(&offer, connects).await
+    }
+
+    /// The credential in the head, and the facts it is judged with.
+    pub(super) fn offer(&self, session: &ServerSession) -> Result<Offer<'_>, Refusal> {
+        let proxy_headers = self.context.snapshot.proxy_headers_from(self.head.peer);
+        let credential = offered(&session.req_header().headers, proxy_headers)?;
+        let proves = matches!(credential, Offered::Dpop(..));
+        let base = if proves { self.base(session).unwrap_or_default() } else { String::new() };
+        Ok(Offer {
+            credential,
+            peer: self.peer(),
+            proxy: self.head.peer,
+            client: self.head.client,
+            target: Target { method: self.head.method_name(), base, path: &self.head.path },
+            correlation_id: &self.head.correlation_id,
+        })
+    }
+
+    /// The peer that presented a certificate to the edge, and the listener's index.
+    fn peer(&self) -> Option<(&Peer, usize)> {
+        let Side::Edge { index, .. } = self.side else { return None };
+        Some((self.connection.peer()?, index))
+    }
+
+    async fn serve_on(&self, surface: Surface<'_>, session: &mut ServerSession, caller: &Caller<'_>) -> Served {
+        match surface {
+            Surface::Mcp => self.serve_mcp(session, caller).await,
+            Surface::Events => self.serve_events(session, caller),
+            Surface::Docs(page) => {
+                Served { reply: Ok(page.serve(self.context.snapshot.rest)), outcomes: Outcomes::default() }
+            }
+            Surface::Rest(matched) => {
+                let takes_body = rest::takes_body(&matched, &session.req_header().headers);
+                let body = match takes_body {
+                    Ok(true) => self.body(session, caller.agent()).await,
+                    Ok(false) => Ok(Body::default()),
+                    Err(refusal) => Err(refusal),
+                };
+                // Before HTTP/1.1 an answer that breaks off cannot be told from a whole one.
+                let framed = session.req_header().version >= Version::HTTP_11;
+                let holds = if framed { Holds::Little } else { Holds::Whole };
+                match body {
+                    // What it is read into counts no longer as a body.
+                    Ok(body) => rest::serve(&self.asked(session, caller, body.into_bytes()), &matched, holds).await,
+                    Err(refusal) => Served::refused(matched.kind.facts.name, refusal),
+                }
+            }
+        }
+    }
+
+    async fn serve_mcp(&self, session: &mut ServerSession, caller: &Caller<'_>) -> Served {
+        let body = match mcp::check(&session.req_header().headers, self.head.wrap_ttl.as_deref()) {
+            Ok(()) => self.body(session, caller.agent()).await,
+            Err(refusal) => Err(refusal),
+        };
+        match body {
+            Ok(body) => mcp::serve(&self.asked(session, caller, body.bytes.clone())).await,
+            Err(refusal) => Served::refused("", refusal),
+        }
+    }
+
+    fn serve_events(&self, session: &mut ServerSession, caller: &Caller<'_>) -> Served {
+        let served = events::serve(&self.context, caller, &session.req_header().headers);
+        if served.reply.as_ref().is_ok_and(|reply| matches!(reply.body, surfaces::Body::Events(_))) {
+            // Its end is the connection's: nothing else was read meanwhile.
+            session.set_keepalive(None);
+            session.set_pipelining_enabled(false);
+        }
+        served
+    }
+
+    fn asked<'r>(&'r self, session: &'r ServerSession, caller: &'r Caller<'r>, body: Bytes) -> Asked<'r> {
+        Asked {
+            context: &self.context,
+            caller,
+            request_id: &self.head.request_id,
+            headers: &session.req_header().headers,
+            query: &self.head.query,
+            wrap_ttl: self.head.wrap_ttl.as_deref(),
+            body,
+        }
+    }
+
+    /// Scheme and authority by which the gate is reached: as configured, else as the request has them.
+    pub(super) fn base(&self, session: &ServerSession) -> Option<String> {
+        if let Some(base) = &self.context.snapshot.public_url {
+            return Some(base.to_string());
+        }
+        let Side::Edge { index, .. } = self.side else { return None };
+        let tls = self.context.snapshot.tls.get(index).is_some_and(Option::is_some);
+        let request = session.req_header();
+        let host = request.headers.get(HOST).and_then(|host| host.to_str().ok());
+        let authority: Authority =
+            request.uri.authority().map_or(host, |authority| Some(authority.as_str()))?.parse().ok()?;
+        let plain = !authority.as_str().contains('@') && !authority.host().is_empty();
+        plain.then(|| format!("{}://{authority}", if tls { "https" } else { "http" }))
+    }
+}
