@@ -34,7 +34,7 @@ const OTHER_SOCKETS: &str =
 /// Where a configuration comes from; asked at start and at every reload.
 pub type Source = Box<dyn Fn() -> Result<Settings, config::Report> + Send + Sync>;
 
-/// Reads the configuration again, on SIGHUP, where operators wish it and where
+/// Reads the configuration again, on SIGHUP, where operators ask for it and where
 /// files change, and publishes what it says.
 pub struct Reload(Arc<Reader>);
 
@@ -109,7 +109,7 @@ impl Reload {
                 let _ = self.reload().await;
             }
         };
-        tokio::join!(reading, self.on_hangup(&due), self.on_change(&due), self.on_wish());
+        tokio::join!(reading, self.on_hangup(&due), self.on_change(&due), self.on_request());
     }
 
     async fn on_change(&self, due: &Notify) {
@@ -136,10 +136,10 @@ impl Reload {
         }
     }
 
-    async fn on_wish(&self) {
-        while let Some(wish) = self.0.state.reloads.next().await {
+    async fn on_request(&self) {
+        while let Some(request) = self.0.state.reloads.next().await {
             // Whoever does not wait any more wanted it all the same.
-            let _ = wish.send(self.reload().await);
+            let _ = request.send(self.reload().await);
         }
     }
 

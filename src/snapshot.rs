@@ -16,7 +16,7 @@ use filters::identity::{Directory, Family, Principal, Source, UnknownAgents};
 use filters::jwt::Verified;
 use filters::mcp::ToolNames;
 use filters::names::{AgentId, Namespace};
-use filters::policy::roles_policy;
+use filters::vault_policy::roles_policy;
 use filters::quota::{Cell, Limit, Rate, Terms};
 use filters::secret::Digest;
 use filters::vault::Layout;

@@ -50,8 +50,8 @@ pub struct State {
     pub failures: Failures,
     /// Proofs of possession that were used.
     pub proofs: UsedProofs,
-    /// Operators' wishes for a reload.
-    pub reloads: Wishes,
+    /// Reloads that operators ask for.
+    pub reloads: ReloadRequests,
     started: Instant,
     draining: AtomicBool,
     /// When it was last looked whether requests can be served, by the clock of the limits, and the answer.
@@ -88,7 +88,7 @@ impl State {
             load: Load::default(),
             failures: Failures::default(),
             proofs: UsedProofs::default(),
-            reloads: Wishes::default(),
+            reloads: ReloadRequests::default(),
             started: Instant::now(),
             draining: AtomicBool::new(false),
             readiness: std::sync::Mutex::default(),
@@ -195,34 +195,33 @@ impl State {
     }
 }
 
-/// Wishes for a reload, and what becomes of them: the version of the new snapshot, or why there
-/// is none.
-pub struct Wishes {
-    wished: mpsc::Sender<Wish>,
-    wishes: Mutex<mpsc::Receiver<Wish>>,
+/// Reloads that operators ask for, one at a time, with the outcome of each.
+pub struct ReloadRequests {
+    sender: mpsc::Sender<ReloadRequest>,
+    receiver: Mutex<mpsc::Receiver<ReloadRequest>>,
 }
 
-/// Receives the outcome of a wished reload.
-pub type Wish = oneshot::Sender<Result<u64, String>>;
+/// Takes the outcome of a reload: the version of the new snapshot, or why there is none.
+pub type ReloadRequest = oneshot::Sender<Result<u64, String>>;
 
-impl Default for Wishes {
+impl Default for ReloadRequests {
     fn default() -> Self {
-        let (wished, wishes) = mpsc::channel(1);
-        Self { wished, wishes: Mutex::new(wishes) }
+        let (sender, receiver) = mpsc::channel(1);
+        Self { sender, receiver: Mutex::new(receiver) }
     }
 }
 
-impl Wishes {
-    /// Wishes for one and waits for it; `None` where nobody grants it.
-    pub async fn wish(&self) -> Option<Result<u64, String>> {
-        let (granted, outcome) = oneshot::channel();
-        self.wished.send(granted).await.ok()?;
+impl ReloadRequests {
+    /// Asks for a reload and waits for its outcome; `None` where nothing reloads.
+    pub async fn ask(&self) -> Option<Result<u64, String>> {
+        let (request, outcome) = oneshot::channel();
+        self.sender.send(request).await.ok()?;
         outcome.await.ok()
     }
 
-    /// Waits for the next wish.
-    pub async fn next(&self) -> Option<Wish> {
-        self.wishes.lock().await.recv().await
+    /// Waits for the next request.
+    pub async fn next(&self) -> Option<ReloadRequest> {
+        self.receiver.lock().await.recv().await
     }
 }
 

@@ -6,7 +6,7 @@
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use filters::catalog;
-use filters::decide::{Effect, Ground, decide};
+use filters::decide::{Effect, DecisionContext, decide};
 use filters::grants::{Agent, Role};
 use filters::handle::Keyring;
 use filters::identity::{Identity, Proof};
@@ -66,7 +66,7 @@ fn call(identity: &Identity, arguments: &[u8], layout: &Layout) -> Result<Effect
     let kind = catalog::find("kv.read").context("kv.read")?;
     let operation = kind.parse(arguments).map_err(refused)?;
     let keyring = Keyring::default();
-    let ground = Ground { layout, keyring: &keyring, client: None, now: 0 };
+    let ground = DecisionContext { layout, keyring: &keyring, client: None, now: 0 };
     decide(identity, operation, ground).and_then(|permit| permit.into_effect(layout)).map_err(refused)
 }
 

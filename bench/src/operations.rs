@@ -33,7 +33,7 @@ struct Needs {
 
 /// The operations by name, in the catalog's order.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    CATALOG.iter().map(|kind| kind.facts.name)
+    CATALOG.iter().map(|kind| kind.spec.name)
 }
 
 /// Measures one operation.

@@ -49,7 +49,7 @@ use crate::verdict::{judge, named};
 
 /// The context of a decision, beside the identity and the operation.
 #[derive(Clone, Copy, Debug)]
-pub struct Ground<'a> {
+pub struct DecisionContext<'a> {
     /// The mounts and prefixes in Vault.
     pub layout: &'a Layout,
     /// The keys of handles.
@@ -81,7 +81,7 @@ pub struct Permit {
 /// [`Refusal::HandleKeyUnknown`] for one whose key may be known soon,
 /// [`Refusal::BodyTooLarge`] where the role that allows it does not allow so much,
 /// [`Refusal::Forbidden`] for everything else.
-pub fn decide(identity: &Identity, mut operation: Operation, ground: Ground<'_>) -> Result<Permit, Refusal> {
+pub fn decide(identity: &Identity, mut operation: Operation, ground: DecisionContext<'_>) -> Result<Permit, Refusal> {
     operation.resource = operation.resource.map(|resource| named(resource, ground.layout)).transpose()?;
     let claims = opened(identity, &operation.ask, ground)?;
     let role = match &operation.ask {
@@ -96,7 +96,7 @@ pub fn decide(identity: &Identity, mut operation: Operation, ground: Ground<'_>)
 }
 
 /// The claims of the handle that is redeemed, where one is.
-fn opened(identity: &Identity, ask: &Ask, ground: Ground<'_>) -> Result<Option<Claims>, Refusal> {
+fn opened(identity: &Identity, ask: &Ask, ground: DecisionContext<'_>) -> Result<Option<Claims>, Refusal> {
     let Ask::Held(handle, redemption) = ask else { return Ok(None) };
     let binding = Binding { purpose: redemption.purpose, agent: &identity.agent };
     ground.keyring.redeem(handle, binding, ground.now).map(Some)
@@ -105,11 +105,11 @@ fn opened(identity: &Identity, ask: &Ask, ground: Ground<'_>) -> Result<Option<C
 /// The scope and the resource that a grant must hold: of a handle those of the operation that
 /// issued it, where its own names no scope.
 fn needed<'a>(operation: &'a Operation, claims: Option<&'a Claims>) -> Option<(Scope, &'a Resource)> {
-    let scope = operation.kind.facts.scope;
+    let scope = operation.kind.spec.scope;
     match claims {
         Some(claims) => {
             let issuer = catalog::find(&claims.operation)?;
-            Some((scope.or(issuer.facts.scope)?, &claims.resource))
+            Some((scope.or(issuer.spec.scope)?, &claims.resource))
         }
         None => Some((scope?, operation.resource.as_ref()?)),
     }
@@ -120,7 +120,7 @@ fn held_by(
     identity: &Identity,
     operation: &Operation,
     (scope, resource): (Scope, &Resource),
-    ground: Ground<'_>,
+    ground: DecisionContext<'_>,
 ) -> Result<(Arc<Role>, Option<Limit>), Refusal> {
     let circumstances = Circumstances { client: ground.client, now: ground.now };
     let need = Need { scope, resource, demand: &operation.demand, circumstances };
@@ -148,7 +148,7 @@ impl Permit {
     /// only the role requires it. `None` where the answer is given in the clear.
     #[must_use]
     pub fn wrap(&self, unsaid: u32) -> Option<Wrap> {
-        if !self.operation.kind.facts.secret {
+        if !self.operation.kind.spec.secret {
             return None;
         }
         let required = self.role().is_some_and(|role| role.wrapping == Wrapping::Required);
@@ -162,7 +162,7 @@ impl Permit {
     #[must_use]
     pub fn limits(&self) -> [Option<&Limit>; 2] {
         let role = self.role.as_ref().and_then(|(_, limit)| limit.as_ref());
-        let name = self.operation.kind.facts.name;
+        let name = self.operation.kind.spec.name;
         let of_operation = self.agent.operations.iter().find(|(operation, _)| *operation == name);
         [role, of_operation.map(|(_, limit)| limit)]
     }

@@ -17,7 +17,7 @@ mod engine;
 mod told;
 
 pub use agent::Agent;
-pub use engine::{Engine, EngineFacts, Holds, Service};
+pub use engine::{Engine, EngineSpec, Holds, Service};
 
 /// Which part of the KV tree a path is below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

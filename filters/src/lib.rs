@@ -50,7 +50,7 @@ pub mod operation;
 pub mod catalog;
 pub mod verdict;
 pub mod decide;
-pub mod policy;
+pub mod vault_policy;
 pub mod rest;
 pub mod mcp;
 pub mod openapi;

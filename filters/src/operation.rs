@@ -8,7 +8,7 @@ mod redemption;
 
 pub use arguments::unfit;
 pub use body::Body;
-pub use plan::{About, Ask, Call, Issues, Own, Plan, Touch, Touched};
+pub use plan::{About, Ask, Call, IssuedKind, Own, Plan, Touch, Touched};
 pub use redemption::{Redeem, Redemption};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -22,9 +22,9 @@ use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::Shape;
 
-/// The facts of an operation that need no argument.
+/// What is known of an operation before it has arguments.
 #[derive(Debug)]
-pub struct Facts {
+pub struct OperationSpec {
     /// `kv.read`.
     pub name: &'static str,
     /// A few words for people.
@@ -39,8 +39,8 @@ pub struct Facts {
     pub touch: Option<Touch>,
     /// True where it touches something that a grant must name.
     pub named: bool,
-    /// Hints for MCP clients.
-    pub hints: Hints,
+    /// Annotations for MCP clients.
+    pub annotations: Annotations,
     /// The REST method.
     pub method: &'static str,
     /// The REST path, with at most one `{parameter}`.
@@ -61,7 +61,7 @@ pub struct Facts {
     pub rest_only: bool,
 }
 
-impl Facts {
+impl OperationSpec {
     /// Defaults of an operation: `POST` with a JSON body, about
     /// something that has a name.
     pub const POST: Self = Self {
@@ -72,7 +72,7 @@ impl Facts {
         engine: None,
         touch: None,
         named: true,
-        hints: Hints { read_only: false, destructive: false, idempotent: false },
+        annotations: Annotations { read_only: false, destructive: false, idempotent: false },
         method: "POST",
         template: "",
         query: &[],
@@ -129,7 +129,7 @@ impl Capability {
 
 /// MCP tool annotations.
 #[derive(Clone, Copy, Debug)]
-pub struct Hints {
+pub struct Annotations {
     /// Changes nothing.
     pub read_only: bool,
     /// May destroy what was there.
@@ -165,7 +165,7 @@ pub trait Describe {
     /// The answer to the caller.
     const SHAPE: &'static Shape;
     /// The rest.
-    const FACTS: Facts;
+    const SPEC: OperationSpec;
 
     /// The resource that the arguments name, and the request they make.
     ///
@@ -190,8 +190,8 @@ pub struct Operation {
 
 /// A row of the catalog: a [`Describe`] whose types are forgotten.
 pub struct Entry {
-    /// The facts.
-    pub facts: &'static Facts,
+    /// What is known of it before it has arguments.
+    pub spec: &'static OperationSpec,
     parse: fn(&'static Entry, &[u8]) -> Result<Operation, Refusal>,
     /// The answer to the caller.
     pub shape: &'static Shape,
@@ -202,7 +202,7 @@ impl Entry {
     /// The row of one description.
     #[must_use]
     pub const fn of<D: Describe>() -> Self {
-        Self { facts: &D::FACTS, parse: parse::<D>, shape: D::SHAPE, input: schema::<D::Arguments<'static>> }
+        Self { spec: &D::SPEC, parse: parse::<D>, shape: D::SHAPE, input: schema::<D::Arguments<'static>> }
     }
 
     /// Reads the arguments, a JSON object, within the bounds that are unless others are configured.
@@ -244,7 +244,7 @@ impl Entry {
     #[must_use]
     pub fn output_schema(&self) -> Value {
         let mut schema = self.shape.schema();
-        if let (true, Some(members)) = (self.facts.secret, schema.as_object_mut()) {
+        if let (true, Some(members)) = (self.spec.secret, schema.as_object_mut()) {
             let required = members.remove("required").unwrap_or_else(|| serde_json::json!([]));
             members.insert("anyOf".into(), serde_json::json!([{"required": required}, {"required": ["wrapped"]}]));
             if let Some(properties) = members.get_mut("properties").and_then(Value::as_object_mut) {
@@ -263,7 +263,7 @@ impl Entry {
 
 impl std::fmt::Debug for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.facts.name)
+        f.write_str(self.spec.name)
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use crate::catalog::CATALOG;
 use crate::json::Bounds;
-use crate::operation::{Entry, Facts, Kind, Operation};
+use crate::operation::{Entry, OperationSpec, Kind, Operation};
 use crate::path;
 use crate::refusal::{Misfit, Refusal};
 
@@ -40,7 +40,7 @@ impl Routes {
     #[must_use]
     pub fn of(catalog: &'static [Entry]) -> Self {
         let mut routes: Vec<Route> = catalog.iter().map(Route::of).collect();
-        routes.sort_by_key(|route| std::cmp::Reverse(route.kind.facts.template.len()));
+        routes.sort_by_key(|route| std::cmp::Reverse(route.kind.spec.template.len()));
         Self(routes)
     }
 
@@ -56,10 +56,10 @@ impl Routes {
         let fitting = self.0.iter().filter(|route| verb.is_none() || route.verb() == verb);
         let mut methods = Vec::new();
         for (route, parameter) in fitting.filter_map(|route| Some((route, route.fits(path)?))) {
-            if route.kind.facts.method == method {
+            if route.kind.spec.method == method {
                 return Ok(Match { kind: route.kind, parameter });
             }
-            methods.push(route.kind.facts.method);
+            methods.push(route.kind.spec.method);
         }
         methods.sort_unstable();
         methods.dedup();
@@ -73,7 +73,7 @@ impl Routes {
 
 impl Route {
     fn of(kind: &'static Entry) -> Self {
-        let template = kind.facts.template;
+        let template = kind.spec.template;
         let split = template.split_once('{').and_then(|(before, rest)| {
             let (name, after) = rest.split_once('}')?;
             Some((before, (name, after)))
@@ -126,7 +126,7 @@ pub struct Carried<'a> {
 /// header where nothing can be wrapped; 422 for arguments that do not fit.
 pub fn operation(matched: &Match<'_>, carried: Carried<'_>) -> Result<Operation, Refusal> {
     let Carried { query, body, wrap_ttl, bounds } = carried;
-    let facts = matched.kind.facts;
+    let spec = matched.kind.spec;
     let mut json = Vec::with_capacity(body.len() + query.len() + 96);
     json.push(b'{');
     if let Some((name, raw)) = matched.parameter {
@@ -136,32 +136,32 @@ pub fn operation(matched: &Match<'_>, carried: Carried<'_>) -> Result<Operation,
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let (name, value) = (form(name)?, form(value)?);
-        member(&mut json, &name, &value, kind_of(facts, &name, &value)?);
+        member(&mut json, &name, &value, kind_of(spec, &name, &value)?);
     }
     if let Some(text) = wrap_ttl {
-        if !facts.secret {
+        if !spec.secret {
             return Err(Refusal::Malformed("The answer of this route cannot be wrapped."));
         }
         member(&mut json, "wrap_ttl", text, Kind::Text);
     }
-    if facts.takes_body && !body.is_empty() {
+    if spec.takes_body && !body.is_empty() {
         splice(&mut json, body)?;
     }
     json.push(b'}');
-    let size = if facts.takes_body { body.len() } else { 0 };
+    let size = if spec.takes_body { body.len() } else { 0 };
     Ok(Operation { size, ..matched.kind.parse_within(&json, &bounds)? })
 }
 
 /// A query parameter as it is written in JSON. One that the route does not
 /// declare is refused, an argument of the body's too.
-fn kind_of(facts: &Facts, name: &str, value: &str) -> Result<Kind, Refusal> {
-    let declared = facts.query.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind);
+fn kind_of(spec: &OperationSpec, name: &str, value: &str) -> Result<Kind, Refusal> {
+    let declared = spec.query.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind);
     let plain = value == "true" || value == "false" || is_number(value);
     match declared {
         Some(Kind::Plain) if plain => Ok(Kind::Plain),
         Some(_) => Ok(Kind::Text),
         None => {
-            let known: Vec<_> = facts.query.iter().map(|(known, _)| format!("`{known}`")).collect();
+            let known: Vec<_> = spec.query.iter().map(|(known, _)| format!("`{known}`")).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             let expected = format!("of query parameters {known}");
             Err(Refusal::Arguments(Misfit { pointer: String::new(), expected }))
@@ -230,7 +230,7 @@ mod tests {
         let matched = route(method, path)?;
         let carried = Carried { query, body: body.as_bytes(), ..Carried::default() };
         let operation = operation(&matched, carried)?;
-        Ok((operation.kind.facts.name, operation.resource))
+        Ok((operation.kind.spec.name, operation.resource))
     }
 
     fn secret(space: Space, path: &str) -> Option<Resource> {
@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn a_path_that_ends_in_a_verb_is_the_verbs_alone() {
         let verbs: Vec<_> =
-            ROUTES.0.iter().filter_map(|route| Some((route.verb()?, route.kind.facts.method))).collect();
+            ROUTES.0.iter().filter_map(|route| Some((route.verb()?, route.kind.spec.method))).collect();
         assert!(verbs.len() >= 3, "{verbs:?}");
         for (verb, meant) in verbs {
             for method in ["GET", "PUT", "PATCH", "POST", "DELETE", "TRACE"].into_iter().filter(|other| *other != meant)

@@ -3,11 +3,11 @@
 
 use crate::condition::Circumstances;
 use crate::grants::{
-    Agent, Allowed, Demand, Engine, EngineFacts, Holds, Need, Resource, Role, Service, Shortfall, Unheld,
+    Agent, Allowed, Demand, Engine, EngineSpec, Holds, Need, Resource, Role, Service, Shortfall, Unheld,
 };
 use crate::identity::Identity;
 pub use crate::operation::About;
-use crate::operation::{Entry, Facts, Touched, unfit};
+use crate::operation::{Entry, OperationSpec, Touched, unfit};
 use crate::pattern::PathPattern;
 use crate::refusal::Refusal;
 use crate::scope::Scope;
@@ -76,10 +76,10 @@ const NAMED: usize = 20;
 /// The grants for an operation that the agent's roles hold now, in one sentence; `None` where it touches
 /// nothing that a grant names, or something that another operation made.
 #[must_use]
-pub fn granted(identity: &Identity, facts: &Facts, circumstances: Circumstances) -> Option<String> {
-    let (scope, engine) = (facts.scope?, facts.engine.filter(|_| facts.named)?);
-    let EngineFacts { holds, service, bounds_ttl, bounds_login, .. } = engine.facts();
-    if facts.reach.apis.is_empty() && *service == Service::Vault {
+pub fn granted(identity: &Identity, spec: &OperationSpec, circumstances: Circumstances) -> Option<String> {
+    let (scope, engine) = (spec.scope?, spec.engine.filter(|_| spec.named)?);
+    let EngineSpec { holds, service, bounds_ttl, bounds_login, .. } = engine.spec();
+    if spec.reach.apis.is_empty() && *service == Service::Vault {
         return None;
     }
     let held = |role: &&Role| {
@@ -136,11 +136,11 @@ impl Question {
     /// # Errors
     /// [`Unaskable`].
     pub fn new(kind: &'static Entry, about: About<'_>, layout: &Layout) -> Result<Self, Unaskable> {
-        let facts = kind.facts;
-        let (Some(scope), Some(touch)) = (facts.scope, facts.touch) else {
+        let spec = kind.spec;
+        let (Some(scope), Some(touch)) = (spec.scope, spec.touch) else {
             // What has a name but no engine of its own is about what another made.
             let question = Self { kind, needs: None, demand: Demand::default() };
-            return if facts.named { Err(Unaskable::ByHandle) } else { Ok(question) };
+            return if spec.named { Err(Unaskable::ByHandle) } else { Ok(question) };
         };
         let Touched { resource, demand } = touch(about).map_err(Unaskable::Name)?;
         let resource = named(resource, layout).map_err(Unaskable::Name)?;

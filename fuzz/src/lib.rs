@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use filters::decide::{Effect, Ground, decide};
+use filters::decide::{Effect, DecisionContext, decide};
 use filters::grants::{Agent, Engine, Role};
 use filters::handle::Keyring;
 use filters::identity::{Identity, Proof};
@@ -58,7 +58,7 @@ pub static IDENTITY: LazyLock<Identity> = LazyLock::new(|| {
 /// # Panics
 /// Where it does not.
 pub fn judge(operation: Operation) {
-    let ground = Ground { layout: &LAYOUT, keyring: &KEYRING, client: None, now: 1_767_225_600 };
+    let ground = DecisionContext { layout: &LAYOUT, keyring: &KEYRING, client: None, now: 1_767_225_600 };
     let Ok(permit) = decide(&IDENTITY, operation, ground) else { return };
     match permit.into_effect(&LAYOUT) {
         Ok(Effect::Vault(request) | Effect::Issue(_, _, request)) => within_own(&request),

@@ -89,7 +89,7 @@ fn configuration(context: &Context<'_>) -> Reply {
 
 /// Has the configuration read again, and tells what is wrong with it; no value is in that.
 async fn reload(asked: &Asked<'_>) -> Result<Reply, Refusal> {
-    match asked.context.state.reloads.wish().await {
+    match asked.context.state.reloads.ask().await {
         Some(Ok(version)) => Ok(Reply::json(200, json!({"snapshot": version}).to_string())),
         Some(Err(report)) => {
             let body = json!({"error": "configuration_refused", "detail": report, "request_id": asked.request_id});

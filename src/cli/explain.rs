@@ -180,7 +180,7 @@ fn tell(asked: &Explain, snapshot: &Snapshot, known: &[AgentId]) -> Result<Told,
 
 fn question(asked: &Explain, snapshot: &Snapshot) -> Result<Question, String> {
     let kind = operation(&asked.operation)?;
-    let engine = kind.facts.engine;
+    let engine = kind.spec.engine;
     if asked.shared && engine != Some(Engine::Kv) {
         return Err("--shared is for secrets only".to_owned());
     }
@@ -205,14 +205,14 @@ fn question(asked: &Explain, snapshot: &Snapshot) -> Result<Question, String> {
         Unaskable::Name(Refusal::Arguments(misfit)) => format!("--resource must be {}", misfit.expected),
         Unaskable::Name(refusal) => format!("--resource is refused: {}", refusal.public().detail),
         Unaskable::ByHandle => {
-            format!("{} is allowed to whom the wrapped operation is: ask about that one", kind.facts.name)
+            format!("{} is allowed to whom the wrapped operation is: ask about that one", kind.spec.name)
         }
     })
 }
 
 fn operation(name: &str) -> Result<&'static Entry, String> {
     catalog::find(name).ok_or_else(|| {
-        let near = nearest_of(name, CATALOG.iter().map(|entry| entry.facts.name));
+        let near = nearest_of(name, CATALOG.iter().map(|entry| entry.spec.name));
         near.map_or_else(
             || "there is no such operation; docs/reference/operations.md lists them".to_owned(),
             |near| format!("there is no such operation; did you mean `{near}`?"),
@@ -222,7 +222,7 @@ fn operation(name: &str) -> Result<&'static Entry, String> {
 
 /// The operation and what it touches, as it is configured.
 fn what(asked: &Explain, question: &Question) -> String {
-    let name = question.kind.facts.name;
+    let name = question.kind.spec.name;
     match question.needs() {
         None | Some((_, Resource::Nameless(_))) => name.to_owned(),
         Some((_, resource @ Resource::Key(_, key))) => format!("{name} with {} {key:?}", resource.key()),
@@ -241,12 +241,12 @@ fn allowing(question: &Question, allowed: Option<&Allowed<'_>>) -> Vec<String> {
         Grant::Nameless => String::new(),
     };
     let mut rules = vec![format!("by role `{}`: scope `{scope}`{grant}", role.name)];
-    if question.kind.facts.secret && role.wrapping == Wrapping::Required {
+    if question.kind.spec.secret && role.wrapping == Wrapping::Required {
         rules.push("its answer is wrapped: `wrap = \"required\"`".to_owned());
     }
     rules
         .extend(role.conditions.iter().flat_map(|conditions| conditions.told()).map(|told| format!("it holds {told}")));
-    if let Some(bytes) = role.body.filter(|_| question.kind.facts.takes_body) {
+    if let Some(bytes) = role.body.filter(|_| question.kind.spec.takes_body) {
         rules.push(format!("of {bytes} bytes at most: `body`"));
     }
     rules

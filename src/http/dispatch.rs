@@ -50,7 +50,7 @@ impl Request<'_> {
         }
         let matched = rest_route(self.head.method.as_str(), &self.head.path)?;
         visit.route = Some(routes::of_operation(matched.kind));
-        visit.outcomes = Outcome { operation: matched.kind.facts.name, ..Outcome::default() }.into();
+        visit.outcomes = Outcome { operation: matched.kind.spec.name, ..Outcome::default() }.into();
         Ok(Surface::Rest(matched))
     }
 
@@ -141,7 +141,7 @@ impl Request<'_> {
                 match body {
                     // What it is read into counts no longer as a body.
                     Ok(body) => rest::serve(&self.asked(session, caller, body.into_bytes()), &matched, holds).await,
-                    Err(refusal) => Served::refused(matched.kind.facts.name, refusal),
+                    Err(refusal) => Served::refused(matched.kind.spec.name, refusal),
                 }
             }
         }

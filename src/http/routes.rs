@@ -136,7 +136,7 @@ pub(super) fn of_operation(entry: &'static Entry) -> RouteId {
 pub fn labels() -> Vec<(&'static str, &'static str)> {
     let own = ROUTES.iter().map(|route| route.label);
     let operators = admin::ROUTES.iter().map(|route| (route.label, route.path));
-    own.chain(operators).chain(CATALOG.iter().map(|entry| (entry.facts.method, entry.facts.template))).collect()
+    own.chain(operators).chain(CATALOG.iter().map(|entry| (entry.spec.method, entry.spec.template))).collect()
 }
 
 #[cfg(test)]
@@ -163,7 +163,7 @@ mod tests {
         );
         assert_eq!(label(of_operators(0)), ("POST", "/admin/suspensions"));
         for entry in CATALOG.iter() {
-            assert_eq!(label(of_operation(entry)), (entry.facts.method, entry.facts.template));
+            assert_eq!(label(of_operation(entry)), (entry.spec.method, entry.spec.template));
         }
     }
 }

@@ -60,7 +60,7 @@ impl From<Refused> for Disbelief {
     }
 }
 
-/// A wish for newer keys than those that a token was tried with.
+/// A request for newer keys than those that a token was tried with.
 pub struct Wait {
     issuer: Arc<Issuer>,
     /// Of the keys it was tried with.

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use filters::condition::Circumstances;
-use filters::decide::{Effect, Ground, Wrap, decide};
+use filters::decide::{Effect, DecisionContext, Wrap, decide};
 use filters::grants::{Agent, Engine, Role};
 use filters::handle::{Binding, Keyring, Purpose, StandsFor};
 use filters::identity::Identity;
 use filters::kms::KmsRequest;
-use filters::operation::{Absent, Entry, Issues, Operation};
+use filters::operation::{Absent, Entry, IssuedKind, Operation};
 use filters::refusal::Refusal;
 use filters::vault::record::is_destroyed;
 use filters::vault::{Trouble, VaultRequest, control, is_partial, trouble};
@@ -84,7 +84,7 @@ impl Context<'_> {
         let kind = operation.kind;
         let called = match self.decided(caller, operation).await {
             Ok(decided) => self.performed(caller, decided, holds).await,
-            Err(refusal) => Called::refused(kind.facts.name, refusal),
+            Err(refusal) => Called::refused(kind.spec.name, refusal),
         };
         match &called.answer {
             Ok(_) => self.state.metrics.served(kind),
@@ -95,7 +95,7 @@ impl Context<'_> {
 
     async fn performed(&self, caller: &Caller<'_>, decided: Decided, holds: Holds) -> Called {
         let Decided { entry, effect, wrap, role } = decided;
-        let mut outcome = Outcome { operation: entry.facts.name, role, ..Outcome::allowed() };
+        let mut outcome = Outcome { operation: entry.spec.name, role, ..Outcome::allowed() };
         if let Effect::Own(answer) = effect {
             return Called { answer: Ok(Performed::Whole(answer)), outcome };
         }
@@ -141,13 +141,13 @@ impl Context<'_> {
         let answer = match effect {
             Effect::Own(answer) => answer,
             Effect::Vault(request) => read(kind, &self.ask_vault(caller, &request).await?)?,
-            Effect::Issue(Issues::Lease, origin, request) => {
+            Effect::Issue(IssuedKind::Lease, origin, request) => {
                 Box::pin(self.lease(caller, kind, origin, &request)).await?
             }
-            Effect::Issue(Issues::Certificate, origin, request) => {
+            Effect::Issue(IssuedKind::Certificate, origin, request) => {
                 Box::pin(self.issued_certificate(caller, kind, origin, &request)).await?
             }
-            Effect::Issue(Issues::Password, _, request) => Box::pin(self.password(caller, kind, &request)).await?,
+            Effect::Issue(IssuedKind::Password, _, request) => Box::pin(self.password(caller, kind, &request)).await?,
             Effect::Redeem(redeemed) => Box::pin(self.redeem(caller, kind, &redeemed)).await?,
             Effect::Kms(request) => Box::pin(self.ask_kms(kind, request)).await?,
         };
@@ -163,13 +163,13 @@ impl Context<'_> {
         decide(&caller.identity, operation, self.ground(caller, &keyring)).map(drop)
     }
 
-    fn ground<'k>(&'k self, caller: &Caller<'_>, keyring: &'k Keyring) -> Ground<'k> {
-        Ground { layout: &self.snapshot.layout, keyring, client: caller.client, now: epoch_seconds() }
+    fn ground<'k>(&'k self, caller: &Caller<'_>, keyring: &'k Keyring) -> DecisionContext<'k> {
+        DecisionContext { layout: &self.snapshot.layout, keyring, client: caller.client, now: epoch_seconds() }
     }
 
     /// Decides, and charges all of the request's limits.
     async fn decided(&self, caller: &Caller<'_>, operation: Operation) -> Result<Decided, Refusal> {
-        if operation.kind.facts.engine == Some(Engine::Kms) && self.state.kms.is_none() {
+        if operation.kind.spec.engine == Some(Engine::Kms) && self.state.kms.is_none() {
             return Err(Refusal::KmsDisabled);
         }
         let keyring = self.state.vault.handles.keyring();
@@ -182,7 +182,7 @@ impl Context<'_> {
         let role = permit.role().cloned();
         let (entry, wrap) = (permit.kind(), permit.wrap(self.snapshot.wrap_ttl));
         let effect = permit.into_effect(&self.snapshot.layout)?;
-        let seals = wrap.is_some() || matches!(effect, Effect::Issue(Issues::Lease | Issues::Certificate, ..));
+        let seals = wrap.is_some() || matches!(effect, Effect::Issue(IssuedKind::Lease | IssuedKind::Certificate, ..));
         if seals && keyring.is_empty() {
             return Err(self.state.vault.handles.without());
         }
@@ -276,12 +276,12 @@ impl Context<'_> {
 }
 
 /// Tells with a refusal what the agent's roles hold of that kind.
-fn ungranted(refusal: Refusal, identity: &Identity, kind: &'static Entry, ground: Ground<'_>) -> Refusal {
+fn ungranted(refusal: Refusal, identity: &Identity, kind: &'static Entry, ground: DecisionContext<'_>) -> Refusal {
     if refusal != Refusal::Forbidden {
         return refusal;
     }
     let circumstances = Circumstances { client: ground.client, now: ground.now };
-    granted(identity, kind.facts, circumstances).map_or(refusal, Refusal::Ungranted)
+    granted(identity, kind.spec, circumstances).map_or(refusal, Refusal::Ungranted)
 }
 
 /// Reads Vault's answer as the operation does.
@@ -292,7 +292,7 @@ pub(super) fn read(kind: &'static Entry, answer: &Answer) -> Result<Vec<u8>, Ref
             kind.project(&answer.body, &mut out)?;
             Ok(out)
         }
-        status => match (refusal(status, &answer.body), kind.facts.absent) {
+        status => match (refusal(status, &answer.body), kind.spec.absent) {
             (Refusal::NotFound, Absent::Empty(answer)) => Ok(answer.into()),
             (Refusal::NotFound, Absent::Secret(none)) => Err(Refusal::Absent(match is_destroyed(&answer.body) {
                 Some(true) => DESTROYED,

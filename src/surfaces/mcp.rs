@@ -144,7 +144,7 @@ impl Asked<'_> {
     async fn tool(&self, call: &Call<'_>, kind: &'static Entry, arguments: &[u8]) -> Told {
         let called = match kind.parse_within(arguments, &self.context.snapshot.limits.json) {
             Ok(operation) => self.context.call(self.caller, operation, Holds::Whole).await,
-            Err(refusal) => Called::refused(kind.facts.name, refusal),
+            Err(refusal) => Called::refused(kind.spec.name, refusal),
         };
         let (answer, outcome) = called.text();
         let mut body = Vec::new();
@@ -173,7 +173,7 @@ impl Asked<'_> {
         if let (_, Ok(Understood::Call(call))) = mcp::understand(message, said) {
             match call.request {
                 Wanted::CallTool { kind, .. } => {
-                    *operation = kind.facts.name;
+                    *operation = kind.spec.name;
                     mcp::refused(&call, refusal, self.request_id, &mut body);
                 }
                 _ => Failure::Refused(refusal.clone()).write(Some(call.id), call.revision, &mut body),

@@ -14,17 +14,17 @@ use super::{Asked, Reply, Served, accepts_json};
 /// # Errors
 /// [`Refusal::NotAcceptable`] where the caller takes no JSON.
 pub fn takes_body(matched: &Match<'_>, headers: &HeaderMap) -> Result<bool, Refusal> {
-    if accepts_json(headers) { Ok(matched.kind.facts.takes_body) } else { Err(Refusal::NotAcceptable) }
+    if accepts_json(headers) { Ok(matched.kind.spec.takes_body) } else { Err(Refusal::NotAcceptable) }
 }
 
 /// Serves one request, and holds as much of the answer as `holds` says.
 pub async fn serve(asked: &Asked<'_>, matched: &Match<'_>, holds: Holds) -> Served {
-    let facts = matched.kind.facts;
+    let spec = matched.kind.spec;
     let Called { answer, outcome } = match operation(asked, matched) {
         Ok(operation) => asked.context.call(asked.caller, operation, holds).await,
-        Err(refusal) => Called::refused(facts.name, refusal),
+        Err(refusal) => Called::refused(spec.name, refusal),
     };
-    let reply = answer.map(|performed| match (facts.success, performed) {
+    let reply = answer.map(|performed| match (spec.success, performed) {
         (204, _) => Reply::empty(204),
         (status, Performed::Whole(answer)) => Reply::json(status, answer),
         (status, Performed::Streaming(streaming)) => Reply::streaming(status, streaming),

@@ -208,7 +208,7 @@ impl Metrics {
             durations: register(&registry, HistogramVec::new(durations, &labels)?)?,
             handles: (0..routes.len() * STATUSES.len()).map(|_| OnceLock::new()).collect(),
             routes,
-            served: CATALOG.iter().map(|entry| operations.with_label_values(&[entry.facts.name, "served"])).collect(),
+            served: CATALOG.iter().map(|entry| operations.with_label_values(&[entry.spec.name, "served"])).collect(),
             operations: register(&registry, operations)?,
             connections: Arc::new(ConnectionMetrics {
                 open: gauge("portcullis_connections", "Open connections of callers.")?,
@@ -334,7 +334,7 @@ impl Metrics {
 
     /// Counts one operation that was refused, by the refusal's code.
     pub fn refused(&self, kind: &'static Entry, code: &'static str) {
-        self.operations.with_label_values(&[kind.facts.name, code]).inc();
+        self.operations.with_label_values(&[kind.spec.name, code]).inc();
     }
 
     /// Everything, in Prometheus' text format.

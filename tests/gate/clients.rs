@@ -27,8 +27,8 @@ const MODES: [(&str, &str); 3] = [("legacy", "2025-11-25"), ("auto", "2026-07-28
 
 /// The tools, in the order of the catalog.
 fn every_tool() -> Vec<&'static str> {
-    let tools = filters::catalog::CATALOG.iter().filter(|entry| !entry.facts.rest_only);
-    tools.map(|entry| entry.facts.name).collect()
+    let tools = filters::catalog::CATALOG.iter().filter(|entry| !entry.spec.rest_only);
+    tools.map(|entry| entry.spec.name).collect()
 }
 
 fn python_with_a_key(shared: &Shared) {

@@ -284,7 +284,7 @@ fn anonymous(shared: &Shared) {
         ];
         let operators = ["/admin/config", "/admin/reload", "/admin/suspensions"];
         let own = own.into_iter().chain(operators).map(|path| ("GET", path));
-        let all = CATALOG.iter().map(|entry| (entry.facts.method, entry.facts.template));
+        let all = CATALOG.iter().map(|entry| (entry.spec.method, entry.spec.template));
         for (method, template) in own.chain(all) {
             let path = template.replace(['{', '}'], "");
             let response = client.send(method, &path, &[], b"");

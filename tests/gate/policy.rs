@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use filters::catalog;
-use filters::decide::{Effect, Ground, decide};
+use filters::decide::{Effect, DecisionContext, decide};
 use filters::grants::{Agent, Engine, Role};
 use filters::handle::Keyring;
 use filters::identity::{Identity, Proof};
@@ -133,7 +133,7 @@ fn identity(roles: Vec<Role>) -> Identity {
 fn asked(identity: &Identity, settings: &Settings, kind: &'static Entry, arguments: &str) -> Option<String> {
     let operation = kind.parse(arguments.as_bytes()).expect("arguments");
     let keyring = Keyring::default();
-    let ground = Ground { layout: &settings.layout, keyring: &keyring, client: None, now: 0 };
+    let ground = DecisionContext { layout: &settings.layout, keyring: &keyring, client: None, now: 0 };
     let permit = match decide(identity, operation, ground) {
         Ok(permit) => permit,
         Err(Refusal::Forbidden) => return None,
@@ -171,7 +171,7 @@ fn agreement(shared: &Shared) {
         let bob = identity(settings.roles.into_iter().skip(1).collect());
         let settings = load(&text);
         for ((kind, arguments), (path, held)) in universe.iter().zip(held) {
-            let wanted: Vec<&str> = kind.facts.reach.may.iter().map(|capability| capability.name()).collect();
+            let wanted: Vec<&str> = kind.spec.reach.may.iter().map(|capability| capability.name()).collect();
             if asked(&bob, &settings, kind, arguments).is_some() {
                 let all = wanted.iter().all(|capability| held.iter().any(|h| h == capability));
                 prop_assert!(all, "{path}: Vault holds {held:?}, {kind:?} needs {wanted:?}\n{hcl}");

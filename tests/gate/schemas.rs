@@ -87,7 +87,7 @@ fn whole(_: &Shared) {
     let tools = Tools::of(&CATALOG, ToolNames::Dotted);
     for (entry, tool) in tools.iter() {
         let tool: Value = serde_json::from_str(tool).expect("JSON");
-        assert_eq!(walk(&tool, entry.facts.name, &mut found), 2);
+        assert_eq!(walk(&tool, entry.spec.name, &mut found), 2);
     }
     assert!(found.is_empty(), "{found:#?}");
 }
@@ -218,7 +218,7 @@ fn judged(_: &Shared) {
     let (mut tried, mut wrong) = (0, Vec::new());
     let samples = samples();
     for entry in &CATALOG {
-        let (name, schema) = (entry.facts.name, entry.input_schema().to_value());
+        let (name, schema) = (entry.spec.name, entry.input_schema().to_value());
         let of_it = || samples.iter().filter(|(of, _)| *of == name);
         for (argument, _) in schema["properties"].as_object().into_iter().flatten() {
             let said = of_it().any(|(_, sample)| sample.get(argument).is_some());

@@ -74,9 +74,9 @@ fn every(shared: &Shared) {
     let client = shared.gate().agent("agent_mtls");
     assert_eq!(client.put("/secrets/wrap/each", &json!({"data": {"a": 1}})).status, 200);
     let secrets = secrets(&client);
-    let catalog = filters::catalog::CATALOG.iter().map(|entry| entry.facts);
+    let catalog = filters::catalog::CATALOG.iter().map(|entry| entry.spec);
     let all: Vec<_> =
-        catalog.filter(|facts| facts.secret && !facts.name.starts_with("kms.")).map(|facts| facts.name).collect();
+        catalog.filter(|spec| spec.secret && !spec.name.starts_with("kms.")).map(|spec| spec.name).collect();
     assert_eq!(secrets.iter().map(|(name, ..)| *name).collect::<Vec<_>>(), all);
     for (name, mut arguments, method, target) in secrets {
         let body = match method {

@@ -177,9 +177,9 @@ fn granted(role: &Role, scopes: Scopes) -> Vec<Granted<'_>> {
         return Vec::new();
     }
     let named = role.grants().map(|(key, engine, held)| grant(key, engine, Grant::written(held)));
-    let nameless = CATALOG.iter().map(|entry| entry.facts).filter(|facts| !facts.named).filter_map(|facts| {
-        let (engine, scope) = (facts.engine?, facts.scope.filter(|scope| held.contains(scope))?);
-        Some(Granted { operation: Some(facts.name), scopes: vec![scope], ..grant(engine.name(), engine, None) })
+    let nameless = CATALOG.iter().map(|entry| entry.spec).filter(|spec| !spec.named).filter_map(|spec| {
+        let (engine, scope) = (spec.engine?, spec.scope.filter(|scope| held.contains(scope))?);
+        Some(Granted { operation: Some(spec.name), scopes: vec![scope], ..grant(engine.name(), engine, None) })
     });
     named.chain(nameless).collect()
 }

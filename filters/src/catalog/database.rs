@@ -10,7 +10,7 @@ use crate::grants::Engine;
 use crate::handle::{Purpose, StandsFor};
 use crate::lifetime::{Lifetime, WrapTtl};
 use crate::operation::{
-    About, Ask, Call, Capability, Describe, Facts, Hints, Issues, Plan, Reach, Redeem, Redemption, Touched,
+    About, Ask, Call, Capability, Describe, OperationSpec, Annotations, IssuedKind, Plan, Reach, Redeem, Redemption, Touched,
 };
 use crate::refusal::Refusal;
 use crate::scope::Scope;
@@ -67,18 +67,18 @@ pub(super) struct IssueArguments<'a> {
 
 impl Describe for IssueCreds {
     type Arguments<'a> = IssueArguments<'a>;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "db.issue_creds",
         title: "Issue a database login",
         summary: "Makes a new database login that ends with its lease; renew or revoke it by its lease_id.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Database),
         touch: Some(role),
-        hints: Hints { read_only: false, destructive: false, idempotent: false },
+        annotations: Annotations { read_only: false, destructive: false, idempotent: false },
         template: "/db/creds/{role}",
         reach: Reach { apis: &["creds"], may: &[Capability::Read] },
         secret: true,
-        ..Facts::POST
+        ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = &Shape {
         about: "A login, and the lease it ends with.",
@@ -109,7 +109,7 @@ impl Describe for IssueCreds {
 
     fn plan(arguments: IssueArguments<'_>) -> Result<Plan, Refusal> {
         let call = Call { method: Method::Get, api: "creds".into(), query: None, body: None, repeatable: false };
-        Ok(Plan::about(role(About::named(&arguments.role))?, Ask::Issue(Issues::Lease, call))
+        Ok(Plan::about(role(About::named(&arguments.role))?, Ask::Issue(IssuedKind::Lease, call))
             .wrapped(arguments.wrap_ttl))
     }
 }
@@ -130,16 +130,16 @@ pub(super) struct RenewArguments<'a> {
 
 impl Describe for Renew {
     type Arguments<'a> = RenewArguments<'a>;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "db.renew",
         title: "Renew a database login",
         summary: "Renews the lease of a database login that this agent was issued.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Database),
         touch: Some(role),
-        hints: Hints { read_only: false, destructive: false, idempotent: true },
+        annotations: Annotations { read_only: false, destructive: false, idempotent: true },
         template: "/db/renew",
-        ..Facts::POST
+        ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = &Shape {
         about: "The new lifetime of the login.",
@@ -168,16 +168,16 @@ pub(super) struct RevokeArguments<'a> {
 
 impl Describe for Revoke {
     type Arguments<'a> = RevokeArguments<'a>;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "db.revoke",
         title: "Revoke a database login",
         summary: "Revokes a database login that this agent was issued, at once.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Database),
         touch: Some(role),
-        hints: Hints { read_only: false, destructive: true, idempotent: true },
+        annotations: Annotations { read_only: false, destructive: true, idempotent: true },
         template: "/db/revoke",
-        ..Facts::POST
+        ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = &Shape::DONE;
 

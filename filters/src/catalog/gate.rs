@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::access::{ACCESS, tell};
-use crate::operation::{Describe, Facts, Hints, Plan};
+use crate::operation::{Describe, OperationSpec, Annotations, Plan};
 use crate::refusal::Refusal;
 use crate::shape::Shape;
 
@@ -20,16 +20,16 @@ pub(super) struct Nothing {}
 
 impl Describe for WhoAmI {
     type Arguments<'a> = Nothing;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "whoami",
         title: "Who am I",
         summary: "Tells the agent that the caller is identified as and, like access.list, its grants and limits.",
         named: false,
-        hints: Hints { read_only: true, destructive: false, idempotent: true },
+        annotations: Annotations { read_only: true, destructive: false, idempotent: true },
         method: "GET",
         template: "/whoami",
         takes_body: false,
-        ..Facts::POST
+        ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = &ACCESS;
 
@@ -40,13 +40,13 @@ impl Describe for WhoAmI {
 
 impl Describe for ListAccess {
     type Arguments<'a> = Nothing;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "access.list",
         title: "What may I use",
         summary: "Tells the agent its grants (paths, keys and roles, with scopes and descriptions) and its \
             limits.",
         template: "/access",
-        ..WhoAmI::FACTS
+        ..WhoAmI::SPEC
     };
     const SHAPE: &'static Shape = &ACCESS;
 

@@ -12,12 +12,12 @@ use super::text::{Kind, Text};
 use crate::grants::{Engine, Resource};
 use crate::kms::{self, Circumstances, GrantTokens, KeySpec, KmsCall, Signed, SigningAlgorithm};
 use crate::lifetime::WrapTtl;
-use crate::operation::{About, Ask, Describe, Facts, Hints, Plan, Touched, unfit};
+use crate::operation::{About, Ask, Describe, OperationSpec, Annotations, Plan, Touched, unfit};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};
 
-const PURE: Hints = Hints { read_only: true, destructive: false, idempotent: false };
+const PURE: Annotations = Annotations { read_only: true, destructive: false, idempotent: false };
 
 /// Bound of AWS's, in bytes.
 const MAX_CONTEXT: usize = 8192;
@@ -30,7 +30,7 @@ const KEY: Member = Member::new("key_id", &["key_id"], Type::Text, "The ARN of t
 const CIPHERTEXT: Member = Member::new("ciphertext", &["ciphertext"], Type::Text, "The ciphertext, as base64.");
 const PLAINTEXT: Member = Member::new("plaintext", &["plaintext"], Type::Text, "The bytes in the clear, as base64.");
 
-const FACTS: Facts = Facts { engine: Some(Engine::Kms), touch: Some(key), hints: PURE, ..Facts::POST };
+const SPEC: OperationSpec = OperationSpec { engine: Some(Engine::Kms), touch: Some(key), annotations: PURE, ..OperationSpec::POST };
 
 /// The name of a key, judged by [`kms::is_key_name`].
 struct KeyName;
@@ -242,13 +242,13 @@ pub(super) struct Encrypt;
 
 impl Describe for Encrypt {
     type Arguments<'a> = EncryptArguments<'a>;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "kms.encrypt",
         title: "Encrypt with AWS KMS",
         summary: "Encrypts up to 4096 bytes with a key that stays in AWS KMS.",
         scope: Some(Scope::Write),
         template: "/kms/encrypt",
-        ..FACTS
+        ..SPEC
     };
     const SHAPE: &'static Shape = &Shape { about: "A ciphertext.", members: &[CIPHERTEXT, KEY] };
 
@@ -264,14 +264,14 @@ pub(super) struct Decrypt;
 
 impl Describe for Decrypt {
     type Arguments<'a> = DecryptArguments<'a>;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "kms.decrypt",
         title: "Decrypt with AWS KMS",
         summary: "Decrypts what a key of AWS KMS has encrypted.",
         scope: Some(Scope::Read),
         template: "/kms/decrypt",
         secret: true,
-        ..FACTS
+        ..SPEC
     };
     const SHAPE: &'static Shape = &Shape { about: "The plaintext.", members: &[PLAINTEXT, KEY] };
 
@@ -287,14 +287,14 @@ pub(super) struct DataKey;
 
 impl Describe for DataKey {
     type Arguments<'a> = DataKeyArguments<'a>;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "kms.generate_data_key",
         title: "Make a data key with AWS KMS",
         summary: "Makes a new key, in the clear and encrypted with a key of AWS KMS.",
         scope: Some(Scope::Write),
         template: "/kms/data-key",
         secret: true,
-        ..FACTS
+        ..SPEC
     };
     const SHAPE: &'static Shape = &Shape { about: "A data key.", members: &[PLAINTEXT, CIPHERTEXT, KEY] };
 
@@ -316,13 +316,13 @@ pub(super) struct Sign;
 
 impl Describe for Sign {
     type Arguments<'a> = SignArguments<'a>;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "kms.sign",
         title: "Sign with AWS KMS",
         summary: "Signs a message or digest with a key that stays in AWS KMS.",
         scope: Some(Scope::Write),
         template: "/kms/sign",
-        ..FACTS
+        ..SPEC
     };
     const SHAPE: &'static Shape = &Shape {
         about: "A signature.",
@@ -342,14 +342,14 @@ pub(super) struct Verify;
 
 impl Describe for Verify {
     type Arguments<'a> = VerifyArguments<'a>;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "kms.verify",
         title: "Verify with AWS KMS",
         summary: "Tells whether a signature was made by a key of AWS KMS over this message.",
         scope: Some(Scope::Read),
-        hints: Hints { read_only: true, destructive: false, idempotent: true },
+        annotations: Annotations { read_only: true, destructive: false, idempotent: true },
         template: "/kms/verify",
-        ..FACTS
+        ..SPEC
     };
     const SHAPE: &'static Shape = &Shape {
         about: "The result of the verification.",

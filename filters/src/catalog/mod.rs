@@ -60,7 +60,7 @@ pub static CATALOG: [Entry; 33] = [
 /// The operation of that name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Entry> {
-    CATALOG.iter().find(|entry| entry.facts.name == name)
+    CATALOG.iter().find(|entry| entry.spec.name == name)
 }
 
 /// Something of an engine's that has a name.
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn null_is_as_good_as_absent_unless_it_is_needed() {
         for entry in &CATALOG {
-            let (name, needed) = (entry.facts.name, needed(entry));
+            let (name, needed) = (entry.spec.name, needed(entry));
             let schema = entry.input_schema().to_value();
             let properties = schema["properties"].as_object().cloned().unwrap_or_default();
             let plain = asked(entry, &needed);
@@ -143,16 +143,16 @@ mod tests {
     fn every_operation_is_described_whole() {
         let mut seen = std::collections::HashSet::new();
         for entry in &CATALOG {
-            let facts = entry.facts;
-            assert!(seen.insert(facts.name) && seen.insert(facts.title));
-            assert!(facts.summary.ends_with('.'), "{}", facts.name);
+            let spec = entry.spec;
+            assert!(seen.insert(spec.name) && seen.insert(spec.title));
+            assert!(spec.summary.ends_with('.'), "{}", spec.name);
             for schema in [entry.input_schema().to_value(), entry.output_schema()] {
-                assert_eq!(schema.get("type").and_then(|t| t.as_str()), Some("object"), "{}", facts.name);
+                assert_eq!(schema.get("type").and_then(|t| t.as_str()), Some("object"), "{}", spec.name);
             }
-            assert_eq!(facts.engine.is_some(), facts.scope.is_some(), "{}", facts.name);
-            assert_eq!(facts.engine.is_some(), facts.touch.is_some(), "{}", facts.name);
-            assert_eq!(facts.reach.apis.is_empty(), facts.reach.may.is_empty(), "{}", facts.name);
-            assert!(std::ptr::eq(find(facts.name).unwrap(), entry));
+            assert_eq!(spec.engine.is_some(), spec.scope.is_some(), "{}", spec.name);
+            assert_eq!(spec.engine.is_some(), spec.touch.is_some(), "{}", spec.name);
+            assert_eq!(spec.reach.apis.is_empty(), spec.reach.may.is_empty(), "{}", spec.name);
+            assert!(std::ptr::eq(find(spec.name).unwrap(), entry));
         }
     }
 }

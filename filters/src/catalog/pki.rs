@@ -12,13 +12,13 @@ use crate::grants::{Demand, Engine, Ttl};
 use crate::handle::{Purpose, StandsFor};
 use crate::lifetime::{Lifetime, WrapTtl};
 use crate::operation::{
-    About, Ask, Body, Call, Capability, Describe, Facts, Hints, Issues, Plan, Reach, Redeem, Redemption, Touched,
+    About, Ask, Body, Call, Capability, Describe, OperationSpec, Annotations, IssuedKind, Plan, Reach, Redeem, Redemption, Touched,
 };
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};
 
-const MAKES: Hints = Hints { read_only: false, destructive: false, idempotent: false };
+const MAKES: Annotations = Annotations { read_only: false, destructive: false, idempotent: false };
 
 const HANDLE: Member = Member::given("handle", Type::Text, "The certificate's handle: only this agent can revoke it.");
 const CERTIFICATE: Member = Member::new("certificate", &["data", "certificate"], Type::Text, "The certificate, PEM.");
@@ -66,18 +66,18 @@ pub(super) struct IssueArguments<'a> {
 
 impl Describe for Issue {
     type Arguments<'a> = IssueArguments<'a>;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "pki.issue",
         title: "Issue a certificate",
         summary: "Makes a new key and a certificate for it; revoke it by its handle.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Pki),
         touch: Some(certificate),
-        hints: MAKES,
+        annotations: MAKES,
         template: "/pki/issue",
         reach: Reach { apis: &["issue"], may: &[Capability::Update] },
         secret: true,
-        ..Facts::POST
+        ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = &Shape {
         about: "A certificate and its key.",
@@ -129,17 +129,17 @@ pub(super) struct SignArguments<'a> {
 
 impl Describe for Sign {
     type Arguments<'a> = SignArguments<'a>;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "pki.sign",
         title: "Sign a certificate request",
         summary: "Makes a certificate for a key that its owner keeps; revoke it by its handle.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Pki),
         touch: Some(certificate),
-        hints: MAKES,
+        annotations: MAKES,
         template: "/pki/sign",
         reach: Reach { apis: &["sign"], may: &[Capability::Update] },
-        ..Facts::POST
+        ..OperationSpec::POST
     };
     const SHAPE: &'static Shape =
         &Shape { about: "A certificate.", members: &[HANDLE, CERTIFICATE, ISSUER, CHAIN, SERIAL, EXPIRATION] };
@@ -157,7 +157,7 @@ fn issue(
 ) -> Result<Plan, Refusal> {
     let touched = certificate(About { ttl: ttl.map(Lifetime::seconds), ..About::named(role) })?;
     let call = posted(api, Body::bounded(arguments, ttl, None)?, false);
-    Ok(Plan::about(touched, Ask::Issue(Issues::Certificate, call)))
+    Ok(Plan::about(touched, Ask::Issue(IssuedKind::Certificate, call)))
 }
 
 /// A certificate of a PKI role, which is bounded when it is made.
@@ -193,16 +193,16 @@ pub(super) struct RevokeArguments<'a> {
 
 impl Describe for Revoke {
     type Arguments<'a> = RevokeArguments<'a>;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "pki.revoke",
         title: "Revoke a certificate",
         summary: "Revokes a certificate that was issued to this agent.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Pki),
         touch: Some(issued),
-        hints: Hints { read_only: false, destructive: true, idempotent: true },
+        annotations: Annotations { read_only: false, destructive: true, idempotent: true },
         template: "/pki/revoke",
-        ..Facts::POST
+        ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = &Shape {
         about: "The time of the revocation.",

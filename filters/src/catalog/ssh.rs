@@ -12,7 +12,7 @@ use super::text::{Address, Name, Names, Segment, Something, Text};
 use super::{named, post, posted};
 use crate::grants::{Demand, Engine, Extensions, Login, Ttl};
 use crate::lifetime::{Lifetime, WrapTtl};
-use crate::operation::{About, Ask, Body, Capability, Describe, Facts, Hints, Issues, Plan, Reach, Touched, unfit};
+use crate::operation::{About, Ask, Body, Capability, Describe, OperationSpec, Annotations, IssuedKind, Plan, Reach, Touched, unfit};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};
@@ -20,7 +20,7 @@ use crate::shape::{Member, Shape, Type};
 /// Most principals, extensions or options of one certificate.
 const MOST: usize = 64;
 
-const MAKES: Hints = Hints { read_only: false, destructive: false, idempotent: false };
+const MAKES: Annotations = Annotations { read_only: false, destructive: false, idempotent: false };
 
 /// `ssh.sign`.
 pub(super) struct Sign;
@@ -77,17 +77,17 @@ struct SignBody<'a> {
 
 impl Describe for Sign {
     type Arguments<'a> = SignArguments<'a>;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "ssh.sign",
         title: "Sign an SSH key",
         summary: "Signs a public key, with which its owner then logs in until the certificate ends.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Ssh),
         touch: Some(certificate),
-        hints: MAKES,
+        annotations: MAKES,
         template: "/ssh/sign",
         reach: Reach { apis: &["sign"], may: &[Capability::Update] },
-        ..Facts::POST
+        ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = &Shape {
         about: "A certificate of the key.",
@@ -179,18 +179,18 @@ pub(super) struct OtpArguments<'a> {
 
 impl Describe for Otp {
     type Arguments<'a> = OtpArguments<'a>;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "ssh.otp",
         title: "Get a one-time SSH password",
         summary: "Gives a password with which one SSH login to one host succeeds, for some minutes.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Ssh),
         touch: Some(password),
-        hints: MAKES,
+        annotations: MAKES,
         template: "/ssh/otp",
         reach: Reach { apis: &["creds"], may: &[Capability::Update] },
         secret: true,
-        ..Facts::POST
+        ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = &Shape {
         about: "A one-time password, and where it is good for.",
@@ -209,6 +209,6 @@ impl Describe for Otp {
         let call = post("creds", &arguments, false)?;
         let login = Login { principals: vec![(&*arguments.username).into()], extensions: Extensions::Fixed };
         let touched = password(About { login, ..About::named(&arguments.role) })?;
-        Ok(Plan::about(touched, Ask::Issue(Issues::Password, call)).wrapped(arguments.wrap_ttl))
+        Ok(Plan::about(touched, Ask::Issue(IssuedKind::Password, call)).wrapped(arguments.wrap_ttl))
     }
 }

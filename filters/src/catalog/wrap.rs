@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::post;
 use super::text::{Handle, Text};
 use crate::handle::{Purpose, StandsFor};
-use crate::operation::{Call, Describe, Facts, Hints, Plan, Redeem, Redemption};
+use crate::operation::{Call, Describe, OperationSpec, Annotations, Plan, Redeem, Redemption};
 use crate::refusal::Refusal;
 use crate::shape::{Member, Shape, Type};
 
@@ -46,14 +46,14 @@ pub(super) struct Unwrap;
 
 impl Describe for Unwrap {
     type Arguments<'a> = Arguments<'a>;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "wrap.unwrap",
         title: "Unwrap an answer",
         summary: "Unwraps an answer for the agent it was wrapped for, once.",
-        hints: Hints { read_only: false, destructive: true, idempotent: false },
+        annotations: Annotations { read_only: false, destructive: true, idempotent: false },
         template: "/wrap/unwrap",
         rest_only: true,
-        ..Facts::POST
+        ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = &Shape {
         about: "The answer that was wrapped.",
@@ -70,13 +70,13 @@ pub(super) struct LookUp;
 
 impl Describe for LookUp {
     type Arguments<'a> = Arguments<'a>;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "wrap.lookup",
         title: "Look up a wrapped answer",
         summary: "Looks up a wrapped answer of this agent without unwrapping it: found only while it still waits.",
-        hints: Hints { read_only: true, destructive: false, idempotent: true },
+        annotations: Annotations { read_only: true, destructive: false, idempotent: true },
         template: "/wrap/lookup",
-        ..Facts::POST
+        ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = &Shape {
         about: "The times of a wrapped answer that still waits.",

@@ -4,7 +4,7 @@ use super::Permit;
 use crate::grants::{Agent, Engine, Holds, Resource, Space};
 use crate::handle::{Claims, StandsFor};
 use crate::kms::KmsRequest;
-use crate::operation::{Ask, Call, Entry, Issues, Operation, Reach, Redeem, Redemption};
+use crate::operation::{Ask, Call, Entry, IssuedKind, Operation, Reach, Redeem, Redemption};
 use crate::path::{SecretPath, VaultPath};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
@@ -16,7 +16,7 @@ pub enum Effect {
     /// Vault is asked with the agent's own token.
     Vault(VaultRequest),
     /// Vault is asked to issue something that the agent gets a handle of.
-    Issue(Issues, Origin, VaultRequest),
+    Issue(IssuedKind, Origin, VaultRequest),
     /// Vault is asked about what the agent has a handle of.
     Redeem(Redeemed),
     /// AWS KMS is asked with the gate's own credentials.
@@ -42,7 +42,7 @@ impl Origin {
     }
 
     pub(super) const fn of(kind: &'static Entry, resource: Resource) -> Self {
-        Self { operation: kind.facts.name, resource }
+        Self { operation: kind.spec.name, resource }
     }
 }
 
@@ -100,7 +100,7 @@ impl Permit {
         let Operation { kind, resource, ask, demand, .. } = operation;
         let resource = || resource.ok_or(Refusal::Internal);
         let render = |resource: &Resource, call: Call| {
-            within(kind.facts.reach, &call.api)?;
+            within(kind.spec.reach, &call.api)?;
             let path = render(layout, &agent, resource, &call.api)?;
             let path = match call.query {
                 Some((name, number)) => path.with_number(name, number),
@@ -133,7 +133,7 @@ impl Permit {
     }
 }
 
-/// Refuses a request beyond the reach that the operation's facts name, from which Vault's policies
+/// Refuses a request beyond the reach that the operation's description names, from which Vault's policies
 /// are written.
 fn within(reach: Reach, api: &str) -> Result<(), Refusal> {
     let covers = |known: &str| api.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
@@ -165,5 +165,5 @@ fn render(layout: &Layout, agent: &Agent, resource: &Resource, api: &str) -> Res
 
 /// The mount of an engine whose resources are names: a name is never taken for a path.
 fn named_mount(layout: &Layout, engine: Engine) -> Result<&str, Refusal> {
-    layout.mount(engine).filter(|_| engine.facts().holds != Holds::Paths).ok_or(Refusal::Internal)
+    layout.mount(engine).filter(|_| engine.spec().holds != Holds::Paths).ok_or(Refusal::Internal)
 }

@@ -52,7 +52,7 @@ fn identity(scopes: Scopes, roles: Vec<Role>) -> Identity {
 fn asked(identity: &Identity, name: &str, arguments: &str) -> Result<String, Refusal> {
     let operation = catalog::find(name).unwrap().parse(arguments.as_bytes())?;
     let (layout, keyring) = (Layout::default(), Keyring::default());
-    let ground = Ground { layout: &layout, keyring: &keyring, client: None, now: 0 };
+    let ground = DecisionContext { layout: &layout, keyring: &keyring, client: None, now: 0 };
     match decide(identity, operation, ground)?.into_effect(&layout)? {
         Effect::Vault(request) | Effect::Issue(_, _, request) => Ok(format!("{request:?}")),
         Effect::Redeem(redeemed) => Ok(format!("{:?}", redeemed.request)),
@@ -160,7 +160,7 @@ fn what_is_demanded_must_be_in_the_same_role() {
 fn body(identity: &Identity, name: &str, arguments: &str) -> serde_json::Value {
     let operation = catalog::find(name).unwrap().parse(arguments.as_bytes()).unwrap();
     let (layout, keyring) = (Layout::default(), Keyring::default());
-    let ground = Ground { layout: &layout, keyring: &keyring, client: None, now: 0 };
+    let ground = DecisionContext { layout: &layout, keyring: &keyring, client: None, now: 0 };
     match decide(identity, operation, ground).unwrap().into_effect(&layout).unwrap() {
         Effect::Vault(request) | Effect::Issue(_, _, request) => {
             serde_json::from_slice(request.body().unwrap()).unwrap()

@@ -21,9 +21,9 @@ pub enum Engine {
     Kms,
 }
 
-/// The facts of one engine.
+/// One engine, as configuration and documents know it.
 #[derive(Debug)]
-pub struct EngineFacts {
+pub struct EngineSpec {
     /// The key in a role of the configuration, and the tag in documents.
     pub name: &'static str,
     /// One sentence for people.
@@ -56,7 +56,7 @@ pub enum Service {
     Other(&'static str),
 }
 
-const VAULT: EngineFacts = EngineFacts {
+const VAULT: EngineSpec = EngineSpec {
     name: "",
     about: "",
     holds: Holds::Names("roles"),
@@ -74,27 +74,27 @@ impl Engine {
 
     /// The row of the engine.
     #[must_use]
-    pub const fn facts(self) -> &'static EngineFacts {
+    pub const fn spec(self) -> &'static EngineSpec {
         match self {
             Self::Kv => {
-                &EngineFacts { name: "kv", about: "Key/value secrets, version 2.", holds: Holds::Paths, ..VAULT }
+                &EngineSpec { name: "kv", about: "Key/value secrets, version 2.", holds: Holds::Paths, ..VAULT }
             }
-            Self::Transit => &EngineFacts {
+            Self::Transit => &EngineSpec {
                 name: "transit",
                 about: "Cryptography as a service.",
                 holds: Holds::Names("keys"),
                 ..VAULT
             },
-            Self::Database => &EngineFacts { name: "database", about: "Logins of databases.", ..VAULT },
-            Self::Ssh => &EngineFacts {
+            Self::Database => &EngineSpec { name: "database", about: "Logins of databases.", ..VAULT },
+            Self::Ssh => &EngineSpec {
                 name: "ssh",
                 about: "SSH keys and one-time passwords.",
                 bounds_ttl: true,
                 bounds_login: true,
                 ..VAULT
             },
-            Self::Pki => &EngineFacts { name: "pki", about: "Certificates.", bounds_ttl: true, ..VAULT },
-            Self::Kms => &EngineFacts {
+            Self::Pki => &EngineSpec { name: "pki", about: "Certificates.", bounds_ttl: true, ..VAULT },
+            Self::Kms => &EngineSpec {
                 name: "kms",
                 about: "AWS KMS.",
                 holds: Holds::Names("keys"),
@@ -107,7 +107,7 @@ impl Engine {
     /// The key in a role of the configuration.
     #[must_use]
     pub const fn name(self) -> &'static str {
-        self.facts().name
+        self.spec().name
     }
 }
 
@@ -118,13 +118,13 @@ mod tests {
     #[test]
     fn every_engine_has_a_row_of_its_own() {
         for (number, engine) in Engine::ALL.into_iter().enumerate() {
-            let facts = engine.facts();
+            let spec = engine.spec();
             assert_eq!(number, engine as usize, "{engine:?}");
-            let named = facts.service == Service::Vault && facts.holds != Holds::Paths;
+            let named = spec.service == Service::Vault && spec.holds != Holds::Paths;
             assert_eq!(Engine::NAMED.contains(&engine), named, "{engine:?}");
-            assert_eq!(serde_json::to_value(engine).unwrap(), facts.name);
+            assert_eq!(serde_json::to_value(engine).unwrap(), spec.name);
             assert!(
-                facts.about.ends_with('.') && !Engine::ALL[..number].iter().any(|other| other.name() == facts.name)
+                spec.about.ends_with('.') && !Engine::ALL[..number].iter().any(|other| other.name() == spec.name)
             );
         }
     }

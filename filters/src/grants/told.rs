@@ -40,13 +40,13 @@ impl Role {
         if self.wrapping == Wrapping::Required {
             bounds.push("wrapped only".to_owned());
         }
-        let facts = engine.facts();
-        if let Some(most) = self.max_ttl.filter(|_| facts.bounds_ttl) {
+        let spec = engine.spec();
+        if let Some(most) = self.max_ttl.filter(|_| spec.bounds_ttl) {
             bounds.push(format!("for {most}s at most"));
         }
         let listed = |names: &[NamePattern]| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         for (what, names) in [("users", &self.ssh_principals), ("extensions", &self.ssh_extensions)] {
-            if let Some(names) = names.as_ref().filter(|_| facts.bounds_login) {
+            if let Some(names) = names.as_ref().filter(|_| spec.bounds_login) {
                 bounds.push(format!("{what} [{}]", listed(names)));
             }
         }

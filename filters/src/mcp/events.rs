@@ -36,7 +36,7 @@ impl Shown {
     #[must_use]
     pub fn to(identity: &Identity, names: ToolNames) -> Self {
         let usable = CATALOG.iter().filter(|entry| tools::may_use(identity, entry));
-        Self { names, operations: usable.map(|entry| entry.facts.name).collect() }
+        Self { names, operations: usable.map(|entry| entry.spec.name).collect() }
     }
 }
 

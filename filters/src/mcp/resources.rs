@@ -210,7 +210,7 @@ mod tests {
                 "kv.list" => Resource::Names(Space::Own, path),
                 _ => Resource::Secret(Space::Own, path.unwrap()),
             };
-            assert_eq!((operation.kind.facts.name, operation.resource), (kind, Some(expected)), "{uri}");
+            assert_eq!((operation.kind.spec.name, operation.resource), (kind, Some(expected)), "{uri}");
         }
     }
 

@@ -48,9 +48,9 @@ pub(super) fn find(name: &str) -> Option<&'static Entry> {
 }
 
 fn is_called(entry: &Entry, name: &str) -> bool {
-    let dotted = entry.facts.name.bytes();
+    let dotted = entry.spec.name.bytes();
     let spelled = dotted.len() == name.len() && dotted.zip(name.bytes()).all(|(a, b)| a == b || (a, b) == (b'.', b'_'));
-    spelled && !entry.facts.rest_only
+    spelled && !entry.spec.rest_only
 }
 
 /// The tools of a catalog, each with its JSON, in the catalog's order.
@@ -60,7 +60,7 @@ impl Tools {
     /// Renders every tool.
     #[must_use]
     pub fn of(catalog: &'static [Entry], names: ToolNames) -> Self {
-        let tools = catalog.iter().filter(|entry| !entry.facts.rest_only);
+        let tools = catalog.iter().filter(|entry| !entry.spec.rest_only);
         // A tool is a value, which always serializes.
         Self(tools.filter_map(|entry| Some((entry, to_raw_value(&tool(entry, names)).ok()?))).collect())
     }
@@ -83,30 +83,30 @@ pub(super) fn usable(identity: &Identity, names: ToolNames) -> impl Iterator<Ite
 
 /// True for a tool that `identity` may use on anything.
 pub(super) fn may_use(identity: &Identity, entry: &Entry) -> bool {
-    if entry.facts.rest_only {
+    if entry.spec.rest_only {
         return false;
     }
-    match (entry.facts.scope, entry.facts.engine) {
+    match (entry.spec.scope, entry.spec.engine) {
         (Some(scope), Some(engine)) => {
-            identity.scopes.contains(scope) && identity.agent.reaches(scope, engine, entry.facts.named)
+            identity.scopes.contains(scope) && identity.agent.reaches(scope, engine, entry.spec.named)
         }
         _ => true,
     }
 }
 
 fn tool(entry: &Entry, names: ToolNames) -> Value {
-    let facts = entry.facts;
+    let spec = entry.spec;
     json!({
-        "name": names.spell(facts.name),
-        "title": facts.title,
-        "description": facts.summary,
+        "name": names.spell(spec.name),
+        "title": spec.title,
+        "description": spec.summary,
         "inputSchema": entry.input_schema(),
         "outputSchema": output(entry.output_schema()),
         "annotations": {
-            "title": facts.title,
-            "readOnlyHint": facts.hints.read_only,
-            "destructiveHint": facts.hints.destructive,
-            "idempotentHint": facts.hints.idempotent,
+            "title": spec.title,
+            "readOnlyHint": spec.annotations.read_only,
+            "destructiveHint": spec.annotations.destructive,
+            "idempotentHint": spec.annotations.idempotent,
             "openWorldHint": false,
         },
     })
@@ -137,7 +137,7 @@ fn output(mut schema: Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operation::{Describe, Facts, Plan};
+    use crate::operation::{Describe, OperationSpec, Plan};
     use crate::refusal::Refusal;
     use crate::shape::Shape;
 
@@ -150,7 +150,7 @@ mod tests {
     impl Describe for Hidden {
         type Arguments<'a> = Nothing;
         const SHAPE: &'static Shape = &Shape::DONE;
-        const FACTS: Facts = Facts { name: "a.hidden_one", rest_only: true, ..Facts::POST };
+        const SPEC: OperationSpec = OperationSpec { name: "a.hidden_one", rest_only: true, ..OperationSpec::POST };
 
         fn plan(_: Nothing) -> Result<Plan, Refusal> {
             Err(Refusal::Internal)
@@ -163,7 +163,7 @@ mod tests {
     impl Describe for Shown {
         type Arguments<'a> = Nothing;
         const SHAPE: &'static Shape = &Shape::DONE;
-        const FACTS: Facts = Facts { rest_only: false, ..Hidden::FACTS };
+        const SPEC: OperationSpec = OperationSpec { rest_only: false, ..Hidden::SPEC };
 
         fn plan(_: Nothing) -> Result<Plan, Refusal> {
             Err(Refusal::Internal)
@@ -172,10 +172,10 @@ mod tests {
 
     #[test]
     fn a_tool_is_found_in_both_spellings_and_in_no_other() {
-        for entry in CATALOG.iter().filter(|entry| !entry.facts.rest_only) {
+        for entry in CATALOG.iter().filter(|entry| !entry.spec.rest_only) {
             for names in [ToolNames::Dotted, ToolNames::Underscored] {
-                let found = find(&names.spell(entry.facts.name)).unwrap();
-                assert_eq!(found.facts.name, entry.facts.name);
+                let found = find(&names.spell(entry.spec.name)).unwrap();
+                assert_eq!(found.spec.name, entry.spec.name);
             }
         }
         for name in ["", "kv", "kv-read", "kv/read", "kv.rea", "kv.reads", "KV.READ", "transit.generate.data.key"] {

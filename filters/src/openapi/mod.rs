@@ -15,7 +15,7 @@ use crate::operation::Entry;
 pub fn document(catalog: &[Entry]) -> Value {
     let mut paths = own::paths();
     for entry in catalog {
-        add(&mut paths, entry.facts.template, entry.facts.method, operation::describe(entry));
+        add(&mut paths, entry.spec.template, entry.spec.method, operation::describe(entry));
     }
     json!({
         "openapi": "3.1.0",
@@ -58,7 +58,7 @@ fn credentials(scopes: &[&str]) -> Value {
 /// The short name of an engine, and what it is.
 pub(crate) const fn tag(engine: Option<Engine>) -> (&'static str, &'static str) {
     match engine {
-        Some(engine) => (engine.facts().name, engine.facts().about),
+        Some(engine) => (engine.spec().name, engine.spec().about),
         None => ("gate", "The gate itself."),
     }
 }
@@ -66,7 +66,7 @@ pub(crate) const fn tag(engine: Option<Engine>) -> (&'static str, &'static str) 
 /// The tags that occur, in the order of the catalog; the gate's own come last.
 fn tags(catalog: &[Entry]) -> Vec<Value> {
     let mut seen: Vec<(&str, &str)> = Vec::new();
-    for engine in catalog.iter().filter_map(|entry| entry.facts.engine).map(Some).chain([None]) {
+    for engine in catalog.iter().filter_map(|entry| entry.spec.engine).map(Some).chain([None]) {
         if !seen.contains(&tag(engine)) {
             seen.push(tag(engine));
         }

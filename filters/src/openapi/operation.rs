@@ -3,31 +3,31 @@
 use serde_json::{Map, Value, json};
 
 use super::{answers, credentials, tag};
-use crate::operation::{Entry, Facts};
+use crate::operation::{Entry, OperationSpec};
 
 /// The operation object.
 pub(super) fn describe(entry: &Entry) -> Value {
-    let facts = entry.facts;
-    let scopes: Vec<&str> = facts.scope.iter().map(|scope| scope.name()).collect();
+    let spec = entry.spec;
+    let scopes: Vec<&str> = spec.scope.iter().map(|scope| scope.name()).collect();
     let arguments = Arguments::of(entry);
     let mut operation = json!({
-        "operationId": facts.name,
-        "summary": facts.title,
-        "description": facts.summary,
-        "tags": [tag(facts.engine).0],
+        "operationId": spec.name,
+        "summary": spec.title,
+        "description": spec.summary,
+        "tags": [tag(spec.engine).0],
         "security": credentials(&scopes),
-        "parameters": parameters(facts, &arguments),
+        "parameters": parameters(spec, &arguments),
         "responses": responses(entry, &arguments),
-        "x-scope": facts.scope.map(|scope| scope.name()),
-        "x-mcp-tool": !facts.rest_only,
+        "x-scope": spec.scope.map(|scope| scope.name()),
+        "x-mcp-tool": !spec.rest_only,
     });
     let Some(members) = operation.as_object_mut() else { return operation };
-    if facts.takes_body {
-        members.insert("requestBody".into(), arguments.body(facts));
+    if spec.takes_body {
+        members.insert("requestBody".into(), arguments.body(spec));
     }
-    if let (Some(engine), false) = (facts.engine, facts.reach.apis.is_empty()) {
-        let paths: Vec<_> = facts.reach.apis.iter().map(|api| format!("{{{}}}/{api}", tag(Some(engine)).0)).collect();
-        let may: Vec<_> = facts.reach.may.iter().map(|capability| capability.name()).collect();
+    if let (Some(engine), false) = (spec.engine, spec.reach.apis.is_empty()) {
+        let paths: Vec<_> = spec.reach.apis.iter().map(|api| format!("{{{}}}/{api}", tag(Some(engine)).0)).collect();
+        let may: Vec<_> = spec.reach.may.iter().map(|capability| capability.name()).collect();
         members.insert("x-vault".into(), json!({"paths": paths, "capabilities": may}));
     }
     operation
@@ -58,8 +58,8 @@ impl Arguments {
 
     /// The body: every argument but the path's, those of the query too, which
     /// may stand in either.
-    fn body(&self, facts: &Facts) -> Value {
-        let outside = |name: &str| path_parameter(facts) == Some(name);
+    fn body(&self, spec: &OperationSpec) -> Value {
+        let outside = |name: &str| path_parameter(spec) == Some(name);
         let properties = self.properties.iter().filter(|(name, _)| !outside(name));
         let properties: Map<_, _> = properties.map(|(name, schema)| (name.clone(), schema.clone())).collect();
         let required = self.required.iter().filter(|name| !name.as_str().is_some_and(outside));
@@ -96,11 +96,11 @@ impl Arguments {
 }
 
 /// The name of the template's parameter.
-fn path_parameter(facts: &Facts) -> Option<&'static str> {
-    Some(facts.template.split_once('{')?.1.split_once('}')?.0)
+fn path_parameter(spec: &OperationSpec) -> Option<&'static str> {
+    Some(spec.template.split_once('{')?.1.split_once('}')?.0)
 }
 
-fn parameters(facts: &Facts, arguments: &Arguments) -> Vec<Value> {
+fn parameters(spec: &OperationSpec, arguments: &Arguments) -> Vec<Value> {
     let mut all = Vec::new();
     let mut add = |place: &str, name: &str, argument: &str, required: bool| {
         let (text, schema) = arguments.parameter(argument);
@@ -110,41 +110,41 @@ fn parameters(facts: &Facts, arguments: &Arguments) -> Vec<Value> {
         }
         all.push(parameter);
     };
-    if let Some(name) = path_parameter(facts) {
+    if let Some(name) = path_parameter(spec) {
         add("path", name, name, true);
     }
-    for (name, _) in facts.query {
-        let required = arguments.required.iter().any(|needed| needed == name) && !facts.takes_body;
+    for (name, _) in spec.query {
+        let required = arguments.required.iter().any(|needed| needed == name) && !spec.takes_body;
         add("query", name, name, required);
     }
-    if facts.secret {
+    if spec.secret {
         add("header", "X-Vault-Wrap-TTL", "wrap_ttl", false);
     }
     all
 }
 
 fn responses(entry: &Entry, arguments: &Arguments) -> Value {
-    let facts = entry.facts;
-    let success = match facts.success {
+    let spec = entry.spec;
+    let success = match spec.success {
         204 => json!({"description": "The operation succeeded."}),
         _ => {
             let schema = entry.output_schema();
-            let about = schema.get("description").and_then(Value::as_str).unwrap_or(facts.title).to_owned();
+            let about = schema.get("description").and_then(Value::as_str).unwrap_or(spec.title).to_owned();
             answers::json_body(&about, schema)
         }
     };
     let mut statuses = answers::ANY.to_vec();
     statuses.extend([401, 405, 406, 422, 429]);
     // What the gate answers itself has neither absence nor an upstream.
-    if !facts.takes_body && facts.engine.is_none() {
-        return answers::responses((facts.success, success), statuses);
+    if !spec.takes_body && spec.engine.is_none() {
+        return answers::responses((spec.success, success), statuses);
     }
     statuses.extend([404, 502]);
-    if facts.takes_body {
+    if spec.takes_body {
         statuses.extend([413, 415]);
     }
     if arguments.properties.contains_key("cas") {
         statuses.push(409);
     }
-    answers::responses((facts.success, success), statuses)
+    answers::responses((spec.success, success), statuses)
 }

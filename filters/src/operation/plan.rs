@@ -89,7 +89,7 @@ pub enum Ask {
     /// Vault is asked with the agent's token.
     Vault(Call),
     /// Vault is asked with the agent's token, and the agent gets a handle for the result.
-    Issue(Issues, Call),
+    Issue(IssuedKind, Call),
     /// Vault is asked about what a handle stands for.
     Held(Box<str>, Redemption),
     /// AWS KMS is asked with the gate's own credentials.
@@ -100,7 +100,7 @@ pub enum Ask {
 
 /// The kind of credential that an operation issues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Issues {
+pub enum IssuedKind {
     /// A lease, which has a token of its own and ends with it.
     Lease,
     /// A certificate.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::catalog::CATALOG;
 use crate::mcp::{ToolNames, Tools};
 use crate::openapi::document;
-use crate::operation::{Describe, Entry, Facts, Hints, Plan};
+use crate::operation::{Describe, Entry, OperationSpec, Annotations, Plan};
 use crate::reference::operations;
 use crate::refusal::Refusal;
 use crate::rest::{Carried, Routes, operation};
@@ -31,15 +31,15 @@ struct Turns {
 
 impl Describe for Turn {
     type Arguments<'a> = Turns;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "wheel.turn",
         title: "Turn a wheel",
         summary: "Turns a wheel that many times.",
-        hints: Hints { read_only: false, destructive: true, idempotent: false },
+        annotations: Annotations { read_only: false, destructive: true, idempotent: false },
         method: "PUT",
         template: "/wheels/{wheel}:turn",
         success: 201,
-        ..Facts::POST
+        ..OperationSpec::POST
     };
     const SHAPE: &'static Shape =
         &Shape { about: "Where it stands.", members: &[Member::given("angle", Type::Count, "In degrees.")] };
@@ -89,7 +89,7 @@ fn tabled(table: &str) -> BTreeMap<String, (Told, bool)> {
 
 fn tools(catalog: &'static [Entry]) -> BTreeMap<String, Value> {
     let rendered = Tools::of(catalog, ToolNames::Dotted);
-    let all = rendered.iter().map(|(entry, json)| (entry.facts.name.to_owned(), serde_json::from_str(json).unwrap()));
+    let all = rendered.iter().map(|(entry, json)| (entry.spec.name.to_owned(), serde_json::from_str(json).unwrap()));
     all.collect()
 }
 
@@ -115,34 +115,34 @@ fn compare(catalog: &'static [Entry]) {
     let routes = Routes::of(catalog);
     assert_eq!((documented.len(), tabled.len()), (catalog.len(), catalog.len()));
     for entry in catalog {
-        let facts = entry.facts;
-        let (told, operation) = &documented[facts.name];
-        let (row, has_tool) = &tabled[facts.name];
-        assert_eq!(told, row, "{}", facts.name);
-        assert_eq!(told.scope.as_deref(), facts.scope.map(|scope| scope.name()), "{}", facts.name);
+        let spec = entry.spec;
+        let (told, operation) = &documented[spec.name];
+        let (row, has_tool) = &tabled[spec.name];
+        assert_eq!(told, row, "{}", spec.name);
+        assert_eq!(told.scope.as_deref(), spec.scope.map(|scope| scope.name()), "{}", spec.name);
         let path = told.path.replace("{", "x").replace("}", "x");
-        assert!(std::ptr::eq(routes.find(&told.method, &path).unwrap().kind, entry), "{}", facts.name);
+        assert!(std::ptr::eq(routes.find(&told.method, &path).unwrap().kind, entry), "{}", spec.name);
         let mut arguments: Vec<String> = Vec::new();
         let input = entry.input_schema().to_value();
         arguments.extend(input["properties"].as_object().into_iter().flat_map(|members| members.keys().cloned()));
         arguments.sort();
-        assert_eq!(documented_arguments(operation), arguments, "{}", facts.name);
-        let success = &operation["responses"][facts.success.to_string()];
-        if facts.success != 204 {
-            assert_eq!(success["content"]["application/json"]["schema"], entry.output_schema(), "{}", facts.name);
+        assert_eq!(documented_arguments(operation), arguments, "{}", spec.name);
+        let success = &operation["responses"][spec.success.to_string()];
+        if spec.success != 204 {
+            assert_eq!(success["content"]["application/json"]["schema"], entry.output_schema(), "{}", spec.name);
         }
-        assert_eq!(*has_tool, !facts.rest_only);
-        let tool = tools.get(facts.name);
-        assert_eq!(tool.is_some(), !facts.rest_only, "{}", facts.name);
+        assert_eq!(*has_tool, !spec.rest_only);
+        let tool = tools.get(spec.name);
+        assert_eq!(tool.is_some(), !spec.rest_only, "{}", spec.name);
         if let Some(tool) = tool {
-            assert_eq!(tool["inputSchema"], input, "{}", facts.name);
+            assert_eq!(tool["inputSchema"], input, "{}", spec.name);
             assert_eq!(operation["summary"], tool["title"]);
             for (name, schema) in entry.output_schema()["properties"].as_object().unwrap() {
-                assert_eq!(&tool["outputSchema"]["properties"][name], schema, "{} {name}", facts.name);
+                assert_eq!(&tool["outputSchema"]["properties"][name], schema, "{} {name}", spec.name);
             }
         }
     }
-    assert_eq!(tools.len(), catalog.iter().filter(|entry| !entry.facts.rest_only).count());
+    assert_eq!(tools.len(), catalog.iter().filter(|entry| !entry.spec.rest_only).count());
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn an_operation_that_is_added_is_on_every_surface() {
     let routes = Routes::of(&MADE_UP);
     let matched = routes.find("PUT", "/wheels/left:turn").unwrap();
     let asked = operation(&matched, Carried { body: b"{\"times\":3}", ..Carried::default() }).unwrap();
-    assert_eq!(asked.kind.facts.name, "wheel.turn");
+    assert_eq!(asked.kind.spec.name, "wheel.turn");
     assert_eq!(routes.find("GET", "/wheels/left:turn").unwrap_err(), Refusal::Verb("PUT".into()));
 }
 

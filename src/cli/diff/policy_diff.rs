@@ -131,11 +131,11 @@ impl Holdings {
             for pattern in &role.deny {
                 lines.insert((Part::Deny, format!("denied: kv {:?}", pattern.to_string())), Held::default());
             }
-            for facts in CATALOG.iter().map(|entry| entry.facts).filter(|facts| !facts.named) {
-                if let (Some(scope), Some(engine)) = (facts.scope, facts.engine)
+            for spec in CATALOG.iter().map(|entry| entry.spec).filter(|spec| !spec.named) {
+                if let (Some(scope), Some(engine)) = (spec.scope, spec.engine)
                     && role.scopes.contains(scope)
                 {
-                    lines.insert((Part::Grant, format!("{}{}", facts.name, bounds(role, engine))), Held::default());
+                    lines.insert((Part::Grant, format!("{}{}", spec.name, bounds(role, engine))), Held::default());
                 }
             }
             for grant in grants(role) {

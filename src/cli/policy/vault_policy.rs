@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use filters::grants::Role;
 use filters::identity::UnknownAgents;
 use filters::names::{AgentId, Namespace};
-use filters::policy::{MARK, Own, Policy, ROLES, TooManyPaths, roles_policy};
+use filters::vault_policy::{MARK, Own, Policy, ROLES, TooManyPaths, roles_policy};
 use filters::refusal::Refusal;
 use filters::vault::admin::{self, TokenRole};
 use similar::TextDiff;

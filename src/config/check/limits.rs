@@ -66,11 +66,11 @@ pub(super) fn global_rate(limits: &Fields<'_>) -> Option<Rate> {
 pub(super) fn operation_rates(limits: &Fields<'_>) -> Vec<(&'static str, Rate)> {
     let rate = |(name, fields): (Sited<&str>, Fields<'_>)| {
         let rate = read(&fields);
-        let found = CATALOG.iter().find(|kind| kind.facts.name == name.value);
+        let found = CATALOG.iter().find(|kind| kind.spec.name == name.value);
         if found.is_none() {
             limits.problem("operations", &name.place, "names no operation", "use an operation's name, as `kv.read`");
         }
-        Some((found?.facts.name, rate?))
+        Some((found?.spec.name, rate?))
     };
     limits.named("operations", &section::RATE).into_iter().filter_map(rate).collect()
 }

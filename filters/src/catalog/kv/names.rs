@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::{NAMES, NO_SECRET, PATH_SHARED, PathArguments, SECRET, ask, names_below, secret};
 use crate::catalog::text::{Prefix, Text};
 use crate::grants::Engine;
-use crate::operation::{Absent, Capability, Describe, Facts, Hints, Kind, Plan, Reach};
+use crate::operation::{Absent, Capability, Describe, OperationSpec, Annotations, Kind, Plan, Reach};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type, UNREADABLE, UNREADABLE_MORE};
@@ -28,21 +28,21 @@ pub(in crate::catalog) struct ListArguments<'a> {
 
 impl Describe for List {
     type Arguments<'a> = ListArguments<'a>;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "kv.list",
         title: "List secrets",
         summary: "Lists the names of the agent's secrets directly below a prefix.",
         scope: Some(Scope::List),
         engine: Some(Engine::Kv),
         touch: Some(NAMES),
-        hints: Hints { read_only: true, destructive: false, idempotent: true },
+        annotations: Annotations { read_only: true, destructive: false, idempotent: true },
         method: "GET",
         template: "/secrets",
         query: &[("prefix", Kind::Text), ("shared", Kind::Plain)],
         takes_body: false,
         absent: Absent::Empty("{\"keys\":[]}"),
         reach: Reach { apis: &["metadata"], may: &[Capability::List] },
-        ..Facts::POST
+        ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = &Shape {
         about: "Names directly below a prefix.",
@@ -91,21 +91,21 @@ pub(in crate::catalog) struct Metadata;
 
 impl Describe for Metadata {
     type Arguments<'a> = PathArguments<'a>;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "kv.metadata",
         title: "Read a secret's metadata",
         summary: "Tells the versions, times and custom metadata of a secret of the agent's, never its values.",
         scope: Some(Scope::Read),
         engine: Some(Engine::Kv),
         touch: Some(SECRET),
-        hints: Hints { read_only: true, destructive: false, idempotent: true },
+        annotations: Annotations { read_only: true, destructive: false, idempotent: true },
         method: "GET",
         template: "/secrets/{path}:metadata",
         query: PATH_SHARED,
         takes_body: false,
         absent: NO_SECRET,
         reach: Reach { apis: &["metadata"], may: &[Capability::Read] },
-        ..Facts::POST
+        ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = &Shape {
         about: "A secret's versions and times, never its values.",

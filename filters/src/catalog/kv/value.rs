@@ -8,7 +8,7 @@ use super::{NO_SECRET, PATH_SHARED, SECRET, WRITTEN, ask, secret};
 use crate::catalog::text::{Path, Text};
 use crate::grants::Engine;
 use crate::lifetime::WrapTtl;
-use crate::operation::{Absent, Ask, Call, Capability, Describe, Facts, Hints, Kind, Plan, Reach, unfit};
+use crate::operation::{Absent, Ask, Call, Capability, Describe, OperationSpec, Annotations, Kind, Plan, Reach, unfit};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};
@@ -37,14 +37,14 @@ pub(in crate::catalog) struct ReadArguments<'a> {
 
 impl Describe for Read {
     type Arguments<'a> = ReadArguments<'a>;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "kv.read",
         title: "Read a secret",
         summary: "Reads a secret of the agent's, the latest version or the one named.",
         scope: Some(Scope::Read),
         engine: Some(Engine::Kv),
         touch: Some(SECRET),
-        hints: Hints { read_only: true, destructive: false, idempotent: true },
+        annotations: Annotations { read_only: true, destructive: false, idempotent: true },
         method: "GET",
         template: "/secrets/{path}",
         query: &[("version", Kind::Plain), ("shared", Kind::Plain)],
@@ -52,7 +52,7 @@ impl Describe for Read {
         absent: NO_SECRET,
         reach: Reach { apis: &["data"], may: &[Capability::Read] },
         secret: true,
-        ..Facts::POST
+        ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = &Shape {
         about: "A secret and which version of it this is.",
@@ -102,19 +102,19 @@ pub(in crate::catalog) struct WriteArguments<'a> {
 
 impl Describe for Write {
     type Arguments<'a> = WriteArguments<'a>;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "kv.write",
         title: "Write a secret",
         summary: "Writes a new version of a secret of the agent's, if wanted only over a given version.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Kv),
         touch: Some(SECRET),
-        hints: Hints { read_only: false, destructive: false, idempotent: false },
+        annotations: Annotations { read_only: false, destructive: false, idempotent: false },
         method: "PUT",
         template: "/secrets/{path}",
         query: PATH_SHARED,
         reach: Reach { apis: &["data"], may: &[Capability::Create, Capability::Update] },
-        ..Facts::POST
+        ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = WRITTEN;
 
@@ -146,20 +146,20 @@ pub(in crate::catalog) struct Patch;
 
 impl Describe for Patch {
     type Arguments<'a> = WriteArguments<'a>;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "kv.patch",
         title: "Patch a secret",
         summary: "Changes the fields given and removes those given as null (RFC 7396); the others stay.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Kv),
         touch: Some(SECRET),
-        hints: Hints { read_only: false, destructive: false, idempotent: false },
+        annotations: Annotations { read_only: false, destructive: false, idempotent: false },
         method: "PATCH",
         template: "/secrets/{path}",
         query: PATH_SHARED,
         absent: Absent::Secret("There is no such secret to patch: kv.write writes a new one."),
         reach: Reach { apis: &["data"], may: &[Capability::Patch] },
-        ..Facts::POST
+        ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = WRITTEN;
 

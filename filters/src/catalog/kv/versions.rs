@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::{NO_SECRET, PATH_SHARED, PathArguments, SECRET, ask, secret};
 use crate::catalog::text::{Path, Text};
 use crate::grants::Engine;
-use crate::operation::{Capability, Describe, Facts, Hints, Plan, Reach, unfit};
+use crate::operation::{Capability, Describe, OperationSpec, Annotations, Plan, Reach, unfit};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::Shape;
@@ -20,21 +20,21 @@ pub(in crate::catalog) struct Delete;
 
 impl Describe for Delete {
     type Arguments<'a> = PathArguments<'a>;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "kv.delete",
         title: "Delete a secret",
         summary: "Deletes the latest version of a secret of the agent's; it can be undeleted.",
         scope: Some(Scope::Delete),
         engine: Some(Engine::Kv),
         touch: Some(SECRET),
-        hints: Hints { read_only: false, destructive: true, idempotent: true },
+        annotations: Annotations { read_only: false, destructive: true, idempotent: true },
         method: "DELETE",
         template: "/secrets/{path}",
         query: PATH_SHARED,
         takes_body: false,
         success: 204,
         reach: Reach { apis: &["data"], may: &[Capability::Delete] },
-        ..Facts::POST
+        ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = &Shape::DONE;
 
@@ -74,19 +74,19 @@ pub(in crate::catalog) struct Undelete;
 
 impl Describe for Undelete {
     type Arguments<'a> = VersionsArguments<'a>;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "kv.undelete",
         title: "Undelete versions of a secret",
         summary: "Brings deleted versions of a secret of the agent's back.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Kv),
         touch: Some(SECRET),
-        hints: Hints { read_only: false, destructive: false, idempotent: true },
+        annotations: Annotations { read_only: false, destructive: false, idempotent: true },
         template: "/secrets/{path}:undelete",
         query: PATH_SHARED,
         absent: NO_SECRET,
         reach: Reach { apis: &["undelete"], may: &[Capability::Update] },
-        ..Facts::POST
+        ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = &Shape::DONE;
 
@@ -100,19 +100,19 @@ pub(in crate::catalog) struct Destroy;
 
 impl Describe for Destroy {
     type Arguments<'a> = VersionsArguments<'a>;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "kv.destroy",
         title: "Destroy versions of a secret",
         summary: "Destroys versions of a secret of the agent's for good.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Kv),
         touch: Some(SECRET),
-        hints: Hints { read_only: false, destructive: true, idempotent: true },
+        annotations: Annotations { read_only: false, destructive: true, idempotent: true },
         template: "/secrets/{path}:destroy",
         query: PATH_SHARED,
         absent: NO_SECRET,
         reach: Reach { apis: &["destroy"], may: &[Capability::Update] },
-        ..Facts::POST
+        ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = &Shape::DONE;
 

@@ -9,12 +9,12 @@ use super::{about, key, one_or_batch};
 use crate::catalog::text::{Segment, Text};
 use crate::grants::Engine;
 use crate::lifetime::WrapTtl;
-use crate::operation::{Capability, Describe, Facts, Hints, Plan, Reach};
+use crate::operation::{Capability, Describe, OperationSpec, Annotations, Plan, Reach};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};
 
-const PURE: Hints = Hints { read_only: true, destructive: false, idempotent: false };
+const PURE: Annotations = Annotations { read_only: true, destructive: false, idempotent: false };
 
 const ERROR: Member =
     Member::given("error", Type::Text, "Why the item failed, in Vault's words; absent where it did not.").or_absent();
@@ -150,17 +150,17 @@ pub(in crate::catalog) struct Encrypt;
 
 impl Describe for Encrypt {
     type Arguments<'a> = EncryptArguments<'a>;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "transit.encrypt",
         title: "Encrypt",
         summary: "Encrypts bytes with a key that stays in Vault.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Transit),
         touch: Some(key),
-        hints: PURE,
+        annotations: PURE,
         template: "/transit/encrypt",
         reach: Reach { apis: &["encrypt"], may: &[Capability::Update] },
-        ..Facts::POST
+        ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = CIPHERTEXT;
 
@@ -179,18 +179,18 @@ pub(in crate::catalog) struct Decrypt;
 
 impl Describe for Decrypt {
     type Arguments<'a> = DecryptArguments<'a>;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "transit.decrypt",
         title: "Decrypt",
         summary: "Decrypts what transit.encrypt encrypted.",
         scope: Some(Scope::Read),
         engine: Some(Engine::Transit),
         touch: Some(key),
-        hints: PURE,
+        annotations: PURE,
         template: "/transit/decrypt",
         reach: Reach { apis: &["decrypt"], may: &[Capability::Update] },
         secret: true,
-        ..Facts::POST
+        ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = &Shape {
         about: "A plaintext, or one result per item of the batch.",
@@ -218,17 +218,17 @@ pub(in crate::catalog) struct Rewrap;
 
 impl Describe for Rewrap {
     type Arguments<'a> = CiphertextArguments<'a>;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "transit.rewrap",
         title: "Encrypt anew",
         summary: "Encrypts a ciphertext anew with the latest version of its key, without showing what is in it.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Transit),
         touch: Some(key),
-        hints: PURE,
+        annotations: PURE,
         template: "/transit/rewrap",
         reach: Reach { apis: &["rewrap"], may: &[Capability::Update] },
-        ..Facts::POST
+        ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = CIPHERTEXT;
 
@@ -301,18 +301,18 @@ pub(in crate::catalog) struct DataKeyArguments<'a> {
 
 impl Describe for DataKey {
     type Arguments<'a> = DataKeyArguments<'a>;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "transit.generate_data_key",
         title: "Generate a data key",
         summary: "Gives a new key to encrypt data with, in the clear and encrypted.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Transit),
         touch: Some(key),
-        hints: PURE,
+        annotations: PURE,
         template: "/transit/data-key",
         reach: Reach { apis: &["datakey/plaintext"], may: &[Capability::Update] },
         secret: true,
-        ..Facts::POST
+        ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = &Shape {
         about: "A new key, in the clear and encrypted.",

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::grants::{Engine, Resource};
 use crate::lifetime::WrapTtl;
-use crate::operation::{About, Ask, Body, Call, Capability, Describe, Facts, Hints, Kind, Plan, Reach, Touched, unfit};
+use crate::operation::{About, Ask, Body, Call, Capability, Describe, OperationSpec, Annotations, Kind, Plan, Reach, Touched, unfit};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};
@@ -48,7 +48,7 @@ pub(in crate::catalog) struct RandomArguments {
 
 impl Describe for Random {
     type Arguments<'a> = RandomArguments;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "transit.random",
         title: "Random bytes",
         summary: "Gives random bytes from Vault, as base64 or hexadecimal.",
@@ -56,14 +56,14 @@ impl Describe for Random {
         engine: Some(Engine::Transit),
         touch: Some(nothing),
         named: false,
-        hints: Hints { read_only: true, destructive: false, idempotent: false },
+        annotations: Annotations { read_only: true, destructive: false, idempotent: false },
         method: "GET",
         template: "/transit/random",
         query: &[("bytes", Kind::Plain), ("format", Kind::Text)],
         takes_body: false,
         reach: Reach { apis: &["random"], may: &[Capability::Update] },
         secret: true,
-        ..Facts::POST
+        ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = &Shape {
         about: "Random bytes from Vault's source of entropy.",

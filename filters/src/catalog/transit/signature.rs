@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{about, key};
 use crate::catalog::text::{Segment, Text};
 use crate::grants::Engine;
-use crate::operation::{Capability, Describe, Facts, Hints, Plan, Reach, unfit};
+use crate::operation::{Capability, Describe, OperationSpec, Annotations, Plan, Reach, unfit};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};
@@ -149,17 +149,17 @@ pub(in crate::catalog) struct Sign;
 
 impl Describe for Sign {
     type Arguments<'a> = SignArguments<'a>;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "transit.sign",
         title: "Sign",
         summary: "Signs bytes with a key that stays in Vault.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Transit),
         touch: Some(key),
-        hints: Hints { read_only: true, destructive: false, idempotent: false },
+        annotations: Annotations { read_only: true, destructive: false, idempotent: false },
         template: "/transit/sign",
         reach: Reach { apis: &["sign"], may: &[Capability::Update] },
-        ..Facts::POST
+        ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = &Shape {
         about: "A signature.",
@@ -179,17 +179,17 @@ pub(in crate::catalog) struct Verify;
 
 impl Describe for Verify {
     type Arguments<'a> = VerifyArguments<'a>;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "transit.verify",
         title: "Verify",
         summary: "Tells whether a signature or keyed hash was made by a key over these bytes.",
         scope: Some(Scope::Read),
         engine: Some(Engine::Transit),
         touch: Some(key),
-        hints: Hints { read_only: true, destructive: false, idempotent: true },
+        annotations: Annotations { read_only: true, destructive: false, idempotent: true },
         template: "/transit/verify",
         reach: Reach { apis: &["verify"], may: &[Capability::Update] },
-        ..Facts::POST
+        ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = &Shape {
         about: "The result of the verification.",
@@ -209,17 +209,17 @@ pub(in crate::catalog) struct Hmac;
 
 impl Describe for Hmac {
     type Arguments<'a> = HmacArguments<'a>;
-    const FACTS: Facts = Facts {
+    const SPEC: OperationSpec = OperationSpec {
         name: "transit.hmac",
         title: "Keyed hash",
         summary: "Gives the keyed hash (HMAC) of bytes, with a key that stays in Vault.",
         scope: Some(Scope::Write),
         engine: Some(Engine::Transit),
         touch: Some(key),
-        hints: Hints { read_only: true, destructive: false, idempotent: true },
+        annotations: Annotations { read_only: true, destructive: false, idempotent: true },
         template: "/transit/hmac",
         reach: Reach { apis: &["hmac"], may: &[Capability::Update] },
-        ..Facts::POST
+        ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = &Shape {
         about: "A keyed hash.",

@@ -23,7 +23,7 @@ fn a_handle_is_redeemed_by_its_holder_within_its_time_and_grants() {
     let redeem = |who: &Identity, name: &str, handle: &str, keyring: &Keyring, now| {
         let member = if name.starts_with("db") { "lease_id" } else { "handle" };
         let operation = catalog::find(name).unwrap().parse(format!("{{\"{member}\":\"{handle}\"}}").as_bytes())?;
-        let permit = decide(who, operation, Ground { layout: &layout, keyring, client: None, now })?;
+        let permit = decide(who, operation, DecisionContext { layout: &layout, keyring, client: None, now })?;
         match permit.into_effect(&layout)? {
             Effect::Redeem(redeemed) => Ok(format!("{:?}", redeemed.request)),
             other => panic!("{other:?}"),
@@ -83,7 +83,7 @@ fn a_handle_is_redeemed_by_the_request_of_its_operation() {
         let member = if name.starts_with("db") { "lease_id" } else { "handle" };
         let json = format!("{{\"{member}\":\"{handle}\"{more}}}");
         let operation = catalog::find(name).unwrap().parse(json.as_bytes()).unwrap();
-        let ground = Ground { layout: &layout, keyring: &keyring, client: None, now: 1 };
+        let ground = DecisionContext { layout: &layout, keyring: &keyring, client: None, now: 1 };
         let effect = decide(&bob, operation, ground).unwrap().into_effect(&layout).unwrap();
         let Effect::Redeem(Redeemed { request, .. }) = effect else { panic!("{effect:?}") };
         assert_eq!(serde_json::from_slice::<serde_json::Value>(request.body().unwrap()).unwrap(), expected, "{name}");
@@ -99,7 +99,7 @@ fn nothing_is_built_before_it_is_allowed() {
     static BUILT: AtomicUsize = AtomicUsize::new(0);
     let built = || BUILT.load(Ordering::Relaxed);
     let (layout, keyring) = (Layout::default(), Keyring::new([(1, [1; 32])]));
-    let ground = Ground { layout: &layout, keyring: &keyring, client: None, now: 1 };
+    let ground = DecisionContext { layout: &layout, keyring: &keyring, client: None, now: 1 };
     let bob = identity(Scopes::ALL, vec![role(&Scope::ALL, &[], &[], &[])]);
     let asked = |name: &str, ask| {
         let kind = catalog::find(name).unwrap();

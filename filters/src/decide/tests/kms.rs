@@ -12,7 +12,7 @@ fn asked(who: &Identity, name: &str, arguments: &str, default: Option<&str>) -> 
     let operation = catalog::find(name).unwrap().parse(arguments.as_bytes())?;
     let (layout, keyring) =
         (Layout { kms_default_key: default.map(Into::into), ..Layout::default() }, Keyring::default());
-    let permit = decide(who, operation, Ground { layout: &layout, keyring: &keyring, client: None, now: 0 })?;
+    let permit = decide(who, operation, DecisionContext { layout: &layout, keyring: &keyring, client: None, now: 0 })?;
     if let Some(wrap) = permit.wrap(60) {
         assert_ne!(wrap.origin.resource, Resource::Key(Engine::Kms, "".into()), "a handle names what was asked");
     }

@@ -76,7 +76,7 @@ fn about<'a>(name: &'a str, rest: &Rest) -> About<'a> {
 }
 
 /// The role that an explanation names.
-fn told(who: &Identity, operation: &str, about: About<'_>, ground: Ground<'_>) -> Result<Option<Arc<Role>>, Refusal> {
+fn told(who: &Identity, operation: &str, about: About<'_>, ground: DecisionContext<'_>) -> Result<Option<Arc<Role>>, Refusal> {
     let circumstances = Circumstances { client: ground.client, now: ground.now };
     let question = match Question::new(catalog::find(operation).unwrap(), about, ground.layout) {
         Err(Unaskable::Name(refusal)) => return Err(refusal),
@@ -93,7 +93,7 @@ fn told(who: &Identity, operation: &str, about: About<'_>, ground: Ground<'_>) -
 }
 
 /// The role that a decision names.
-fn decided(who: &Identity, operation: &str, json: &str, ground: Ground<'_>) -> Result<Option<Arc<Role>>, Refusal> {
+fn decided(who: &Identity, operation: &str, json: &str, ground: DecisionContext<'_>) -> Result<Option<Arc<Role>>, Refusal> {
     let operation = catalog::find(operation).unwrap().parse(json.as_bytes())?;
     let permit = decide(who, operation, ground)?;
     Ok(permit.role().cloned())
@@ -164,7 +164,7 @@ proptest! {
         let json = if unnamed { json.replacen("\"key_id\":\"\",", "", 1) } else { json };
         let json = json.replacen("{,", "{", 1);
         let keyring = Keyring::default();
-        let ground = Ground { layout: &layout, keyring: &keyring, client, now };
+        let ground = DecisionContext { layout: &layout, keyring: &keyring, client, now };
         let decided = decided(&who, operation, &json, ground);
         let told = told(&who, operation, about(name, &rest), ground);
         prop_assert!(same(&told, &decided), "{operation} {json}: told {told:?}, decided {decided:?}");
@@ -189,7 +189,7 @@ proptest! {
         let keyring = Keyring::new([(1, [1; 32])]);
         let handle = keyring.seal(&claims, Binding { purpose, agent: &who.agent }).unwrap();
         let layout = Layout::default();
-        let ground = Ground { layout: &layout, keyring: &keyring, client, now };
+        let ground = DecisionContext { layout: &layout, keyring: &keyring, client, now };
         let decided = decided(&who, operation, &format!("{{\"{member}\":\"{handle}\"}}"), ground);
         let told = told(&who, operation, about(name, &rest), ground);
         prop_assert!(same(&told, &decided), "{operation} {name}: told {told:?}, decided {decided:?}");
@@ -200,7 +200,7 @@ proptest! {
 fn every_operation_is_told_of() {
     let layout = Layout::default();
     for entry in &catalog::CATALOG {
-        let name = entry.facts.name;
+        let name = entry.spec.name;
         let listed = BY_NAME.iter().any(|row| row.0 == name) || BY_HANDLE.iter().any(|row| row.0 == name);
         match Question::new(entry, About { name: "a", ..About::default() }, &layout) {
             Ok(question) => assert_eq!(question.needs().is_some(), listed, "{name}"),
@@ -225,7 +225,7 @@ fn a_question_reads_the_resource_and_the_bounds_as_a_request_does() {
             let rest = Rest { shared, ttl, principal, extension };
             let json = arguments(operation, member, least, name, &rest).replacen("{,", "{", 1);
             let parsed = kind.parse(json.as_bytes()).unwrap();
-            let touched = kind.facts.touch.unwrap()(about(name, &rest)).unwrap();
+            let touched = kind.spec.touch.unwrap()(about(name, &rest)).unwrap();
             assert_eq!((parsed.resource, parsed.demand), (Some(touched.resource), touched.demand), "{json}");
         }
     }

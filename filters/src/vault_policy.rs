@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use crate::catalog::CATALOG;
 use crate::grants::{Engine, Holds, Role, Service, Space, Wrapping};
 use crate::names::AgentId;
-use crate::operation::{Capability, Facts};
+use crate::operation::{Capability, OperationSpec};
 use crate::pattern::{NamePattern, PathPattern};
 use crate::secret::Digest;
 use crate::vault::Layout;
@@ -83,9 +83,9 @@ impl Policy {
         let mut granted = BTreeMap::<String, Granted>::new();
         let mut policy = Self::default();
         for role in roles {
-            for facts in CATALOG.iter().map(|entry| entry.facts) {
-                if facts.scope.is_some_and(|scope| role.scopes.contains(scope)) {
-                    grant(&mut granted, role, facts, own, layout);
+            for spec in CATALOG.iter().map(|entry| entry.spec) {
+                if spec.scope.is_some_and(|scope| role.scopes.contains(scope)) {
+                    grant(&mut granted, role, spec, own, layout);
                 }
             }
             remark(&mut policy.remarks, role);
@@ -145,11 +145,11 @@ impl Policy {
     }
 }
 
-fn grant(all: &mut BTreeMap<String, Granted>, role: &Role, facts: &Facts, own: Own<'_>, layout: &Layout) {
-    let Some((engine, mount)) = facts.engine.and_then(|engine| Some((engine, layout.mount(engine)?))) else { return };
-    for (api, capability) in facts.reach.apis.iter().flat_map(|api| facts.reach.may.iter().map(move |may| (api, *may)))
+fn grant(all: &mut BTreeMap<String, Granted>, role: &Role, spec: &OperationSpec, own: Own<'_>, layout: &Layout) {
+    let Some((engine, mount)) = spec.engine.and_then(|engine| Some((engine, layout.mount(engine)?))) else { return };
+    for (api, capability) in spec.reach.apis.iter().flat_map(|api| spec.reach.may.iter().map(move |may| (api, *may)))
     {
-        if engine.facts().holds == Holds::Paths {
+        if engine.spec().holds == Holds::Paths {
             for (space, patterns) in [(Space::Own, &role.kv), (Space::Shared, &role.shared)] {
                 let Some(below) = space_prefix(space, own, layout) else { continue };
                 let granted = all.entry(format!("{mount}/{api}/{below}")).or_default();
@@ -161,7 +161,7 @@ fn grant(all: &mut BTreeMap<String, Granted>, role: &Role, facts: &Facts, own: O
                     }
                 }
             }
-        } else if facts.named {
+        } else if spec.named {
             let names = role.names(engine).iter().cloned().map(|name| (name, capability));
             all.entry(format!("{mount}/{api}")).or_default().names.extend(names);
         } else {
@@ -265,8 +265,8 @@ fn remark(remarks: &mut Vec<String>, role: &Role) {
         say("requests are limited".to_owned());
     }
     for engine in Engine::ALL {
-        let (facts, held) = (engine.facts(), role.names(engine));
-        if let (Service::Other(name), Holds::Names(word), false) = (facts.service, facts.holds, held.is_empty()) {
+        let (spec, held) = (engine.spec(), role.names(engine));
+        if let (Service::Other(name), Holds::Names(word), false) = (spec.service, spec.holds, held.is_empty()) {
             say(format!("{name} {word} {}", names(held)));
         }
     }
