@@ -115,28 +115,28 @@ fn tell(metrics: &Metrics, duty: &str, ended: &Result<(), JoinError>, pause: Dur
 
 impl Background {
     async fn watch_handles(&self) {
-        self.state.vault.handles.run(|| self.state.snapshot().layout.clone()).await;
+        self.state.vault.handles.run(|| self.state.snapshot().vault.layout.clone()).await;
     }
 
     async fn watch_provision(&self) {
-        self.state.vault.provision.run(|| self.state.snapshot().makings.clone()).await;
+        self.state.vault.provision.run(|| self.state.snapshot().vault.makings.clone()).await;
     }
 
     async fn watch_suspensions(&self) {
         let vault = &self.state.vault;
-        vault.suspensions.run(&vault.children, &vault.leases, || self.state.snapshot().layout.clone()).await;
+        vault.suspensions.run(&vault.children, &vault.leases, || self.state.snapshot().vault.layout.clone()).await;
     }
 
     async fn give_back(&self) {
         let vault = &self.state.vault;
-        vault.returns.run(&vault.leases, || self.state.snapshot().layout.clone()).await;
+        vault.returns.run(&vault.leases, || self.state.snapshot().vault.layout.clone()).await;
     }
 
     /// Keeps the issuers' keys fresh: those of the snapshot of the moment.
     async fn fetch_keys(&self) {
         loop {
-            let issuers = Arc::clone(&self.state.snapshot().issuers);
-            let replaced = self.state.snapshot_where(|snapshot| !Arc::ptr_eq(&snapshot.issuers, &issuers));
+            let issuers = Arc::clone(&self.state.snapshot().credentials.issuers);
+            let replaced = self.state.snapshot_where(|snapshot| !Arc::ptr_eq(&snapshot.credentials.issuers, &issuers));
             tokio::select! {
                 () = issuers.run(&self.state.metrics) => {}
                 () = replaced => {}
@@ -151,7 +151,7 @@ impl Background {
         };
         loop {
             self.state.metrics.shared_limits.up.set(0);
-            let shared = self.state.snapshot().shared_limits.clone();
+            let shared = self.state.snapshot().limits.shared.clone();
             let kept = async {
                 match &shared {
                     Some(shared) => shared.run(&self.state.metrics).await,
@@ -160,7 +160,7 @@ impl Background {
             };
             tokio::select! {
                 () = kept => {}
-                () = self.state.snapshot_where(|snapshot| !same(&snapshot.shared_limits, &shared)) => {}
+                () = self.state.snapshot_where(|snapshot| !same(&snapshot.limits.shared, &shared)) => {}
             }
         }
     }

@@ -71,9 +71,9 @@ impl State {
         log: Option<RequestLog>,
         files: usize,
     ) -> Self {
-        vault.suspensions.configure(snapshot.suspended.iter().cloned());
+        vault.suspensions.configure(snapshot.agents.policy().suspended().iter().cloned());
         let state = Self {
-            published: watch::Sender::new(snapshot.version),
+            published: watch::Sender::new(snapshot.about.version),
             snapshot: ArcSwap::from_pointee(snapshot),
             vault,
             kms,
@@ -106,9 +106,9 @@ impl State {
 
     /// Publishes a snapshot, whole.
     pub fn publish(&self, snapshot: Snapshot) {
-        let version = snapshot.version;
+        let version = snapshot.about.version;
         self.show(&snapshot);
-        self.vault.suspensions.configure(snapshot.suspended.iter().cloned());
+        self.vault.suspensions.configure(snapshot.agents.policy().suspended().iter().cloned());
         self.snapshot.store(Arc::new(snapshot));
         self.published.send_replace(version);
     }
@@ -131,8 +131,8 @@ impl State {
 
     /// Tells the metrics of the snapshot.
     fn show(&self, snapshot: &Snapshot) {
-        self.metrics.snapshot.set(i64::try_from(snapshot.version).unwrap_or(i64::MAX));
-        let ends = snapshot.tls.iter().flatten().filter_map(|material| material.first_crl_end());
+        self.metrics.snapshot.set(i64::try_from(snapshot.about.version).unwrap_or(i64::MAX));
+        let ends = snapshot.listeners.iter().filter_map(|listener| listener.tls.as_ref()?.first_crl_end());
         self.metrics.crl_end.set(ends.min().unwrap_or(0));
     }
 
@@ -180,7 +180,7 @@ impl State {
     /// what is done for them.
     #[must_use]
     pub fn most_connections(&self) -> usize {
-        self.snapshot().limits.connections.all.min(self.files / 4 * 3)
+        self.snapshot().limits.bounds.connections.all.min(self.files / 4 * 3)
     }
 
     /// Says that the gate is about to end.

@@ -42,7 +42,7 @@ impl Body {
 impl Request<'_> {
     /// Reads the whole body.
     pub(super) async fn body(&self, session: &mut ServerSession, agent: &Agent) -> Result<Body, Refusal> {
-        let limits = &self.context.snapshot.limits;
+        let limits = &self.context.snapshot.limits.bounds;
         let declared = declared(session)?;
         // Nothing is of no type. A page of another origin is refused by its origin.
         if declared == Some(0) || session.is_body_empty() {

@@ -96,7 +96,7 @@ impl Gateway {
     /// Reads a head, the first of its connection where that is `fresh`; `None` where the connection
     /// is to be closed.
     async fn read_head(&self, session: &mut ServerSession, fresh: bool) -> Option<()> {
-        let limits = self.state.snapshot().limits.clone();
+        let limits = self.state.snapshot().limits.bounds.clone();
         let time = if fresh { limits.head_timeout } else { limits.idle + limits.head_timeout };
         // It bounds each silence; until the first head has arrived, that of the whole head is bound enough.
         let silence = if fresh { limits.head_timeout.as_secs() + 1 } else { limits.idle.as_secs() };
@@ -196,7 +196,7 @@ impl Gateway {
             metadata::challenge(&request.context.snapshot, &refusal, authorization, at, &mut reply);
             reply
         });
-        request.head.origin.take_if(|origin| !request.context.snapshot.origins.contains(origin));
+        request.head.origin.take_if(|origin| !request.context.snapshot.surfaces.origins.contains(origin));
         (reply, request)
     }
 

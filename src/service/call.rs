@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use filters::condition::Circumstances;
-use filters::decide::{Effect, DecisionContext, Wrap, decide};
+use filters::decide::{DecisionContext, Effect, Wrap, decide};
 use filters::grants::{Agent, Engine, Role};
 use filters::handle::{Binding, Keyring, Purpose, StandsFor};
 use filters::identity::Identity;
@@ -164,7 +164,7 @@ impl Context<'_> {
     }
 
     fn ground<'k>(&'k self, caller: &Caller<'_>, keyring: &'k Keyring) -> DecisionContext<'k> {
-        DecisionContext { layout: &self.snapshot.layout, keyring, client: caller.client, now: epoch_seconds() }
+        DecisionContext { layout: &self.snapshot.vault.layout, keyring, client: caller.client, now: epoch_seconds() }
     }
 
     /// Decides, and charges all of the request's limits.
@@ -180,8 +180,8 @@ impl Context<'_> {
         })?;
         caller.debt.pay(permit.limits()).await?;
         let role = permit.role().cloned();
-        let (entry, wrap) = (permit.kind(), permit.wrap(self.snapshot.wrap_ttl));
-        let effect = permit.into_effect(&self.snapshot.layout)?;
+        let (entry, wrap) = (permit.kind(), permit.wrap(self.snapshot.vault.wrap_ttl));
+        let effect = permit.into_effect(&self.snapshot.vault.layout)?;
         let seals = wrap.is_some() || matches!(effect, Effect::Issue(IssuedKind::Lease | IssuedKind::Certificate, ..));
         if seals && keyring.is_empty() {
             return Err(self.state.vault.handles.without());
@@ -214,7 +214,7 @@ impl Context<'_> {
         request: &VaultRequest,
     ) -> Result<Opened, Refusal> {
         self.check_circuit()?;
-        let profile = &self.snapshot.child_tokens;
+        let profile = &self.snapshot.vault.child_tokens;
         let mut renewed = false;
         loop {
             let child = self.state.vault.children.token_for(&caller.identity, profile).await?;
@@ -249,7 +249,7 @@ impl Context<'_> {
             lane: Lane::Requests,
             namespace: Some(&caller.agent().namespace),
             correlation: Some(caller.correlation_id),
-            limit: self.snapshot.limits.answer,
+            limit: self.snapshot.limits.bounds.answer,
             ..Envelope::default()
         }
     }

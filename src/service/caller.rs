@@ -117,8 +117,8 @@ impl Context<'_> {
     /// [`Refusal::Overloaded`] where there is none, [`Refusal::TooManyFromAddress`] where its source
     /// has as many as it may.
     fn begin_work(&self, client: Option<IpAddr>) -> Result<Share, Refusal> {
-        let mut bounds = self.snapshot.limits.requests;
-        if client.is_none_or(|client| self.snapshot.is_trusted_proxy(client)) {
+        let mut bounds = self.snapshot.limits.bounds.requests;
+        if client.is_none_or(|client| self.snapshot.credentials.proxies.contain(client)) {
             bounds.each = usize::MAX;
         }
         self.state.load.requests.take(place(client), 1, bounds).map_err(|full| match full {

@@ -46,9 +46,9 @@ impl Context<'_> {
         self.check_circuit()?;
         let wanted = Wanted {
             identity: &caller.identity,
-            profile: &self.snapshot.child_tokens,
-            settings: &self.snapshot.leases,
-            layout: &self.snapshot.layout,
+            profile: &self.snapshot.vault.child_tokens,
+            settings: &self.snapshot.vault.leases,
+            layout: &self.snapshot.vault.layout,
             correlation: caller.correlation_id,
             parcel: &self.parcel,
         };
@@ -68,10 +68,11 @@ impl Context<'_> {
         request: &VaultRequest,
     ) -> Result<Vec<u8>, Refusal> {
         self.check_circuit()?;
-        let leases = &self.snapshot.leases;
+        let leases = &self.snapshot.vault.leases;
         let seconds = leases.password_ttl;
         let vault = &self.state.vault;
-        let token = vault.children.lease_token(&caller.identity, &self.snapshot.child_tokens, leases, seconds).await?;
+        let token =
+            vault.children.lease_token(&caller.identity, &self.snapshot.vault.child_tokens, leases, seconds).await?;
         let given = Given::Token { accessor: token.accessor.clone() };
         self.parcel.put(given.clone());
         let envelope = Envelope { token: Some(&token.token), for_agent: true, ..self.envelope(caller) };
@@ -116,7 +117,7 @@ impl Context<'_> {
     ) -> Result<Vec<u8>, Refusal> {
         self.check_circuit()?;
         let answer = self.ask_about(caller, redeemed).await?;
-        let (leases, layout) = (&self.state.vault.leases, &self.snapshot.layout);
+        let (leases, layout) = (&self.state.vault.leases, &self.snapshot.vault.layout);
         let gone = !matches!(answer.status, 200..=299);
         match (redeemed.redeem, &redeemed.claims.stands_for) {
             (Redeem::RevokeLease, StandsFor::Lease { accessor, .. }) if !gone => {
@@ -147,7 +148,7 @@ impl Context<'_> {
         let Some(token) = redeemed.wrapping_token() else {
             return vault.own.ask(Ok(redeemed.request.clone()), self.envelope(caller)).await;
         };
-        let limit = self.snapshot.limits.answer.saturating_mul(2);
+        let limit = self.snapshot.limits.bounds.answer.saturating_mul(2);
         let envelope = Envelope { token: Some(&token), limit, ..self.envelope(caller) };
         Ok(vault.upstream.ask(&redeemed.request, envelope).await?)
     }
