@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use filters::condition::Circumstances;
-use filters::decide::{Effect, DecisionContext, Wrap, decide};
+use filters::decide::{DecisionContext, Effect, Wrap, decide};
 use filters::grants::{Agent, Engine, Role};
 use filters::handle::{Binding, Keyring, Purpose, StandsFor};
 use filters::identity::Identity;
