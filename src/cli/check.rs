@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::{Flags, REFUSED, load, print};
-use crate::preflight::{self, Preflight};
+use crate::server::preflight::{self, Preflight};
 
 pub(super) const AFTER: &str = "\
 Reads the same file, environment and flags as `portcullis run` would, and the

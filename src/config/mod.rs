@@ -9,6 +9,7 @@
 mod canary;
 mod check;
 mod fields;
+pub mod files;
 mod from_toml;
 mod from_yaml;
 mod include;

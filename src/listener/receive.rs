@@ -10,9 +10,10 @@ use pingora_core::protocols::{Ssl as _, Stream};
 use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
 
+use crate::limits::network;
 use crate::service::Peer;
 use crate::snapshot::Snapshot;
-use crate::state::{State, network};
+use crate::state::State;
 use crate::telemetry::Seldom;
 
 use super::{Accepted, Connection, tls};

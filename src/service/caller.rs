@@ -9,8 +9,7 @@ use filters::identity::Identity;
 use filters::names::AgentId;
 use filters::refusal::Refusal;
 
-use crate::limits::{Full, Share, Turn};
-use crate::state::network;
+use crate::limits::{Full, Share, Turn, network};
 
 use super::authenticate::Claimed;
 use super::charge::Debt;

@@ -40,7 +40,7 @@ const FRAMEWORK: [&str; 3] = ["src/listener/", "src/http/", "src/exchange/"];
 /// What the modules of a folder of the gate may name of the others.
 const ROOMS: [(&str, &[&str]); 7] = [
     ("admin", &["service", "surfaces", "vault"]),
-    ("config", &["files"]),
+    ("config", &[]),
     ("exchange", &["config", "telemetry", "tls"]),
     ("limits", &["config", "random", "telemetry"]),
     ("service", &["exchange", "issuers", "limits", "snapshot", "state", "vault"]),
@@ -52,7 +52,7 @@ const ROOMS: [(&str, &[&str]); 7] = [
 const EXPOSURES: [(&str, &str); 7] = [
     ("src/exchange/mod.rs", "the token's header to Vault"),
     ("src/limits/shared.rs", "the password of the server that limits are counted in"),
-    ("src/kms.rs", "the gate's own AWS credentials"),
+    ("src/kms/mod.rs", "the gate's own AWS credentials"),
     ("src/cli/jwt/mint.rs", "the shared secret that development tokens are signed with"),
     ("filters/src/jwt/mod.rs", "the bearer token that is verified"),
     ("filters/src/jwt/keys.rs", "the shared secret of HS256 signatures"),

@@ -4,6 +4,9 @@
 //! Callers are served by `server.threads` threads. Operators, and the duties of the background, have
 //! threads of their own, so that no load of callers' is in their way.
 
+mod duties;
+pub mod preflight;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::exit;
@@ -18,17 +21,17 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::cli::Flags;
 use crate::config::{self, Fixed, Settings};
-use crate::duties;
 use crate::http::{Endpoint, routes};
 use crate::kms::Kms;
 use crate::listener::{Accepted, Accepting, Address, Connections, Open, Socket};
-use crate::preflight::{self, Preflight};
 use crate::reload::{self, Reload};
 use crate::snapshot::{Prepared, Snapshot};
 use crate::state::State;
 use crate::telemetry::{self, Metrics, RequestLog};
 use crate::upgrade::{self, Successor, Waiting};
 use crate::vault::Vault;
+
+use preflight::Preflight;
 
 /// How long it may take to leave nothing behind in Vault at the end, but for a second.
 const REVOKE: Duration = Duration::from_secs(3);

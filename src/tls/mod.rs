@@ -21,8 +21,8 @@ use rustls::sign::CertifiedKey;
 use x509_parser::prelude::FromDer as _;
 use zeroize::Zeroizing;
 
+use crate::config::files;
 use crate::config::{ClientCertificates, ExpiredCrls, Tls};
-use crate::files;
 
 use clients::ClientAuthorities;
 

@@ -1,7 +1,7 @@
 //! What runs beside the requests. Each duty is a task of its own: a panic ends that duty alone, is
 //! counted and told, and the duty is begun again.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -10,45 +10,13 @@ use tokio::time::{sleep, timeout};
 
 use crate::limits::SharedLimits;
 use crate::reload::Reload;
-use crate::state::State;
+use crate::state::{DutiesDown, State};
 use crate::telemetry::Metrics;
 
 /// First pause before a duty is begun again; doubled up to [`LONGEST`].
 const SHORTEST: Duration = Duration::from_millis(100);
 /// Longest pause before a duty is begun again.
 const LONGEST: Duration = Duration::from_secs(30);
-
-/// Duties that do not run now.
-#[derive(Debug, Default)]
-pub struct Down(Mutex<Vec<&'static str>>);
-
-impl Down {
-    /// Their names.
-    #[must_use]
-    pub fn names(&self) -> Vec<&'static str> {
-        self.lock().clone()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.lock().is_empty()
-    }
-
-    /// Notes whether the duty of that name runs, and tells how many do not.
-    fn note(&self, name: &'static str, runs: bool) -> i64 {
-        let mut down = self.lock();
-        down.retain(|other| *other != name);
-        if !runs {
-            down.push(name);
-        }
-        i64::try_from(down.len()).unwrap_or(i64::MAX)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<&'static str>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// A name, and what is done for ever.
 type Duty = (&'static str, fn(Arc<Background>) -> BoxFuture<'static, ()>);
@@ -73,7 +41,7 @@ const DUTIES: [Duty; 10] = [
 ];
 
 /// Begins every duty on the runtime of the caller.
-pub fn begin(state: &Arc<State>, reload: Reload) {
+pub(super) fn begin(state: &Arc<State>, reload: Reload) {
     let all = Arc::new(Background { state: Arc::clone(state), reload });
     for (name, run) in DUTIES {
         let all = Arc::clone(&all);
@@ -85,7 +53,12 @@ pub fn begin(state: &Arc<State>, reload: Reload) {
 }
 
 /// Keeps a duty running.
-async fn supervise(down: &Down, metrics: &Metrics, name: &'static str, begin: impl Fn() -> BoxFuture<'static, ()>) {
+async fn supervise(
+    down: &DutiesDown,
+    metrics: &Metrics,
+    name: &'static str,
+    begin: impl Fn() -> BoxFuture<'static, ()>,
+) {
     let mut pause = SHORTEST;
     loop {
         let mut task = tokio::spawn(begin());
@@ -174,7 +147,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_duty_that_panics_is_told_counted_and_begun_again() {
-        let (down, metrics) = (Down::default(), Metrics::new(Vec::new()).unwrap());
+        let (down, metrics) = (DutiesDown::default(), Metrics::new(Vec::new()).unwrap());
         let begun = Arc::new(AtomicUsize::new(0));
         let supervised = supervise(&down, &metrics, "look", || {
             let before = begun.fetch_add(1, Ordering::Relaxed);
