@@ -9,7 +9,8 @@ use filters::secret::Digest;
 use zeroize::Zeroizing;
 
 use super::files;
-use super::node::{Format, Node};
+use super::format::Format;
+use super::node::Node;
 use super::report::{Findings, Place};
 
 /// Most bytes of the configuration file and all that it includes; 100,000 agents need about 20 MiB.
