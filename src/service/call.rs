@@ -287,7 +287,7 @@ fn ungranted(refusal: Refusal, identity: &Identity, kind: &'static Entry, ground
 /// Reads Vault's answer as the operation does.
 pub(super) fn read(kind: &'static Entry, answer: &Answer) -> Result<Vec<u8>, Refusal> {
     match answer.status {
-        status if matches!(status, 200..=299) || kind.is_batch() && is_partial(status, &answer.body) => {
+        status if answer.is_success() || kind.is_batch() && is_partial(status, &answer.body) => {
             let mut out = Vec::with_capacity(answer.body.len());
             kind.project(&answer.body, &mut out)?;
             Ok(out)

@@ -49,11 +49,11 @@ type Derived = HashMap<Version, Zeroizing<[u8; 32]>>;
 
 #[derive(Deserialize)]
 struct KeyAnswer {
-    data: Key,
+    data: TransitKey,
 }
 
 #[derive(Deserialize)]
-struct Key {
+struct TransitKey {
     keys: BTreeMap<u32, u64>,
     #[serde(default)]
     min_decryption_version: u32,
@@ -129,16 +129,15 @@ impl Handles {
         let mut answer = self.own.ask(control::handle_key(layout), along).await?;
         if answer.status == 404 && is_nothing(&answer.body) {
             let made = self.own.ask(control::create_handle_key(layout), Envelope::soon()).await?;
-            if !matches!(made.status, 200..=299) {
+            if !made.is_success() {
                 return Err(refused(&made));
             }
             answer = self.own.ask(control::handle_key(layout), along).await?;
         }
-        if answer.status != 200 {
+        if !answer.is_success() {
             return Err(refused(&answer));
         }
-        let key: KeyAnswer = serde_json::from_slice(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?;
-        let key = key.data;
+        let key = answer.json::<KeyAnswer>()?.data;
         let live = key.keys.into_iter().rev().filter(|(version, _)| *version >= key.min_decryption_version);
         let live: Vec<Version> = live.take(VERSIONS).collect();
         let known = derived.len() == live.len() && live.iter().all(|version| derived.contains_key(version));

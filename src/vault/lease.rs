@@ -9,7 +9,7 @@ use filters::grants::Agent;
 use filters::identity::Identity;
 use filters::names::{AgentId, Namespace};
 use filters::refusal::Refusal;
-use filters::vault::{Layout, Trouble, VaultRequest, control, trouble};
+use filters::vault::{Layout, VaultRequest, control};
 use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -174,13 +174,7 @@ impl Leases {
                 ..Envelope::default()
             };
             let answer = self.upstream.ask(request, envelope).await?;
-            if !matches!(answer.status, 200..=299) {
-                return Err(match trouble(answer.status, &answer.body) {
-                    Trouble::Refused(refusal) => refusal,
-                    Trouble::InvalidToken => Refusal::UpstreamUnavailable,
-                });
-            }
-            let lease: LeaseAnswer = serde_json::from_slice(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?;
+            let lease: LeaseAnswer = answer.json()?;
             let lasts = lease.lease_duration.min(token.ttl);
             self.last(wanted.layout, &wanted.identity.agent, &accessor.text, epoch_seconds() + lasts).await?;
             Ok(Issued { answer, id: lease.lease_id, accessor: accessor.clone(), lasts, ends })

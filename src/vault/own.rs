@@ -7,7 +7,7 @@ use std::time::Duration;
 use filters::names::Namespace;
 use filters::path::PathProblem;
 use filters::refusal::Refusal;
-use filters::vault::{Trouble, VaultRequest, control, trouble, words};
+use filters::vault::{VaultRequest, control, words};
 
 use crate::exchange::{Answer, Envelope, Patience, Upstream};
 
@@ -132,7 +132,7 @@ impl OwnCalls {
         envelope: Envelope<'_>,
     ) -> Result<Answer, Undone> {
         let answer = self.ask(request, envelope).await?;
-        if matches!(answer.status, 200..=299) { Ok(answer) } else { Err(refused(&answer)) }
+        if answer.is_success() { Ok(answer) } else { Err(refused(&answer)) }
     }
 
     /// Ends a token by its accessor; one that is no more is as good as ended.
@@ -158,13 +158,12 @@ fn said(answer: &Answer) -> String {
 
 /// What an answer that is no success means.
 fn refused(answer: &Answer) -> Undone {
-    let refusal = match trouble(answer.status, &answer.body) {
-        Trouble::Refused(Refusal::DeniedByVault) => {
+    let refusal = match answer.refusal() {
+        Refusal::DeniedByVault => {
             tracing::error!("Vault's policy denies the gate what it needs for itself; see `portcullis-gate.hcl`");
             Refusal::NotProvisioned
         }
-        Trouble::Refused(refusal) => refusal,
-        Trouble::InvalidToken => Refusal::UpstreamUnavailable,
+        refusal => refusal,
     };
     Undone { refusal, said: Some(said(answer)) }
 }

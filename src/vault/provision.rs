@@ -112,7 +112,7 @@ impl Provision {
         let Ok(answer) = self.own.ask(try_role(making), along).await else { return };
         let found = match lack(answer.status, &answer.body) {
             Some(lack) => Some(self.mend(lack, &making.role, namespace)),
-            None if answer.status == 200 || answer.status == 400 && is_refusal(&answer.body) => None,
+            None if answer.is_success() || answer.status == 400 && is_refusal(&answer.body) => None,
             None => return,
         };
         lacks.insert(namespace.clone(), found);
