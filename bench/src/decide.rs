@@ -6,7 +6,7 @@
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use filters::catalog;
-use filters::decide::{Effect, DecisionContext, decide};
+use filters::decide::{DecisionContext, Effect, decide};
 use filters::grants::{Agent, Role};
 use filters::handle::Keyring;
 use filters::identity::{Identity, Proof};

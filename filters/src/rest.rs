@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use crate::catalog::CATALOG;
 use crate::json::Bounds;
-use crate::operation::{Entry, OperationSpec, Kind, Operation};
+use crate::operation::{Entry, Kind, Operation, OperationSpec};
 use crate::path;
 use crate::refusal::{Misfit, Refusal};
 
@@ -287,8 +287,7 @@ mod tests {
 
     #[test]
     fn a_path_that_ends_in_a_verb_is_the_verbs_alone() {
-        let verbs: Vec<_> =
-            ROUTES.0.iter().filter_map(|route| Some((route.verb()?, route.kind.spec.method))).collect();
+        let verbs: Vec<_> = ROUTES.0.iter().filter_map(|route| Some((route.verb()?, route.kind.spec.method))).collect();
         assert!(verbs.len() >= 3, "{verbs:?}");
         for (verb, meant) in verbs {
             for method in ["GET", "PUT", "PATCH", "POST", "DELETE", "TRACE"].into_iter().filter(|other| *other != meant)

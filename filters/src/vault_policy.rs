@@ -147,8 +147,7 @@ impl Policy {
 
 fn grant(all: &mut BTreeMap<String, Granted>, role: &Role, spec: &OperationSpec, own: Own<'_>, layout: &Layout) {
     let Some((engine, mount)) = spec.engine.and_then(|engine| Some((engine, layout.mount(engine)?))) else { return };
-    for (api, capability) in spec.reach.apis.iter().flat_map(|api| spec.reach.may.iter().map(move |may| (api, *may)))
-    {
+    for (api, capability) in spec.reach.apis.iter().flat_map(|api| spec.reach.may.iter().map(move |may| (api, *may))) {
         if engine.spec().holds == Holds::Paths {
             for (space, patterns) in [(Space::Own, &role.kv), (Space::Shared, &role.shared)] {
                 let Some(below) = space_prefix(space, own, layout) else { continue };

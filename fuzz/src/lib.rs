@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use filters::decide::{Effect, DecisionContext, decide};
+use filters::decide::{DecisionContext, Effect, decide};
 use filters::grants::{Agent, Engine, Role};
 use filters::handle::Keyring;
 use filters::identity::{Identity, Proof};

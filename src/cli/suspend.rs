@@ -117,8 +117,10 @@ impl Problem {
             Self::NoName => NO_NAME.to_owned(),
             Self::NoEntry(text) => text.clone(),
             Self::NoLogin(problem) => problem.to_string(),
-            Self::Unread(problem) => format!("the record of suspended agents cannot be read: {problem}"),
-            Self::Unwritten(problem) => problem.to_string(),
+            Self::Unread(problem) | Self::Unwritten(Unwritten::Unread(problem)) => {
+                format!("the record of suspended agents cannot be read: {problem}")
+            }
+            Self::Unwritten(Unwritten::Refused(undone)) => format!("the record was not written: {undone}"),
         }
     }
 }
@@ -308,9 +310,9 @@ fn run(
     }
     // There is one provider of cryptography; a second installation changes nothing.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let working = logged_in(&settings, async |upstream, own| {
-        let leases = Leases::new(std::sync::Arc::clone(upstream), own.clone());
-        work(&settings, &Suspensions::new(own.clone(), Gates::new(own.clone(), "")), &leases).await
+    let working = logged_in(&settings, async |own| {
+        let suspensions = Suspensions::new(own.clone(), Gates::new(own.clone(), ""));
+        work(&settings, &suspensions, &Leases::new(own.clone())).await
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime.map_err(|error| NoLogin(error.to_string()).into()).and_then(|runtime| runtime.block_on(working)) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use filters::condition::Circumstances;
-use filters::decide::{Effect, DecisionContext, Wrap, decide};
+use filters::decide::{DecisionContext, Effect, Wrap, decide};
 use filters::grants::{Agent, Engine, Role};
 use filters::handle::{Binding, Keyring, Purpose, StandsFor};
 use filters::identity::Identity;
@@ -217,7 +217,7 @@ impl Context<'_> {
         let profile = &self.snapshot.child_tokens;
         let mut renewed = false;
         loop {
-            let child = self.state.vault.children.token_for(&caller.identity, profile).await?;
+            let child = self.state.vault.tokens.token_for(&caller.identity, profile).await?;
             let envelope = Envelope { token: Some(&child.token), for_agent: true, ..self.envelope(caller) };
             let opened = Opened::ask(&self.state.vault.upstream, holds, request, envelope).await;
             let opened = opened.inspect_err(|_| self.state.metrics.upstream_broken.inc())?;
@@ -226,7 +226,7 @@ impl Context<'_> {
             }
             renewed = true;
             self.state.metrics.child_tokens.replaced.inc();
-            self.state.vault.children.forget(&caller.identity, profile, &child).await;
+            self.state.vault.tokens.forget(&caller.identity, profile, &child).await;
         }
     }
 

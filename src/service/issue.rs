@@ -53,7 +53,7 @@ impl Context<'_> {
             parcel: &self.parcel,
         };
         let vault = &self.state.vault;
-        let Issued { answer, id, accessor, lasts, ends } = vault.leases.issue(wanted, &vault.children, request).await?;
+        let Issued { answer, id, accessor, lasts, ends } = vault.leases.issue(wanted, &vault.tokens, request).await?;
         let claims = origin.claims(ends, StandsFor::Lease { id, accessor: accessor.text });
         let handle = self.seal(caller.agent(), Purpose::Lease, &claims)?;
         with(kind, &answer, &[("lease_id", handle.into()), ("lease_duration", lasts.into())])
@@ -71,7 +71,7 @@ impl Context<'_> {
         let leases = &self.snapshot.leases;
         let seconds = leases.password_ttl;
         let vault = &self.state.vault;
-        let token = vault.children.lease_token(&caller.identity, &self.snapshot.child_tokens, leases, seconds).await?;
+        let token = vault.tokens.lease_token(&caller.identity, &self.snapshot.child_tokens, leases, seconds).await?;
         let given = Given::Token { accessor: token.accessor.clone() };
         self.parcel.put(given.clone());
         let envelope = Envelope { token: Some(&token.token), for_agent: true, ..self.envelope(caller) };

@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use filters::path::PathProblem;
 use filters::refusal::Refusal;
-use filters::vault::{Layout, control};
+use filters::vault::{Layout, VaultRequest, control};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -16,8 +17,9 @@ use tokio::time::Instant;
 
 use crate::exchange::Envelope;
 
-use super::record::{self, Unread};
-use super::{OwnCalls, Undone, epoch_seconds};
+use super::clock::epoch_seconds;
+use super::own::OwnCalls;
+use super::record::{self, SharedRecord, Unread, Unwritten};
 
 /// How often a gate tells that it runs, in seconds.
 const HEARTBEAT: u64 = 60;
@@ -29,8 +31,6 @@ const FORGOTTEN: u64 = 15 * HEARTBEAT;
 const MOST: usize = 1_000;
 /// Longest pause after a word that could not be written; the shortest is a hundredth of it.
 const PAUSE: Duration = Duration::from_secs(60);
-/// How often the record is read again that another gate has changed meanwhile.
-const TURNS: usize = 10;
 
 /// The gates of one Vault.
 pub struct Gates {
@@ -63,7 +63,7 @@ impl Gates {
     /// # Errors
     /// [`Unread`].
     pub async fn read(&self, layout: &Layout) -> Result<Word, Unread> {
-        self.record(layout).await.map(|(_, word)| word)
+        record::read(&self.own, &GateRecord(layout), Envelope::look()).await.map(|read| read.entries)
     }
 
     /// Tells, for ever, which version the looks have `seen`.
@@ -87,7 +87,7 @@ impl Gates {
                     due = Instant::now() + Duration::from_secs(HEARTBEAT);
                     failed = Failed::default();
                 }
-                Err(refusal) => failed.again(&refusal),
+                Err(unwritten) => failed.again(&unwritten.into()),
             }
         }
     }
@@ -96,36 +96,44 @@ impl Gates {
     pub(super) async fn leave(&self, layout: &Layout) {
         let strike = |word: &mut Word| {
             word.remove(&*self.name);
+            Ok(())
         };
-        let _ = self.rewrite(layout, strike).await;
+        let _ = record::update(&self.own, &GateRecord(layout), None, strike).await;
     }
 
-    async fn tell(&self, layout: &Layout, version: u64) -> Result<(), Refusal> {
+    async fn tell(&self, layout: &Layout, version: u64) -> Result<(), Unwritten> {
         let now = epoch_seconds();
         let tell = |word: &mut Word| {
             word.insert(self.name.to_string(), Seen { version, at: now });
+            prune(word, now);
+            Ok(())
         };
-        self.rewrite(layout, tell).await
+        record::update(&self.own, &GateRecord(layout), None, tell).await.map(drop)
+    }
+}
+
+/// The record of what each gate has seen.
+struct GateRecord<'a>(&'a Layout);
+
+impl SharedRecord for GateRecord<'_> {
+    type Stored = Value;
+    type Entries = Word;
+
+    fn reading(&self) -> Result<VaultRequest, PathProblem> {
+        control::read_gates(self.0)
     }
 
-    async fn rewrite(&self, layout: &Layout, change: impl Fn(&mut Word)) -> Result<(), Refusal> {
-        for _ in 0..TURNS {
-            let (version, mut word) = self.record(layout).await?;
-            change(&mut word);
-            prune(&mut word, epoch_seconds());
-            match self.own.succeed(control::write_gates(layout, version, &word), Envelope::soon()).await {
-                Ok(_) => return Ok(()),
-                Err(Undone { refusal: Refusal::CheckAndSet, .. }) => {}
-                Err(undone) => return Err(undone.into()),
-            }
-        }
-        Err(Refusal::UpstreamUnavailable)
+    fn writing(&self, version: u64, word: &Word) -> Result<VaultRequest, PathProblem> {
+        control::write_gates(self.0, version, word)
     }
 
-    /// What cannot be read of it is nobody's word: nothing is kept from anybody by it.
-    async fn record(&self, layout: &Layout) -> Result<(u64, Word), Unread> {
-        let read = record::read::<Value>(&self.own, control::read_gates(layout), Envelope::look()).await?;
-        Ok((read.version, read.data.as_ref().map(word).unwrap_or_default()))
+    /// An entry that cannot be read is left out: nothing is kept from anybody by it.
+    fn entries(&self, stored: Option<Value>) -> Word {
+        stored.as_ref().map(word).unwrap_or_default()
+    }
+
+    fn envelopes(&self) -> (Envelope<'static>, Envelope<'static>) {
+        (Envelope::look(), Envelope::soon())
     }
 }
 

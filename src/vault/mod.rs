@@ -1,8 +1,7 @@
 //! What the gate does with Vault for itself: its login, the agents' child
 //! tokens and leases, the keys of handles, and an eye on Vault's health.
 
-mod bearer;
-mod child;
+mod clock;
 mod gates;
 mod handles;
 mod handover;
@@ -14,8 +13,9 @@ mod own;
 mod provision;
 mod record;
 mod suspension;
+mod tokens;
 
-pub use child::{Child, Children, Profile};
+pub use clock::epoch_seconds;
 pub use gates::{Gates, LIVELY, Word};
 pub use handles::Handles;
 pub use handover::{Given, Parcel, Returns};
@@ -25,11 +25,12 @@ pub use login::{GateLogin, LoginState};
 pub use operator::{NoLogin, logged_in};
 pub use own::{Accessor, OwnCalls, Undone};
 pub use provision::Provision;
-pub use record::Unread;
-pub use suspension::{Entry, Record, Suspension, Suspensions, Unwritten};
+pub use record::{Unread, Unwritten};
+pub use suspension::{Entry, Record, Suspension, Suspensions};
+pub use tokens::{AgentToken, AgentTokens, Profile};
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use filters::vault::Layout;
 
@@ -46,7 +47,7 @@ pub struct Vault {
     /// Its health.
     pub monitor: Monitor,
     /// The agents' tokens.
-    pub children: Children,
+    pub tokens: AgentTokens,
     /// What is asked with the gate's own token.
     pub own: OwnCalls,
     /// Whether agents' tokens can be made.
@@ -73,20 +74,19 @@ impl Vault {
         let capacity = settings.child_tokens.capacity;
         let own = OwnCalls::new(Arc::clone(&upstream), Arc::clone(&login));
         let provision = Arc::new(Provision::new(own.clone()));
-        let makes = (Arc::clone(&upstream), Arc::clone(&login), Arc::clone(&provision));
-        let children = Children::new(makes, metrics, capacity);
+        let tokens = AgentTokens::new(own.clone(), Arc::clone(&provision), metrics, capacity);
         let handles = Handles::new(own.clone());
-        let leases = Leases::new(Arc::clone(&upstream), own.clone());
+        let leases = Leases::new(own.clone());
         let returns = Returns::new(own.clone());
         let suspensions = Arc::new(Suspensions::new(own.clone(), Gates::new(own.clone(), gate_name(settings))));
-        Ok(Self { upstream, login, monitor, children, own, provision, handles, leases, returns, suspensions })
+        Ok(Self { upstream, login, monitor, tokens, own, provision, handles, leases, returns, suspensions })
     }
 
     /// Leaves nothing of this gate behind in Vault, as far as `time` allows: the agents' tokens,
     /// what nobody got, its word among the gates, its own login.
     pub async fn leave(&self, layout: &Layout, time: Duration) {
         let begun = tokio::time::Instant::now();
-        self.children.drop_all(time).await;
+        self.tokens.drop_all(time).await;
         let left = time.saturating_sub(begun.elapsed()).max(LEAST);
         let leaving = async {
             tokio::join!(self.returns.finish(), self.suspensions.gates().leave(layout));
@@ -108,10 +108,4 @@ fn gate_name(settings: &Settings) -> String {
     let host = if host.is_empty() { "gate" } else { &host };
     let port = settings.listeners.first().map_or(0, |listener| listener.address.port());
     format!("{host}:{port}-{:08x}", crate::random::u64() as u32)
-}
-
-/// The wall clock, in seconds since the epoch.
-#[must_use]
-pub fn epoch_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }

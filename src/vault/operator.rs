@@ -8,7 +8,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::config::{Login, Settings};
 use crate::exchange::Upstream;
 
-use super::{LoginState, Monitor, OwnCalls};
+use super::health::Monitor;
+use super::login::LoginState;
+use super::own::OwnCalls;
 
 /// How long the login may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -36,7 +38,7 @@ impl std::fmt::Display for NoLogin {
 /// [`NoLogin`], and what `work` says.
 pub async fn logged_in<T, E: From<NoLogin>>(
     settings: &Settings,
-    work: impl AsyncFnOnce(&Arc<Upstream>, &OwnCalls) -> Result<T, E>,
+    work: impl AsyncFnOnce(&OwnCalls) -> Result<T, E>,
 ) -> Result<T, E> {
     if matches!(settings.login, Login::None) {
         return Err(NoLogin("the configuration has no credentials for Vault".to_owned()).into());
@@ -58,7 +60,7 @@ pub async fn logged_in<T, E: From<NoLogin>>(
             return Err(NoLogin(format!("Vault has not accepted the credentials{within}: {why}")).into());
         }
         Monitor::new(Arc::clone(&upstream)).ask().await;
-        work(&upstream, &own).await
+        work(&own).await
     };
     let outcome = tokio::select! {
         outcome = working => outcome,

@@ -11,8 +11,7 @@ use filters::vault::{VaultRequest, control, words};
 
 use crate::exchange::{Answer, Envelope, Patience, Upstream};
 
-use super::LoginState;
-use super::record::Unread;
+use super::login::LoginState;
 
 /// How long a look may take, so that what it looks for counts within a second or two.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
@@ -50,17 +49,16 @@ pub struct Undone {
     said: Option<String>,
 }
 
-impl From<Refusal> for Undone {
-    fn from(refusal: Refusal) -> Self {
-        Self { refusal, said: None }
+impl Undone {
+    /// A refusal, and what Vault said.
+    pub(super) const fn new(refusal: Refusal, said: String) -> Self {
+        Self { refusal, said: Some(said) }
     }
 }
 
-/// A record that cannot be read is the gate's trouble, whatever stands there.
-impl From<Unread> for Undone {
-    fn from(unread: Unread) -> Self {
-        let refusal = if unread == Unread::Denied { Refusal::NotProvisioned } else { Refusal::UpstreamUnavailable };
-        Self { refusal, said: Some(unread.to_string()) }
+impl From<Refusal> for Undone {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, said: None }
     }
 }
 
@@ -84,10 +82,20 @@ pub struct OwnCalls {
 }
 
 impl OwnCalls {
-    /// By this way and login.
+    /// Calls over `upstream`, with the token of `login`.
     #[must_use]
     pub const fn new(upstream: Arc<Upstream>, login: Arc<LoginState>) -> Self {
         Self { upstream, login }
+    }
+
+    /// The upstream that these calls go to.
+    pub(super) const fn upstream(&self) -> &Arc<Upstream> {
+        &self.upstream
+    }
+
+    /// The login whose token these calls carry.
+    pub(super) const fn login(&self) -> &Arc<LoginState> {
+        &self.login
     }
 
     /// The gate's own namespace.
@@ -96,13 +104,13 @@ impl OwnCalls {
         self.upstream.namespace()
     }
 
-    /// Whether there is a login.
+    /// True where there is a login.
     #[must_use]
     pub fn is_logged_in(&self) -> bool {
         self.login.current().is_some()
     }
 
-    /// Asks; any status is an answer.
+    /// Asks Vault; an answer of any status is given.
     ///
     /// # Errors
     /// [`Refusal::UpstreamUnavailable`] and the like where there is none.
@@ -165,5 +173,5 @@ fn refused(answer: &Answer) -> Undone {
         }
         refusal => refusal,
     };
-    Undone { refusal, said: Some(said(answer)) }
+    Undone::new(refusal, said(answer))
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use filters::catalog;
-use filters::decide::{Effect, DecisionContext, decide};
+use filters::decide::{DecisionContext, Effect, decide};
 use filters::grants::{Agent, Engine, Role};
 use filters::handle::Keyring;
 use filters::identity::{Identity, Proof};

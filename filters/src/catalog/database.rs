@@ -10,7 +10,8 @@ use crate::grants::Engine;
 use crate::handle::{Purpose, StandsFor};
 use crate::lifetime::{Lifetime, WrapTtl};
 use crate::operation::{
-    About, Ask, Call, Capability, Describe, OperationSpec, Annotations, IssuedKind, Plan, Reach, Redeem, Redemption, Touched,
+    About, Annotations, Ask, Call, Capability, Describe, IssuedKind, OperationSpec, Plan, Reach, Redeem, Redemption,
+    Touched,
 };
 use crate::refusal::Refusal;
 use crate::scope::Scope;

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::access::{ACCESS, tell};
-use crate::operation::{Describe, OperationSpec, Annotations, Plan};
+use crate::operation::{Annotations, Describe, OperationSpec, Plan};
 use crate::refusal::Refusal;
 use crate::shape::Shape;
 

@@ -12,7 +12,7 @@ use super::text::{Kind, Text};
 use crate::grants::{Engine, Resource};
 use crate::kms::{self, Circumstances, GrantTokens, KeySpec, KmsCall, Signed, SigningAlgorithm};
 use crate::lifetime::WrapTtl;
-use crate::operation::{About, Ask, Describe, OperationSpec, Annotations, Plan, Touched, unfit};
+use crate::operation::{About, Annotations, Ask, Describe, OperationSpec, Plan, Touched, unfit};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};
@@ -30,7 +30,8 @@ const KEY: Member = Member::new("key_id", &["key_id"], Type::Text, "The ARN of t
 const CIPHERTEXT: Member = Member::new("ciphertext", &["ciphertext"], Type::Text, "The ciphertext, as base64.");
 const PLAINTEXT: Member = Member::new("plaintext", &["plaintext"], Type::Text, "The bytes in the clear, as base64.");
 
-const SPEC: OperationSpec = OperationSpec { engine: Some(Engine::Kms), touch: Some(key), annotations: PURE, ..OperationSpec::POST };
+const SPEC: OperationSpec =
+    OperationSpec { engine: Some(Engine::Kms), touch: Some(key), annotations: PURE, ..OperationSpec::POST };
 
 /// The name of a key, judged by [`kms::is_key_name`].
 struct KeyName;

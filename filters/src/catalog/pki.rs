@@ -12,7 +12,8 @@ use crate::grants::{Demand, Engine, Ttl};
 use crate::handle::{Purpose, StandsFor};
 use crate::lifetime::{Lifetime, WrapTtl};
 use crate::operation::{
-    About, Ask, Body, Call, Capability, Describe, OperationSpec, Annotations, IssuedKind, Plan, Reach, Redeem, Redemption, Touched,
+    About, Annotations, Ask, Body, Call, Capability, Describe, IssuedKind, OperationSpec, Plan, Reach, Redeem,
+    Redemption, Touched,
 };
 use crate::refusal::Refusal;
 use crate::scope::Scope;

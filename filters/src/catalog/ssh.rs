@@ -12,7 +12,9 @@ use super::text::{Address, Name, Names, Segment, Something, Text};
 use super::{named, post, posted};
 use crate::grants::{Demand, Engine, Extensions, Login, Ttl};
 use crate::lifetime::{Lifetime, WrapTtl};
-use crate::operation::{About, Ask, Body, Capability, Describe, OperationSpec, Annotations, IssuedKind, Plan, Reach, Touched, unfit};
+use crate::operation::{
+    About, Annotations, Ask, Body, Capability, Describe, IssuedKind, OperationSpec, Plan, Reach, Touched, unfit,
+};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::post;
 use super::text::{Handle, Text};
 use crate::handle::{Purpose, StandsFor};
-use crate::operation::{Call, Describe, OperationSpec, Annotations, Plan, Redeem, Redemption};
+use crate::operation::{Annotations, Call, Describe, OperationSpec, Plan, Redeem, Redemption};
 use crate::refusal::Refusal;
 use crate::shape::{Member, Shape, Type};
 

@@ -123,9 +123,7 @@ mod tests {
             let named = spec.service == Service::Vault && spec.holds != Holds::Paths;
             assert_eq!(Engine::NAMED.contains(&engine), named, "{engine:?}");
             assert_eq!(serde_json::to_value(engine).unwrap(), spec.name);
-            assert!(
-                spec.about.ends_with('.') && !Engine::ALL[..number].iter().any(|other| other.name() == spec.name)
-            );
+            assert!(spec.about.ends_with('.') && !Engine::ALL[..number].iter().any(|other| other.name() == spec.name));
         }
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::catalog::CATALOG;
 use crate::mcp::{ToolNames, Tools};
 use crate::openapi::document;
-use crate::operation::{Describe, Entry, OperationSpec, Annotations, Plan};
+use crate::operation::{Annotations, Describe, Entry, OperationSpec, Plan};
 use crate::reference::operations;
 use crate::refusal::Refusal;
 use crate::rest::{Carried, Routes, operation};

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use filters::grants::Role;
 use filters::identity::UnknownAgents;
 use filters::names::{AgentId, Namespace};
-use filters::vault_policy::{MARK, Own, Policy, ROLES, TooManyPaths, roles_policy};
 use filters::refusal::Refusal;
 use filters::vault::admin::{self, TokenRole};
+use filters::vault_policy::{MARK, Own, Policy, ROLES, TooManyPaths, roles_policy};
 use similar::TextDiff;
 
 use crate::config::{AgentEntry, ChildPolicies, Settings};
@@ -216,7 +216,7 @@ impl Sync {
         settings: &Settings,
         work: impl AsyncFnOnce(&Self) -> Result<T, Problem>,
     ) -> Result<T, Problem> {
-        logged_in(settings, async |_, own| work(&Self { own: own.clone() }).await).await
+        logged_in(settings, async |own| work(&Self { own: own.clone() }).await).await
     }
 
     /// What differs between the configuration and Vault.

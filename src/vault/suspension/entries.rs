@@ -4,8 +4,13 @@
 use std::collections::BTreeMap;
 
 use filters::names::AgentId;
+use filters::path::PathProblem;
+use filters::vault::{Layout, VaultRequest, control};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::exchange::Envelope;
+use crate::vault::record::SharedRecord;
 
 /// Why an agent may do nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +37,7 @@ pub type Record = BTreeMap<String, Entry>;
 
 /// The record as it lies in Vault.
 #[derive(Deserialize)]
-pub(super) struct Held {
+pub(in crate::vault) struct Held {
     agents: Agents,
 }
 
@@ -72,8 +77,32 @@ impl TryFrom<String> for Names {
     }
 }
 
+/// The record of suspended agents.
+pub(super) struct SuspensionRecord<'a>(pub(super) &'a Layout);
+
+impl SharedRecord for SuspensionRecord<'_> {
+    type Stored = Held;
+    type Entries = Record;
+
+    fn reading(&self) -> Result<VaultRequest, PathProblem> {
+        control::read_suspensions(self.0)
+    }
+
+    fn writing(&self, version: u64, agents: &Record) -> Result<VaultRequest, PathProblem> {
+        control::write_suspensions(self.0, version, agents)
+    }
+
+    fn entries(&self, stored: Option<Held>) -> Record {
+        stored.map(Held::record).unwrap_or_default()
+    }
+
+    fn envelopes(&self) -> (Envelope<'static>, Envelope<'static>) {
+        (Envelope::default(), Envelope::default())
+    }
+}
+
 impl Held {
-    pub(super) fn record(self) -> Record {
+    fn record(self) -> Record {
         let bare = |AgentName(agent): AgentName| (agent.as_str().to_owned(), Entry::Malformed(Value::Null));
         match self.agents {
             Agents::Entries(record) => record,

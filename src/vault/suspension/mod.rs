@@ -17,16 +17,19 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use filters::names::AgentId;
 use filters::refusal::Refusal;
-use filters::vault::record::written;
-use filters::vault::{Layout, control};
+use filters::vault::Layout;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::exchange::Envelope;
 
-use super::record::{self, Unread};
-use super::{Children, Gates, Leases, OwnCalls, Undone, epoch_seconds};
-use entries::Held;
+use super::clock::epoch_seconds;
+use super::gates::Gates;
+use super::lease::Leases;
+use super::own::OwnCalls;
+use super::record::{self, Unread, Unwritten, Versioned};
+use super::tokens::AgentTokens;
+use entries::SuspensionRecord;
 
 /// How often the record is looked at, so that a suspension holds everywhere within a second.
 const LOOK: Duration = Duration::from_millis(500);
@@ -41,8 +44,6 @@ const CURRENT: Duration = Duration::from_secs(3);
 const DOUBT: Duration = Duration::from_secs(10);
 /// Most entries of the record that are named as wrong.
 const MOST_PROBLEMS: usize = 20;
-/// How often a record is read again that somebody else has changed meanwhile.
-const TURNS: usize = 10;
 
 /// Who may do nothing.
 pub struct Suspensions {
@@ -197,25 +198,24 @@ impl Suspensions {
 
     /// Looks for ever, and tells what was seen. Of whoever is suspended, the child tokens are
     /// dropped and the leases end.
-    pub async fn run(&self, children: &Children, leases: &Leases, layout: impl Fn() -> Layout) {
+    pub async fn run(&self, tokens: &AgentTokens, leases: &Leases, layout: impl Fn() -> Layout) {
         let told = self.gates.run(self.looked.subscribe(), |looked| looked.read.map(|(version, _)| version), &layout);
-        tokio::join!(self.watch(&layout), self.sweep(children, leases, &layout), told);
+        tokio::join!(self.watch(&layout), self.sweep(tokens, leases, &layout), told);
     }
 
     async fn watch(&self, layout: &impl Fn() -> Layout) {
         loop {
-            let read = record::read::<Held>(&self.own, control::read_suspensions(&layout()), Envelope::look()).await;
-            self.learn(read.map(|record| (record.version, record.data.map(Held::record).unwrap_or_default())));
+            self.learn(record::read(&self.own, &SuspensionRecord(&layout()), Envelope::look()).await);
             let pause = if self.own.is_logged_in() { LOOK } else { SEEK };
             let _ = timeout(pause, self.asked.notified()).await;
         }
     }
 
     /// Takes over what a look has given, and says what is wrong with it, once.
-    fn learn(&self, read: Result<(u64, Record), Unread>) {
+    fn learn(&self, read: Result<Versioned<Record>, Unread>) {
         let mut looked = self.looked.borrow().clone();
         match read {
-            Ok((version, record)) => {
+            Ok(Versioned { version, entries: record }) => {
                 let now = Instant::now();
                 let known = looked.read.map_or(0, |(known, _)| known);
                 looked.earlier = (version < known).then(|| looked.earlier.unwrap_or(now));
@@ -250,8 +250,11 @@ impl Suspensions {
     /// [`Unwritten`].
     pub async fn suspend(&self, layout: &Layout, agent: &AgentId, reason: &str) -> Result<u64, Unwritten> {
         let entry = Entry::Suspended(Suspension { since: epoch_seconds(), reason: reason.to_owned() });
-        let insert = |record: &mut Record| drop(record.insert(agent.as_str().to_owned(), entry.clone()));
-        self.rewrite(layout, insert).await.map(|(version, _)| version)
+        let insert = |record: &mut Record| {
+            record.insert(agent.as_str().to_owned(), entry.clone());
+            Ok(())
+        };
+        Ok(record::update(&self.own, &SuspensionRecord(layout), None, insert).await?.version)
     }
 
     /// Strikes an agent from the record; gives the version that it is no longer on, or `None`
@@ -260,8 +263,12 @@ impl Suspensions {
     /// # Errors
     /// [`Unwritten`].
     pub async fn resume(&self, layout: &Layout, agent: &AgentId) -> Result<Option<u64>, Unwritten> {
-        let (version, changed) = self.rewrite(layout, |record| drop(record.remove(agent.as_str()))).await?;
-        Ok(changed.then_some(version))
+        let strike = |record: &mut Record| {
+            record.remove(agent.as_str());
+            Ok(())
+        };
+        let updated = record::update(&self.own, &SuspensionRecord(layout), None, strike).await?;
+        Ok(updated.changed.then_some(updated.version))
     }
 
     /// The record and its version.
@@ -269,26 +276,8 @@ impl Suspensions {
     /// # Errors
     /// [`Unread`].
     pub async fn read(&self, layout: &Layout) -> Result<(u64, Record), Unread> {
-        let read = record::read::<Held>(&self.own, control::read_suspensions(layout), Envelope::default()).await?;
-        Ok((read.version, read.data.map(Held::record).unwrap_or_default()))
-    }
-
-    /// Changes the record; gives its version then, and whether it was changed.
-    async fn rewrite(&self, layout: &Layout, change: impl Fn(&mut Record)) -> Result<(u64, bool), Unwritten> {
-        for _ in 0..TURNS {
-            let (version, mut record) = self.read(layout).await?;
-            let before = record.clone();
-            change(&mut record);
-            if record == before {
-                return Ok((version, false));
-            }
-            match self.own.succeed(control::write_suspensions(layout, version, &record), Envelope::default()).await {
-                Ok(answer) => return Ok((written(&answer.body).unwrap_or(version + 1), true)),
-                Err(Undone { refusal: Refusal::CheckAndSet, .. }) => {}
-                Err(undone) => return Err(Unwritten::Refused(undone)),
-            }
-        }
-        Err(Unwritten::Refused(Refusal::UpstreamUnavailable.into()))
+        let read = record::read(&self.own, &SuspensionRecord(layout), Envelope::default()).await?;
+        Ok((read.version, read.entries))
     }
 
     fn change(&self, change: impl FnOnce(&mut Sides)) {
@@ -299,30 +288,6 @@ impl Suspensions {
         if **self.current.load() != all {
             self.current.store(Arc::new(all));
             self.changed.send_replace(());
-        }
-    }
-}
-
-/// Why the record was not changed.
-#[derive(Debug)]
-pub enum Unwritten {
-    /// It cannot be read, and nothing is written over it.
-    Unread(Unread),
-    /// What Vault says to the change.
-    Refused(Undone),
-}
-
-impl From<Unread> for Unwritten {
-    fn from(unread: Unread) -> Self {
-        Self::Unread(unread)
-    }
-}
-
-impl std::fmt::Display for Unwritten {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Unread(unread) => write!(f, "the record of suspended agents cannot be read: {unread}"),
-            Self::Refused(undone) => write!(f, "the record was not written: {undone}"),
         }
     }
 }

@@ -7,7 +7,9 @@ use filters::names::AgentId;
 use filters::vault::Layout;
 use tokio::time::Instant;
 
-use super::super::{Children, Leases};
+use crate::vault::lease::Leases;
+use crate::vault::tokens::AgentTokens;
+
 use super::Suspensions;
 
 /// When what an agent holds is looked for once more: what was under way has ended by then.
@@ -23,7 +25,7 @@ struct Sweep {
 
 impl Suspensions {
     /// After every look, and so a while after whatever was under way has ended.
-    pub(super) async fn sweep(&self, children: &Children, leases: &Leases, layout: &impl Fn() -> Layout) {
+    pub(super) async fn sweep(&self, tokens: &AgentTokens, leases: &Leases, layout: &impl Fn() -> Layout) {
         let mut swept = HashMap::<AgentId, Sweep>::new();
         let mut looks = self.looked.subscribe();
         while looks.changed().await.is_ok() {
@@ -35,7 +37,7 @@ impl Suspensions {
                     Sweep { since: Instant::now(), turns: 0, told: false }
                 });
                 if sweep.is_due() && self.own.is_logged_in() {
-                    sweep.make(agent, children, leases, &layout()).await;
+                    sweep.make(agent, tokens, leases, &layout()).await;
                 }
             }
         }
@@ -52,8 +54,8 @@ impl Sweep {
         }
     }
 
-    async fn make(&mut self, agent: &AgentId, children: &Children, leases: &Leases, layout: &Layout) {
-        children.drop_of(agent).await;
+    async fn make(&mut self, agent: &AgentId, tokens: &AgentTokens, leases: &Leases, layout: &Layout) {
+        tokens.drop_of(agent).await;
         match leases.end_all(layout, agent).await {
             Ok(ended) => {
                 self.turns += 1;

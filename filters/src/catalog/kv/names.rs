@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::{NAMES, NO_SECRET, PATH_SHARED, PathArguments, SECRET, ask, names_below, secret};
 use crate::catalog::text::{Prefix, Text};
 use crate::grants::Engine;
-use crate::operation::{Absent, Capability, Describe, OperationSpec, Annotations, Kind, Plan, Reach};
+use crate::operation::{Absent, Annotations, Capability, Describe, Kind, OperationSpec, Plan, Reach};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type, UNREADABLE, UNREADABLE_MORE};

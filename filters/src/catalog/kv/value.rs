@@ -8,7 +8,7 @@ use super::{NO_SECRET, PATH_SHARED, SECRET, WRITTEN, ask, secret};
 use crate::catalog::text::{Path, Text};
 use crate::grants::Engine;
 use crate::lifetime::WrapTtl;
-use crate::operation::{Absent, Ask, Call, Capability, Describe, OperationSpec, Annotations, Kind, Plan, Reach, unfit};
+use crate::operation::{Absent, Annotations, Ask, Call, Capability, Describe, Kind, OperationSpec, Plan, Reach, unfit};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};

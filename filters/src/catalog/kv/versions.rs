@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::{NO_SECRET, PATH_SHARED, PathArguments, SECRET, ask, secret};
 use crate::catalog::text::{Path, Text};
 use crate::grants::Engine;
-use crate::operation::{Capability, Describe, OperationSpec, Annotations, Plan, Reach, unfit};
+use crate::operation::{Annotations, Capability, Describe, OperationSpec, Plan, Reach, unfit};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::Shape;

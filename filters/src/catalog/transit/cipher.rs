@@ -9,7 +9,7 @@ use super::{about, key, one_or_batch};
 use crate::catalog::text::{Segment, Text};
 use crate::grants::Engine;
 use crate::lifetime::WrapTtl;
-use crate::operation::{Capability, Describe, OperationSpec, Annotations, Plan, Reach};
+use crate::operation::{Annotations, Capability, Describe, OperationSpec, Plan, Reach};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};

@@ -6,7 +6,9 @@ use serde::Deserialize;
 
 use crate::grants::{Engine, Resource};
 use crate::lifetime::WrapTtl;
-use crate::operation::{About, Ask, Body, Call, Capability, Describe, OperationSpec, Annotations, Kind, Plan, Reach, Touched, unfit};
+use crate::operation::{
+    About, Annotations, Ask, Body, Call, Capability, Describe, Kind, OperationSpec, Plan, Reach, Touched, unfit,
+};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{about, key};
 use crate::catalog::text::{Segment, Text};
 use crate::grants::Engine;
-use crate::operation::{Capability, Describe, OperationSpec, Annotations, Plan, Reach, unfit};
+use crate::operation::{Annotations, Capability, Describe, OperationSpec, Plan, Reach, unfit};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};

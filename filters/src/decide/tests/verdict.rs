@@ -76,7 +76,12 @@ fn about<'a>(name: &'a str, rest: &Rest) -> About<'a> {
 }
 
 /// The role that an explanation names.
-fn told(who: &Identity, operation: &str, about: About<'_>, ground: DecisionContext<'_>) -> Result<Option<Arc<Role>>, Refusal> {
+fn told(
+    who: &Identity,
+    operation: &str,
+    about: About<'_>,
+    ground: DecisionContext<'_>,
+) -> Result<Option<Arc<Role>>, Refusal> {
     let circumstances = Circumstances { client: ground.client, now: ground.now };
     let question = match Question::new(catalog::find(operation).unwrap(), about, ground.layout) {
         Err(Unaskable::Name(refusal)) => return Err(refusal),
@@ -93,7 +98,12 @@ fn told(who: &Identity, operation: &str, about: About<'_>, ground: DecisionConte
 }
 
 /// The role that a decision names.
-fn decided(who: &Identity, operation: &str, json: &str, ground: DecisionContext<'_>) -> Result<Option<Arc<Role>>, Refusal> {
+fn decided(
+    who: &Identity,
+    operation: &str,
+    json: &str,
+    ground: DecisionContext<'_>,
+) -> Result<Option<Arc<Role>>, Refusal> {
     let operation = catalog::find(operation).unwrap().parse(json.as_bytes())?;
     let permit = decide(who, operation, ground)?;
     Ok(permit.role().cloned())
