@@ -7,22 +7,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use filters::names::{AgentId, Namespace};
-use filters::refusal::Refusal;
-use filters::vault::{Layout, control};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 
-use crate::exchange::Envelope;
-
-use super::{Accessor, Leases, OwnCalls, Undone};
+use super::own::{Accessor, OwnCalls};
 
 /// Most things that wait to go back; those above it expire by themselves.
 const WAITING: usize = 1_024;
-/// How often one is tried to be given back.
-const TURNS: u32 = 5;
-/// How often is looked whether all of it has gone back.
+/// Pause between two looks whether all of it has gone back.
 const LOOK: Duration = Duration::from_millis(10);
-/// How long between two of these.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Something that Vault has given out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,11 +42,11 @@ pub enum Given {
 
 /// What goes back to Vault.
 pub struct Returns {
-    own: OwnCalls,
+    pub(super) own: OwnCalls,
     back: mpsc::Sender<Given>,
-    waiting: AsyncMutex<mpsc::Receiver<Given>>,
-    /// How many are on their way.
-    under_way: AtomicUsize,
+    pub(super) waiting: AsyncMutex<mpsc::Receiver<Given>>,
+    /// The number of things on their way.
+    pub(super) under_way: AtomicUsize,
 }
 
 impl Returns {
@@ -65,53 +57,16 @@ impl Returns {
         Self { own, back, waiting: AsyncMutex::new(waiting), under_way: AtomicUsize::new(0) }
     }
 
-    /// Gives back, for ever.
-    pub async fn run(&self, leases: &Leases, layout: impl Fn() -> Layout) {
-        let mut waiting = self.waiting.lock().await;
-        while let Some(given) = waiting.recv().await {
-            self.give_back(&given, leases, &layout()).await;
-            self.under_way.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
     /// Waits until nothing is on its way any more, which [`Returns::run`] sees to.
     pub(super) async fn finish(&self) {
         while self.under_way.load(Ordering::Relaxed) > 0 {
             tokio::time::sleep(LOOK).await;
         }
     }
-
-    async fn give_back(&self, given: &Given, leases: &Leases, layout: &Layout) {
-        for turn in 1..=TURNS {
-            let outcome = match given {
-                Given::Lease { agent, accessor } => leases.end(layout, agent, accessor).await,
-                Given::Token { accessor } => self.own.revoke(accessor, Envelope::soon()).await,
-                Given::Certificate { serial, namespace } => {
-                    let along = Envelope { namespace: Some(namespace), ..Envelope::soon() };
-                    self.own.succeed(control::revoke_certificate(layout, serial), along).await.map(drop)
-                }
-            };
-            match outcome {
-                Ok(()) | Err(Undone { refusal: Refusal::NotFound, .. }) => {
-                    tracing::info!(what = given.name(), "what its agent did not get was given back to Vault");
-                    return;
-                }
-                Err(_) if turn < TURNS => tokio::time::sleep(PAUSE).await,
-                Err(undone) => {
-                    let (what, code) = (given.name(), undone.refusal.public().code);
-                    tracing::error!(
-                        what,
-                        code,
-                        "what its agent did not get cannot be given back; it expires by itself"
-                    );
-                }
-            }
-        }
-    }
 }
 
 impl Given {
-    const fn name(&self) -> &'static str {
+    pub(super) const fn name(&self) -> &'static str {
         match self {
             Self::Lease { .. } => "lease",
             Self::Token { .. } => "token",

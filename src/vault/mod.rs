@@ -12,6 +12,7 @@ mod operator;
 mod own;
 mod provision;
 mod record;
+mod returns;
 mod suspension;
 mod tokens;
 
