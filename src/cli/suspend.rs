@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::{FAILED, Given, REFUSED, admin, load_elsewhere, print, refuse};
 use crate::config::{Settings, nearest_of};
 use crate::vault::{
-    Entry, Gates, LIVELY, Leases, NoLogin, Record, Suspensions, Unread, Unwritten, Word, epoch_seconds, logged_in,
+    Entry, Gates, LIVELY, Leases, NoLogin, Record, Reports, Suspensions, Unread, Unwritten, epoch_seconds, logged_in,
 };
 
 /// It is on the record, and not every gate has said that it knows.
@@ -230,8 +230,8 @@ async fn confirmed(gates: &Gates, layout: &Layout, version: u64) -> (String, u8)
         let read = gates.read(layout).await;
         let over = Instant::now() >= until;
         match read {
-            Ok(word) => {
-                let told = Told::of(&word, version, epoch_seconds());
+            Ok(reports) => {
+                let told = Told::of(&reports, version, epoch_seconds());
                 if told.by_all() || over {
                     return (told.to_string(), if told.by_all() { 0 } else { UNCONFIRMED });
                 }
@@ -256,9 +256,9 @@ struct Told<'a> {
 }
 
 impl<'a> Told<'a> {
-    fn of(word: &'a Word, version: u64, now: u64) -> Self {
+    fn of(reports: &'a Reports, version: u64, now: u64) -> Self {
         let mut told = Self { know: Vec::new(), silent: Vec::new(), gone: Vec::new() };
-        for (gate, seen) in word {
+        for (gate, seen) in reports {
             let age = now.saturating_sub(seen.at);
             match (seen.version >= version, age <= LIVELY) {
                 (true, true) => told.know.push(gate),

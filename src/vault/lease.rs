@@ -1,5 +1,5 @@
-//! Leases: each has a token of its own, with which it ends, and stands in the
-//! agent's record in Vault, so that any gate can count and end it.
+//! Leases: each has a token of its own, with which it ends, and an entry in the agent's record in
+//! Vault, so that any gate can count and end it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,30 +25,30 @@ use super::own::{Accessor, OwnCalls, Undone};
 use super::record::{self, SharedRecord, Unread, Unwritten, Versioned};
 use super::tokens::{AgentTokens, Profile};
 
-/// Most agents whose records are waited for in line at once.
+/// Most agents with a line of their own at once.
 const QUEUES: u64 = 10_000;
 
 /// The leases of agents.
 pub struct Leases {
     own: OwnCalls,
-    /// One line per agent, so that a gate never races itself.
+    /// One line for each agent, so that a gate never changes a record twice at once.
     lines: Cache<AgentId, Arc<Mutex<()>>>,
 }
 
-/// Who wants a lease, and by which settings.
+/// The agent that wants a lease, and the settings for it.
 #[derive(Clone, Copy)]
 pub struct Wanted<'a> {
-    /// Whose it is to be.
+    /// The identity that it is for.
     pub identity: &'a Identity,
-    /// What agents' tokens are like.
+    /// The settings of agents' tokens.
     pub profile: &'a Profile,
-    /// What leases are like.
+    /// The settings of leases.
     pub settings: &'a config::Leases,
-    /// Where things lie in Vault.
+    /// The mounts and prefixes in Vault.
     pub layout: &'a Layout,
     /// Goes to Vault as `X-Correlation-Id`.
     pub correlation: &'a str,
-    /// What holds it until its agent has it.
+    /// Holds the lease until its agent has it.
     pub parcel: &'a Parcel<'a>,
 }
 
@@ -62,18 +62,18 @@ pub struct Issued {
     pub accessor: Accessor,
     /// Seconds it lasts, unless it is renewed.
     pub lasts: u64,
-    /// Until when it can be renewed, in seconds since the epoch.
+    /// The end of all renewals, in seconds since the epoch.
     pub ends: u64,
 }
 
-/// One live lease in the record, by its token's accessor.
+/// One live lease, as the gate writes it on the record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Live {
-    /// In seconds since the epoch.
+    /// The time it ends, in seconds since the epoch.
     expires: u64,
     /// The agent's generation.
     generation: u32,
-    /// Its token's namespace; the gate's own where absent.
+    /// The namespace of its token; the gate's own where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     namespace: Option<Namespace>,
 }
@@ -83,7 +83,8 @@ struct Live {
 #[serde(untagged)]
 enum Entry {
     Live(Live),
-    /// Not as the gate writes it. It counts as live until it is ended: its end is not known.
+    /// Another form than the gate writes. It counts as live until it is revoked, since its end is
+    /// not known.
     Malformed(Value),
 }
 
@@ -186,12 +187,11 @@ impl Leases {
         Self { own, lines }
     }
 
-    /// Asks for a lease with a token that is its own: first the record, then
-    /// the lease, so that none is live that is not counted.
+    /// Asks for a lease with a token of its own. The record is written before, so that no live lease
+    /// is uncounted.
     ///
     /// # Errors
-    /// [`Refusal::LeaseBudget`], what Vault says, or that it is away. Nothing
-    /// is left behind then.
+    /// [`Refusal::LeaseBudget`], or the meaning of Vault's answer. Nothing is left behind then.
     pub async fn issue(
         &self,
         wanted: Wanted<'_>,
@@ -238,7 +238,7 @@ impl Leases {
         };
         let outcome = outcome.await;
         if outcome.is_err() {
-            // What cannot be ended now is tried again with the rest of the parcel.
+            // A lease that cannot be ended now is tried again with the rest of the parcel.
             let ended = self.end(wanted.layout, &agent.id, &accessor).await;
             if matches!(ended, Ok(()) | Err(Undone { refusal: Refusal::NotFound, .. })) {
                 wanted.parcel.remove(&given);
@@ -247,10 +247,10 @@ impl Leases {
         outcome
     }
 
-    /// Notes until when a lease lasts now.
+    /// Writes on the record when a lease ends now.
     ///
     /// # Errors
-    /// That Vault is away.
+    /// The record cannot be read or written.
     pub async fn last(&self, layout: &Layout, agent: &Agent, accessor: &str, expires: u64) -> Result<(), Undone> {
         let entry = self.entry(agent, expires);
         self.change(LeaseRecord { layout, agent: &agent.id }, |leases| {
@@ -260,10 +260,10 @@ impl Leases {
         .await
     }
 
-    /// Ends a lease's token, and strikes the lease from the record.
+    /// Revokes a lease's token, and strikes the lease from the record.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`] where it is not in the record, or that Vault is away.
+    /// [`Refusal::NotFound`] where it is not on the record; others where Vault does not do it.
     pub async fn end(&self, layout: &Layout, agent: &AgentId, accessor: &Accessor) -> Result<(), Undone> {
         let along = Envelope { lane: Lane::Requests, ..Envelope::soon() };
         self.own.revoke(accessor, along).await?;
@@ -271,17 +271,17 @@ impl Leases {
         self.change(LeaseRecord { layout, agent }, strike).await
     }
 
-    /// Ends every lease on the agent's record; tells how many those were.
+    /// Ends every lease on the agent's record; gives their number.
     ///
     /// # Errors
-    /// That Vault is away, or does not end each of them; those stay on the record then.
+    /// Vault does not end some of them; those stay on the record.
     pub async fn end_all(&self, layout: &Layout, agent: &AgentId) -> Result<usize, Undone> {
         let record = LeaseRecord { layout, agent };
         let (mut ended, mut failed) = (record.read(&self.own).await?.entries, None);
         for (text, entry) in std::mem::take(&mut ended) {
             let namespace = entry.namespace().unwrap_or_else(|| self.own.namespace()).clone();
             let accessor = Accessor { text, namespace };
-            // One that cannot be ended, in a namespace that is sealed, is not in the way of the others.
+            // A lease that cannot be ended, as in a sealed namespace, does not hold up the others.
             match self.own.revoke(&accessor, Envelope::soon()).await {
                 Ok(()) => _ = ended.insert(accessor.text, entry),
                 Err(undone) => failed = Some(undone),
@@ -297,14 +297,14 @@ impl Leases {
         failed.map_or(Ok(ended.len()), Err)
     }
 
-    /// What goes on the record. A namespace is on it where it is not that of the record itself.
+    /// An entry for the record; it names the namespace where that is not the record's own.
     fn entry(&self, agent: &Agent, expires: u64) -> Entry {
         let elsewhere = agent.namespace != *self.own.namespace();
         let namespace = elsewhere.then(|| agent.namespace.clone());
         Entry::Live(Live { expires, generation: agent.generation, namespace })
     }
 
-    /// Changes the agent's record, in line with the others of this gate.
+    /// Changes a record when the other changes of this gate to it are done.
     async fn change(
         &self,
         record: LeaseRecord<'_>,

@@ -1,5 +1,5 @@
-//! What the gate does with Vault for itself: its login, the agents' child
-//! tokens and leases, the keys of handles, and an eye on Vault's health.
+//! The gate's own dealings with Vault: its login, the agents' tokens and leases, suspensions, the
+//! keys of handles, and Vault's health.
 
 mod clock;
 mod gates;
@@ -17,7 +17,7 @@ mod suspension;
 mod tokens;
 
 pub use clock::epoch_seconds;
-pub use gates::{Gates, LIVELY, Word};
+pub use gates::{Gates, LIVELY, Reports};
 pub use handles::Handles;
 pub use handover::{Given, Parcel, Returns};
 pub use health::{Health, Monitor};
@@ -41,7 +41,7 @@ use crate::telemetry::Metrics;
 
 /// Vault, as the gate uses it.
 pub struct Vault {
-    /// The way there.
+    /// The connections to it.
     pub upstream: Arc<Upstream>,
     /// The gate's own login.
     pub login: Arc<LoginState>,
@@ -49,17 +49,17 @@ pub struct Vault {
     pub monitor: Monitor,
     /// The agents' tokens.
     pub tokens: AgentTokens,
-    /// What is asked with the gate's own token.
+    /// Calls with the gate's own token.
     pub own: OwnCalls,
-    /// Whether agents' tokens can be made.
+    /// Finds out whether agents' tokens can be made.
     pub provision: Arc<Provision>,
     /// The keys of handles.
     pub handles: Handles,
     /// The agents' leases.
     pub leases: Leases,
-    /// What goes back to Vault, since its agent did not get it.
+    /// Things that go back to Vault, since their agent did not get them.
     pub returns: Returns,
-    /// Who may do nothing for now.
+    /// The suspended agents.
     pub suspensions: Arc<Suspensions>,
 }
 
@@ -67,7 +67,7 @@ impl Vault {
     /// Prepares everything; nothing is asked yet.
     ///
     /// # Errors
-    /// Why Vault cannot be reached as the configuration says.
+    /// The reason why Vault cannot be reached as the configuration says.
     pub fn new(settings: &Settings, metrics: Arc<Metrics>) -> Result<Self, String> {
         let upstream = Arc::new(Upstream::new(settings.upstream.clone())?);
         let login = Arc::new(LoginState::new(settings.login.clone(), Arc::clone(&upstream)));
@@ -83,8 +83,8 @@ impl Vault {
         Ok(Self { upstream, login, monitor, tokens, own, provision, handles, leases, returns, suspensions })
     }
 
-    /// Leaves nothing of this gate behind in Vault, as far as `time` allows: the agents' tokens,
-    /// what nobody got, its word among the gates, its own login.
+    /// Removes from Vault what is this gate's, as far as `time` allows: the agents' tokens, things that
+    /// nobody got, its report among the gates, its own login.
     pub async fn leave(&self, layout: &Layout, time: Duration) {
         let begun = tokio::time::Instant::now();
         self.tokens.drop_all(time).await;
@@ -99,10 +99,10 @@ impl Vault {
     }
 }
 
-/// Least time for what is ended after the agents' tokens.
+/// Least time for the rest, after the agents' tokens.
 const LEAST: Duration = Duration::from_secs(1);
 
-/// The name of this gate among all: its host, where it listens, and a number of this start's own.
+/// The name of this gate among all: its host, its first port, and a random number for this start.
 fn gate_name(settings: &Settings) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host: String = host.trim().chars().filter(|c| c.is_ascii_graphic()).take(64).collect();

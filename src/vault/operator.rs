@@ -1,4 +1,4 @@
-//! Vault, as whoever runs a command of the gate's configuration sees it.
+//! Access to Vault for commands, by the gate's configuration.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,15 +12,15 @@ use super::health::Monitor;
 use super::login::LoginState;
 use super::own::OwnCalls;
 
-/// How long the login may take.
+/// Longest time of the login.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How often the login is looked for.
+/// Pause between two looks for the login.
 const SEEK: Duration = Duration::from_millis(20);
-/// How long a command that is interrupted waits for a login that is under way.
+/// Longest time that an interrupted command waits for a login that is under way.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// The configuration's credentials for Vault are missing or refused: why, in
-/// words for people.
+/// The configuration's credentials for Vault are missing or refused; holds the reason in words for
+/// people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoLogin(pub String);
 
@@ -30,12 +30,11 @@ impl std::fmt::Display for NoLogin {
     }
 }
 
-/// Runs `work` with a login by the gate's own configuration, which is an
-/// operator's where its VAULT_TOKEN is. A login that is made for it ends with it, also where it
-/// fails or is interrupted.
+/// Runs `work` with a login by the gate's own configuration; an operator's VAULT_TOKEN makes it the
+/// operator's. A login that is made for `work` ends with it, also where it fails or is interrupted.
 ///
 /// # Errors
-/// [`NoLogin`], and what `work` says.
+/// [`NoLogin`], and the errors of `work`.
 pub async fn logged_in<T, E: From<NoLogin>>(
     settings: &Settings,
     work: impl AsyncFnOnce(&OwnCalls) -> Result<T, E>,

@@ -16,7 +16,7 @@ use super::own::{OwnCalls, Undone};
 /// Most attempts at one change; each but the first follows a change by somebody else.
 const ATTEMPTS: usize = 10;
 
-/// Why a record cannot be read, for the log, readiness and whoever runs a command.
+/// The reason why a record cannot be read, for the log, readiness and whoever runs a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unread {
     /// Vault does not answer, or gives no login.
@@ -25,12 +25,12 @@ pub enum Unread {
     Denied,
     /// The answer, of this status, is not one of Vault's KV engine.
     Foreign(u16),
-    /// It holds something else than it should.
+    /// The record holds something else than it should.
     Malformed,
 }
 
 impl Unread {
-    /// True where it passes by itself, so that nobody needs to be told at once.
+    /// True where it will pass by itself, so that nobody needs to be told at once.
     pub(super) const fn passes(&self) -> bool {
         matches!(self, Self::Away(Refusal::UpstreamUnavailable | Refusal::UpstreamTimeout))
     }
@@ -70,7 +70,7 @@ impl From<Unread> for Refusal {
     }
 }
 
-/// Why a record was not changed.
+/// The reason why a record was not changed.
 #[derive(Debug)]
 pub enum Unwritten {
     /// It cannot be read, and nothing is written over it.

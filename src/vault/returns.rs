@@ -18,7 +18,7 @@ const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Returns {
-    /// Gives back, for ever.
+    /// Gives back everything in the queue, for ever.
     pub async fn run(&self, leases: &Leases, layout: impl Fn() -> Layout) {
         let mut waiting = self.waiting.lock().await;
         while let Some(given) = waiting.recv().await {

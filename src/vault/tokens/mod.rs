@@ -237,7 +237,7 @@ impl AgentTokens {
         self.drop_where(|holder, _| holder == agent).await;
     }
 
-    /// Drops likewise the tokens of agents, each with its token's namespace, that are `gone`.
+    /// Drops in the same way the tokens whose agent and namespace are `gone`.
     pub async fn drop_where(&self, gone: impl Fn(&AgentId, &Namespace) -> bool) {
         let dropped: Vec<_> = self.cache.iter().filter(|(key, _)| gone(&key.agent, &key.namespace)).collect();
         for (key, _) in &dropped {
@@ -246,7 +246,7 @@ impl AgentTokens {
         self.revoke(dropped.into_iter().map(|(_, token)| token)).await;
     }
 
-    /// Drops likewise every token, as far as `time` allows.
+    /// Drops in the same way every token, as far as `time` allows.
     pub async fn drop_all(&self, time: Duration) {
         if timeout(time, self.drop_where(|_, _| true)).await.is_err() {
             tracing::warn!("not every token of an agent could be revoked in time; they expire by themselves");

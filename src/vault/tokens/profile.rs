@@ -50,8 +50,8 @@ impl Profile {
         matches!(self.identity, VaultIdentity::Jwt(_))
     }
 
-    /// What child tokens are made by in a namespace, those of `agent` for example; `None` where none
-    /// are made.
+    /// The role and policies of child tokens in a namespace, with the policies of `agent` as an
+    /// example; `None` where the gate makes no child tokens.
     #[must_use]
     pub fn making(&self, namespace: &Namespace, agent: Option<&Agent>) -> Option<Making> {
         let settings = self.minting()?;
