@@ -217,7 +217,7 @@ impl Context<'_> {
         let profile = &self.snapshot.vault.child_tokens;
         let mut renewed = false;
         loop {
-            let child = self.state.vault.children.token_for(&caller.identity, profile).await?;
+            let child = self.state.vault.tokens.token_for(&caller.identity, profile).await?;
             let envelope = Envelope { token: Some(&child.token), for_agent: true, ..self.envelope(caller) };
             let opened = Opened::ask(&self.state.vault.upstream, holds, request, envelope).await;
             let opened = opened.inspect_err(|_| self.state.metrics.upstream_broken.inc())?;
@@ -226,7 +226,7 @@ impl Context<'_> {
             }
             renewed = true;
             self.state.metrics.child_tokens.replaced.inc();
-            self.state.vault.children.forget(&caller.identity, profile, &child).await;
+            self.state.vault.tokens.forget(&caller.identity, profile, &child).await;
         }
     }
 
@@ -287,7 +287,7 @@ fn ungranted(refusal: Refusal, identity: &Identity, kind: &'static Entry, ground
 /// Reads Vault's answer as the operation does.
 pub(super) fn read(kind: &'static Entry, answer: &Answer) -> Result<Vec<u8>, Refusal> {
     match answer.status {
-        status if matches!(status, 200..=299) || kind.is_batch() && is_partial(status, &answer.body) => {
+        status if answer.is_success() || kind.is_batch() && is_partial(status, &answer.body) => {
             let mut out = Vec::with_capacity(answer.body.len());
             kind.project(&answer.body, &mut out)?;
             Ok(out)

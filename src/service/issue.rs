@@ -53,7 +53,7 @@ impl Context<'_> {
             parcel: &self.parcel,
         };
         let vault = &self.state.vault;
-        let Issued { answer, id, accessor, lasts, ends } = vault.leases.issue(wanted, &vault.children, request).await?;
+        let Issued { answer, id, accessor, lasts, ends } = vault.leases.issue(wanted, &vault.tokens, request).await?;
         let claims = origin.claims(ends, StandsFor::Lease { id, accessor: accessor.text });
         let handle = self.seal(caller.agent(), Purpose::Lease, &claims)?;
         with(kind, &answer, &[("lease_id", handle.into()), ("lease_duration", lasts.into())])
@@ -71,13 +71,12 @@ impl Context<'_> {
         let leases = &self.snapshot.vault.leases;
         let seconds = leases.password_ttl;
         let vault = &self.state.vault;
-        let token =
-            vault.children.lease_token(&caller.identity, &self.snapshot.vault.child_tokens, leases, seconds).await?;
+        let token = vault.tokens.lease_token(&caller.identity, &self.snapshot.vault.child_tokens, leases, seconds).await?;
         let given = Given::Token { accessor: token.accessor.clone() };
         self.parcel.put(given.clone());
         let envelope = Envelope { token: Some(&token.token), for_agent: true, ..self.envelope(caller) };
         let answer = vault.upstream.ask(request, envelope).await?;
-        if !matches!(answer.status, 200..=299) {
+        if !answer.is_success() {
             // What cannot be ended now is tried again with the rest of the parcel.
             if vault.own.revoke(&token.accessor, self.envelope(caller)).await.is_ok() {
                 self.parcel.remove(&given);
@@ -95,7 +94,7 @@ impl Context<'_> {
         request: &VaultRequest,
     ) -> Result<Vec<u8>, Refusal> {
         let answer = self.ask_vault(caller, request).await?;
-        if !matches!(answer.status, 200..=299) {
+        if !answer.is_success() {
             return read(kind, &answer);
         }
         let CertificateAnswer { data } = serde_json::from_slice(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?;
@@ -118,7 +117,7 @@ impl Context<'_> {
         self.check_circuit()?;
         let answer = self.ask_about(caller, redeemed).await?;
         let (leases, layout) = (&self.state.vault.leases, &self.snapshot.vault.layout);
-        let gone = !matches!(answer.status, 200..=299);
+        let gone = !answer.is_success();
         match (redeemed.redeem, &redeemed.claims.stands_for) {
             (Redeem::RevokeLease, StandsFor::Lease { accessor, .. }) if !gone => {
                 // The handle opens in the namespace only that the lease was made in.
@@ -137,7 +136,7 @@ impl Context<'_> {
             _ => {}
         }
         match answer.status {
-            200..=299 => read(kind, &answer),
+            _ if !gone => read(kind, &answer),
             400 | 404 if is_refusal(&answer.body) || is_nothing(&answer.body) => Err(Refusal::NotFound),
             status => Err(refusal(status, &answer.body)),
         }

@@ -110,7 +110,7 @@ impl Context<'_> {
 /// Reads until the answer has ended, or there is enough of it. What is no
 /// success is read whole, within `limit`.
 async fn begin(mut arrival: Arrival, limit: usize) -> Result<Opened, Broken> {
-    let success = matches!(arrival.status, 200..=299);
+    let success = arrival.is_success();
     let (mut parts, mut held) = (Vec::new(), 0);
     while let Some(part) = arrival.next().await? {
         held += part.len();

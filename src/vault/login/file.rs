@@ -13,7 +13,7 @@ use crate::config::files;
 /// Largest file that is read; a token has some kilobytes at most.
 const LARGEST: u64 = 64 << 10;
 
-/// Why a file gives no credential; without its text.
+/// The reason why a file gives no credential; without the file's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FileProblem {
     path: PathBuf,
@@ -49,7 +49,7 @@ impl fmt::Display for FileProblem {
 /// The one token in a file, without the space around it.
 ///
 /// # Errors
-/// Why there is none.
+/// [`FileProblem`].
 pub(super) fn read(path: &Path) -> Result<Secret, FileProblem> {
     token(path).map_err(|what| FileProblem { path: path.to_owned(), what })
 }
