@@ -15,7 +15,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use crate::surfaces::events::Events;
 
-use super::Request;
+use super::request::Request;
 use super::write::Unwritten;
 
 /// Longest time in which what has ended by time alone goes on.

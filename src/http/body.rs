@@ -16,7 +16,8 @@ use crate::limits::{Full, Share, Shares};
 
 use crate::surfaces::text;
 
-use super::{Request, head};
+use super::head;
+use super::request::Request;
 
 /// How long a body may come more slowly than `limits.body_rate`.
 const GRACE: Duration = Duration::from_secs(5);

@@ -18,8 +18,9 @@ use crate::surfaces::{self, Asked, Reply, Served, events, mcp, rest};
 use crate::telemetry::RouteId;
 
 use super::body::Body;
+use super::request::{Request, Visit};
 use super::routes::{self, Route, Serves};
-use super::{Request, Side, Visit};
+use super::side::Side;
 
 /// The surface that serves a request.
 enum Surface<'a> {

@@ -16,7 +16,7 @@ use pingora_core::protocols::http::ServerSession;
 
 use crate::snapshot::Snapshot;
 
-use super::Side;
+use super::side::Side;
 
 /// Tells this process's requests from another's.
 static PROCESS: LazyLock<String> = LazyLock::new(|| format!("{:016x}-", crate::random::u64()));

@@ -11,8 +11,9 @@ use crate::config::Docs;
 use crate::surfaces::{Reply, metadata};
 use crate::telemetry::RouteId;
 
+use super::request::{Request, Visit};
 use super::routes::{self, Audience, Route, Serves};
-use super::{Request, Side, Visit};
+use super::side::Side;
 
 impl Request<'_> {
     /// The route that is asked for, where the configuration and the listener have it.

@@ -71,7 +71,8 @@ impl Context<'_> {
         let leases = &self.snapshot.vault.leases;
         let seconds = leases.password_ttl;
         let vault = &self.state.vault;
-        let token = vault.tokens.lease_token(&caller.identity, &self.snapshot.vault.child_tokens, leases, seconds).await?;
+        let token =
+            vault.tokens.lease_token(&caller.identity, &self.snapshot.vault.child_tokens, leases, seconds).await?;
         let given = Given::Token { accessor: token.accessor.clone() };
         self.parcel.put(given.clone());
         let envelope = Envelope { token: Some(&token.token), for_agent: true, ..self.envelope(caller) };
