@@ -10,13 +10,15 @@ mod call;
 mod caller;
 mod charge;
 mod issue;
+mod offer;
 mod outcome;
 mod peer;
 mod refused_login;
 mod streaming;
 
 pub use call::Called;
-pub use caller::{Caller, Held, Offer, Target, place};
+pub use caller::{Caller, Held, place};
+pub use offer::{Offer, Target};
 pub use outcome::{Outcome, Outcomes};
 pub use peer::{Peer, Verdict};
 pub use refused_login::{RefusedLogin, Rejected};

@@ -1,5 +1,7 @@
 //! The repository's own rules, so that the layout stays what the code map says.
 
+mod imports;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
@@ -9,12 +11,15 @@ use tests::process::root;
 
 use crate::{Case, Shared};
 
+use imports::Files;
+
 pub const CASES: &[Case] = &[
     ("packages_depend_on_each_other_only_where_allowed", packages),
     ("the_core_has_no_runtime_no_sockets_and_no_framework", core),
     ("there_is_one_tls_stack", tls),
     ("a_module_of_the_core_uses_only_modules_above_it", order),
     ("a_room_of_the_gate_names_only_what_it_may", rooms),
+    ("files_do_not_import_each_other_in_a_circle", circles),
     ("surfaces_do_not_name_each_other", surfaces),
     ("the_framework_is_named_in_few_places", framework),
     ("secrets_are_exposed_in_few_places", exposures),
@@ -192,6 +197,15 @@ fn rooms(_: &Shared) {
             }
         }
         assert!(unused.is_empty(), "{room} has no need of {unused:?}");
+    }
+}
+
+fn circles(_: &Shared) {
+    for (below, root) in [("src/", "lib.rs"), ("bench/src/", "main.rs")] {
+        let inside = |(file, text): (String, String)| (file[below.len()..].to_owned(), text);
+        let files: Vec<_> = sources(below).into_iter().map(inside).collect();
+        let circles = Files::read(&files, root).circles();
+        assert!(circles.is_empty(), "{below}: {circles:#?}");
     }
 }
 

@@ -52,7 +52,8 @@ impl Files {
             module.read(tokens);
             modules.insert(place(file, root), module);
         }
-        let tests: Vec<Place> = modules.iter().flat_map(|(place, module)| module.tests.iter().map(|test| below(place, test))).collect();
+        let tests: Vec<Place> =
+            modules.iter().flat_map(|(place, module)| module.tests.iter().map(|test| below(place, test))).collect();
         modules.retain(|place, _| !tests.iter().any(|test| place.starts_with(test)));
         Self(modules)
     }
