@@ -2,8 +2,10 @@
 
 use std::process::ExitCode;
 
-use super::{Flags, REFUSED, load, print};
+use crate::config::Flags;
 use crate::server::preflight::{self, Preflight};
+
+use super::common::{REFUSED, load, print};
 
 pub(super) const AFTER: &str = "\
 Reads the same file, environment and flags as `portcullis run` would, and the

@@ -18,7 +18,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{FAILED, Given, REFUSED, ScopeList, load_elsewhere, print, refuse, scopes};
+use super::common::{FAILED, Given, REFUSED, ScopeList, load_elsewhere, print, refuse, scopes};
 use crate::config::nearest_of;
 use crate::snapshot::Snapshot;
 use crate::vault::epoch_seconds;
