@@ -14,7 +14,7 @@ use crate::kms::Kms;
 use crate::limits::{Failures, Shares, UsedProofs};
 use crate::listener::Connections;
 use crate::snapshot::Snapshot;
-use crate::telemetry::{Metrics, RequestLog};
+use crate::telemetry::{Metrics, Sinks};
 use crate::vault::{Health, Vault};
 
 /// Nanoseconds for which strangers are told the same of readiness.
@@ -31,8 +31,8 @@ pub struct State {
     pub kms: Option<Kms>,
     /// Metrics.
     pub metrics: Arc<Metrics>,
-    /// The request log, where it is on.
-    pub log: Option<RequestLog>,
+    /// The keepers of records.
+    pub sinks: Sinks,
     /// Requests and bodies under way.
     pub load: Load,
     /// Open connections of callers.
@@ -63,7 +63,7 @@ impl State {
         vault: Vault,
         kms: Option<Kms>,
         metrics: Arc<Metrics>,
-        log: Option<RequestLog>,
+        sinks: Sinks,
         files: usize,
     ) -> Self {
         vault.suspensions.configure(snapshot.agents.policy().suspended().iter().cloned());
@@ -79,7 +79,7 @@ impl State {
             )),
             duties_down: DutiesDown::default(),
             metrics,
-            log,
+            sinks,
             load: Load::default(),
             failures: Failures::default(),
             proofs: UsedProofs::default(),

@@ -19,7 +19,7 @@ pub use endpoint::Endpoint;
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use filters::refusal::Refusal;
 use http::header::AUTHORIZATION;
@@ -29,7 +29,7 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use crate::listener::Connection;
-use crate::service::{Context, Held, Outcome, Outcomes, RefusedLogin};
+use crate::service::{Context, Held, RefusedLogin};
 use crate::state::State;
 use crate::surfaces::{Reply, metadata};
 use crate::telemetry::{InProgress, Record};
@@ -158,47 +158,32 @@ impl Gateway {
         (reply, request)
     }
 
+    /// Counts the answer, and tells the sinks of each outcome.
     fn tell(&self, head: &Head, visit: &Visit, status: u16, started: Instant) {
         let route = visit.route.unwrap_or(routes::UNMATCHED);
         let took = started.elapsed();
         self.state.metrics.answered(route, status, took.as_secs_f64());
         self.state.metrics.correlated.inc();
-        let Some(log) = &self.state.log else { return };
-        let line = |outcome: &Outcome, message: Option<usize>, took: Duration| {
-            let login = visit.login.as_deref();
-            let of_login = |field: fn(&RefusedLogin) -> &str| login.map_or("", field);
-            log.add(&Record {
-                request_id: &head.request_id,
-                correlation_id: &head.correlation_id,
-                message,
-                client: head.client,
-                method: head.method_name(),
-                route: self.state.metrics.template(route),
-                agent: visit.agent.as_ref().map_or("", |agent| agent.id.as_str()),
-                namespace: visit.agent.as_ref().map_or("", |agent| agent.namespace.as_str()),
-                proof: visit.proof,
-                operation: outcome.operation,
-                decision: outcome.decision,
-                role: outcome.role.as_ref().map_or("", |role| &*role.name),
-                why: of_login(|login| &login.why),
-                principal: of_login(|login| &login.principal),
-                key: of_login(|login| &login.key),
-                certificate: of_login(|login| &login.certificate),
-                issuer: of_login(|login| &login.issuer),
-                status,
-                duration_us: microseconds(took),
-                vault_us: microseconds(outcome.upstream),
-            });
+        let login = visit.login.as_deref();
+        let of_login = |field: fn(&RefusedLogin) -> &str| login.map_or("", field);
+        let request = Record {
+            request_id: &head.request_id,
+            correlation_id: &head.correlation_id,
+            client: head.client,
+            method: head.method_name(),
+            route: self.state.metrics.template(route),
+            agent: visit.agent.as_ref().map_or("", |agent| agent.id.as_str()),
+            namespace: visit.agent.as_ref().map_or("", |agent| agent.namespace.as_str()),
+            proof: visit.proof,
+            why: of_login(|login| &login.why),
+            principal: of_login(|login| &login.principal),
+            key: of_login(|login| &login.key),
+            certificate: of_login(|login| &login.certificate),
+            issuer: of_login(|login| &login.issuer),
+            status,
+            took,
+            ..Record::default()
         };
-        match &visit.outcomes {
-            Outcomes::One(outcome) => line(outcome, None, took),
-            Outcomes::Each(outcomes) => {
-                outcomes.iter().enumerate().for_each(|(place, outcome)| line(outcome, Some(place), outcome.took));
-            }
-        }
+        visit.outcomes.finish(&request, &self.state.sinks);
     }
-}
-
-fn microseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

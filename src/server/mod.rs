@@ -27,7 +27,7 @@ use crate::listener::{Accepted, Accepting, Address, Connections, Open, Socket};
 use crate::reload::{self, Reload};
 use crate::snapshot::{Prepared, Snapshot};
 use crate::state::State;
-use crate::telemetry::{self, Metrics, RequestLog};
+use crate::telemetry::{self, Metrics, RequestLog, Sink};
 use crate::upgrade::{self, Successor, Waiting};
 use crate::vault::Vault;
 
@@ -56,6 +56,8 @@ struct Listeners {
 /// The process, once everything is put together.
 struct Server {
     state: Arc<State>,
+    /// The request log, where it is on.
+    log: Option<Arc<RequestLog>>,
     listeners: Listeners,
     callers: Handle,
     /// True from the moment the gate is to end.
@@ -154,13 +156,15 @@ impl Server {
             RequestLog::open(&settings.logging.directory, metrics.dropped_lines.clone())
                 .map_err(|e| format!("LOG_DIR {}: {e}", settings.logging.directory.display()))
         });
-        let log = log.transpose()?;
+        let log = log.transpose()?.map(Arc::new);
+        let sinks = [Some(Arc::clone(&metrics) as Arc<dyn Sink>), log.clone().map(|log| log as Arc<dyn Sink>)];
+        let sinks = sinks.into_iter().flatten().collect();
         let vault = Vault::new(&settings, Arc::clone(&metrics)).map_err(|e| text(&e))?;
         let kms = settings.kms.clone().map(Kms::new);
         let (listeners, admin) = (settings.listeners.clone(), settings.admin.clone());
         let (upgrade_socket, drain) = (settings.server.upgrade_socket.clone(), settings.server.drain);
         let snapshot = Snapshot::build(settings, prepared, None);
-        let state = Arc::new(State::new(snapshot, vault, kms, metrics, log, files));
+        let state = Arc::new(State::new(snapshot, vault, kms, metrics, sinks, files));
         let edge = |(index, listener): (usize, &config::Listener)| {
             let endpoint = Endpoint::edge(&state, index, listener).map_err(|e| text(&e))?;
             Ok::<_, String>((Address::Tcp(listener.address), endpoint))
@@ -171,7 +175,7 @@ impl Server {
         let reload = Reload::new(source, Arc::clone(&state), fixed, watched);
         let listeners = Listeners { edges, admin, operators };
         let shutdown = watch::Sender::new(false);
-        Ok((Self { state, listeners, callers, shutdown, upgrade_socket, drain }, reload))
+        Ok((Self { state, log, listeners, callers, shutdown, upgrade_socket, drain }, reload))
     }
 
     /// Serves on what is `bound`, or on the sockets of the gate that runs.
@@ -335,7 +339,7 @@ impl Server {
         let left = self.state.metrics.in_progress.get();
         let layout = self.state.snapshot().vault.layout.clone();
         self.state.vault.leave(&layout, REVOKE).await;
-        if let Some(log) = &self.state.log {
+        if let Some(log) = &self.log {
             log.close();
         }
         tracing::info!(left, "the gate ends");

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::exchange::{Answer, Envelope, Lane};
+use crate::telemetry::{Call, Record};
 use crate::vault::{Accessor, Given, epoch_seconds};
 
 use super::streaming::{Holds, Opened, Performed};
@@ -82,14 +83,12 @@ impl Context<'_> {
     /// as `holds` lets it be held.
     pub async fn call(&self, caller: &Caller<'_>, operation: Operation, holds: Holds) -> Called {
         let kind = operation.kind;
-        let called = match self.decided(caller, operation).await {
+        let mut called = match self.decided(caller, operation).await {
             Ok(decided) => self.performed(caller, decided, holds).await,
             Err(refusal) => Called::refused(kind.spec.name, refusal),
         };
-        match &called.answer {
-            Ok(_) => self.state.metrics.served(kind),
-            Err(refusal) => self.state.metrics.refused(kind, refusal.public().code),
-        }
+        let refused = called.answer.as_ref().err().map(|refusal| refusal.public().code);
+        called.outcome.calls.add(Call { entry: kind, refused, upstream: called.outcome.upstream });
         called
     }
 
@@ -110,8 +109,7 @@ impl Context<'_> {
             (Effect::Vault(request), None) if holds == Holds::Little => self.stream(caller, entry, &request).await,
             (effect, _) => self.held(caller, entry, effect, wrap).await.map(Performed::Whole),
         };
-        outcome.upstream = started.elapsed();
-        self.state.metrics.upstream.observe(outcome.upstream.as_secs_f64());
+        outcome.upstream = Some(started.elapsed());
         if let Err(refusal) = &answer {
             outcome.decision = refusal.public().code;
         }
@@ -186,6 +184,7 @@ impl Context<'_> {
         if seals && keyring.is_empty() {
             return Err(self.state.vault.handles.without());
         }
+        self.state.sinks.admit(&permitted(caller, entry, role.as_deref()))?;
         Ok(Decided { entry, effect, wrap, role })
     }
 
@@ -272,6 +271,21 @@ impl Context<'_> {
     pub fn seal<T: Serialize>(&self, agent: &Agent, purpose: Purpose, claims: &T) -> Result<String, Refusal> {
         let binding = Binding { purpose, agent };
         self.state.vault.handles.keyring().seal(claims, binding).map_err(|_| self.state.vault.handles.without())
+    }
+}
+
+/// The record of an operation that is permitted.
+fn permitted<'r>(caller: &'r Caller<'_>, entry: &Entry, role: Option<&'r Role>) -> Record<'r> {
+    Record {
+        correlation_id: caller.correlation_id,
+        client: caller.client,
+        agent: caller.agent().id.as_str(),
+        namespace: caller.agent().namespace.as_str(),
+        proof: caller.identity.proof.name(),
+        operation: entry.spec.name,
+        decision: "allow",
+        role: role.map_or("", |role| &*role.name),
+        ..Record::default()
     }
 }
 
