@@ -108,7 +108,7 @@ impl Bearers {
         let request = control::login_jwt(&login.mount, login.role.as_deref(), &bearer.token)?;
         let namespace = Some(&agent.namespace);
         let envelope = Envelope { lane: Lane::Requests, namespace, ..Envelope::default() };
-        let answer = self.upstream.ask(&request, envelope).await?;
+        let answer = self.upstream.ask(request, envelope).await?;
         if answer.status != 200 {
             return Err(refused(agent, login, answer.status, &answer.body));
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use filters::grants::Agent;
-use filters::identity::{Bearer, Identity};
+use filters::identity::{Actor, Bearer};
 use filters::names::{AgentId, Namespace};
 use filters::refusal::Refusal;
 use filters::secret::Secret;
@@ -21,7 +21,7 @@ use moka::future::Cache;
 use serde::Deserialize;
 
 use crate::config::{self, ChildPolicies, ChildTokens, TokenLogin, VaultIdentity};
-use crate::exchange::{Envelope, Lane, Patience, Upstream};
+use crate::exchange::{Envelope, Lane, Patience, Tokens, Upstream};
 use crate::telemetry::{Metrics, Seldom};
 
 use super::bearer::Bearers;
@@ -83,9 +83,9 @@ impl Profile {
     }
 
     /// The JWT to exchange and where, or that a child token is wanted.
-    fn exchanged<'a>(&'a self, identity: &'a Identity) -> Result<Option<(&'a Bearer, &'a Arc<TokenLogin>)>, Refusal> {
+    fn exchanged<'a>(&'a self, actor: &'a Actor) -> Result<Option<(&'a Bearer, &'a Arc<TokenLogin>)>, Refusal> {
         let VaultIdentity::Jwt(logins) = &self.identity else { return Ok(None) };
-        let bearer = identity.bearer.as_ref().ok_or(Refusal::TokenRequired)?;
+        let bearer = actor.bearer().ok_or(Refusal::TokenRequired)?;
         let login = logins.get(bearer.issuer).ok_or(Refusal::TokenRequired)?;
         Ok(Some((bearer, login)))
     }
@@ -93,8 +93,8 @@ impl Profile {
 
 /// A token that one lease is asked for with.
 pub struct LeaseToken {
-    /// The token.
-    pub token: Secret,
+    agent: AgentId,
+    token: Secret,
     /// By which it is revoked.
     pub accessor: Accessor,
     /// Seconds it lives.
@@ -189,7 +189,54 @@ impl Auth {
     }
 }
 
+/// The tokens of this gate's agents, as one profile makes them.
+#[derive(Clone, Copy)]
+pub struct AgentTokens<'a> {
+    children: &'a Children,
+    profile: &'a Profile,
+}
+
+impl Tokens for AgentTokens<'_> {
+    type Token = Arc<Child>;
+
+    async fn token_of(&self, actor: &Actor) -> Result<Self::Token, Refusal> {
+        self.children.token_for(actor, self.profile).await
+    }
+
+    fn secret<'t>(&self, token: &'t Self::Token) -> &'t Secret {
+        &token.token
+    }
+
+    async fn forget(&self, actor: &Actor, token: &Self::Token) -> bool {
+        self.children.forget(actor, self.profile, token).await;
+        true
+    }
+}
+
+impl Tokens for LeaseToken {
+    type Token = Secret;
+
+    async fn token_of(&self, actor: &Actor) -> Result<Self::Token, Refusal> {
+        if actor.agent().id == self.agent { Ok(self.token.clone()) } else { Err(Refusal::Internal) }
+    }
+
+    fn secret<'t>(&self, token: &'t Self::Token) -> &'t Secret {
+        token
+    }
+
+    /// There is no other: what it was made for hangs on it.
+    async fn forget(&self, _: &Actor, _: &Self::Token) -> bool {
+        false
+    }
+}
+
 impl Children {
+    /// The tokens that `profile` makes.
+    #[must_use]
+    pub const fn by<'a>(&'a self, profile: &'a Profile) -> AgentTokens<'a> {
+        AgentTokens { children: self, profile }
+    }
+
     /// An empty cache of at most `capacity` tokens, which are made by `makes`.
     #[must_use]
     pub fn new(makes: (Arc<Upstream>, Arc<LoginState>, Arc<Provision>), metrics: Arc<Metrics>, capacity: u64) -> Self {
@@ -199,16 +246,16 @@ impl Children {
         Self { upstream, login, provision, metrics, cache, bearers, refusals: Seldom::default() }
     }
 
-    /// The token that Vault is asked with for `identity`: from the cache, or
+    /// The token that Vault is asked with for `actor`: from the cache, or
     /// made once however many wait.
     ///
     /// # Errors
     /// [`Refusal::UpstreamUnavailable`] and the like where there is none;
     /// [`Refusal::TokenRequired`] and [`Refusal::LoginDenied`] where Vault is
     /// asked with agents' own JWTs.
-    pub async fn token_for(&self, identity: &Identity, profile: &Profile) -> Result<Arc<Child>, Refusal> {
-        let agent = &identity.agent;
-        if let Some((bearer, login)) = profile.exchanged(identity)? {
+    async fn token_for(&self, actor: &Actor, profile: &Profile) -> Result<Arc<Child>, Refusal> {
+        let agent = actor.agent();
+        if let Some((bearer, login)) = profile.exchanged(actor)? {
             return self.bearers.token_for(agent, bearer, login).await;
         }
         let login = self.login.current().ok_or(Refusal::UpstreamUnavailable)?;
@@ -226,9 +273,10 @@ impl Children {
     }
 
     /// Forgets `child`, which Vault says is no token; another is made next.
-    pub async fn forget(&self, identity: &Identity, profile: &Profile, child: &Arc<Child>) {
-        let agent = &identity.agent;
-        if let Ok(Some((bearer, login))) = profile.exchanged(identity) {
+    async fn forget(&self, actor: &Actor, profile: &Profile, child: &Arc<Child>) {
+        let agent = actor.agent();
+        self.metrics.child_tokens.replaced.inc();
+        if let Ok(Some((bearer, login))) = profile.exchanged(actor) {
             return self.bearers.forget(agent, bearer, login, child).await;
         }
         let Some(login) = self.login.current() else { return };
@@ -282,13 +330,13 @@ impl Children {
     /// As [`Children::token_for`]; [`Refusal::UpstreamNonsense`] for a token that cannot be revoked.
     pub async fn lease_token(
         &self,
-        identity: &Identity,
+        actor: &Actor,
         profile: &Profile,
         leases: &config::Leases,
         ttl: u32,
     ) -> Result<LeaseToken, Refusal> {
-        let agent = &identity.agent;
-        let auth = match profile.exchanged(identity)? {
+        let agent = actor.agent();
+        let auth = match profile.exchanged(actor)? {
             Some((bearer, login)) => self.bearers.log_in(agent, bearer, login).await?,
             None => {
                 let login = self.login.current().ok_or(Refusal::UpstreamUnavailable)?;
@@ -302,7 +350,7 @@ impl Children {
             return Err(Refusal::UpstreamNonsense);
         };
         let ttl = if auth.lease_duration > 0 { auth.lease_duration } else { ttl.into() };
-        Ok(LeaseToken { token: Secret::new(auth.client_token), accessor, ttl })
+        Ok(LeaseToken { agent: agent.id.clone(), token: Secret::new(auth.client_token), accessor, ttl })
     }
 
     async fn create(
@@ -316,7 +364,7 @@ impl Children {
         let request = control::create_child(role, wanted)?;
         let envelope =
             Envelope { lane: Lane::Requests, token: Some(gate), namespace: Some(namespace), ..Envelope::default() };
-        let answer = self.upstream.ask(&request, envelope).await?;
+        let answer = self.upstream.ask(request, envelope).await?;
         if answer.status != 200 {
             if self.upstream.denies_token(envelope, &answer).await {
                 self.login.reject(generation);
@@ -401,7 +449,7 @@ impl Children {
         let namespace = Some(&accessor.namespace);
         let patience = Patience::Look(REVOKE);
         let envelope = Envelope { token: Some(gate), namespace, patience, ..Envelope::default() };
-        let outcome = self.upstream.ask(&request, envelope).await;
+        let outcome = self.upstream.ask(request, envelope).await;
         if !outcome.is_ok_and(|answer| control::is_revoked(answer.status, &answer.body)) {
             tracing::warn!("a token of an agent could not be revoked; it expires by itself");
         }

@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use filters::decide::AgentRequest;
 use filters::grants::Agent;
-use filters::identity::Identity;
 use filters::names::{AgentId, Namespace};
 use filters::refusal::Refusal;
-use filters::vault::{Layout, Trouble, VaultRequest, control, trouble};
+use filters::vault::{Layout, Trouble, control, trouble};
 use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
 use crate::config;
-use crate::exchange::{Answer, Envelope, Lane, Upstream};
+use crate::exchange::{Answer, Envelope, Holds, Lane, Upstream};
 
 use super::handover::{Given, Parcel};
 use super::own::{Accessor, OwnCalls, Undone};
@@ -38,16 +38,14 @@ pub struct Leases {
 /// Who wants a lease, and by which settings.
 #[derive(Clone, Copy)]
 pub struct Wanted<'a> {
-    /// Whose it is to be.
-    pub identity: &'a Identity,
     /// What agents' tokens are like.
     pub profile: &'a Profile,
     /// What leases are like.
     pub settings: &'a config::Leases,
     /// Where things lie in Vault.
     pub layout: &'a Layout,
-    /// Goes to Vault as `X-Correlation-Id`.
-    pub correlation: &'a str,
+    /// The settings that go along with the request.
+    pub envelope: Envelope<'a>,
     /// What holds it until its agent has it.
     pub parcel: &'a Parcel<'a>,
 }
@@ -140,9 +138,10 @@ impl Leases {
         &self,
         wanted: Wanted<'_>,
         children: &Children,
-        request: &VaultRequest,
+        request: AgentRequest,
     ) -> Result<Issued, Refusal> {
-        let agent = &wanted.identity.agent.id;
+        let holder = Arc::clone(request.actor().agent());
+        let agent = &holder.id;
         let room = |leases: &Entries| match leases.len() < wanted.settings.per_agent {
             true => Ok(()),
             false => Err(Refusal::LeaseBudget),
@@ -151,10 +150,10 @@ impl Leases {
         let turn = line.lock().await;
         let record = self.read(wanted.layout, agent).await?;
         room(&record.leases)?;
-        let token = children.lease_token(wanted.identity, wanted.profile, wanted.settings, wanted.settings.ttl).await?;
+        let token = children.lease_token(request.actor(), wanted.profile, wanted.settings, wanted.settings.ttl).await?;
         let accessor = token.accessor.clone();
         let ends = epoch_seconds() + token.ttl;
-        let entry = self.entry(&wanted.identity.agent, ends);
+        let entry = self.entry(&holder, ends);
         let given = Given::Lease { agent: agent.clone(), accessor: accessor.clone() };
         wanted.parcel.put(given.clone());
         let outcome = async {
@@ -165,15 +164,8 @@ impl Leases {
             });
             counted.await?;
             drop(turn);
-            let envelope = Envelope {
-                lane: Lane::Requests,
-                token: Some(&token.token),
-                namespace: Some(&accessor.namespace),
-                for_agent: true,
-                correlation: Some(wanted.correlation),
-                ..Envelope::default()
-            };
-            let answer = self.upstream.ask(request, envelope).await?;
+            let answer = self.upstream.ask_for(request, &token, wanted.envelope, Holds::Whole).await?;
+            let answer = answer.whole().ok_or(Refusal::Internal)?;
             if !matches!(answer.status, 200..=299) {
                 return Err(match trouble(answer.status, &answer.body) {
                     Trouble::Refused(refusal) => refusal,
@@ -182,7 +174,7 @@ impl Leases {
             }
             let lease: LeaseAnswer = serde_json::from_slice(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?;
             let lasts = lease.lease_duration.min(token.ttl);
-            self.last(wanted.layout, &wanted.identity.agent, &accessor.text, epoch_seconds() + lasts).await?;
+            self.last(wanted.layout, &holder, &accessor.text, epoch_seconds() + lasts).await?;
             Ok(Issued { answer, id: lease.lease_id, accessor: accessor.clone(), lasts, ends })
         };
         let outcome = outcome.await;
