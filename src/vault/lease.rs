@@ -81,14 +81,14 @@ struct Live {
 /// The entry of the record under the accessor of a lease's token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-enum Entry {
+enum LeaseEntry {
     Live(Live),
     /// Another form than the gate writes. It counts as live until it is revoked, since its end is
     /// not known.
     Malformed(Value),
 }
 
-impl Entry {
+impl LeaseEntry {
     const fn is_live_at(&self, now: u64) -> bool {
         match self {
             Self::Live(live) => live.expires > now,
@@ -104,7 +104,8 @@ impl Entry {
     }
 }
 
-type Entries = BTreeMap<Box<str>, Entry>;
+/// The leases of one agent, by the accessors of their tokens.
+type Leased = BTreeMap<Box<str>, LeaseEntry>;
 
 /// The record of one agent's leases.
 struct LeaseRecord<'a> {
@@ -113,8 +114,8 @@ struct LeaseRecord<'a> {
 }
 
 #[derive(Deserialize)]
-struct Held {
-    leases: Entries,
+struct StoredLeases {
+    leases: Leased,
 }
 
 #[derive(Deserialize)]
@@ -124,23 +125,23 @@ struct LeaseAnswer {
 }
 
 impl SharedRecord for LeaseRecord<'_> {
-    type Stored = Held;
-    type Entries = Entries;
+    type Stored = StoredLeases;
+    type Entries = Leased;
 
     fn reading(&self) -> Result<VaultRequest, PathProblem> {
         control::read_leases(self.layout, self.agent)
     }
 
-    fn writing(&self, version: u64, leases: &Entries) -> Result<VaultRequest, PathProblem> {
+    fn writing(&self, version: u64, leases: &Leased) -> Result<VaultRequest, PathProblem> {
         control::write_leases(self.layout, self.agent, version, leases)
     }
 
     /// The leases that have not ended.
-    fn entries(&self, stored: Option<Held>) -> Entries {
+    fn entries(&self, stored: Option<StoredLeases>) -> Leased {
         let mut leases = stored.map(|held| held.leases).unwrap_or_default();
         let now = epoch_seconds();
         leases.retain(|_, lease| lease.is_live_at(now));
-        if leases.values().any(|lease| matches!(lease, Entry::Malformed(_))) {
+        if leases.values().any(|lease| matches!(lease, LeaseEntry::Malformed(_))) {
             let agent = self.agent;
             tracing::warn!(%agent, "the record of leases has entries that cannot be read; they count as live");
         }
@@ -154,7 +155,7 @@ impl SharedRecord for LeaseRecord<'_> {
 }
 
 impl LeaseRecord<'_> {
-    async fn read(&self, own: &OwnCalls) -> Result<Versioned<Entries>, Undone> {
+    async fn read(&self, own: &OwnCalls) -> Result<Versioned<Leased>, Undone> {
         let (to_read, _) = self.envelopes();
         record::read(own, self, to_read).await.map_err(|unread| self.tell(unread))
     }
@@ -162,8 +163,8 @@ impl LeaseRecord<'_> {
     async fn update(
         &self,
         own: &OwnCalls,
-        known: Option<Versioned<Entries>>,
-        change: impl Fn(&mut Entries) -> Result<(), Refusal>,
+        known: Option<Versioned<Leased>>,
+        change: impl Fn(&mut Leased) -> Result<(), Refusal>,
     ) -> Result<(), Undone> {
         match record::update(own, self, known, change).await {
             Ok(_) => Ok(()),
@@ -200,7 +201,7 @@ impl Leases {
     ) -> Result<Issued, Refusal> {
         let agent = &*wanted.identity.agent;
         let record = LeaseRecord { layout: wanted.layout, agent: &agent.id };
-        let room = |leases: &Entries| match leases.len() < wanted.settings.per_agent {
+        let room = |leases: &Leased| match leases.len() < wanted.settings.per_agent {
             true => Ok(()),
             false => Err(Refusal::LeaseBudget),
         };
@@ -267,7 +268,7 @@ impl Leases {
     pub async fn end(&self, layout: &Layout, agent: &AgentId, accessor: &Accessor) -> Result<(), Undone> {
         let along = Envelope { lane: Lane::Requests, ..Envelope::soon() };
         self.own.revoke(accessor, along).await?;
-        let strike = |leases: &mut Entries| leases.remove(&accessor.text).map(drop).ok_or(Refusal::NotFound);
+        let strike = |leases: &mut Leased| leases.remove(&accessor.text).map(drop).ok_or(Refusal::NotFound);
         self.change(LeaseRecord { layout, agent }, strike).await
     }
 
@@ -288,7 +289,7 @@ impl Leases {
             }
         }
         if !ended.is_empty() {
-            let strike = |leases: &mut Entries| {
+            let strike = |leases: &mut Leased| {
                 leases.retain(|accessor, _| !ended.contains_key(accessor));
                 Ok(())
             };
@@ -298,17 +299,17 @@ impl Leases {
     }
 
     /// An entry for the record; it names the namespace where that is not the record's own.
-    fn entry(&self, agent: &Agent, expires: u64) -> Entry {
+    fn entry(&self, agent: &Agent, expires: u64) -> LeaseEntry {
         let elsewhere = agent.namespace != *self.own.namespace();
         let namespace = elsewhere.then(|| agent.namespace.clone());
-        Entry::Live(Live { expires, generation: agent.generation, namespace })
+        LeaseEntry::Live(Live { expires, generation: agent.generation, namespace })
     }
 
     /// Changes a record when the other changes of this gate to it are done.
     async fn change(
         &self,
         record: LeaseRecord<'_>,
-        change: impl Fn(&mut Entries) -> Result<(), Refusal>,
+        change: impl Fn(&mut Leased) -> Result<(), Refusal>,
     ) -> Result<(), Undone> {
         let line = self.lines.get_with(record.agent.clone(), Arc::default);
         let _turn = line.lock().await;

@@ -319,7 +319,7 @@ impl LoginState {
                 Login::TokenFile(file)
                 | Login::Jwt(SignedToken { file, .. })
                 | Login::Kubernetes(SignedToken { file, .. }) => {
-                    // A file that is away or half written leaves all as it is.
+                    // A file that is away or half written changes nothing.
                     read_file(file).await.is_ok_and(|found| presented.secret.as_ref() != Some(&found))
                 }
                 Login::Certificate { .. } => self.upstream.presents() != presented.certificate,

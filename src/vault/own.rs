@@ -50,7 +50,7 @@ pub struct Undone {
 }
 
 impl Undone {
-    /// A refusal, and what Vault said.
+    /// A refusal, with Vault's words.
     pub(super) const fn new(refusal: Refusal, said: String) -> Self {
         Self { refusal, said: Some(said) }
     }

@@ -54,7 +54,7 @@ struct TokenKey {
     origin: Origin,
 }
 
-/// The way in which a token was obtained, and the rest of what it depends on.
+/// The way in which a token was obtained, with everything else that it depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Origin {
     /// The gate made it through a token role.
@@ -129,7 +129,7 @@ impl AgentTokens {
         let (evict, evicted) = mpsc::channel(WAITING);
         let evicting = move |_: Arc<TokenKey>, token: Arc<AgentToken>, cause: RemovalCause| {
             if cause.was_evicted() && token.accessor.is_some() {
-                // Where too many wait, it expires by itself.
+                // A token for which the queue has no room expires by itself.
                 let _ = evict.try_send(token);
             }
         };
@@ -225,7 +225,7 @@ impl AgentTokens {
         loop {
             match timeout(LOOK, evicted.recv()).await {
                 Ok(Some(token)) => self.revoke([token]).await,
-                // The other end is the cache's.
+                // The cache holds the other end, so this never happens.
                 Ok(None) => std::future::pending().await,
                 Err(_) => self.cache.run_pending_tasks().await,
             }
