@@ -64,7 +64,7 @@ const DUTIES: [Duty; 10] = [
     ("login", |all| Box::pin(async move { all.state.vault.login.run().await })),
     ("handles", |all| Box::pin(async move { all.watch_handles().await })),
     ("provision", |all| Box::pin(async move { all.watch_provision().await })),
-    ("tokens", |all| Box::pin(async move { all.state.vault.children.run().await })),
+    ("tokens", |all| Box::pin(async move { all.state.vault.tokens.run().await })),
     ("suspensions", |all| Box::pin(async move { all.watch_suspensions().await })),
     ("returns", |all| Box::pin(async move { all.give_back().await })),
     ("reload", |all| Box::pin(async move { all.reload.run().await })),
@@ -124,7 +124,7 @@ impl Background {
 
     async fn watch_suspensions(&self) {
         let vault = &self.state.vault;
-        vault.suspensions.run(&vault.children, &vault.leases, || self.state.snapshot().layout.clone()).await;
+        vault.suspensions.run(&vault.tokens, &vault.leases, || self.state.snapshot().layout.clone()).await;
     }
 
     async fn give_back(&self) {

@@ -162,11 +162,11 @@ impl Reload {
 /// agents have left are dropped at once, and once more when nobody makes them any more.
 async fn retire(former: Arc<Snapshot>, state: Arc<State>) {
     let moved = |agent: &AgentId, namespace: &Namespace| !state.snapshot().may_be_in(agent, namespace);
-    state.vault.children.drop_where(moved).await;
+    state.vault.tokens.drop_where(moved).await;
     while Arc::strong_count(&former) > 1 {
         tokio::time::sleep(RETIRE).await;
     }
-    state.vault.children.drop_where(moved).await;
+    state.vault.tokens.drop_where(moved).await;
     spawn_blocking(move || drop(former));
 }
 

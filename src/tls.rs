@@ -1,5 +1,5 @@
-//! What a listener's TLS is made of: files read and checked before anybody
-//! sees them.
+//! The TLS material of a listener: certificate, key, client authorities and revocation lists, read and
+//! checked before they are used.
 
 mod clients;
 mod crl;
@@ -29,24 +29,24 @@ use clients::ClientAuthorities;
 /// Most bytes of a file of certificates or of a key.
 const LARGEST: u64 = 4 << 20;
 
-/// What a listener's TLS is made of, read and checked.
+/// The TLS material of one listener, read and checked.
 pub struct TlsMaterial {
     /// The gate's own certificate and key.
     pub key: Arc<CertifiedKey>,
-    /// Whether clients present certificates.
+    /// The rule on clients' certificates.
     pub clients: ClientCertificates,
-    /// What is allowed but worth a word when it is read.
+    /// Warnings about faults that do not prevent its use.
     pub warnings: Vec<String>,
-    /// Judges them.
+    /// The authorities that judge them.
     authorities: ClientAuthorities,
     expired_crls: ExpiredCrls,
 }
 
-/// Why a TLS file cannot be used.
+/// The reason why a TLS file cannot be used.
 #[derive(Debug)]
 pub struct TlsProblem {
     path: PathBuf,
-    /// The line, where one is at fault.
+    /// The line of the fault, where there is one.
     line: Option<usize>,
     what: Cow<'static, str>,
 }
@@ -96,11 +96,11 @@ pub fn load(tls: &Tls) -> Result<TlsMaterial, TlsProblem> {
 
 /// A certificate chain and its key.
 pub struct Pair {
-    /// The chain, the own certificate first.
+    /// The chain, with the server's or client's own certificate first.
     pub chain: Vec<CertificateDer<'static>>,
     /// The key.
     pub key: PrivateKeyDer<'static>,
-    /// Both, as a server presents them.
+    /// Chain and key in the form that a server presents.
     pub certified: CertifiedKey,
 }
 
@@ -111,7 +111,7 @@ pub struct Pair {
 pub fn pair(certificate: &Path, key: &Path) -> Result<Pair, TlsProblem> {
     let chain = ders(certificate, pem::chain)?;
     for one in &chain {
-        // The proxy framework expects to be able to read what it presents.
+        // The proxy framework expects to be able to read the certificates that it presents.
         if x509_parser::prelude::X509Certificate::from_der(one).is_err() {
             return Err(TlsProblem::new(certificate, "holds a certificate that cannot be read"));
         }
@@ -129,8 +129,8 @@ pub fn pair(certificate: &Path, key: &Path) -> Result<Pair, TlsProblem> {
     Ok(Pair { chain, key: secret, certified })
 }
 
-/// Checks a file of authorities for a reader that passes over what it does not
-/// know: all that is in the file must be what such a reader finds.
+/// Checks a file of authorities for a reader that skips text it does not know: every certificate in the
+/// file must be one that such a reader finds.
 ///
 /// # Errors
 /// The file that cannot be used, and why.
@@ -170,19 +170,19 @@ fn text(path: &Path, most: u64) -> Result<Vec<u8>, TlsProblem> {
     files::read(path, most).map_err(|error| TlsProblem::unreadable(path, &error))
 }
 
-/// The process's cryptography.
+/// The cryptography of this process.
 #[must_use]
 pub fn provider() -> Arc<CryptoProvider> {
     CryptoProvider::get_default().map_or_else(|| Arc::new(aws_lc_rs::default_provider()), Arc::clone)
 }
 
 impl TlsMaterial {
-    /// Whether a leaf and what was presented with it lead to a client
-    /// authority that is trusted at `now`, for the leaf's trust domain where it
-    /// is an X.509-SVID, and nothing in the chain is revoked.
+    /// Verifies that a leaf and the certificates presented with it lead to a client authority that is
+    /// trusted at `now`, for the leaf's trust domain where it is an X.509-SVID, and that nothing in the
+    /// chain is revoked.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason why they do not.
     pub fn verify(
         &self,
         leaf: &CertificateDer<'_>,
@@ -192,8 +192,8 @@ impl TlsMaterial {
         self.authorities.of(leaf)?.verify_client_cert(leaf, others, now)
     }
 
-    /// When [`TlsMaterial::verify`] may say something else than at `now`
-    /// because a revocation list ends.
+    /// The time of the next revocation list's end after `now`, at which the result of
+    /// [`TlsMaterial::verify`] may change.
     #[must_use]
     pub fn next_change(&self, now: i64) -> Option<i64> {
         match self.expired_crls {
@@ -202,21 +202,21 @@ impl TlsMaterial {
         }
     }
 
-    /// Logs its warnings.
+    /// Logs the warnings.
     pub fn warn(&self) {
         for warning in &self.warnings {
             tracing::warn!("{warning}");
         }
     }
 
-    /// When the first revocation list ends.
+    /// The end of the first revocation list.
     #[must_use]
     pub fn first_crl_end(&self) -> Option<i64> {
         self.authorities.crl_ends.first().copied()
     }
 }
 
-/// Seconds since the epoch.
+/// The time of the wall clock, in seconds since the epoch.
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)

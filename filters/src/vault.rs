@@ -233,6 +233,12 @@ pub fn is_doubtful(status: u16, body: &[u8]) -> bool {
     status == 403 && errors(body).is_some_and(|errors| errors == ["permission denied"])
 }
 
+/// True where an answer of this status says that what was asked is done.
+#[must_use]
+pub const fn is_success(status: u16) -> bool {
+    matches!(status, 200..=299)
+}
+
 /// Reads a status that is not 2xx, with its body.
 #[must_use]
 pub fn trouble(status: u16, body: &[u8]) -> Trouble {

@@ -119,7 +119,7 @@ pub fn readiness(context: &Context<'_>, ready: bool) -> Value {
             "detail": state.vault.login.detail(),
             "provisioned": {"ok": provision.is_whole(), "problem": provision.problem()},
             "handles": !state.vault.handles.keyring().is_empty(),
-            "child_tokens": state.vault.children.held(),
+            "child_tokens": state.vault.tokens.held(),
             "suspended": suspensions.agents().iter().map(AgentId::as_str).collect::<Vec<_>>(),
             "suspensions": {"ok": suspensions.are_current(), "problems": suspensions.problems()},
         },

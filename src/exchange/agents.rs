@@ -157,7 +157,7 @@ impl Arrival {
     /// Reads until the answer has ended, or there is enough of it. What is no success is read whole,
     /// within `limit`.
     async fn begin(mut self, limit: usize) -> Result<Opened, Broken> {
-        let success = matches!(self.status, 200..=299);
+        let success = self.is_success();
         let (mut parts, mut held) = (VecDeque::new(), 0);
         while let Some(part) = self.next().await? {
             held += part.len();

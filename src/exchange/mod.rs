@@ -12,7 +12,7 @@ mod look;
 mod rejected;
 
 pub use agents::{Holds, Opened, Tokens, Unanswered};
-pub use answer::Arrival;
+pub use answer::{Answer, Arrival};
 pub use envelope::{Envelope, Lane, Patience};
 
 use std::collections::VecDeque;
@@ -22,7 +22,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use bytes::Bytes;
 use filters::headers::{CORRELATION_ID, VAULT_NAMESPACE, VAULT_REQUEST, VAULT_TOKEN, VAULT_WRAP_TTL};
 use filters::names::Namespace;
 use filters::refusal::Refusal;
@@ -50,15 +49,6 @@ const POOL: usize = 1024;
 
 /// How many times the longest silence a whole answer may take.
 const PARTS: u32 = 20;
-
-/// Vault's answer, whole.
-#[derive(Debug)]
-pub struct Answer {
-    /// The HTTP status.
-    pub status: u16,
-    /// The body.
-    pub body: Bytes,
-}
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,6 @@
-//! Whose bearer tokens are believed: the keys of the moment, and the tokens
-//! that were verified with them.
+//! Issuers of bearer tokens: their current keys, and the tokens that were verified with them.
 //!
-//! An issuer whose settings are the same outlives a snapshot, and its keys and
-//! verified tokens with it.
+//! An issuer whose settings stay the same outlives a snapshot, with its keys and verified tokens.
 
 mod feed;
 
@@ -23,7 +21,7 @@ use feed::Feed;
 /// Most verified tokens that are remembered, of each issuer.
 const MOST_VERIFIED: u64 = 100_000;
 
-/// How long one that nobody presents is remembered.
+/// Time for which a verified token that nobody presents is remembered.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(900);
 
 /// The issuers of a snapshot, in the order of the configuration.
@@ -40,15 +38,15 @@ pub struct Issuer {
     many_keys: Seldom,
 }
 
-/// Keys, and what was verified with them: both go at once.
+/// Keys, and the tokens that were verified with them: both are replaced at once.
 struct Keys {
     set: KeySet,
     verified: Cache<Digest, Arc<Verified>>,
 }
 
-/// Why a token is not believed, or not yet.
+/// The reason why a token is not believed, or not yet.
 pub enum Disbelief {
-    /// For good.
+    /// The token is refused for good.
     Refused(Refused),
     /// Its issuer may have a key that is not known here yet.
     UnknownKey(Wait),
@@ -63,13 +61,13 @@ impl From<Refused> for Disbelief {
 /// A request for newer keys than those that a token was tried with.
 pub struct Wait {
     issuer: Arc<Issuer>,
-    /// Of the keys it was tried with.
+    /// The generation of the keys that it was tried with.
     generation: u64,
 }
 
 impl Wait {
-    /// Waits until the keys were asked for again: not at all where that was a moment ago. Whether
-    /// they were given, so that all keys of the issuer are known.
+    /// Waits until the keys were fetched again, unless that was a moment ago. Gives true where the
+    /// fetch gave keys, so that all keys of the issuer are known.
     pub async fn over(&self) -> bool {
         match &self.issuer.feed {
             Some(feed) => feed.newer_than(self.generation).await,
@@ -79,10 +77,10 @@ impl Wait {
 }
 
 impl Issuers {
-    /// The issuers of `settings`; those that stand in `previous` as well are the same ones.
+    /// The issuers of `settings`; an issuer that `previous` has with the same settings is kept.
     ///
     /// # Errors
-    /// Authorities that no TLS client takes.
+    /// A TLS client does not take the authorities.
     pub fn new(settings: &[config::Issuer], previous: Option<&Arc<Self>>) -> Result<Arc<Self>, String> {
         let same = |one: &&Arc<Issuer>, settings: &config::Issuer| one.settings == *settings;
         let before = previous.map_or(&[][..], |previous| &previous.list);
@@ -99,7 +97,7 @@ impl Issuers {
         Ok(Arc::new(Self { list: settings.iter().map(live).collect::<Result<_, _>>()? }))
     }
 
-    /// Verifies a token at `now`, seconds since the epoch. Tells the place of its issuer too.
+    /// Verifies a token at `now`, in seconds since the epoch. Gives the index of its issuer too.
     ///
     /// # Errors
     /// [`Disbelief`].
@@ -115,44 +113,44 @@ impl Issuers {
         Ok((place, issuer.verify(&presented, digest, now)?))
     }
 
-    /// The issuer of that name, else the one that may have any.
+    /// The index of the issuer of that name, else of the one that may have any name.
     fn place_of(&self, name: Option<&str>) -> Option<usize> {
         let named = self.list.iter().position(|issuer| Some(&*issuer.settings.rules.name) == name);
         named.or_else(|| self.list.iter().position(|issuer| !issuer.settings.rules.validate_issuer))
     }
 
-    /// The configured name of the issuer that a token would be verified by.
+    /// The configured name of the issuer whose keys would verify a token.
     #[must_use]
     pub fn name_of(&self, token: &Secret) -> Option<&str> {
         let place = self.place_of(Presented::read(token).ok()?.issuer())?;
         self.list.get(place).map(|issuer| &*issuer.settings.rules.name)
     }
 
-    /// Whether no bearer token is believed.
+    /// True where no bearer token is believed.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// Whether a token may be bound to a key (RFC 9449).
+    /// True where a token may be bound to a key (RFC 9449).
     #[must_use]
     pub fn take_dpop(&self) -> bool {
         self.list.iter().any(|issuer| issuer.settings.rules.binding != Binding::Certificate)
     }
 
-    /// Whether every token must be.
+    /// True where every token must be bound to a key.
     #[must_use]
     pub fn require_dpop(&self) -> bool {
         self.take_dpop() && self.list.iter().all(|issuer| issuer.settings.rules.binding == Binding::Key)
     }
 
-    /// The names that are URLs: authorization servers, as clients find them.
+    /// The names that are URLs: the authorization servers that clients are told of.
     pub fn urls(&self) -> impl Iterator<Item = &str> {
         let names = self.list.iter().map(|issuer| &*issuer.settings.rules.name);
         names.filter(|name| name.starts_with("https://") || name.starts_with("http://"))
     }
 
-    /// What operators are told: of each issuer its name, and how many keys of it are known.
+    /// The name of each issuer and the number of its known keys, for operators.
     pub fn keys(&self) -> impl Iterator<Item = (&str, usize)> {
         let count = |issuer: &Issuer| issuer.keys.load().as_ref().map_or(0, |keys| keys.set.len());
         self.list.iter().map(move |issuer| (&*issuer.settings.rules.name, count(issuer)))
@@ -181,7 +179,7 @@ impl Issuer {
     }
 
     fn verify(self: &Arc<Self>, token: &Presented<'_>, digest: Digest, now: i64) -> Result<Arc<Verified>, Disbelief> {
-        // Before the keys are looked at, so that keys that arrive meanwhile count as newer.
+        // The generation is read before the keys, so that keys that arrive meanwhile count as newer.
         let generation = self.feed.as_ref().map(Feed::generation);
         let unknown = |refused| match generation {
             Some(generation) => Disbelief::UnknownKey(Wait { issuer: Arc::clone(self), generation }),
@@ -208,7 +206,7 @@ impl Issuer {
         }
     }
 
-    /// Puts other keys in place; the same ones stay with what was verified with them.
+    /// Replaces the keys. Equal ones stay, with the tokens that were verified with them.
     fn publish(&self, set: Option<KeySet>) {
         let same = |keys: &Arc<Keys>| set.as_ref() == Some(&keys.set);
         if !self.keys.load().as_ref().is_some_and(same) {

@@ -1,5 +1,5 @@
-//! Bounds on what is asked (invariant 10): rates, alone or shared with other gates, how much is done
-//! at once, and what may be used once.
+//! Bounds on requests (invariant 10): rates, alone or shared with other gates; requests at once; and
+//! proofs, each of which is used once.
 
 mod concurrency;
 mod shared;

@@ -218,7 +218,7 @@ impl Context<'_> {
     /// Asks with the agent's token.
     async fn ask_vault(&self, asking: Asking<'_>, request: AgentRequest, holds: Holds) -> Result<Opened, Refusal> {
         self.check_circuit()?;
-        let (vault, tokens) = (&self.state.vault, self.state.vault.children.by(&self.snapshot.child_tokens));
+        let (vault, tokens) = (&self.state.vault, self.state.vault.tokens.by(&self.snapshot.child_tokens));
         let opened = vault.upstream.ask_for(request, &tokens, self.envelope(asking), holds).await;
         opened.map_err(|unanswered| {
             if let Unanswered::Broken(_) = unanswered {

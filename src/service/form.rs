@@ -2,8 +2,8 @@
 
 use filters::operation::{Absent, Entry};
 use filters::refusal::Refusal;
+use filters::vault::is_partial;
 use filters::vault::record::is_destroyed;
-use filters::vault::{Trouble, is_partial, trouble};
 use serde_json::Value;
 
 use crate::exchange::Answer;
@@ -58,9 +58,9 @@ pub struct Unformed<'a> {
 /// The refusal that it stands for.
 pub(super) fn read(form: &dyn Form, entry: &'static Entry, answer: &Answer) -> Result<Vec<u8>, Refusal> {
     let body = match answer.status {
-        200..=299 => Some(&*answer.body),
+        _ if answer.is_success() => Some(&*answer.body),
         status if entry.is_batch() && is_partial(status, &answer.body) => Some(&*answer.body),
-        status => match (refusal(status, &answer.body), entry.spec.absent) {
+        _ => match (answer.refusal(), entry.spec.absent) {
             (Refusal::NotFound, Absent::Empty(_)) => None,
             (Refusal::NotFound, Absent::Secret(none)) => {
                 return Err(Refusal::Absent(match is_destroyed(&answer.body) {
@@ -73,13 +73,4 @@ pub(super) fn read(form: &dyn Form, entry: &'static Entry, answer: &Answer) -> R
         },
     };
     form.whole(Unformed { entry, body, given: &[] })
-}
-
-/// The refusal that an answer without success stands for.
-pub(super) fn refusal(status: u16, body: &[u8]) -> Refusal {
-    match trouble(status, body) {
-        Trouble::Refused(refusal) => refusal,
-        // A token that is dead twice is the gate's trouble, not the caller's.
-        Trouble::InvalidToken => Refusal::UpstreamUnavailable,
-    }
 }

@@ -17,7 +17,7 @@ use crate::vault::{Accessor, Given, Issued, Wanted, epoch_seconds};
 
 use super::Context;
 use super::call::Asking;
-use super::form::{Unformed, read, refusal};
+use super::form::{Unformed, read};
 
 /// A certificate of Vault's whose answer tells no end has ended by then.
 const LONGEST: u64 = 10 * 366 * 86_400;
@@ -73,7 +73,7 @@ impl Context<'_> {
             parcel: &self.parcel,
         };
         let vault = &self.state.vault;
-        let Issued { answer, id, accessor, lasts, ends } = vault.leases.issue(wanted, &vault.children, request).await?;
+        let Issued { answer, id, accessor, lasts, ends } = vault.leases.issue(wanted, &vault.tokens, request).await?;
         let claims = origin.claims(ends, StandsFor::Lease { id, accessor: accessor.text });
         let handle = self.seal(&agent, Purpose::Lease, &claims)?;
         let given = [("lease_id", handle.into()), ("lease_duration", lasts.into())];
@@ -90,12 +90,12 @@ impl Context<'_> {
     ) -> Result<Vec<u8>, Refusal> {
         let (leases, vault) = (&self.snapshot.leases, &self.state.vault);
         let (profile, seconds) = (&self.snapshot.child_tokens, leases.password_ttl);
-        let token = vault.children.lease_token(request.actor(), profile, leases, seconds).await?;
+        let token = vault.tokens.lease_token(request.actor(), profile, leases, seconds).await?;
         let given = Given::Token { accessor: token.accessor.clone() };
         self.parcel.put(given.clone());
         let answer = vault.upstream.ask_for(request, &token, self.envelope(asking), Holds::Whole).await?;
         let answer = answer.whole().ok_or(Refusal::Internal)?;
-        if !matches!(answer.status, 200..=299) {
+        if !answer.is_success() {
             // What cannot be ended now is tried again with the rest of the parcel.
             if vault.own.revoke(&token.accessor, self.envelope(asking)).await.is_ok() {
                 self.parcel.remove(&given);
@@ -114,10 +114,10 @@ impl Context<'_> {
     ) -> Result<Vec<u8>, Refusal> {
         let agent = Arc::clone(request.actor().agent());
         let answer = self.ask_whole(asking, request).await?;
-        if !matches!(answer.status, 200..=299) {
+        if !answer.is_success() {
             return read(asking.form, entry, &answer);
         }
-        let CertificateAnswer { data } = serde_json::from_slice(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?;
+        let CertificateAnswer { data } = answer.json()?;
         let (serial, namespace) = (data.serial_number.clone(), agent.namespace.clone());
         self.parcel.put(Given::Certificate { serial, namespace });
         let expires = data.expiration.unwrap_or_else(|| epoch_seconds() + LONGEST);
@@ -141,9 +141,9 @@ impl Context<'_> {
         let Redeemed { redeem, claims, request } = redeemed;
         let answer = self.ask_about(asking, agent, wrapping_token, request).await?;
         match answer.status {
-            200..=299 => {}
+            _ if answer.is_success() => {}
             400 | 404 if is_refusal(&answer.body) || is_nothing(&answer.body) => return Err(Refusal::NotFound),
-            status => return Err(refusal(status, &answer.body)),
+            _ => return Err(answer.refusal()),
         }
         let (leases, layout) = (&self.state.vault.leases, &self.snapshot.layout);
         match (redeem, claims.stands_for) {
@@ -152,8 +152,7 @@ impl Context<'_> {
                 leases.end(layout, &agent.id, &Accessor { text, namespace: agent.namespace.clone() }).await?;
             }
             (Redeem::RenewLease(_), StandsFor::Lease { accessor, .. }) => {
-                let renewed: RenewAnswer =
-                    serde_json::from_slice(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?;
+                let renewed: RenewAnswer = answer.json()?;
                 let now = epoch_seconds();
                 let lasts = renewed.lease_duration.min(claims.expires.saturating_sub(now));
                 leases.last(layout, agent, &accessor, now + lasts).await?;

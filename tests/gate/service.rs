@@ -57,7 +57,7 @@ fn run(state: &Arc<State>, test: impl Future<Output = ()>) {
         tokio::spawn(async move {
             let vault = &theirs.vault;
             let layout = || theirs.snapshot().layout.clone();
-            let suspensions = vault.suspensions.run(&vault.children, &vault.leases, layout);
+            let suspensions = vault.suspensions.run(&vault.tokens, &vault.leases, layout);
             tokio::join!(vault.login.run(), vault.monitor.run(), suspensions);
         });
         let deadline = Instant::now() + Duration::from_secs(20);
