@@ -181,7 +181,7 @@ impl Context<'_> {
     }
 
     fn decision_context<'k>(&'k self, caller: &Caller<'_>, keyring: &'k Keyring) -> DecisionContext<'k> {
-        DecisionContext { layout: &self.snapshot.layout, keyring, client: caller.client, now: epoch_seconds() }
+        DecisionContext { layout: &self.snapshot.vault.layout, keyring, client: caller.client, now: epoch_seconds() }
     }
 
     /// Decides, and charges all of the request's limits.
@@ -196,7 +196,7 @@ impl Context<'_> {
             ungranted(refusal, &caller.identity, entry, context)
         })?;
         caller.debt.pay(permit.limits()).await?;
-        let permitted = permit.into_permitted(&self.snapshot.layout, self.snapshot.wrap_ttl)?;
+        let permitted = permit.into_permitted(&self.snapshot.vault.layout, self.snapshot.vault.wrap_ttl)?;
         if permitted.gives_handle() && keyring.is_empty() {
             return Err(self.state.vault.handles.without());
         }
@@ -218,7 +218,7 @@ impl Context<'_> {
     /// Asks with the agent's token.
     async fn ask_vault(&self, asking: Asking<'_>, request: AgentRequest, holds: Holds) -> Result<Opened, Refusal> {
         self.check_circuit()?;
-        let (vault, tokens) = (&self.state.vault, self.state.vault.tokens.by(&self.snapshot.child_tokens));
+        let (vault, tokens) = (&self.state.vault, self.state.vault.tokens.by(&self.snapshot.vault.child_tokens));
         let opened = vault.upstream.ask_for(request, &tokens, self.envelope(asking), holds).await;
         opened.map_err(|unanswered| {
             if let Unanswered::Broken(_) = unanswered {
@@ -250,7 +250,7 @@ impl Context<'_> {
         Envelope {
             lane: Lane::Requests,
             correlation: Some(asking.correlation_id),
-            limit: self.snapshot.limits.answer,
+            limit: self.snapshot.limits.bounds.answer,
             ..Envelope::default()
         }
     }

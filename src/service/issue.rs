@@ -66,9 +66,9 @@ impl Context<'_> {
     ) -> Result<Vec<u8>, Refusal> {
         let agent = Arc::clone(request.actor().agent());
         let wanted = Wanted {
-            profile: &self.snapshot.child_tokens,
-            settings: &self.snapshot.leases,
-            layout: &self.snapshot.layout,
+            profile: &self.snapshot.vault.child_tokens,
+            settings: &self.snapshot.vault.leases,
+            layout: &self.snapshot.vault.layout,
             envelope: self.envelope(asking),
             parcel: &self.parcel,
         };
@@ -88,8 +88,8 @@ impl Context<'_> {
         entry: &'static Entry,
         request: AgentRequest,
     ) -> Result<Vec<u8>, Refusal> {
-        let (leases, vault) = (&self.snapshot.leases, &self.state.vault);
-        let (profile, seconds) = (&self.snapshot.child_tokens, leases.password_ttl);
+        let (leases, vault) = (&self.snapshot.vault.leases, &self.state.vault);
+        let (profile, seconds) = (&self.snapshot.vault.child_tokens, leases.password_ttl);
         let token = vault.tokens.lease_token(request.actor(), profile, leases, seconds).await?;
         let given = Given::Token { accessor: token.accessor.clone() };
         self.parcel.put(given.clone());
@@ -145,7 +145,7 @@ impl Context<'_> {
             400 | 404 if is_refusal(&answer.body) || is_nothing(&answer.body) => return Err(Refusal::NotFound),
             _ => return Err(answer.refusal()),
         }
-        let (leases, layout) = (&self.state.vault.leases, &self.snapshot.layout);
+        let (leases, layout) = (&self.state.vault.leases, &self.snapshot.vault.layout);
         match (redeem, claims.stands_for) {
             (Redeem::RevokeLease, StandsFor::Lease { accessor: text, .. }) => {
                 // The handle opens in the namespace only that the lease was made in.
@@ -174,7 +174,7 @@ impl Context<'_> {
         let vault = &self.state.vault;
         let envelope = Envelope { namespace: Some(&agent.namespace), ..self.envelope(asking) };
         let Some(token) = wrapping_token else { return vault.own.ask(Ok(request), envelope).await };
-        let limit = self.snapshot.limits.answer.saturating_mul(2);
+        let limit = self.snapshot.limits.bounds.answer.saturating_mul(2);
         Ok(vault.upstream.ask(request, Envelope { token: Some(&token), limit, ..envelope }).await?)
     }
 }

@@ -34,6 +34,6 @@ pub async fn serve(asked: &Asked<'_>, matched: &Match<'_>, form: Json) -> Served
 
 fn operation(asked: &Asked<'_>, matched: &Match<'_>) -> Result<Operation, Refusal> {
     let (query, wrap_ttl, body) = (asked.query, asked.wrap_ttl, &*asked.body);
-    let bounds = asked.context.snapshot.limits.json;
+    let bounds = asked.context.snapshot.limits.bounds.json;
     rest::operation(matched, Carried { query, wrap_ttl, body, bounds })
 }

@@ -56,7 +56,7 @@ fn run(state: &Arc<State>, test: impl Future<Output = ()>) {
         let theirs = Arc::clone(state);
         tokio::spawn(async move {
             let vault = &theirs.vault;
-            let layout = || theirs.snapshot().layout.clone();
+            let layout = || theirs.snapshot().vault.layout.clone();
             let suspensions = vault.suspensions.run(&vault.tokens, &vault.leases, layout);
             tokio::join!(vault.login.run(), vault.monitor.run(), suspensions);
         });
