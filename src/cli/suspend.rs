@@ -16,7 +16,8 @@ use super::admin;
 use super::common::{FAILED, Given, REFUSED, load_elsewhere, print, refuse};
 use crate::config::{Settings, nearest_of};
 use crate::vault::{
-    Entry, Gates, LIVELY, Leases, NoLogin, Record, Reports, Suspensions, Unread, Unwritten, epoch_seconds, logged_in,
+    Gates, LIVELY, Leases, NoLogin, Reports, SuspendedAgents, SuspensionEntry, Suspensions, Unread, Unwritten,
+    epoch_seconds, logged_in,
 };
 
 /// It is on the record, and not every gate has said that it knows.
@@ -190,11 +191,13 @@ pub(super) fn list(given: &Given) -> ExitCode {
     })
 }
 
-fn lines(record: &Record) -> impl Iterator<Item = String> {
+fn lines(record: &SuspendedAgents) -> impl Iterator<Item = String> {
     record.iter().map(|(agent, entry)| {
         // Both are somebody's text, and may not write to the terminal.
         let agent = agent.escape_debug();
-        let Entry::Suspended(suspension) = entry else { return format!("{agent}  by an entry that cannot be read\n") };
+        let SuspensionEntry::Suspended(suspension) = entry else {
+            return format!("{agent}  by an entry that cannot be read\n");
+        };
         let since = i64::try_from(suspension.since).unwrap_or(i64::MAX);
         let since = OffsetDateTime::from_unix_timestamp(since).ok().and_then(|time| time.format(&Rfc3339).ok());
         format!("{agent}  since {}  {}\n", since.unwrap_or_default(), suspension.reason.escape_debug())

@@ -12,9 +12,9 @@ use http::header::HOST;
 use http::uri::Authority;
 use pingora_core::protocols::http::ServerSession;
 
-use crate::service::{Caller, Holds, Offer, Outcome, Outcomes, Peer, RefusedLogin, Rejected, Target};
+use crate::service::{Caller, Offer, Outcome, Outcomes, Peer, RefusedLogin, Rejected, Target};
 use crate::surfaces::docs::Page;
-use crate::surfaces::{self, Asked, Reply, Served, events, mcp, rest};
+use crate::surfaces::{self, Asked, Json, Reply, Served, events, mcp, rest};
 use crate::telemetry::RouteId;
 
 use super::body::Body;
@@ -138,10 +138,10 @@ impl Request<'_> {
                 };
                 // Before HTTP/1.1 an answer that breaks off cannot be told from a whole one.
                 let framed = session.req_header().version >= Version::HTTP_11;
-                let holds = if framed { Holds::Little } else { Holds::Whole };
+                let form = if framed { Json::InParts } else { Json::Whole };
                 match body {
                     // What it is read into counts no longer as a body.
-                    Ok(body) => rest::serve(&self.asked(session, caller, body.into_bytes()), &matched, holds).await,
+                    Ok(body) => rest::serve(&self.asked(session, caller, body.into_bytes()), &matched, form).await,
                     Err(refusal) => Served::refused(matched.kind.spec.name, refusal),
                 }
             }

@@ -20,7 +20,7 @@ pub const KEPT: u64 = WINDOW.unsigned_abs() + 60;
 /// The reason why a proof is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Used {
-    /// It was used before.
+    /// The proof was used before.
     Before,
     /// No more proofs can be remembered.
     TooMany,

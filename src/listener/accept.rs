@@ -37,7 +37,7 @@ pub struct Accepting {
 impl Accepting {
     /// Gives each connection to `serve`, until `stop` is true.
     pub async fn run(self, stop: watch::Receiver<bool>, serve: impl Fn(Accepted, Option<IpAddr>, Open)) {
-        // A defect must not end the accepting.
+        // A panic must not end the accepting.
         while AssertUnwindSafe(self.accept(stop.clone(), &serve)).catch_unwind().await.is_err() {
             self.metrics.accept_failures.inc();
             sleep(PAUSE).await;

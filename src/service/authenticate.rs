@@ -126,7 +126,7 @@ impl Context<'_> {
                 }
                 (scopes, expires) = (verified.scopes, Some(verified.expires));
                 let goes_on = self.snapshot.vault.child_tokens.is_by_jwt();
-                bearer = goes_on.then(|| Bearer { token: token.clone(), issuer, expires: verified.expires });
+                bearer = goes_on.then(|| Arc::new(Bearer { token: token.clone(), issuer, expires: verified.expires }));
                 let unmapped = || Stop::failed(Failure::new("the subject is mapped to no agent").of(&verified.subject));
                 (self.snapshot.agents.find_by_token(issuer, &verified).ok_or_else(unmapped)?, Proof::Jwt)
             }

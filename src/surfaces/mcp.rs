@@ -9,10 +9,10 @@ use filters::operation::Entry;
 use filters::refusal::Refusal;
 use http::HeaderMap;
 
-use crate::service::{Called, Holds, Outcome, Outcomes};
+use crate::service::{Called, Outcome, Outcomes};
 
 use super::resources::Listed;
-use super::{Asked, Reply, Served, accepts_json, text as header};
+use super::{Asked, Json, Reply, Served, accepts_json, text as header};
 
 /// The answer to one message.
 struct Answered {
@@ -143,7 +143,7 @@ impl Asked<'_> {
 
     async fn tool(&self, call: &Call<'_>, kind: &'static Entry, arguments: &[u8]) -> Told {
         let called = match kind.parse_within(arguments, &self.context.snapshot.limits.bounds.json) {
-            Ok(operation) => self.context.call(self.caller, operation, Holds::Whole).await,
+            Ok(operation) => self.context.call(self.caller, operation, &Json::Whole).await,
             Err(refusal) => Called::refused(kind.spec.name, refusal),
         };
         let (answer, outcome) = called.text();

@@ -34,7 +34,7 @@ pub(super) struct ClientAuthorities {
 }
 
 impl ClientAuthorities {
-    /// Reads and checks the files; gives warnings about what is allowed too.
+    /// Reads and checks the files; gives warnings too.
     ///
     /// # Errors
     /// The first file that cannot be used, and why.
@@ -128,7 +128,7 @@ fn verifier(
     }
     let roots = Arc::new(roots);
     let build = |crls: &[Crl]| {
-        // The whole chain is looked at, and an issuer without a list is refused.
+        // The whole chain is checked, and an issuer without a list is refused.
         let builder = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(provider));
         let builder = builder.with_crls(crls.iter().map(|crl| crl.der.clone()));
         match tls.expired_crls {

@@ -31,7 +31,7 @@ pub struct TlsMaterial {
     pub key: Arc<CertifiedKey>,
     /// The rule on clients' certificates.
     pub clients: ClientCertificates,
-    /// Warnings about what is allowed.
+    /// Warnings about faults that do not prevent its use.
     pub warnings: Vec<String>,
     /// The authorities that judge them.
     authorities: ClientAuthorities,
@@ -74,7 +74,7 @@ pub struct Pair {
 pub fn pair(certificate: &Path, key: &Path) -> Result<Pair, TlsProblem> {
     let chain = ders(certificate, pem::chain)?;
     for one in &chain {
-        // The proxy framework expects to be able to read what it presents.
+        // The proxy framework expects to be able to read the certificates that it presents.
         if x509_parser::prelude::X509Certificate::from_der(one).is_err() {
             return Err(TlsProblem::new(certificate, "holds a certificate that cannot be read"));
         }

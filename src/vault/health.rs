@@ -18,7 +18,7 @@ const UNWELL: Duration = Duration::from_millis(200);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Health {
-    /// Not asked yet.
+    /// Vault was not asked yet.
     Unknown = 0,
     /// Active and unsealed.
     Active = 1,
@@ -28,12 +28,12 @@ pub enum Health {
     Sealed = 3,
     /// Not initialised.
     Uninitialised = 4,
-    /// It does not answer.
+    /// Vault does not answer.
     Unreachable = 5,
 }
 
 impl Health {
-    /// One word for people.
+    /// The health in one word, for people.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -134,7 +134,7 @@ impl Monitor {
     pub(super) async fn ask(&self) -> Health {
         let Ok(request) = control::health() else { return Health::Unknown };
         let envelope = Envelope::look();
-        match self.upstream.ask(&request, envelope).await {
+        match self.upstream.ask(request, envelope).await {
             Ok(answer) => {
                 if let Some(known) = control::has_namespaces(&answer.body) {
                     self.upstream.note_namespaces(known);

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use filters::decide::AgentRequest;
 use filters::grants::Agent;
-use filters::identity::Identity;
 use filters::names::{AgentId, Namespace};
 use filters::path::PathProblem;
 use filters::refusal::Refusal;
@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use crate::config;
-use crate::exchange::{Answer, Envelope, Lane};
+use crate::exchange::{Answer, Envelope, Holds, Lane};
 
 use super::clock::epoch_seconds;
 use super::handover::{Given, Parcel};
@@ -38,16 +38,14 @@ pub struct Leases {
 /// The agent that wants a lease, and the settings for it.
 #[derive(Clone, Copy)]
 pub struct Wanted<'a> {
-    /// The identity that it is for.
-    pub identity: &'a Identity,
     /// The settings of agents' tokens.
     pub profile: &'a Profile,
     /// The settings of leases.
     pub settings: &'a config::Leases,
     /// The mounts and prefixes in Vault.
     pub layout: &'a Layout,
-    /// Goes to Vault as `X-Correlation-Id`.
-    pub correlation: &'a str,
+    /// The settings that go along with the request.
+    pub envelope: Envelope<'a>,
     /// Holds the lease until its agent has it.
     pub parcel: &'a Parcel<'a>,
 }
@@ -81,14 +79,14 @@ struct Live {
 /// The entry of the record under the accessor of a lease's token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-enum Entry {
+enum LeaseEntry {
     Live(Live),
     /// Another form than the gate writes. It counts as live until it is revoked, since its end is
     /// not known.
     Malformed(Value),
 }
 
-impl Entry {
+impl LeaseEntry {
     const fn is_live_at(&self, now: u64) -> bool {
         match self {
             Self::Live(live) => live.expires > now,
@@ -104,7 +102,8 @@ impl Entry {
     }
 }
 
-type Entries = BTreeMap<Box<str>, Entry>;
+/// The leases of one agent, by the accessors of their tokens.
+type Leased = BTreeMap<Box<str>, LeaseEntry>;
 
 /// The record of one agent's leases.
 struct LeaseRecord<'a> {
@@ -113,8 +112,8 @@ struct LeaseRecord<'a> {
 }
 
 #[derive(Deserialize)]
-struct Held {
-    leases: Entries,
+struct StoredLeases {
+    leases: Leased,
 }
 
 #[derive(Deserialize)]
@@ -124,23 +123,23 @@ struct LeaseAnswer {
 }
 
 impl SharedRecord for LeaseRecord<'_> {
-    type Stored = Held;
-    type Entries = Entries;
+    type Stored = StoredLeases;
+    type Entries = Leased;
 
     fn reading(&self) -> Result<VaultRequest, PathProblem> {
         control::read_leases(self.layout, self.agent)
     }
 
-    fn writing(&self, version: u64, leases: &Entries) -> Result<VaultRequest, PathProblem> {
+    fn writing(&self, version: u64, leases: &Leased) -> Result<VaultRequest, PathProblem> {
         control::write_leases(self.layout, self.agent, version, leases)
     }
 
     /// The leases that have not ended.
-    fn entries(&self, stored: Option<Held>) -> Entries {
+    fn entries(&self, stored: Option<StoredLeases>) -> Leased {
         let mut leases = stored.map(|held| held.leases).unwrap_or_default();
         let now = epoch_seconds();
         leases.retain(|_, lease| lease.is_live_at(now));
-        if leases.values().any(|lease| matches!(lease, Entry::Malformed(_))) {
+        if leases.values().any(|lease| matches!(lease, LeaseEntry::Malformed(_))) {
             let agent = self.agent;
             tracing::warn!(%agent, "the record of leases has entries that cannot be read; they count as live");
         }
@@ -154,7 +153,7 @@ impl SharedRecord for LeaseRecord<'_> {
 }
 
 impl LeaseRecord<'_> {
-    async fn read(&self, own: &OwnCalls) -> Result<Versioned<Entries>, Undone> {
+    async fn read(&self, own: &OwnCalls) -> Result<Versioned<Leased>, Undone> {
         let (to_read, _) = self.envelopes();
         record::read(own, self, to_read).await.map_err(|unread| self.tell(unread))
     }
@@ -162,8 +161,8 @@ impl LeaseRecord<'_> {
     async fn update(
         &self,
         own: &OwnCalls,
-        known: Option<Versioned<Entries>>,
-        change: impl Fn(&mut Entries) -> Result<(), Refusal>,
+        known: Option<Versioned<Leased>>,
+        change: impl Fn(&mut Leased) -> Result<(), Refusal>,
     ) -> Result<(), Undone> {
         match record::update(own, self, known, change).await {
             Ok(_) => Ok(()),
@@ -196,11 +195,12 @@ impl Leases {
         &self,
         wanted: Wanted<'_>,
         tokens: &AgentTokens,
-        request: &VaultRequest,
+        request: AgentRequest,
     ) -> Result<Issued, Refusal> {
-        let agent = &*wanted.identity.agent;
+        let holder = Arc::clone(request.actor().agent());
+        let agent = &*holder;
         let record = LeaseRecord { layout: wanted.layout, agent: &agent.id };
-        let room = |leases: &Entries| match leases.len() < wanted.settings.per_agent {
+        let room = |leases: &Leased| match leases.len() < wanted.settings.per_agent {
             true => Ok(()),
             false => Err(Refusal::LeaseBudget),
         };
@@ -208,7 +208,7 @@ impl Leases {
         let turn = line.lock().await;
         let known = record.read(&self.own).await?;
         room(&known.entries)?;
-        let token = tokens.lease_token(wanted.identity, wanted.profile, wanted.settings, wanted.settings.ttl).await?;
+        let token = tokens.lease_token(request.actor(), wanted.profile, wanted.settings, wanted.settings.ttl).await?;
         let accessor = token.accessor.clone();
         let ends = epoch_seconds() + token.ttl;
         let entry = self.entry(agent, ends);
@@ -222,15 +222,8 @@ impl Leases {
             });
             counted.await?;
             drop(turn);
-            let envelope = Envelope {
-                lane: Lane::Requests,
-                token: Some(&token.token),
-                namespace: Some(&accessor.namespace),
-                for_agent: true,
-                correlation: Some(wanted.correlation),
-                ..Envelope::default()
-            };
-            let answer = self.own.upstream().ask(request, envelope).await?;
+            let answer = self.own.upstream().ask_for(request, &token, wanted.envelope, Holds::Whole).await?;
+            let answer = answer.whole().ok_or(Refusal::Internal)?;
             let lease: LeaseAnswer = answer.json()?;
             let lasts = lease.lease_duration.min(token.ttl);
             self.last(wanted.layout, agent, &accessor.text, epoch_seconds() + lasts).await?;
@@ -267,7 +260,7 @@ impl Leases {
     pub async fn end(&self, layout: &Layout, agent: &AgentId, accessor: &Accessor) -> Result<(), Undone> {
         let along = Envelope { lane: Lane::Requests, ..Envelope::soon() };
         self.own.revoke(accessor, along).await?;
-        let strike = |leases: &mut Entries| leases.remove(&accessor.text).map(drop).ok_or(Refusal::NotFound);
+        let strike = |leases: &mut Leased| leases.remove(&accessor.text).map(drop).ok_or(Refusal::NotFound);
         self.change(LeaseRecord { layout, agent }, strike).await
     }
 
@@ -288,7 +281,7 @@ impl Leases {
             }
         }
         if !ended.is_empty() {
-            let strike = |leases: &mut Entries| {
+            let strike = |leases: &mut Leased| {
                 leases.retain(|accessor, _| !ended.contains_key(accessor));
                 Ok(())
             };
@@ -298,17 +291,17 @@ impl Leases {
     }
 
     /// An entry for the record; it names the namespace where that is not the record's own.
-    fn entry(&self, agent: &Agent, expires: u64) -> Entry {
+    fn entry(&self, agent: &Agent, expires: u64) -> LeaseEntry {
         let elsewhere = agent.namespace != *self.own.namespace();
         let namespace = elsewhere.then(|| agent.namespace.clone());
-        Entry::Live(Live { expires, generation: agent.generation, namespace })
+        LeaseEntry::Live(Live { expires, generation: agent.generation, namespace })
     }
 
     /// Changes a record when the other changes of this gate to it are done.
     async fn change(
         &self,
         record: LeaseRecord<'_>,
-        change: impl Fn(&mut Entries) -> Result<(), Refusal>,
+        change: impl Fn(&mut Leased) -> Result<(), Refusal>,
     ) -> Result<(), Undone> {
         let line = self.lines.get_with(record.agent.clone(), Arc::default);
         let _turn = line.lock().await;

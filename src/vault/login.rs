@@ -188,7 +188,7 @@ impl LoginState {
         let Ok(request) = control::revoke_self() else { return false };
         let patience = Patience::Look(LEAVE);
         let envelope = Envelope { token: Some(&login.token), patience, ..Envelope::default() };
-        self.upstream.ask(&request, envelope).await.is_ok_and(|answer| answer.is_success())
+        self.upstream.ask(request, envelope).await.is_ok_and(|answer| answer.is_success())
     }
 
     /// Gives up the login of `generation`, whose token Vault no longer knows.
@@ -319,7 +319,7 @@ impl LoginState {
                 Login::TokenFile(file)
                 | Login::Jwt(SignedToken { file, .. })
                 | Login::Kubernetes(SignedToken { file, .. }) => {
-                    // A file that is away or half written leaves all as it is.
+                    // A file that is away or half written changes nothing.
                     read_file(file).await.is_ok_and(|found| presented.secret.as_ref() != Some(&found))
                 }
                 Login::Certificate { .. } => self.upstream.presents() != presented.certificate,
@@ -369,7 +369,7 @@ impl LoginState {
     ) -> Result<Answer, Failed> {
         let request = request.map_err(|_| Failed::Nonsense)?;
         let envelope = Envelope { token, patience: Patience::For(PATIENCE), ..Envelope::default() };
-        match self.upstream.ask(&request, envelope).await {
+        match self.upstream.ask(request, envelope).await {
             Ok(answer) if answer.is_success() => Ok(answer),
             Ok(answer) => Err(Failed::of(method, &answer)),
             Err(_) => Err(Failed::Unreachable),

@@ -27,7 +27,7 @@ pub use operator::{NoLogin, logged_in};
 pub use own::{Accessor, OwnCalls, Undone};
 pub use provision::Provision;
 pub use record::{Unread, Unwritten};
-pub use suspension::{Entry, Record, Suspension, Suspensions};
+pub use suspension::{SuspendedAgents, Suspension, SuspensionEntry, Suspensions};
 pub use tokens::{AgentToken, AgentTokens, Profile};
 
 use std::sync::Arc;

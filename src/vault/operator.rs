@@ -66,7 +66,7 @@ pub async fn logged_in<T, E: From<NoLogin>>(
         () = login.run() => Err(NoLogin(login.reason()).into()),
         () = interrupted(&login) => Err(NoLogin("interrupted".to_owned()).into()),
     };
-    // The token is the gate's in all but name: it must not outlive the command.
+    // The token has the gate's power: it must not outlive the command.
     if !login.leave().await {
         eprintln!("portcullis: the token of this login could not be revoked; it ends by itself");
     }

@@ -109,7 +109,7 @@ impl Provision {
     async fn look(&self, making: &Making, lacks: &mut Lacks) {
         let namespace = &making.namespace;
         let along = Envelope { namespace: Some(namespace), ..Envelope::look() };
-        // Where there is no answer of Vault's to this, all stays as it was found.
+        // Without an answer of Vault's the last finding stays.
         let Ok(answer) = self.own.ask(try_role(making), along).await else { return };
         let found = match lack(answer.status, &answer.body) {
             Some(lack) => Some(self.mend(lack, &making.role, namespace)),

@@ -73,7 +73,7 @@ impl From<Unread> for Refusal {
 /// The reason why a record was not changed.
 #[derive(Debug)]
 pub enum Unwritten {
-    /// It cannot be read, and nothing is written over it.
+    /// The record cannot be read, and nothing is written over it.
     Unread(Unread),
     /// The change is refused, by the gate or by Vault.
     Refused(Undone),
@@ -150,7 +150,7 @@ pub(super) struct Updated {
 /// Reads a record.
 ///
 /// # Errors
-/// [`Unread`]; what is known stays as it is then.
+/// [`Unread`]; whoever asks keeps what was known.
 pub(super) async fn read<R: SharedRecord>(
     own: &OwnCalls,
     record: &R,
@@ -168,9 +168,9 @@ pub(super) async fn read<R: SharedRecord>(
     Ok(Versioned { version: read.version, entries: record.entries(read.data) })
 }
 
-/// Changes a record, by what is `known` of it or by what is read: writes it with `change` made where
-/// nobody else has written it meanwhile, and otherwise begins again with what they wrote, up to
-/// [`ATTEMPTS`] times. A change that leaves it as it is writes nothing.
+/// Changes a record: applies `change` to the `known` entries, or to those that are read, and writes the
+/// result unless somebody else has written the record meanwhile. Then it is read and changed again,
+/// [`ATTEMPTS`] times at most. A change without effect writes nothing.
 ///
 /// # Errors
 /// [`Unwritten`], and the refusal of `change`.

@@ -49,11 +49,11 @@ impl Failed {
         let why = control::login_refused(&answer.body);
         match (answer.status, why, method) {
             (400..=499, ..) if !is_refusal(&answer.body) => Self::Foreign(answer.status),
-            // OpenBao's word for a token that it does not know.
+            // OpenBao answers so for a token that it does not know.
             (403, None, Login::Token(_) | Login::TokenFile(_)) if is_doubtful(403, &answer.body) => {
                 Self::Refused(403, Some(control::UNKNOWN_TOKEN))
             }
-            // A wrong secret id is a 400 with its reason.
+            // A wrong secret id would be a 400 with a reason.
             (403, None, Login::AppRole { .. }) => Self::LockedOut,
             (status, ..) => Self::Refused(status, why),
         }

@@ -25,7 +25,7 @@ pub struct Suspension {
 /// The entry of the record under an agent's name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Entry {
+pub enum SuspensionEntry {
     /// The form that the gate writes.
     Suspended(Suspension),
     /// Another form, which is kept as it is.
@@ -33,11 +33,11 @@ pub enum Entry {
 }
 
 /// The record: agents by name.
-pub type Record = BTreeMap<String, Entry>;
+pub type SuspendedAgents = BTreeMap<String, SuspensionEntry>;
 
 /// The record as it lies in Vault.
 #[derive(Deserialize)]
-pub(in crate::vault) struct Held {
+pub(in crate::vault) struct StoredSuspensions {
     agents: Agents,
 }
 
@@ -45,7 +45,7 @@ pub(in crate::vault) struct Held {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Agents {
-    Entries(Record),
+    Entries(SuspendedAgents),
     Names(Vec<AgentName>),
     Text(Names),
 }
@@ -81,19 +81,19 @@ impl TryFrom<String> for Names {
 pub(super) struct SuspensionRecord<'a>(pub(super) &'a Layout);
 
 impl SharedRecord for SuspensionRecord<'_> {
-    type Stored = Held;
-    type Entries = Record;
+    type Stored = StoredSuspensions;
+    type Entries = SuspendedAgents;
 
     fn reading(&self) -> Result<VaultRequest, PathProblem> {
         control::read_suspensions(self.0)
     }
 
-    fn writing(&self, version: u64, agents: &Record) -> Result<VaultRequest, PathProblem> {
+    fn writing(&self, version: u64, agents: &SuspendedAgents) -> Result<VaultRequest, PathProblem> {
         control::write_suspensions(self.0, version, agents)
     }
 
-    fn entries(&self, stored: Option<Held>) -> Record {
-        stored.map(Held::record).unwrap_or_default()
+    fn entries(&self, stored: Option<StoredSuspensions>) -> SuspendedAgents {
+        stored.map(StoredSuspensions::record).unwrap_or_default()
     }
 
     fn envelopes(&self) -> (Envelope<'static>, Envelope<'static>) {
@@ -101,9 +101,9 @@ impl SharedRecord for SuspensionRecord<'_> {
     }
 }
 
-impl Held {
-    fn record(self) -> Record {
-        let bare = |AgentName(agent): AgentName| (agent.as_str().to_owned(), Entry::Malformed(Value::Null));
+impl StoredSuspensions {
+    fn record(self) -> SuspendedAgents {
+        let bare = |AgentName(agent): AgentName| (agent.as_str().to_owned(), SuspensionEntry::Malformed(Value::Null));
         match self.agents {
             Agents::Entries(record) => record,
             Agents::Names(names) | Agents::Text(Names(names)) => names.into_iter().map(bare).collect(),
@@ -112,18 +112,18 @@ impl Held {
 }
 
 /// The agents that the record suspends.
-pub(super) fn agents(record: &Record) -> impl Iterator<Item = AgentId> {
+pub(super) fn agents(record: &SuspendedAgents) -> impl Iterator<Item = AgentId> {
     record.keys().filter_map(|name| AgentId::parse(name))
 }
 
 /// The names of entries with a fault, and the fault.
-pub(super) fn problems(record: &Record) -> impl Iterator<Item = (&str, &'static str)> {
+pub(super) fn problems(record: &SuspendedAgents) -> impl Iterator<Item = (&str, &'static str)> {
     record.iter().filter_map(|(name, entry)| match (AgentId::parse(name), entry) {
         (None, _) => Some((name.as_str(), "no agent can have that name")),
-        (Some(_), Entry::Malformed(_)) => {
+        (Some(_), SuspensionEntry::Malformed(_)) => {
             Some((name.as_str(), "it is not as the gate writes it; the agent is suspended"))
         }
-        (Some(_), Entry::Suspended(_)) => None,
+        (Some(_), SuspensionEntry::Suspended(_)) => None,
     })
 }
 
@@ -131,8 +131,8 @@ pub(super) fn problems(record: &Record) -> impl Iterator<Item = (&str, &'static 
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Option<Record> {
-        serde_json::from_str::<Held>(text).ok().map(Held::record)
+    fn read(text: &str) -> Option<SuspendedAgents> {
+        serde_json::from_str::<StoredSuspensions>(text).ok().map(StoredSuspensions::record)
     }
 
     fn suspended(text: &str) -> Vec<String> {

@@ -7,7 +7,7 @@
 mod entries;
 mod sweep;
 
-pub use entries::{Entry, Record, Suspension};
+pub use entries::{SuspendedAgents, Suspension, SuspensionEntry};
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -63,7 +63,7 @@ pub struct Suspensions {
 #[derive(Default)]
 struct Sides {
     configured: HashSet<AgentId>,
-    recorded: Record,
+    recorded: SuspendedAgents,
 }
 
 /// The result of the looks at the record so far.
@@ -94,7 +94,7 @@ impl Looked {
 }
 
 /// The faults of a record that could be read.
-fn problems(record: &Record, doubted: bool) -> Vec<String> {
+fn problems(record: &SuspendedAgents, doubted: bool) -> Vec<String> {
     let doubt = "it is of an earlier version than was read before: whoever was suspended stays so for now";
     let doubt = doubted.then(|| doubt.to_owned());
     let entries = entries::problems(record).map(|(name, wrong)| format!("entry {}: {wrong}", name.escape_debug()));
@@ -102,7 +102,7 @@ fn problems(record: &Record, doubted: bool) -> Vec<String> {
 }
 
 impl Suspensions {
-    /// Nobody is suspended until [`Suspensions::configure`] or a look. `gates` reports what is seen.
+    /// Nobody is suspended until [`Suspensions::configure`] or a look. `gates` reports versions.
     #[must_use]
     pub fn new(own: OwnCalls, gates: Gates) -> Self {
         Self {
@@ -185,7 +185,7 @@ impl Suspensions {
     /// [`Refusal::UpstreamUnavailable`] where it cannot be read in time.
     pub async fn look(&self) -> Result<(), Refusal> {
         let mut looked = self.looked.subscribe();
-        // The look that is under way may have begun too early.
+        // A look that is under way may have begun too early, so two are waited for.
         let twice = async {
             for _ in 0..2 {
                 self.asked.notify_one();
@@ -196,7 +196,7 @@ impl Suspensions {
         timeout(PATIENCE, twice).await.ok().flatten().ok_or(Refusal::UpstreamUnavailable)
     }
 
-    /// Reads the record for ever, reports what was seen, and ends the tokens and leases of suspended
+    /// Reads the record for ever, reports its version, and ends the tokens and leases of suspended
     /// agents.
     pub async fn run(&self, tokens: &AgentTokens, leases: &Leases, layout: impl Fn() -> Layout) {
         let told = self.gates.run(self.looked.subscribe(), |looked| looked.read.map(|(version, _)| version), &layout);
@@ -212,7 +212,7 @@ impl Suspensions {
     }
 
     /// Takes over the result of a look, and logs new troubles.
-    fn learn(&self, read: Result<Versioned<Record>, Unread>) {
+    fn learn(&self, read: Result<Versioned<SuspendedAgents>, Unread>) {
         let mut looked = self.looked.borrow().clone();
         match read {
             Ok(Versioned { version, entries: record }) => {
@@ -249,8 +249,8 @@ impl Suspensions {
     /// # Errors
     /// [`Unwritten`].
     pub async fn suspend(&self, layout: &Layout, agent: &AgentId, reason: &str) -> Result<u64, Unwritten> {
-        let entry = Entry::Suspended(Suspension { since: epoch_seconds(), reason: reason.to_owned() });
-        let insert = |record: &mut Record| {
+        let entry = SuspensionEntry::Suspended(Suspension { since: epoch_seconds(), reason: reason.to_owned() });
+        let insert = |record: &mut SuspendedAgents| {
             record.insert(agent.as_str().to_owned(), entry.clone());
             Ok(())
         };
@@ -263,7 +263,7 @@ impl Suspensions {
     /// # Errors
     /// [`Unwritten`].
     pub async fn resume(&self, layout: &Layout, agent: &AgentId) -> Result<Option<u64>, Unwritten> {
-        let strike = |record: &mut Record| {
+        let strike = |record: &mut SuspendedAgents| {
             record.remove(agent.as_str());
             Ok(())
         };
@@ -275,7 +275,7 @@ impl Suspensions {
     ///
     /// # Errors
     /// [`Unread`].
-    pub async fn read(&self, layout: &Layout) -> Result<(u64, Record), Unread> {
+    pub async fn read(&self, layout: &Layout) -> Result<(u64, SuspendedAgents), Unread> {
         let read = record::read(&self.own, &SuspensionRecord(layout), Envelope::default()).await?;
         Ok((read.version, read.entries))
     }

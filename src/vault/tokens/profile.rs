@@ -44,7 +44,7 @@ impl Profile {
         self.minting().map(|settings| settings.ttl)
     }
 
-    /// True where Vault is asked with what it gives for agents' own JWTs.
+    /// True where Vault is asked with tokens that it gives for agents' own JWTs.
     #[must_use]
     pub const fn is_by_jwt(&self) -> bool {
         matches!(self.identity, VaultIdentity::Jwt(_))
