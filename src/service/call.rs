@@ -169,7 +169,7 @@ impl Context<'_> {
 
     /// Decides, and charges all of the request's limits.
     async fn decided(&self, caller: &Caller<'_>, operation: Operation) -> Result<Decided, Refusal> {
-        if operation.kind.spec.engine == Some(Engine::Kms) && self.state.kms.is_none() {
+        if operation.kind.spec.engine.is_some_and(Engine::is_kms) && self.state.kms.is_none() {
             return Err(Refusal::KmsDisabled);
         }
         let keyring = self.state.vault.handles.keyring();

@@ -1,7 +1,7 @@
 //! Effects: the requests that a permit turns into, rendered once the decision has fallen.
 
 use super::Permit;
-use crate::grants::{Agent, Engine, Holds, Resource, Space};
+use crate::grants::{Agent, Engine, Resource, Space};
 use crate::handle::{Claims, StandsFor};
 use crate::kms::KmsRequest;
 use crate::operation::{Ask, Call, Entry, IssuedKind, Operation, Reach, Redeem, Redemption};
@@ -38,7 +38,8 @@ impl Origin {
     /// Claims to seal into the handle, which ends at `expires`, in seconds since the epoch.
     #[must_use]
     pub fn claims(self, expires: u64, stands_for: StandsFor) -> Claims {
-        Claims { operation: self.operation.into(), resource: self.resource, expires, stands_for }
+        let resource = self.resource.by_name();
+        Claims { operation: self.operation.into(), resource, expires, stands_for }
     }
 
     pub(super) const fn of(kind: &'static Entry, resource: Resource) -> Self {
@@ -123,7 +124,7 @@ impl Permit {
                 Ok(Effect::Issue(issues, Origin::of(kind, resource), request))
             }
             Ask::Kms(call) => {
-                let Resource::Key(Engine::Kms, key) = resource()? else { return Err(Refusal::Internal) };
+                let Resource::Key(_, key) = resource()? else { return Err(Refusal::Internal) };
                 if key.is_empty() { Err(Refusal::Internal) } else { Ok(Effect::Kms(KmsRequest::new(key, call))) }
             }
             Ask::Held(_, redemption) => {
@@ -165,5 +166,5 @@ fn render(layout: &Layout, agent: &Agent, resource: &Resource, api: &str) -> Res
 
 /// The mount of an engine whose resources are names: a name is never taken for a path.
 fn named_mount(layout: &Layout, engine: Engine) -> Result<&str, Refusal> {
-    layout.mount(engine).filter(|_| engine.spec().holds != Holds::Paths).ok_or(Refusal::Internal)
+    layout.mount(engine).filter(|_| engine.names().is_some()).ok_or(Refusal::Internal)
 }
