@@ -21,7 +21,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{FAILED, Given, REFUSED, ScopeList, load_elsewhere, print, refuse, scopes};
-use crate::config::nearest_of;
+use crate::config::{Settings, nearest_of};
 use crate::snapshot::Snapshot;
 use crate::vault::epoch_seconds;
 
@@ -94,10 +94,7 @@ pub(super) fn run(asked: Explain) -> ExitCode {
         Ok(settings) => settings,
         Err(report) => return refuse(&report),
     };
-    let known: Vec<AgentId> = settings.agents.iter().map(|agent| agent.id.clone()).collect();
-    let catalog = settings.catalog;
-    let snapshot = Snapshot::of_policy(settings);
-    match tell(&asked, catalog, &snapshot, &known) {
+    match answer(&asked, settings) {
         Ok(told) => {
             print(&if asked.json { told.json(&asked) } else { told.text(&asked.agent) });
             if told.refusal.is_none() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
@@ -109,8 +106,8 @@ pub(super) fn run(asked: Explain) -> ExitCode {
     }
 }
 
-/// What is told of a question.
-struct Told {
+/// The explanation of a decision.
+pub(super) struct Told {
     /// What the gate would answer; nothing where it would go on.
     refusal: Option<Refusal>,
     /// The operation and what it touches, as it is configured.
@@ -120,7 +117,7 @@ struct Told {
 }
 
 impl Told {
-    fn text(&self, agent: &str) -> String {
+    pub(super) fn text(&self, agent: &str) -> String {
         let what = &self.what;
         let head = self.refusal.as_ref().map(Refusal::public).map_or_else(
             || format!("allowed: {agent} may do {what}\n"),
@@ -146,9 +143,12 @@ impl Told {
     }
 }
 
-/// The answer, or why the question is none.
-fn tell(asked: &Explain, catalog: &Catalog, snapshot: &Snapshot, known: &[AgentId]) -> Result<Told, String> {
-    let question = question(asked, catalog, snapshot)?;
+/// The answer by these settings, or why the question is none.
+pub(super) fn answer(asked: &Explain, settings: Settings) -> Result<Told, String> {
+    let known: Vec<AgentId> = settings.agents.iter().map(|agent| agent.id.clone()).collect();
+    let catalog = settings.catalog;
+    let snapshot = Snapshot::of_policy(settings);
+    let question = question(asked, catalog, &snapshot)?;
     let what = what(asked, &question);
     let id =
         AgentId::parse(&asked.agent).ok_or("no agent can have that name: [a-z0-9][a-z0-9._-]{0,62} without `..`")?;

@@ -249,6 +249,8 @@ fn print(text: &str) {
 
 #[cfg(test)]
 mod tests {
+    mod engine;
+
     use super::*;
     use clap::CommandFactory;
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::grants::Demand;
+use crate::grants::{Demand, Space};
 use crate::operation::{Redeem, Redemption};
 
 #[test]
@@ -42,6 +42,34 @@ fn a_handle_is_redeemed_by_its_holder_within_its_time_and_grants() {
     assert_eq!(redeem(&other, "db.renew", &handle, &keyring, 1), Err(Refusal::Forbidden), "the grant is gone");
     let reader = Identity::new(Arc::clone(&bob.agent), [Scope::Read].into_iter().collect(), bob.proof);
     assert_eq!(redeem(&reader, "db.renew", &handle, &keyring, 1), Err(Refusal::InsufficientScope(Scope::Write)));
+}
+
+#[test]
+fn a_handle_names_its_engine_as_it_always_has() {
+    for engine in CATALOG.engines() {
+        let (key, nameless) = (Resource::Key(engine, "k".into()), Resource::Nameless(engine));
+        for (resource, sealed) in [
+            (&key, json!({"key": [engine.name(), "k"]})),
+            (&nameless, json!({"nameless": engine.name()})),
+            (&Resource::Names(Space::Own, None), json!({"names": ["own", null]})),
+        ] {
+            assert_eq!(serde_json::to_value(resource.clone().by_name()).unwrap(), sealed);
+            let opened: Resource<Box<str>> = serde_json::from_value(sealed).unwrap();
+            assert_eq!(opened.of(engine).as_ref(), Some(resource));
+        }
+    }
+    let (layout, keyring) = (CATALOG.layout(), Keyring::new([(1, [1; 32])]));
+    let bob = identity(Scopes::ALL, vec![role(&Scope::ALL, &[], &[], &[])]);
+    for (operation, engine) in [("db.issue_creds", "totp"), ("totp.code", "totp"), ("whoami", "database")] {
+        let resource = Resource::Key(engine.into(), "k".into());
+        let stands_for = StandsFor::Lease { id: "l".into(), accessor: "a".into() };
+        let claims = Claims { operation: operation.into(), resource, expires: 100, stands_for };
+        let handle = keyring.seal(&claims, Binding { purpose: Purpose::Lease, agent: &bob.agent }).unwrap();
+        let json = json!({"lease_id": handle}).to_string();
+        let operation = catalog::find("db.renew").unwrap().parse(json.as_bytes()).unwrap();
+        let ground = DecisionContext { layout: &layout, keyring: &keyring, client: None, now: 1 };
+        assert_eq!(decide(&bob, operation, ground).unwrap_err(), Refusal::Forbidden, "{engine}");
+    }
 }
 
 #[test]
