@@ -119,8 +119,8 @@ impl Method {
 /// Source: <https://openbao.org/docs/concepts/namespaces>
 const OF_THE_ROOT: [&str; 3] = ["sys/health", "sys/seal-status", "sys/leader"];
 
-/// One request to Vault, without token and namespace.
-#[derive(Clone)]
+/// One request to Vault, without token and namespace. It is sent by value, and cannot be copied: whoever
+/// has no more than a reference to it, as to an agent's, cannot send it.
 pub struct VaultRequest {
     method: Method,
     path: VaultPath,
@@ -245,6 +245,12 @@ pub fn is_partial(status: u16, body: &[u8]) -> bool {
 #[must_use]
 pub fn is_doubtful(status: u16, body: &[u8]) -> bool {
     status == 403 && errors(body).is_some_and(|errors| errors == ["permission denied"])
+}
+
+/// True where an answer of this status says that what was asked is done.
+#[must_use]
+pub const fn is_success(status: u16) -> bool {
+    matches!(status, 200..=299)
 }
 
 /// Reads a status that is not 2xx, with its body.

@@ -12,10 +12,12 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 
-use super::{FAILED, Given, REFUSED, admin, load_elsewhere, print, refuse};
+use super::admin;
+use super::common::{FAILED, Given, REFUSED, load_elsewhere, print, refuse};
 use crate::config::{Settings, nearest_of};
 use crate::vault::{
-    Entry, Gates, LIVELY, Leases, NoLogin, Record, Suspensions, Unread, Unwritten, Word, epoch_seconds, logged_in,
+    Gates, LIVELY, Leases, NoLogin, Reports, SuspendedAgents, SuspensionEntry, Suspensions, Unread, Unwritten,
+    epoch_seconds, logged_in,
 };
 
 /// It is on the record, and not every gate has said that it knows.
@@ -117,8 +119,10 @@ impl Problem {
             Self::NoName => NO_NAME.to_owned(),
             Self::NoEntry(text) => text.clone(),
             Self::NoLogin(problem) => problem.to_string(),
-            Self::Unread(problem) => format!("the record of suspended agents cannot be read: {problem}"),
-            Self::Unwritten(problem) => problem.to_string(),
+            Self::Unread(problem) | Self::Unwritten(Unwritten::Unread(problem)) => {
+                format!("the record of suspended agents cannot be read: {problem}")
+            }
+            Self::Unwritten(Unwritten::Refused(undone)) => format!("the record was not written: {undone}"),
         }
     }
 }
@@ -187,11 +191,13 @@ pub(super) fn list(given: &Given) -> ExitCode {
     })
 }
 
-fn lines(record: &Record) -> impl Iterator<Item = String> {
+fn lines(record: &SuspendedAgents) -> impl Iterator<Item = String> {
     record.iter().map(|(agent, entry)| {
         // Both are somebody's text, and may not write to the terminal.
         let agent = agent.escape_debug();
-        let Entry::Suspended(suspension) = entry else { return format!("{agent}  by an entry that cannot be read\n") };
+        let SuspensionEntry::Suspended(suspension) = entry else {
+            return format!("{agent}  by an entry that cannot be read\n");
+        };
         let since = i64::try_from(suspension.since).unwrap_or(i64::MAX);
         let since = OffsetDateTime::from_unix_timestamp(since).ok().and_then(|time| time.format(&Rfc3339).ok());
         format!("{agent}  since {}  {}\n", since.unwrap_or_default(), suspension.reason.escape_debug())
@@ -228,8 +234,8 @@ async fn confirmed(gates: &Gates, layout: &Layout, version: u64) -> (String, u8)
         let read = gates.read(layout).await;
         let over = Instant::now() >= until;
         match read {
-            Ok(word) => {
-                let told = Told::of(&word, version, epoch_seconds());
+            Ok(reports) => {
+                let told = Told::of(&reports, version, epoch_seconds());
                 if told.by_all() || over {
                     return (told.to_string(), if told.by_all() { 0 } else { UNCONFIRMED });
                 }
@@ -254,9 +260,9 @@ struct Told<'a> {
 }
 
 impl<'a> Told<'a> {
-    fn of(word: &'a Word, version: u64, now: u64) -> Self {
+    fn of(reports: &'a Reports, version: u64, now: u64) -> Self {
         let mut told = Self { know: Vec::new(), silent: Vec::new(), gone: Vec::new() };
-        for (gate, seen) in word {
+        for (gate, seen) in reports {
             let age = now.saturating_sub(seen.at);
             match (seen.version >= version, age <= LIVELY) {
                 (true, true) => told.know.push(gate),
@@ -308,9 +314,9 @@ fn run(
     }
     // There is one provider of cryptography; a second installation changes nothing.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let working = logged_in(&settings, async |upstream, own| {
-        let leases = Leases::new(std::sync::Arc::clone(upstream), own.clone());
-        work(&settings, &Suspensions::new(own.clone(), Gates::new(own.clone(), "")), &leases).await
+    let working = logged_in(&settings, async |own| {
+        let suspensions = Suspensions::new(own.clone(), Gates::new(own.clone(), ""));
+        work(&settings, &suspensions, &Leases::new(own.clone())).await
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime.map_err(|error| NoLogin(error.to_string()).into()).and_then(|runtime| runtime.block_on(working)) {

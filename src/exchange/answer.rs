@@ -1,16 +1,58 @@
-//! Vault's answer as it arrives.
+//! Vault's answers: read whole, or as they arrive.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use filters::refusal::Refusal;
+use filters::vault::{Trouble, is_success, trouble};
 use pingora_core::protocols::http::v1::client::HttpSession;
 use pingora_core::upstreams::peer::HttpPeer;
+use serde::Deserialize;
 
 use super::{Broken, Upstream};
 
 /// Most interim answers (1xx) before the answer itself.
 const INTERIM: usize = 8;
+
+/// Vault's answer, whole.
+#[derive(Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// True where Vault has done what was asked.
+    #[must_use]
+    pub const fn is_success(&self) -> bool {
+        is_success(self.status)
+    }
+
+    /// The refusal that an answer without success stands for. A token that Vault does not know is the
+    /// gate's trouble, not the caller's.
+    #[must_use]
+    pub fn refusal(&self) -> Refusal {
+        match trouble(self.status, &self.body) {
+            Trouble::Refused(refusal) => refusal,
+            Trouble::InvalidToken => Refusal::UpstreamUnavailable,
+        }
+    }
+
+    /// Reads the JSON body of a success.
+    ///
+    /// # Errors
+    /// [`Answer::refusal`], and [`Refusal::UpstreamNonsense`] for a body of another form.
+    pub fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Refusal> {
+        if !self.is_success() {
+            return Err(self.refusal());
+        }
+        serde_json::from_slice(&self.body).map_err(|_| Refusal::UpstreamNonsense)
+    }
+}
 
 /// Why there is no head of an answer.
 pub(super) enum Stop {
@@ -43,18 +85,34 @@ pub struct Arrival {
     pub(super) peer: Arc<HttpPeer>,
     /// The HTTP status.
     pub status: u16,
+    /// Parts that were read ahead.
+    pub(super) arrived: VecDeque<Bytes>,
     pub(super) silence: Duration,
     pub(super) deadline: Instant,
 }
 
 impl Arrival {
+    /// True where Vault has done what was asked.
+    #[must_use]
+    pub const fn is_success(&self) -> bool {
+        is_success(self.status)
+    }
+
     /// What arrives next; `None` at the end.
     ///
     /// # Errors
     /// [`Broken`] where it breaks off or is late.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Broken> {
+        if let Some(part) = self.read_ahead() {
+            return Ok(Some(part));
+        }
         let patience = self.silence.min(self.deadline.saturating_duration_since(Instant::now()));
         tokio::time::timeout(patience, read_chunk(&mut self.session)).await.unwrap_or(Err(Broken::Late))
+    }
+
+    /// The next of the parts that were read ahead; `None` where the next must be waited for.
+    pub fn read_ahead(&mut self) -> Option<Bytes> {
+        self.arrived.pop_front()
     }
 
     /// Gives the connection back; only where all has arrived.

@@ -1,5 +1,4 @@
-//! Keys that are fetched: before they are old, and at once for a token of an
-//! unknown key.
+//! Fetches an issuer's keys: before they are old, and at once for a token of an unknown key.
 
 use std::error::Error as _;
 use std::fmt;
@@ -18,40 +17,40 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::config::{Fetched, KeyPlace};
 use crate::telemetry::Metrics;
 
-use super::Issuer;
+use super::keys::LiveKeys;
 
 /// Shortest time between two fetches that tokens of unknown keys ask for.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long a request waits for keys.
+/// Longest time that a request waits for keys.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How long one document may take.
+/// Longest time for one document.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// First and longest time between failed fetches.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 /// Most bytes of a document.
 const LARGEST: usize = 1 << 20;
 
-/// Where an issuer's keys come from, and when they did last.
+/// The source of an issuer's keys, and the times of its fetches.
 pub(super) struct Feed {
     settings: Fetched,
     client: Client,
     asked: Notify,
-    /// How many fetches have ended.
+    /// The number of fetches that have ended.
     ended: watch::Sender<u64>,
     clock: Mutex<Clock>,
 }
 
-/// When what happened, and when what is due.
+/// The times of past fetches and of the next.
 struct Clock {
     due: Instant,
     /// The end of the last fetch.
     last: Option<Instant>,
-    /// The end of the last one that gave keys.
+    /// The end of the last fetch that gave keys.
     fresh: Option<Instant>,
     failures: u32,
 }
 
-/// Why there are no new keys.
+/// The reason why there are no new keys.
 enum Failed {
     Unreachable(reqwest::Error),
     Status(StatusCode),
@@ -60,7 +59,7 @@ enum Failed {
     Keys(KeySetProblem),
 }
 
-/// The part of an OpenID provider's configuration that counts here
+/// The part of an OpenID provider's configuration that is used
 /// (OpenID Connect Discovery 1.0, section 3).
 #[derive(Deserialize)]
 struct Provider {
@@ -84,14 +83,14 @@ impl Feed {
         Ok(Self { settings, client, asked: Notify::new(), ended: watch::Sender::new(0), clock: Mutex::new(clock) })
     }
 
-    /// How many fetches have ended.
+    /// The number of fetches that have ended.
     pub(super) fn generation(&self) -> u64 {
         *self.ended.borrow()
     }
 
-    /// Waits for the end of a fetch after that one; whether the last one, which
-    /// may have been a moment before, gave keys. A server that is away is asked
-    /// and not waited for, so that it holds nobody up.
+    /// Waits for the end of a fetch after `generation`, unless the last fetch was a moment ago. Gives
+    /// true where the last fetch gave keys. A server that is away is asked but not waited for, so that
+    /// it holds nobody up.
     pub(super) async fn newer_than(&self, generation: u64) -> bool {
         let mut ended = self.ended.subscribe();
         let gives_keys = || self.with_clock(|clock| clock.failures == 0);
@@ -102,8 +101,8 @@ impl Feed {
         gives_keys() && matches!(timeout(PATIENCE, ended.changed()).await, Ok(Ok(()))) && gives_keys()
     }
 
-    /// Fetches whenever it is due or asked for, for ever.
-    pub(super) async fn run(&self, issuer: &Issuer, metrics: &Metrics) {
+    /// Fetches whenever that is due or asked for, for ever.
+    pub(super) async fn run(&self, issuer: &str, keys: &LiveKeys, metrics: &Metrics) {
         loop {
             let due = self.with_clock(|clock| clock.due);
             tokio::select! {
@@ -111,21 +110,20 @@ impl Feed {
                 () = self.asked.notified() => if self.is_resting() { continue },
             }
             let outcome = self.fetch().await;
-            let name = &*issuer.settings.rules.name;
             match outcome {
                 Ok(set) => {
-                    // Before the clock says that all keys are known.
-                    issuer.publish(Some(set));
+                    // Keys are published before the clock says that all are known.
+                    keys.publish(Some(set));
                     self.with_clock(|clock| clock.succeeded(self.settings.refresh));
                     metrics.jwks.fetched.inc();
                 }
                 Err(failed) => {
                     let too_old = self.with_clock(|clock| clock.failed(self.settings.keep));
                     metrics.jwks.failed.inc();
-                    tracing::error!(issuer = name, %failed, "the issuer's keys cannot be fetched; those known stay");
-                    if too_old && issuer.keys.load().is_some() {
-                        tracing::error!(issuer = name, "the issuer's keys are too old and no longer used");
-                        issuer.publish(None);
+                    tracing::error!(issuer, %failed, "the issuer's keys cannot be fetched; those known stay");
+                    if too_old && keys.current().is_some() {
+                        tracing::error!(issuer, "the issuer's keys are too old and no longer used");
+                        keys.publish(None);
                     }
                 }
             }
@@ -180,7 +178,7 @@ impl Clock {
         self.due = now + refresh;
     }
 
-    /// Whether the keys are older than `keep`.
+    /// Notes a failed fetch; gives true where the keys are older than `keep`.
     fn failed(&mut self, keep: Duration) -> bool {
         let now = Instant::now();
         self.last = Some(now);
@@ -211,7 +209,7 @@ impl fmt::Display for Failed {
 mod tests {
     use super::*;
 
-    /// A feed that nobody runs: whoever waits for it waits until his patience ends.
+    /// A feed that nobody runs: waiting for it ends with the patience.
     fn feed() -> Feed {
         Feed::new(Fetched {
             place: KeyPlace::Jwks("http://127.0.0.1:1/keys".to_owned()),

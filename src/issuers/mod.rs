@@ -1,30 +1,21 @@
-//! Whose bearer tokens are believed: the keys of the moment, and the tokens
-//! that were verified with them.
+//! Issuers of bearer tokens: their current keys, and the tokens that were verified with them.
 //!
-//! An issuer whose settings are the same outlives a snapshot, and its keys and
-//! verified tokens with it.
+//! An issuer whose settings stay the same outlives a snapshot, with its keys and verified tokens.
 
 mod feed;
+mod keys;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
-use filters::jwt::{Binding, KeySet, Presented, Refused, Verified};
+use filters::jwt::{Binding, Presented, Refused, Verified};
 use filters::secret::{Digest, Secret};
 use futures_util::future::join_all;
-use moka::sync::Cache;
 
 use crate::config::{self, KeySource};
 use crate::telemetry::{Metrics, Seldom};
 
 use feed::Feed;
-
-/// Most verified tokens that are remembered, of each issuer.
-const MOST_VERIFIED: u64 = 100_000;
-
-/// How long one that nobody presents is remembered.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(900);
+use keys::LiveKeys;
 
 /// The issuers of a snapshot, in the order of the configuration.
 #[derive(Default)]
@@ -35,20 +26,14 @@ pub struct Issuers {
 /// One issuer.
 pub struct Issuer {
     settings: config::Issuer,
-    keys: ArcSwapOption<Keys>,
+    keys: LiveKeys,
     feed: Option<Feed>,
     many_keys: Seldom,
 }
 
-/// Keys, and what was verified with them: both go at once.
-struct Keys {
-    set: KeySet,
-    verified: Cache<Digest, Arc<Verified>>,
-}
-
-/// Why a token is not believed, or not yet.
+/// The reason why a token is not believed, or not yet.
 pub enum Disbelief {
-    /// For good.
+    /// The token is refused for good.
     Refused(Refused),
     /// Its issuer may have a key that is not known here yet.
     UnknownKey(Wait),
@@ -63,13 +48,13 @@ impl From<Refused> for Disbelief {
 /// A request for newer keys than those that a token was tried with.
 pub struct Wait {
     issuer: Arc<Issuer>,
-    /// Of the keys it was tried with.
+    /// The generation of the keys that it was tried with.
     generation: u64,
 }
 
 impl Wait {
-    /// Waits until the keys were asked for again: not at all where that was a moment ago. Whether
-    /// they were given, so that all keys of the issuer are known.
+    /// Waits until the keys were fetched again, unless that was a moment ago. Gives true where the
+    /// fetch gave keys, so that all keys of the issuer are known.
     pub async fn over(&self) -> bool {
         match &self.issuer.feed {
             Some(feed) => feed.newer_than(self.generation).await,
@@ -79,10 +64,10 @@ impl Wait {
 }
 
 impl Issuers {
-    /// The issuers of `settings`; those that stand in `previous` as well are the same ones.
+    /// The issuers of `settings`; an issuer that `previous` has with the same settings is kept.
     ///
     /// # Errors
-    /// Authorities that no TLS client takes.
+    /// A TLS client does not take the authorities.
     pub fn new(settings: &[config::Issuer], previous: Option<&Arc<Self>>) -> Result<Arc<Self>, String> {
         let same = |one: &&Arc<Issuer>, settings: &config::Issuer| one.settings == *settings;
         let before = previous.map_or(&[][..], |previous| &previous.list);
@@ -99,13 +84,13 @@ impl Issuers {
         Ok(Arc::new(Self { list: settings.iter().map(live).collect::<Result<_, _>>()? }))
     }
 
-    /// Verifies a token at `now`, seconds since the epoch. Tells the place of its issuer too.
+    /// Verifies a token at `now`, in seconds since the epoch. Gives the index of its issuer too.
     ///
     /// # Errors
     /// [`Disbelief`].
     pub fn verify(&self, token: &Secret, now: i64) -> Result<(usize, Arc<Verified>), Disbelief> {
         let digest = token.digest();
-        let known = |(place, issuer): (usize, &Arc<Issuer>)| Some((place, issuer.remembered(&digest)?));
+        let known = |(place, issuer): (usize, &Arc<Issuer>)| Some((place, issuer.keys.verified(&digest)?));
         if let Some(known) = self.list.iter().enumerate().find_map(known) {
             return if known.1.expires > now { Ok(known) } else { Err(Refused::Expired.into()) };
         }
@@ -115,52 +100,54 @@ impl Issuers {
         Ok((place, issuer.verify(&presented, digest, now)?))
     }
 
-    /// The issuer of that name, else the one that may have any.
+    /// The index of the issuer of that name, else of the one that may have any name.
     fn place_of(&self, name: Option<&str>) -> Option<usize> {
         let named = self.list.iter().position(|issuer| Some(&*issuer.settings.rules.name) == name);
         named.or_else(|| self.list.iter().position(|issuer| !issuer.settings.rules.validate_issuer))
     }
 
-    /// The configured name of the issuer that a token would be verified by.
+    /// The configured name of the issuer whose keys would verify a token.
     #[must_use]
     pub fn name_of(&self, token: &Secret) -> Option<&str> {
         let place = self.place_of(Presented::read(token).ok()?.issuer())?;
         self.list.get(place).map(|issuer| &*issuer.settings.rules.name)
     }
 
-    /// Whether no bearer token is believed.
+    /// True where no bearer token is believed.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// Whether a token may be bound to a key (RFC 9449).
+    /// True where a token may be bound to a key (RFC 9449).
     #[must_use]
     pub fn take_dpop(&self) -> bool {
         self.list.iter().any(|issuer| issuer.settings.rules.binding != Binding::Certificate)
     }
 
-    /// Whether every token must be.
+    /// True where every token must be bound to a key.
     #[must_use]
     pub fn require_dpop(&self) -> bool {
         self.take_dpop() && self.list.iter().all(|issuer| issuer.settings.rules.binding == Binding::Key)
     }
 
-    /// The names that are URLs: authorization servers, as clients find them.
+    /// The names that are URLs: the authorization servers that clients are told of.
     pub fn urls(&self) -> impl Iterator<Item = &str> {
         let names = self.list.iter().map(|issuer| &*issuer.settings.rules.name);
         names.filter(|name| name.starts_with("https://") || name.starts_with("http://"))
     }
 
-    /// What operators are told: of each issuer its name, and how many keys of it are known.
+    /// The name of each issuer and the number of its known keys, for operators.
     pub fn keys(&self) -> impl Iterator<Item = (&str, usize)> {
-        let count = |issuer: &Issuer| issuer.keys.load().as_ref().map_or(0, |keys| keys.set.len());
-        self.list.iter().map(move |issuer| (&*issuer.settings.rules.name, count(issuer)))
+        self.list.iter().map(|issuer| (&*issuer.settings.rules.name, issuer.keys.count()))
     }
 
     /// Keeps fetched keys fresh, for ever.
     pub async fn run(&self, metrics: &Metrics) {
-        let feeds = self.list.iter().filter_map(|issuer| Some(issuer.feed.as_ref()?.run(issuer, metrics)));
+        let feeds = self
+            .list
+            .iter()
+            .filter_map(|issuer| Some(issuer.feed.as_ref()?.run(&issuer.settings.rules.name, &issuer.keys, metrics)));
         join_all(feeds).await;
         std::future::pending().await
     }
@@ -169,25 +156,21 @@ impl Issuers {
 impl Issuer {
     fn new(settings: config::Issuer) -> Result<Self, String> {
         let (keys, feed) = match &settings.keys {
-            KeySource::Given(set) => (Some(Keys::new(set.clone())), None),
+            KeySource::Given(set) => (Some(set.clone()), None),
             KeySource::Fetched(fetched) => (None, Some(Feed::new(fetched.clone())?)),
         };
-        let keys = ArcSwapOption::from_pointee(keys);
+        let keys = LiveKeys::new(keys);
         Ok(Self { settings, keys, feed, many_keys: Seldom::default() })
     }
 
-    fn remembered(&self, digest: &Digest) -> Option<Arc<Verified>> {
-        self.keys.load().as_ref()?.verified.get(digest)
-    }
-
     fn verify(self: &Arc<Self>, token: &Presented<'_>, digest: Digest, now: i64) -> Result<Arc<Verified>, Disbelief> {
-        // Before the keys are looked at, so that keys that arrive meanwhile count as newer.
+        // The generation is read before the keys, so that keys that arrive meanwhile count as newer.
         let generation = self.feed.as_ref().map(Feed::generation);
         let unknown = |refused| match generation {
             Some(generation) => Disbelief::UnknownKey(Wait { issuer: Arc::clone(self), generation }),
             None => Disbelief::Refused(refused),
         };
-        let Some(keys) = self.keys.load_full() else { return Err(unknown(Refused::Key)) };
+        let Some(keys) = self.keys.current() else { return Err(unknown(Refused::Key)) };
         match self.settings.rules.verify(token, &keys.set, now) {
             Ok(verified) => {
                 let verified = Arc::new(verified);
@@ -206,20 +189,5 @@ impl Issuer {
             }
             Err(refused) => Err(refused.into()),
         }
-    }
-
-    /// Puts other keys in place; the same ones stay with what was verified with them.
-    fn publish(&self, set: Option<KeySet>) {
-        let same = |keys: &Arc<Keys>| set.as_ref() == Some(&keys.set);
-        if !self.keys.load().as_ref().is_some_and(same) {
-            self.keys.store(set.map(|set| Arc::new(Keys::new(set))));
-        }
-    }
-}
-
-impl Keys {
-    fn new(set: KeySet) -> Self {
-        let verified = Cache::builder().max_capacity(MOST_VERIFIED).time_to_idle(FORGOTTEN_AFTER).build();
-        Self { set, verified }
     }
 }

@@ -1,5 +1,5 @@
-//! How AWS is asked: as its SDK would by itself, but for the size of answers,
-//! which the SDK holds whole.
+//! The HTTP client for AWS: the one of its SDK, with a bound on the size of answers, which the SDK
+//! holds whole.
 
 use aws_sdk_kms::config::{RuntimeComponents, SharedHttpClient};
 use aws_smithy_http_client::proxy::ProxyConfig;
@@ -13,16 +13,16 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use http_body_util::Limited;
 
-/// Most bytes of an answer: of KMS, and of whoever gives the gate credentials.
-/// A ciphertext has some 8 KiB at most.
+/// Most bytes of an answer, of KMS or of a service that gives the gate credentials. A ciphertext has
+/// some 8 KiB at most.
 const LARGEST: usize = 64 << 10;
 
-/// Cuts answers off.
+/// A client that ends answers at [`LARGEST`].
 #[derive(Debug)]
 pub(super) struct Bounded<T>(T);
 
 impl Bounded<SharedHttpClient> {
-    /// TLS by the process's cryptography, proxies by the environment.
+    /// A client with the cryptography of the process and the proxies of the environment.
     pub(super) fn new() -> Self {
         Self(Builder::new().build_with_connector_fn(|settings, components| {
             let mut connector = ConnectorBuilder::default().tls_provider(Provider::Rustls(CryptoMode::AwsLc));

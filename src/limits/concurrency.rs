@@ -1,6 +1,6 @@
-//! ConcurrencyLimit: so many requests of one agent are served at once, some wait, and
-//! the rest are refused, so that an agent that floods the gate is in its own way
-//! and in nobody else's (invariant 10).
+//! The limit on requests of one agent at once: so many are served, some wait, and the rest are
+//! refused, so that an agent that floods the gate is in its own way and in nobody else's
+//! (invariant 10).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,19 +15,19 @@ use tokio::time::timeout;
 
 use crate::config::Queue;
 
-/// Most agents without an entry whose turns are kept.
+/// Most agents without an entry whose limits are kept.
 const MAX_OTHERS: u64 = 100_000;
 
-/// The turns of every agent.
+/// The concurrency limits of all agents.
 pub struct ConcurrencyLimits {
-    /// How many there are of an agent without an entry.
+    /// Turns of an agent without an entry.
     concurrent: usize,
     known: HashMap<AgentId, Arc<ConcurrencyLimit>>,
-    /// Those of agents without an entry; shared by all snapshots.
+    /// Limits of agents without an entry; shared by all snapshots.
     others: Cache<AgentId, Arc<ConcurrencyLimit>>,
 }
 
-/// The turns of one agent.
+/// The concurrency limit of one agent: its turns, and the queue for them.
 #[derive(Debug)]
 pub struct ConcurrencyLimit {
     most: usize,
@@ -40,23 +40,22 @@ pub struct ConcurrencyLimit {
 pub struct Turn(OwnedSemaphorePermit);
 
 impl Turn {
-    /// Whether its agent has no other left: whoever has it may be in others' way.
+    /// True where the agent has no other turn left, so that its holder may keep others waiting.
     #[must_use]
     pub fn is_last(&self) -> bool {
         self.0.semaphore().available_permits() == 0
     }
 }
 
-/// A place in the queue, given back when dropped: also where the caller goes.
-struct Place<'a> {
+/// A place in the queue, given back when dropped, also where the caller goes.
+struct QueuePlace<'a> {
     waiting: &'a AtomicUsize,
     shown: &'a IntGauge,
 }
 
 impl ConcurrencyLimits {
-    /// The turns of the agents that have an entry, so many for each, and of
-    /// whoever else comes. What was taken before counts on, unless there are more
-    /// or fewer turns now.
+    /// Limits of `known` agents, with so many turns each, and of all `others`. Turns taken `before` a
+    /// reload count on, unless the number of turns has changed.
     #[must_use]
     pub fn new(known: impl Iterator<Item = (AgentId, usize)>, others: usize, before: Option<&Self>) -> Self {
         let turns = |(id, most): (AgentId, usize)| {
@@ -72,7 +71,7 @@ impl ConcurrencyLimits {
         }
     }
 
-    /// The turns of that agent.
+    /// The limit of that agent.
     #[must_use]
     pub fn of(&self, id: &AgentId) -> Arc<ConcurrencyLimit> {
         match self.known.get(id) {
@@ -83,25 +82,25 @@ impl ConcurrencyLimits {
 }
 
 impl ConcurrencyLimit {
-    /// ConcurrencyLimit of which `most` are taken at once.
+    /// A limit of `most` turns at once.
     #[must_use]
     pub fn new(most: usize) -> Self {
         let free = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
         Self { most, free, waiting: AtomicUsize::new(0) }
     }
 
-    /// A turn: at once where one is free, else in the order of arrival; `None`
-    /// where the queue is full, or it takes too long. `shown` tells how many wait.
+    /// Takes a turn: at once where one is free, else in the order of arrival. `None` where the queue is
+    /// full, or the turn does not come in time. `shown` counts requests that wait.
     pub async fn take(&self, queue: Queue, shown: &IntGauge) -> Option<Turn> {
         let free = || Arc::clone(&self.free);
-        // Whoever waits is served first: what is given back is theirs.
+        // Waiting requests come first: a turn that is given back is theirs.
         let permit = match free().try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => {
-                let _place = Place::take(&self.waiting, queue.length, shown)?;
+                let _place = QueuePlace::take(&self.waiting, queue.length, shown)?;
                 let permit = timeout(queue.wait, free().acquire_owned()).await.ok()?.ok()?;
-                // What else there is to do on this thread goes first: a turn that is handed on
-                // within one agent must not keep others' requests from being noticed.
+                // Other tasks of this thread go first: a turn that is handed on within one agent must
+                // not keep others' requests from being noticed.
                 yield_now().await;
                 permit
             }
@@ -110,7 +109,7 @@ impl ConcurrencyLimit {
     }
 }
 
-impl<'a> Place<'a> {
+impl<'a> QueuePlace<'a> {
     fn take(waiting: &'a AtomicUsize, most: usize, shown: &'a IntGauge) -> Option<Self> {
         let before = waiting.fetch_add(1, Ordering::Relaxed);
         shown.inc();
@@ -119,7 +118,7 @@ impl<'a> Place<'a> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for QueuePlace<'_> {
     fn drop(&mut self) {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
         self.shown.dec();

@@ -1,12 +1,14 @@
-//! Bounds on what is asked (invariant 10): rates, alone or shared with other gates, how much is done
-//! at once, and what may be used once.
+//! Bounds on requests (invariant 10): rates, alone or shared with other gates; requests at once; and
+//! proofs, each of which is used once.
 
 mod concurrency;
+mod failures;
 mod shared;
 mod shares;
 mod used_proofs;
 
 pub use concurrency::{ConcurrencyLimit, ConcurrencyLimits, Turn};
+pub use failures::{Failures, network};
 pub use shared::SharedLimits;
 pub use shares::{Full, Share, Shares};
 pub use used_proofs::{KEPT, Used, UsedProofs};

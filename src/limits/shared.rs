@@ -1,7 +1,6 @@
-//! Rate limits that gates share, counted in Redis or Valkey: one atomic script
-//! charges a request to all of its limits. While that is away or slow, each gate
-//! counts for itself, and it comes back by itself. Used proofs (RFC 9449) are
-//! known there too.
+//! Rate limits that gates share, counted in Redis or Valkey: one atomic script charges a request to
+//! all of its limits. While the server is away or slow, each gate counts for itself, until the server
+//! is back. The server remembers used proofs (RFC 9449) too.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,12 +24,12 @@ use crate::telemetry::Metrics;
 
 /// Longest time to connect, TLS and login included.
 const CONNECT: Duration = Duration::from_secs(2);
-/// How long it is left alone when it is away; half as long again at most, so
-/// that gates do not come back all at once.
+/// Milliseconds between two attempts to connect, and up to half as many more at random, so that gates
+/// do not come back all at once.
 const PAUSE: u64 = 400;
-/// How often it is looked after while nobody asks it.
+/// Pause between two looks whether the server still charges.
 const LOOK: Duration = Duration::from_secs(1);
-/// Nanoseconds of a second.
+/// Nanoseconds in a second.
 const GIGA: u64 = 1_000_000_000;
 
 /// Limits that gates share.
@@ -38,34 +37,34 @@ pub struct SharedLimits {
     settings: Redis,
     client: Client,
     script: Script,
-    /// Charged to see whether limits can be.
+    /// A limit that is charged to see whether the server can.
     probe: Option<Limit>,
     /// The connection; `None` while it is away.
     live: ArcSwapOption<MultiplexedConnection>,
     lost: Notify,
-    /// Whether the log says that it is away.
+    /// True where the log says that the server is away.
     told: AtomicBool,
-    /// Whether the log says of a key that it is no limit's, since it was last connected.
+    /// True where the log names a key of another kind, since the last connection.
     told_of_key: AtomicBool,
 }
 
-/// Why a limit could not be counted there. Its text holds no secret.
+/// The reason why the server did not count a limit. Its text holds no secret.
 #[derive(Debug)]
 enum Away {
     Late,
     Failed(redis::RedisError),
-    /// Not what the script says.
+    /// The answer is not one of the script.
     Nonsense,
-    /// What this key holds is no limit's; others can be counted.
+    /// The key of this limit holds something else; other limits can be counted.
     Key(Arc<str>),
 }
 
 impl SharedLimits {
-    /// Nothing is connected before [`SharedLimits::run`]. Where `previous` has
-    /// the same settings, it stays.
+    /// Prepares the limits; nothing is connected before [`SharedLimits::run`]. Where `previous` has the
+    /// same settings, it is used on.
     ///
     /// # Errors
-    /// What no client can be made of, such as authorities that are none.
+    /// No client can be made of the settings.
     pub fn new(settings: &Redis, previous: Option<&Arc<Self>>) -> Result<Arc<Self>, String> {
         if let Some(same) = previous.filter(|previous| previous.settings == *settings) {
             return Ok(Arc::clone(same));
@@ -82,8 +81,8 @@ impl SharedLimits {
         }))
     }
 
-    /// Charges one request to every one of the limits, or to none; `None` where
-    /// that cannot be told now.
+    /// Charges one request to every one of the limits, or to none; `None` where the server does not
+    /// answer.
     pub async fn charge<'a>(
         &self,
         limits: impl Iterator<Item = &'a Limit> + Clone,
@@ -92,10 +91,10 @@ impl SharedLimits {
         self.ask(metrics, async |live| self.charge_by(live, limits, None).await).await
     }
 
-    /// The same at `now`, nanoseconds, instead of by the server's clock.
+    /// Charges as [`SharedLimits::charge`] does, at `now` (nanoseconds) instead of by the server's clock.
     ///
     /// # Errors
-    /// What is wrong with the server.
+    /// The reason why the server does not answer.
     pub async fn charge_at(&self, limits: &[&Limit], now: u64) -> Result<Result<(), Exceeded>, String> {
         let live = match self.live.load_full() {
             Some(live) => live,
@@ -105,8 +104,8 @@ impl SharedLimits {
         self.charge_by(&live, limits.iter().copied(), Some(now)).await.map_err(|away| away.to_string())
     }
 
-    /// Says of a proof that it is used, and has that known for as many seconds; whether nobody has
-    /// said so before, or `None` where that cannot be told now.
+    /// Notes a proof as used for `seconds`. Gives true where nobody has used it before, and `None` where
+    /// the server does not answer.
     pub async fn use_up(&self, proof: ProofId, seconds: u64, metrics: &Metrics) -> Option<bool> {
         let options = SetOptions::default().conditional_set(ExistenceCheck::NX).with_expiration(SetExpiry::EX(seconds));
         let mut set = redis::cmd("SET");
@@ -118,7 +117,7 @@ impl SharedLimits {
         Some(said.await?.is_some())
     }
 
-    /// What the server answers; `None` while it is away.
+    /// The server's answer; `None` while it is away.
     async fn ask<T>(
         &self,
         metrics: &Metrics,
@@ -173,12 +172,12 @@ impl SharedLimits {
         }
     }
 
-    /// The key of a limit's cell: in braces, so that all of them are on one node of a cluster.
+    /// The key of a limit's cell. The prefix is in braces, so that all cells are on one node of a cluster.
     fn key(&self, name: &str) -> String {
         format!("{{{}}}:{name}", self.settings.prefix)
     }
 
-    /// Keeps a connection, for ever.
+    /// Keeps a connection open, for ever.
     pub async fn run(&self, metrics: &Metrics) {
         loop {
             match self.connect().await {
@@ -189,7 +188,7 @@ impl SharedLimits {
         }
     }
 
-    /// Returns when the connection is lost.
+    /// Uses the connection until it is lost.
     async fn keep(&self, connection: Arc<MultiplexedConnection>, metrics: &Metrics) {
         self.live.store(Some(Arc::clone(&connection)));
         metrics.shared_limits.up.set(1);
@@ -221,13 +220,13 @@ impl SharedLimits {
         Ok(connection)
     }
 
-    /// Whether it charges in time: one that takes no writes, or does not let
-    /// this user run scripts, is as good as away.
+    /// Charges the probe. A server that takes no writes, or lets this user run no scripts, counts as
+    /// away.
     async fn look(&self, connection: &MultiplexedConnection) -> Result<(), Away> {
         self.charge_by(connection, self.probe.iter(), None).await.map(drop)
     }
 
-    /// Uses the connection no more; said once, however many requests find out.
+    /// Gives up the connection; logged once, however many requests find out.
     fn lose(&self, connection: &Arc<MultiplexedConnection>, away: &Away, metrics: &Metrics) {
         let before = self.live.compare_and_swap(connection, None);
         if before.as_ref().is_some_and(|before| Arc::ptr_eq(before, connection)) {

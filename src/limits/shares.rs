@@ -1,5 +1,5 @@
-//! Shares of what is bounded (invariant 10): how much of it all together hold, and how much each
-//! owner does, so that nobody can use up what others need.
+//! Shares of a bounded resource (invariant 10): the amount that all owners hold together and the
+//! amount of each are bounded, so that nobody can use up what others need.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -8,19 +8,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::Bounds;
 
-/// Owners below which nobody looks for those who hold nothing any more.
+/// Number of owners up to which those that hold nothing are kept.
 const FEW: usize = 1024;
 
-/// Which bound is reached.
+/// The bound that is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
-    /// The owner's own.
+    /// The bound of the owner.
     Own,
-    /// The one of all.
+    /// The bound of all owners together.
     All,
 }
 
-/// How much is held of one thing, in all and by owner.
+/// The amounts that are held of one resource, in all and by owner.
 #[derive(Debug)]
 pub struct Shares<K> {
     all: Arc<AtomicUsize>,
@@ -30,7 +30,7 @@ pub struct Shares<K> {
 #[derive(Debug)]
 struct Owners<K> {
     held: HashMap<K, Arc<AtomicUsize>>,
-    /// Owners from which on those who hold nothing are struck out.
+    /// Number of owners at which those that hold nothing are removed.
     many: usize,
 }
 
@@ -59,7 +59,7 @@ impl<K: Eq + Hash> Shares<K> {
         Ok(share)
     }
 
-    /// How much all owners hold.
+    /// The amount that all owners hold.
     #[must_use]
     pub fn held(&self) -> usize {
         self.all.load(Ordering::Relaxed)
@@ -79,10 +79,10 @@ impl<K: Eq + Hash> Shares<K> {
 }
 
 impl Share {
-    /// Adds `amount` to it.
+    /// Adds `amount` to the share.
     ///
     /// # Errors
-    /// [`Full`]; the share is what it was then.
+    /// [`Full`]; the share stays as it was.
     pub fn grow(&mut self, amount: usize, bounds: Bounds) -> Result<(), Full> {
         if !add(&self.own, amount, bounds.each) {
             return Err(Full::Own);
@@ -103,7 +103,7 @@ impl Drop for Share {
     }
 }
 
-/// Adds where the sum is not above `most`.
+/// Adds `amount` where the sum is not above `most`; true where it was added.
 fn add(to: &AtomicUsize, amount: usize, most: usize) -> bool {
     let sum = |held: usize| held.checked_add(amount).filter(|sum| *sum <= most);
     to.fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum).is_ok()

@@ -1,9 +1,8 @@
-//! Which proofs of possession (DPoP, RFC 9449) were used: each is accepted
-//! once.
+//! Used proofs of possession (DPoP, RFC 9449): each proof is accepted once.
 //!
-//! A cache that makes room by forgetting would have some accepted twice. This
-//! is two tables instead, one of which takes what comes; when it is as old as a
-//! proof may become, the other is dropped and they change places.
+//! A cache that makes room by forgetting would accept some twice. These are two tables instead: one
+//! takes new proofs, and when it is as old as a proof may become, the other is emptied and they
+//! change places.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -11,19 +10,19 @@ use std::sync::{Mutex, PoisonError};
 
 use filters::jwt::{ProofId, WINDOW};
 
-/// Most proofs of a table: some 13,000 a second. Both together take 70 MiB then.
+/// Most proofs of one table: some 13,000 a second. Two full tables take 70 MiB.
 const MOST: usize = 900_000;
 
-/// Seconds for which gates tell each other of a proof: a minute more than it
-/// holds, by which their clocks may differ.
+/// Seconds for which gates tell each other of a proof: a minute more than it is valid, by which their
+/// clocks may differ.
 pub const KEPT: u64 = WINDOW.unsigned_abs() + 60;
 
-/// Why a proof is not accepted.
+/// The reason why a proof is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Used {
-    /// It was used before.
+    /// The proof was used before.
     Before,
-    /// There are as many as can be remembered.
+    /// No more proofs can be remembered.
     TooMany,
 }
 
@@ -32,8 +31,8 @@ pub enum Used {
 pub struct UsedProofs(Mutex<Tables<ProofId>>);
 
 struct Tables<T> {
-    /// Since when `current` takes what comes, in seconds since the epoch. Where the clock is set
-    /// back, nothing is dropped until it has caught up.
+    /// The time since which `current` takes new proofs, in seconds since the epoch. Where the clock is
+    /// set back, nothing is dropped until it has caught up.
     since: i64,
     current: HashSet<T>,
     previous: HashSet<T>,
@@ -46,7 +45,7 @@ impl<T> Default for Tables<T> {
 }
 
 impl UsedProofs {
-    /// Uses a proof at `now`, seconds since the epoch: by the clock that it was judged by.
+    /// Notes a proof as used at `now`, in seconds since the epoch by the clock that it was judged by.
     ///
     /// # Errors
     /// [`Used`].

@@ -1,5 +1,5 @@
-//! Accepts connections until it is told to stop. What the system refuses is counted and said, and
-//! never ends the accepting.
+//! Accepts connections until it is told to stop. Errors of the system are counted and logged, and
+//! never end the accepting.
 
 use std::io;
 use std::net::IpAddr;
@@ -15,29 +15,29 @@ use crate::telemetry::{ConnectionMetrics, Seldom};
 
 use super::{Accepted, Acceptor, Connections, Open};
 
-/// How long accepting pauses where the process or the system has no file descriptor left.
+/// Pause where the process or the system has no file descriptor left.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What the accepting of a listener needs.
+/// The accepting of one listener.
 pub struct Accepting {
     /// The name of the listener, for the log.
     pub name: String,
-    /// Where connections come from.
+    /// The source of connections.
     pub acceptor: Acceptor,
-    /// Where they are counted.
+    /// Counts them.
     pub connections: Arc<Connections>,
-    /// One of these is closed where the system lets none more be accepted.
+    /// Connections of which one is closed where the system lets no more be accepted.
     pub relief: Arc<Connections>,
-    /// What is told of them.
+    /// The metrics of connections.
     pub metrics: Arc<ConnectionMetrics>,
-    /// Most that may be open, as of now.
+    /// The most connections that may be open at the moment.
     pub most: Box<dyn Fn() -> usize + Send + Sync>,
 }
 
 impl Accepting {
     /// Gives each connection to `serve`, until `stop` is true.
     pub async fn run(self, stop: watch::Receiver<bool>, serve: impl Fn(Accepted, Option<IpAddr>, Open)) {
-        // A defect must not end the accepting.
+        // A panic must not end the accepting.
         while AssertUnwindSafe(self.accept(stop.clone(), &serve)).catch_unwind().await.is_err() {
             self.metrics.accept_failures.inc();
             sleep(PAUSE).await;

@@ -1,5 +1,5 @@
-//! Open connections and their bounds (invariant 10): when there are too many, the one that has been
-//! idle longest gives way, and one that nobody has proved to own before all others.
+//! Open connections and their bounds (invariant 10). Where there are too many, the one that has been
+//! idle longest is closed; connections without a known agent are closed before all others.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use crate::config::Bounds;
 use crate::limits::{Full, Share, Shares};
 use crate::service::Peer;
 
-/// Why a connection is not kept open.
+/// The reason why a connection is not kept open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TooMany {
     /// Every connection there may be is serving a request.
@@ -39,21 +39,22 @@ pub struct Connections {
 pub struct Connection {
     id: u64,
     all: Arc<Connections>,
-    /// Requests under way on it.
+    /// The number of requests under way on it.
     busy: AtomicUsize,
-    /// Nanoseconds since the gate started at which the last request ended, or it was accepted.
+    /// The time at which the last request ended, or the connection was accepted, in nanoseconds since
+    /// the gate started.
     idle_since: AtomicU64,
-    /// An agent was recognised on it.
+    /// True where an agent was recognised on it.
     known: AtomicBool,
     /// The address of its client, where it has one.
     client: OnceLock<IpAddr>,
-    /// The network that it counts for.
+    /// The network for which it counts.
     source: OnceLock<IpAddr>,
     /// The peer's certificate, once the handshake is complete.
     peer: OnceLock<Peer>,
-    /// The share of its source, and of the agent that asked last.
+    /// Its shares: of its source, and of the agent that asked last.
     held: Mutex<Held>,
-    /// Ends the task that serves it.
+    /// The handle that ends the task which serves it.
     task: OnceLock<AbortHandle>,
 }
 
@@ -70,7 +71,7 @@ pub struct Open(Arc<Connection>);
 pub struct Busy(Arc<Connection>);
 
 impl Connections {
-    /// None is open. `shown` tells how many are, `gave_way` how many were closed for others.
+    /// No connections. `shown` counts open ones, `gave_way` those closed for others.
     #[must_use]
     pub fn new(shown: IntGauge, gave_way: IntCounter) -> Self {
         Self {
@@ -111,13 +112,13 @@ impl Connections {
         Ok(Open(connection))
     }
 
-    /// How many are open.
+    /// The number of open connections.
     #[must_use]
     pub fn count(&self) -> usize {
         self.lock().len()
     }
 
-    /// Closes the connection that has been idle longest; says whether there was one.
+    /// Closes the connection that has been idle longest; true where there was one.
     pub fn relieve(&self) -> bool {
         self.make_room(&mut self.lock(), |_| true)
     }
@@ -128,7 +129,7 @@ impl Connections {
         let Some(oldest) = oldest.cloned() else { return false };
         open.remove(&oldest.id);
         self.gave_way.inc();
-        // What it held counts for nobody from now on, however long its task takes to end.
+        // Its shares are free from now on, however long its task takes to end.
         *oldest.held() = Held::default();
         oldest.end();
         true
@@ -144,20 +145,20 @@ impl Connections {
 }
 
 impl Connection {
-    /// Notes the address of its client.
+    /// Sets the address of its client.
     pub fn is_from(&self, client: IpAddr) {
         let _ = self.client.set(client);
     }
 
-    /// Counts it for the network of its client, which may have `most`; an idle one of the same network
-    /// gives way.
+    /// Counts it for the network of its client, which may have `most`. Where there are as many already,
+    /// an idle one of the same network is closed.
     ///
     /// # Errors
     /// [`TooMany::OfSource`] where none of them is idle.
     pub fn counts_for(&self, source: IpAddr, most: usize) -> Result<(), TooMany> {
         let _ = self.source.set(source);
         let bounds = Bounds { all: usize::MAX, each: most };
-        // One gives way for each turn, and another may be faster to take its place.
+        // Another new connection may be faster to take the freed share, so it is tried again.
         for _ in 0..=2 {
             if let Ok(share) = self.all.sources.take(source, 1, bounds) {
                 self.held().source = Some(share);
@@ -171,7 +172,7 @@ impl Connection {
         Err(TooMany::OfSource)
     }
 
-    /// Counts it for the agent that asks on it now, which may have `most`.
+    /// Counts it for the agent that asks on it now and may have `most`.
     ///
     /// # Errors
     /// [`Full`] where it has as many already.
@@ -204,7 +205,7 @@ impl Connection {
         Busy(Arc::clone(self))
     }
 
-    /// How long it has served nothing; `None` while it serves something.
+    /// The time for which it has served nothing; `None` while it serves something.
     #[must_use]
     pub fn idle_for(&self) -> Option<Duration> {
         let idle = self.all.now().saturating_sub(self.idle_since.load(Ordering::Relaxed));
@@ -217,10 +218,10 @@ impl Connection {
         self.client.get().copied()
     }
 
-    /// Notes the task that serves it, which ends where it gives way to another.
+    /// Sets the task that serves it; the task is ended where the connection is closed for another.
     pub fn is_served_by(&self, task: AbortHandle) {
         let _ = self.task.set(task);
-        // It may have given way already.
+        // It may have been closed for another already.
         if !self.all.lock().contains_key(&self.id) {
             self.end();
         }
@@ -270,7 +271,7 @@ mod tests {
         Arc::new(Connections::new(gauge, IntCounter::new("gave_way", "How many gave way.").unwrap()))
     }
 
-    /// Whether it has given way.
+    /// True where it was closed for another.
     fn left(connection: &Connection) -> bool {
         !connection.all.lock().contains_key(&connection.id)
     }

@@ -1,5 +1,5 @@
-//! Where callers connect: sockets, bounds of connections, the PROXY protocol, TLS, and the facts of
-//! a peer's certificate.
+//! Callers' connections: sockets, bounds of connections, the PROXY protocol, TLS, and the facts of a
+//! peer's certificate.
 
 mod accept;
 mod connections;

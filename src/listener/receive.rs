@@ -1,5 +1,5 @@
-//! What becomes of a connection before the first request: a balancer says by the PROXY protocol whose
-//! it is, it is counted for its source, and TLS begins.
+//! Receives a connection before its first request: reads a balancer's PROXY header, counts the
+//! connection for its source, and completes the TLS handshake.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,9 +10,10 @@ use pingora_core::protocols::{Ssl as _, Stream};
 use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
 
+use crate::limits::network;
 use crate::service::Peer;
 use crate::snapshot::Snapshot;
-use crate::state::{State, network};
+use crate::state::State;
 use crate::telemetry::Seldom;
 
 use super::{Accepted, Connection, tls};
@@ -20,22 +21,23 @@ use super::{Accepted, Connection, tls};
 /// Receives the connections of one listener.
 pub struct Receiver {
     state: Arc<State>,
-    /// Trusted proxies begin their connections with a PROXY header.
+    /// True where trusted proxies begin their connections with a PROXY header.
     balanced: bool,
     tls: Option<Acceptor>,
     crowded: Seldom,
 }
 
-/// Why a connection is closed before anything is asked.
+/// The reason why a connection is closed before its first request.
 enum Stop {
     Bad(BadHeader),
     Late,
-    /// By the other side, as balancers do that only look whether anybody listens.
+    /// The other side closed it, as balancers do that only look whether somebody listens.
     Closed,
 }
 
 impl Receiver {
-    /// Receives what the listener at `index` accepts. `balanced`: its trusted proxies send PROXY headers.
+    /// A receiver for the listener at `index`; where it is `balanced`, its trusted proxies send PROXY
+    /// headers.
     ///
     /// # Errors
     /// TLS cannot be set up.
@@ -48,9 +50,9 @@ impl Receiver {
     /// where the connection is to be closed.
     pub async fn receive(&self, mut stream: Accepted, peer: Option<IpAddr>, connection: &Connection) -> Option<Stream> {
         let snapshot = Arc::clone(&self.state.snapshot());
-        let patience = snapshot.limits.head_timeout;
+        let patience = snapshot.limits.bounds.head_timeout;
         let mut client = peer;
-        if let Some(balancer) = peer.filter(|peer| self.balanced && snapshot.is_trusted_proxy(*peer)) {
+        if let Some(balancer) = peer.filter(|peer| self.balanced && snapshot.credentials.proxies.contain(*peer)) {
             match timeout(patience, told(&mut stream)).await.unwrap_or(Err(Stop::Late)) {
                 Ok(named) => client = named.or(client),
                 Err(stop) => return self.refuse(balancer, &stop),
@@ -60,7 +62,7 @@ impl Receiver {
             self.count(client, connection, &snapshot)?;
         }
         let Some(tls) = &self.tls else { return Some(Box::new(stream)) };
-        // Nobody is logged who only knocks.
+        // A failed handshake is counted and not logged: anybody can cause one.
         let Ok(Ok(stream)) = timeout(patience, tls.tls_handshake(stream)).await else {
             self.state.metrics.connections.handshakes_failed.inc();
             return None;
@@ -72,9 +74,14 @@ impl Receiver {
         Some(Box::new(stream))
     }
 
-    /// Counts the connection for its source. A trusted proxy's are those of everyone that it serves.
+    /// Counts the connection for its source. A trusted proxy's own connections are not bounded: they are
+    /// those of everyone that it serves.
     fn count(&self, client: IpAddr, connection: &Connection, snapshot: &Snapshot) -> Option<()> {
-        let most = if snapshot.is_trusted_proxy(client) { usize::MAX } else { snapshot.limits.connections.per_source };
+        let most = if snapshot.credentials.proxies.contain(client) {
+            usize::MAX
+        } else {
+            snapshot.limits.bounds.connections.per_source
+        };
         connection.is_from(client);
         if connection.counts_for(network(client), most).is_ok() {
             return Some(());

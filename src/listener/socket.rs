@@ -1,5 +1,5 @@
-//! Listening sockets: bound before anything serves, so that an address that cannot be had ends the
-//! start.
+//! Listening sockets. They are bound before anything serves, so that the start ends where an address
+//! cannot be bound.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -12,15 +12,16 @@ use std::{fmt, str};
 
 use super::Accepted;
 
-/// Connections that wait to be accepted; the kernel has a bound of its own (`net.core.somaxconn`).
+/// Most connections that wait to be accepted; the kernel has a bound of its own
+/// (`net.core.somaxconn`).
 const BACKLOG: i32 = 65_535;
 
-/// Where a socket listens.
+/// The address of a listening socket.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
-    /// At a TCP address.
+    /// A TCP address.
     Tcp(SocketAddr),
-    /// At a path.
+    /// A path of a Unix socket.
     Unix(PathBuf),
 }
 
@@ -36,7 +37,7 @@ impl fmt::Display for Address {
 impl str::FromStr for Address {
     type Err = std::convert::Infallible;
 
-    /// What [`Address`]'s `Display` writes: whatever is no TCP address is a path.
+    /// Reads the text that `Display` writes: a text that is no TCP address is a path.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Ok(text.parse().map_or_else(|_| Self::Unix(text.into()), Self::Tcp))
     }
@@ -45,7 +46,7 @@ impl str::FromStr for Address {
 /// A socket that listens.
 #[derive(Debug)]
 pub struct Socket {
-    /// Where.
+    /// Its address.
     pub address: Address,
     kind: Kind,
 }
@@ -57,10 +58,10 @@ enum Kind {
 }
 
 impl Socket {
-    /// Listens at `address`. At a path only what nobody listens on any more is replaced.
+    /// Listens at `address`. At a path, only a socket on which nobody listens is replaced.
     ///
     /// # Errors
-    /// In words for people, with the address in them.
+    /// The reason in words for people, with the address.
     pub fn bind(address: &Address) -> Result<Self, String> {
         let kind = match address {
             Address::Tcp(at) => TcpListener::bind(at).map(Kind::Tcp),
@@ -70,10 +71,10 @@ impl Socket {
         socket.map_err(|error| format!("cannot listen on {address}: {error}"))
     }
 
-    /// The socket of another process that listened at `address` already.
+    /// Takes over the socket of another process that listened at `address` already.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     pub fn inherited(address: Address, descriptor: OwnedFd) -> io::Result<Self> {
         let kind = match &address {
             Address::Tcp(_) => Kind::Tcp(descriptor.into()),
@@ -93,10 +94,10 @@ impl Socket {
         Ok(socket)
     }
 
-    /// The same socket, as the runtime of the moment accepts from it.
+    /// An acceptor from this socket on the current runtime.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     pub fn acceptor(&self) -> io::Result<Acceptor> {
         Ok(match &self.kind {
             Kind::Tcp(listener) => Acceptor::Tcp(tokio::net::TcpListener::from_std(listener.try_clone()?)?),
@@ -124,15 +125,15 @@ pub enum Acceptor {
 }
 
 impl Acceptor {
-    /// The next connection, and the address of its peer, where that has one.
+    /// The next connection, and the address of its peer where that has one.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     pub async fn accept(&self) -> io::Result<(Accepted, Option<IpAddr>)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                // One that has gone already is noticed when it is read from.
+                // A peer that has gone already is noticed when it is read from.
                 let _ = stream.set_nodelay(true);
                 Ok((stream.into(), Some(peer.ip().to_canonical())))
             }
@@ -141,10 +142,11 @@ impl Acceptor {
     }
 }
 
-/// Whether a socket is left at `path` on which nobody listens any more; `false` where nothing is there.
+/// True where a socket is at `path` on which nobody listens any more; false where nothing is there.
 ///
 /// # Errors
-/// [`io::ErrorKind::AddrInUse`] where somebody listens, and any other where it is nobody's to replace.
+/// [`io::ErrorKind::AddrInUse`] where somebody listens; another where something else is there that must
+/// not be replaced.
 pub fn is_stale(path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),

@@ -1,5 +1,5 @@
-//! A connection as it was accepted: TCP or a Unix socket, with what is written gathered in a small
-//! buffer until it is flushed. TLS and HTTP have read buffers of their own.
+//! An accepted connection: TCP or a Unix socket. Writes are gathered in a small buffer until it is
+//! flushed; TLS and HTTP have read buffers of their own.
 
 use std::io;
 use std::os::fd::AsRawFd as _;
@@ -16,7 +16,7 @@ use pingora_core::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufWriter, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-/// Bytes gathered before they are written; a segment of Ethernet.
+/// Bytes gathered before they are written: one segment on Ethernet.
 const GATHERED: usize = 1460;
 
 /// An accepted connection.
@@ -149,7 +149,7 @@ impl GetProxyDigest for Accepted {
 }
 
 impl GetSocketDigest for Accepted {
-    /// None: who has the connection is known to the gate itself.
+    /// None: the gate itself keeps the addresses of the connection.
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         None
     }

@@ -1,5 +1,5 @@
-//! Certificates of the gate's own and of its clients, from the snapshot of the
-//! moment, so that both are swapped with no connection dropped.
+//! The TLS handshake with certificates and client authorities from the current snapshot, so that both
+//! are replaced with no connection dropped.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use crate::state::State;
 use crate::telemetry::Seldom;
 use crate::tls::{TlsMaterial, provider};
 
-/// What completes the handshakes of listener `index`: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1.
+/// The TLS acceptor of listener `index`: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1.
 ///
 /// # Errors
-/// The process's cryptography cannot do that.
+/// The process's cryptography does not support it.
 pub(super) fn acceptor(state: &Arc<State>, index: usize) -> Result<Acceptor, rustls::Error> {
     let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let builder = builder.with_client_cert_verifier(Arc::new(Clients::new(Arc::clone(state), index)));
@@ -32,7 +32,7 @@ pub(super) fn acceptor(state: &Arc<State>, index: usize) -> Result<Acceptor, rus
     Ok(Acceptor::from_server_config(Arc::new(config)))
 }
 
-/// The certificate of listener `index` in the snapshot of the moment.
+/// The certificate of listener `index` in the current snapshot.
 struct Certificates {
     state: Arc<State>,
     index: usize,
@@ -56,7 +56,7 @@ impl ResolvesServerCert for Certificates {
     }
 }
 
-/// The client authorities of listener `index` in the snapshot of the moment.
+/// The client authorities of listener `index` in the current snapshot.
 struct Clients {
     state: Arc<State>,
     index: usize,
@@ -77,7 +77,7 @@ impl fmt::Debug for Clients {
 }
 
 fn material(state: &State, index: usize) -> Option<Arc<TlsMaterial>> {
-    state.snapshot().tls.get(index).cloned().flatten()
+    state.snapshot().tls_of(index).cloned()
 }
 
 impl ClientCertVerifier for Clients {
@@ -89,7 +89,7 @@ impl ClientCertVerifier for Clients {
         material(&self.state, self.index).is_none_or(|material| material.clients == ClientCertificates::Required)
     }
 
-    /// None: the authorities change while this is borrowed.
+    /// No hints: the authorities may change while they are borrowed.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }

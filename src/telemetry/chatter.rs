@@ -1,5 +1,5 @@
-//! Bounds what other crates say in the server log to a few lines of each for a while, and counts the
-//! rest: callers can have them say something with every few bytes.
+//! Bounds the lines of other crates in the server log: a few of each crate are written for a while, and
+//! the rest are counted, since callers can cause a line with every few bytes.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -38,7 +38,7 @@ impl Chatter {
         known
     }
 
-    /// Says how many lines of each crate were left out, and begins anew.
+    /// Logs how many lines of each crate were left out, and begins anew.
     pub(super) fn tell(&self) {
         let counts = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         for (of, count) in counts.iter().filter(|(_, count)| **count > LINES) {
@@ -47,10 +47,10 @@ impl Chatter {
     }
 }
 
-/// A layer that is given what the crates may still say.
+/// A layer that is given the lines that may still be written.
 ///
-/// It is no filter: a filter of `tracing_subscriber` that turns away an event after it was enabled
-/// leaves its bookkeeping as it must not be (a debug assertion there).
+/// It is no filter: a filter of `tracing_subscriber` that rejects an event after it was enabled breaks
+/// the crate's bookkeeping (a debug assertion there).
 pub(super) struct Quieted<L> {
     pub(super) layer: L,
     pub(super) chatter: &'static Chatter,
@@ -68,7 +68,7 @@ impl<S: Subscriber, L: Layer<S>> Layer<S> for Quieted<L> {
     }
 }
 
-/// Finds the target of what was said by the crate `log`.
+/// Finds the target of a line that came through the crate `log`.
 struct LogTarget<'a> {
     chatter: &'a Chatter,
     admitted: Option<bool>,

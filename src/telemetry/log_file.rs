@@ -1,11 +1,11 @@
-//! A file of lines that grows: whole lines only, set aside where it is large.
+//! A log file: whole lines only, and set aside where it is large.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// Size from which the file is set aside, with `.1` behind its name.
+/// Bytes from which the file is set aside under its name with `.1` at the end.
 const ROTATE: u64 = 64 << 20;
 /// Readable for its owner, and for the group that collects logs.
 const MODE: u32 = 0o640;
@@ -21,7 +21,7 @@ impl LogFile {
     /// group may read it.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
-        // A pipe that nobody reads would be waited for.
+        // Opening must not wait for a pipe that nobody reads.
         options.create(true).append(true).mode(MODE).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
         let file = options.open(path)?;
         let found = file.metadata()?;
@@ -37,7 +37,7 @@ impl LogFile {
         DirBuilder::new().recursive(true).mode(0o750).create(folder)
     }
 
-    /// Writes `lines`; gives how many of their bytes are done with, and what is in the way of the rest.
+    /// Writes `lines`; gives the number of bytes that are done with, and the error that stopped the rest.
     pub(super) fn write(&mut self, lines: &[u8]) -> (usize, io::Result<()>) {
         if self.size > ROTATE
             && !lines.is_empty()
@@ -64,18 +64,18 @@ impl LogFile {
         (written, Ok(()))
     }
 
-    /// Takes back the line that broke off at the end of what was `written`; gives how many bytes of
-    /// it are left.
+    /// Takes back a line that broke off at the end of `written`; gives the number of bytes that stay.
     fn keep_whole(&mut self, written: &[u8]) -> usize {
         let whole = written.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let torn = (written.len() - whole) as u64;
-        // Only where nobody has added to it since, as a gate that replaces this one may.
+        // It is taken back only where nobody has added to the file since, as a gate that replaces this
+        // one may.
         let taken_back = torn == 0
             || self.file.stream_position().is_ok_and(|end| {
                 let last = self.file.metadata().is_ok_and(|found| found.is_file() && found.len() == end);
                 last && end.checked_sub(torn).is_some_and(|end| self.file.set_len(end).is_ok())
             });
-        // What cannot be taken back is gone on with.
+        // A line that cannot be taken back is continued.
         if taken_back { whole } else { written.len() }
     }
 

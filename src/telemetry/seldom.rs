@@ -1,9 +1,10 @@
-//! A line that anybody could cause is written seldom, with how often it was left out.
+//! Bounds log lines that anybody could cause: each is written seldom, with the number that was left
+//! out.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The least time between two of the same line.
+/// Shortest time between two of the same line.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// Tells when a line is due.
@@ -17,7 +18,8 @@ struct Since {
 }
 
 impl Seldom {
-    /// How many were left out since the last one, where one is due now.
+    /// The number of lines left out since the last one, where a line is due now; counts the line as left
+    /// out where none is.
     pub fn due(&self) -> Option<u64> {
         let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if since.written.is_some_and(|at| at.elapsed() < PAUSE) {

@@ -18,7 +18,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::chatter::{Chatter, Quieted};
 
-/// Time between two words on what was left out or lost.
+/// Pause between two reports of lines that were left out or lost.
 const TELL: Duration = Duration::from_secs(5);
 
 static CHATTER: LazyLock<Chatter> = LazyLock::new(Chatter::default);
@@ -31,10 +31,10 @@ pub(super) fn lost() -> Option<IntCounter> {
     LOST.clone()
 }
 
-/// Starts the log at `level`. The proxy framework speaks from warnings on, and
-/// its HTTP parsers never: what they would say quotes the caller's bytes.
+/// Starts the log at `level`. Of the proxy framework warnings and errors are written; of its HTTP
+/// parsers nothing, since their lines quote the caller's bytes.
 pub fn start(level: Level) {
-    // A pooled connection that is busy being watched is no error.
+    // The framework reports a pooled connection that is just being watched, which is no error.
     let chatter = if level >= Level::DEBUG { LevelFilter::WARN } else { LevelFilter::OFF };
     let targets = Targets::new()
         .with_default(level.min(Level::WARN))
@@ -42,7 +42,7 @@ pub fn start(level: Level) {
         .with_target("pingora_core::protocols::http", LevelFilter::OFF)
         .with_target("pingora_core::connectors", chatter);
     let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(|| Lines);
-    // What cannot be written is counted; told to standard error, it would be a panic.
+    // A line that cannot be written is counted: reported on standard error, it would be a panic.
     let lines = Quieted { layer: lines.log_internal_errors(false), chatter: &CHATTER };
     let lines = lines.with_filter(targets);
     // A second start, as in tests of one process, keeps the first.
@@ -54,8 +54,8 @@ pub fn start(level: Level) {
     }
 }
 
-/// Writes where a thread has panicked: not what it says, which may hold a secret, and not through the
-/// log, which may be what panics.
+/// Writes the place where a thread has panicked. The panic's message is left out, since it may hold a
+/// secret, and the line does not go through the log, which may be what panics.
 pub fn tell_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -75,7 +75,7 @@ fn tell(chatter: &Chatter) {
         chatter.tell();
         let before = lost();
         if before > told {
-            // Where that is lost too, it is told the next time.
+            // Where this line is lost too, the number is told the next time.
             tracing::warn!(lost = before - told, "lines of this log could not be written");
             told = if lost() == before { before } else { told };
         }

@@ -1,9 +1,10 @@
-//! The authorities of clients' certificates. An X.509-SVID is judged by those
-//! of its trust domain, chosen before anything is verified, so that no trust
-//! domain's authority vouches for another's workload.
+//! The authorities of clients' certificates. An X.509-SVID is judged by the authorities of its trust
+//! domain, chosen before anything is verified, so that no trust domain's authority vouches for
+//! another's workload.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use filters::certificate::{PeerCertificate, Svid};
 use filters::spiffe::TrustDomain;
@@ -16,24 +17,24 @@ use rustls::{CertificateError, RootCertStore};
 use crate::config::{ExpiredCrls, Tls};
 
 use super::crl::{self, Authorities, Crl};
-use super::{TlsProblem, certificates, now};
+use super::read::{TlsProblem, certificates};
 
 type Verifier = Arc<dyn ClientCertVerifier>;
 
 /// The authorities of one listener's clients.
 #[derive(Default)]
 pub(super) struct ClientAuthorities {
-    /// Those of whoever is of no trust domain that has its own.
+    /// The authorities for clients of no trust domain that has its own.
     common: Option<Verifier>,
-    /// The trust domains that are accepted, where they are named, each with
-    /// authorities of its own or none.
+    /// The accepted trust domains, where the configuration names them, each with its own authorities or
+    /// none.
     domains: Vec<(TrustDomain, Option<Verifier>)>,
-    /// When each revocation list ends, in seconds since the epoch, soonest first.
+    /// The ends of all revocation lists, in seconds since the epoch, soonest first.
     pub(super) crl_ends: Vec<i64>,
 }
 
 impl ClientAuthorities {
-    /// Reads and checks the files; tells what is allowed but worth a word, too.
+    /// Reads and checks the files; gives warnings too.
     ///
     /// # Errors
     /// The first file that cannot be used, and why.
@@ -58,10 +59,10 @@ impl ClientAuthorities {
         Ok((Self { common, domains, crl_ends }, warnings))
     }
 
-    /// Who judges this leaf.
+    /// The verifier that judges this leaf.
     ///
     /// # Errors
-    /// That nobody here may vouch for it.
+    /// No authority may vouch for it.
     pub(super) fn of(&self, leaf: &CertificateDer<'_>) -> Result<&Verifier, rustls::Error> {
         let none = rustls::Error::from(CertificateError::UnknownIssuer);
         if self.domains.is_empty() {
@@ -127,7 +128,7 @@ fn verifier(
     }
     let roots = Arc::new(roots);
     let build = |crls: &[Crl]| {
-        // The whole chain is looked at, and an issuer without a list is refused.
+        // The whole chain is checked, and an issuer without a list is refused.
         let builder = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(provider));
         let builder = builder.with_crls(crls.iter().map(|crl| crl.der.clone()));
         match tls.expired_crls {
@@ -143,4 +144,10 @@ fn verifier(
         }
         _ => problem(&last, "gives no client authority that can be used"),
     })
+}
+
+/// The time of the wall clock, in seconds since the epoch.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

@@ -1,9 +1,8 @@
-//! Certificate revocation lists (RFC 5280 section 5): read, held against the
-//! authorities that may have signed them, and put in the order in which they
-//! count.
+//! Certificate revocation lists (RFC 5280 section 5): read, checked against the authorities that may
+//! have signed them, and put in the order in which they count.
 //!
-//! What a list revokes, and whether its signature holds, is judged by webpki
-//! for every chain. Here is what is wrong with it for all chains.
+//! For every chain, webpki judges a list's signature and the certificates it revokes. This file finds
+//! faults of a list that concern all chains.
 
 use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
@@ -13,7 +12,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use x509_parser::prelude::{CertificateRevocationList, FromDer as _, X509Certificate};
 
-use super::{TlsProblem, text};
+use super::read::{TlsProblem, text};
 
 /// Most bytes of a file of lists.
 const LARGEST: u64 = 64 << 20;
@@ -27,27 +26,27 @@ pub(super) struct Crl {
     /// Seconds since the epoch at which it ends.
     pub(super) next_update: i64,
     this_update: i64,
-    /// Its place in the authority's numbering, big-endian.
+    /// Its number, counted by the authority, big-endian.
     number: Vec<u8>,
     issuer: Vec<u8>,
-    /// The authority that signed it, where it is a configured one.
+    /// The index of the authority that signed it, where that is a configured one.
     authority: Option<usize>,
 }
 
-/// The authorities that lists are held against.
+/// The authorities that lists are checked against.
 pub(super) struct Authorities<'a> {
     certificates: Vec<X509Certificate<'a>>,
     provider: &'a CryptoProvider,
 }
 
 impl<'a> Authorities<'a> {
-    /// Those that can be read: the others are none to webpki either.
+    /// The authorities that can be read; webpki ignores the others too.
     pub(super) fn new(certificates: &'a [CertificateDer<'_>], provider: &'a CryptoProvider) -> Self {
         let parse = |der: &'a CertificateDer<'_>| X509Certificate::from_der(der).ok().map(|(_, parsed)| parsed);
         Self { certificates: certificates.iter().filter_map(parse).collect(), provider }
     }
 
-    /// The subjects of those that none of `lists` is of.
+    /// The subjects of authorities of which `lists` has no list.
     pub(super) fn without(&self, lists: &[Crl]) -> Vec<String> {
         let signers = lists.iter().filter_map(|list| self.certificates.get(list.authority?));
         // An authority may be configured twice, and its certificate renewed.
@@ -58,8 +57,11 @@ impl<'a> Authorities<'a> {
         self.certificates.iter().filter(lacks).map(|certificate| certificate.subject().to_string()).collect()
     }
 
-    /// Whose `list` is: `Ok(None)` where nobody here has that name, as with
-    /// the list of an authority that clients present themselves.
+    /// The index of the authority that signed `list`: `Ok(None)` where no authority has its issuer's
+    /// name, as with an intermediate authority that clients present themselves.
+    ///
+    /// # Errors
+    /// An authority has that name and did not sign it.
     fn signer(&self, list: &CertificateRevocationList<'_>) -> Result<Option<usize>, &'static str> {
         let issuer = list.issuer().as_raw();
         let mut named = false;
@@ -81,8 +83,7 @@ impl<'a> Authorities<'a> {
     }
 }
 
-/// Reads every list of `files`, the newest of each issuer first: webpki goes
-/// by the first one that it finds.
+/// Reads every list of `files`, the newest of each issuer first: webpki uses the first that it finds.
 ///
 /// # Errors
 /// The first file that cannot be used, and why.
@@ -106,7 +107,7 @@ fn lists_of(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, T
     if matches!(CertificateRevocationList::from_der(&bytes), Ok((rest, _)) if rest.is_empty()) {
         return Ok(vec![bytes.into()]);
     }
-    // DER that is longer than a line, and no text.
+    // It begins as DER of more than 127 bytes, which no text does.
     if matches!(bytes.as_slice(), [0x30, 0x80..=0xFF, ..]) {
         return Err(TlsProblem::new(path, "holds no revocation list in PEM or DER"));
     }
@@ -132,8 +133,8 @@ fn parse(
     Ok(Crl { path: path.to_owned(), der, next_update, this_update, number, issuer, authority })
 }
 
-/// The file of a list whose issuer's name two authorities with lists have:
-/// webpki tells issuers by name, and would refuse one of them for ever.
+/// The file of a list whose issuer's name two authorities with lists share: webpki tells issuers apart
+/// by name, and would refuse one of them for ever.
 fn ambiguous(lists: &[Crl]) -> Option<PathBuf> {
     let other = |one: &Crl| lists.iter().any(|other| other.issuer == one.issuer && other.authority != one.authority);
     lists.iter().find(|list| other(list)).map(|list| list.path.clone())

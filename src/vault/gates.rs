@@ -1,14 +1,15 @@
-//! What each gate has seen of the record of suspended agents, told in a record of its own, so that
-//! whoever suspends an agent is told which gates know it, and not what they hope.
+//! The record of gates: each gate writes there which version of the record of suspended agents it
+//! has seen, so that whoever suspends an agent is told which gates know it.
 //!
-//! A gate writes when it has seen another version, and now and then to show that it runs; one that
-//! ends strikes itself out.
+//! A gate writes when it has seen another version, and once a minute to show that it runs. A gate
+//! that ends strikes itself out.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use filters::path::PathProblem;
 use filters::refusal::Refusal;
-use filters::vault::{Layout, control};
+use filters::vault::{Layout, VaultRequest, control};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -16,40 +17,39 @@ use tokio::time::Instant;
 
 use crate::exchange::Envelope;
 
-use super::record::{self, Unread};
-use super::{OwnCalls, Undone, epoch_seconds};
+use super::clock::epoch_seconds;
+use super::own::OwnCalls;
+use super::record::{self, SharedRecord, Unread, Unwritten};
 
-/// How often a gate tells that it runs, in seconds.
+/// Seconds between two reports of a gate that sees no change.
 const HEARTBEAT: u64 = 60;
-/// How old the word of a gate that runs may be, in seconds.
+/// Oldest report of a gate that still runs, in seconds.
 pub const LIVELY: u64 = 3 * HEARTBEAT;
-/// How old the word of a gate may be before it is forgotten, in seconds.
+/// Age at which a report is forgotten, in seconds.
 const FORGOTTEN: u64 = 15 * HEARTBEAT;
-/// Most gates on the record; the ones heard of last stay.
+/// Most gates on the record; those with the latest reports stay.
 const MOST: usize = 1_000;
-/// Longest pause after a word that could not be written; the shortest is a hundredth of it.
+/// Longest pause after a report that could not be written; the shortest is a hundredth of it.
 const PAUSE: Duration = Duration::from_secs(60);
-/// How often the record is read again that another gate has changed meanwhile.
-const TURNS: usize = 10;
 
 /// The gates of one Vault.
 pub struct Gates {
     own: OwnCalls,
-    /// This gate's name among them; nobody else's, and another after each start.
+    /// This gate's name among them; no other gate has it, and each start makes a new one.
     name: Box<str>,
 }
 
-/// What one gate has told.
+/// The report of one gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seen {
+pub struct Report {
     /// The version of the record of suspended agents that it has seen.
     pub version: u64,
-    /// When it said so, in seconds since the epoch, by its own clock.
+    /// The time of the report by the gate's own clock, in seconds since the epoch.
     pub at: u64,
 }
 
-/// What each has told, by its name.
-pub type Word = BTreeMap<String, Seen>;
+/// The reports of all gates, by name.
+pub type Reports = BTreeMap<String, Report>;
 
 impl Gates {
     /// The gate `name` among those of this Vault.
@@ -58,15 +58,15 @@ impl Gates {
         Self { own, name: name.into() }
     }
 
-    /// What each gate has told.
+    /// Reads the reports of all gates.
     ///
     /// # Errors
     /// [`Unread`].
-    pub async fn read(&self, layout: &Layout) -> Result<Word, Unread> {
-        self.record(layout).await.map(|(_, word)| word)
+    pub async fn read(&self, layout: &Layout) -> Result<Reports, Unread> {
+        record::read(&self.own, &GateRecord(layout), Envelope::look()).await.map(|read| read.entries)
     }
 
-    /// Tells, for ever, which version the looks have `seen`.
+    /// Reports, for ever, which version the looks have `seen`.
     pub(super) async fn run<L: Clone>(
         &self,
         mut looks: watch::Receiver<L>,
@@ -87,64 +87,72 @@ impl Gates {
                     due = Instant::now() + Duration::from_secs(HEARTBEAT);
                     failed = Failed::default();
                 }
-                Err(refusal) => failed.again(&refusal),
+                Err(unwritten) => failed.again(&unwritten.into()),
             }
         }
     }
 
     /// Strikes this gate out; what cannot be written is forgotten in time.
     pub(super) async fn leave(&self, layout: &Layout) {
-        let strike = |word: &mut Word| {
-            word.remove(&*self.name);
+        let strike = |reports: &mut Reports| {
+            reports.remove(&*self.name);
+            Ok(())
         };
-        let _ = self.rewrite(layout, strike).await;
+        let _ = record::update(&self.own, &GateRecord(layout), None, strike).await;
     }
 
-    async fn tell(&self, layout: &Layout, version: u64) -> Result<(), Refusal> {
+    async fn tell(&self, layout: &Layout, version: u64) -> Result<(), Unwritten> {
         let now = epoch_seconds();
-        let tell = |word: &mut Word| {
-            word.insert(self.name.to_string(), Seen { version, at: now });
+        let tell = |reports: &mut Reports| {
+            reports.insert(self.name.to_string(), Report { version, at: now });
+            prune(reports, now);
+            Ok(())
         };
-        self.rewrite(layout, tell).await
-    }
-
-    async fn rewrite(&self, layout: &Layout, change: impl Fn(&mut Word)) -> Result<(), Refusal> {
-        for _ in 0..TURNS {
-            let (version, mut word) = self.record(layout).await?;
-            change(&mut word);
-            prune(&mut word, epoch_seconds());
-            match self.own.succeed(control::write_gates(layout, version, &word), Envelope::soon()).await {
-                Ok(_) => return Ok(()),
-                Err(Undone { refusal: Refusal::CheckAndSet, .. }) => {}
-                Err(undone) => return Err(undone.into()),
-            }
-        }
-        Err(Refusal::UpstreamUnavailable)
-    }
-
-    /// What cannot be read of it is nobody's word: nothing is kept from anybody by it.
-    async fn record(&self, layout: &Layout) -> Result<(u64, Word), Unread> {
-        let read = record::read::<Value>(&self.own, control::read_gates(layout), Envelope::look()).await?;
-        Ok((read.version, read.data.as_ref().map(word).unwrap_or_default()))
+        record::update(&self.own, &GateRecord(layout), None, tell).await.map(drop)
     }
 }
 
-/// The entries that are a gate's word.
-fn word(data: &Value) -> Word {
+/// The record of gates.
+struct GateRecord<'a>(&'a Layout);
+
+impl SharedRecord for GateRecord<'_> {
+    type Stored = Value;
+    type Entries = Reports;
+
+    fn reading(&self) -> Result<VaultRequest, PathProblem> {
+        control::read_gates(self.0)
+    }
+
+    fn writing(&self, version: u64, reports: &Reports) -> Result<VaultRequest, PathProblem> {
+        control::write_gates(self.0, version, reports)
+    }
+
+    /// An entry that cannot be read is left out: nothing is kept from anybody by it.
+    fn entries(&self, stored: Option<Value>) -> Reports {
+        stored.as_ref().map(reports).unwrap_or_default()
+    }
+
+    fn envelopes(&self) -> (Envelope<'static>, Envelope<'static>) {
+        (Envelope::look(), Envelope::soon())
+    }
+}
+
+/// The entries that are reports.
+fn reports(data: &Value) -> Reports {
     let entries = data.get("gates").and_then(Value::as_object).into_iter().flatten();
-    entries.filter_map(|(name, entry)| Some((name.clone(), Seen::deserialize(entry).ok()?))).collect()
+    entries.filter_map(|(name, entry)| Some((name.clone(), Report::deserialize(entry).ok()?))).collect()
 }
 
-/// Forgets the gates that have not been heard of, and the eldest of too many.
-fn prune(word: &mut Word, now: u64) {
-    word.retain(|_, seen| seen.at.saturating_add(FORGOTTEN) > now);
-    while word.len() > MOST {
-        let eldest = word.iter().min_by_key(|(_, seen)| seen.at).map(|(name, _)| name.clone());
-        eldest.map(|name| word.remove(&name));
+/// Forgets reports that are too old, and the oldest of too many.
+fn prune(reports: &mut Reports, now: u64) {
+    reports.retain(|_, seen| seen.at.saturating_add(FORGOTTEN) > now);
+    while reports.len() > MOST {
+        let eldest = reports.iter().min_by_key(|(_, seen)| seen.at).map(|(name, _)| name.clone());
+        eldest.map(|name| reports.remove(&name));
     }
 }
 
-/// That this gate could not tell what it has seen.
+/// Failed attempts of this gate to report, in a row.
 struct Failed {
     until: Instant,
     pause: Duration,
@@ -177,14 +185,15 @@ mod tests {
     fn only_a_gates_word_is_read_and_it_is_forgotten_in_time() {
         let data = serde_json::json!({"gates": {"a": {"version": 3, "at": 1_000}, "b": {"version": "x"}, "c": 7,
             "d": {"version": 4, "at": 1_500}}});
-        let mut word = word(&data);
-        assert_eq!(word.keys().collect::<Vec<_>>(), ["a", "d"]);
-        prune(&mut word, 1_000 + FORGOTTEN);
-        assert_eq!(word.keys().collect::<Vec<_>>(), ["d"]);
+        let mut reports = reports(&data);
+        assert_eq!(reports.keys().collect::<Vec<_>>(), ["a", "d"]);
+        prune(&mut reports, 1_000 + FORGOTTEN);
+        assert_eq!(reports.keys().collect::<Vec<_>>(), ["d"]);
         for data in [serde_json::json!(null), serde_json::json!({"gates": []}), serde_json::json!([1])] {
-            assert!(super::word(&data).is_empty(), "{data}");
+            assert!(super::reports(&data).is_empty(), "{data}");
         }
-        let mut many: Word = (0..=MOST as u64).map(|n| (n.to_string(), Seen { version: 1, at: 1_000 + n })).collect();
+        let mut many: Reports =
+            (0..=MOST as u64).map(|n| (n.to_string(), Report { version: 1, at: 1_000 + n })).collect();
         prune(&mut many, 1_000);
         assert!(many.len() == MOST && !many.contains_key("0"));
     }

@@ -1,6 +1,6 @@
-//! The keys of handles: derived from each version of a transit key, so that
-//! nothing is stored, every gate has the same, and rotating or withdrawing a
-//! version in Vault rotates or withdraws it here.
+//! The keys of handles, derived from each version of a transit key: nothing is stored, every gate
+//! has the same keys, and a version that is rotated or withdrawn in Vault is rotated or withdrawn
+//! here.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -19,17 +19,17 @@ use crate::exchange::{Answer, Envelope};
 
 use super::own::OwnCalls;
 
-/// How often the versions are looked at.
+/// Pause between two looks at the versions.
 const LOOK: Duration = Duration::from_secs(5);
-/// How often, as long as Vault gives none or does not answer.
+/// Pause while Vault gives no key or does not answer.
 const RETRY: Duration = Duration::from_secs(1);
 /// Least time between two looks, however often one is wanted.
 const LEAST: Duration = Duration::from_millis(250);
-/// How old an answer of Vault's may be, at most, for a gate that is ready.
+/// Oldest answer of Vault's with which the gate is ready.
 const CURRENT: Duration = Duration::from_secs(10);
-/// How often the gate's login is looked for before there is one.
+/// Pause before the gate has a login.
 const SEEK: Duration = Duration::from_millis(10);
-/// How old a version is before it seals: every gate has looked by then.
+/// Seconds after which a new version seals: every gate has seen it by then.
 const SETTLED: u64 = 10;
 /// Most versions kept, the latest ones.
 const VERSIONS: usize = 64;
@@ -38,29 +38,29 @@ const VERSIONS: usize = 64;
 pub struct Handles {
     own: OwnCalls,
     keyring: ArcSwap<Keyring>,
-    /// When Vault last said what keys there are, or that there are none for this gate.
+    /// The time of Vault's last answer: the keys, or that there are none for this gate.
     answered: ArcSwapOption<Instant>,
     wanted: Notify,
 }
 
-/// A version and when it was made, in seconds since the epoch.
+/// A version and the time it was made, in seconds since the epoch.
 type Version = (u32, u64);
 type Derived = HashMap<Version, Zeroizing<[u8; 32]>>;
 
 #[derive(Deserialize)]
 struct KeyAnswer {
-    data: Key,
+    data: TransitKey,
 }
 
 #[derive(Deserialize)]
-struct Key {
+struct TransitKey {
     keys: BTreeMap<u32, u64>,
     #[serde(default)]
     min_decryption_version: u32,
 }
 
 impl Handles {
-    /// No keys before [`Handles::run`].
+    /// An empty keyring; [`Handles::run`] fills it.
     #[must_use]
     pub fn new(own: OwnCalls) -> Self {
         Self { own, keyring: ArcSwap::default(), answered: ArcSwapOption::empty(), wanted: Notify::new() }
@@ -72,20 +72,20 @@ impl Handles {
         self.keyring.load()
     }
 
-    /// Whether Vault has said within some seconds what keys there are, or that there are none for
-    /// this gate, which serves without handles then.
+    /// True where Vault has answered within the last ten seconds. Where it has no keys for this gate,
+    /// that is an answer too: the gate serves without handles then.
     #[must_use]
     pub fn are_current(&self) -> bool {
         self.answered.load().as_ref().is_some_and(|at| at.elapsed() < CURRENT)
     }
 
-    /// Why there is no key: Vault has none for this gate, or has not been heard of.
+    /// The refusal where there is no key: Vault has none for this gate, or does not answer.
     #[must_use]
     pub fn without(&self) -> Refusal {
         if self.are_current() { Refusal::NotProvisioned } else { Refusal::UpstreamUnavailable }
     }
 
-    /// Has the key looked at at once: a handle names a version of it that is not known here.
+    /// Wakes [`Handles::run`]: a handle names a version that is not known here.
     pub fn want(&self) {
         self.wanted.notify_one();
     }
@@ -129,16 +129,15 @@ impl Handles {
         let mut answer = self.own.ask(control::handle_key(layout), along).await?;
         if answer.status == 404 && is_nothing(&answer.body) {
             let made = self.own.ask(control::create_handle_key(layout), Envelope::soon()).await?;
-            if !matches!(made.status, 200..=299) {
+            if !made.is_success() {
                 return Err(refused(&made));
             }
             answer = self.own.ask(control::handle_key(layout), along).await?;
         }
-        if answer.status != 200 {
+        if !answer.is_success() {
             return Err(refused(&answer));
         }
-        let key: KeyAnswer = serde_json::from_slice(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?;
-        let key = key.data;
+        let key = answer.json::<KeyAnswer>()?.data;
         let live = key.keys.into_iter().rev().filter(|(version, _)| *version >= key.min_decryption_version);
         let live: Vec<Version> = live.take(VERSIONS).collect();
         let known = derived.len() == live.len() && live.iter().all(|version| derived.contains_key(version));
@@ -163,8 +162,8 @@ impl Handles {
     }
 }
 
-/// That Vault denies the key, by its policy or since nothing is mounted there; or that the answer
-/// is not Vault's, which says nothing.
+/// The refusal of an answer without success. Vault denies the key by its policy, or nothing is
+/// mounted there; an answer that is not Vault's says nothing of the key.
 fn refused(answer: &Answer) -> Refusal {
     match answer.status {
         400..=404 if is_refusal(&answer.body) => Refusal::NotProvisioned,
@@ -173,8 +172,8 @@ fn refused(answer: &Answer) -> Refusal {
     }
 }
 
-/// The latest settled version first; where none is settled, the oldest, which
-/// other gates are the likeliest to know.
+/// Orders the versions with the sealing one first: the latest settled one, or the oldest where none
+/// is settled, since other gates are most likely to know that one.
 fn sealing_first(latest_first: &[Version], now: u64) -> Vec<Version> {
     let mut order = latest_first.to_vec();
     let settled = order.iter().position(|(_, made)| made.saturating_add(SETTLED) <= now);

@@ -1,5 +1,5 @@
-//! What Vault has given out for a request, until the agent has it: where the agent never gets it,
-//! because it has gone or the answer became an error, it goes back to Vault.
+//! Leases, tokens and certificates that Vault has given out for a request, until the agent has them.
+//! Where the agent has gone, or the answer became an error, they go back to Vault.
 
 use std::mem::take;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,111 +7,66 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use filters::names::{AgentId, Namespace};
-use filters::refusal::Refusal;
-use filters::vault::{Layout, control};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 
-use crate::exchange::Envelope;
+use super::own::{Accessor, OwnCalls};
 
-use super::{Accessor, Leases, OwnCalls, Undone};
-
-/// Most things that wait to go back; those above it expire by themselves.
+/// Most things that wait to go back; further ones expire by themselves.
 const WAITING: usize = 1_024;
-/// How often one is tried to be given back.
-const TURNS: u32 = 5;
-/// How often is looked whether all of it has gone back.
+/// Pause between two looks whether all of it has gone back.
 const LOOK: Duration = Duration::from_millis(10);
-/// How long between two of these.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Something that Vault has given out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Given {
     /// A lease on an agent's record, by the accessor of its token.
     Lease {
-        /// Whose record.
+        /// The agent.
         agent: AgentId,
-        /// Of its token.
+        /// The accessor of the lease's token.
         accessor: Accessor,
     },
-    /// What hangs on a token of its own: a one-time password, a wrapped answer.
+    /// A token with which something ends: a one-time password, a wrapped answer.
     Token {
-        /// Of the token.
+        /// The accessor of the token.
         accessor: Accessor,
     },
     /// A certificate.
     Certificate {
         /// Its serial number, as Vault writes it.
         serial: Box<str>,
-        /// Where it was issued.
+        /// The namespace it was issued in.
         namespace: Namespace,
     },
 }
 
-/// What goes back to Vault.
+/// The queue of things that go back to Vault.
 pub struct Returns {
-    own: OwnCalls,
+    pub(super) own: OwnCalls,
     back: mpsc::Sender<Given>,
-    waiting: AsyncMutex<mpsc::Receiver<Given>>,
-    /// How many are on their way.
-    under_way: AtomicUsize,
+    pub(super) waiting: AsyncMutex<mpsc::Receiver<Given>>,
+    /// The number of things on their way.
+    pub(super) under_way: AtomicUsize,
 }
 
 impl Returns {
-    /// Nothing goes back before [`Returns::run`].
+    /// An empty queue; nothing goes back before [`Returns::run`].
     #[must_use]
     pub fn new(own: OwnCalls) -> Self {
         let (back, waiting) = mpsc::channel(WAITING);
         Self { own, back, waiting: AsyncMutex::new(waiting), under_way: AtomicUsize::new(0) }
     }
 
-    /// Gives back, for ever.
-    pub async fn run(&self, leases: &Leases, layout: impl Fn() -> Layout) {
-        let mut waiting = self.waiting.lock().await;
-        while let Some(given) = waiting.recv().await {
-            self.give_back(&given, leases, &layout()).await;
-            self.under_way.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Waits until nothing is on its way any more, which [`Returns::run`] sees to.
+    /// Waits until [`Returns::run`] has given back everything.
     pub(super) async fn finish(&self) {
         while self.under_way.load(Ordering::Relaxed) > 0 {
             tokio::time::sleep(LOOK).await;
         }
     }
-
-    async fn give_back(&self, given: &Given, leases: &Leases, layout: &Layout) {
-        for turn in 1..=TURNS {
-            let outcome = match given {
-                Given::Lease { agent, accessor } => leases.end(layout, agent, accessor).await,
-                Given::Token { accessor } => self.own.revoke(accessor, Envelope::soon()).await,
-                Given::Certificate { serial, namespace } => {
-                    let along = Envelope { namespace: Some(namespace), ..Envelope::soon() };
-                    self.own.succeed(control::revoke_certificate(layout, serial), along).await.map(drop)
-                }
-            };
-            match outcome {
-                Ok(()) | Err(Undone { refusal: Refusal::NotFound, .. }) => {
-                    tracing::info!(what = given.name(), "what its agent did not get was given back to Vault");
-                    return;
-                }
-                Err(_) if turn < TURNS => tokio::time::sleep(PAUSE).await,
-                Err(undone) => {
-                    let (what, code) = (given.name(), undone.refusal.public().code);
-                    tracing::error!(
-                        what,
-                        code,
-                        "what its agent did not get cannot be given back; it expires by itself"
-                    );
-                }
-            }
-        }
-    }
 }
 
 impl Given {
-    const fn name(&self) -> &'static str {
+    pub(super) const fn name(&self) -> &'static str {
         match self {
             Self::Lease { .. } => "lease",
             Self::Token { .. } => "token",
@@ -120,42 +75,43 @@ impl Given {
     }
 }
 
-/// What one request was given; it goes back with the parcel unless that is handed over.
+/// The things that one request was given. They go back when the parcel is dropped, unless it was
+/// handed over.
 pub struct Parcel<'a> {
     returns: &'a Returns,
     given: Mutex<Vec<Given>>,
 }
 
 impl<'a> Parcel<'a> {
-    /// An empty one.
+    /// An empty parcel.
     #[must_use]
     pub const fn new(returns: &'a Returns) -> Self {
         Self { returns, given: Mutex::new(Vec::new()) }
     }
 
-    /// Puts something in.
+    /// Adds a thing.
     pub fn put(&self, given: Given) {
         self.given().push(given);
     }
 
-    /// Takes out what has gone back already.
+    /// Removes a thing that has gone back already.
     pub fn remove(&self, given: &Given) {
         self.given().retain(|one| one != given);
     }
 
-    /// How many things are in it.
+    /// The number of things in it.
     #[must_use]
     pub fn len(&self) -> usize {
         self.given().len()
     }
 
-    /// Whether there is nothing to be handed over.
+    /// True where nothing is in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Gives back what was put in after the first `kept` things.
+    /// Gives back all but the first `kept` things.
     pub fn give_back(&self, kept: usize) {
         let mut given = self.given();
         let kept = kept.min(given.len());
@@ -170,7 +126,7 @@ impl<'a> Parcel<'a> {
         }
     }
 
-    /// The agent has it all.
+    /// Notes that the agent has everything, so that nothing goes back.
     pub fn handed_over(&self) {
         drop(take(&mut *self.given()));
     }

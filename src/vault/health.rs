@@ -1,5 +1,5 @@
-//! Vault's health, asked in the background: what `/readyz` tells, and the
-//! circuit that answers at once while Vault is away.
+//! Vault's health, asked in the background: `/readyz` tells it, and requests are refused at once
+//! while Vault is away.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -9,17 +9,16 @@ use filters::vault::control;
 
 use crate::exchange::{Envelope, Upstream};
 
-/// How often Vault is asked while it is well.
+/// Pause between two questions while Vault is well.
 const WELL: Duration = Duration::from_secs(1);
-/// How often it is asked while it is not, so that the gate is back within a
-/// second of it.
+/// Pause between two questions while it is not, so that the gate serves within a second of Vault.
 const UNWELL: Duration = Duration::from_millis(200);
 
-/// What Vault says of itself.
+/// The state that Vault reports of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Health {
-    /// Not asked yet.
+    /// Vault was not asked yet.
     Unknown = 0,
     /// Active and unsealed.
     Active = 1,
@@ -29,12 +28,12 @@ pub enum Health {
     Sealed = 3,
     /// Not initialised.
     Uninitialised = 4,
-    /// It does not answer.
+    /// Vault does not answer.
     Unreachable = 5,
 }
 
 impl Health {
-    /// One word for people.
+    /// The health in one word, for people.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -69,7 +68,7 @@ impl Health {
     }
 }
 
-/// Asks Vault how it is.
+/// Asks Vault for its health.
 pub struct Monitor {
     upstream: Arc<Upstream>,
     state: AtomicU8,
@@ -82,19 +81,20 @@ impl Monitor {
         Self { upstream, state: AtomicU8::new(Health::Unknown as u8) }
     }
 
-    /// What Vault last said.
+    /// The last health that was found.
     #[must_use]
     pub fn health(&self) -> Health {
         Health::of_byte(self.state.load(Ordering::Relaxed))
     }
 
-    /// Whether requests may go to Vault: not while it is known to be away.
+    /// True where requests may go to Vault: false while it is known to be away.
     #[must_use]
     pub fn is_open(&self) -> bool {
         matches!(self.health(), Health::Active | Health::Unknown)
     }
 
-    /// Asks for ever, and keeps the way to it fresh: a name server that hangs holds up no question.
+    /// Asks for ever, and keeps addresses and the client certificate fresh beside it: a name server
+    /// that hangs delays no question.
     pub async fn run(&self) {
         tokio::join!(self.refresh(), self.watch());
     }
@@ -134,7 +134,7 @@ impl Monitor {
     pub(super) async fn ask(&self) -> Health {
         let Ok(request) = control::health() else { return Health::Unknown };
         let envelope = Envelope::look();
-        match self.upstream.ask(&request, envelope).await {
+        match self.upstream.ask(request, envelope).await {
             Ok(answer) => {
                 if let Some(known) = control::has_namespaces(&answer.body) {
                     self.upstream.note_namespaces(known);

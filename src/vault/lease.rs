@@ -1,54 +1,52 @@
-//! Leases: each has a token of its own, with which it ends, and stands in the
-//! agent's record in Vault, so that any gate can count and end it.
+//! Leases: each has a token of its own, with which it ends, and an entry in the agent's record in
+//! Vault, so that any gate can count and end it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use filters::decide::AgentRequest;
 use filters::grants::Agent;
-use filters::identity::Identity;
 use filters::names::{AgentId, Namespace};
+use filters::path::PathProblem;
 use filters::refusal::Refusal;
-use filters::vault::{Layout, Trouble, VaultRequest, control, trouble};
+use filters::vault::{Layout, VaultRequest, control};
 use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
 use crate::config;
-use crate::exchange::{Answer, Envelope, Lane, Upstream};
+use crate::exchange::{Answer, Envelope, Holds, Lane};
 
+use super::clock::epoch_seconds;
 use super::handover::{Given, Parcel};
 use super::own::{Accessor, OwnCalls, Undone};
-use super::{Children, Profile, epoch_seconds, record};
+use super::record::{self, SharedRecord, Unread, Unwritten, Versioned};
+use super::tokens::{AgentTokens, Profile};
 
-/// How often a record is read again that another gate has changed meanwhile.
-const TURNS: usize = 10;
-/// Most agents whose records are waited for in line at once.
+/// Most agents with a line of their own at once.
 const QUEUES: u64 = 10_000;
 
 /// The leases of agents.
 pub struct Leases {
-    upstream: Arc<Upstream>,
     own: OwnCalls,
-    /// One line per agent, so that a gate never races itself.
+    /// One line for each agent, so that a gate never changes a record twice at once.
     lines: Cache<AgentId, Arc<Mutex<()>>>,
 }
 
-/// Who wants a lease, and by which settings.
+/// The agent that wants a lease, and the settings for it.
 #[derive(Clone, Copy)]
 pub struct Wanted<'a> {
-    /// Whose it is to be.
-    pub identity: &'a Identity,
-    /// What agents' tokens are like.
+    /// The settings of agents' tokens.
     pub profile: &'a Profile,
-    /// What leases are like.
+    /// The settings of leases.
     pub settings: &'a config::Leases,
-    /// Where things lie in Vault.
+    /// The mounts and prefixes in Vault.
     pub layout: &'a Layout,
-    /// Goes to Vault as `X-Correlation-Id`.
-    pub correlation: &'a str,
-    /// What holds it until its agent has it.
+    /// The settings that go along with the request.
+    pub envelope: Envelope<'a>,
+    /// Holds the lease until its agent has it.
     pub parcel: &'a Parcel<'a>,
 }
 
@@ -62,32 +60,33 @@ pub struct Issued {
     pub accessor: Accessor,
     /// Seconds it lasts, unless it is renewed.
     pub lasts: u64,
-    /// Until when it can be renewed, in seconds since the epoch.
+    /// The end of all renewals, in seconds since the epoch.
     pub ends: u64,
 }
 
-/// One live lease in the record, by its token's accessor.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// One live lease, as the gate writes it on the record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Live {
-    /// In seconds since the epoch.
+    /// The time it ends, in seconds since the epoch.
     expires: u64,
     /// The agent's generation.
     generation: u32,
-    /// Its token's namespace; the gate's own where absent.
+    /// The namespace of its token; the gate's own where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     namespace: Option<Namespace>,
 }
 
-/// What stands on the record under the accessor of a lease's token.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// The entry of the record under the accessor of a lease's token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-enum Entry {
+enum LeaseEntry {
     Live(Live),
-    /// Not as the gate writes it. It counts as live until it is ended: its end is not known.
+    /// Another form than the gate writes. It counts as live until it is revoked, since its end is
+    /// not known.
     Malformed(Value),
 }
 
-impl Entry {
+impl LeaseEntry {
     const fn is_live_at(&self, now: u64) -> bool {
         match self {
             Self::Live(live) => live.expires > now,
@@ -103,17 +102,18 @@ impl Entry {
     }
 }
 
-type Entries = BTreeMap<Box<str>, Entry>;
+/// The leases of one agent, by the accessors of their tokens.
+type Leased = BTreeMap<Box<str>, LeaseEntry>;
 
-/// What one agent holds, at one version in Vault.
-struct Record {
-    version: u64,
-    leases: Entries,
+/// The record of one agent's leases.
+struct LeaseRecord<'a> {
+    layout: &'a Layout,
+    agent: &'a AgentId,
 }
 
-#[derive(Default, Deserialize)]
-struct Held {
-    leases: Entries,
+#[derive(Deserialize)]
+struct StoredLeases {
+    leases: Leased,
 }
 
 #[derive(Deserialize)]
@@ -122,73 +122,117 @@ struct LeaseAnswer {
     lease_duration: u64,
 }
 
-impl Leases {
-    /// By this way to Vault.
-    #[must_use]
-    pub fn new(upstream: Arc<Upstream>, own: OwnCalls) -> Self {
-        let lines = Cache::builder().max_capacity(QUEUES).time_to_idle(Duration::from_secs(600)).build();
-        Self { upstream, own, lines }
+impl SharedRecord for LeaseRecord<'_> {
+    type Stored = StoredLeases;
+    type Entries = Leased;
+
+    fn reading(&self) -> Result<VaultRequest, PathProblem> {
+        control::read_leases(self.layout, self.agent)
     }
 
-    /// Asks for a lease with a token that is its own: first the record, then
-    /// the lease, so that none is live that is not counted.
+    fn writing(&self, version: u64, leases: &Leased) -> Result<VaultRequest, PathProblem> {
+        control::write_leases(self.layout, self.agent, version, leases)
+    }
+
+    /// The leases that have not ended.
+    fn entries(&self, stored: Option<StoredLeases>) -> Leased {
+        let mut leases = stored.map(|held| held.leases).unwrap_or_default();
+        let now = epoch_seconds();
+        leases.retain(|_, lease| lease.is_live_at(now));
+        if leases.values().any(|lease| matches!(lease, LeaseEntry::Malformed(_))) {
+            let agent = self.agent;
+            tracing::warn!(%agent, "the record of leases has entries that cannot be read; they count as live");
+        }
+        leases
+    }
+
+    fn envelopes(&self) -> (Envelope<'static>, Envelope<'static>) {
+        let lane = Lane::Requests;
+        (Envelope { lane, ..Envelope::soon() }, Envelope { lane, ..Envelope::default() })
+    }
+}
+
+impl LeaseRecord<'_> {
+    async fn read(&self, own: &OwnCalls) -> Result<Versioned<Leased>, Undone> {
+        let (to_read, _) = self.envelopes();
+        record::read(own, self, to_read).await.map_err(|unread| self.tell(unread))
+    }
+
+    async fn update(
+        &self,
+        own: &OwnCalls,
+        known: Option<Versioned<Leased>>,
+        change: impl Fn(&mut Leased) -> Result<(), Refusal>,
+    ) -> Result<(), Undone> {
+        match record::update(own, self, known, change).await {
+            Ok(_) => Ok(()),
+            Err(Unwritten::Unread(unread)) => Err(self.tell(unread)),
+            Err(Unwritten::Refused(undone)) => Err(undone),
+        }
+    }
+
+    /// Says in the log why the record cannot be read.
+    fn tell(&self, unread: Unread) -> Undone {
+        tracing::error!(agent = %self.agent, why = %unread, "the record of leases cannot be read");
+        unread.into()
+    }
+}
+
+impl Leases {
+    /// Leases whose records are kept by `own` calls.
+    #[must_use]
+    pub fn new(own: OwnCalls) -> Self {
+        let lines = Cache::builder().max_capacity(QUEUES).time_to_idle(Duration::from_secs(600)).build();
+        Self { own, lines }
+    }
+
+    /// Asks for a lease with a token of its own. The record is written before, so that no live lease
+    /// is uncounted.
     ///
     /// # Errors
-    /// [`Refusal::LeaseBudget`], what Vault says, or that it is away. Nothing
-    /// is left behind then.
+    /// [`Refusal::LeaseBudget`], or the meaning of Vault's answer. Nothing is left behind then.
     pub async fn issue(
         &self,
         wanted: Wanted<'_>,
-        children: &Children,
-        request: &VaultRequest,
+        tokens: &AgentTokens,
+        request: AgentRequest,
     ) -> Result<Issued, Refusal> {
-        let agent = &wanted.identity.agent.id;
-        let room = |leases: &Entries| match leases.len() < wanted.settings.per_agent {
+        let holder = Arc::clone(request.actor().agent());
+        let agent = &*holder;
+        let record = LeaseRecord { layout: wanted.layout, agent: &agent.id };
+        let room = |leases: &Leased| match leases.len() < wanted.settings.per_agent {
             true => Ok(()),
             false => Err(Refusal::LeaseBudget),
         };
-        let line = self.lines.get_with(agent.clone(), Arc::default);
+        let line = self.lines.get_with(agent.id.clone(), Arc::default);
         let turn = line.lock().await;
-        let record = self.read(wanted.layout, agent).await?;
-        room(&record.leases)?;
-        let token = children.lease_token(wanted.identity, wanted.profile, wanted.settings, wanted.settings.ttl).await?;
+        let known = record.read(&self.own).await?;
+        room(&known.entries)?;
+        let token = tokens.lease_token(request.actor(), wanted.profile, wanted.settings, wanted.settings.ttl).await?;
         let accessor = token.accessor.clone();
         let ends = epoch_seconds() + token.ttl;
-        let entry = self.entry(&wanted.identity.agent, ends);
-        let given = Given::Lease { agent: agent.clone(), accessor: accessor.clone() };
+        let entry = self.entry(agent, ends);
+        let given = Given::Lease { agent: agent.id.clone(), accessor: accessor.clone() };
         wanted.parcel.put(given.clone());
         let outcome = async {
-            let counted = self.write(wanted.layout, agent, record, |leases| {
+            let counted = record.update(&self.own, Some(known), |leases| {
                 room(leases)?;
                 leases.insert(accessor.text.clone(), entry.clone());
                 Ok(())
             });
             counted.await?;
             drop(turn);
-            let envelope = Envelope {
-                lane: Lane::Requests,
-                token: Some(&token.token),
-                namespace: Some(&accessor.namespace),
-                for_agent: true,
-                correlation: Some(wanted.correlation),
-                ..Envelope::default()
-            };
-            let answer = self.upstream.ask(request, envelope).await?;
-            if !matches!(answer.status, 200..=299) {
-                return Err(match trouble(answer.status, &answer.body) {
-                    Trouble::Refused(refusal) => refusal,
-                    Trouble::InvalidToken => Refusal::UpstreamUnavailable,
-                });
-            }
-            let lease: LeaseAnswer = serde_json::from_slice(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?;
+            let answer = self.own.upstream().ask_for(request, &token, wanted.envelope, Holds::Whole).await?;
+            let answer = answer.whole().ok_or(Refusal::Internal)?;
+            let lease: LeaseAnswer = answer.json()?;
             let lasts = lease.lease_duration.min(token.ttl);
-            self.last(wanted.layout, &wanted.identity.agent, &accessor.text, epoch_seconds() + lasts).await?;
+            self.last(wanted.layout, agent, &accessor.text, epoch_seconds() + lasts).await?;
             Ok(Issued { answer, id: lease.lease_id, accessor: accessor.clone(), lasts, ends })
         };
         let outcome = outcome.await;
         if outcome.is_err() {
-            // What cannot be ended now is tried again with the rest of the parcel.
-            let ended = self.end(wanted.layout, agent, &accessor).await;
+            // A lease that cannot be ended now is tried again with the rest of the parcel.
+            let ended = self.end(wanted.layout, &agent.id, &accessor).await;
             if matches!(ended, Ok(()) | Err(Undone { refusal: Refusal::NotFound, .. })) {
                 wanted.parcel.remove(&given);
             }
@@ -196,107 +240,71 @@ impl Leases {
         outcome
     }
 
-    /// Notes until when a lease lasts now.
+    /// Writes on the record when a lease ends now.
     ///
     /// # Errors
-    /// That Vault is away.
+    /// The record cannot be read or written.
     pub async fn last(&self, layout: &Layout, agent: &Agent, accessor: &str, expires: u64) -> Result<(), Undone> {
         let entry = self.entry(agent, expires);
-        self.change(layout, &agent.id, |leases| {
+        self.change(LeaseRecord { layout, agent: &agent.id }, |leases| {
             leases.insert(accessor.into(), entry.clone());
             Ok(())
         })
         .await
     }
 
-    /// Ends a lease's token, and strikes the lease from the record.
+    /// Revokes a lease's token, and strikes the lease from the record.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`] where it is not in the record, or that Vault is away.
+    /// [`Refusal::NotFound`] where it is not on the record; others where Vault does not do it.
     pub async fn end(&self, layout: &Layout, agent: &AgentId, accessor: &Accessor) -> Result<(), Undone> {
         let along = Envelope { lane: Lane::Requests, ..Envelope::soon() };
         self.own.revoke(accessor, along).await?;
-        self.change(layout, agent, |leases| leases.remove(&accessor.text).map(drop).ok_or(Refusal::NotFound)).await
+        let strike = |leases: &mut Leased| leases.remove(&accessor.text).map(drop).ok_or(Refusal::NotFound);
+        self.change(LeaseRecord { layout, agent }, strike).await
     }
 
-    /// Ends every lease on the agent's record; tells how many those were.
+    /// Ends every lease on the agent's record; gives their number.
     ///
     /// # Errors
-    /// That Vault is away, or does not end each of them; those stay on the record then.
+    /// Vault does not end some of them; those stay on the record.
     pub async fn end_all(&self, layout: &Layout, agent: &AgentId) -> Result<usize, Undone> {
-        let (mut ended, mut failed) = (self.read(layout, agent).await?.leases, None);
+        let record = LeaseRecord { layout, agent };
+        let (mut ended, mut failed) = (record.read(&self.own).await?.entries, None);
         for (text, entry) in std::mem::take(&mut ended) {
-            let namespace = entry.namespace().unwrap_or_else(|| self.upstream.namespace()).clone();
+            let namespace = entry.namespace().unwrap_or_else(|| self.own.namespace()).clone();
             let accessor = Accessor { text, namespace };
-            // One that cannot be ended, in a namespace that is sealed, is not in the way of the others.
+            // A lease that cannot be ended, as in a sealed namespace, does not hold up the others.
             match self.own.revoke(&accessor, Envelope::soon()).await {
                 Ok(()) => _ = ended.insert(accessor.text, entry),
                 Err(undone) => failed = Some(undone),
             }
         }
         if !ended.is_empty() {
-            let strike = |leases: &mut Entries| {
+            let strike = |leases: &mut Leased| {
                 leases.retain(|accessor, _| !ended.contains_key(accessor));
                 Ok(())
             };
-            self.change(layout, agent, strike).await?;
+            self.change(record, strike).await?;
         }
         failed.map_or(Ok(ended.len()), Err)
     }
 
-    /// What goes on the record. A namespace is on it where it is not that of the record itself.
-    fn entry(&self, agent: &Agent, expires: u64) -> Entry {
-        let elsewhere = agent.namespace != *self.upstream.namespace();
+    /// An entry for the record; it names the namespace where that is not the record's own.
+    fn entry(&self, agent: &Agent, expires: u64) -> LeaseEntry {
+        let elsewhere = agent.namespace != *self.own.namespace();
         let namespace = elsewhere.then(|| agent.namespace.clone());
-        Entry::Live(Live { expires, generation: agent.generation, namespace })
+        LeaseEntry::Live(Live { expires, generation: agent.generation, namespace })
     }
 
-    /// Changes the agent's record.
+    /// Changes a record when the other changes of this gate to it are done.
     async fn change(
         &self,
-        layout: &Layout,
-        agent: &AgentId,
-        change: impl Fn(&mut Entries) -> Result<(), Refusal>,
+        record: LeaseRecord<'_>,
+        change: impl Fn(&mut Leased) -> Result<(), Refusal>,
     ) -> Result<(), Undone> {
-        let line = self.lines.get_with(agent.clone(), Arc::default);
+        let line = self.lines.get_with(record.agent.clone(), Arc::default);
         let _turn = line.lock().await;
-        let record = self.read(layout, agent).await?;
-        self.write(layout, agent, record, change).await
-    }
-
-    /// The agent's record, without what has ended.
-    async fn read(&self, layout: &Layout, agent: &AgentId) -> Result<Record, Undone> {
-        let along = Envelope { lane: Lane::Requests, ..Envelope::soon() };
-        let read = record::read::<Held>(&self.own, control::read_leases(layout, agent), along).await;
-        let record =
-            read.inspect_err(|unread| tracing::error!(%agent, why = %unread, "the record of leases cannot be read"))?;
-        let Held { mut leases } = record.data.unwrap_or_default();
-        let now = epoch_seconds();
-        leases.retain(|_, lease| lease.is_live_at(now));
-        if leases.values().any(|lease| matches!(lease, Entry::Malformed(_))) {
-            tracing::warn!(%agent, "the record of leases has entries that cannot be read; they count as live");
-        }
-        Ok(Record { version: record.version, leases })
-    }
-
-    /// Writes the record, changed; where another gate was faster, theirs.
-    async fn write(
-        &self,
-        layout: &Layout,
-        agent: &AgentId,
-        mut record: Record,
-        change: impl Fn(&mut Entries) -> Result<(), Refusal>,
-    ) -> Result<(), Undone> {
-        let along = Envelope { lane: Lane::Requests, ..Envelope::default() };
-        for _ in 0..TURNS {
-            change(&mut record.leases)?;
-            let request = control::write_leases(layout, agent, record.version, &record.leases);
-            match self.own.succeed(request, along).await {
-                Ok(_) => return Ok(()),
-                Err(Undone { refusal: Refusal::CheckAndSet, .. }) => record = self.read(layout, agent).await?,
-                Err(undone) => return Err(undone),
-            }
-        }
-        Err(Refusal::UpstreamUnavailable.into())
+        record.update(&self.own, None, change).await
     }
 }

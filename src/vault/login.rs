@@ -1,5 +1,5 @@
-//! The gate's own login: made, renewed at two thirds of its life, made again
-//! when renewal fails.
+//! The gate's own login: made, renewed after two thirds of its lifetime, and made again when renewal
+//! fails.
 
 mod failure;
 mod file;
@@ -24,11 +24,11 @@ use crate::exchange::{Answer, Envelope, Patience, Upstream};
 
 use failure::{Failed, LONGEST, Pauses};
 
-/// How often credentials are looked at that somebody else replaces.
+/// Pause between two looks for replaced credentials.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long a login or a renewal may take, so that one hung connection does not hold it up.
+/// Longest time of a login or a renewal, so that one hung connection does not hold it up.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long the end of a login may take.
+/// Longest time for ending a login.
 const LEAVE: Duration = Duration::from_secs(2);
 
 /// A token of the gate's own.
@@ -40,7 +40,7 @@ pub struct GateLogin {
     pub generation: u64,
 }
 
-/// The state of the login, shared with everybody who needs it.
+/// The state of the login.
 pub struct LoginState {
     method: ArcSwap<Login>,
     upstream: Arc<Upstream>,
@@ -48,16 +48,16 @@ pub struct LoginState {
     last: ArcSwap<Last>,
     generations: AtomicU64,
     wanted: Notify,
-    /// Whether Vault is being asked for a login.
+    /// True while Vault is asked for a login.
     asking: AtomicBool,
-    /// Told when refused credentials are worth another try.
+    /// Notified when refused credentials are worth another try.
     again: watch::Sender<()>,
 }
 
-/// What a login or renewal gave.
+/// The result of a login or a renewal.
 struct Grant {
     token: Secret,
-    /// `None` where it never ends.
+    /// Its time from now; `None` where it never ends.
     lifetime: Option<Duration>,
     renewable: bool,
 }
@@ -88,18 +88,18 @@ struct Lookup {
     renewable: bool,
 }
 
-/// What a login was tried with.
+/// The credentials of one attempt.
 struct Presented {
-    /// What stood in the file, where there is one.
+    /// The content of the file, where there is one.
     secret: Option<Secret>,
-    /// Which certificate connections had: [`Upstream::presents`].
+    /// The number of the certificate that connections had: [`Upstream::presents`].
     certificate: u64,
 }
 
-/// What came of the last try.
+/// The result of the last attempt.
 struct Last {
     failed: Failed,
-    /// When the next is.
+    /// The time of the next attempt.
     next: Option<Instant>,
 }
 
@@ -125,7 +125,8 @@ impl LoginState {
         self.current.load_full()
     }
 
-    /// How the gate is logged in, or why it is not, and when it tries again; for operators.
+    /// The method by which the gate is logged in, or the reason why it is not and the time of the next
+    /// attempt, for operators.
     #[must_use]
     pub fn detail(&self) -> String {
         let left = self.last.load().next.map(|next| next.saturating_duration_since(Instant::now()).as_secs());
@@ -137,7 +138,7 @@ impl LoginState {
         }
     }
 
-    /// How the gate is logged in, or why it is not.
+    /// The method by which the gate is logged in, or the reason why it is not.
     #[must_use]
     pub fn reason(&self) -> String {
         let (name, is_in) = (self.method.load().name(), self.current.load().is_some());
@@ -149,20 +150,20 @@ impl LoginState {
         }
     }
 
-    /// Whether the credentials were refused, so that the next try is not soon.
+    /// True where the credentials were refused, so that the next attempt is not soon.
     #[must_use]
     pub fn is_refused(&self) -> bool {
         self.current.load().is_none() && self.last.load().failed.is_final()
     }
 
-    /// Whether Vault has been asked for a login and has not answered.
+    /// True where Vault has been asked for a login and has not answered yet.
     #[must_use]
     pub fn is_under_way(&self) -> bool {
         self.asking.load(Ordering::Relaxed)
     }
 
-    /// Takes over the credentials that the configuration has now, for the next login; by another
-    /// method none is made.
+    /// Takes over the credentials that the configuration has now, for the next login. A configuration
+    /// with another method changes nothing.
     pub fn take(&self, login: &Login) {
         let now = self.method.load();
         if discriminant(&**now) == discriminant(login) && **now != *login {
@@ -171,12 +172,12 @@ impl LoginState {
         }
     }
 
-    /// Has refused credentials tried again at once.
+    /// Tries refused credentials again at once.
     pub fn try_again(&self) {
         self.again.send_replace(());
     }
 
-    /// Ends the login in Vault, where it was made here: nobody else has its token. Tells whether
+    /// Ends the login in Vault where this gate has made it: nobody else has its token. Gives true where
     /// nothing is left of it.
     pub async fn leave(&self) -> bool {
         let made = match &**self.method.load() {
@@ -187,10 +188,10 @@ impl LoginState {
         let Ok(request) = control::revoke_self() else { return false };
         let patience = Patience::Look(LEAVE);
         let envelope = Envelope { token: Some(&login.token), patience, ..Envelope::default() };
-        self.upstream.ask(&request, envelope).await.is_ok_and(|answer| matches!(answer.status, 200..=299))
+        self.upstream.ask(request, envelope).await.is_ok_and(|answer| answer.is_success())
     }
 
-    /// Says that Vault no longer knows the token of `generation`.
+    /// Gives up the login of `generation`, whose token Vault no longer knows.
     pub fn reject(&self, generation: u64) {
         if self.current.load().as_ref().is_some_and(|login| login.generation == generation) {
             self.current.store(None);
@@ -223,7 +224,7 @@ impl LoginState {
                 Ok(grant) => {
                     let begun = Instant::now();
                     self.keep(grant, &method, &presented).await;
-                    // One that is good for nothing is not made again and again.
+                    // A login that is lost again at once is not made again and again.
                     match begun.elapsed() {
                         kept if kept > LONGEST => pauses = Pauses::default(),
                         _ => tokio::time::sleep(pauses.short()).await,
@@ -242,12 +243,12 @@ impl LoginState {
         }
     }
 
-    /// Reads what the login is made with.
+    /// Reads the credentials of the next attempt.
     async fn present(&self, method: &Login) -> Result<Presented, Failed> {
         let secret = match method {
             Login::None => {
                 self.last.store(Arc::new(Last { failed: Failed::NoCredentials, next: None }));
-                // There is nothing to do but to wait for ever.
+                // Nothing can be done without credentials.
                 return std::future::pending().await;
             }
             Login::TokenFile(file)
@@ -258,7 +259,7 @@ impl LoginState {
         Ok(Presented { secret, certificate: self.upstream.presents() })
     }
 
-    /// Says why there is no login; the same reason in a row only once.
+    /// Logs why there is no login; the same reason in a row once.
     fn tell(&self, failed: Failed, method: &Login, pause: Duration) {
         if self.last.load().failed != failed {
             let seconds = pause.as_secs();
@@ -267,7 +268,7 @@ impl LoginState {
         self.last.store(Arc::new(Last { failed, next: Some(Instant::now() + pause) }));
     }
 
-    /// A token that is known already stays what it is.
+    /// Makes the token that of the gate; one that is known already keeps its generation.
     fn publish(&self, grant: &Grant, method: &Login) {
         self.last.store(Arc::new(Last { failed: Failed::Nothing, next: None }));
         if self.current.load().as_ref().is_some_and(|login| login.token == grant.token) {
@@ -278,8 +279,8 @@ impl LoginState {
         tracing::info!(generation, method = method.name(), "the gate is logged in to Vault");
     }
 
-    /// Renews until renewal fails, the login ends, somebody rejects it or
-    /// gives another.
+    /// Renews the login until renewal fails, the login ends, somebody rejects it, or there are other
+    /// credentials.
     async fn keep(&self, mut grant: Grant, method: &Login, presented: &Presented) {
         let replaced = async {
             match method {
@@ -299,7 +300,7 @@ impl LoginState {
                 return;
             }
             match self.renew(method).await {
-                // A renewal that gives less than before nears the longest life: log in anew.
+                // A renewal that gives much less than before nears the longest lifetime: log in anew.
                 Ok(renewed) if is_worth(&renewed, &grant) => grant = renewed,
                 Ok(_) => return,
                 Err(failed) => {
@@ -310,8 +311,7 @@ impl LoginState {
         }
     }
 
-    /// Waits until there are other credentials than those `presented`; for ever where nobody
-    /// replaces them.
+    /// Waits until there are other credentials than `presented`; for ever where nobody replaces them.
     async fn replaced(&self, method: &Login, presented: &Presented) {
         loop {
             tokio::time::sleep(LOOK).await;
@@ -319,7 +319,7 @@ impl LoginState {
                 Login::TokenFile(file)
                 | Login::Jwt(SignedToken { file, .. })
                 | Login::Kubernetes(SignedToken { file, .. }) => {
-                    // A file that is away or half written leaves all as it is.
+                    // A file that is away or half written changes nothing.
                     read_file(file).await.is_ok_and(|found| presented.secret.as_ref() != Some(&found))
                 }
                 Login::Certificate { .. } => self.upstream.presents() != presented.certificate,
@@ -346,7 +346,7 @@ impl LoginState {
         read::<LoginAnswer>(&self.ask(request, None, method).await?).map(Grant::of)
     }
 
-    /// What Vault knows of a token that somebody else made.
+    /// Looks up a token that somebody else made.
     async fn look_up(&self, token: Secret, method: &Login) -> Result<Grant, Failed> {
         let answer = self.ask(control::lookup_self(), Some(&token), method).await?;
         let lookup: LookupAnswer = read(&answer)?;
@@ -360,7 +360,7 @@ impl LoginState {
         read::<LoginAnswer>(&answer).map(Grant::of)
     }
 
-    /// Asks once: Vault may count what it refuses.
+    /// Asks once: Vault may count logins that it refuses.
     async fn ask(
         &self,
         request: Result<VaultRequest, PathProblem>,
@@ -369,8 +369,8 @@ impl LoginState {
     ) -> Result<Answer, Failed> {
         let request = request.map_err(|_| Failed::Nonsense)?;
         let envelope = Envelope { token, patience: Patience::For(PATIENCE), ..Envelope::default() };
-        match self.upstream.ask(&request, envelope).await {
-            Ok(answer) if answer.status == 200 => Ok(answer),
+        match self.upstream.ask(request, envelope).await {
+            Ok(answer) if answer.is_success() => Ok(answer),
             Ok(answer) => Err(Failed::of(method, &answer)),
             Err(_) => Err(Failed::Unreachable),
         }
@@ -389,7 +389,7 @@ fn read<'a, T: Deserialize<'a>>(answer: &'a Answer) -> Result<T, Failed> {
     serde_json::from_slice(&answer.body).map_err(|_| Failed::Nonsense)
 }
 
-/// Whether a renewal gave enough of what there was before.
+/// True where a renewal gives at least half of the lifetime before.
 fn is_worth(renewed: &Grant, before: &Grant) -> bool {
     match (renewed.lifetime, before.lifetime) {
         (Some(now), Some(before)) => now >= before.mul_f64(0.5),

@@ -1,8 +1,7 @@
-//! What the gate does with Vault for itself: its login, the agents' child
-//! tokens and leases, the keys of handles, and an eye on Vault's health.
+//! The gate's own dealings with Vault: its login, the agents' tokens and leases, suspensions, the
+//! keys of handles, and Vault's health.
 
-mod bearer;
-mod child;
+mod clock;
 mod gates;
 mod handles;
 mod handover;
@@ -13,10 +12,12 @@ mod operator;
 mod own;
 mod provision;
 mod record;
+mod returns;
 mod suspension;
+mod tokens;
 
-pub use child::{Child, Children, Profile};
-pub use gates::{Gates, LIVELY, Word};
+pub use clock::epoch_seconds;
+pub use gates::{Gates, LIVELY, Reports};
 pub use handles::Handles;
 pub use handover::{Given, Parcel, Returns};
 pub use health::{Health, Monitor};
@@ -25,11 +26,12 @@ pub use login::{GateLogin, LoginState};
 pub use operator::{NoLogin, logged_in};
 pub use own::{Accessor, OwnCalls, Undone};
 pub use provision::Provision;
-pub use record::Unread;
-pub use suspension::{Entry, Record, Suspension, Suspensions, Unwritten};
+pub use record::{Unread, Unwritten};
+pub use suspension::{SuspendedAgents, Suspension, SuspensionEntry, Suspensions};
+pub use tokens::{AgentToken, AgentTokens, Profile};
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use filters::vault::Layout;
 
@@ -39,25 +41,25 @@ use crate::telemetry::Metrics;
 
 /// Vault, as the gate uses it.
 pub struct Vault {
-    /// The way there.
+    /// The connections to it.
     pub upstream: Arc<Upstream>,
     /// The gate's own login.
     pub login: Arc<LoginState>,
     /// Its health.
     pub monitor: Monitor,
     /// The agents' tokens.
-    pub children: Children,
-    /// What is asked with the gate's own token.
+    pub tokens: AgentTokens,
+    /// Calls with the gate's own token.
     pub own: OwnCalls,
-    /// Whether agents' tokens can be made.
+    /// Finds out whether agents' tokens can be made.
     pub provision: Arc<Provision>,
     /// The keys of handles.
     pub handles: Handles,
     /// The agents' leases.
     pub leases: Leases,
-    /// What goes back to Vault, since its agent did not get it.
+    /// Things that go back to Vault, since their agent did not get them.
     pub returns: Returns,
-    /// Who may do nothing for now.
+    /// The suspended agents.
     pub suspensions: Arc<Suspensions>,
 }
 
@@ -65,7 +67,7 @@ impl Vault {
     /// Prepares everything; nothing is asked yet.
     ///
     /// # Errors
-    /// Why Vault cannot be reached as the configuration says.
+    /// The reason why Vault cannot be reached as the configuration says.
     pub fn new(settings: &Settings, metrics: Arc<Metrics>) -> Result<Self, String> {
         let upstream = Arc::new(Upstream::new(settings.upstream.clone())?);
         let login = Arc::new(LoginState::new(settings.login.clone(), Arc::clone(&upstream)));
@@ -73,20 +75,19 @@ impl Vault {
         let capacity = settings.child_tokens.capacity;
         let own = OwnCalls::new(Arc::clone(&upstream), Arc::clone(&login));
         let provision = Arc::new(Provision::new(own.clone()));
-        let makes = (Arc::clone(&upstream), Arc::clone(&login), Arc::clone(&provision));
-        let children = Children::new(makes, metrics, capacity);
+        let tokens = AgentTokens::new(own.clone(), Arc::clone(&provision), metrics, capacity);
         let handles = Handles::new(own.clone());
-        let leases = Leases::new(Arc::clone(&upstream), own.clone());
+        let leases = Leases::new(own.clone());
         let returns = Returns::new(own.clone());
         let suspensions = Arc::new(Suspensions::new(own.clone(), Gates::new(own.clone(), gate_name(settings))));
-        Ok(Self { upstream, login, monitor, children, own, provision, handles, leases, returns, suspensions })
+        Ok(Self { upstream, login, monitor, tokens, own, provision, handles, leases, returns, suspensions })
     }
 
-    /// Leaves nothing of this gate behind in Vault, as far as `time` allows: the agents' tokens,
-    /// what nobody got, its word among the gates, its own login.
+    /// Removes from Vault what is this gate's, as far as `time` allows: the agents' tokens, things that
+    /// nobody got, its report among the gates, its own login.
     pub async fn leave(&self, layout: &Layout, time: Duration) {
         let begun = tokio::time::Instant::now();
-        self.children.drop_all(time).await;
+        self.tokens.drop_all(time).await;
         let left = time.saturating_sub(begun.elapsed()).max(LEAST);
         let leaving = async {
             tokio::join!(self.returns.finish(), self.suspensions.gates().leave(layout));
@@ -98,20 +99,14 @@ impl Vault {
     }
 }
 
-/// Least time for what is ended after the agents' tokens.
+/// Least time for the rest, after the agents' tokens.
 const LEAST: Duration = Duration::from_secs(1);
 
-/// The name of this gate among all: its host, where it listens, and a number of this start's own.
+/// The name of this gate among all: its host, its first port, and a random number for this start.
 fn gate_name(settings: &Settings) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host: String = host.trim().chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
     let host = if host.is_empty() { "gate" } else { &host };
     let port = settings.listeners.first().map_or(0, |listener| listener.address.port());
     format!("{host}:{port}-{:08x}", crate::random::u64() as u32)
-}
-
-/// The wall clock, in seconds since the epoch.
-#[must_use]
-pub fn epoch_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }

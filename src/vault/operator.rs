@@ -1,4 +1,4 @@
-//! Vault, as whoever runs a command of the gate's configuration sees it.
+//! Access to Vault for commands, by the gate's configuration.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,17 +8,19 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::config::{Login, Settings};
 use crate::exchange::Upstream;
 
-use super::{LoginState, Monitor, OwnCalls};
+use super::health::Monitor;
+use super::login::LoginState;
+use super::own::OwnCalls;
 
-/// How long the login may take.
+/// Longest time of the login.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How often the login is looked for.
+/// Pause between two looks for the login.
 const SEEK: Duration = Duration::from_millis(20);
-/// How long a command that is interrupted waits for a login that is under way.
+/// Longest time that an interrupted command waits for a login that is under way.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// The configuration's credentials for Vault are missing or refused: why, in
-/// words for people.
+/// The configuration's credentials for Vault are missing or refused; holds the reason in words for
+/// people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoLogin(pub String);
 
@@ -28,15 +30,14 @@ impl std::fmt::Display for NoLogin {
     }
 }
 
-/// Runs `work` with a login by the gate's own configuration, which is an
-/// operator's where its VAULT_TOKEN is. A login that is made for it ends with it, also where it
-/// fails or is interrupted.
+/// Runs `work` with a login by the gate's own configuration; an operator's VAULT_TOKEN makes it the
+/// operator's. A login that is made for `work` ends with it, also where it fails or is interrupted.
 ///
 /// # Errors
-/// [`NoLogin`], and what `work` says.
+/// [`NoLogin`], and the errors of `work`.
 pub async fn logged_in<T, E: From<NoLogin>>(
     settings: &Settings,
-    work: impl AsyncFnOnce(&Arc<Upstream>, &OwnCalls) -> Result<T, E>,
+    work: impl AsyncFnOnce(&OwnCalls) -> Result<T, E>,
 ) -> Result<T, E> {
     if matches!(settings.login, Login::None) {
         return Err(NoLogin("the configuration has no credentials for Vault".to_owned()).into());
@@ -58,14 +59,14 @@ pub async fn logged_in<T, E: From<NoLogin>>(
             return Err(NoLogin(format!("Vault has not accepted the credentials{within}: {why}")).into());
         }
         Monitor::new(Arc::clone(&upstream)).ask().await;
-        work(&upstream, &own).await
+        work(&own).await
     };
     let outcome = tokio::select! {
         outcome = working => outcome,
         () = login.run() => Err(NoLogin(login.reason()).into()),
         () = interrupted(&login) => Err(NoLogin("interrupted".to_owned()).into()),
     };
-    // The token is the gate's in all but name: it must not outlive the command.
+    // The token has the gate's power: it must not outlive the command.
     if !login.leave().await {
         eprintln!("portcullis: the token of this login could not be revoked; it ends by itself");
     }

@@ -1,4 +1,4 @@
-//! Vault, asked with the gate's own token.
+//! Calls to Vault with the gate's own token.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,60 +7,58 @@ use std::time::Duration;
 use filters::names::Namespace;
 use filters::path::PathProblem;
 use filters::refusal::Refusal;
-use filters::vault::{Trouble, VaultRequest, control, trouble, words};
+use filters::vault::{VaultRequest, control, words};
 
 use crate::exchange::{Answer, Envelope, Patience, Upstream};
 
-use super::LoginState;
-use super::record::Unread;
+use super::login::LoginState;
 
-/// How long a look may take, so that what it looks for counts within a second or two.
+/// Longest time of a look, so that its result counts within a second or two.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
-/// How long a change may take, of which Vault may make several.
+/// Longest time of a change; Vault may make several writes for one.
 const SOON: Duration = Duration::from_secs(5);
 
 impl Envelope<'_> {
-    /// A question of the background's own that no hung connection may hold up.
+    /// The envelope of a question in the background, which no hung connection may delay.
     pub(super) fn look() -> Self {
         Self { patience: Patience::Look(LOOK), ..Self::default() }
     }
 
-    /// A change that the background makes and may make twice, by the same rule.
+    /// The envelope of a change in the background, which may be made twice; no hung connection may
+    /// delay it either.
     pub(super) fn soon() -> Self {
         Self { patience: Patience::Look(SOON), ..Self::default() }
     }
 }
 
-/// By which a token is ended, in the namespace that it was made in and in no other.
+/// The accessor by which a token is revoked, in the namespace it was made in and in no other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accessor {
-    /// As Vault gave it.
+    /// The accessor, as Vault gave it.
     pub text: Box<str>,
     /// The token's namespace.
     pub namespace: Namespace,
 }
 
-/// What was asked is not done: what that means to a caller, and what Vault said, for whoever runs a
-/// command.
+/// A call that was not done: the refusal for a caller, and Vault's words for whoever runs a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Undone {
-    /// What it means.
+    /// The refusal.
     pub refusal: Refusal,
-    /// What Vault answered, where it did.
+    /// Vault's words, where it answered.
     said: Option<String>,
+}
+
+impl Undone {
+    /// A refusal, with Vault's words.
+    pub(super) const fn new(refusal: Refusal, said: String) -> Self {
+        Self { refusal, said: Some(said) }
+    }
 }
 
 impl From<Refusal> for Undone {
     fn from(refusal: Refusal) -> Self {
         Self { refusal, said: None }
-    }
-}
-
-/// A record that cannot be read is the gate's trouble, whatever stands there.
-impl From<Unread> for Undone {
-    fn from(unread: Unread) -> Self {
-        let refusal = if unread == Unread::Denied { Refusal::NotProvisioned } else { Refusal::UpstreamUnavailable };
-        Self { refusal, said: Some(unread.to_string()) }
     }
 }
 
@@ -76,7 +74,7 @@ impl fmt::Display for Undone {
     }
 }
 
-/// Vault, asked with the gate's own token.
+/// Asks Vault with the gate's own token.
 #[derive(Clone)]
 pub struct OwnCalls {
     upstream: Arc<Upstream>,
@@ -84,10 +82,20 @@ pub struct OwnCalls {
 }
 
 impl OwnCalls {
-    /// By this way and login.
+    /// Calls over `upstream`, with the token of `login`.
     #[must_use]
     pub const fn new(upstream: Arc<Upstream>, login: Arc<LoginState>) -> Self {
         Self { upstream, login }
+    }
+
+    /// The upstream that these calls go to.
+    pub(super) const fn upstream(&self) -> &Arc<Upstream> {
+        &self.upstream
+    }
+
+    /// The login whose token these calls carry.
+    pub(super) const fn login(&self) -> &Arc<LoginState> {
+        &self.login
     }
 
     /// The gate's own namespace.
@@ -96,13 +104,13 @@ impl OwnCalls {
         self.upstream.namespace()
     }
 
-    /// Whether there is a login.
+    /// True where there is a login.
     #[must_use]
     pub fn is_logged_in(&self) -> bool {
         self.login.current().is_some()
     }
 
-    /// Asks; any status is an answer.
+    /// Asks Vault; an answer of any status is given.
     ///
     /// # Errors
     /// [`Refusal::UpstreamUnavailable`] and the like where there is none.
@@ -112,8 +120,8 @@ impl OwnCalls {
         envelope: Envelope<'_>,
     ) -> Result<Answer, Refusal> {
         let login = self.login.current().ok_or(Refusal::UpstreamUnavailable)?;
-        let envelope = Envelope { token: Some(&login.token), for_agent: false, ..envelope };
-        let answer = self.upstream.ask(&request?, envelope).await?;
+        let envelope = Envelope { token: Some(&login.token), ..envelope };
+        let answer = self.upstream.ask(request?, envelope).await?;
         if self.upstream.denies_token(envelope, &answer).await {
             self.login.reject(login.generation);
             return Err(Refusal::UpstreamUnavailable);
@@ -121,24 +129,24 @@ impl OwnCalls {
         Ok(answer)
     }
 
-    /// Asks, and takes nothing but a success.
+    /// Asks Vault; only a success is given.
     ///
     /// # Errors
-    /// As [`OwnCalls::ask`], and what Vault's answer means. What Vault denies
-    /// the gate is the gate's trouble, not the caller's.
+    /// As [`OwnCalls::ask`], and the meaning of an answer without success. A policy in Vault that
+    /// denies the call is the gate's trouble, not the caller's.
     pub async fn succeed(
         &self,
         request: Result<VaultRequest, PathProblem>,
         envelope: Envelope<'_>,
     ) -> Result<Answer, Undone> {
         let answer = self.ask(request, envelope).await?;
-        if matches!(answer.status, 200..=299) { Ok(answer) } else { Err(refused(&answer)) }
+        if answer.is_success() { Ok(answer) } else { Err(refused(&answer)) }
     }
 
-    /// Ends a token by its accessor; one that is no more is as good as ended.
+    /// Revokes a token by its accessor. A token that Vault no longer has counts as revoked.
     ///
     /// # Errors
-    /// As [`OwnCalls::succeed`]: what is no word of Vault's ends nothing.
+    /// As [`OwnCalls::succeed`]; an answer that is not Vault's revokes nothing.
     pub async fn revoke(&self, accessor: &Accessor, envelope: Envelope<'_>) -> Result<(), Undone> {
         let envelope = Envelope { namespace: Some(&accessor.namespace), ..envelope };
         let answer = self.ask(control::revoke_accessor(&accessor.text), envelope).await?;
@@ -146,25 +154,24 @@ impl OwnCalls {
     }
 }
 
-/// What Vault answered, for whoever runs a command.
+/// Vault's answer in words, for whoever runs a command.
 fn said(answer: &Answer) -> String {
     let status = answer.status;
     match words(&answer.body) {
-        // It may quote what somebody wrote, which may not write to the terminal.
+        // They may quote somebody's text, which must not control the terminal.
         Some(words) => format!("Vault answers {status}, {}", words.escape_debug()),
         None => format!("the answer is {status}, and not in Vault's form"),
     }
 }
 
-/// What an answer that is no success means.
+/// The meaning of an answer without success.
 fn refused(answer: &Answer) -> Undone {
-    let refusal = match trouble(answer.status, &answer.body) {
-        Trouble::Refused(Refusal::DeniedByVault) => {
+    let refusal = match answer.refusal() {
+        Refusal::DeniedByVault => {
             tracing::error!("Vault's policy denies the gate what it needs for itself; see `portcullis-gate.hcl`");
             Refusal::NotProvisioned
         }
-        Trouble::Refused(refusal) => refusal,
-        Trouble::InvalidToken => Refusal::UpstreamUnavailable,
+        refusal => refusal,
     };
-    Undone { refusal, said: Some(said(answer)) }
+    Undone::new(refusal, said(answer))
 }

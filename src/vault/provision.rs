@@ -1,5 +1,5 @@
-//! A look, in the background, at the token roles and rights that agents' tokens are made by. A Vault that
-//! lacks them answers, and is not away.
+//! A look, in the background, at the token roles and rights that agents' tokens are made by. A Vault
+//! that lacks them is not away: it answers, and operators are told what is missing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ const LEAST: Duration = Duration::from_millis(250);
 /// The pause before there is a login.
 const SEEK: Duration = Duration::from_millis(10);
 
-/// Most namespaces of one look, the next ones being those of the next.
+/// Most namespaces of one look; the next look takes the next ones.
 const MOST: usize = 16;
 
 /// The last finding.
@@ -42,7 +42,7 @@ enum Found {
 /// The missing parts of each namespace that has been heard of.
 type Lacks = BTreeMap<Namespace, Option<String>>;
 
-/// Looks whether tokens can be made; no look makes one.
+/// Finds out whether tokens can be made, without making one.
 pub struct Provision {
     own: OwnCalls,
     found: ArcSwap<Found>,
@@ -77,12 +77,13 @@ impl Provision {
         }
     }
 
-    /// Has it looked at at once: Vault has just made no token.
+    /// Wakes [`Provision::run`]: Vault has just made no token.
     pub fn want(&self) {
         self.wanted.notify_one();
     }
 
-    /// Looks for ever; `makings`, one for each namespace, are none where the gate makes no tokens.
+    /// Looks for ever at `makings`, one for each namespace; there are none where the gate makes no
+    /// tokens.
     pub async fn run(&self, makings: impl Fn() -> Vec<Making>) {
         let (mut lacks, mut turn) = (Lacks::new(), 0_usize);
         loop {
@@ -108,11 +109,11 @@ impl Provision {
     async fn look(&self, making: &Making, lacks: &mut Lacks) {
         let namespace = &making.namespace;
         let along = Envelope { namespace: Some(namespace), ..Envelope::look() };
-        // Where there is no answer of Vault's to this, all stays as it was found.
+        // Without an answer of Vault's the last finding stays.
         let Ok(answer) = self.own.ask(try_role(making), along).await else { return };
         let found = match lack(answer.status, &answer.body) {
             Some(lack) => Some(self.mend(lack, &making.role, namespace)),
-            None if answer.status == 200 || answer.status == 400 && is_refusal(&answer.body) => None,
+            None if answer.is_success() || answer.status == 400 && is_refusal(&answer.body) => None,
             None => return,
         };
         lacks.insert(namespace.clone(), found);

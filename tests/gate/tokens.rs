@@ -19,6 +19,7 @@ pub const CASES: &[Case] = &[
     ("switched_off_the_gates_own_token_serves", off),
     ("vaults_audit_names_the_agent", audit),
     ("what_is_held_is_dropped_at_the_end", dropped),
+    ("a_service_token_that_makes_room_is_revoked", evicted),
 ];
 
 const MINTED: &str = "portcullis_child_tokens_total{outcome=\"minted\"}";
@@ -171,4 +172,13 @@ fn dropped(shared: &Shared) {
     assert_eq!(accessors(shared, "bob").len(), 1);
     assert_eq!(gate.terminate(), Some(0));
     assert!(accessors(shared, "bob").is_empty());
+}
+
+fn evicted(shared: &Shared) {
+    let sections = format!("{}\n[agents.archive]\nroles = [\"all\"]\n", service("capacity = 1\n").sections);
+    let gate = Gate::start(shared.world(), &Plan { sections, ..Plan::default() });
+    assert_eq!(gate.agent("archive").get("/secrets/none").status, 404);
+    assert_eq!(accessors(shared, "archive").len(), 1);
+    assert_eq!(gate.keyed().get("/secrets/none").status, 404);
+    wait_for("the older token is revoked", 20, || accessors(shared, "archive").is_empty());
 }

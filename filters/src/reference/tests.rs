@@ -232,13 +232,13 @@ fn an_engine_that_is_added_is_granted_mounted_and_held_by_vault() {
     let asked = |layout: &Layout, wheel: &str| {
         let json = json!({"wheel": wheel, "times": 1}).to_string();
         let context = DecisionContext { layout, keyring: &keyring, client: None, now: 0 };
-        decide(&bob, TURNS[0].parse(json.as_bytes())?, context)?.into_effect(layout)
+        decide(&bob, TURNS[0].parse(json.as_bytes())?, context)?.into_permitted(layout, 60).map(|permitted| permitted.effect)
     };
     let layout = MADE_UP.layout();
     let other = Layout { mounts: vec![(WHEELS, "garage/wheels".into())], ..layout.clone() };
     for (layout, path) in [(&layout, "/v1/wheelhouse/turn/front"), (&other, "/v1/garage/wheels/turn/front")] {
         let Ok(Effect::Vault(request)) = asked(layout, "front") else { panic!("it is granted") };
-        assert_eq!(request.path(), path);
+        assert_eq!(request.rendered().path(), path);
     }
     assert_eq!(asked(&layout, "rear").unwrap_err(), Refusal::Forbidden);
     let role = &bob.agent.roles[0].0;

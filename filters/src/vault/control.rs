@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{CERTIFICATES, HANDLES, Layout, Method, VaultRequest, errors, post};
+use super::{CERTIFICATES, HANDLES, Layout, Method, VaultRequest, errors, is_success, post};
 use crate::names::{AgentId, Namespace};
 use crate::path::{PathProblem, VaultPath};
 use crate::secret::Secret;
@@ -166,9 +166,8 @@ pub fn is_revoked(status: u16, body: &[u8]) -> bool {
     };
     let unknown = || errors(body).is_some_and(|errors| errors.iter().any(|error| gone(error)));
     match status {
-        200..=299 => true,
         400 | 403 | 404 => unknown(),
-        _ => false,
+        _ => is_success(status),
     }
 }
 

@@ -216,7 +216,7 @@ impl Sync {
         settings: &Settings,
         work: impl AsyncFnOnce(&Self) -> Result<T, Problem>,
     ) -> Result<T, Problem> {
-        logged_in(settings, async |_, own| work(&Self { own: own.clone() }).await).await
+        logged_in(settings, async |own| work(&Self { own: own.clone() }).await).await
     }
 
     /// What differs between the configuration and Vault.

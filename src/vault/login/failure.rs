@@ -1,4 +1,4 @@
-//! Why a login fails, and how long it is waited before the next.
+//! The reasons why a login fails, and the pause before the next.
 //!
 //! Vault counts refused logins and locks the role for everybody (by default after five within a
 //! quarter of an hour, for as long), so that credentials which were refused are not presented again
@@ -15,18 +15,18 @@ use crate::exchange::Answer;
 
 use super::file::FileProblem;
 
-/// First pause where Vault gave no word; doubled up to [`LONGEST`].
+/// First pause where Vault did not answer; doubled up to [`LONGEST`].
 const SHORTEST: Duration = Duration::from_millis(100);
-/// Longest pause, so that the gate is back within a second of Vault.
+/// Longest such pause, so that the gate serves within a second of Vault.
 pub(super) const LONGEST: Duration = Duration::from_millis(800);
 /// First and longest pause after a refusal that Vault does not count.
 const UNCOUNTED: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(180));
-/// The same while the role is locked, which refusals do not prolong.
+/// First and longest pause while the role is locked; refusals do not prolong the lock.
 const LOCKED: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(180));
-/// The same of refusals that Vault counts: longer than it remembers one.
+/// First and longest pause after a refusal that Vault counts: longer than it remembers one.
 const COUNTED: (Duration, Duration) = (Duration::from_secs(16 * 60), Duration::from_secs(4 * 3600));
 
-/// Why there is no login, for the log and `/readyz`.
+/// The reason why there is no login, for the log and `/readyz`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Failed {
     /// Nothing has failed.
@@ -34,9 +34,9 @@ pub(super) enum Failed {
     NoCredentials,
     File(FileProblem),
     Unreachable,
-    /// The status, and what it means where that is known.
+    /// The status, and its meaning where that is known.
     Refused(u16, Option<&'static str>),
-    /// The role is locked, most likely.
+    /// The role is most likely locked.
     LockedOut,
     /// An answer of this status that is not Vault's.
     Foreign(u16),
@@ -44,22 +44,22 @@ pub(super) enum Failed {
 }
 
 impl Failed {
-    /// What an answer means that is no success.
+    /// The reason in an answer without success.
     pub(super) fn of(method: &Login, answer: &Answer) -> Self {
         let why = control::login_refused(&answer.body);
         match (answer.status, why, method) {
             (400..=499, ..) if !is_refusal(&answer.body) => Self::Foreign(answer.status),
-            // OpenBao's word for a token that it does not know.
+            // OpenBao answers so for a token that it does not know.
             (403, None, Login::Token(_) | Login::TokenFile(_)) if is_doubtful(403, &answer.body) => {
                 Self::Refused(403, Some(control::UNKNOWN_TOKEN))
             }
-            // A wrong secret id is a 400 with its reason.
+            // A wrong secret id would be a 400 with a reason.
             (403, None, Login::AppRole { .. }) => Self::LockedOut,
             (status, ..) => Self::Refused(status, why),
         }
     }
 
-    /// Whether the same credentials would be refused again.
+    /// True where the same credentials would be refused again.
     pub(super) const fn is_final(&self) -> bool {
         matches!(self, Self::Refused(400 | 401 | 403 | 404, _) | Self::LockedOut)
     }
@@ -97,7 +97,7 @@ impl fmt::Display for Failed {
 #[derive(Debug)]
 pub(super) struct Pauses {
     short: Duration,
-    /// How often the same credentials were refused.
+    /// The number of refusals of the same credentials.
     refused: u32,
 }
 
@@ -108,7 +108,7 @@ impl Default for Pauses {
 }
 
 impl Pauses {
-    /// How long is waited after this failure; never the same on two gates.
+    /// The pause after this failure, with a random part, so that gates do not come all at once.
     pub(super) fn after(&mut self, failed: &Failed, method: &Login) -> Duration {
         if !failed.is_final() {
             return self.short();
@@ -131,7 +131,7 @@ impl Pauses {
     }
 }
 
-/// Something from 0 to 1.
+/// A random number from 0 to 1.
 fn noise() -> f64 {
     crate::random::u64() as f64 / u64::MAX as f64
 }
@@ -150,7 +150,7 @@ mod tests {
         Failed::of(method, &Answer { status, body: Bytes::from_static(body.as_bytes()) })
     }
 
-    /// The pauses after so many failures of a kind, in seconds.
+    /// The pauses after `count` failures of one kind, in seconds.
     fn pauses(method: &Login, failed: &Failed, count: usize) -> Vec<f64> {
         let mut pauses = Pauses::default();
         (0..count).map(|_| pauses.after(failed, method).as_secs_f64()).collect()

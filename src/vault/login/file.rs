@@ -8,26 +8,26 @@ use filters::json;
 use filters::secret::Secret;
 use zeroize::Zeroizing;
 
-use crate::files;
+use crate::config::files;
 
 /// Largest file that is read; a token has some kilobytes at most.
 const LARGEST: u64 = 64 << 10;
 
-/// Why a file gives no credential; without its text.
+/// The reason why a file gives no credential; without the file's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FileProblem {
     path: PathBuf,
-    what: What,
+    fault: Fault,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum What {
+enum Fault {
     Missing,
     Empty,
     TooLarge,
     /// A folder, a pipe or a device.
     Irregular,
-    /// It has a space, a line break or a character that is not ASCII.
+    /// The text has a space, a line break or a character that is not ASCII.
     Malformed,
     Unreadable(io::ErrorKind),
 }
@@ -35,13 +35,13 @@ enum What {
 impl fmt::Display for FileProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.path.display())?;
-        match self.what {
-            What::Missing => f.write_str("there is no such file"),
-            What::Empty => f.write_str("the file is empty"),
-            What::TooLarge => f.write_str("the file is larger than 64KiB"),
-            What::Irregular => f.write_str("it is not a regular file"),
-            What::Malformed => f.write_str("the file holds something else than one token"),
-            What::Unreadable(kind) => write!(f, "the file cannot be read: {kind}"),
+        match self.fault {
+            Fault::Missing => f.write_str("there is no such file"),
+            Fault::Empty => f.write_str("the file is empty"),
+            Fault::TooLarge => f.write_str("the file is larger than 64KiB"),
+            Fault::Irregular => f.write_str("it is not a regular file"),
+            Fault::Malformed => f.write_str("the file holds something else than one token"),
+            Fault::Unreadable(kind) => write!(f, "the file cannot be read: {kind}"),
         }
     }
 }
@@ -49,24 +49,24 @@ impl fmt::Display for FileProblem {
 /// The one token in a file, without the space around it.
 ///
 /// # Errors
-/// Why there is none.
+/// [`FileProblem`].
 pub(super) fn read(path: &Path) -> Result<Secret, FileProblem> {
-    token(path).map_err(|what| FileProblem { path: path.to_owned(), what })
+    token(path).map_err(|fault| FileProblem { path: path.to_owned(), fault })
 }
 
-fn token(path: &Path) -> Result<Secret, What> {
+fn token(path: &Path) -> Result<Secret, Fault> {
     let unreadable = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => What::Missing,
-        io::ErrorKind::FileTooLarge => What::TooLarge,
-        io::ErrorKind::InvalidInput => What::Irregular,
-        kind => What::Unreadable(kind),
+        io::ErrorKind::NotFound => Fault::Missing,
+        io::ErrorKind::FileTooLarge => Fault::TooLarge,
+        io::ErrorKind::InvalidInput => Fault::Irregular,
+        kind => Fault::Unreadable(kind),
     };
     let bytes = files::read(path, LARGEST).map(Zeroizing::new).map_err(unreadable)?;
     let text = json::unmarked(&bytes).trim_ascii();
     match std::str::from_utf8(text) {
-        Ok("") => Err(What::Empty),
+        Ok("") => Err(Fault::Empty),
         Ok(token) if text.iter().all(u8::is_ascii_graphic) => Ok(Secret::new(token.to_owned())),
-        _ => Err(What::Malformed),
+        _ => Err(Fault::Malformed),
     }
 }
 

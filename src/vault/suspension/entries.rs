@@ -1,46 +1,51 @@
-//! The record of suspended agents. Whoever can be named is suspended, whatever else is wrong with
-//! an entry: somebody meant it.
+//! The record of suspended agents. An entry with an agent's name suspends that agent, whatever else
+//! is wrong with it: somebody meant it.
 
 use std::collections::BTreeMap;
 
 use filters::names::AgentId;
+use filters::path::PathProblem;
+use filters::vault::{Layout, VaultRequest, control};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Why an agent may do nothing.
+use crate::exchange::Envelope;
+use crate::vault::record::SharedRecord;
+
+/// One suspension, as the gate writes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suspension {
-    /// Seconds since the epoch.
+    /// The time it began, in seconds since the epoch.
     pub since: u64,
-    /// For people.
+    /// The reason, for people.
     #[serde(default)]
     pub reason: String,
 }
 
-/// What stands on the record under an agent's name.
+/// The entry of the record under an agent's name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Entry {
-    /// As the gate writes it.
+pub enum SuspensionEntry {
+    /// The form that the gate writes.
     Suspended(Suspension),
-    /// Something else, which is kept as it is.
+    /// Another form, which is kept as it is.
     Malformed(Value),
 }
 
 /// The record: agents by name.
-pub type Record = BTreeMap<String, Entry>;
+pub type SuspendedAgents = BTreeMap<String, SuspensionEntry>;
 
 /// The record as it lies in Vault.
 #[derive(Deserialize)]
-pub(super) struct Held {
+pub(in crate::vault) struct StoredSuspensions {
     agents: Agents,
 }
 
-/// Somebody who writes it by hand may write names alone.
+/// The forms of the agents: whoever writes the record by hand may write names alone.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Agents {
-    Entries(Record),
+    Entries(SuspendedAgents),
     Names(Vec<AgentName>),
     Text(Names),
 }
@@ -57,7 +62,7 @@ impl TryFrom<String> for AgentName {
     }
 }
 
-/// Names in one text, with commas or spaces between.
+/// Names in one text, separated by commas or spaces.
 #[derive(Deserialize)]
 #[serde(try_from = "String")]
 struct Names(Vec<AgentName>);
@@ -72,9 +77,33 @@ impl TryFrom<String> for Names {
     }
 }
 
-impl Held {
-    pub(super) fn record(self) -> Record {
-        let bare = |AgentName(agent): AgentName| (agent.as_str().to_owned(), Entry::Malformed(Value::Null));
+/// The record of suspended agents.
+pub(super) struct SuspensionRecord<'a>(pub(super) &'a Layout);
+
+impl SharedRecord for SuspensionRecord<'_> {
+    type Stored = StoredSuspensions;
+    type Entries = SuspendedAgents;
+
+    fn reading(&self) -> Result<VaultRequest, PathProblem> {
+        control::read_suspensions(self.0)
+    }
+
+    fn writing(&self, version: u64, agents: &SuspendedAgents) -> Result<VaultRequest, PathProblem> {
+        control::write_suspensions(self.0, version, agents)
+    }
+
+    fn entries(&self, stored: Option<StoredSuspensions>) -> SuspendedAgents {
+        stored.map(StoredSuspensions::record).unwrap_or_default()
+    }
+
+    fn envelopes(&self) -> (Envelope<'static>, Envelope<'static>) {
+        (Envelope::default(), Envelope::default())
+    }
+}
+
+impl StoredSuspensions {
+    fn record(self) -> SuspendedAgents {
+        let bare = |AgentName(agent): AgentName| (agent.as_str().to_owned(), SuspensionEntry::Malformed(Value::Null));
         match self.agents {
             Agents::Entries(record) => record,
             Agents::Names(names) | Agents::Text(Names(names)) => names.into_iter().map(bare).collect(),
@@ -82,19 +111,19 @@ impl Held {
     }
 }
 
-/// Whom the record suspends.
-pub(super) fn agents(record: &Record) -> impl Iterator<Item = AgentId> {
+/// The agents that the record suspends.
+pub(super) fn agents(record: &SuspendedAgents) -> impl Iterator<Item = AgentId> {
     record.keys().filter_map(|name| AgentId::parse(name))
 }
 
-/// The names of entries that something is wrong with, and what.
-pub(super) fn problems(record: &Record) -> impl Iterator<Item = (&str, &'static str)> {
+/// The names of entries with a fault, and the fault.
+pub(super) fn problems(record: &SuspendedAgents) -> impl Iterator<Item = (&str, &'static str)> {
     record.iter().filter_map(|(name, entry)| match (AgentId::parse(name), entry) {
         (None, _) => Some((name.as_str(), "no agent can have that name")),
-        (Some(_), Entry::Malformed(_)) => {
+        (Some(_), SuspensionEntry::Malformed(_)) => {
             Some((name.as_str(), "it is not as the gate writes it; the agent is suspended"))
         }
-        (Some(_), Entry::Suspended(_)) => None,
+        (Some(_), SuspensionEntry::Suspended(_)) => None,
     })
 }
 
@@ -102,8 +131,8 @@ pub(super) fn problems(record: &Record) -> impl Iterator<Item = (&str, &'static 
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Option<Record> {
-        serde_json::from_str::<Held>(text).ok().map(Held::record)
+    fn read(text: &str) -> Option<SuspendedAgents> {
+        serde_json::from_str::<StoredSuspensions>(text).ok().map(StoredSuspensions::record)
     }
 
     fn suspended(text: &str) -> Vec<String> {

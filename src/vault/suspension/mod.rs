@@ -1,13 +1,13 @@
-//! Agents that may do nothing for now: by the configuration, or by a record in
-//! Vault that every gate looks at, so that it outlives each of them.
+//! Suspended agents: suspended by the configuration, or by a record in Vault that every gate reads and
+//! that outlives each of them.
 //!
-//! Only what Vault's own engine says of the record counts. While it says nothing, or something
-//! that cannot be read, those stay suspended who were.
+//! Only an answer of Vault's own engine changes who is suspended. While the record cannot be read,
+//! those known stay suspended.
 
 mod entries;
 mod sweep;
 
-pub use entries::{Entry, Record, Suspension};
+pub use entries::{SuspendedAgents, Suspension, SuspensionEntry};
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,42 +17,43 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use filters::names::AgentId;
 use filters::refusal::Refusal;
-use filters::vault::record::written;
-use filters::vault::{Layout, control};
+use filters::vault::Layout;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::exchange::Envelope;
 
-use super::record::{self, Unread};
-use super::{Children, Gates, Leases, OwnCalls, Undone, epoch_seconds};
-use entries::Held;
+use super::clock::epoch_seconds;
+use super::gates::Gates;
+use super::lease::Leases;
+use super::own::OwnCalls;
+use super::record::{self, Unread, Unwritten, Versioned};
+use super::tokens::AgentTokens;
+use entries::SuspensionRecord;
 
-/// How often the record is looked at, so that a suspension holds everywhere within a second.
+/// Pause between two looks at the record, so that a suspension holds everywhere within a second.
 const LOOK: Duration = Duration::from_millis(500);
-/// How often the gate's login is looked for before there is one.
+/// Pause before the gate has a login.
 const SEEK: Duration = Duration::from_millis(10);
-/// How long a look that was asked for may take.
+/// Longest time of a look that was asked for.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How old what is known may be, at most, for a gate that is ready.
+/// Oldest look with which the gate is ready.
 const CURRENT: Duration = Duration::from_secs(3);
-/// How long an earlier version of the record than was read already is doubted: a node of Vault's that
-/// lags behind has it, or a record that was made anew.
+/// Time for which a version of the record is doubted that is earlier than one already read: it comes
+/// from a node of Vault's that lags behind, or the record was made anew.
 const DOUBT: Duration = Duration::from_secs(10);
-/// Most entries of the record that are named as wrong.
+/// Most faulty entries of the record that are named.
 const MOST_PROBLEMS: usize = 20;
-/// How often a record is read again that somebody else has changed meanwhile.
-const TURNS: usize = 10;
 
-/// Who may do nothing.
+/// The suspended agents.
 pub struct Suspensions {
     own: OwnCalls,
-    /// By either.
+    /// Every suspended agent, by the configuration or the record.
     current: ArcSwap<HashSet<AgentId>>,
     sides: Mutex<Sides>,
-    /// Told of every change of these.
+    /// Notified of every change of `current`.
     changed: watch::Sender<()>,
-    /// Whether the record has been looked at: before, nobody may do anything.
+    /// True once the record has been read; before, nobody is served.
     known: AtomicBool,
     asked: Notify,
     looked: watch::Sender<Looked>,
@@ -62,26 +63,26 @@ pub struct Suspensions {
 #[derive(Default)]
 struct Sides {
     configured: HashSet<AgentId>,
-    recorded: Record,
+    recorded: SuspendedAgents,
 }
 
-/// What the looks at the record have given so far.
+/// The result of the looks at the record so far.
 #[derive(Clone, Debug, Default)]
 struct Looked {
-    /// How many have ended.
+    /// The number of looks that have ended.
     count: u64,
-    /// The version that was read last, and when.
+    /// The version that was read last, and the time.
     read: Option<(u64, Instant)>,
-    /// Since when an earlier version has been read.
+    /// The time since which an earlier version is read.
     earlier: Option<Instant>,
-    /// Why the last look read none.
+    /// The reason why the last look read nothing.
     unread: Option<Unread>,
-    /// What is wrong with what was read, for people.
+    /// The faults of the record that was read, for people.
     problems: Vec<String>,
 }
 
 impl Looked {
-    /// Says what is wrong with the record, once.
+    /// Logs the faults of the record, where they are new.
     fn tell(&mut self, problems: Vec<String>) {
         if problems != self.problems {
             for problem in &problems {
@@ -92,8 +93,8 @@ impl Looked {
     }
 }
 
-/// What is wrong with a record that could be read.
-fn problems(record: &Record, doubted: bool) -> Vec<String> {
+/// The faults of a record that could be read.
+fn problems(record: &SuspendedAgents, doubted: bool) -> Vec<String> {
     let doubt = "it is of an earlier version than was read before: whoever was suspended stays so for now";
     let doubt = doubted.then(|| doubt.to_owned());
     let entries = entries::problems(record).map(|(name, wrong)| format!("entry {}: {wrong}", name.escape_debug()));
@@ -101,7 +102,7 @@ fn problems(record: &Record, doubted: bool) -> Vec<String> {
 }
 
 impl Suspensions {
-    /// Nobody, until [`Suspensions::configure`] or a look says so. What is seen is told by `gates`.
+    /// Nobody is suspended until [`Suspensions::configure`] or a look. `gates` reports versions.
     #[must_use]
     pub fn new(own: OwnCalls, gates: Gates) -> Self {
         Self {
@@ -116,26 +117,26 @@ impl Suspensions {
         }
     }
 
-    /// Whether this agent may do nothing.
+    /// True where this agent is suspended.
     #[must_use]
     pub fn hold(&self, agent: &AgentId) -> bool {
         let current = self.current.load();
         !current.is_empty() && current.contains(agent)
     }
 
-    /// Whether the record has ever been read.
+    /// True where the record has ever been read.
     #[must_use]
     pub fn are_known(&self) -> bool {
         self.known.load(Ordering::Relaxed)
     }
 
-    /// Whether the record was read within some seconds.
+    /// True where the record was read within the last three seconds.
     #[must_use]
     pub fn are_current(&self) -> bool {
         self.looked.borrow().read.is_some_and(|(_, at)| at.elapsed() < CURRENT)
     }
 
-    /// What operators should know of the record: why it cannot be read, and what is wrong with it.
+    /// The troubles with the record, for operators: why it cannot be read, and its faults.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         let looked = self.looked.borrow();
@@ -143,7 +144,7 @@ impl Suspensions {
         unread.chain(looked.problems.iter().cloned()).collect()
     }
 
-    /// Why nobody is served before the record was read: Vault is away, or lacks what the gate needs there.
+    /// The refusal before the record was read: Vault is away, or denies it to the gate.
     #[must_use]
     pub fn unknown(&self) -> Refusal {
         match &self.looked.borrow().unread {
@@ -152,7 +153,7 @@ impl Suspensions {
         }
     }
 
-    /// Everyone who may do nothing.
+    /// Every suspended agent, in order.
     #[must_use]
     pub fn agents(&self) -> Vec<AgentId> {
         let mut agents: Vec<_> = self.current.load().iter().cloned().collect();
@@ -160,31 +161,31 @@ impl Suspensions {
         agents
     }
 
-    /// What each gate has seen of the record.
+    /// The gates that read the record.
     #[must_use]
     pub const fn gates(&self) -> &Gates {
         &self.gates
     }
 
-    /// Tells of every change.
+    /// A receiver that is notified of every change.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
 
-    /// Takes over whom the configuration suspends.
+    /// Takes over the agents that the configuration suspends.
     pub fn configure(&self, agents: impl IntoIterator<Item = AgentId>) {
         self.change(|sides| sides.configured = agents.into_iter().collect());
         self.asked.notify_one();
     }
 
-    /// Looks at the record now; what is known after is what it says.
+    /// Reads the record now; afterwards its agents are suspended.
     ///
     /// # Errors
-    /// [`Refusal::UpstreamUnavailable`] where it cannot be read.
+    /// [`Refusal::UpstreamUnavailable`] where it cannot be read in time.
     pub async fn look(&self) -> Result<(), Refusal> {
         let mut looked = self.looked.subscribe();
-        // The look that is under way may have begun too early.
+        // A look that is under way may have begun too early, so two are waited for.
         let twice = async {
             for _ in 0..2 {
                 self.asked.notify_one();
@@ -195,34 +196,33 @@ impl Suspensions {
         timeout(PATIENCE, twice).await.ok().flatten().ok_or(Refusal::UpstreamUnavailable)
     }
 
-    /// Looks for ever, and tells what was seen. Of whoever is suspended, the child tokens are
-    /// dropped and the leases end.
-    pub async fn run(&self, children: &Children, leases: &Leases, layout: impl Fn() -> Layout) {
+    /// Reads the record for ever, reports its version, and ends the tokens and leases of suspended
+    /// agents.
+    pub async fn run(&self, tokens: &AgentTokens, leases: &Leases, layout: impl Fn() -> Layout) {
         let told = self.gates.run(self.looked.subscribe(), |looked| looked.read.map(|(version, _)| version), &layout);
-        tokio::join!(self.watch(&layout), self.sweep(children, leases, &layout), told);
+        tokio::join!(self.watch(&layout), self.sweep(tokens, leases, &layout), told);
     }
 
     async fn watch(&self, layout: &impl Fn() -> Layout) {
         loop {
-            let read = record::read::<Held>(&self.own, control::read_suspensions(&layout()), Envelope::look()).await;
-            self.learn(read.map(|record| (record.version, record.data.map(Held::record).unwrap_or_default())));
+            self.learn(record::read(&self.own, &SuspensionRecord(&layout()), Envelope::look()).await);
             let pause = if self.own.is_logged_in() { LOOK } else { SEEK };
             let _ = timeout(pause, self.asked.notified()).await;
         }
     }
 
-    /// Takes over what a look has given, and says what is wrong with it, once.
-    fn learn(&self, read: Result<(u64, Record), Unread>) {
+    /// Takes over the result of a look, and logs new troubles.
+    fn learn(&self, read: Result<Versioned<SuspendedAgents>, Unread>) {
         let mut looked = self.looked.borrow().clone();
         match read {
-            Ok((version, record)) => {
+            Ok(Versioned { version, entries: record }) => {
                 let now = Instant::now();
                 let known = looked.read.map_or(0, |(known, _)| known);
                 looked.earlier = (version < known).then(|| looked.earlier.unwrap_or(now));
                 let doubted = looked.earlier.is_some_and(|since| since.elapsed() < DOUBT);
                 looked.tell(problems(&record, doubted));
                 self.change(|sides| match doubted {
-                    // Whoever either version names is suspended.
+                    // An agent that either version names is suspended.
                     true => {
                         record.into_iter().for_each(|(name, entry)| _ = sides.recorded.entry(name).or_insert(entry))
                     }
@@ -244,51 +244,40 @@ impl Suspensions {
         self.looked.send_replace(looked);
     }
 
-    /// Puts an agent on the record; gives the version that it is on.
+    /// Puts an agent on the record; gives the first version that has it.
     ///
     /// # Errors
     /// [`Unwritten`].
     pub async fn suspend(&self, layout: &Layout, agent: &AgentId, reason: &str) -> Result<u64, Unwritten> {
-        let entry = Entry::Suspended(Suspension { since: epoch_seconds(), reason: reason.to_owned() });
-        let insert = |record: &mut Record| drop(record.insert(agent.as_str().to_owned(), entry.clone()));
-        self.rewrite(layout, insert).await.map(|(version, _)| version)
+        let entry = SuspensionEntry::Suspended(Suspension { since: epoch_seconds(), reason: reason.to_owned() });
+        let insert = |record: &mut SuspendedAgents| {
+            record.insert(agent.as_str().to_owned(), entry.clone());
+            Ok(())
+        };
+        Ok(record::update(&self.own, &SuspensionRecord(layout), None, insert).await?.version)
     }
 
-    /// Strikes an agent from the record; gives the version that it is no longer on, or `None`
-    /// where it was not on it.
+    /// Strikes an agent from the record; gives the first version without it, or `None` where it was
+    /// not there.
     ///
     /// # Errors
     /// [`Unwritten`].
     pub async fn resume(&self, layout: &Layout, agent: &AgentId) -> Result<Option<u64>, Unwritten> {
-        let (version, changed) = self.rewrite(layout, |record| drop(record.remove(agent.as_str()))).await?;
-        Ok(changed.then_some(version))
+        let strike = |record: &mut SuspendedAgents| {
+            record.remove(agent.as_str());
+            Ok(())
+        };
+        let updated = record::update(&self.own, &SuspensionRecord(layout), None, strike).await?;
+        Ok(updated.changed.then_some(updated.version))
     }
 
-    /// The record and its version.
+    /// Reads the record; gives its version too.
     ///
     /// # Errors
     /// [`Unread`].
-    pub async fn read(&self, layout: &Layout) -> Result<(u64, Record), Unread> {
-        let read = record::read::<Held>(&self.own, control::read_suspensions(layout), Envelope::default()).await?;
-        Ok((read.version, read.data.map(Held::record).unwrap_or_default()))
-    }
-
-    /// Changes the record; gives its version then, and whether it was changed.
-    async fn rewrite(&self, layout: &Layout, change: impl Fn(&mut Record)) -> Result<(u64, bool), Unwritten> {
-        for _ in 0..TURNS {
-            let (version, mut record) = self.read(layout).await?;
-            let before = record.clone();
-            change(&mut record);
-            if record == before {
-                return Ok((version, false));
-            }
-            match self.own.succeed(control::write_suspensions(layout, version, &record), Envelope::default()).await {
-                Ok(answer) => return Ok((written(&answer.body).unwrap_or(version + 1), true)),
-                Err(Undone { refusal: Refusal::CheckAndSet, .. }) => {}
-                Err(undone) => return Err(Unwritten::Refused(undone)),
-            }
-        }
-        Err(Unwritten::Refused(Refusal::UpstreamUnavailable.into()))
+    pub async fn read(&self, layout: &Layout) -> Result<(u64, SuspendedAgents), Unread> {
+        let read = record::read(&self.own, &SuspensionRecord(layout), Envelope::default()).await?;
+        Ok((read.version, read.entries))
     }
 
     fn change(&self, change: impl FnOnce(&mut Sides)) {
@@ -299,30 +288,6 @@ impl Suspensions {
         if **self.current.load() != all {
             self.current.store(Arc::new(all));
             self.changed.send_replace(());
-        }
-    }
-}
-
-/// Why the record was not changed.
-#[derive(Debug)]
-pub enum Unwritten {
-    /// It cannot be read, and nothing is written over it.
-    Unread(Unread),
-    /// What Vault says to the change.
-    Refused(Undone),
-}
-
-impl From<Unread> for Unwritten {
-    fn from(unread: Unread) -> Self {
-        Self::Unread(unread)
-    }
-}
-
-impl std::fmt::Display for Unwritten {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Unread(unread) => write!(f, "the record of suspended agents cannot be read: {unread}"),
-            Self::Refused(undone) => write!(f, "the record was not written: {undone}"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a suspended agent holds ends: its tokens in Vault, and its leases.
+//! Ends the tokens and leases of suspended agents in Vault.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,23 +7,26 @@ use filters::names::AgentId;
 use filters::vault::Layout;
 use tokio::time::Instant;
 
-use super::super::{Children, Leases};
+use crate::vault::lease::Leases;
+use crate::vault::tokens::AgentTokens;
+
 use super::Suspensions;
 
-/// When what an agent holds is looked for once more: what was under way has ended by then.
+/// Time after which an agent's tokens and leases are ended once more: requests that were under way
+/// have ended by then.
 const AGAIN: Duration = Duration::from_secs(30);
 
-/// What was done about one suspended agent.
+/// The state of one suspended agent's sweep.
 struct Sweep {
     since: Instant,
     turns: u32,
-    /// Whether it was said that its leases cannot be ended.
+    /// True where the log says that its leases cannot be ended.
     told: bool,
 }
 
 impl Suspensions {
-    /// After every look, and so a while after whatever was under way has ended.
-    pub(super) async fn sweep(&self, children: &Children, leases: &Leases, layout: &impl Fn() -> Layout) {
+    /// Sweeps suspended agents after every look at the record, for ever.
+    pub(super) async fn sweep(&self, tokens: &AgentTokens, leases: &Leases, layout: &impl Fn() -> Layout) {
         let mut swept = HashMap::<AgentId, Sweep>::new();
         let mut looks = self.looked.subscribe();
         while looks.changed().await.is_ok() {
@@ -35,7 +38,7 @@ impl Suspensions {
                     Sweep { since: Instant::now(), turns: 0, told: false }
                 });
                 if sweep.is_due() && self.own.is_logged_in() {
-                    sweep.make(agent, children, leases, &layout()).await;
+                    sweep.make(agent, tokens, leases, &layout()).await;
                 }
             }
         }
@@ -43,7 +46,7 @@ impl Suspensions {
 }
 
 impl Sweep {
-    /// At once, and once more for what was under way then.
+    /// True at once, and once more for requests that were under way then.
     fn is_due(&self) -> bool {
         match self.turns {
             0 => true,
@@ -52,8 +55,8 @@ impl Sweep {
         }
     }
 
-    async fn make(&mut self, agent: &AgentId, children: &Children, leases: &Leases, layout: &Layout) {
-        children.drop_of(agent).await;
+    async fn make(&mut self, agent: &AgentId, tokens: &AgentTokens, leases: &Leases, layout: &Layout) {
+        tokens.drop_of(agent).await;
         match leases.end_all(layout, agent).await {
             Ok(ended) => {
                 self.turns += 1;

@@ -1,15 +1,14 @@
-//! What a listener's TLS is made of: files read and checked before anybody
-//! sees them.
+//! The TLS material of a listener: certificate, key, client authorities and revocation lists, read and
+//! checked before they are used.
 
 mod clients;
 mod crl;
+mod read;
 
-use std::borrow::Cow;
-use std::fmt;
-use std::io;
-use std::path::{Path, PathBuf};
+pub use read::TlsProblem;
+
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use filters::pem;
 use rustls::RootCertStore;
@@ -22,58 +21,22 @@ use x509_parser::prelude::FromDer as _;
 use zeroize::Zeroizing;
 
 use crate::config::{ClientCertificates, ExpiredCrls, Tls};
-use crate::files;
 
 use clients::ClientAuthorities;
+use read::{LARGEST, ders, text};
 
-/// Most bytes of a file of certificates or of a key.
-const LARGEST: u64 = 4 << 20;
-
-/// What a listener's TLS is made of, read and checked.
+/// The TLS material of one listener, read and checked.
 pub struct TlsMaterial {
     /// The gate's own certificate and key.
     pub key: Arc<CertifiedKey>,
-    /// Whether clients present certificates.
+    /// The rule on clients' certificates.
     pub clients: ClientCertificates,
-    /// What is allowed but worth a word when it is read.
+    /// Warnings about faults that do not prevent its use.
     pub warnings: Vec<String>,
-    /// Judges them.
+    /// The authorities that judge them.
     authorities: ClientAuthorities,
     expired_crls: ExpiredCrls,
 }
-
-/// Why a TLS file cannot be used.
-#[derive(Debug)]
-pub struct TlsProblem {
-    path: PathBuf,
-    /// The line, where one is at fault.
-    line: Option<usize>,
-    what: Cow<'static, str>,
-}
-
-impl TlsProblem {
-    fn new(path: &Path, what: &'static str) -> Self {
-        Self { path: path.to_owned(), line: None, what: what.into() }
-    }
-
-    fn unreadable(path: &Path, error: &io::Error) -> Self {
-        Self { path: path.to_owned(), line: None, what: format!("cannot be read: {error}").into() }
-    }
-
-    fn of_text(path: &Path, fault: pem::Fault) -> Self {
-        Self { path: path.to_owned(), line: fault.line, what: fault.what.into() }
-    }
-}
-
-impl fmt::Display for TlsProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:", self.path.display())?;
-        self.line.iter().try_for_each(|line| write!(f, "{line}:"))?;
-        write!(f, " {}", self.what)
-    }
-}
-
-impl std::error::Error for TlsProblem {}
 
 /// Reads and checks the files of one listener.
 ///
@@ -96,11 +59,11 @@ pub fn load(tls: &Tls) -> Result<TlsMaterial, TlsProblem> {
 
 /// A certificate chain and its key.
 pub struct Pair {
-    /// The chain, the own certificate first.
+    /// The chain, with the server's or client's own certificate first.
     pub chain: Vec<CertificateDer<'static>>,
     /// The key.
     pub key: PrivateKeyDer<'static>,
-    /// Both, as a server presents them.
+    /// Chain and key in the form that a server presents.
     pub certified: CertifiedKey,
 }
 
@@ -111,7 +74,7 @@ pub struct Pair {
 pub fn pair(certificate: &Path, key: &Path) -> Result<Pair, TlsProblem> {
     let chain = ders(certificate, pem::chain)?;
     for one in &chain {
-        // The proxy framework expects to be able to read what it presents.
+        // The proxy framework expects to be able to read the certificates that it presents.
         if x509_parser::prelude::X509Certificate::from_der(one).is_err() {
             return Err(TlsProblem::new(certificate, "holds a certificate that cannot be read"));
         }
@@ -129,8 +92,8 @@ pub fn pair(certificate: &Path, key: &Path) -> Result<Pair, TlsProblem> {
     Ok(Pair { chain, key: secret, certified })
 }
 
-/// Checks a file of authorities for a reader that passes over what it does not
-/// know: all that is in the file must be what such a reader finds.
+/// Checks a file of authorities for a reader that skips text it does not know: every certificate in the
+/// file must be one that such a reader finds.
 ///
 /// # Errors
 /// The file that cannot be used, and why.
@@ -153,36 +116,19 @@ pub fn check_authorities(path: &Path) -> Result<(), TlsProblem> {
     }
 }
 
-/// The certificates of a file of authorities.
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
-    ders(path, pem::certificates)
-}
-
-fn ders(
-    path: &Path,
-    read: impl FnOnce(&[u8]) -> Result<Vec<Vec<u8>>, pem::Fault>,
-) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
-    let found = read(&text(path, LARGEST)?).map_err(|fault| TlsProblem::of_text(path, fault))?;
-    Ok(found.into_iter().map(CertificateDer::from).collect())
-}
-
-fn text(path: &Path, most: u64) -> Result<Vec<u8>, TlsProblem> {
-    files::read(path, most).map_err(|error| TlsProblem::unreadable(path, &error))
-}
-
-/// The process's cryptography.
+/// The cryptography of this process.
 #[must_use]
 pub fn provider() -> Arc<CryptoProvider> {
     CryptoProvider::get_default().map_or_else(|| Arc::new(aws_lc_rs::default_provider()), Arc::clone)
 }
 
 impl TlsMaterial {
-    /// Whether a leaf and what was presented with it lead to a client
-    /// authority that is trusted at `now`, for the leaf's trust domain where it
-    /// is an X.509-SVID, and nothing in the chain is revoked.
+    /// Verifies that a leaf and the certificates presented with it lead to a client authority that is
+    /// trusted at `now`, for the leaf's trust domain where it is an X.509-SVID, and that nothing in the
+    /// chain is revoked.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason why they do not.
     pub fn verify(
         &self,
         leaf: &CertificateDer<'_>,
@@ -192,8 +138,8 @@ impl TlsMaterial {
         self.authorities.of(leaf)?.verify_client_cert(leaf, others, now)
     }
 
-    /// When [`TlsMaterial::verify`] may say something else than at `now`
-    /// because a revocation list ends.
+    /// The time of the next revocation list's end after `now`, at which the result of
+    /// [`TlsMaterial::verify`] may change.
     #[must_use]
     pub fn next_change(&self, now: i64) -> Option<i64> {
         match self.expired_crls {
@@ -202,30 +148,25 @@ impl TlsMaterial {
         }
     }
 
-    /// Logs its warnings.
+    /// Logs the warnings.
     pub fn warn(&self) {
         for warning in &self.warnings {
             tracing::warn!("{warning}");
         }
     }
 
-    /// When the first revocation list ends.
+    /// The end of the first revocation list.
     #[must_use]
     pub fn first_crl_end(&self) -> Option<i64> {
         self.authorities.crl_ends.first().copied()
     }
 }
 
-/// Seconds since the epoch.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use std::process::Command;
 
+    use super::read::certificates;
     use super::*;
 
     #[test]

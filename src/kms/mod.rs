@@ -1,7 +1,7 @@
 //! AWS KMS, asked with the gate's own credentials.
 //!
-//! Nothing of what AWS says in words reaches a caller: its errors become
-//! refusals by their codes, its answers are picked by the operation's shape.
+//! No words of AWS's reach a caller: its errors become refusals by their codes, and its answers are
+//! projected by the operation's shape.
 
 mod http;
 
@@ -28,11 +28,13 @@ use crate::config::Kms as Settings;
 
 use http::Bounded;
 
-/// Longest time for all of it: finding credentials, and asking twice.
+/// Longest time of one call: finding credentials, and asking twice.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest time to connect, and to be answered once.
+/// Longest time to connect.
 const CONNECT: Duration = Duration::from_secs(2);
+/// Longest time of one attempt.
 const ATTEMPT: Duration = Duration::from_secs(4);
+/// Most attempts.
 const ATTEMPTS: u32 = 2;
 
 /// AWS KMS, as the gate uses it.
@@ -41,9 +43,9 @@ pub struct Kms {
     client: OnceCell<Client>,
 }
 
-/// What AWS answered, as shapes pick it.
+/// The answer of AWS, in the form that shapes project.
 #[derive(Default, Serialize)]
-struct Answer {
+struct KmsAnswer {
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "in_the_clear")]
     plaintext: Option<Zeroizing<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,23 +58,22 @@ struct Answer {
     key_id: Option<String>,
 }
 
-/// To the caller, who may have it by now.
+/// Serialises a plaintext: the answer goes to a caller who may have it.
 fn in_the_clear<S: Serializer>(text: &Option<Zeroizing<String>>, serializer: S) -> Result<S::Ok, S::Error> {
     text.as_ref().map(|text| text.as_str()).serialize(serializer)
 }
 
 impl Kms {
-    /// Nothing is asked yet, nor are credentials looked for.
+    /// A client that neither asks nor looks for credentials before the first call.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self { settings, client: OnceCell::new() }
     }
 
-    /// What AWS answers, a JSON object.
+    /// Asks AWS; gives its answer as a JSON object.
     ///
     /// # Errors
-    /// What AWS refuses, and [`Refusal::KmsUnavailable`] where it is not there
-    /// in time.
+    /// The meaning of AWS's error, and [`Refusal::KmsUnavailable`] where there is no answer in time.
     pub async fn ask(&self, request: KmsRequest) -> Result<Zeroizing<Vec<u8>>, Refusal> {
         let (key, call) = request.into_parts();
         let action = call.action();
@@ -103,24 +104,24 @@ async fn connect(settings: &Settings) -> Client {
         loader = loader.credentials_provider(keys);
     }
     let mut config = Builder::from(&loader.load().await);
-    // Of KMS alone: credentials are found where AWS has them.
+    // The endpoint is that of KMS alone: credentials are found where AWS has them.
     config.set_endpoint_url(settings.endpoint.clone());
     Client::from_conf(config.build())
 }
 
-async fn ask(client: &Client, key: String, call: KmsCall) -> Result<Answer, Refusal> {
+async fn ask(client: &Client, key: String, call: KmsCall) -> Result<KmsAnswer, Refusal> {
     match call {
         KmsCall::Encrypt(plaintext, Circumstances { context, grant_tokens }) => {
             let ask = client.encrypt().key_id(key).plaintext(blob(&plaintext));
             let ask = ask.set_encryption_context(Some(context.into_iter().collect()));
             let told = ask.set_grant_tokens(Some(grant_tokens)).send().await.map_err(|error| refusal(&error))?;
-            Ok(Answer { ciphertext: text(told.ciphertext_blob), key_id: told.key_id, ..Answer::default() })
+            Ok(KmsAnswer { ciphertext: text(told.ciphertext_blob), key_id: told.key_id, ..KmsAnswer::default() })
         }
         KmsCall::Decrypt(ciphertext, Circumstances { context, grant_tokens }) => {
             let ask = client.decrypt().key_id(key).ciphertext_blob(Blob::new(ciphertext));
             let ask = ask.set_encryption_context(Some(context.into_iter().collect()));
             let told = ask.set_grant_tokens(Some(grant_tokens)).send().await.map_err(|error| refusal(&error))?;
-            Ok(Answer { plaintext: secret(told.plaintext), key_id: told.key_id, ..Answer::default() })
+            Ok(KmsAnswer { plaintext: secret(told.plaintext), key_id: told.key_id, ..KmsAnswer::default() })
         }
         KmsCall::DataKey(size, circumstances) => data_key(client, key, size, circumstances).await,
         KmsCall::Sign(signed, grant_tokens) => sign(client, key, signed, grant_tokens).await,
@@ -130,16 +131,16 @@ async fn ask(client: &Client, key: String, call: KmsCall) -> Result<Answer, Refu
             let ask = ask.signing_algorithm(algorithm).signature(Blob::new(signature));
             let valid = match ask.set_grant_tokens(Some(grant_tokens)).send().await {
                 Ok(told) => told.signature_valid,
-                // To AWS a signature that does not hold is an error.
+                // AWS reports a signature that does not hold as an error.
                 Err(error) if error.code() == Some("KMSInvalidSignatureException") => false,
                 Err(error) => return Err(refusal(&error)),
             };
-            Ok(Answer { valid: Some(valid), ..Answer::default() })
+            Ok(KmsAnswer { valid: Some(valid), ..KmsAnswer::default() })
         }
     }
 }
 
-async fn data_key(client: &Client, key: String, size: DataKey, around: Circumstances) -> Result<Answer, Refusal> {
+async fn data_key(client: &Client, key: String, size: DataKey, around: Circumstances) -> Result<KmsAnswer, Refusal> {
     let ask = client.generate_data_key().key_id(key);
     let ask = match size {
         DataKey::Spec(spec) => ask.key_spec(DataKeySpec::from(spec.name())),
@@ -148,15 +149,15 @@ async fn data_key(client: &Client, key: String, size: DataKey, around: Circumsta
     let ask = ask.set_encryption_context(Some(around.context.into_iter().collect()));
     let told = ask.set_grant_tokens(Some(around.grant_tokens)).send().await.map_err(|error| refusal(&error))?;
     let (plaintext, ciphertext) = (secret(told.plaintext), text(told.ciphertext_blob));
-    Ok(Answer { plaintext, ciphertext, key_id: told.key_id, ..Answer::default() })
+    Ok(KmsAnswer { plaintext, ciphertext, key_id: told.key_id, ..KmsAnswer::default() })
 }
 
-async fn sign(client: &Client, key: String, signed: Signed, grant_tokens: GrantTokens) -> Result<Answer, Refusal> {
+async fn sign(client: &Client, key: String, signed: Signed, grant_tokens: GrantTokens) -> Result<KmsAnswer, Refusal> {
     let algorithm = SigningAlgorithmSpec::from(signed.algorithm.name());
     let ask = client.sign().key_id(key).message(blob(&signed.message)).message_type(kind(&signed));
     let ask = ask.signing_algorithm(algorithm).set_grant_tokens(Some(grant_tokens));
     let told = ask.send().await.map_err(|error| refusal(&error))?;
-    Ok(Answer { signature: text(told.signature), key_id: told.key_id, ..Answer::default() })
+    Ok(KmsAnswer { signature: text(told.signature), key_id: told.key_id, ..KmsAnswer::default() })
 }
 
 fn blob(bytes: &[u8]) -> Blob {
@@ -175,8 +176,8 @@ fn secret(bytes: Option<Blob>) -> Option<Zeroizing<String>> {
     bytes.map(|bytes| Zeroizing::new(STANDARD.encode(Zeroizing::new(bytes.into_inner()))))
 }
 
-/// What an error means to the caller. Its words may quote the request, or the
-/// gate's place in AWS: they are not even logged.
+/// The refusal of an error. Its words may quote the request, or the gate's account in AWS, so they are
+/// not even logged.
 fn refusal<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Refusal {
     let code = error.code().unwrap_or_default();
     let refusal = meaning(code);
@@ -193,7 +194,7 @@ fn refusal<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Refusal {
     refusal
 }
 
-/// What a code of AWS's means.
+/// The refusal of an AWS error code.
 /// Source: <https://docs.aws.amazon.com/kms/latest/APIReference/CommonErrors.html>
 /// and the errors of each action.
 fn meaning(code: &str) -> Refusal {
@@ -211,8 +212,8 @@ fn meaning(code: &str) -> Refusal {
         | "UnsupportedOperationException"
         | "ValidationError"
         | "ValidationException" => Refusal::RejectedByKms,
-        // Throttling, failures of AWS's, and the gate's own credentials that
-        // are wrong or have expired: nothing that the caller can mend.
+        // Throttling, failures of AWS, and credentials of the gate's that are wrong or have expired:
+        // nothing that the caller can mend.
         _ => Refusal::KmsUnavailable,
     }
 }
