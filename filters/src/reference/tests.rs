@@ -232,7 +232,9 @@ fn an_engine_that_is_added_is_granted_mounted_and_held_by_vault() {
     let asked = |layout: &Layout, wheel: &str| {
         let json = json!({"wheel": wheel, "times": 1}).to_string();
         let context = DecisionContext { layout, keyring: &keyring, client: None, now: 0 };
-        decide(&bob, TURNS[0].parse(json.as_bytes())?, context)?.into_permitted(layout, 60).map(|permitted| permitted.effect)
+        decide(&bob, TURNS[0].parse(json.as_bytes())?, context)?
+            .into_permitted(layout, 60)
+            .map(|permitted| permitted.effect)
     };
     let layout = MADE_UP.layout();
     let other = Layout { mounts: vec![(WHEELS, "garage/wheels".into())], ..layout.clone() };
