@@ -9,13 +9,39 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::text::{Kind, Text};
-use crate::grants::{Engine, Resource};
+use crate::grants::{Engine, EngineSpec, GrantNames, Holds, Resource, Service};
 use crate::kms::{self, Circumstances, GrantTokens, KeySpec, KmsCall, Signed, SigningAlgorithm};
 use crate::lifetime::WrapTtl;
-use crate::operation::{About, Annotations, Ask, Describe, OperationSpec, Plan, Touched, unfit};
+use crate::operation::{About, Annotations, Ask, Describe, Entry, OperationSpec, Plan, Touched, unfit};
+use crate::pattern::{BadPattern, NamePattern};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};
+
+/// The engine, which is not one of Vault's.
+pub const KMS: Engine = Engine::of(&EngineSpec {
+    name: "kms",
+    title: "KMS",
+    about: "AWS KMS.",
+    holds: Holds::Names(GrantNames {
+        several: "keys",
+        example: "alias/agents-*",
+        form: " as callers name them: ids, ARNs, `alias/NAME`; a `*` may end one",
+        mend: "write a key's id, its ARN or `alias/NAME`; a `*` may end it",
+        parse: key_pattern,
+    }),
+    service: Service::Kms,
+    ..EngineSpec::VAULT
+});
+
+/// Its operations.
+pub(super) static OPERATIONS: [Entry; 5] = [
+    Entry::of::<Encrypt>(),
+    Entry::of::<Decrypt>(),
+    Entry::of::<DataKey>(),
+    Entry::of::<Sign>(),
+    Entry::of::<Verify>(),
+];
 
 const PURE: Annotations = Annotations { read_only: true, destructive: false, idempotent: false };
 
@@ -31,7 +57,7 @@ const CIPHERTEXT: Member = Member::new("ciphertext", &["ciphertext"], Type::Text
 const PLAINTEXT: Member = Member::new("plaintext", &["plaintext"], Type::Text, "The bytes in the clear, as base64.");
 
 const SPEC: OperationSpec =
-    OperationSpec { engine: Some(Engine::Kms), touch: Some(key), annotations: PURE, ..OperationSpec::POST };
+    OperationSpec { engine: Some(KMS), touch: Some(key), annotations: PURE, ..OperationSpec::POST };
 
 /// The name of a key, judged by [`kms::is_key_name`].
 struct KeyName;
@@ -376,7 +402,17 @@ fn key(about: About<'_>) -> Result<Touched, Refusal> {
     if !about.name.is_empty() && !kms::is_key_name(about.name) {
         return Err(unfit("/key_id", KEY_NAME));
     }
-    Ok(Resource::Key(Engine::Kms, about.name.into()).into())
+    Ok(Resource::Key(KMS, about.name.into()).into())
+}
+
+/// Reads a key's id, ARN or `alias/…`; a `*` may end it.
+fn key_pattern(text: &str) -> Result<NamePattern, BadPattern> {
+    let stem = text.strip_suffix('*').unwrap_or(text);
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"/_-:".contains(&b);
+    if !stem.bytes().all(fits) || text.len() > kms::MAX_KEY {
+        return Err(BadPattern("a character that no key's name has"));
+    }
+    NamePattern::parse_slashed(text)
 }
 
 fn decoded<K: Bytes>(pointer: &'static str, text: &Text<'_, K>) -> Result<Vec<u8>, Refusal> {
