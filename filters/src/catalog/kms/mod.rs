@@ -1,6 +1,8 @@
 //! Cryptography with keys of AWS KMS.
 //! API: <https://docs.aws.amazon.com/kms/latest/APIReference/>
 
+mod signature;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -10,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::text::{Kind, Text};
 use crate::grants::{Engine, EngineSpec, GrantNames, Holds, Resource, Service};
-use crate::kms::{self, Circumstances, GrantTokens, KeySpec, KmsCall, Signed, SigningAlgorithm};
+use crate::kms::{self, Circumstances, GrantTokens, KeySpec, KmsCall};
 use crate::lifetime::WrapTtl;
 use crate::operation::{About, Annotations, Ask, Describe, Entry, OperationSpec, Plan, Touched, unfit};
 use crate::pattern::{BadPattern, NamePattern};
@@ -39,8 +41,8 @@ pub(super) static OPERATIONS: [Entry; 5] = [
     Entry::of::<Encrypt>(),
     Entry::of::<Decrypt>(),
     Entry::of::<DataKey>(),
-    Entry::of::<Sign>(),
-    Entry::of::<Verify>(),
+    Entry::of::<signature::Sign>(),
+    Entry::of::<signature::Verify>(),
 ];
 
 const PURE: Annotations = Annotations { read_only: true, destructive: false, idempotent: false };
@@ -67,8 +69,6 @@ struct Token;
 struct Plaintext;
 /// Bytes that AWS has made.
 struct Ciphertext;
-/// A digest.
-struct Hashed;
 
 const KEY_NAME: &str = "a key's id, ARN or alias/NAME";
 
@@ -101,12 +101,6 @@ impl Bytes for Plaintext {
 impl Bytes for Ciphertext {
     const MOST: usize = 6144;
     const EXPECTED: &'static str = "base64 of 1 to 6144 bytes";
-}
-
-impl Bytes for Hashed {
-    const LEAST: usize = 32;
-    const MOST: usize = 64;
-    const EXPECTED: &'static str = "base64 of 32 to 64 bytes";
 }
 
 impl<B: Bytes> Kind for B {
@@ -206,64 +200,6 @@ pub(super) struct DataKeyArguments<'a> {
     wrap_ttl: Option<WrapTtl>,
 }
 
-/// The kind of message: the message itself, or its digest.
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-enum MessageType {
-    #[serde(rename = "RAW")]
-    Raw,
-    #[serde(rename = "DIGEST")]
-    Digest,
-}
-
-/// The input to sign: either `message` or `message_digest`.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct SignArguments<'a> {
-    /// Id, ARN or `alias/NAME` of the key; the configured one where it is absent.
-    #[serde(borrow, default)]
-    key_id: Option<Text<'a, KeyName>>,
-    /// The message, as base64: 1 to 4096 bytes.
-    #[serde(borrow, default)]
-    message: Option<Text<'a, Plaintext>>,
-    /// The message's digest, as base64, instead of the message.
-    #[serde(borrow, default)]
-    message_digest: Option<Text<'a, Hashed>>,
-    signing_algorithm: SigningAlgorithm,
-    /// RAW for `message`, DIGEST for `message_digest`; may be left out.
-    #[serde(default)]
-    message_type: Option<MessageType>,
-    /// Tokens of AWS's grants that have not spread yet.
-    #[serde(borrow, default)]
-    #[schemars(length(max = 10))]
-    grant_tokens: Option<Vec<Text<'a, Token>>>,
-}
-
-/// The signature to verify, and its input: either `message` or `message_digest`.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct VerifyArguments<'a> {
-    /// Id, ARN or `alias/NAME` of the key; the configured one where it is absent.
-    #[serde(borrow, default)]
-    key_id: Option<Text<'a, KeyName>>,
-    /// The message, as base64: 1 to 4096 bytes.
-    #[serde(borrow, default)]
-    message: Option<Text<'a, Plaintext>>,
-    /// The message's digest, as base64, instead of the message.
-    #[serde(borrow, default)]
-    message_digest: Option<Text<'a, Hashed>>,
-    /// The signature from the answer of kms.sign.
-    #[serde(borrow)]
-    signature: Text<'a, Ciphertext>,
-    signing_algorithm: SigningAlgorithm,
-    /// RAW for `message`, DIGEST for `message_digest`; may be left out.
-    #[serde(default)]
-    message_type: Option<MessageType>,
-    /// Tokens of AWS's grants that have not spread yet.
-    #[serde(borrow, default)]
-    #[schemars(length(max = 10))]
-    grant_tokens: Option<Vec<Text<'a, Token>>>,
-}
-
 /// `kms.encrypt`.
 pub(super) struct Encrypt;
 
@@ -338,59 +274,6 @@ impl Describe for DataKey {
     }
 }
 
-/// `kms.sign`.
-pub(super) struct Sign;
-
-impl Describe for Sign {
-    type Arguments<'a> = SignArguments<'a>;
-    const SPEC: OperationSpec = OperationSpec {
-        name: "kms.sign",
-        title: "Sign with AWS KMS",
-        summary: "Signs a message or digest with a key that stays in AWS KMS.",
-        scope: Some(Scope::Write),
-        template: "/kms/sign",
-        ..SPEC
-    };
-    const SHAPE: &'static Shape = &Shape {
-        about: "A signature.",
-        members: &[Member::new("signature", &["signature"], Type::Text, "The signature, as base64."), KEY],
-    };
-
-    fn plan(arguments: SignArguments<'_>) -> Result<Plan, Refusal> {
-        let SignArguments { key_id, message, message_digest, signing_algorithm, message_type, grant_tokens } =
-            arguments;
-        let signed = signed(message, message_digest, message_type, signing_algorithm)?;
-        about(key_id, KmsCall::Sign(signed, tokens(grant_tokens)?))
-    }
-}
-
-/// `kms.verify`.
-pub(super) struct Verify;
-
-impl Describe for Verify {
-    type Arguments<'a> = VerifyArguments<'a>;
-    const SPEC: OperationSpec = OperationSpec {
-        name: "kms.verify",
-        title: "Verify with AWS KMS",
-        summary: "Tells whether a signature was made by a key of AWS KMS over this message.",
-        scope: Some(Scope::Read),
-        annotations: Annotations { read_only: true, destructive: false, idempotent: true },
-        template: "/kms/verify",
-        ..SPEC
-    };
-    const SHAPE: &'static Shape = &Shape {
-        about: "The result of the verification.",
-        members: &[Member::new("valid", &["valid"], Type::Flag, "True if the key signed this message.")],
-    };
-
-    fn plan(arguments: VerifyArguments<'_>) -> Result<Plan, Refusal> {
-        let signature = decoded("/signature", &arguments.signature)?;
-        let VerifyArguments { message, message_digest, signing_algorithm, message_type, .. } = arguments;
-        let signed = signed(message, message_digest, message_type, signing_algorithm)?;
-        about(arguments.key_id, KmsCall::Verify(signed, signature, tokens(arguments.grant_tokens)?))
-    }
-}
-
 /// A request about the key of that name; without one, about the configured key, whose name the
 /// decision puts in.
 fn about(name: Option<Text<'_, KeyName>>, call: KmsCall) -> Result<Plan, Refusal> {
@@ -439,27 +322,4 @@ fn tokens(tokens: Option<Vec<Text<'_, Token>>>) -> Result<GrantTokens, Refusal> 
         return Err(unfit("/grant_tokens", "at most 10 tokens"));
     }
     Ok(tokens.iter().map(|token| token.to_string()).collect())
-}
-
-fn signed(
-    message: Option<Text<'_, Plaintext>>,
-    digest: Option<Text<'_, Hashed>>,
-    said: Option<MessageType>,
-    algorithm: SigningAlgorithm,
-) -> Result<Signed, Refusal> {
-    let (message, is) = match (message, digest) {
-        (Some(message), None) => (decoded("/message", &message)?, MessageType::Raw),
-        (None, Some(digest)) => {
-            let digest = decoded("/message_digest", &digest)?;
-            if algorithm.digest_length() != Some(digest.len()) {
-                return Err(unfit("/message_digest", "a digest as long as the algorithm's"));
-            }
-            (digest, MessageType::Digest)
-        }
-        _ => return Err(unfit("", "either message or message_digest")),
-    };
-    if said.is_some_and(|said| said != is) {
-        return Err(unfit("/message_type", "RAW for a message, DIGEST for a message_digest"));
-    }
-    Ok(Signed { message: message.into(), digest: is == MessageType::Digest, algorithm })
 }
