@@ -1,24 +1,25 @@
 //! Cryptography with keys of AWS KMS.
 //! API: <https://docs.aws.amazon.com/kms/latest/APIReference/>
 
+mod cipher;
 mod signature;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::Deserialize;
 use serde_json::value::RawValue;
+
+use cipher::{DataKey, Decrypt, Encrypt};
+use signature::{Sign, Verify};
 
 use super::text::{Kind, Text};
 use crate::grants::{Engine, EngineSpec, GrantNames, Holds, Resource, Service};
-use crate::kms::{self, Circumstances, GrantTokens, KeySpec, KmsCall};
-use crate::lifetime::WrapTtl;
-use crate::operation::{About, Annotations, Ask, Describe, Entry, OperationSpec, Plan, Touched, unfit};
+use crate::kms::{self, Circumstances, GrantTokens, KmsCall};
+use crate::operation::{About, Annotations, Ask, Entry, OperationSpec, Plan, Touched, unfit};
 use crate::pattern::{BadPattern, NamePattern};
 use crate::refusal::Refusal;
-use crate::scope::Scope;
-use crate::shape::{Member, Shape, Type};
+use crate::shape::{Member, Type};
 
 /// The engine, which is not one of Vault's.
 pub const KMS: Engine = Engine::of(&EngineSpec {
@@ -41,8 +42,8 @@ pub(super) static OPERATIONS: [Entry; 5] = [
     Entry::of::<Encrypt>(),
     Entry::of::<Decrypt>(),
     Entry::of::<DataKey>(),
-    Entry::of::<signature::Sign>(),
-    Entry::of::<signature::Verify>(),
+    Entry::of::<Sign>(),
+    Entry::of::<Verify>(),
 ];
 
 const PURE: Annotations = Annotations { read_only: true, destructive: false, idempotent: false };
@@ -51,8 +52,6 @@ const PURE: Annotations = Annotations { read_only: true, destructive: false, ide
 const MAX_CONTEXT: usize = 8192;
 /// Most tokens of grants.
 const MAX_TOKENS: usize = 10;
-/// Most bytes of a data key.
-const MAX_DATA_KEY: u16 = 1024;
 
 const KEY: Member = Member::new("key_id", &["key_id"], Type::Text, "The ARN of the key.");
 const CIPHERTEXT: Member = Member::new("ciphertext", &["ciphertext"], Type::Text, "The ciphertext, as base64.");
@@ -69,6 +68,8 @@ struct Token;
 struct Plaintext;
 /// Bytes that AWS has made.
 struct Ciphertext;
+/// A digest.
+struct Hashed;
 
 const KEY_NAME: &str = "a key's id, ARN or alias/NAME";
 
@@ -103,6 +104,12 @@ impl Bytes for Ciphertext {
     const EXPECTED: &'static str = "base64 of 1 to 6144 bytes";
 }
 
+impl Bytes for Hashed {
+    const LEAST: usize = 32;
+    const MOST: usize = 64;
+    const EXPECTED: &'static str = "base64 of 32 to 64 bytes";
+}
+
 impl<B: Bytes> Kind for B {
     const LEAST: usize = B::LEAST.div_ceil(3) * 4;
     const MOST: usize = B::MOST.div_ceil(3) * 4;
@@ -128,149 +135,6 @@ impl JsonSchema for Context {
             "additionalProperties": {"type": "string", "maxLength": MAX_CONTEXT},
             "propertyNames": {"type": "string", "minLength": 1},
         })
-    }
-}
-
-/// The arguments of `kms.encrypt`.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct EncryptArguments<'a> {
-    /// Id, ARN or `alias/NAME` of the key; the configured one where it is absent.
-    #[serde(borrow, default)]
-    key_id: Option<Text<'a, KeyName>>,
-    /// The bytes to encrypt, as base64: 1 to 4096 of them.
-    #[serde(borrow)]
-    plaintext: Text<'a, Plaintext>,
-    /// Context that must be given again to decrypt; not a secret.
-    #[serde(borrow, default)]
-    #[schemars(with = "Option<Context>")]
-    encryption_context: Option<&'a RawValue>,
-    /// Tokens of AWS's grants that have not spread yet.
-    #[serde(borrow, default)]
-    #[schemars(length(max = 10))]
-    grant_tokens: Option<Vec<Text<'a, Token>>>,
-}
-
-/// The arguments of `kms.decrypt`.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct DecryptArguments<'a> {
-    /// Id, ARN or `alias/NAME` of the key; the configured one where it is absent.
-    #[serde(borrow, default)]
-    key_id: Option<Text<'a, KeyName>>,
-    /// The ciphertext from the answer of kms.encrypt or kms.generate_data_key.
-    #[serde(borrow)]
-    ciphertext: Text<'a, Ciphertext>,
-    /// The context that was given to encrypt.
-    #[serde(borrow, default)]
-    #[schemars(with = "Option<Context>")]
-    encryption_context: Option<&'a RawValue>,
-    /// Tokens of AWS's grants that have not spread yet.
-    #[serde(borrow, default)]
-    #[schemars(length(max = 10))]
-    grant_tokens: Option<Vec<Text<'a, Token>>>,
-    /// Answer with a handle that is redeemed once, within this time.
-    #[serde(default)]
-    wrap_ttl: Option<WrapTtl>,
-}
-
-/// The kind of data key: `key_spec` or `number_of_bytes`; AES_256 where neither is given.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct DataKeyArguments<'a> {
-    /// Id, ARN or `alias/NAME` of the key; the configured one where it is absent.
-    #[serde(borrow, default)]
-    key_id: Option<Text<'a, KeyName>>,
-    #[serde(default)]
-    key_spec: Option<KeySpec>,
-    /// Length of the key in bytes, instead of key_spec.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 1024))]
-    number_of_bytes: Option<u16>,
-    /// Context that must be given again to decrypt; not a secret.
-    #[serde(borrow, default)]
-    #[schemars(with = "Option<Context>")]
-    encryption_context: Option<&'a RawValue>,
-    /// Tokens of AWS's grants that have not spread yet.
-    #[serde(borrow, default)]
-    #[schemars(length(max = 10))]
-    grant_tokens: Option<Vec<Text<'a, Token>>>,
-    /// Answer with a handle that is redeemed once, within this time.
-    #[serde(default)]
-    wrap_ttl: Option<WrapTtl>,
-}
-
-/// `kms.encrypt`.
-pub(super) struct Encrypt;
-
-impl Describe for Encrypt {
-    type Arguments<'a> = EncryptArguments<'a>;
-    const SPEC: OperationSpec = OperationSpec {
-        name: "kms.encrypt",
-        title: "Encrypt with AWS KMS",
-        summary: "Encrypts up to 4096 bytes with a key that stays in AWS KMS.",
-        scope: Some(Scope::Write),
-        template: "/kms/encrypt",
-        ..SPEC
-    };
-    const SHAPE: &'static Shape = &Shape { about: "A ciphertext.", members: &[CIPHERTEXT, KEY] };
-
-    fn plan(arguments: EncryptArguments<'_>) -> Result<Plan, Refusal> {
-        let plaintext = decoded("/plaintext", &arguments.plaintext)?;
-        let circumstances = circumstances(arguments.encryption_context, arguments.grant_tokens)?;
-        about(arguments.key_id, KmsCall::Encrypt(plaintext.into(), circumstances))
-    }
-}
-
-/// `kms.decrypt`.
-pub(super) struct Decrypt;
-
-impl Describe for Decrypt {
-    type Arguments<'a> = DecryptArguments<'a>;
-    const SPEC: OperationSpec = OperationSpec {
-        name: "kms.decrypt",
-        title: "Decrypt with AWS KMS",
-        summary: "Decrypts what a key of AWS KMS has encrypted.",
-        scope: Some(Scope::Read),
-        template: "/kms/decrypt",
-        secret: true,
-        ..SPEC
-    };
-    const SHAPE: &'static Shape = &Shape { about: "The plaintext.", members: &[PLAINTEXT, KEY] };
-
-    fn plan(arguments: DecryptArguments<'_>) -> Result<Plan, Refusal> {
-        let ciphertext = decoded("/ciphertext", &arguments.ciphertext)?;
-        let circumstances = circumstances(arguments.encryption_context, arguments.grant_tokens)?;
-        Ok(about(arguments.key_id, KmsCall::Decrypt(ciphertext, circumstances))?.wrapped(arguments.wrap_ttl))
-    }
-}
-
-/// `kms.generate_data_key`.
-pub(super) struct DataKey;
-
-impl Describe for DataKey {
-    type Arguments<'a> = DataKeyArguments<'a>;
-    const SPEC: OperationSpec = OperationSpec {
-        name: "kms.generate_data_key",
-        title: "Make a data key with AWS KMS",
-        summary: "Makes a new key, in the clear and encrypted with a key of AWS KMS.",
-        scope: Some(Scope::Write),
-        template: "/kms/data-key",
-        secret: true,
-        ..SPEC
-    };
-    const SHAPE: &'static Shape = &Shape { about: "A data key.", members: &[PLAINTEXT, CIPHERTEXT, KEY] };
-
-    fn plan(arguments: DataKeyArguments<'_>) -> Result<Plan, Refusal> {
-        let size = match (arguments.key_spec, arguments.number_of_bytes) {
-            (Some(spec), None) => kms::DataKey::Spec(spec),
-            (None, None) => kms::DataKey::Spec(KeySpec::Aes256),
-            (None, Some(count)) if (1..=MAX_DATA_KEY).contains(&count) => kms::DataKey::Bytes(count),
-            (None, Some(_)) => return Err(unfit("/number_of_bytes", "1 to 1024")),
-            (Some(_), Some(_)) => return Err(unfit("", "either key_spec or number_of_bytes")),
-        };
-        let circumstances = circumstances(arguments.encryption_context, arguments.grant_tokens)?;
-        Ok(about(arguments.key_id, KmsCall::DataKey(size, circumstances))?.wrapped(arguments.wrap_ttl))
     }
 }
 

@@ -1,24 +1,15 @@
-//! Signatures.
+//! `kms.sign` and `kms.verify`.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Bytes, Ciphertext, KEY, KeyName, Plaintext, SPEC, Token, about, decoded, tokens};
+use super::{Ciphertext, Hashed, KEY, KeyName, Plaintext, SPEC, Token, about, decoded, tokens};
 use crate::catalog::text::Text;
 use crate::kms::{KmsCall, Signed, SigningAlgorithm};
 use crate::operation::{Annotations, Describe, OperationSpec, Plan, unfit};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};
-
-/// A digest.
-struct Hashed;
-
-impl Bytes for Hashed {
-    const LEAST: usize = 32;
-    const MOST: usize = 64;
-    const EXPECTED: &'static str = "base64 of 32 to 64 bytes";
-}
 
 /// The kind of message: the message itself, or its digest.
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -32,7 +23,7 @@ enum MessageType {
 /// The input to sign: either `message` or `message_digest`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::catalog) struct SignArguments<'a> {
+pub(super) struct SignArguments<'a> {
     /// Id, ARN or `alias/NAME` of the key; the configured one where it is absent.
     #[serde(borrow, default)]
     key_id: Option<Text<'a, KeyName>>,
@@ -55,7 +46,7 @@ pub(in crate::catalog) struct SignArguments<'a> {
 /// The signature to verify, and its input: either `message` or `message_digest`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::catalog) struct VerifyArguments<'a> {
+pub(super) struct VerifyArguments<'a> {
     /// Id, ARN or `alias/NAME` of the key; the configured one where it is absent.
     #[serde(borrow, default)]
     key_id: Option<Text<'a, KeyName>>,
@@ -79,7 +70,7 @@ pub(in crate::catalog) struct VerifyArguments<'a> {
 }
 
 /// `kms.sign`.
-pub(in crate::catalog) struct Sign;
+pub(super) struct Sign;
 
 impl Describe for Sign {
     type Arguments<'a> = SignArguments<'a>;
@@ -105,7 +96,7 @@ impl Describe for Sign {
 }
 
 /// `kms.verify`.
-pub(in crate::catalog) struct Verify;
+pub(super) struct Verify;
 
 impl Describe for Verify {
     type Arguments<'a> = VerifyArguments<'a>;
