@@ -1,5 +1,4 @@
-//! What lives as long as the process: the snapshot of the moment, and what
-//! every request shares.
+//! The state of the process: the current snapshot, and everything that requests share.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -139,7 +138,7 @@ impl State {
         u64::try_from(ahead.as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Whether requests can be served: Vault answers and has what agents' tokens are made by, the
+    /// True where requests can be served: Vault answers and has what agents' tokens are made by, the
     /// gate is logged in, knows the keys of handles and who is suspended, does all that it does beside
     /// them, and is not about to end.
     #[must_use]
@@ -150,8 +149,8 @@ impl State {
         active && looked && self.duties_down.is_empty() && !self.is_draining()
     }
 
-    /// Whether requests could be served within the last second: whatever strangers ask, it is looked at
-    /// once in that time.
+    /// True where requests could be served within the last second. However often strangers ask, it is
+    /// looked at once in that time.
     #[must_use]
     pub fn was_ready(&self) -> bool {
         let now = self.now();
@@ -164,7 +163,7 @@ impl State {
         ready && !self.is_draining()
     }
 
-    /// Whether requests are under way, or streams of events, which end by themselves once the gate is
+    /// True while requests are under way, or streams of events, which end by themselves once the gate is
     /// to end.
     #[must_use]
     pub fn is_busy(&self) -> bool {
@@ -183,7 +182,7 @@ impl State {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the gate is about to end.
+    /// True once the gate is about to end.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
@@ -220,7 +219,7 @@ impl ReloadRequests {
     }
 }
 
-/// What is under way; its bounds are the snapshot's (invariant 10).
+/// Requests and answers under way; their bounds are the snapshot's (invariant 10).
 #[derive(Debug, Default)]
 pub struct Load {
     /// Requests that are worked on, by source address.
@@ -242,7 +241,7 @@ impl DutiesDown {
         self.lock().clone()
     }
 
-    /// Whether there is none.
+    /// True where all duties run.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.lock().is_empty()

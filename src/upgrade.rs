@@ -1,4 +1,4 @@
-//! How a gate that runs hands its listening sockets to the one that replaces it.
+//! Hands the listening sockets of a gate that runs to the gate that replaces it.
 //!
 //! The new gate listens at a Unix socket once it is ready. The old one connects, sends the sockets,
 //! and goes on accepting until the new one has served; if the new one ends before, nothing has changed.
@@ -20,18 +20,18 @@ use tokio::time::{Instant, sleep};
 
 use crate::listener::{Address, Socket};
 
-/// How long a gate may take to be ready to replace another, and that one to wait for it.
+/// Longest time for a gate to be ready to replace another, and for that one to wait for it.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-/// How often is looked whether it is.
+/// Pause between two looks at whether it is ready.
 pub const EVERY: Duration = Duration::from_millis(50);
 /// Most sockets that are handed over, the most that a message may carry (`SCM_MAX_FD`).
 const MOST: usize = 253;
 /// Most bytes of their names.
 const NAMES: u64 = 64 << 10;
 
-/// What the new gate says when it accepts.
+/// The word of the new gate once it accepts.
 const ACCEPTING: &str = "accepting";
-/// What the new gate says when it has served.
+/// The word of the new gate once it has served.
 const SERVED: &str = "served";
 
 /// Checks that `socket` is in a folder that is this user's alone: whoever

@@ -19,7 +19,7 @@ use crate::surfaces::text;
 use super::head;
 use super::request::Request;
 
-/// How long a body may come more slowly than `limits.body_rate`.
+/// The time for which a body may come more slowly than `limits.body_rate`.
 const GRACE: Duration = Duration::from_secs(5);
 /// Bytes that no share is taken for: of such bodies an agent has no more than turns.
 const SMALL: usize = 16 << 10;

@@ -117,7 +117,7 @@ fn without_line_ends(mut sent: BytesMut) -> Option<BytesMut> {
     (!sent.is_empty()).then_some(sent)
 }
 
-/// How long a connection may still be idle; nothing where its time is over.
+/// The time for which a connection may still be idle; zero where that is over.
 fn left(connection: &Connection, most: Duration) -> Duration {
     connection.idle_for().map_or(most, |idle| most.saturating_sub(idle))
 }

@@ -27,7 +27,7 @@ const EACH_SECOND: usize = 64 << 10;
 /// Most bytes of a body that are taken for nothing, and the longest time for it.
 const DRAINED: usize = 64 << 10;
 const DRAIN_TIME: Duration = Duration::from_secs(1);
-/// How many may be under way.
+/// Most such answers that are under way.
 const BOUNDS: Bounds = Bounds { all: 1024, each: 128 };
 
 /// Takes the rest of a small body that nobody reads: a stream that is reset before its body has ended

@@ -1,4 +1,4 @@
-//! What serves the connections of one listener: receives each, and hands it its requests.
+//! The endpoint of one listener: receives its connections, and serves the requests on them.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::state::State;
 use super::Gateway;
 use super::side::Side;
 
-/// What serves the connections of one listener.
+/// Serves the connections of one listener.
 pub struct Endpoint {
     gateway: Arc<Gateway>,
     receiver: Receiver,

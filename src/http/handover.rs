@@ -30,8 +30,8 @@ impl Request<'_> {
     }
 }
 
-/// Whether the caller has closed its connection or given the request up. Into a connection that
-/// was closed an answer is written without an error.
+/// True where the caller has closed its connection or given the request up. Writing an answer into a
+/// closed connection is no error.
 fn is_gone(session: &mut ServerSession) -> bool {
     // It waits, or sends the next request, or has gone.
     matches!(session.read_body_or_idle(true).now_or_never(), Some(Err(_)))

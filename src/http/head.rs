@@ -30,7 +30,7 @@ pub(super) fn request_id() -> String {
     id
 }
 
-/// What the head says.
+/// The head of a request, read and judged.
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) request_id: String,
@@ -47,7 +47,7 @@ pub(super) struct Head {
     /// Without the query, as it came.
     pub(super) path: String,
     pub(super) query: String,
-    /// How long the caller lets its answer be wrapped.
+    /// The time for which the caller lets its answer be wrapped.
     pub(super) wrap_ttl: Option<String>,
     /// The origin of a page; forgotten where it may not call.
     pub(super) origin: Option<String>,
@@ -157,7 +157,7 @@ fn path_of(target: &str) -> Option<&str> {
     }
 }
 
-/// Whether a head of HTTP/1 says whom it is for, as RFC 9112 section 3.2 asks from HTTP/1.1 on.
+/// True where a head of HTTP/1 names its host, as RFC 9112 section 3.2 asks from HTTP/1.1 on.
 fn names_host(version: Version, headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
@@ -199,7 +199,7 @@ fn size(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
-/// Whether the body is declared as JSON (invariant 11: a page of another
+/// True where the body is declared as JSON (invariant 11: a page of another
 /// origin cannot send that without asking first).
 pub(super) fn is_json(headers: &HeaderMap) -> bool {
     let declared = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map_or("", str::trim);
@@ -207,7 +207,7 @@ pub(super) fn is_json(headers: &HeaderMap) -> bool {
     media.eq_ignore_ascii_case("application/json") && headers.get_all(CONTENT_TYPE).iter().nth(1).is_none()
 }
 
-/// Whether the body is as it was written: no coding but `identity` is undone (RFC 9110, section 8.4).
+/// True where the body is as it was written: no coding but `identity` is undone (RFC 9110, section 8.4).
 pub(super) fn is_plain(headers: &HeaderMap) -> bool {
     headers.get_all(CONTENT_ENCODING).iter().all(|value| {
         let codings = value.to_str().unwrap_or("?").split(',').map(str::trim);

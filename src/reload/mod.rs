@@ -41,9 +41,9 @@ pub struct Reload(Arc<Reader>);
 struct Reader {
     source: Source,
     state: Arc<State>,
-    /// What stays as it was at the start.
+    /// The sections that stay as they were at the start.
     fixed: Fixed,
-    /// What is watched; nothing where it is not wanted.
+    /// The files that are watched; `None` where they are not.
     watched: Option<Watched>,
     /// Held while a configuration is read and published: one at a time.
     turn: Mutex<()>,

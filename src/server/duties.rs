@@ -1,4 +1,4 @@
-//! What runs beside the requests. Each duty is a task of its own: a panic ends that duty alone, is
+//! Duties of the background, which run beside the requests. Each duty is a task of its own: a panic ends that duty alone, is
 //! counted and told, and the duty is begun again.
 
 use std::sync::Arc;
@@ -21,7 +21,7 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// A name, and what is done for ever.
 type Duty = (&'static str, fn(Arc<Background>) -> BoxFuture<'static, ()>);
 
-/// What the duties work on.
+/// The state that the duties work on.
 struct Background {
     state: Arc<State>,
     reload: Reload,

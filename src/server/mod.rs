@@ -33,11 +33,11 @@ use crate::vault::Vault;
 
 use preflight::Preflight;
 
-/// How long it may take to leave nothing behind in Vault at the end, but for a second.
+/// Longest time to give everything back to Vault at the end, give or take a second.
 const REVOKE: Duration = Duration::from_secs(3);
-/// How long a connection that was just accepted may take to be counted.
+/// Longest time until a connection that was just accepted is counted.
 const ACCEPT: Duration = Duration::from_millis(200);
-/// How long the gate that is replaced goes on beside one that nobody asks.
+/// The time for which the gate that is replaced goes on beside one that nobody asks.
 const OVERLAP: Duration = Duration::from_secs(5);
 /// Threads of the operators' side and the background.
 const INNER: usize = 2;
@@ -104,8 +104,8 @@ fn raise_files() -> usize {
     raised.or(current).and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX)
 }
 
-/// What the first snapshot is made of, and whether this gate replaces one that runs: where that is
-/// `wished`, and somebody listens where it would.
+/// The parts of the first snapshot, and true where this gate replaces one that runs: that is `wished`,
+/// and somebody listens where this gate would.
 fn prepare(settings: &Settings, wished: bool) -> Result<(Prepared, bool), String> {
     if wished && settings.server.upgrade_socket.is_none() {
         return Err("--upgrade needs server.upgrade_socket, the same one for both gates".to_owned());
@@ -309,7 +309,8 @@ impl Server {
         }
     }
 
-    /// Whether another gate has taken over, after SIGQUIT; without anybody to replace it, it goes on.
+    /// Waits for SIGQUIT, and gives true once another gate has taken over; without another, this one
+    /// goes on.
     async fn quit(&self, signals: &mut Signal, sockets: &[Socket]) -> bool {
         loop {
             signals.recv().await;

@@ -31,23 +31,23 @@ use crate::vault::Profile;
 
 /// Everything that a request reads.
 pub struct Snapshot {
-    /// Which configuration this is.
+    /// The configuration that this was made of.
     pub about: About,
     /// TLS and metrics of each listener, in the order of the configuration.
     pub listeners: Vec<Listener>,
     /// The agents, and who reaches them.
     pub agents: Agents,
-    /// Which credentials are believed.
+    /// The credentials that are believed.
     pub credentials: Credentials,
     /// Bounds and rates beside those of single agents.
     pub limits: Limits,
-    /// How Vault is asked for agents.
+    /// The terms on which Vault is asked for agents.
     pub vault: VaultTerms,
-    /// What callers are shown, and how.
+    /// The surfaces that callers are shown.
     pub surfaces: Surfaces,
 }
 
-/// Which configuration a snapshot is of.
+/// The configuration that a snapshot was made of.
 pub struct About {
     /// 1 for the first, one more for each that follows.
     pub version: u64,
@@ -59,7 +59,7 @@ pub struct About {
     pub pending: Vec<&'static str>,
 }
 
-/// What a snapshot says of a listener.
+/// The settings of one listener that a snapshot replaces.
 pub struct Listener {
     /// Certificates and client authorities; `None` for plain HTTP.
     pub tls: Option<Arc<TlsMaterial>>,
@@ -67,7 +67,7 @@ pub struct Listener {
     pub metrics: bool,
 }
 
-/// Which credentials are believed.
+/// The credentials that are believed.
 pub struct Credentials {
     /// The parts of a certificate in which a principal is looked for, in this order.
     pub sources: Vec<Source>,
@@ -89,11 +89,11 @@ pub struct Limits {
     pub shared: Option<Arc<SharedLimits>>,
     /// The limit of all agents together.
     pub global: Option<Limit>,
-    /// How many requests of each agent are served at once.
+    /// The number of requests of each agent that are served at once.
     pub concurrency: ConcurrencyLimits,
 }
 
-/// How Vault is asked for agents.
+/// The terms on which Vault is asked for agents.
 pub struct VaultTerms {
     /// The mounts and prefixes under which agents' things lie.
     pub layout: Layout,
@@ -107,15 +107,15 @@ pub struct VaultTerms {
     pub wrap_ttl: u32,
 }
 
-/// What callers are shown, and how.
+/// The surfaces that callers are shown.
 pub struct Surfaces {
     /// True where the REST surface is shown.
     pub rest: bool,
-    /// How MCP tools are named.
+    /// The form of the names of MCP tools.
     pub tool_names: ToolNames,
-    /// How often an open stream of events is sent a comment.
+    /// The interval at which an open stream of events is sent a comment.
     pub keep_alive: Duration,
-    /// Who sees the documentation.
+    /// The readers of the documentation.
     pub docs: Docs,
     /// Scheme and authority by which callers reach the gate, where it is told.
     pub public_url: Option<Box<str>>,

@@ -58,7 +58,7 @@ pub struct JwksCounters {
     pub failed: IntCounter,
 }
 
-/// How limits are shared with other gates.
+/// Metrics of limits that are shared with other gates.
 pub struct SharedLimitMetrics {
     /// 1 while they are.
     pub up: IntGauge,
@@ -66,19 +66,19 @@ pub struct SharedLimitMetrics {
     pub local: IntCounter,
 }
 
-/// What reloads changed, by names.
+/// Counters of what reloads changed, by names.
 pub struct ReloadCounters {
-    /// What was new.
+    /// Names that are new.
     pub added: IntCounter,
-    /// What was gone.
+    /// Names that are gone.
     pub removed: IntCounter,
-    /// What was not the same.
+    /// Names whose content is another.
     pub changed: IntCounter,
 }
 
 /// Connections.
 pub struct ConnectionMetrics {
-    /// Those that are open.
+    /// Open connections of callers.
     pub open: IntGauge,
     /// Operators' that are open.
     pub operators: IntGauge,
@@ -151,7 +151,7 @@ pub struct Metrics {
     pub reloads: IntCounter,
     /// Reloads that were refused.
     pub reload_failures: IntCounter,
-    /// What those that were published changed.
+    /// Changes by the reloads that were published.
     pub reload_changes: ReloadCounters,
     /// Fetches of issuers' keys.
     pub jwks: JwksCounters,

@@ -1,4 +1,5 @@
-//! What operators see: metrics, one line per request, the server log.
+//! Everything that operators see: metrics, one line per request, the server log; and the sinks by which
+//! records are kept.
 
 mod chatter;
 mod log_file;

@@ -16,7 +16,7 @@ use time::format_description::well_known::Rfc3339;
 use super::log_file::LogFile;
 use super::sink::{Record, Sink};
 
-/// How often the writer looks: seldom while nothing comes; else often, so that it has
+/// Pauses between two looks of the writer: seldom while nothing comes; else often, so that it has
 /// little to write each time and is never long in the way of what shares its core.
 const SELDOM: Duration = Duration::from_millis(50);
 const OFTEN: Duration = Duration::from_millis(5);
@@ -43,7 +43,7 @@ impl RequestLog {
     /// Opens `requests.log` in `directory`, which is made where it is missing.
     ///
     /// # Errors
-    /// What the file system says.
+    /// The error of the file system.
     pub fn open(directory: &Path, dropped: IntCounter) -> io::Result<Self> {
         LogFile::make_folder(directory)?;
         let file = LogFile::open(&directory.join("requests.log"))?;
