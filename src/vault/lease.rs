@@ -23,7 +23,7 @@ use super::clock::epoch_seconds;
 use super::handover::{Given, Parcel};
 use super::own::{Accessor, OwnCalls, Undone};
 use super::record::{self, SharedRecord, Unread, Unwritten, Versioned};
-use super::tokens::{AgentTokens, Profile};
+use super::tokens::{AgentTokens, LeaseToken, Profile};
 
 /// Most agents with a line of their own at once.
 const QUEUES: u64 = 10_000;
@@ -50,6 +50,12 @@ pub struct Wanted<'a> {
     pub correlation: &'a str,
     /// Holds the lease until its agent has it.
     pub parcel: &'a Parcel<'a>,
+}
+
+impl Wanted<'_> {
+    fn check_room(&self, leases: &Leased) -> Result<(), Refusal> {
+        if leases.len() < self.settings.per_agent { Ok(()) } else { Err(Refusal::LeaseBudget) }
+    }
 }
 
 /// A lease that Vault has given out.
@@ -201,51 +207,58 @@ impl Leases {
     ) -> Result<Issued, Refusal> {
         let agent = &*wanted.identity.agent;
         let record = LeaseRecord { layout: wanted.layout, agent: &agent.id };
-        let room = |leases: &Leased| match leases.len() < wanted.settings.per_agent {
-            true => Ok(()),
-            false => Err(Refusal::LeaseBudget),
-        };
         let line = self.lines.get_with(agent.id.clone(), Arc::default);
         let turn = line.lock().await;
         let known = record.read(&self.own).await?;
-        room(&known.entries)?;
+        wanted.check_room(&known.entries)?;
         let token = tokens.lease_token(wanted.identity, wanted.profile, wanted.settings, wanted.settings.ttl).await?;
-        let accessor = token.accessor.clone();
         let ends = epoch_seconds() + token.ttl;
         let entry = self.entry(agent, ends);
-        let given = Given::Lease { agent: agent.id.clone(), accessor: accessor.clone() };
+        let given = Given::Lease { agent: agent.id.clone(), accessor: token.accessor.clone() };
         wanted.parcel.put(given.clone());
         let outcome = async {
             let counted = record.update(&self.own, Some(known), |leases| {
-                room(leases)?;
-                leases.insert(accessor.text.clone(), entry.clone());
+                wanted.check_room(leases)?;
+                leases.insert(token.accessor.text.clone(), entry.clone());
                 Ok(())
             });
             counted.await?;
             drop(turn);
-            let envelope = Envelope {
-                lane: Lane::Requests,
-                token: Some(&token.token),
-                namespace: Some(&accessor.namespace),
-                for_agent: true,
-                correlation: Some(wanted.correlation),
-                ..Envelope::default()
-            };
-            let answer = self.own.upstream().ask(request, envelope).await?;
-            let lease: LeaseAnswer = answer.json()?;
-            let lasts = lease.lease_duration.min(token.ttl);
-            self.last(wanted.layout, agent, &accessor.text, epoch_seconds() + lasts).await?;
-            Ok(Issued { answer, id: lease.lease_id, accessor: accessor.clone(), lasts, ends })
+            self.ask(wanted, request, &token, ends).await
         };
         let outcome = outcome.await;
         if outcome.is_err() {
             // A lease that cannot be ended now is tried again with the rest of the parcel.
-            let ended = self.end(wanted.layout, &agent.id, &accessor).await;
+            let ended = self.end(wanted.layout, &agent.id, &token.accessor).await;
             if matches!(ended, Ok(()) | Err(Undone { refusal: Refusal::NotFound, .. })) {
                 wanted.parcel.remove(&given);
             }
         }
         outcome
+    }
+
+    /// Asks for a lease that is counted, and writes its end on the record.
+    async fn ask(
+        &self,
+        wanted: Wanted<'_>,
+        request: &VaultRequest,
+        token: &LeaseToken,
+        ends: u64,
+    ) -> Result<Issued, Refusal> {
+        let accessor = token.accessor.clone();
+        let envelope = Envelope {
+            lane: Lane::Requests,
+            token: Some(&token.token),
+            namespace: Some(&accessor.namespace),
+            for_agent: true,
+            correlation: Some(wanted.correlation),
+            ..Envelope::default()
+        };
+        let answer = self.own.upstream().ask(request, envelope).await?;
+        let lease: LeaseAnswer = answer.json()?;
+        let lasts = lease.lease_duration.min(token.ttl);
+        self.last(wanted.layout, &wanted.identity.agent, &accessor.text, epoch_seconds() + lasts).await?;
+        Ok(Issued { answer, id: lease.lease_id, accessor, lasts, ends })
     }
 
     /// Writes on the record when a lease ends now.
@@ -266,8 +279,8 @@ impl Leases {
     /// # Errors
     /// [`Refusal::NotFound`] where it is not on the record; others where Vault does not do it.
     pub async fn end(&self, layout: &Layout, agent: &AgentId, accessor: &Accessor) -> Result<(), Undone> {
-        let along = Envelope { lane: Lane::Requests, ..Envelope::soon() };
-        self.own.revoke(accessor, along).await?;
+        let envelope = Envelope { lane: Lane::Requests, ..Envelope::soon() };
+        self.own.revoke(accessor, envelope).await?;
         let strike = |leases: &mut Leased| leases.remove(&accessor.text).map(drop).ok_or(Refusal::NotFound);
         self.change(LeaseRecord { layout, agent }, strike).await
     }

@@ -108,9 +108,9 @@ impl Provision {
 
     async fn look(&self, making: &Making, lacks: &mut Lacks) {
         let namespace = &making.namespace;
-        let along = Envelope { namespace: Some(namespace), ..Envelope::look() };
+        let envelope = Envelope { namespace: Some(namespace), ..Envelope::look() };
         // Without an answer of Vault's the last finding stays.
-        let Ok(answer) = self.own.ask(try_role(making), along).await else { return };
+        let Ok(answer) = self.own.ask(try_role(making), envelope).await else { return };
         let found = match lack(answer.status, &answer.body) {
             Some(lack) => Some(self.mend(lack, &making.role, namespace)),
             None if answer.is_success() || answer.status == 400 && is_refusal(&answer.body) => None,

@@ -11,6 +11,7 @@ mod token;
 
 pub use profile::Profile;
 pub use token::AgentToken;
+pub(super) use token::LeaseToken;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,7 +38,6 @@ use super::own::OwnCalls;
 use super::provision::Provision;
 use jwt_login::JwtLogins;
 use mint::Minter;
-use token::LeaseToken;
 
 /// Most evicted tokens that wait to be revoked; further ones expire by themselves.
 const WAITING: usize = 1024;
