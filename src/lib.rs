@@ -14,15 +14,12 @@
 pub mod admin;
 pub mod cli;
 pub mod config;
-pub mod duties;
 pub mod exchange;
-pub mod files;
 pub mod http;
 pub mod issuers;
 pub mod kms;
 pub mod limits;
 pub mod listener;
-pub mod preflight;
 mod random;
 pub mod reload;
 pub mod server;

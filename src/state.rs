@@ -3,25 +3,20 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 use filters::names::AgentId;
-use filters::quota::{Cell, Exceeded, Rate};
-use moka::sync::Cache;
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot, watch};
 
-use crate::duties::Down;
 use crate::kms::Kms;
-use crate::limits::{Shares, UsedProofs};
+use crate::limits::{Failures, Shares, UsedProofs};
 use crate::listener::Connections;
 use crate::snapshot::Snapshot;
-use crate::telemetry::{Metrics, RequestLog};
+use crate::telemetry::{Metrics, Sinks};
 use crate::vault::{Health, Vault};
 
-/// Most source addresses whose failures are remembered.
-const MAX_SOURCES: u64 = 65_536;
 /// Nanoseconds for which strangers are told the same of readiness.
 const READINESS: u64 = 1_000_000_000;
 
@@ -36,14 +31,14 @@ pub struct State {
     pub kms: Option<Kms>,
     /// Metrics.
     pub metrics: Arc<Metrics>,
-    /// The request log, where it is on.
-    pub log: Option<RequestLog>,
+    /// The keepers of records.
+    pub sinks: Sinks,
     /// Requests and bodies under way.
     pub load: Load,
     /// Open connections of callers.
     pub connections: Arc<Connections>,
     /// Duties of the background that do not run now.
-    pub duties_down: Down,
+    pub duties_down: DutiesDown,
     /// Open streams of events.
     pub streams: Shares<AgentId>,
     /// Failed authentications by source.
@@ -55,7 +50,7 @@ pub struct State {
     started: Instant,
     draining: AtomicBool,
     /// When it was last looked whether requests can be served, by the clock of the limits, and the answer.
-    readiness: std::sync::Mutex<Option<(u64, bool)>>,
+    readiness: Mutex<Option<(u64, bool)>>,
     /// Files that the process may open.
     pub files: usize,
 }
@@ -68,12 +63,12 @@ impl State {
         vault: Vault,
         kms: Option<Kms>,
         metrics: Arc<Metrics>,
-        log: Option<RequestLog>,
+        sinks: Sinks,
         files: usize,
     ) -> Self {
-        vault.suspensions.configure(snapshot.suspended.iter().cloned());
+        vault.suspensions.configure(snapshot.agents.policy().suspended().iter().cloned());
         let state = Self {
-            published: watch::Sender::new(snapshot.version),
+            published: watch::Sender::new(snapshot.about.version),
             snapshot: ArcSwap::from_pointee(snapshot),
             vault,
             kms,
@@ -82,16 +77,16 @@ impl State {
                 metrics.connections.open.clone(),
                 metrics.connections.gave_way.clone(),
             )),
-            duties_down: Down::default(),
+            duties_down: DutiesDown::default(),
             metrics,
-            log,
+            sinks,
             load: Load::default(),
             failures: Failures::default(),
             proofs: UsedProofs::default(),
             reloads: ReloadRequests::default(),
             started: Instant::now(),
             draining: AtomicBool::new(false),
-            readiness: std::sync::Mutex::default(),
+            readiness: Mutex::default(),
             files,
         };
         state.show(&state.snapshot());
@@ -106,9 +101,9 @@ impl State {
 
     /// Publishes a snapshot, whole.
     pub fn publish(&self, snapshot: Snapshot) {
-        let version = snapshot.version;
+        let version = snapshot.about.version;
         self.show(&snapshot);
-        self.vault.suspensions.configure(snapshot.suspended.iter().cloned());
+        self.vault.suspensions.configure(snapshot.agents.policy().suspended().iter().cloned());
         self.snapshot.store(Arc::new(snapshot));
         self.published.send_replace(version);
     }
@@ -131,8 +126,8 @@ impl State {
 
     /// Tells the metrics of the snapshot.
     fn show(&self, snapshot: &Snapshot) {
-        self.metrics.snapshot.set(i64::try_from(snapshot.version).unwrap_or(i64::MAX));
-        let ends = snapshot.tls.iter().flatten().filter_map(|material| material.first_crl_end());
+        self.metrics.snapshot.set(i64::try_from(snapshot.about.version).unwrap_or(i64::MAX));
+        let ends = snapshot.listeners.iter().filter_map(|listener| listener.tls.as_ref()?.first_crl_end());
         self.metrics.crl_end.set(ends.min().unwrap_or(0));
     }
 
@@ -180,7 +175,7 @@ impl State {
     /// what is done for them.
     #[must_use]
     pub fn most_connections(&self) -> usize {
-        self.snapshot().limits.connections.all.min(self.files / 4 * 3)
+        self.snapshot().limits.bounds.connections.all.min(self.files / 4 * 3)
     }
 
     /// Says that the gate is about to end.
@@ -198,7 +193,7 @@ impl State {
 /// Reloads that operators ask for, one at a time, with the outcome of each.
 pub struct ReloadRequests {
     sender: mpsc::Sender<ReloadRequest>,
-    receiver: Mutex<mpsc::Receiver<ReloadRequest>>,
+    receiver: AsyncMutex<mpsc::Receiver<ReloadRequest>>,
 }
 
 /// Takes the outcome of a reload: the version of the new snapshot, or why there is none.
@@ -207,7 +202,7 @@ pub type ReloadRequest = oneshot::Sender<Result<u64, String>>;
 impl Default for ReloadRequests {
     fn default() -> Self {
         let (sender, receiver) = mpsc::channel(1);
-        Self { sender, receiver: Mutex::new(receiver) }
+        Self { sender, receiver: AsyncMutex::new(receiver) }
     }
 }
 
@@ -236,62 +231,34 @@ pub struct Load {
     pub bodies: Shares<AgentId>,
 }
 
-/// Failed authentications by source address.
-pub struct Failures {
-    cells: Cache<IpAddr, Arc<Cell>>,
-    any: AtomicBool,
-}
+/// Duties that do not run now.
+#[derive(Debug, Default)]
+pub struct DutiesDown(Mutex<Vec<&'static str>>);
 
-impl Default for Failures {
-    fn default() -> Self {
-        let cells = Cache::builder().max_capacity(MAX_SOURCES).time_to_idle(Duration::from_secs(900)).build();
-        Self { cells, any: AtomicBool::new(false) }
+impl DutiesDown {
+    /// Their names.
+    #[must_use]
+    pub fn names(&self) -> Vec<&'static str> {
+        self.lock().clone()
     }
-}
 
-impl Failures {
-    /// Whether a credential that could be guessed may be looked at.
-    ///
-    /// # Errors
-    /// [`Exceeded`], without a charge.
-    pub fn check(&self, source: IpAddr, rate: &Rate, now: u64) -> Result<(), Exceeded> {
-        if !self.any.load(Ordering::Relaxed) {
-            return Ok(());
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// Notes whether the duty of that name runs, and tells how many do not.
+    pub fn note(&self, name: &'static str, runs: bool) -> i64 {
+        let mut down = self.lock();
+        down.retain(|other| *other != name);
+        if !runs {
+            down.push(name);
         }
-        self.cells.get(&network(source)).map_or(Ok(()), |cell| cell.check(rate, now))
+        i64::try_from(down.len()).unwrap_or(i64::MAX)
     }
 
-    /// Charges one failure.
-    pub fn charge(&self, source: IpAddr, rate: &Rate, now: u64) {
-        self.any.store(true, Ordering::Relaxed);
-        let cell = self.cells.get_with(network(source), Arc::default);
-        // Over the limit there is nothing more to charge.
-        let _ = cell.charge(rate, now);
-    }
-}
-
-/// An IPv4 address, or the /64 that one IPv6 host has for itself.
-#[must_use]
-pub fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn failures_are_counted_by_network() {
-        let failures = Failures::default();
-        let rate = Rate::new(1, Duration::from_secs(60), 2).unwrap();
-        let (a, b): (IpAddr, IpAddr) = ("2001:db8::1".parse().unwrap(), "2001:db8::2".parse().unwrap());
-        failures.charge(a, &rate, 1);
-        failures.charge(b, &rate, 1);
-        assert!(failures.check(a, &rate, 1).is_err());
-        assert!(failures.check("2001:db8:1::1".parse().unwrap(), &rate, 1).is_ok());
-        assert!(failures.check("192.0.2.1".parse().unwrap(), &rate, 1).is_ok());
+    fn lock(&self) -> MutexGuard<'_, Vec<&'static str>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,7 +6,7 @@
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use filters::catalog;
-use filters::decide::{DecisionContext, Effect, decide};
+use filters::decide::{DecisionContext, Permitted, decide};
 use filters::grants::{Agent, Role};
 use filters::handle::Keyring;
 use filters::identity::{Identity, Proof};
@@ -62,12 +62,12 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-fn call(identity: &Identity, arguments: &[u8], layout: &Layout) -> Result<Effect> {
+fn call(identity: &Identity, arguments: &[u8], layout: &Layout) -> Result<Permitted> {
     let kind = catalog::find("kv.read").context("kv.read")?;
     let operation = kind.parse(arguments).map_err(refused)?;
     let keyring = Keyring::default();
     let ground = DecisionContext { layout, keyring: &keyring, client: None, now: 0 };
-    decide(identity, operation, ground).and_then(|permit| permit.into_effect(layout)).map_err(refused)
+    decide(identity, operation, ground).and_then(|permit| permit.into_permitted(layout, 60)).map_err(refused)
 }
 
 /// Each agent has a role of its own, as the worst case in memory.

@@ -4,25 +4,16 @@
 use crate::cpu::Cores;
 use crate::load;
 use crate::pki::Pki;
-use crate::report::{Report, rounded};
+use crate::report::{Idle, Report, rounded};
 use crate::requests;
 use crate::servers::{Server, Servers};
 use anyhow::{Result, anyhow, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use serde::Serialize;
 use std::rc::Rc;
 
 pub(crate) const NAME: &str = "idle-connections";
 
 const CONNECTIONS: usize = 10_000;
-
-/// KiB of resident memory for each connection.
-#[derive(Serialize)]
-pub(crate) struct Idle {
-    pub(crate) connections: usize,
-    pub(crate) gate_kib: f64,
-    pub(crate) pingora_kib: f64,
-}
 
 pub(crate) async fn measure(cores: Option<Cores>, report: &mut Report) {
     match both(cores).await {

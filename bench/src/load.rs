@@ -2,7 +2,6 @@
 
 use crate::cpu;
 use crate::requests::{self, Request, failure};
-use crate::turns::Contender;
 use crate::wire;
 use anyhow::{Context, Result, bail};
 use hdrhistogram::Histogram;
@@ -30,6 +29,15 @@ const SAMPLE: u64 = 64;
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     pub(crate) tls: Option<TlsConnector>,
+}
+
+/// A server, what it is asked, and whose CPU time that takes: first its own.
+pub(crate) struct Contender {
+    pub(crate) target: Target,
+    pub(crate) request: Rc<Request>,
+    pub(crate) metered: Vec<u32>,
+    /// How many ask at once.
+    pub(crate) connections: usize,
 }
 
 /// How long one round of load runs before, and while, it is measured.

@@ -3,12 +3,12 @@
 
 use crate::cpu::Cores;
 use crate::gate::{self, Started, Upstream};
-use crate::load::{self, Round, Window};
+use crate::load::{self, Contender, Round, Window};
 use crate::pki::Pki;
 use crate::report::{Figures, Ratio, Report, Row, rounded};
 use crate::requests;
 use crate::servers::{Server, start_stub};
-use crate::turns::{Contender, Plan};
+use crate::turns::Plan;
 use anyhow::{Context, Result, bail};
 use std::fmt::Write as _;
 use std::fs;

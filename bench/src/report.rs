@@ -1,7 +1,6 @@
 //! The figures of a run: a table for people, a file for programs.
 
 use crate::decide::Cost;
-use crate::idle::Idle;
 use crate::load::Round;
 use anyhow::{Result, bail};
 use hdrhistogram::Histogram;
@@ -54,6 +53,14 @@ pub(crate) struct Skipped {
     /// Whether it should have run: not so where a tool is missing on this machine.
     #[serde(skip)]
     fault: bool,
+}
+
+/// KiB of resident memory for each idle connection.
+#[derive(Serialize)]
+pub(crate) struct Idle {
+    pub(crate) connections: usize,
+    pub(crate) gate_kib: f64,
+    pub(crate) pingora_kib: f64,
 }
 
 /// What the rounds of one contender come to: medians over rounds, latencies over all of them.

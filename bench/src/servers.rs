@@ -2,13 +2,12 @@
 
 use crate::cpu::{self, Cores};
 use crate::gate::{self, Started, Upstream};
-use crate::load::{CONNECTIONS, Target};
+use crate::load::{CONNECTIONS, Contender, Target};
 use crate::nginx;
 use crate::passthrough;
 use crate::pki::Pki;
 use crate::process::{Process, free_address};
 use crate::requests::Request;
-use crate::turns::Contender;
 use anyhow::{Result, anyhow};
 use std::net::SocketAddr;
 use std::path::Path;

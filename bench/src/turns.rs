@@ -1,11 +1,9 @@
 //! Contenders are loaded in turns, round by round, on the same core, so that what disturbs the
 //! machine disturbs all of them alike.
 
-use crate::load::{self, Round, Target, Window};
+use crate::load::{self, Contender, Round, Window};
 use crate::report::Figures;
-use crate::requests::Request;
 use anyhow::Result;
-use std::rc::Rc;
 use std::time::Duration;
 
 /// How long each contender is loaded: the first round warms up for longer than the others.
@@ -15,15 +13,6 @@ pub(crate) struct Plan {
     pub(crate) measured: Duration,
     pub(crate) first_warm_up: Duration,
     pub(crate) warm_up: Duration,
-}
-
-/// A server, what it is asked, and whose CPU time that takes: first its own.
-pub(crate) struct Contender {
-    pub(crate) target: Target,
-    pub(crate) request: Rc<Request>,
-    pub(crate) metered: Vec<u32>,
-    /// How many ask at once.
-    pub(crate) connections: usize,
 }
 
 /// The figures of each contender, in their order.

@@ -3,13 +3,13 @@
 
 use crate::cpu::Cores;
 use crate::gate::{self, Upstream};
-use crate::load::{CONNECTIONS, Target};
+use crate::load::{CONNECTIONS, Contender, Target};
 use crate::pki::{AGENT, Pki};
 use crate::process::on_core;
 use crate::report::{Figures, Ratio, Report, Row, rounded};
 use crate::requests;
 use crate::servers::Server;
-use crate::turns::{Contender, Plan, take_turns};
+use crate::turns::{Plan, take_turns};
 use crate::wire;
 use anyhow::{Context, Result, bail};
 use local_vault::{Binary, Options, Provisioned, Vault};

@@ -3,13 +3,13 @@
 //! A [`Permit`] has private fields and no constructor but [`decide`]:
 //!
 //! ```compile_fail
-//! use filters::{decide::Permit, grants::Agent, identity::Presented, operation::Operation};
-//! fn forge(agent: std::sync::Arc<Agent>, presented: Presented, operation: Operation) -> Permit {
-//!     Permit { agent, presented, role: None, operation, claims: None }
+//! use filters::{decide::Permit, identity::{Actor, Presented}, operation::Operation};
+//! fn forge(actor: Actor, presented: Presented, operation: Operation) -> Permit {
+//!     Permit { actor, presented, role: None, operation, claims: None }
 //! }
 //! ```
 //!
-//! and what reaches Vault for an agent has no constructor but a permit:
+//! and what reaches Vault for an agent has no constructor but a permit,
 //!
 //! ```compile_fail
 //! use filters::{path::VaultPath, vault::{Method, VaultRequest}};
@@ -18,7 +18,34 @@
 //! }
 //! ```
 //!
-//! nor has what reaches AWS KMS:
+//! belongs to one agent for good:
+//!
+//! ```compile_fail
+//! use filters::{decide::AgentRequest, identity::Actor};
+//! fn give(request: AgentRequest, other: Actor) -> AgentRequest {
+//!     AgentRequest { actor: other, ..request }
+//! }
+//! ```
+//!
+//! is sent once:
+//!
+//! ```compile_fail
+//! use filters::decide::AgentRequest;
+//! fn copy(request: &AgentRequest) -> AgentRequest {
+//!     request.clone()
+//! }
+//! ```
+//!
+//! and cannot be taken out of its agent's hands, to be sent with another token:
+//!
+//! ```compile_fail
+//! use filters::{decide::AgentRequest, vault::VaultRequest};
+//! fn take(request: AgentRequest) -> VaultRequest {
+//!     *request.rendered()
+//! }
+//! ```
+//!
+//! Nor has what reaches AWS KMS another constructor:
 //!
 //! ```compile_fail
 //! use filters::kms::{KmsCall, KmsRequest};
@@ -32,15 +59,14 @@ use std::sync::Arc;
 
 mod effect;
 
-pub use effect::{Effect, Origin, Redeemed, Wrap};
+pub use effect::{AgentRequest, Effect, Origin, Permitted, Redeemed, Wrap};
 
 use crate::catalog;
 use crate::condition::Circumstances;
-use crate::grants::{Agent, Need, Resource, Role, Wrapping};
+use crate::grants::{Need, Resource, Role};
 use crate::handle::{Binding, Claims, Keyring};
-use crate::identity::{Identity, Presented};
-use crate::lifetime::WrapTtl;
-use crate::operation::{Ask, Entry, Operation};
+use crate::identity::{Actor, Identity, Presented};
+use crate::operation::{Ask, Operation};
 use crate::quota::Limit;
 use crate::refusal::Refusal;
 use crate::scope::Scope;
@@ -60,10 +86,10 @@ pub struct DecisionContext<'a> {
     pub now: u64,
 }
 
-/// An operation that this agent may do now. Consumed by [`Permit::into_effect`].
+/// An operation that this agent may do now. Consumed by [`Permit::into_permitted`].
 #[derive(Debug)]
 pub struct Permit {
-    agent: Arc<Agent>,
+    actor: Actor,
     presented: Presented,
     role: Option<(Arc<Role>, Option<Limit>)>,
     operation: Operation,
@@ -91,8 +117,7 @@ pub fn decide(identity: &Identity, mut operation: Operation, ground: DecisionCon
             Some(held_by(identity, &operation, needed, ground)?)
         }
     };
-    let (agent, presented) = (Arc::clone(&identity.agent), identity.presented());
-    Ok(Permit { agent, presented, role, operation, claims })
+    Ok(Permit { actor: identity.actor(), presented: identity.presented(), role, operation, claims })
 }
 
 /// The claims of the handle that is redeemed, where one is.
@@ -132,38 +157,13 @@ fn held_by(
 }
 
 impl Permit {
-    /// The name of the role that allowed; `None` where none was needed.
-    #[must_use]
-    pub fn role(&self) -> Option<&Arc<Role>> {
-        self.role.as_ref().map(|(role, _)| role)
-    }
-
-    /// The kind of operation.
-    #[must_use]
-    pub const fn kind(&self) -> &'static Entry {
-        self.operation.kind
-    }
-
-    /// The wrapping of the answer: for as long as the caller asks, or for `unsaid` seconds where
-    /// only the role requires it. `None` where the answer is given in the clear.
-    #[must_use]
-    pub fn wrap(&self, unsaid: u32) -> Option<Wrap> {
-        if !self.operation.kind.spec.secret {
-            return None;
-        }
-        let required = self.role().is_some_and(|role| role.wrapping == Wrapping::Required);
-        let asked = self.operation.wrap.map(WrapTtl::seconds);
-        let ttl = asked.or_else(|| required.then_some(unsaid))?;
-        Some(Wrap { ttl, origin: Origin::of(self.operation.kind, self.operation.resource.clone()?) })
-    }
-
     /// The limits that the operation is charged to beside the agent's own: one of the role that
     /// allowed, one of the operation.
     #[must_use]
     pub fn limits(&self) -> [Option<&Limit>; 2] {
         let role = self.role.as_ref().and_then(|(_, limit)| limit.as_ref());
         let name = self.operation.kind.spec.name;
-        let of_operation = self.agent.operations.iter().find(|(operation, _)| *operation == name);
+        let of_operation = self.actor.agent().operations.iter().find(|(operation, _)| *operation == name);
         [role, of_operation.map(|(_, limit)| limit)]
     }
 }

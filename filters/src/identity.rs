@@ -329,7 +329,29 @@ pub struct Identity {
     /// Seconds since the epoch from which the credential does not hold; `None` where it has no end.
     pub expires: Option<i64>,
     /// The token it was proved by, where Vault is to be asked with it.
-    pub bearer: Option<Bearer>,
+    pub bearer: Option<Arc<Bearer>>,
+}
+
+/// The agent that Vault is asked for, and the token by which Vault gives one for it, where Vault is to
+/// be asked with that.
+#[derive(Clone, Debug)]
+pub struct Actor {
+    agent: Arc<Agent>,
+    bearer: Option<Arc<Bearer>>,
+}
+
+impl Actor {
+    /// The agent.
+    #[must_use]
+    pub const fn agent(&self) -> &Arc<Agent> {
+        &self.agent
+    }
+
+    /// The token of its credential, where Vault is to be asked with what it gives for it.
+    #[must_use]
+    pub fn bearer(&self) -> Option<&Bearer> {
+        self.bearer.as_deref()
+    }
 }
 
 /// The facts of a credential that are told to its holder.
@@ -344,6 +366,12 @@ pub struct Presented {
 }
 
 impl Identity {
+    /// The agent and the token that Vault is asked for it with.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        Actor { agent: Arc::clone(&self.agent), bearer: self.bearer.clone() }
+    }
+
     /// The facts of the credential, without the credential.
     #[must_use]
     pub const fn presented(&self) -> Presented {

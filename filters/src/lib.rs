@@ -51,6 +51,7 @@ pub mod catalog;
 pub mod verdict;
 pub mod decide;
 pub mod vault_policy;
+pub mod policy;
 pub mod rest;
 pub mod mcp;
 pub mod openapi;

@@ -105,8 +105,8 @@ impl Method {
 /// Source: <https://openbao.org/docs/concepts/namespaces>
 const OF_THE_ROOT: [&str; 3] = ["sys/health", "sys/seal-status", "sys/leader"];
 
-/// One request to Vault, without token and namespace.
-#[derive(Clone)]
+/// One request to Vault, without token and namespace. It is sent by value, and cannot be copied: whoever
+/// has no more than a reference to it, as to an agent's, cannot send it.
 pub struct VaultRequest {
     method: Method,
     path: VaultPath,

@@ -60,8 +60,8 @@ pub static IDENTITY: LazyLock<Identity> = LazyLock::new(|| {
 pub fn judge(operation: Operation) {
     let ground = DecisionContext { layout: &LAYOUT, keyring: &KEYRING, client: None, now: 1_767_225_600 };
     let Ok(permit) = decide(&IDENTITY, operation, ground) else { return };
-    match permit.into_effect(&LAYOUT) {
-        Ok(Effect::Vault(request) | Effect::Issue(_, _, request)) => within_own(&request),
+    match permit.into_permitted(&LAYOUT, 60).map(|permitted| permitted.effect) {
+        Ok(Effect::Vault(request) | Effect::Issue(_, _, request)) => within_own(request.rendered()),
         Ok(Effect::Redeem(_)) => panic!("a handle that nobody has sealed"),
         Ok(Effect::Kms(request)) => {
             let (key, _) = request.into_parts();

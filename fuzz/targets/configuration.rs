@@ -32,5 +32,5 @@ fuzz_target!(|input: (u8, &str)| {
     }
     let agents: Vec<_> = settings.agents.iter().map(|agent| agent.id.clone()).collect();
     let snapshot = Snapshot::of_policy(settings);
-    assert!(agents.iter().all(|agent| snapshot.agent(agent).is_some()));
+    assert!(agents.iter().all(|agent| snapshot.agents.find(agent).is_some()));
 });

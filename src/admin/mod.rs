@@ -79,10 +79,10 @@ fn suspended(context: &Context<'_>) -> Reply {
 fn configuration(context: &Context<'_>) -> Reply {
     let snapshot = &context.snapshot;
     let body = json!({
-        "snapshot": snapshot.version,
-        "digest": snapshot.digest.to_hex(),
-        "agents": snapshot.entries(),
-        "pending": snapshot.pending,
+        "snapshot": snapshot.about.version,
+        "digest": snapshot.about.digest.to_hex(),
+        "agents": snapshot.agents.policy().entries().len(),
+        "pending": snapshot.about.pending,
     });
     Reply::json(200, body.to_string())
 }
@@ -107,12 +107,12 @@ pub fn readiness(context: &Context<'_>, ready: bool) -> Value {
     let login = state.vault.login.current().is_some();
     let (suspensions, provision) = (&state.vault.suspensions, &state.vault.provision);
     let draining = state.is_draining();
-    let issuers = context.snapshot.issuers.keys().map(|(name, keys)| json!({"name": name, "keys": keys}));
+    let issuers = context.snapshot.credentials.issuers.keys().map(|(name, keys)| json!({"name": name, "keys": keys}));
     json!({
         "ok": ready,
         "draining": draining,
         "duties_down": state.duties_down.names(),
-        "snapshot": context.snapshot.version,
+        "snapshot": context.snapshot.about.version,
         "vault": {
             "ok": health == Health::Active && login,
             "health": health.name(),

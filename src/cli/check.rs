@@ -2,8 +2,10 @@
 
 use std::process::ExitCode;
 
-use super::{Flags, REFUSED, load, print};
-use crate::preflight::{self, Preflight};
+use crate::config::Flags;
+use crate::server::preflight::{self, Preflight};
+
+use super::common::{REFUSED, load, print};
 
 pub(super) const AFTER: &str = "\
 Reads the same file, environment and flags as `portcullis run` would, and the
@@ -27,12 +29,12 @@ pub(super) fn run(flags: &Flags) -> ExitCode {
     };
     // There is one provider of cryptography; a second installation changes nothing.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let Preflight { parts, problems, taken } = preflight::run(&settings);
-    let Some(parts) = parts.filter(|_| problems.is_empty()) else {
+    let Preflight { prepared, problems, taken } = preflight::run(&settings);
+    let Some(prepared) = prepared.filter(|_| problems.is_empty()) else {
         eprintln!("configuration refused: {}", problems.join("\nconfiguration refused: "));
         return ExitCode::from(REFUSED);
     };
-    let warnings = parts.tls.iter().flatten().flat_map(|material| &material.warnings).chain(&settings.warnings);
+    let warnings = prepared.tls.iter().flatten().flat_map(|material| &material.warnings).chain(&settings.warnings);
     let warnings = warnings.map(|warning| format!("warning: {warning}\n"));
     let notes = taken.iter().map(|taken| format!("note: {taken}, unless it is the gate that is to be replaced\n"));
     print(&format!("{}configuration is valid\n", warnings.chain(notes).collect::<String>()));

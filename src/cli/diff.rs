@@ -8,8 +8,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{FAILED, Flags, REFUSED, load_elsewhere, print, refuse};
-use crate::config::{Report, Settings};
+use crate::config::{Flags, Report, Settings};
+
+use super::common::{FAILED, REFUSED, load_elsewhere, print, refuse};
 
 use policy_diff::{Change, Holdings};
 

@@ -18,7 +18,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{FAILED, Given, REFUSED, ScopeList, load_elsewhere, print, refuse, scopes};
+use super::common::{FAILED, Given, REFUSED, ScopeList, load_elsewhere, print, refuse, scopes};
 use crate::config::nearest_of;
 use crate::snapshot::Snapshot;
 use crate::vault::epoch_seconds;
@@ -149,20 +149,20 @@ fn tell(asked: &Explain, snapshot: &Snapshot, known: &[AgentId]) -> Result<Told,
     let what = what(asked, &question);
     let id =
         AgentId::parse(&asked.agent).ok_or("no agent can have that name: [a-z0-9][a-z0-9._-]{0,62} without `..`")?;
-    let Some(agent) = snapshot.agent(&id) else {
+    let Some(agent) = snapshot.agents.find(&id) else {
         let near = nearest_of(id.as_str(), known.iter().map(AgentId::as_str));
         let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
         let rule = format!("no agent of that name has an entry, and unknown agents are refused{near}");
         return Ok(Told { refusal: Some(Refusal::Unauthenticated), what, rules: vec![rule] });
     };
-    if snapshot.suspended.contains(&id) {
+    if snapshot.agents.policy().suspended().contains(&id) {
         let rule = "the configuration suspends the agent".to_owned();
         return Ok(Told { refusal: Some(Refusal::Suspended), what, rules: vec![rule] });
     }
     let scopes = asked.scopes.as_ref().map_or(Scopes::ALL, |scopes| scopes.0.iter().copied().collect());
     let identity = Identity::new(agent, scopes, Proof::Certificate);
     let circumstances = Circumstances { client: asked.source, now: asked.at.unwrap_or_else(epoch_seconds) };
-    Ok(match question.answer(&identity, &snapshot.layout, circumstances) {
+    Ok(match question.answer(&identity, &snapshot.vault.layout, circumstances) {
         Ok(allowed) => {
             let mut rules = allowing(&question, allowed.as_ref());
             let namespace = &identity.agent.namespace;
@@ -201,7 +201,7 @@ fn question(asked: &Explain, snapshot: &Snapshot) -> Result<Question, String> {
         ttl: asked.ttl.map(Lifetime::seconds),
         login: Login { principals: boxed(&asked.principals), extensions },
     };
-    Question::new(kind, about, &snapshot.layout).map_err(|problem| match problem {
+    Question::new(kind, about, &snapshot.vault.layout).map_err(|problem| match problem {
         Unaskable::Name(Refusal::Arguments(misfit)) => format!("--resource must be {}", misfit.expected),
         Unaskable::Name(refusal) => format!("--resource is refused: {}", refusal.public().detail),
         Unaskable::ByHandle => {

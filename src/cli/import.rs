@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::Args;
 use zeroize::Zeroizing;
 
-use super::{FAILED, REFUSED, print};
+use super::common::{FAILED, REFUSED, print};
 
 use users::{Problem, Users};
 

@@ -15,7 +15,7 @@ use filters::lifetime::Lifetime;
 use filters::secret::Secret;
 use zeroize::Zeroizing;
 
-use super::{FAILED, Given, REFUSED, ScopeList, load_elsewhere, print, refuse, scopes};
+use super::common::{FAILED, Given, REFUSED, ScopeList, load_elsewhere, print, refuse, scopes};
 use crate::config::{Development, Settings};
 use crate::issuers::{Disbelief, Issuers};
 

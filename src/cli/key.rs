@@ -11,7 +11,7 @@ use filters::secret::Digest;
 use rustls::crypto::{GetRandomFailed, aws_lc_rs};
 use zeroize::Zeroizing;
 
-use super::{FAILED, REFUSED, print};
+use super::common::{FAILED, REFUSED, print};
 
 const NEW_AFTER: &str = "\
 The key goes to standard output, this once; what to put into the configuration

@@ -1,7 +1,8 @@
-//! The command line: a file for each verb, and here what they have in common.
+//! The command line: a file for each verb.
 
 mod admin;
 mod check;
+mod common;
 mod diff;
 mod explain;
 pub mod import;
@@ -14,20 +15,13 @@ mod schema;
 mod suspend;
 mod suggest;
 
-use std::io::Write as _;
-use std::path::PathBuf;
+pub use common::Given;
+
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use filters::scope::Scope;
 
 pub use crate::config::Flags;
-use crate::config::{self, Environment, Report, Settings};
-
-/// What was asked for could not be done.
-const FAILED: u8 = 1;
-/// A configuration or a command line that was refused.
-const REFUSED: u8 = 2;
 
 /// What the process was started to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,33 +135,6 @@ struct Serve {
     upgrade: bool,
 }
 
-/// How the configuration is found, and what overrides it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
-pub struct Given {
-    /// Configuration file: TOML, JSON or YAML, by the end of its name.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Loopback address of the plain-HTTP listener; instead of HOST.
-    #[arg(long, value_name = "ADDRESS")]
-    host: Option<String>,
-    /// Port of the plain-HTTP listener; instead of PORT.
-    #[arg(long, value_name = "PORT")]
-    port: Option<String>,
-    /// Least severe level of the server log: trace, debug, info, warn, error; instead of `LOG_LEVEL`.
-    #[arg(long, value_name = "LEVEL")]
-    log_level: Option<String>,
-    /// Watch the configuration, certificates and keys, and reload them; instead of RELOAD.
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    reload: Option<String>,
-}
-
-impl From<Given> for Flags {
-    fn from(given: Given) -> Self {
-        let Given { config, host, port, log_level, reload } = given;
-        Self { config, host, port, log_level, reload }
-    }
-}
-
 impl From<Serve> for Command {
     fn from(serve: Serve) -> Self {
         Self::Run { flags: serve.given.into(), upgrade: serve.upgrade }
@@ -212,39 +179,6 @@ impl Once {
 #[must_use]
 pub fn parse() -> Command {
     Line::parse().into()
-}
-
-/// The configuration; where it is refused, its problems are told.
-fn load(flags: &Flags) -> Result<Settings, ExitCode> {
-    config::load(flags, &config::variable).map_err(|report| refuse(&report))
-}
-
-/// The configuration, wherever it is read: whether certificates and keys are
-/// there is not looked at.
-fn load_elsewhere(flags: &Flags) -> Result<Settings, Report> {
-    config::load_from(flags, &Environment { probe: &|_| Ok(()), ..Environment::of_process() })
-}
-
-/// Tells the problems of a configuration.
-fn refuse(report: &Report) -> ExitCode {
-    eprint!("{report}");
-    ExitCode::from(REFUSED)
-}
-
-/// Scopes, in the order given.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct ScopeList(Vec<Scope>);
-
-/// Reads names separated by spaces or commas.
-fn scopes(text: &str) -> Result<ScopeList, &'static str> {
-    let one = |name| Scope::ALL.into_iter().find(|scope| scope.name() == name);
-    let names = text.split([' ', ',']).filter(|name| !name.is_empty());
-    names.map(one).collect::<Option<_>>().map(ScopeList).ok_or("each is one of read, write, delete, list")
-}
-
-/// Whoever stops reading has seen enough.
-fn print(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 #[cfg(test)]

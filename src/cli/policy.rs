@@ -9,10 +9,11 @@ use std::process::ExitCode;
 use clap::Args;
 use filters::names::AgentId;
 
-use super::{FAILED, Flags, Given, REFUSED, load, print};
-use crate::config::{Login, Settings};
+use crate::config::{Flags, Login, Settings};
 use crate::reload::{self, Seen};
 use crate::vault::NoLogin;
+
+use super::common::{FAILED, Given, REFUSED, load, print};
 
 use vault_policy::{Problem, Sync};
 

@@ -2,7 +2,10 @@
 
 use std::process::ExitCode;
 
-use super::{FAILED, Flags, admin, load_elsewhere, print, refuse};
+use crate::config::Flags;
+
+use super::admin;
+use super::common::{FAILED, load_elsewhere, print, refuse};
 
 pub(super) const AFTER: &str = "\
 Asks the gate that runs with the same file, environment and flags, at its admin

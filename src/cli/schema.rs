@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::print;
+use super::common::print;
 use crate::config;
 
 pub(super) const AFTER: &str = "\

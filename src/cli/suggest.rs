@@ -14,7 +14,7 @@ use filters::lifetime::Lifetime;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{FAILED, Given, load_elsewhere, print, refuse};
+use super::common::{FAILED, Given, load_elsewhere, print, refuse};
 
 use proposal::{Proposal, Terms, Traffic};
 

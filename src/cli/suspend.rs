@@ -12,7 +12,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 
-use super::{FAILED, Given, REFUSED, admin, load_elsewhere, print, refuse};
+use super::admin;
+use super::common::{FAILED, Given, REFUSED, load_elsewhere, print, refuse};
 use crate::config::{Settings, nearest_of};
 use crate::vault::{
     Gates, LIVELY, Leases, NoLogin, Reports, SuspendedAgents, SuspensionEntry, Suspensions, Unread, Unwritten,

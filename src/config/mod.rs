@@ -9,6 +9,8 @@
 mod canary;
 mod check;
 mod fields;
+pub mod files;
+mod format;
 mod from_toml;
 mod from_yaml;
 mod include;

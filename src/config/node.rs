@@ -1,11 +1,7 @@
 //! The text of a configuration file as one tree, whatever its format, in
 //! which everything knows its line.
 
-use std::path::Path;
-
 use zeroize::Zeroizing;
-
-use super::{from_toml, from_yaml};
 
 /// A value and the line on which it begins, counted from 1; in a second file
 /// from where the lines of the first cannot reach.
@@ -69,36 +65,4 @@ impl Content {
 pub(super) struct Fault {
     pub(super) line: usize,
     pub(super) text: &'static str,
-}
-
-/// A format of configuration files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
-    Toml,
-    Json,
-    Yaml,
-}
-
-impl Format {
-    /// By the extension of the file's name.
-    pub(super) fn of(path: &Path) -> Option<Self> {
-        match path.extension()?.to_str()? {
-            "toml" => Some(Self::Toml),
-            "json" => Some(Self::Json),
-            "yaml" | "yml" => Some(Self::Yaml),
-            _ => None,
-        }
-    }
-
-    /// Reads `text`, whose top is a table.
-    ///
-    /// # Errors
-    /// Every [`Fault`] found, at least one.
-    pub(super) fn parse(self, text: &str) -> Result<Node, Vec<Fault>> {
-        match self {
-            Self::Toml => from_toml::parse(text),
-            Self::Json => from_yaml::parse_json(text).map_err(|fault| vec![fault]),
-            Self::Yaml => from_yaml::parse(text).map_err(|fault| vec![fault]),
-        }
-    }
 }

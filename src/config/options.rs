@@ -64,6 +64,48 @@ const fn both(
     Opt::file(name, kind, default, text).or_variable(variable)
 }
 
+/// An option of the file that takes a text.
+pub(super) const fn text(name: &'static str, default: &'static str, about: &'static str) -> Opt {
+    Opt::file(name, Kind::Text, default, about)
+}
+
+/// An option of the file that takes a list of words.
+pub(super) const fn words(name: &'static str, about: &'static str) -> Opt {
+    Opt::file(name, Kind::Words, "", about)
+}
+
+/// An option of the file that takes a time, within bounds in milliseconds.
+pub(super) const fn time(name: &'static str, bounds: (u64, u64), default: &'static str, about: &'static str) -> Opt {
+    Opt::file(name, Kind::Time(bounds.0, bounds.1), default, about)
+}
+
+/// An option of the file that takes a number, within bounds.
+pub(super) const fn number(name: &'static str, bounds: (u64, u64), default: &'static str, about: &'static str) -> Opt {
+    Opt::file(name, Kind::Number(bounds.0, bounds.1), default, about)
+}
+
+/// An option of the file that takes a number of bytes, within bounds.
+pub(super) const fn size(name: &'static str, bounds: (u64, u64), default: &'static str, about: &'static str) -> Opt {
+    Opt::file(name, Kind::Size(bounds.0, bounds.1), default, about)
+}
+
+/// An option of the file that takes one of some words.
+pub(super) const fn choice(
+    name: &'static str,
+    of: &'static [&'static str],
+    default: &'static str,
+    about: &'static str,
+) -> Opt {
+    Opt::file(name, Kind::Choice(of), default, about)
+}
+
+/// An option of the file that takes a table.
+pub(super) const fn table(name: &'static str, about: &'static str) -> Opt {
+    Opt::file(name, Kind::Table, "", about)
+}
+
+pub(super) const KIB: u64 = 1 << 10;
+pub(super) const MIB: u64 = 1 << 20;
 pub(super) const DAYS_30: u64 = 30 * 86_400;
 const PORT: Kind = Kind::Number(1, 65_535);
 const LEVELS: Kind = Kind::Choice(&["trace", "debug", "info", "warn", "warning", "error", "critical"]);

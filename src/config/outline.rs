@@ -130,7 +130,7 @@ fn write_key(key: &str, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::node::Format;
+    use super::super::format::Format;
     use super::*;
 
     fn outline(text: &str) -> Outline {

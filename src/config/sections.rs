@@ -1,45 +1,15 @@
 //! The sections of the file, as part of the one table of options.
 
 use super::kind::Kind;
-use super::options::{DAYS_30, Opt, Section};
+use super::options::{DAYS_30, KIB, MIB, Opt, Section, choice, number, size, table, text, time, words};
 
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
-const KIB: u64 = 1 << 10;
-const MIB: u64 = 1 << 20;
 
 macro_rules! section {
     ($name:ident, $label:literal, $title:literal, $($option:expr),* $(,)?) => {
         pub(in crate::config) static $name: Section = Section { label: $label, title: $title, options: &[$($option),*] };
     };
-}
-
-const fn text(name: &'static str, default: &'static str, about: &'static str) -> Opt {
-    Opt::file(name, Kind::Text, default, about)
-}
-
-const fn words(name: &'static str, about: &'static str) -> Opt {
-    Opt::file(name, Kind::Words, "", about)
-}
-
-const fn time(name: &'static str, bounds: (u64, u64), default: &'static str, about: &'static str) -> Opt {
-    Opt::file(name, Kind::Time(bounds.0, bounds.1), default, about)
-}
-
-const fn number(name: &'static str, bounds: (u64, u64), default: &'static str, about: &'static str) -> Opt {
-    Opt::file(name, Kind::Number(bounds.0, bounds.1), default, about)
-}
-
-const fn size(name: &'static str, bounds: (u64, u64), default: &'static str, about: &'static str) -> Opt {
-    Opt::file(name, Kind::Size(bounds.0, bounds.1), default, about)
-}
-
-const fn choice(name: &'static str, of: &'static [&'static str], default: &'static str, about: &'static str) -> Opt {
-    Opt::file(name, Kind::Choice(of), default, about)
-}
-
-const fn table(name: &'static str, about: &'static str) -> Opt {
-    Opt::file(name, Kind::Table, "", about)
 }
 
 mod policy;

@@ -23,6 +23,7 @@ use ipnet::IpNet;
 use tracing::Level;
 
 use super::outline::Outline;
+pub use filters::policy::AgentEntry;
 pub use fixed::Fixed;
 pub use limits::{Bounds, ConnectionLimits, Limits, Queue};
 pub use login::{Login, SignedToken};
@@ -366,23 +367,4 @@ pub struct Redis {
     pub prefix: String,
     /// Longest time for it to answer, before this gate counts for itself.
     pub timeout: Duration,
-}
-
-/// An agent's entry.
-#[derive(Debug)]
-pub struct AgentEntry {
-    /// Its name.
-    pub id: AgentId,
-    /// Whether it may do nothing for now.
-    pub suspended: bool,
-    /// Raised when the name is given to somebody else.
-    pub generation: u32,
-    /// Indices into [`Settings::roles`], in the order in which they are asked.
-    pub roles: Vec<usize>,
-    /// The namespace of Vault's that its own entry names.
-    pub namespace: Option<Namespace>,
-    /// Its own rate, if it has one.
-    pub rate: Option<Rate>,
-    /// Most of its requests that are served at once, where it has a number of its own.
-    pub concurrent: Option<usize>,
 }

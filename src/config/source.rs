@@ -8,9 +8,10 @@ use std::sync::Arc;
 use filters::secret::Digest;
 use zeroize::Zeroizing;
 
-use super::node::{Format, Node};
+use super::files;
+use super::format::Format;
+use super::node::Node;
 use super::report::{Findings, Place};
-use crate::files;
 
 /// Most bytes of the configuration file and all that it includes; 100,000 agents need about 20 MiB.
 const MOST: usize = 64 << 20;

@@ -1,5 +1,6 @@
 //! Vault's answers: read whole, or as they arrive.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -84,6 +85,8 @@ pub struct Arrival {
     pub(super) peer: Arc<HttpPeer>,
     /// The HTTP status.
     pub status: u16,
+    /// Parts that were read ahead.
+    pub(super) arrived: VecDeque<Bytes>,
     pub(super) silence: Duration,
     pub(super) deadline: Instant,
 }
@@ -100,8 +103,16 @@ impl Arrival {
     /// # Errors
     /// [`Broken`] where it breaks off or is late.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Broken> {
+        if let Some(part) = self.read_ahead() {
+            return Ok(Some(part));
+        }
         let patience = self.silence.min(self.deadline.saturating_duration_since(Instant::now()));
         tokio::time::timeout(patience, read_chunk(&mut self.session)).await.unwrap_or(Err(Broken::Late))
+    }
+
+    /// The next of the parts that were read ahead; `None` where the next must be waited for.
+    pub fn read_ahead(&mut self) -> Option<Bytes> {
+        self.arrived.pop_front()
     }
 
     /// Gives the connection back; only where all has arrived.

@@ -46,6 +46,6 @@ impl Upstream {
             let trouble = trouble(answer.status, &answer.body);
             trouble == Trouble::InvalidToken || is_doubtful(answer.status, &answer.body)
         };
-        self.ask(&request, envelope).await.is_ok_and(gone)
+        self.ask(request, envelope).await.is_ok_and(gone)
     }
 }

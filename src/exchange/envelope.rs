@@ -28,8 +28,6 @@ pub struct Envelope<'a> {
     pub token: Option<&'a Secret>,
     /// The namespace it is asked in; the gate's own where absent.
     pub namespace: Option<&'a Namespace>,
-    /// True where the token is an agent's, made for what its grants allow.
-    pub for_agent: bool,
     /// Seconds that Vault wraps the answer for: `X-Vault-Wrap-TTL`.
     pub wrap_ttl: Option<u32>,
     /// Goes to Vault as `X-Correlation-Id`.
@@ -59,7 +57,6 @@ impl Default for Envelope<'_> {
             lane: Lane::default(),
             token: None,
             namespace: None,
-            for_agent: false,
             wrap_ttl: None,
             correlation: None,
             limit: LIMIT,

@@ -4,15 +4,18 @@
 //! here but a request that may be repeated, on a connection that turned out
 //! dead before a byte of the answer.
 
+mod agents;
 mod answer;
 mod doubt;
 mod envelope;
 mod look;
 mod rejected;
 
+pub use agents::{Holds, Opened, Tokens, Unanswered};
 pub use answer::{Answer, Arrival};
 pub use envelope::{Envelope, Lane, Patience};
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -221,11 +224,18 @@ impl Upstream {
         peer
     }
 
-    /// Asks Vault and reads the whole answer.
+    /// Asks Vault for the gate and reads the whole answer. The request is taken by value, which nobody
+    /// has an agent's by.
     ///
     /// # Errors
     /// [`Broken`].
-    pub async fn ask(&self, request: &VaultRequest, envelope: Envelope<'_>) -> Result<Answer, Broken> {
+    pub async fn ask(&self, request: VaultRequest, envelope: Envelope<'_>) -> Result<Answer, Broken> {
+        let answer = self.answer(&request, envelope).await?;
+        self.tell_rejection(&request, envelope, false, &answer);
+        Ok(answer)
+    }
+
+    async fn answer(&self, request: &VaultRequest, envelope: Envelope<'_>) -> Result<Answer, Broken> {
         let time = match envelope.patience {
             Patience::Usual => self.settings.timeout,
             Patience::For(time) => time,
@@ -240,9 +250,7 @@ impl Upstream {
 
     async fn exchange(&self, request: &VaultRequest, envelope: Envelope<'_>) -> Result<Answer, Broken> {
         let (session, peer) = self.converse_anywhere(request, envelope).await?;
-        let answer = self.whole(session, &peer, envelope.limit).await?;
-        self.tell_rejection(request, envelope, &answer);
-        Ok(answer)
+        self.whole(session, &peer, envelope.limit).await
     }
 
     /// Reads the answer whose head has arrived.
@@ -258,13 +266,14 @@ impl Upstream {
     ///
     /// # Errors
     /// [`Broken`] before the answer's head.
-    pub async fn open(self: &Arc<Self>, request: &VaultRequest, envelope: Envelope<'_>) -> Result<Arrival, Broken> {
+    async fn arrive(self: &Arc<Self>, request: &VaultRequest, envelope: Envelope<'_>) -> Result<Arrival, Broken> {
         let silence = self.settings.timeout;
         let conversed = tokio::time::timeout(silence, self.converse_anywhere(request, envelope)).await;
         let (session, peer) = conversed.map_err(|_| Broken::Late)??;
         let status = session.get_status().map_or(0, |status| status.as_u16());
         let deadline = Instant::now() + silence * PARTS;
-        Ok(Arrival { upstream: Arc::clone(self), session, peer, status, silence, deadline })
+        let (upstream, arrived) = (Arc::clone(self), VecDeque::new());
+        Ok(Arrival { upstream, session, peer, status, arrived, silence, deadline })
     }
 
     /// Sends the request, and again where a pooled connection turns out dead

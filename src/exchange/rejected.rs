@@ -13,9 +13,16 @@ const UNSYNCED: &str = "the agent's policy in Vault does not have what its grant
 const UNMOUNTED: &str = "nothing is mounted there, or another engine than the configuration says";
 
 impl Upstream {
-    /// Says in the log why Vault rejects a request of a caller's. A warning is written seldom, since
-    /// any caller can have it written; the others are for `debug`.
-    pub fn tell_rejection(&self, request: &VaultRequest, envelope: Envelope<'_>, answer: &Answer) {
+    /// Says in the log why Vault rejects a request of a caller's, one with an agent's token where it is
+    /// `for_agent`. A warning is written seldom, since any caller can have it written; the others are
+    /// for `debug`.
+    pub(super) fn tell_rejection(
+        &self,
+        request: &VaultRequest,
+        envelope: Envelope<'_>,
+        for_agent: bool,
+        answer: &Answer,
+    ) {
         if envelope.lane != Lane::Requests || answer.status < 400 {
             return;
         }
@@ -23,7 +30,7 @@ impl Upstream {
         let (status, correlation_id) = (answer.status, envelope.correlation.unwrap_or_default());
         let known = reason(&answer.body).unwrap_or_default();
         let reason = match trouble(status, &answer.body) {
-            Trouble::Refused(Refusal::DeniedByVault) if envelope.for_agent => UNSYNCED,
+            Trouble::Refused(Refusal::DeniedByVault) if for_agent => UNSYNCED,
             Trouble::Refused(Refusal::NotProvisioned) => UNMOUNTED,
             _ => known,
         };

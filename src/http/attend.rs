@@ -15,7 +15,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use crate::surfaces::events::Events;
 
-use super::Request;
+use super::request::Request;
 use super::write::Unwritten;
 
 /// Longest time in which what has ended by time alone goes on.
@@ -36,7 +36,7 @@ impl Request<'_> {
         let mut shutdown = shutdown.clone();
         let mut snapshots = self.context.state.publications();
         let mut suspensions = self.context.state.vault.suspensions.changes();
-        let (mut look, mut keep_alive) = (every(LOOK), every(self.context.snapshot.keep_alive));
+        let (mut look, mut keep_alive) = (every(LOOK), every(self.context.snapshot.surfaces.keep_alive));
         loop {
             match self.judge_again(session, events) {
                 Ok(false) => {}

@@ -16,7 +16,8 @@ use crate::limits::{Full, Share, Shares};
 
 use crate::surfaces::text;
 
-use super::{Request, head};
+use super::head;
+use super::request::Request;
 
 /// How long a body may come more slowly than `limits.body_rate`.
 const GRACE: Duration = Duration::from_secs(5);
@@ -42,7 +43,7 @@ impl Body {
 impl Request<'_> {
     /// Reads the whole body.
     pub(super) async fn body(&self, session: &mut ServerSession, agent: &Agent) -> Result<Body, Refusal> {
-        let limits = &self.context.snapshot.limits;
+        let limits = &self.context.snapshot.limits.bounds;
         let declared = declared(session)?;
         // Nothing is of no type. A page of another origin is refused by its origin.
         if declared == Some(0) || session.is_body_empty() {

@@ -61,7 +61,7 @@ impl Gateway {
         connection: &Arc<Connection>,
         mut shutdown: watch::Receiver<bool>,
     ) {
-        let limits = self.state.snapshot().limits.clone();
+        let limits = self.state.snapshot().limits.bounds.clone();
         let digest = Arc::new(Digest { ssl_digest: stream.get_ssl_digest(), ..Digest::default() });
         let mut options = default_h2_options();
         options.max_concurrent_streams(limits.http2_streams);
@@ -81,7 +81,7 @@ impl Gateway {
                 }
                 accepted = HttpSession::from_h2_conn(&mut http2, Arc::clone(&digest)) => accepted,
                 () = sleep(quiet), if !ending => {
-                    quiet = left(connection, self.state.snapshot().limits.idle);
+                    quiet = left(connection, self.state.snapshot().limits.bounds.idle);
                     if quiet.is_zero() {
                         return;
                     }

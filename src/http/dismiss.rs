@@ -15,8 +15,10 @@ use crate::service::place;
 use crate::surfaces::events::Events;
 use crate::surfaces::{Reply, text};
 
+use super::request::{Request, Visit, shielded};
+use super::routes;
+use super::side::Side;
 use super::write::Unwritten;
-use super::{Request, Side, Visit, routes, shielded};
 
 /// Longest time for such an answer to be taken, where it is small.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);

@@ -12,14 +12,15 @@ use http::header::HOST;
 use http::uri::Authority;
 use pingora_core::protocols::http::ServerSession;
 
-use crate::service::{Caller, Holds, Offer, Outcome, Outcomes, Peer, RefusedLogin, Rejected, Target};
+use crate::service::{Caller, Offer, Outcome, Outcomes, Peer, RefusedLogin, Rejected, Target};
 use crate::surfaces::docs::Page;
-use crate::surfaces::{self, Asked, Reply, Served, events, mcp, rest};
+use crate::surfaces::{self, Asked, Json, Reply, Served, events, mcp, rest};
 use crate::telemetry::RouteId;
 
 use super::body::Body;
+use super::request::{Request, Visit};
 use super::routes::{self, Route, Serves};
-use super::{Request, Side, Visit};
+use super::side::Side;
 
 /// The surface that serves a request.
 enum Surface<'a> {
@@ -45,7 +46,7 @@ impl Request<'_> {
                 }
             };
         }
-        if !self.context.snapshot.rest {
+        if !self.context.snapshot.surfaces.rest {
             return Err(Refusal::NotFound);
         }
         let matched = rest_route(self.head.method.as_str(), &self.head.path)?;
@@ -93,7 +94,7 @@ impl Request<'_> {
             login: Some(Box::new(RefusedLogin::unreadable(self.peer().map(|(peer, _)| peer)))),
             of: None,
         })?;
-        let most = self.context.snapshot.limits.connections.per_agent;
+        let most = self.context.snapshot.limits.bounds.connections.per_agent;
         // An agent that has as many connections as it may loses the one it asks on.
         let connects = |agent: &AgentId| self.connection.serves(agent, most).map_err(|_| Refusal::TooManyConnections);
         self.context.admit(&offer, connects).await
@@ -101,7 +102,7 @@ impl Request<'_> {
 
     /// The credential in the head, and the facts it is judged with.
     pub(super) fn offer(&self, session: &ServerSession) -> Result<Offer<'_>, Refusal> {
-        let proxy_headers = self.context.snapshot.proxy_headers_from(self.head.peer);
+        let proxy_headers = self.context.snapshot.credentials.proxies.headers_from(self.head.peer);
         let credential = offered(&session.req_header().headers, proxy_headers)?;
         let proves = matches!(credential, Offered::Dpop(..));
         let base = if proves { self.base(session).unwrap_or_default() } else { String::new() };
@@ -126,7 +127,7 @@ impl Request<'_> {
             Surface::Mcp => self.serve_mcp(session, caller).await,
             Surface::Events => self.serve_events(session, caller),
             Surface::Docs(page) => {
-                Served { reply: Ok(page.serve(self.context.snapshot.rest)), outcomes: Outcomes::default() }
+                Served { reply: Ok(page.serve(self.context.snapshot.surfaces.rest)), outcomes: Outcomes::default() }
             }
             Surface::Rest(matched) => {
                 let takes_body = rest::takes_body(&matched, &session.req_header().headers);
@@ -137,10 +138,10 @@ impl Request<'_> {
                 };
                 // Before HTTP/1.1 an answer that breaks off cannot be told from a whole one.
                 let framed = session.req_header().version >= Version::HTTP_11;
-                let holds = if framed { Holds::Little } else { Holds::Whole };
+                let form = if framed { Json::InParts } else { Json::Whole };
                 match body {
                     // What it is read into counts no longer as a body.
-                    Ok(body) => rest::serve(&self.asked(session, caller, body.into_bytes()), &matched, holds).await,
+                    Ok(body) => rest::serve(&self.asked(session, caller, body.into_bytes()), &matched, form).await,
                     Err(refusal) => Served::refused(matched.kind.spec.name, refusal),
                 }
             }
@@ -182,11 +183,11 @@ impl Request<'_> {
 
     /// Scheme and authority by which the gate is reached: as configured, else as the request has them.
     pub(super) fn base(&self, session: &ServerSession) -> Option<String> {
-        if let Some(base) = &self.context.snapshot.public_url {
+        if let Some(base) = &self.context.snapshot.surfaces.public_url {
             return Some(base.to_string());
         }
         let Side::Edge { index, .. } = self.side else { return None };
-        let tls = self.context.snapshot.tls.get(index).is_some_and(Option::is_some);
+        let tls = self.context.snapshot.tls_of(index).is_some();
         let request = session.req_header();
         let host = request.headers.get(HOST).and_then(|host| host.to_str().ok());
         let authority: Authority =

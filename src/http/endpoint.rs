@@ -9,7 +9,8 @@ use crate::config;
 use crate::listener::{Accepted, Open, Receiver};
 use crate::state::State;
 
-use super::{Gateway, Side};
+use super::Gateway;
+use super::side::Side;
 
 /// What serves the connections of one listener.
 pub struct Endpoint {

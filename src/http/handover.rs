@@ -7,7 +7,7 @@ use pingora_core::protocols::http::ServerSession;
 use crate::surfaces::Reply;
 use crate::surfaces::events::Events;
 
-use super::Request;
+use super::request::Request;
 use super::write::{Unwritten, write};
 
 impl Request<'_> {

@@ -16,7 +16,7 @@ use pingora_core::protocols::http::ServerSession;
 
 use crate::snapshot::Snapshot;
 
-use super::Side;
+use super::side::Side;
 
 /// Tells this process's requests from another's.
 static PROCESS: LazyLock<String> = LazyLock::new(|| format!("{:016x}-", crate::random::u64()));
@@ -77,8 +77,10 @@ impl Head {
         let admin = matches!(side, Side::Admin);
         let by_socket = admin && address.is_none();
         let problem = match target {
-            _ if admin && !by_socket && !is_local(headers, &snapshot.admin_hosts) => Some(Refusal::HostNotAllowed),
-            _ if size(headers) + request.raw_path().len() > snapshot.limits.head => Some(Refusal::HeadTooLarge),
+            _ if admin && !by_socket && !is_local(headers, &snapshot.surfaces.admin_hosts) => {
+                Some(Refusal::HostNotAllowed)
+            }
+            _ if size(headers) + request.raw_path().len() > snapshot.limits.bounds.head => Some(Refusal::HeadTooLarge),
             Err(_) => Some(Refusal::Path(PathProblem::NotUtf8)),
             Ok(_) if local.is_none() => {
                 Some(Refusal::Malformed("The request's target must be a path or a URL with one."))
@@ -97,7 +99,7 @@ impl Head {
         let (path, query) = local.split_once('?').unwrap_or((local, ""));
         let origin = headers.get(ORIGIN).map(|origin| origin.to_str().unwrap_or("null").to_owned());
         let peer = address.filter(|_| !matches!(side, Side::Edge { balanced: true, .. }));
-        let client = peer.map(|peer| snapshot.client_behind(peer, headers)).or(address);
+        let client = peer.map(|peer| snapshot.credentials.proxies.client_behind(peer, headers)).or(address);
         let is_bodiless = request.method == Method::HEAD;
         let method = if is_bodiless { Method::GET } else { request.method.clone() };
         let (path, query) = (path.to_owned(), query.to_owned());

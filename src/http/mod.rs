@@ -10,19 +10,18 @@ mod endpoint;
 mod handover;
 mod head;
 mod own;
+mod request;
 pub mod routes;
+mod side;
 mod write;
 
 pub use endpoint::Endpoint;
 
-use std::panic::AssertUnwindSafe;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use filters::grants::Agent;
 use filters::refusal::Refusal;
-use futures_util::FutureExt as _;
 use http::header::AUTHORIZATION;
 use pingora_core::protocols::http::{ReusableHttpStream, ServerSession};
 use tokio::sync::watch;
@@ -30,62 +29,21 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use crate::listener::Connection;
-use crate::service::{Context, Held, Outcome, Outcomes, RefusedLogin};
+use crate::service::{Context, Held, RefusedLogin};
 use crate::state::State;
 use crate::surfaces::{Reply, metadata};
-use crate::telemetry::{InProgress, Record, RouteId};
+use crate::telemetry::{InProgress, Record};
 use crate::vault::Parcel;
 
 use head::Head;
+use request::{Request, Visit, shielded};
+use side::Side;
 use write::{Unwritten, write_unread};
-
-/// Which side of the gate a listener is on.
-#[derive(Clone, Copy, Debug)]
-pub enum Side {
-    /// Callers', at this place among the listeners.
-    Edge {
-        /// Its place in the configuration.
-        index: usize,
-        /// Whether it is behind balancers that forward anybody's bytes.
-        balanced: bool,
-    },
-    /// Operators'.
-    Admin,
-}
 
 /// The application behind one listener.
 pub struct Gateway {
     state: Arc<State>,
     side: Side,
-}
-
-/// The facts of a request for log and metrics, and the turn it holds.
-#[derive(Default)]
-struct Visit {
-    route: Option<RouteId>,
-    agent: Option<Arc<Agent>>,
-    proof: &'static str,
-    login: Option<Box<RefusedLogin>>,
-    outcomes: Outcomes,
-    /// Its agent's own, held until the answer is written.
-    turn: Option<Held>,
-}
-
-/// One request: its head, its connection, and the context it is served in.
-struct Request<'a> {
-    context: Context<'a>,
-    side: Side,
-    head: Head,
-    connection: &'a Connection,
-}
-
-impl Visit {
-    /// Tells why the request as a whole is refused. Messages of a batch have their own reasons.
-    fn refuse(&mut self, refusal: &Refusal) {
-        if let Outcomes::One(outcome) = &mut self.outcomes {
-            outcome.decision = refusal.public().code;
-        }
-    }
 }
 
 impl Gateway {
@@ -96,7 +54,7 @@ impl Gateway {
     /// Reads a head, the first of its connection where that is `fresh`; `None` where the connection
     /// is to be closed.
     async fn read_head(&self, session: &mut ServerSession, fresh: bool) -> Option<()> {
-        let limits = self.state.snapshot().limits.clone();
+        let limits = self.state.snapshot().limits.bounds.clone();
         let time = if fresh { limits.head_timeout } else { limits.idle + limits.head_timeout };
         // It bounds each silence; until the first head has arrived, that of the whole head is bound enough.
         let silence = if fresh { limits.head_timeout.as_secs() + 1 } else { limits.idle.as_secs() };
@@ -196,72 +154,36 @@ impl Gateway {
             metadata::challenge(&request.context.snapshot, &refusal, authorization, at, &mut reply);
             reply
         });
-        request.head.origin.take_if(|origin| !request.context.snapshot.origins.contains(origin));
+        request.head.origin.take_if(|origin| !request.context.snapshot.surfaces.origins.contains(origin));
         (reply, request)
     }
 
+    /// Counts the answer, and tells the sinks of each outcome.
     fn tell(&self, head: &Head, visit: &Visit, status: u16, started: Instant) {
         let route = visit.route.unwrap_or(routes::UNMATCHED);
         let took = started.elapsed();
         self.state.metrics.answered(route, status, took.as_secs_f64());
         self.state.metrics.correlated.inc();
-        let Some(log) = &self.state.log else { return };
-        let line = |outcome: &Outcome, message: Option<usize>, took: Duration| {
-            let login = visit.login.as_deref();
-            let of_login = |field: fn(&RefusedLogin) -> &str| login.map_or("", field);
-            log.add(&Record {
-                request_id: &head.request_id,
-                correlation_id: &head.correlation_id,
-                message,
-                client: head.client,
-                method: head.method_name(),
-                route: self.state.metrics.template(route),
-                agent: visit.agent.as_ref().map_or("", |agent| agent.id.as_str()),
-                namespace: visit.agent.as_ref().map_or("", |agent| agent.namespace.as_str()),
-                proof: visit.proof,
-                operation: outcome.operation,
-                decision: outcome.decision,
-                role: outcome.role.as_ref().map_or("", |role| &*role.name),
-                why: of_login(|login| &login.why),
-                principal: of_login(|login| &login.principal),
-                key: of_login(|login| &login.key),
-                certificate: of_login(|login| &login.certificate),
-                issuer: of_login(|login| &login.issuer),
-                status,
-                duration_us: microseconds(took),
-                vault_us: microseconds(outcome.upstream),
-            });
+        let login = visit.login.as_deref();
+        let of_login = |field: fn(&RefusedLogin) -> &str| login.map_or("", field);
+        let request = Record {
+            request_id: &head.request_id,
+            correlation_id: &head.correlation_id,
+            client: head.client,
+            method: head.method_name(),
+            route: self.state.metrics.template(route),
+            agent: visit.agent.as_ref().map_or("", |agent| agent.id.as_str()),
+            namespace: visit.agent.as_ref().map_or("", |agent| agent.namespace.as_str()),
+            proof: visit.proof,
+            why: of_login(|login| &login.why),
+            principal: of_login(|login| &login.principal),
+            key: of_login(|login| &login.key),
+            certificate: of_login(|login| &login.certificate),
+            issuer: of_login(|login| &login.issuer),
+            status,
+            took,
+            ..Record::default()
         };
-        match &visit.outcomes {
-            Outcomes::One(outcome) => line(outcome, None, took),
-            Outcomes::Each(outcomes) => {
-                outcomes.iter().enumerate().for_each(|(place, outcome)| line(outcome, Some(place), outcome.took));
-            }
-        }
-    }
-}
-
-fn microseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// What `work` comes to; `None` where it panics, which is to end nothing else. It stays where it is: it
-/// is large.
-async fn shielded<T>(work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
-    AssertUnwindSafe(work).catch_unwind().await.ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_panic_ends_nothing_but_its_work() {
-        assert_eq!(shielded(pin!(async { 1 })).await, Some(1));
-        let panics = async {
-            yield_now().await;
-            assert!(std::hint::black_box(false), "half-way");
-        };
-        assert_eq!(shielded(pin!(panics)).await, None);
+        visit.outcomes.finish(&request, &self.state.sinks);
     }
 }

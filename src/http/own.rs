@@ -11,8 +11,9 @@ use crate::config::Docs;
 use crate::surfaces::{Reply, metadata};
 use crate::telemetry::RouteId;
 
+use super::request::{Request, Visit};
 use super::routes::{self, Audience, Route, Serves};
-use super::{Request, Side, Visit};
+use super::side::Side;
 
 impl Request<'_> {
     /// The route that is asked for, where the configuration and the listener have it.
@@ -23,9 +24,11 @@ impl Request<'_> {
             (Audience::Anyone, _) | (Audience::Metrics, Side::Admin) => true,
             (Audience::Nobody, _) | (_, Side::Admin) => false,
             (Audience::Callers, Side::Edge { .. }) => true,
-            (Audience::Metrics, Side::Edge { index, .. }) => snapshot.metrics.get(index).is_some_and(|served| *served),
-            (Audience::Documentation, Side::Edge { .. }) => snapshot.docs != Docs::Off,
-            (Audience::Metadata, Side::Edge { .. }) => !snapshot.issuers.is_empty(),
+            (Audience::Metrics, Side::Edge { index, .. }) => {
+                snapshot.listeners.get(index).is_some_and(|listener| listener.metrics)
+            }
+            (Audience::Documentation, Side::Edge { .. }) => snapshot.surfaces.docs != Docs::Off,
+            (Audience::Metadata, Side::Edge { .. }) => !snapshot.credentials.issuers.is_empty(),
         })
     }
 
@@ -33,7 +36,7 @@ impl Request<'_> {
     fn is_public(&self, route: &Route) -> bool {
         match route.audience {
             Audience::Anyone | Audience::Metrics | Audience::Metadata => true,
-            Audience::Documentation => self.context.snapshot.docs == Docs::Public,
+            Audience::Documentation => self.context.snapshot.surfaces.docs == Docs::Public,
             Audience::Callers | Audience::Nobody => false,
         }
     }
@@ -63,7 +66,7 @@ impl Request<'_> {
             Serves::Life => Reply::json(200, "{\"ok\":true}"),
             Serves::Readiness => self.ready(),
             Serves::Metrics => self.metrics(),
-            Serves::Page(page) => page.serve(self.context.snapshot.rest),
+            Serves::Page(page) => page.serve(self.context.snapshot.surfaces.rest),
             Serves::Metadata(resource) => {
                 let base = self.base(session).ok_or(Refusal::Malformed("The request's host cannot be read."))?;
                 metadata::serve(&self.context.snapshot, &format!("{base}{resource}"))
@@ -99,7 +102,7 @@ impl Request<'_> {
     /// A page may call from the configured origins only (invariant 11).
     pub(super) fn check_origin(&self) -> Result<(), Refusal> {
         match &self.head.origin {
-            Some(origin) if !self.context.snapshot.origins.contains(origin) => Err(Refusal::OriginNotAllowed),
+            Some(origin) if !self.context.snapshot.surfaces.origins.contains(origin) => Err(Refusal::OriginNotAllowed),
             _ => Ok(()),
         }
     }

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::config::{Fetched, KeyPlace};
 use crate::telemetry::Metrics;
 
-use super::Issuer;
+use super::keys::LiveKeys;
 
 /// Shortest time between two fetches that tokens of unknown keys ask for.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -102,7 +102,7 @@ impl Feed {
     }
 
     /// Fetches whenever that is due or asked for, for ever.
-    pub(super) async fn run(&self, issuer: &Issuer, metrics: &Metrics) {
+    pub(super) async fn run(&self, issuer: &str, keys: &LiveKeys, metrics: &Metrics) {
         loop {
             let due = self.with_clock(|clock| clock.due);
             tokio::select! {
@@ -110,21 +110,20 @@ impl Feed {
                 () = self.asked.notified() => if self.is_resting() { continue },
             }
             let outcome = self.fetch().await;
-            let name = &*issuer.settings.rules.name;
             match outcome {
                 Ok(set) => {
                     // Keys are published before the clock says that all are known.
-                    issuer.publish(Some(set));
+                    keys.publish(Some(set));
                     self.with_clock(|clock| clock.succeeded(self.settings.refresh));
                     metrics.jwks.fetched.inc();
                 }
                 Err(failed) => {
                     let too_old = self.with_clock(|clock| clock.failed(self.settings.keep));
                     metrics.jwks.failed.inc();
-                    tracing::error!(issuer = name, %failed, "the issuer's keys cannot be fetched; those known stay");
-                    if too_old && issuer.keys.load().is_some() {
-                        tracing::error!(issuer = name, "the issuer's keys are too old and no longer used");
-                        issuer.publish(None);
+                    tracing::error!(issuer, %failed, "the issuer's keys cannot be fetched; those known stay");
+                    if too_old && keys.current().is_some() {
+                        tracing::error!(issuer, "the issuer's keys are too old and no longer used");
+                        keys.publish(None);
                     }
                 }
             }

@@ -3,26 +3,19 @@
 //! An issuer whose settings stay the same outlives a snapshot, with its keys and verified tokens.
 
 mod feed;
+mod keys;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
-use filters::jwt::{Binding, KeySet, Presented, Refused, Verified};
+use filters::jwt::{Binding, Presented, Refused, Verified};
 use filters::secret::{Digest, Secret};
 use futures_util::future::join_all;
-use moka::sync::Cache;
 
 use crate::config::{self, KeySource};
 use crate::telemetry::{Metrics, Seldom};
 
 use feed::Feed;
-
-/// Most verified tokens that are remembered, of each issuer.
-const MOST_VERIFIED: u64 = 100_000;
-
-/// Time for which a verified token that nobody presents is remembered.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(900);
+use keys::LiveKeys;
 
 /// The issuers of a snapshot, in the order of the configuration.
 #[derive(Default)]
@@ -33,15 +26,9 @@ pub struct Issuers {
 /// One issuer.
 pub struct Issuer {
     settings: config::Issuer,
-    keys: ArcSwapOption<Keys>,
+    keys: LiveKeys,
     feed: Option<Feed>,
     many_keys: Seldom,
-}
-
-/// Keys, and the tokens that were verified with them: both are replaced at once.
-struct Keys {
-    set: KeySet,
-    verified: Cache<Digest, Arc<Verified>>,
 }
 
 /// The reason why a token is not believed, or not yet.
@@ -103,7 +90,7 @@ impl Issuers {
     /// [`Disbelief`].
     pub fn verify(&self, token: &Secret, now: i64) -> Result<(usize, Arc<Verified>), Disbelief> {
         let digest = token.digest();
-        let known = |(place, issuer): (usize, &Arc<Issuer>)| Some((place, issuer.remembered(&digest)?));
+        let known = |(place, issuer): (usize, &Arc<Issuer>)| Some((place, issuer.keys.verified(&digest)?));
         if let Some(known) = self.list.iter().enumerate().find_map(known) {
             return if known.1.expires > now { Ok(known) } else { Err(Refused::Expired.into()) };
         }
@@ -152,13 +139,15 @@ impl Issuers {
 
     /// The name of each issuer and the number of its known keys, for operators.
     pub fn keys(&self) -> impl Iterator<Item = (&str, usize)> {
-        let count = |issuer: &Issuer| issuer.keys.load().as_ref().map_or(0, |keys| keys.set.len());
-        self.list.iter().map(move |issuer| (&*issuer.settings.rules.name, count(issuer)))
+        self.list.iter().map(|issuer| (&*issuer.settings.rules.name, issuer.keys.count()))
     }
 
     /// Keeps fetched keys fresh, for ever.
     pub async fn run(&self, metrics: &Metrics) {
-        let feeds = self.list.iter().filter_map(|issuer| Some(issuer.feed.as_ref()?.run(issuer, metrics)));
+        let feeds = self
+            .list
+            .iter()
+            .filter_map(|issuer| Some(issuer.feed.as_ref()?.run(&issuer.settings.rules.name, &issuer.keys, metrics)));
         join_all(feeds).await;
         std::future::pending().await
     }
@@ -167,15 +156,11 @@ impl Issuers {
 impl Issuer {
     fn new(settings: config::Issuer) -> Result<Self, String> {
         let (keys, feed) = match &settings.keys {
-            KeySource::Given(set) => (Some(Keys::new(set.clone())), None),
+            KeySource::Given(set) => (Some(set.clone()), None),
             KeySource::Fetched(fetched) => (None, Some(Feed::new(fetched.clone())?)),
         };
-        let keys = ArcSwapOption::from_pointee(keys);
+        let keys = LiveKeys::new(keys);
         Ok(Self { settings, keys, feed, many_keys: Seldom::default() })
-    }
-
-    fn remembered(&self, digest: &Digest) -> Option<Arc<Verified>> {
-        self.keys.load().as_ref()?.verified.get(digest)
     }
 
     fn verify(self: &Arc<Self>, token: &Presented<'_>, digest: Digest, now: i64) -> Result<Arc<Verified>, Disbelief> {
@@ -185,7 +170,7 @@ impl Issuer {
             Some(generation) => Disbelief::UnknownKey(Wait { issuer: Arc::clone(self), generation }),
             None => Disbelief::Refused(refused),
         };
-        let Some(keys) = self.keys.load_full() else { return Err(unknown(Refused::Key)) };
+        let Some(keys) = self.keys.current() else { return Err(unknown(Refused::Key)) };
         match self.settings.rules.verify(token, &keys.set, now) {
             Ok(verified) => {
                 let verified = Arc::new(verified);
@@ -204,20 +189,5 @@ impl Issuer {
             }
             Err(refused) => Err(refused.into()),
         }
-    }
-
-    /// Replaces the keys. Equal ones stay, with the tokens that were verified with them.
-    fn publish(&self, set: Option<KeySet>) {
-        let same = |keys: &Arc<Keys>| set.as_ref() == Some(&keys.set);
-        if !self.keys.load().as_ref().is_some_and(same) {
-            self.keys.store(set.map(|set| Arc::new(Keys::new(set))));
-        }
-    }
-}
-
-impl Keys {
-    fn new(set: KeySet) -> Self {
-        let verified = Cache::builder().max_capacity(MOST_VERIFIED).time_to_idle(FORGOTTEN_AFTER).build();
-        Self { set, verified }
     }
 }

@@ -2,11 +2,13 @@
 //! proofs, each of which is used once.
 
 mod concurrency;
+mod failures;
 mod shared;
 mod shares;
 mod used_proofs;
 
 pub use concurrency::{ConcurrencyLimit, ConcurrencyLimits, Turn};
+pub use failures::{Failures, network};
 pub use shared::SharedLimits;
 pub use shares::{Full, Share, Shares};
 pub use used_proofs::{KEPT, Used, UsedProofs};

@@ -10,9 +10,10 @@ use pingora_core::protocols::{Ssl as _, Stream};
 use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
 
+use crate::limits::network;
 use crate::service::Peer;
 use crate::snapshot::Snapshot;
-use crate::state::{State, network};
+use crate::state::State;
 use crate::telemetry::Seldom;
 
 use super::{Accepted, Connection, tls};
@@ -49,9 +50,9 @@ impl Receiver {
     /// where the connection is to be closed.
     pub async fn receive(&self, mut stream: Accepted, peer: Option<IpAddr>, connection: &Connection) -> Option<Stream> {
         let snapshot = Arc::clone(&self.state.snapshot());
-        let patience = snapshot.limits.head_timeout;
+        let patience = snapshot.limits.bounds.head_timeout;
         let mut client = peer;
-        if let Some(balancer) = peer.filter(|peer| self.balanced && snapshot.is_trusted_proxy(*peer)) {
+        if let Some(balancer) = peer.filter(|peer| self.balanced && snapshot.credentials.proxies.contain(*peer)) {
             match timeout(patience, told(&mut stream)).await.unwrap_or(Err(Stop::Late)) {
                 Ok(named) => client = named.or(client),
                 Err(stop) => return self.refuse(balancer, &stop),
@@ -76,7 +77,11 @@ impl Receiver {
     /// Counts the connection for its source. A trusted proxy's own connections are not bounded: they are
     /// those of everyone that it serves.
     fn count(&self, client: IpAddr, connection: &Connection, snapshot: &Snapshot) -> Option<()> {
-        let most = if snapshot.is_trusted_proxy(client) { usize::MAX } else { snapshot.limits.connections.per_source };
+        let most = if snapshot.credentials.proxies.contain(client) {
+            usize::MAX
+        } else {
+            snapshot.limits.bounds.connections.per_source
+        };
         connection.is_from(client);
         if connection.counts_for(network(client), most).is_ok() {
             return Some(());

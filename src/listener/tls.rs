@@ -77,7 +77,7 @@ impl fmt::Debug for Clients {
 }
 
 fn material(state: &State, index: usize) -> Option<Arc<TlsMaterial>> {
-    state.snapshot().tls.get(index).cloned().flatten()
+    state.snapshot().tls_of(index).cloned()
 }
 
 impl ClientCertVerifier for Clients {

@@ -15,7 +15,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
-use crate::{config, files};
+use crate::config::{self, files};
 
 /// Time that files must be at rest before they are read, so that a file that is written in parts, and
 /// files that belong together, such as a certificate and its key, are read as a whole.

@@ -111,7 +111,7 @@ impl Context<'_> {
             }
             (Offered::Nothing, Some(Verdict::Nobody(why))) => return Err(Stop::failed(Failure::new(*why))),
             (Offered::ApiKey(key), _) => {
-                let entry = self.snapshot.api_keys.find(key, now);
+                let entry = self.snapshot.credentials.api_keys.find(key, now);
                 let entry = entry.ok_or_else(|| Stop::failed(Failure::new("the key is unknown, or has expired")))?;
                 expires = entry.expires;
                 (Arc::clone(&entry.agent), Proof::ApiKey)
@@ -125,10 +125,10 @@ impl Context<'_> {
                     return Err(Stop::failed(failure.of(&verified.subject)));
                 }
                 (scopes, expires) = (verified.scopes, Some(verified.expires));
-                let goes_on = self.snapshot.child_tokens.is_by_jwt();
-                bearer = goes_on.then(|| Bearer { token: token.clone(), issuer, expires: verified.expires });
+                let goes_on = self.snapshot.vault.child_tokens.is_by_jwt();
+                bearer = goes_on.then(|| Arc::new(Bearer { token: token.clone(), issuer, expires: verified.expires }));
                 let unmapped = || Stop::failed(Failure::new("the subject is mapped to no agent").of(&verified.subject));
-                (self.snapshot.agent_of_token(issuer, &verified).ok_or_else(unmapped)?, Proof::Jwt)
+                (self.snapshot.agents.find_by_token(issuer, &verified).ok_or_else(unmapped)?, Proof::Jwt)
             }
             (Offered::DistinguishedName(name), _) => {
                 (self.named(offer.proxy, name).map_err(Stop::failed)?, Proof::TrustedProxy)
@@ -159,7 +159,7 @@ impl Context<'_> {
         let used = match self.state.proofs.use_up(proof, now()) {
             Err(Used::Before) => Err(before()),
             Err(Used::TooMany) => Err(Refusal::Overloaded.into()),
-            Ok(()) => match &self.snapshot.shared_limits {
+            Ok(()) => match &self.snapshot.limits.shared {
                 Some(shared) if shared.use_up(proof, KEPT, &self.state.metrics).await == Some(false) => Err(before()),
                 _ => Ok(()),
             },
@@ -179,13 +179,14 @@ impl Context<'_> {
     /// The place of the token's issuer and the token's claims, where it holds and is bound to no other
     /// certificate than the one presented.
     fn verified(&self, offer: &Offer<'_>, token: &Secret, now: i64) -> Result<(usize, Arc<Verified>), Stop> {
-        let (issuer, verified) = self.snapshot.issuers.verify(token, now).map_err(|disbelief| match disbelief {
-            Disbelief::UnknownKey(wait) => Stop::UnknownKey(wait),
-            Disbelief::Refused(refused) => {
-                tracing::debug!(%refused, "a token does not hold");
-                Stop::failed(Failure::new(format!("the token: {refused}")))
-            }
-        })?;
+        let (issuer, verified) =
+            self.snapshot.credentials.issuers.verify(token, now).map_err(|disbelief| match disbelief {
+                Disbelief::UnknownKey(wait) => Stop::UnknownKey(wait),
+                Disbelief::Refused(refused) => {
+                    tracing::debug!(%refused, "a token does not hold");
+                    Stop::failed(Failure::new(format!("the token: {refused}")))
+                }
+            })?;
         let presented = || offer.peer.and_then(|(peer, _)| peer.fingerprint());
         match verified.bound.certificate {
             Some(bound) if presented() != Some(bound) => {
@@ -196,17 +197,23 @@ impl Context<'_> {
     }
 
     fn named(&self, proxy: Option<IpAddr>, name: &str) -> Result<Arc<Agent>, Failure> {
-        let prefix = self.snapshot.proxy_headers_from(proxy).map_or("", |headers| &headers.prefix);
+        let prefix = self.snapshot.credentials.proxies.headers_from(proxy).map_or("", |headers| &headers.prefix);
         let principal = Principal::of_distinguished_name(name, prefix)
             .ok_or_else(|| Failure::new("the forwarded name has no common name, or is ambiguous"))?;
-        let agent = self.snapshot.directory().agent_of(&principal).and_then(|id| self.snapshot.agent(&id));
+        let agent = self
+            .snapshot
+            .agents
+            .policy()
+            .directory()
+            .agent_of(&principal)
+            .and_then(|id| self.snapshot.agents.find(&id));
         agent.ok_or_else(|| Failure::new("the forwarded name is mapped to no agent").of(&principal.value))
     }
 
     /// Lets a credential that could be guessed be looked at, unless too many from there have failed.
     fn may_guess(&self, client: Option<IpAddr>) -> Result<(), Stop> {
         let Some(client) = client else { return Ok(()) };
-        let rate = &self.snapshot.limits.failures;
+        let rate = &self.snapshot.limits.bounds.failures;
         self.state.failures.check(client, rate, self.state.now()).map_err(|exceeded| {
             let failure = Failure::new("too many logins from there have failed");
             Stop::Refused(Refusal::TooManyFailures(exceeded), Some(failure))
@@ -230,7 +237,7 @@ impl Context<'_> {
     fn count_failure(&self, client: Option<IpAddr>) {
         self.state.metrics.failed_authentications.inc();
         if let Some(client) = client {
-            self.state.failures.charge(client, &self.snapshot.limits.failures, self.state.now());
+            self.state.failures.charge(client, &self.snapshot.limits.bounds.failures, self.state.now());
         }
     }
 }

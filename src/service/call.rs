@@ -4,29 +4,25 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use filters::condition::Circumstances;
-use filters::decide::{DecisionContext, Effect, Wrap, decide};
-use filters::grants::{Agent, Engine, Role};
+use filters::decide::{AgentRequest, DecisionContext, Effect, Permitted, Wrap, decide};
+use filters::grants::{Agent, Engine};
 use filters::handle::{Binding, Keyring, Purpose, StandsFor};
 use filters::identity::Identity;
 use filters::kms::KmsRequest;
-use filters::operation::{Absent, Entry, IssuedKind, Operation};
+use filters::operation::{Entry, Operation};
 use filters::refusal::Refusal;
-use filters::vault::record::is_destroyed;
-use filters::vault::{Trouble, VaultRequest, control, is_partial, trouble};
+use filters::vault::control;
 use filters::verdict::granted;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::exchange::{Answer, Envelope, Lane};
+use crate::exchange::{Answer, Envelope, Holds, Lane, Opened, Unanswered};
+use crate::telemetry::{Call, Record};
 use crate::vault::{Accessor, Given, epoch_seconds};
 
-use super::streaming::{Holds, Opened, Performed};
+use super::form::{Form, InParts, Unformed, read};
+use super::streaming::{Performed, Streaming};
 use super::{Caller, Context, Outcome};
-
-/// The texts for a deleted version, which can be brought back, and for a destroyed one, which cannot.
-const DELETED: &str =
-    "This version of the secret is deleted: kv.undelete brings it back; kv.metadata tells the versions.";
-const DESTROYED: &str = "This version of the secret is destroyed, for good; kv.metadata tells the others.";
 
 #[derive(Deserialize)]
 struct WrapAnswer {
@@ -46,14 +42,6 @@ pub struct Called {
     pub answer: Result<Performed, Refusal>,
     /// The facts for log and metrics.
     pub outcome: Outcome,
-}
-
-/// An operation that is permitted and charged.
-struct Decided {
-    entry: &'static Entry,
-    effect: Effect,
-    wrap: Option<Wrap>,
-    role: Option<Arc<Role>>,
 }
 
 impl Called {
@@ -77,24 +65,31 @@ impl Called {
     }
 }
 
+/// The call that something is done for: it says in which form, and nothing of what or for whom.
+#[derive(Clone, Copy)]
+pub(super) struct Asking<'a> {
+    /// Goes to Vault as `X-Correlation-Id`.
+    pub(super) correlation_id: &'a str,
+    pub(super) form: &'a dyn Form,
+}
+
 impl Context<'_> {
-    /// Does what a caller asks for, as far as its roles and limits let it, and holds the answer as far
-    /// as `holds` lets it be held.
-    pub async fn call(&self, caller: &Caller<'_>, operation: Operation, holds: Holds) -> Called {
+    /// Does what a caller asks for, as far as its roles and limits let it; the answer is in the form
+    /// that the surface gives it.
+    pub async fn call(&self, caller: &Caller<'_>, operation: Operation, form: &dyn Form) -> Called {
         let kind = operation.kind;
-        let called = match self.decided(caller, operation).await {
-            Ok(decided) => self.performed(caller, decided, holds).await,
+        let asking = Asking { correlation_id: caller.correlation_id, form };
+        let mut called = match self.permitted(caller, operation).await {
+            Ok(permitted) => self.performed(asking, permitted).await,
             Err(refusal) => Called::refused(kind.spec.name, refusal),
         };
-        match &called.answer {
-            Ok(_) => self.state.metrics.served(kind),
-            Err(refusal) => self.state.metrics.refused(kind, refusal.public().code),
-        }
+        let refused = called.answer.as_ref().err().map(|refusal| refusal.public().code);
+        called.outcome.calls.add(Call { entry: kind, refused, upstream: called.outcome.upstream });
         called
     }
 
-    async fn performed(&self, caller: &Caller<'_>, decided: Decided, holds: Holds) -> Called {
-        let Decided { entry, effect, wrap, role } = decided;
+    async fn performed(&self, asking: Asking<'_>, permitted: Permitted) -> Called {
+        let Permitted { agent, entry, role, effect, wrap, .. } = permitted;
         let mut outcome = Outcome { operation: entry.spec.name, role, ..Outcome::allowed() };
         if let Effect::Own(answer) = effect {
             return Called { answer: Ok(Performed::Whole(answer)), outcome };
@@ -106,87 +101,105 @@ impl Context<'_> {
             return Called { answer: Err(refusal), outcome };
         }
         let started = Instant::now();
-        let answer = match (effect, &wrap) {
-            (Effect::Vault(request), None) if holds == Holds::Little => self.stream(caller, entry, &request).await,
-            (effect, _) => self.held(caller, entry, effect, wrap).await.map(Performed::Whole),
+        let in_parts = if wrap.is_none() { asking.form.in_parts(entry) } else { None };
+        let answer = match (effect, in_parts) {
+            (Effect::Vault(request), Some(form)) => self.stream(asking, &agent, entry, request, form).await,
+            (effect, _) => self.held(asking, &agent, entry, effect, wrap).await.map(Performed::Whole),
         };
-        outcome.upstream = started.elapsed();
-        self.state.metrics.upstream.observe(outcome.upstream.as_secs_f64());
+        outcome.upstream = Some(started.elapsed());
         if let Err(refusal) = &answer {
             outcome.decision = refusal.public().code;
         }
         Called { answer, outcome }
     }
 
+    /// Asks Vault, and begins an answer that is too large to be held.
+    async fn stream(
+        &self,
+        asking: Asking<'_>,
+        agent: &Agent,
+        entry: &'static Entry,
+        request: AgentRequest,
+        form: Box<dyn InParts>,
+    ) -> Result<Performed, Refusal> {
+        match self.ask_vault(asking, request, Holds::Little).await? {
+            Opened::Whole(answer) => read(asking.form, entry, &answer).map(Performed::Whole),
+            Opened::Part(arrival) => {
+                let suspensions = Arc::clone(&self.state.vault.suspensions);
+                let streaming = Streaming::begin(arrival, form, agent.id.clone(), suspensions)?;
+                Ok(Performed::Streaming(Box::new(streaming)))
+            }
+        }
+    }
+
     /// Does it, and holds the whole answer. What was given out for one that is none goes back.
     async fn held(
         &self,
-        caller: &Caller<'_>,
-        kind: &'static Entry,
+        asking: Asking<'_>,
+        agent: &Agent,
+        entry: &'static Entry,
         effect: Effect,
         wrap: Option<Wrap>,
     ) -> Result<Vec<u8>, Refusal> {
         let before = self.parcel.len();
-        let answer = self.done(caller, kind, effect, wrap).await;
+        let answer = self.done(asking, agent, entry, effect, wrap).await;
         answer.inspect_err(|_| self.parcel.give_back(before))
     }
 
     async fn done(
         &self,
-        caller: &Caller<'_>,
-        kind: &'static Entry,
+        asking: Asking<'_>,
+        agent: &Agent,
+        entry: &'static Entry,
         effect: Effect,
         wrap: Option<Wrap>,
     ) -> Result<Vec<u8>, Refusal> {
         let answer = match effect {
             Effect::Own(answer) => answer,
-            Effect::Vault(request) => read(kind, &self.ask_vault(caller, &request).await?)?,
-            Effect::Issue(IssuedKind::Lease, origin, request) => {
-                Box::pin(self.lease(caller, kind, origin, &request)).await?
+            Effect::Vault(request) => read(asking.form, entry, &self.ask_whole(asking, request).await?)?,
+            Effect::Issue(issued, origin, request) => {
+                Box::pin(self.issue(asking, entry, issued, origin, request)).await?
             }
-            Effect::Issue(IssuedKind::Certificate, origin, request) => {
-                Box::pin(self.issued_certificate(caller, kind, origin, &request)).await?
-            }
-            Effect::Issue(IssuedKind::Password, _, request) => Box::pin(self.password(caller, kind, &request)).await?,
-            Effect::Redeem(redeemed) => Box::pin(self.redeem(caller, kind, &redeemed)).await?,
-            Effect::Kms(request) => Box::pin(self.ask_kms(kind, request)).await?,
+            Effect::Redeem(redeemed) => Box::pin(self.redeem(asking, agent, entry, redeemed)).await?,
+            Effect::Kms(request) => Box::pin(self.ask_kms(asking, entry, request)).await?,
         };
         match wrap {
-            Some(wrap) => Box::pin(self.wrap(caller, wrap, &answer)).await,
+            Some(wrap) => Box::pin(self.wrap(asking, agent, wrap, &answer)).await,
             None => Ok(answer),
         }
     }
 
     /// Judges the operation as [`Context::call`] would; nothing is charged, and Vault is not asked.
+    ///
+    /// # Errors
+    /// The refusal that a call would have.
     pub fn judge(&self, caller: &Caller<'_>, operation: Operation) -> Result<(), Refusal> {
         let keyring = self.state.vault.handles.keyring();
-        decide(&caller.identity, operation, self.ground(caller, &keyring)).map(drop)
+        decide(&caller.identity, operation, self.decision_context(caller, &keyring)).map(drop)
     }
 
-    fn ground<'k>(&'k self, caller: &Caller<'_>, keyring: &'k Keyring) -> DecisionContext<'k> {
-        DecisionContext { layout: &self.snapshot.layout, keyring, client: caller.client, now: epoch_seconds() }
+    fn decision_context<'k>(&'k self, caller: &Caller<'_>, keyring: &'k Keyring) -> DecisionContext<'k> {
+        DecisionContext { layout: &self.snapshot.vault.layout, keyring, client: caller.client, now: epoch_seconds() }
     }
 
     /// Decides, and charges all of the request's limits.
-    async fn decided(&self, caller: &Caller<'_>, operation: Operation) -> Result<Decided, Refusal> {
+    async fn permitted(&self, caller: &Caller<'_>, operation: Operation) -> Result<Permitted, Refusal> {
         if operation.kind.spec.engine == Some(Engine::Kms) && self.state.kms.is_none() {
             return Err(Refusal::KmsDisabled);
         }
         let keyring = self.state.vault.handles.keyring();
-        let (entry, ground) = (operation.kind, self.ground(caller, &keyring));
-        let permit = decide(&caller.identity, operation, ground).map_err(|refusal| {
+        let (entry, context) = (operation.kind, self.decision_context(caller, &keyring));
+        let permit = decide(&caller.identity, operation, context).map_err(|refusal| {
             self.seek_key(&refusal);
-            ungranted(refusal, &caller.identity, entry, ground)
+            ungranted(refusal, &caller.identity, entry, context)
         })?;
         caller.debt.pay(permit.limits()).await?;
-        let role = permit.role().cloned();
-        let (entry, wrap) = (permit.kind(), permit.wrap(self.snapshot.wrap_ttl));
-        let effect = permit.into_effect(&self.snapshot.layout)?;
-        let seals = wrap.is_some() || matches!(effect, Effect::Issue(IssuedKind::Lease | IssuedKind::Certificate, ..));
-        if seals && keyring.is_empty() {
+        let permitted = permit.into_permitted(&self.snapshot.vault.layout, self.snapshot.vault.wrap_ttl)?;
+        if permitted.gives_handle() && keyring.is_empty() {
             return Err(self.state.vault.handles.without());
         }
-        Ok(Decided { entry, effect, wrap, role })
+        self.state.sinks.admit(&record(caller, &permitted))?;
+        Ok(permitted)
     }
 
     /// Has the keys of handles looked at where a handle names one that is not known here yet.
@@ -197,45 +210,33 @@ impl Context<'_> {
     }
 
     /// Asks with the agent's token, and reads the whole answer.
-    pub(super) async fn ask_vault(&self, caller: &Caller<'_>, request: &VaultRequest) -> Result<Answer, Refusal> {
-        match self.open_vault(Holds::Whole, caller, request).await? {
-            Opened::Whole(answer) => Ok(answer),
-            Opened::Part(..) => Err(Refusal::Internal),
-        }
+    pub(super) async fn ask_whole(&self, asking: Asking<'_>, request: AgentRequest) -> Result<Answer, Refusal> {
+        self.ask_vault(asking, request, Holds::Whole).await?.whole().ok_or(Refusal::Internal)
     }
 
-    /// Asks with the agent's token, and once more with another where Vault no
-    /// longer knows the first. A refused token has done nothing, so that any
-    /// request may be asked again.
-    pub(super) async fn open_vault(
-        &self,
-        holds: Holds,
-        caller: &Caller<'_>,
-        request: &VaultRequest,
-    ) -> Result<Opened, Refusal> {
+    /// Asks with the agent's token.
+    async fn ask_vault(&self, asking: Asking<'_>, request: AgentRequest, holds: Holds) -> Result<Opened, Refusal> {
         self.check_circuit()?;
-        let profile = &self.snapshot.child_tokens;
-        let mut renewed = false;
-        loop {
-            let child = self.state.vault.tokens.token_for(&caller.identity, profile).await?;
-            let envelope = Envelope { token: Some(&child.token), for_agent: true, ..self.envelope(caller) };
-            let opened = Opened::ask(&self.state.vault.upstream, holds, request, envelope).await;
-            let opened = opened.inspect_err(|_| self.state.metrics.upstream_broken.inc())?;
-            if renewed || !opened.denies_token(&self.state.vault.upstream, envelope).await {
-                return Ok(opened);
+        let (vault, tokens) = (&self.state.vault, self.state.vault.tokens.by(&self.snapshot.vault.child_tokens));
+        let opened = vault.upstream.ask_for(request, &tokens, self.envelope(asking), holds).await;
+        opened.map_err(|unanswered| {
+            if let Unanswered::Broken(_) = unanswered {
+                self.state.metrics.upstream_broken.inc();
             }
-            renewed = true;
-            self.state.metrics.child_tokens.replaced.inc();
-            self.state.vault.tokens.forget(&caller.identity, profile, &child).await;
-        }
+            unanswered.into()
+        })
     }
 
     /// Asks AWS KMS with the gate's own credentials.
-    async fn ask_kms(&self, kind: &'static Entry, request: KmsRequest) -> Result<Vec<u8>, Refusal> {
+    async fn ask_kms(
+        &self,
+        asking: Asking<'_>,
+        entry: &'static Entry,
+        request: KmsRequest,
+    ) -> Result<Vec<u8>, Refusal> {
         let answer = self.state.kms.as_ref().ok_or(Refusal::KmsDisabled)?.ask(request).await?;
-        let mut out = Vec::with_capacity(answer.len());
-        kind.project(&answer, &mut out).map_err(|_| Refusal::KmsUnavailable)?;
-        Ok(out)
+        let unformed = Unformed { entry, body: Some(&answer), given: &[] };
+        asking.form.whole(unformed).map_err(|_| Refusal::KmsUnavailable)
     }
 
     /// Nothing is asked of a Vault that is known to be away.
@@ -244,26 +245,26 @@ impl Context<'_> {
     }
 
     /// The envelope of every call to Vault for this request.
-    pub(super) fn envelope<'s>(&'s self, caller: &'s Caller<'_>) -> Envelope<'s> {
+    pub(super) fn envelope<'s>(&self, asking: Asking<'s>) -> Envelope<'s> {
         Envelope {
             lane: Lane::Requests,
-            namespace: Some(&caller.agent().namespace),
-            correlation: Some(caller.correlation_id),
-            limit: self.snapshot.limits.answer,
+            correlation: Some(asking.correlation_id),
+            limit: self.snapshot.limits.bounds.answer,
             ..Envelope::default()
         }
     }
 
     /// Gives the answer to Vault to keep, and the agent a handle of it.
-    async fn wrap(&self, caller: &Caller<'_>, wrap: Wrap, answer: &[u8]) -> Result<Vec<u8>, Refusal> {
-        let envelope = Envelope { wrap_ttl: Some(wrap.ttl), ..self.envelope(caller) };
+    async fn wrap(&self, asking: Asking<'_>, agent: &Agent, wrap: Wrap, answer: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let namespace = Some(&agent.namespace);
+        let envelope = Envelope { namespace, wrap_ttl: Some(wrap.ttl), ..self.envelope(asking) };
         let answer = self.state.vault.own.succeed(control::wrap(answer), envelope).await?;
         let WrapAnswer { wrap_info } = serde_json::from_slice(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?;
-        let accessor = Accessor { text: wrap_info.accessor, namespace: caller.agent().namespace.clone() };
+        let accessor = Accessor { text: wrap_info.accessor, namespace: agent.namespace.clone() };
         self.parcel.put(Given::Token { accessor });
         let operation = wrap.origin.operation;
         let claims = wrap.origin.claims(epoch_seconds() + wrap_info.ttl, StandsFor::Wrapped { token: wrap_info.token });
-        let handle = self.seal(caller.agent(), Purpose::Wrapped, &claims)?;
+        let handle = self.seal(agent, Purpose::Wrapped, &claims)?;
         let wrapped = json!({"wrapped": {"handle": handle, "operation": operation, "ttl": wrap_info.ttl}});
         Ok(wrapped.to_string().into_bytes())
     }
@@ -275,40 +276,26 @@ impl Context<'_> {
     }
 }
 
+/// The record of an operation that is permitted.
+fn record<'r>(caller: &'r Caller<'_>, permitted: &'r Permitted) -> Record<'r> {
+    Record {
+        correlation_id: caller.correlation_id,
+        client: caller.client,
+        agent: permitted.agent.id.as_str(),
+        namespace: permitted.agent.namespace.as_str(),
+        proof: caller.identity.proof.name(),
+        operation: permitted.entry.spec.name,
+        decision: "allow",
+        role: permitted.role.as_ref().map_or("", |role| &*role.name),
+        ..Record::default()
+    }
+}
+
 /// Tells with a refusal what the agent's roles hold of that kind.
-fn ungranted(refusal: Refusal, identity: &Identity, kind: &'static Entry, ground: DecisionContext<'_>) -> Refusal {
+fn ungranted(refusal: Refusal, identity: &Identity, kind: &'static Entry, context: DecisionContext<'_>) -> Refusal {
     if refusal != Refusal::Forbidden {
         return refusal;
     }
-    let circumstances = Circumstances { client: ground.client, now: ground.now };
+    let circumstances = Circumstances { client: context.client, now: context.now };
     granted(identity, kind.spec, circumstances).map_or(refusal, Refusal::Ungranted)
-}
-
-/// Reads Vault's answer as the operation does.
-pub(super) fn read(kind: &'static Entry, answer: &Answer) -> Result<Vec<u8>, Refusal> {
-    match answer.status {
-        status if answer.is_success() || kind.is_batch() && is_partial(status, &answer.body) => {
-            let mut out = Vec::with_capacity(answer.body.len());
-            kind.project(&answer.body, &mut out)?;
-            Ok(out)
-        }
-        status => match (refusal(status, &answer.body), kind.spec.absent) {
-            (Refusal::NotFound, Absent::Empty(answer)) => Ok(answer.into()),
-            (Refusal::NotFound, Absent::Secret(none)) => Err(Refusal::Absent(match is_destroyed(&answer.body) {
-                Some(true) => DESTROYED,
-                Some(false) => DELETED,
-                None => none,
-            })),
-            (refusal, _) => Err(refusal),
-        },
-    }
-}
-
-/// The refusal that an answer without success stands for.
-pub(super) fn refusal(status: u16, body: &[u8]) -> Refusal {
-    match trouble(status, body) {
-        Trouble::Refused(refusal) => refusal,
-        // A token that is dead twice is the gate's trouble, not the caller's.
-        Trouble::InvalidToken => Refusal::UpstreamUnavailable,
-    }
 }

@@ -3,45 +3,16 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use filters::credential::Offered;
 use filters::grants::Agent;
 use filters::identity::Identity;
 use filters::names::AgentId;
 use filters::refusal::Refusal;
 
-use crate::limits::{Full, Share, Turn};
-use crate::state::network;
+use crate::limits::{Full, Share, Turn, network};
 
 use super::authenticate::Claimed;
 use super::charge::Debt;
-use super::{Context, Peer, Rejected};
-
-/// The credential of a request, and the facts it is judged with.
-pub struct Offer<'a> {
-    /// The credential in its head.
-    pub credential: Offered,
-    /// The peer that presented a certificate, and the place of its listener.
-    pub peer: Option<(&'a Peer, usize)>,
-    /// The address of the peer, where it may be a proxy whose headers count.
-    pub proxy: Option<IpAddr>,
-    /// The client's address: the peer's, or the one that trusted proxies name.
-    pub client: Option<IpAddr>,
-    /// The target that a proof of possession must be about.
-    pub target: Target<'a>,
-    /// The correlation id, for Vault's own audit.
-    pub correlation_id: &'a str,
-}
-
-/// The target of a request, as a proof of possession names it (RFC 9449, section 4.2).
-#[derive(Clone, Debug)]
-pub struct Target<'a> {
-    /// The HTTP method.
-    pub method: &'a str,
-    /// Scheme and authority by which the gate is reached; read only where a proof came.
-    pub base: String,
-    /// The path.
-    pub path: &'a str,
-}
+use super::{Context, Offer, Rejected};
 
 /// A caller that may call.
 pub struct Caller<'a> {
@@ -117,8 +88,8 @@ impl Context<'_> {
     /// [`Refusal::Overloaded`] where there is none, [`Refusal::TooManyFromAddress`] where its source
     /// has as many as it may.
     fn begin_work(&self, client: Option<IpAddr>) -> Result<Share, Refusal> {
-        let mut bounds = self.snapshot.limits.requests;
-        if client.is_none_or(|client| self.snapshot.is_trusted_proxy(client)) {
+        let mut bounds = self.snapshot.limits.bounds.requests;
+        if client.is_none_or(|client| self.snapshot.credentials.proxies.contain(client)) {
             bounds.each = usize::MAX;
         }
         self.state.load.requests.take(place(client), 1, bounds).map_err(|full| match full {

@@ -63,7 +63,7 @@ impl<'a> Debt<'a> {
             return Ok(());
         }
         let (limits, now) = (limits.into_iter().flatten(), self.context.state.now());
-        let charged = match &self.context.snapshot.shared_limits {
+        let charged = match &self.context.snapshot.limits.shared {
             Some(shared) => self.context.pay_together(shared, limits, now).await,
             None => charge_all(limits, now),
         };
@@ -91,7 +91,7 @@ impl Context<'_> {
     }
 
     fn limits_of<'s>(&'s self, agent: &'s Agent) -> [Option<&'s Limit>; 2] {
-        [agent.limit.as_ref(), self.snapshot.global.as_ref()]
+        [agent.limit.as_ref(), self.snapshot.limits.global.as_ref()]
     }
 
     /// Waits until it is the request's turn among those of its agent.
@@ -99,8 +99,8 @@ impl Context<'_> {
     /// # Errors
     /// [`Refusal::TooManyAtOnce`].
     pub(super) async fn turn(&self, identity: &Identity) -> Result<Turn, Refusal> {
-        let turns = self.snapshot.turns.of(&identity.agent.id);
-        let turn = turns.take(self.snapshot.limits.queue, &self.state.metrics.waiting).await;
+        let turns = self.snapshot.limits.concurrency.of(&identity.agent.id);
+        let turn = turns.take(self.snapshot.limits.bounds.queue, &self.state.metrics.waiting).await;
         turn.ok_or(Refusal::TooManyAtOnce)
     }
 

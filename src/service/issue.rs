@@ -1,19 +1,23 @@
 //! What agents get handles of: leases and certificates, and what becomes of
 //! them; wrapped answers, and their redemption.
 
-use filters::decide::{Origin, Redeemed};
+use std::sync::Arc;
+
+use filters::decide::{AgentRequest, Origin, Redeemed};
+use filters::grants::Agent;
 use filters::handle::{Purpose, StandsFor};
-use filters::operation::{Entry, Redeem};
+use filters::operation::{Entry, IssuedKind, Redeem};
 use filters::refusal::Refusal;
+use filters::secret::Secret;
 use filters::vault::{VaultRequest, is_nothing, is_refusal};
 use serde::Deserialize;
-use serde_json::Value;
 
-use crate::exchange::{Answer, Envelope};
+use crate::exchange::{Answer, Envelope, Holds};
 use crate::vault::{Accessor, Given, Issued, Wanted, epoch_seconds};
 
-use super::call::{read, refusal};
-use super::{Caller, Context};
+use super::Context;
+use super::call::Asking;
+use super::form::{Unformed, read};
 
 /// A certificate of Vault's whose answer tells no end has ended by then.
 const LONGEST: u64 = 10 * 366 * 86_400;
@@ -35,132 +39,142 @@ struct RenewAnswer {
 }
 
 impl Context<'_> {
-    /// A lease with a token of its own.
-    pub(super) async fn lease(
+    /// Has Vault issue something that hangs on a token of its own, or that the agent gets a handle of.
+    pub(super) async fn issue(
         &self,
-        caller: &Caller<'_>,
-        kind: &'static Entry,
+        asking: Asking<'_>,
+        entry: &'static Entry,
+        issued: IssuedKind,
         origin: Origin,
-        request: &VaultRequest,
+        request: AgentRequest,
     ) -> Result<Vec<u8>, Refusal> {
         self.check_circuit()?;
+        match issued {
+            IssuedKind::Lease => self.lease(asking, entry, origin, request).await,
+            IssuedKind::Certificate => self.issue_certificate(asking, entry, origin, request).await,
+            IssuedKind::Password => self.password(asking, entry, request).await,
+        }
+    }
+
+    /// A lease with a token of its own.
+    async fn lease(
+        &self,
+        asking: Asking<'_>,
+        entry: &'static Entry,
+        origin: Origin,
+        request: AgentRequest,
+    ) -> Result<Vec<u8>, Refusal> {
+        let agent = Arc::clone(request.actor().agent());
         let wanted = Wanted {
-            identity: &caller.identity,
-            profile: &self.snapshot.child_tokens,
-            settings: &self.snapshot.leases,
-            layout: &self.snapshot.layout,
-            correlation: caller.correlation_id,
+            profile: &self.snapshot.vault.child_tokens,
+            settings: &self.snapshot.vault.leases,
+            layout: &self.snapshot.vault.layout,
+            envelope: self.envelope(asking),
             parcel: &self.parcel,
         };
         let vault = &self.state.vault;
         let Issued { answer, id, accessor, lasts, ends } = vault.leases.issue(wanted, &vault.tokens, request).await?;
         let claims = origin.claims(ends, StandsFor::Lease { id, accessor: accessor.text });
-        let handle = self.seal(caller.agent(), Purpose::Lease, &claims)?;
-        with(kind, &answer, &[("lease_id", handle.into()), ("lease_duration", lasts.into())])
+        let handle = self.seal(&agent, Purpose::Lease, &claims)?;
+        let given = [("lease_id", handle.into()), ("lease_duration", lasts.into())];
+        asking.form.whole(Unformed { entry, body: Some(&answer.body), given: &given })
     }
 
     /// A password that is used soon: with a token that outlives the agent's
     /// own, since the password ends with the token.
-    pub(super) async fn password(
+    async fn password(
         &self,
-        caller: &Caller<'_>,
-        kind: &'static Entry,
-        request: &VaultRequest,
+        asking: Asking<'_>,
+        entry: &'static Entry,
+        request: AgentRequest,
     ) -> Result<Vec<u8>, Refusal> {
-        self.check_circuit()?;
-        let leases = &self.snapshot.leases;
-        let seconds = leases.password_ttl;
-        let vault = &self.state.vault;
-        let token = vault.tokens.lease_token(&caller.identity, &self.snapshot.child_tokens, leases, seconds).await?;
+        let (leases, vault) = (&self.snapshot.vault.leases, &self.state.vault);
+        let (profile, seconds) = (&self.snapshot.vault.child_tokens, leases.password_ttl);
+        let token = vault.tokens.lease_token(request.actor(), profile, leases, seconds).await?;
         let given = Given::Token { accessor: token.accessor.clone() };
         self.parcel.put(given.clone());
-        let envelope = Envelope { token: Some(&token.token), for_agent: true, ..self.envelope(caller) };
-        let answer = vault.upstream.ask(request, envelope).await?;
+        let answer = vault.upstream.ask_for(request, &token, self.envelope(asking), Holds::Whole).await?;
+        let answer = answer.whole().ok_or(Refusal::Internal)?;
         if !answer.is_success() {
             // What cannot be ended now is tried again with the rest of the parcel.
-            if vault.own.revoke(&token.accessor, self.envelope(caller)).await.is_ok() {
+            if vault.own.revoke(&token.accessor, self.envelope(asking)).await.is_ok() {
                 self.parcel.remove(&given);
             }
         }
-        read(kind, &answer)
+        read(asking.form, entry, &answer)
     }
 
     /// A certificate that only this agent may revoke.
-    pub(super) async fn issued_certificate(
+    async fn issue_certificate(
         &self,
-        caller: &Caller<'_>,
-        kind: &'static Entry,
+        asking: Asking<'_>,
+        entry: &'static Entry,
         origin: Origin,
-        request: &VaultRequest,
+        request: AgentRequest,
     ) -> Result<Vec<u8>, Refusal> {
-        let answer = self.ask_vault(caller, request).await?;
+        let agent = Arc::clone(request.actor().agent());
+        let answer = self.ask_whole(asking, request).await?;
         if !answer.is_success() {
-            return read(kind, &answer);
+            return read(asking.form, entry, &answer);
         }
-        let CertificateAnswer { data } = serde_json::from_slice(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?;
-        let (serial, namespace) = (data.serial_number.clone(), caller.agent().namespace.clone());
+        let CertificateAnswer { data } = answer.json()?;
+        let (serial, namespace) = (data.serial_number.clone(), agent.namespace.clone());
         self.parcel.put(Given::Certificate { serial, namespace });
         let expires = data.expiration.unwrap_or_else(|| epoch_seconds() + LONGEST);
         let claims = origin.claims(expires, StandsFor::Certificate { serial: data.serial_number });
-        let handle = self.seal(caller.agent(), Purpose::Certificate, &claims)?;
-        with(kind, &answer, &[("handle", handle.into())])
+        let handle = self.seal(&agent, Purpose::Certificate, &claims)?;
+        let given = [("handle", handle.into())];
+        asking.form.whole(Unformed { entry, body: Some(&answer.body), given: &given })
     }
 
     /// Asks, with the gate's own token, about what the agent has a handle of.
     /// What Vault calls a bad request is something that is no longer there.
     pub(super) async fn redeem(
         &self,
-        caller: &Caller<'_>,
-        kind: &'static Entry,
-        redeemed: &Redeemed,
+        asking: Asking<'_>,
+        agent: &Agent,
+        entry: &'static Entry,
+        redeemed: Redeemed,
     ) -> Result<Vec<u8>, Refusal> {
         self.check_circuit()?;
-        let answer = self.ask_about(caller, redeemed).await?;
-        let (leases, layout) = (&self.state.vault.leases, &self.snapshot.layout);
-        let gone = !answer.is_success();
-        match (redeemed.redeem, &redeemed.claims.stands_for) {
-            (Redeem::RevokeLease, StandsFor::Lease { accessor, .. }) if !gone => {
+        let wrapping_token = redeemed.wrapping_token();
+        let Redeemed { redeem, claims, request } = redeemed;
+        let answer = self.ask_about(asking, agent, wrapping_token, request).await?;
+        match answer.status {
+            _ if answer.is_success() => {}
+            400 | 404 if is_refusal(&answer.body) || is_nothing(&answer.body) => return Err(Refusal::NotFound),
+            _ => return Err(answer.refusal()),
+        }
+        let (leases, layout) = (&self.state.vault.leases, &self.snapshot.vault.layout);
+        match (redeem, claims.stands_for) {
+            (Redeem::RevokeLease, StandsFor::Lease { accessor: text, .. }) => {
                 // The handle opens in the namespace only that the lease was made in.
-                let agent = caller.agent();
-                let accessor = Accessor { text: accessor.clone(), namespace: agent.namespace.clone() };
-                leases.end(layout, &agent.id, &accessor).await?;
+                leases.end(layout, &agent.id, &Accessor { text, namespace: agent.namespace.clone() }).await?;
             }
-            (Redeem::RenewLease(_), StandsFor::Lease { accessor, .. }) if !gone => {
-                let renewed: RenewAnswer =
-                    serde_json::from_slice(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?;
+            (Redeem::RenewLease(_), StandsFor::Lease { accessor, .. }) => {
+                let renewed: RenewAnswer = answer.json()?;
                 let now = epoch_seconds();
-                let lasts = renewed.lease_duration.min(redeemed.claims.expires.saturating_sub(now));
-                leases.last(layout, caller.agent(), accessor, now + lasts).await?;
-                return with(kind, &answer, &[("lease_duration", lasts.into())]);
+                let lasts = renewed.lease_duration.min(claims.expires.saturating_sub(now));
+                leases.last(layout, agent, &accessor, now + lasts).await?;
+                let given = [("lease_duration", lasts.into())];
+                return asking.form.whole(Unformed { entry, body: Some(&answer.body), given: &given });
             }
             _ => {}
         }
-        match answer.status {
-            _ if !gone => read(kind, &answer),
-            400 | 404 if is_refusal(&answer.body) || is_nothing(&answer.body) => Err(Refusal::NotFound),
-            status => Err(refusal(status, &answer.body)),
-        }
+        read(asking.form, entry, &answer)
     }
 
-    async fn ask_about(&self, caller: &Caller<'_>, redeemed: &Redeemed) -> Result<Answer, Refusal> {
+    async fn ask_about(
+        &self,
+        asking: Asking<'_>,
+        agent: &Agent,
+        wrapping_token: Option<Secret>,
+        request: VaultRequest,
+    ) -> Result<Answer, Refusal> {
         let vault = &self.state.vault;
-        let Some(token) = redeemed.wrapping_token() else {
-            return vault.own.ask(Ok(redeemed.request.clone()), self.envelope(caller)).await;
-        };
-        let limit = self.snapshot.limits.answer.saturating_mul(2);
-        let envelope = Envelope { token: Some(&token), limit, ..self.envelope(caller) };
-        Ok(vault.upstream.ask(&redeemed.request, envelope).await?)
+        let envelope = Envelope { namespace: Some(&agent.namespace), ..self.envelope(asking) };
+        let Some(token) = wrapping_token else { return vault.own.ask(Ok(request), envelope).await };
+        let limit = self.snapshot.limits.bounds.answer.saturating_mul(2);
+        Ok(vault.upstream.ask(request, Envelope { token: Some(&token), limit, ..envelope }).await?)
     }
-}
-
-/// The answer, with what the gate adds itself.
-fn with(kind: &'static Entry, answer: &Answer, given: &[(&str, Value)]) -> Result<Vec<u8>, Refusal> {
-    let mut out = Vec::with_capacity(answer.body.len() + 512);
-    let mut projection = filters::shape::Projection::new(kind.shape);
-    for (name, value) in given {
-        projection.give(name, value, &mut out);
-    }
-    projection.push(&answer.body, &mut out)?;
-    projection.finish(&mut out)?;
-    Ok(out)
 }

@@ -9,18 +9,22 @@ mod authenticate;
 mod call;
 mod caller;
 mod charge;
+mod form;
 mod issue;
+mod offer;
 mod outcome;
 mod peer;
 mod refused_login;
 mod streaming;
 
 pub use call::Called;
-pub use caller::{Caller, Held, Offer, Target, place};
+pub use caller::{Caller, Held, place};
+pub use form::{Form, InParts, Unformed};
+pub use offer::{Offer, Target};
 pub use outcome::{Outcome, Outcomes};
 pub use peer::{Peer, Verdict};
 pub use refused_login::{RefusedLogin, Rejected};
-pub use streaming::{Holds, Performed, Streaming};
+pub use streaming::{Performed, Streaming};
 
 use std::sync::Arc;
 

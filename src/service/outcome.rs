@@ -6,6 +6,8 @@ use std::time::Duration;
 use filters::grants::Role;
 use filters::refusal::Refusal;
 
+use crate::telemetry::{Calls, Record, Sinks};
+
 /// The outcome of one operation, for log and metrics.
 #[derive(Debug, Default)]
 pub struct Outcome {
@@ -15,10 +17,12 @@ pub struct Outcome {
     pub decision: &'static str,
     /// The role that allowed it.
     pub role: Option<Arc<Role>>,
-    /// The time that Vault took.
-    pub upstream: Duration,
+    /// The time that Vault took; `None` where it was not asked.
+    pub upstream: Option<Duration>,
     /// The time that all of it took, where it is one of several.
     pub took: Duration,
+    /// The calls that were made for it.
+    pub calls: Calls,
 }
 
 /// The outcomes of a request: one for each operation that it asked for.
@@ -43,11 +47,35 @@ impl Outcome {
         Self { operation, decision: refusal.public().code, ..Self::default() }
     }
 
+    fn record<'r>(&'r self, request: &Record<'r>) -> Record<'r> {
+        Record {
+            operation: self.operation,
+            decision: self.decision,
+            role: self.role.as_ref().map_or("", |role| &*role.name),
+            upstream: self.upstream.unwrap_or_default(),
+            calls: Some(&self.calls),
+            ..*request
+        }
+    }
+
     /// Takes in the outcome of a part of the operation.
     pub fn add(&mut self, part: Self) {
-        self.upstream += part.upstream;
+        self.upstream = self.upstream.into_iter().chain(part.upstream).reduce(|one, other| one + other);
+        self.calls.append(part.calls);
         if part.role.is_some() {
             self.role = part.role;
+        }
+    }
+}
+
+impl Outcomes {
+    /// Tells the sinks of each outcome; `request` is what all of them have in common.
+    pub fn finish(&self, request: &Record<'_>, sinks: &Sinks) {
+        match self {
+            Self::One(outcome) => sinks.finish(&outcome.record(request)),
+            Self::Each(outcomes) => outcomes.iter().enumerate().for_each(|(place, outcome)| {
+                sinks.finish(&Record { message: Some(place), took: outcome.took, ..outcome.record(request) });
+            }),
         }
     }
 }
@@ -61,5 +89,45 @@ impl Default for Outcomes {
 impl From<Outcome> for Outcomes {
     fn from(outcome: Outcome) -> Self {
         Self::One(outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use filters::catalog;
+
+    use super::*;
+    use crate::telemetry::{Call, Sink};
+
+    /// Keeps the place, the decision and the number of calls of each record.
+    #[derive(Default)]
+    struct Kept(Mutex<Vec<(Option<usize>, &'static str, usize)>>);
+
+    impl Sink for Kept {
+        fn finish(&self, record: &Record<'_>) {
+            let calls = record.calls.map_or(0, |calls| calls.iter().count());
+            self.0.lock().unwrap().push((record.message, record.decision, calls));
+        }
+    }
+
+    fn called() -> Outcome {
+        let mut outcome = Outcome::allowed();
+        outcome.calls.add(Call { entry: catalog::find("kv.read").unwrap(), refused: None, upstream: None });
+        outcome
+    }
+
+    #[test]
+    fn each_sink_is_told_once_of_each_message_of_a_batch() {
+        let kept = [Arc::new(Kept::default()), Arc::new(Kept::default())];
+        let sinks: Sinks = kept.iter().map(|kept| Arc::clone(kept) as Arc<dyn Sink>).collect();
+        let mut walked = called();
+        walked.add(called());
+        let batch = Outcomes::Each(vec![called(), Outcome::refused("kv.read", &Refusal::Forbidden), walked]);
+        batch.finish(&Record::default(), &sinks);
+        Outcomes::from(called()).finish(&Record::default(), &sinks);
+        let told = [(Some(0), "allow", 1), (Some(1), "forbidden", 0), (Some(2), "allow", 2), (None, "allow", 1)];
+        assert!(kept.iter().all(|kept| *kept.0.lock().unwrap() == told));
     }
 }

@@ -73,13 +73,14 @@ impl Peer {
             return Verdict::Nobody("it has expired, or is not valid yet");
         }
         let judged = self.verdict.load();
-        if let Some(judged) = judged.as_ref().filter(|judged| judged.snapshot == snapshot.version && now < judged.until)
+        if let Some(judged) =
+            judged.as_ref().filter(|judged| judged.snapshot == snapshot.about.version && now < judged.until)
         {
             return judged.verdict.clone();
         }
         let verdict = self.judge(facts, snapshot, index, now);
         let until = self.next_change(snapshot, index, now);
-        let judged = Judged { snapshot: snapshot.version, until, verdict: verdict.clone() };
+        let judged = Judged { snapshot: snapshot.about.version, until, verdict: verdict.clone() };
         self.verdict.store(Some(Arc::new(judged)));
         verdict
     }
@@ -110,19 +111,19 @@ impl Peer {
         index: usize,
         now: i64,
     ) -> Result<Arc<Agent>, &'static str> {
-        if !snapshot.certificates {
+        if !snapshot.credentials.certificates {
             return Err("certificates are no credentials here");
         }
-        let material = snapshot.tls.get(index).and_then(Option::as_ref).ok_or("the listener has no TLS")?;
+        let material = snapshot.tls_of(index).ok_or("the listener has no TLS")?;
         let (leaf, others) = self.chain.split_first().ok_or("there is none")?;
         let time = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now).unwrap_or(0)));
         material.verify(leaf, others, time).map_err(|error| flaw(&error))?;
         if !facts.client_auth {
             return Err("its extended key usage is not client authentication");
         }
-        let principal = Principal::of_certificate(facts, &snapshot.sources)?;
-        let id = snapshot.directory().agent_of(&principal).ok_or("its name is mapped to no agent")?;
-        snapshot.agent(&id).ok_or("the agent of its name is none here")
+        let principal = Principal::of_certificate(facts, &snapshot.credentials.sources)?;
+        let id = snapshot.agents.policy().directory().agent_of(&principal).ok_or("its name is mapped to no agent")?;
+        snapshot.agents.find(&id).ok_or("the agent of its name is none here")
     }
 
     /// Logs once why the peer is nobody, and again where that changes.
@@ -142,13 +143,13 @@ impl Peer {
     /// The name that it would be mapped by, at most [`Peer::NAME`] characters of it.
     #[must_use]
     pub fn principal(&self, snapshot: &Snapshot) -> Option<String> {
-        let principal = Principal::of_certificate(self.facts.as_ref()?, &snapshot.sources).ok()?;
+        let principal = Principal::of_certificate(self.facts.as_ref()?, &snapshot.credentials.sources).ok()?;
         Some(principal.value.chars().take(Self::NAME).collect())
     }
 
     /// When time alone may make the verdict another.
     fn next_change(&self, snapshot: &Snapshot, index: usize, now: i64) -> i64 {
-        let material = snapshot.tls.get(index).and_then(Option::as_ref);
+        let material = snapshot.tls_of(index);
         let crl = material.and_then(|material| material.next_change(now));
         // A certificate holds for the whole of its last second.
         let ends = self.ends.iter().map(|end| end.saturating_add(1)).filter(|end| *end > now);

@@ -83,7 +83,7 @@ impl Context<'_> {
         match &offer.credential {
             Offered::ApiKey(key) => login.key = key.digest().to_hex().chars().take(DIGITS).collect(),
             Offered::Bearer(token) | Offered::Dpop(token, _) => {
-                login.issuer = self.snapshot.issuers.name_of(token).unwrap_or_default().to_owned();
+                login.issuer = self.snapshot.credentials.issuers.name_of(token).unwrap_or_default().to_owned();
             }
             Offered::Nothing => {
                 login.principal = peer.and_then(|peer| peer.principal(&self.snapshot)).unwrap_or_default();

@@ -47,12 +47,12 @@ fn grant(context: &Context<'_>, identity: &Identity, headers: &HeaderMap) -> Res
         return Err(Refusal::NotAcceptable);
     }
     may_listen(context, identity)?;
-    let place = context.state.streams.take(identity.agent.id.clone(), 1, context.snapshot.limits.streams);
+    let place = context.state.streams.take(identity.agent.id.clone(), 1, context.snapshot.limits.bounds.streams);
     let place = place.map_err(|full| match full {
         Full::Own => Refusal::TooManyStreams,
         Full::All => Refusal::Overloaded,
     })?;
-    let shown = Shown::to(identity, context.snapshot.tool_names);
+    let shown = Shown::to(identity, context.snapshot.surfaces.tool_names);
     Ok(Reply::events(Events { agent: Arc::clone(&identity.agent), shown, end: None, _place: place }))
 }
 
@@ -75,7 +75,7 @@ impl Events {
             return Err(Refusal::Unauthenticated);
         }
         may_listen(context, &identity)?;
-        let shown = Shown::to(&identity, context.snapshot.tool_names);
+        let shown = Shown::to(&identity, context.snapshot.surfaces.tool_names);
         let changed = shown != self.shown;
         self.shown = shown;
         Ok(changed)

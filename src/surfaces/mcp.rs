@@ -9,10 +9,10 @@ use filters::operation::Entry;
 use filters::refusal::Refusal;
 use http::HeaderMap;
 
-use crate::service::{Called, Holds, Outcome, Outcomes};
+use crate::service::{Called, Outcome, Outcomes};
 
 use super::resources::Listed;
-use super::{Asked, Reply, Served, accepts_json, text as header};
+use super::{Asked, Json, Reply, Served, accepts_json, text as header};
 
 /// The answer to one message.
 struct Answered {
@@ -66,7 +66,7 @@ fn said(headers: &HeaderMap) -> Headers<'_> {
 
 impl Asked<'_> {
     async fn messages(&self, said: &Headers<'_>) -> (Result<Answered, Refusal>, Outcomes) {
-        match mcp::read(&self.body, said, self.context.snapshot.limits.batch) {
+        match mcp::read(&self.body, said, self.context.snapshot.limits.bounds.batch) {
             Err(failure) => (Ok(fail(&failure, None, mcp::spoken(said))), Outcomes::default()),
             Ok(Body::One(message)) => {
                 let told = self.message(&message, said).await;
@@ -118,7 +118,7 @@ impl Asked<'_> {
             (_, Ok(Understood::Notification)) => return Told::of(202, Vec::new()),
             (_, Ok(Understood::Call(call))) => call,
         };
-        let (identity, names) = (&self.caller.identity, self.context.snapshot.tool_names);
+        let (identity, names) = (&self.caller.identity, self.context.snapshot.surfaces.tool_names);
         let mut body = Vec::new();
         match &call.request {
             Wanted::Initialize => mcp::initialized(&call, &mut body),
@@ -142,8 +142,8 @@ impl Asked<'_> {
     }
 
     async fn tool(&self, call: &Call<'_>, kind: &'static Entry, arguments: &[u8]) -> Told {
-        let called = match kind.parse_within(arguments, &self.context.snapshot.limits.json) {
-            Ok(operation) => self.context.call(self.caller, operation, Holds::Whole).await,
+        let called = match kind.parse_within(arguments, &self.context.snapshot.limits.bounds.json) {
+            Ok(operation) => self.context.call(self.caller, operation, &Json::Whole).await,
             Err(refusal) => Called::refused(kind.spec.name, refusal),
         };
         let (answer, outcome) = called.text();

@@ -21,7 +21,7 @@ const MCP: &str = "/mcp";
 #[must_use]
 pub fn serve(snapshot: &Snapshot, resource: &str) -> Reply {
     let mut document = Map::new();
-    let servers: Vec<&str> = snapshot.issuers.urls().collect();
+    let servers: Vec<&str> = snapshot.credentials.issuers.urls().collect();
     let scopes: Vec<&str> = Scope::ALL.into_iter().map(Scope::name).collect();
     document.insert("resource".into(), resource.into());
     if !servers.is_empty() {
@@ -30,11 +30,11 @@ pub fn serve(snapshot: &Snapshot, resource: &str) -> Reply {
     document.insert("scopes_supported".into(), scopes.into());
     document.insert("bearer_methods_supported".into(), vec!["header"].into());
     document.insert("resource_name".into(), "Portcullis".into());
-    document.insert("tls_client_certificate_bound_access_tokens".into(), snapshot.certificates.into());
-    if snapshot.issuers.take_dpop() {
+    document.insert("tls_client_certificate_bound_access_tokens".into(), snapshot.credentials.certificates.into());
+    if snapshot.credentials.issuers.take_dpop() {
         let algorithms: Vec<&str> = ALGORITHMS.split(' ').collect();
         document.insert("dpop_signing_alg_values_supported".into(), algorithms.into());
-        document.insert("dpop_bound_access_tokens_required".into(), snapshot.issuers.require_dpop().into());
+        document.insert("dpop_bound_access_tokens_required".into(), snapshot.credentials.issuers.require_dpop().into());
     }
     Reply::json(200, Value::Object(document).to_string())
 }
@@ -56,7 +56,7 @@ pub fn challenge(
         Refusal::InsufficientScope(scope) => format!(", error=\"insufficient_scope\", scope=\"{scope}\""),
         _ => return,
     };
-    let dpop = snapshot.issuers.take_dpop();
+    let dpop = snapshot.credentials.issuers.take_dpop();
     let by_dpop = dpop && authorization.is_some_and(is_dpop);
     let (of_bearer, of_dpop) = if by_dpop { ("", error.as_str()) } else { (error.as_str(), "") };
     let metadata = url(snapshot, at);
@@ -77,7 +77,7 @@ pub fn challenge(
 
 /// The parameter by which a challenge leads to the metadata; empty where there are none.
 fn url(snapshot: &Snapshot, (base, is_mcp): (Option<String>, bool)) -> String {
-    let base = base.filter(|_| !snapshot.issuers.is_empty());
+    let base = base.filter(|_| !snapshot.credentials.issuers.is_empty());
     let path = if is_mcp { MCP } else { "" };
     base.map(|base| format!(", resource_metadata=\"{base}{PATH}{path}\"")).unwrap_or_default()
 }

@@ -4,12 +4,14 @@
 
 pub mod docs;
 pub mod events;
+mod json;
 pub mod mcp;
 pub mod metadata;
 mod reply;
 mod resources;
 pub mod rest;
 
+pub use json::Json;
 pub use reply::{Body, Reply};
 
 use bytes::Bytes;

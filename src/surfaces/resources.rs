@@ -7,9 +7,9 @@ use filters::path::SecretPath;
 use filters::refusal::Refusal;
 use serde::Deserialize;
 
-use crate::service::{Holds, Outcome};
+use crate::service::Outcome;
 
-use super::Asked;
+use super::{Asked, Json};
 
 /// Most secrets on a page.
 const SECRETS: usize = 100;
@@ -54,7 +54,7 @@ impl Asked<'_> {
             Ok(operation) => operation,
             Err(refusal) => return Listed { outcome: Outcome::refused("kv.read", &refusal), result: Err(refusal) },
         };
-        let (answer, outcome) = self.context.call(self.caller, operation, Holds::Whole).await.text();
+        let (answer, outcome) = self.context.call(self.caller, operation, &Json::Whole).await.text();
         let told = |json: String| {
             let mut body = Vec::new();
             mcp::told(call, uri, &json, &mut body);
@@ -139,7 +139,7 @@ impl Asked<'_> {
             }
             Err(refusal) => return Err(refusal),
         }
-        let (answer, part) = self.context.call(self.caller, mcp::names(folder)?, Holds::Whole).await.text();
+        let (answer, part) = self.context.call(self.caller, mcp::names(folder)?, &Json::Whole).await.text();
         outcome.add(part);
         match answer {
             Ok(json) => Ok(serde_json::from_str::<Names>(&json).map_err(|_| Refusal::UpstreamNonsense)?.keys),

@@ -5,9 +5,9 @@ use filters::refusal::Refusal;
 use filters::rest::{self, Carried, Match};
 use http::HeaderMap;
 
-use crate::service::{Called, Holds, Performed};
+use crate::service::{Called, Performed};
 
-use super::{Asked, Reply, Served, accepts_json};
+use super::{Asked, Json, Reply, Served, accepts_json};
 
 /// Tells if the request has a body to be read.
 ///
@@ -17,11 +17,11 @@ pub fn takes_body(matched: &Match<'_>, headers: &HeaderMap) -> Result<bool, Refu
     if accepts_json(headers) { Ok(matched.kind.spec.takes_body) } else { Err(Refusal::NotAcceptable) }
 }
 
-/// Serves one request, and holds as much of the answer as `holds` says.
-pub async fn serve(asked: &Asked<'_>, matched: &Match<'_>, holds: Holds) -> Served {
+/// Serves one request, and answers in this form.
+pub async fn serve(asked: &Asked<'_>, matched: &Match<'_>, form: Json) -> Served {
     let spec = matched.kind.spec;
     let Called { answer, outcome } = match operation(asked, matched) {
-        Ok(operation) => asked.context.call(asked.caller, operation, holds).await,
+        Ok(operation) => asked.context.call(asked.caller, operation, &form).await,
         Err(refusal) => Called::refused(spec.name, refusal),
     };
     let reply = answer.map(|performed| match (spec.success, performed) {
@@ -34,6 +34,6 @@ pub async fn serve(asked: &Asked<'_>, matched: &Match<'_>, holds: Holds) -> Serv
 
 fn operation(asked: &Asked<'_>, matched: &Match<'_>) -> Result<Operation, Refusal> {
     let (query, wrap_ttl, body) = (asked.query, asked.wrap_ttl, &*asked.body);
-    let bounds = asked.context.snapshot.limits.json;
+    let bounds = asked.context.snapshot.limits.bounds.json;
     rest::operation(matched, Carried { query, wrap_ttl, body, bounds })
 }

@@ -10,6 +10,8 @@ use prometheus::{
     TextEncoder,
 };
 
+use super::sink::{Calls, Record, Sink};
+
 /// Upper bounds of the duration's buckets, in seconds.
 const BUCKETS: [f64; 13] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5, 10.0];
 
@@ -138,8 +140,7 @@ pub struct Metrics {
     pub correlated: IntCounter,
     /// Agents' tokens in Vault.
     pub child_tokens: ChildTokenCounters,
-    /// How long Vault takes to answer an agent's request.
-    pub upstream: Histogram,
+    upstream: Histogram,
     /// Agents' requests that Vault did not answer.
     pub upstream_broken: IntCounter,
     /// Credentials that did not hold.
@@ -324,17 +325,11 @@ impl Metrics {
         self.routes.get(route.0).copied().unwrap_or(("OTHER", "unmatched"))
     }
 
-    /// Counts one operation that was served.
-    pub fn served(&self, kind: &'static Entry) {
+    fn served(&self, kind: &'static Entry) {
         let place = CATALOG.iter().position(|entry| std::ptr::eq(entry, kind));
         if let Some(counter) = place.and_then(|place| self.served.get(place)) {
             counter.inc();
         }
-    }
-
-    /// Counts one operation that was refused, by the refusal's code.
-    pub fn refused(&self, kind: &'static Entry, code: &'static str) {
-        self.operations.with_label_values(&[kind.spec.name, code]).inc();
     }
 
     /// Everything, in Prometheus' text format.
@@ -345,6 +340,20 @@ impl Metrics {
             tracing::error!(%error, "the metrics cannot be rendered");
         }
         out
+    }
+}
+
+impl Sink for Metrics {
+    fn finish(&self, record: &Record<'_>) {
+        for call in record.calls.into_iter().flat_map(Calls::iter) {
+            match call.refused {
+                None => self.served(call.entry),
+                Some(code) => self.operations.with_label_values(&[call.entry.spec.name, code]).inc(),
+            }
+            if let Some(time) = call.upstream {
+                self.upstream.observe(time.as_secs_f64());
+            }
+        }
     }
 }
 

@@ -6,8 +6,10 @@ mod metrics;
 mod requests;
 mod seldom;
 mod server;
+mod sink;
 
 pub use metrics::{ConnectionMetrics, InProgress, Metrics, RouteId};
-pub use requests::{Record, RequestLog};
+pub use requests::RequestLog;
 pub use seldom::Seldom;
 pub use server::{start as start_server_log, tell_panics};
+pub use sink::{Call, Calls, Record, Sink, Sinks};

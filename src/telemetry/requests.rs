@@ -3,7 +3,6 @@
 //! copy only. What cannot be written, as on a full disk, waits.
 
 use std::io::{self, Write as _};
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +14,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::log_file::LogFile;
+use super::sink::{Record, Sink};
 
 /// How often the writer looks: seldom while nothing comes; else often, so that it has
 /// little to write each time and is never long in the way of what shares its core.
@@ -24,52 +24,6 @@ const OFTEN: Duration = Duration::from_millis(5);
 const AGAIN: Duration = Duration::from_millis(500);
 /// Most bytes that wait; over it lines are dropped and counted.
 const MOST: usize = 8 << 20;
-
-/// What is told of one request. Nothing in it is the caller's free text: paths
-/// are templates, ids are closed. Of a refused login a name that was proved may be.
-#[derive(Debug, Default)]
-pub struct Record<'a> {
-    /// The gate's id of the request.
-    pub request_id: &'a str,
-    /// The correlation id.
-    pub correlation_id: &'a str,
-    /// The place of a message in its batch.
-    pub message: Option<usize>,
-    /// The TCP peer.
-    pub client: Option<IpAddr>,
-    /// The HTTP method, one of a closed set.
-    pub method: &'static str,
-    /// The route's template.
-    pub route: &'static str,
-    /// The agent's name.
-    pub agent: &'a str,
-    /// Vault's namespace that it is in, where that is not the root.
-    pub namespace: &'a str,
-    /// By what it was proved.
-    pub proof: &'static str,
-    /// The operation.
-    pub operation: &'static str,
-    /// `allow`, or the code of the refusal.
-    pub decision: &'static str,
-    /// The role that allowed.
-    pub role: &'a str,
-    /// Why a login was refused.
-    pub why: &'a str,
-    /// Who it was, where that was proved: at most 256 characters.
-    pub principal: &'a str,
-    /// First digits of the SHA-256 of its API key.
-    pub key: &'a str,
-    /// SHA-256 of its certificate.
-    pub certificate: &'a str,
-    /// Configured name of its token's issuer.
-    pub issuer: &'a str,
-    /// The HTTP status.
-    pub status: u16,
-    /// Microseconds from head to answer.
-    pub duration_us: u64,
-    /// Microseconds of it that Vault took.
-    pub vault_us: u64,
-}
 
 /// Where request lines go.
 pub struct RequestLog {
@@ -100,17 +54,6 @@ impl RequestLog {
         Ok(Self { shared, writer: Mutex::new(Some(writer)) })
     }
 
-    /// Adds one line.
-    pub fn add(&self, record: &Record<'_>) {
-        let mut lines = lock(&self.shared.lines);
-        if lines.len() + self.shared.unwritten.load(Ordering::Relaxed) > MOST {
-            drop(lines);
-            self.shared.dropped.inc();
-            return;
-        }
-        record.write(&mut lines);
-    }
-
     /// Writes what waits and ends the writer.
     pub fn close(&self) {
         self.shared.ending.store(true, Ordering::Release);
@@ -118,6 +61,18 @@ impl RequestLog {
             writer.thread().unpark();
             let _ = writer.join();
         }
+    }
+}
+
+impl Sink for RequestLog {
+    fn finish(&self, record: &Record<'_>) {
+        let mut lines = lock(&self.shared.lines);
+        if lines.len() + self.shared.unwritten.load(Ordering::Relaxed) > MOST {
+            drop(lines);
+            self.shared.dropped.inc();
+            return;
+        }
+        record.write(&mut lines);
     }
 }
 
@@ -243,9 +198,9 @@ impl Record<'_> {
         out.extend_from_slice(b",\"status\":");
         number(u64::from(self.status), out);
         out.extend_from_slice(b",\"duration_ms\":");
-        milliseconds(self.duration_us, out);
+        milliseconds(self.took, out);
         out.extend_from_slice(b",\"vault_ms\":");
-        milliseconds(self.vault_us, out);
+        milliseconds(self.upstream, out);
         out.extend_from_slice(b"}\n");
     }
 }
@@ -255,7 +210,8 @@ fn number(number: u64, out: &mut Vec<u8>) {
 }
 
 /// With the microseconds as three digits after the point.
-fn milliseconds(microseconds: u64, out: &mut Vec<u8>) {
+fn milliseconds(time: Duration, out: &mut Vec<u8>) {
+    let microseconds = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     number(microseconds / 1000, out);
     out.push(b'.');
     [100, 10, 1].into_iter().for_each(|place| number(microseconds / place % 10, out));
@@ -275,7 +231,7 @@ mod tests {
         let mut line = Vec::new();
         record.write(&mut line);
         let lines = (2 * MOST / line.len()) as u64;
-        (0..lines).for_each(|_| log.add(&record));
+        (0..lines).for_each(|_| log.finish(&record));
         let waiting = (lines - dropped.get()) * line.len() as u64;
         // Times are not all of one length.
         assert!(waiting.abs_diff(MOST as u64) < MOST as u64 / 10, "{waiting} bytes wait");
@@ -300,7 +256,7 @@ mod tests {
             route: "/secrets/{path}",
             client: Some([127, 0, 0, 1].into()),
             status: 200,
-            duration_us: 1_050,
+            took: Duration::from_micros(1_050),
             ..Record::default()
         };
         record.write(&mut out);

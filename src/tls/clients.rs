@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use filters::certificate::{PeerCertificate, Svid};
 use filters::spiffe::TrustDomain;
@@ -16,7 +17,7 @@ use rustls::{CertificateError, RootCertStore};
 use crate::config::{ExpiredCrls, Tls};
 
 use super::crl::{self, Authorities, Crl};
-use super::{TlsProblem, certificates, now};
+use super::read::{TlsProblem, certificates};
 
 type Verifier = Arc<dyn ClientCertVerifier>;
 
@@ -143,4 +144,10 @@ fn verifier(
         }
         _ => problem(&last, "gives no client authority that can be used"),
     })
+}
+
+/// The time of the wall clock, in seconds since the epoch.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

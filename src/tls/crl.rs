@@ -12,7 +12,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use x509_parser::prelude::{CertificateRevocationList, FromDer as _, X509Certificate};
 
-use super::{TlsProblem, text};
+use super::read::{TlsProblem, text};
 
 /// Most bytes of a file of lists.
 const LARGEST: u64 = 64 << 20;

@@ -134,7 +134,7 @@ impl Monitor {
     pub(super) async fn ask(&self) -> Health {
         let Ok(request) = control::health() else { return Health::Unknown };
         let envelope = Envelope::look();
-        match self.upstream.ask(&request, envelope).await {
+        match self.upstream.ask(request, envelope).await {
             Ok(answer) => {
                 if let Some(known) = control::has_namespaces(&answer.body) {
                     self.upstream.note_namespaces(known);

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use filters::decide::AgentRequest;
 use filters::grants::Agent;
-use filters::identity::Identity;
 use filters::names::{AgentId, Namespace};
 use filters::path::PathProblem;
 use filters::refusal::Refusal;
@@ -17,13 +17,13 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use crate::config;
-use crate::exchange::{Answer, Envelope, Lane};
+use crate::exchange::{Answer, Envelope, Holds, Lane};
 
 use super::clock::epoch_seconds;
 use super::handover::{Given, Parcel};
 use super::own::{Accessor, OwnCalls, Undone};
 use super::record::{self, SharedRecord, Unread, Unwritten, Versioned};
-use super::tokens::{AgentTokens, LeaseToken, Profile};
+use super::tokens::{AgentTokens, Profile};
 
 /// Most agents with a line of their own at once.
 const QUEUES: u64 = 10_000;
@@ -38,16 +38,14 @@ pub struct Leases {
 /// The agent that wants a lease, and the settings for it.
 #[derive(Clone, Copy)]
 pub struct Wanted<'a> {
-    /// The identity that it is for.
-    pub identity: &'a Identity,
     /// The settings of agents' tokens.
     pub profile: &'a Profile,
     /// The settings of leases.
     pub settings: &'a config::Leases,
     /// The mounts and prefixes in Vault.
     pub layout: &'a Layout,
-    /// Goes to Vault as `X-Correlation-Id`.
-    pub correlation: &'a str,
+    /// The settings that go along with the request.
+    pub envelope: Envelope<'a>,
     /// Holds the lease until its agent has it.
     pub parcel: &'a Parcel<'a>,
 }
@@ -203,62 +201,45 @@ impl Leases {
         &self,
         wanted: Wanted<'_>,
         tokens: &AgentTokens,
-        request: &VaultRequest,
+        request: AgentRequest,
     ) -> Result<Issued, Refusal> {
-        let agent = &*wanted.identity.agent;
+        let holder = Arc::clone(request.actor().agent());
+        let agent = &*holder;
         let record = LeaseRecord { layout: wanted.layout, agent: &agent.id };
         let line = self.lines.get_with(agent.id.clone(), Arc::default);
         let turn = line.lock().await;
         let known = record.read(&self.own).await?;
         wanted.check_room(&known.entries)?;
-        let token = tokens.lease_token(wanted.identity, wanted.profile, wanted.settings, wanted.settings.ttl).await?;
+        let token = tokens.lease_token(request.actor(), wanted.profile, wanted.settings, wanted.settings.ttl).await?;
+        let accessor = token.accessor.clone();
         let ends = epoch_seconds() + token.ttl;
         let entry = self.entry(agent, ends);
-        let given = Given::Lease { agent: agent.id.clone(), accessor: token.accessor.clone() };
+        let given = Given::Lease { agent: agent.id.clone(), accessor: accessor.clone() };
         wanted.parcel.put(given.clone());
         let outcome = async {
             let counted = record.update(&self.own, Some(known), |leases| {
                 wanted.check_room(leases)?;
-                leases.insert(token.accessor.text.clone(), entry.clone());
+                leases.insert(accessor.text.clone(), entry.clone());
                 Ok(())
             });
             counted.await?;
             drop(turn);
-            self.ask(wanted, request, &token, ends).await
+            let answer = self.own.upstream().ask_for(request, &token, wanted.envelope, Holds::Whole).await?;
+            let answer = answer.whole().ok_or(Refusal::Internal)?;
+            let lease: LeaseAnswer = answer.json()?;
+            let lasts = lease.lease_duration.min(token.ttl);
+            self.last(wanted.layout, agent, &accessor.text, epoch_seconds() + lasts).await?;
+            Ok(Issued { answer, id: lease.lease_id, accessor: accessor.clone(), lasts, ends })
         };
         let outcome = outcome.await;
         if outcome.is_err() {
             // A lease that cannot be ended now is tried again with the rest of the parcel.
-            let ended = self.end(wanted.layout, &agent.id, &token.accessor).await;
+            let ended = self.end(wanted.layout, &agent.id, &accessor).await;
             if matches!(ended, Ok(()) | Err(Undone { refusal: Refusal::NotFound, .. })) {
                 wanted.parcel.remove(&given);
             }
         }
         outcome
-    }
-
-    /// Asks for a lease that is counted, and writes its end on the record.
-    async fn ask(
-        &self,
-        wanted: Wanted<'_>,
-        request: &VaultRequest,
-        token: &LeaseToken,
-        ends: u64,
-    ) -> Result<Issued, Refusal> {
-        let accessor = token.accessor.clone();
-        let envelope = Envelope {
-            lane: Lane::Requests,
-            token: Some(&token.token),
-            namespace: Some(&accessor.namespace),
-            for_agent: true,
-            correlation: Some(wanted.correlation),
-            ..Envelope::default()
-        };
-        let answer = self.own.upstream().ask(request, envelope).await?;
-        let lease: LeaseAnswer = answer.json()?;
-        let lasts = lease.lease_duration.min(token.ttl);
-        self.last(wanted.layout, &wanted.identity.agent, &accessor.text, epoch_seconds() + lasts).await?;
-        Ok(Issued { answer, id: lease.lease_id, accessor, lasts, ends })
     }
 
     /// Writes on the record when a lease ends now.

@@ -188,7 +188,7 @@ impl LoginState {
         let Ok(request) = control::revoke_self() else { return false };
         let patience = Patience::Look(LEAVE);
         let envelope = Envelope { token: Some(&login.token), patience, ..Envelope::default() };
-        self.upstream.ask(&request, envelope).await.is_ok_and(|answer| answer.is_success())
+        self.upstream.ask(request, envelope).await.is_ok_and(|answer| answer.is_success())
     }
 
     /// Gives up the login of `generation`, whose token Vault no longer knows.
@@ -369,7 +369,7 @@ impl LoginState {
     ) -> Result<Answer, Failed> {
         let request = request.map_err(|_| Failed::Nonsense)?;
         let envelope = Envelope { token, patience: Patience::For(PATIENCE), ..Envelope::default() };
-        match self.upstream.ask(&request, envelope).await {
+        match self.upstream.ask(request, envelope).await {
             Ok(answer) if answer.is_success() => Ok(answer),
             Ok(answer) => Err(Failed::of(method, &answer)),
             Err(_) => Err(Failed::Unreachable),

@@ -120,8 +120,8 @@ impl OwnCalls {
         envelope: Envelope<'_>,
     ) -> Result<Answer, Refusal> {
         let login = self.login.current().ok_or(Refusal::UpstreamUnavailable)?;
-        let envelope = Envelope { token: Some(&login.token), for_agent: false, ..envelope };
-        let answer = self.upstream.ask(&request?, envelope).await?;
+        let envelope = Envelope { token: Some(&login.token), ..envelope };
+        let answer = self.upstream.ask(request?, envelope).await?;
         if self.upstream.denies_token(envelope, &answer).await {
             self.login.reject(login.generation);
             return Err(Refusal::UpstreamUnavailable);

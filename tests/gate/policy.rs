@@ -139,8 +139,9 @@ fn asked(identity: &Identity, settings: &Settings, kind: &'static Entry, argumen
         Err(Refusal::Forbidden) => return None,
         Err(other) => panic!("{other:?}"),
     };
-    match permit.into_effect(&settings.layout).expect("an effect") {
+    match permit.into_permitted(&settings.layout, 60).expect("an effect").effect {
         Effect::Vault(request) | Effect::Issue(_, _, request) => {
+            let request = request.rendered();
             let path = request.path().strip_prefix("/v1/").expect("a path").to_owned();
             Some(if request.method().name() == "LIST" { format!("{path}/") } else { path })
         }

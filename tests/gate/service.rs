@@ -10,9 +10,10 @@ use filters::names::AgentId;
 use filters::refusal::Refusal;
 use filters::secret::Secret;
 use portcullis::config::{self, Flags};
-use portcullis::service::{Caller, Context, Holds, Offer, Outcome, Rejected, Target};
+use portcullis::service::{Caller, Context, Offer, Outcome, Rejected, Target};
 use portcullis::snapshot::Snapshot;
 use portcullis::state::State;
+use portcullis::surfaces::Json;
 use portcullis::telemetry::Metrics;
 use portcullis::vault::{Parcel, Vault};
 use serde_json::{Value, json};
@@ -55,7 +56,7 @@ fn run(state: &Arc<State>, test: impl Future<Output = ()>) {
         let theirs = Arc::clone(state);
         tokio::spawn(async move {
             let vault = &theirs.vault;
-            let layout = || theirs.snapshot().layout.clone();
+            let layout = || theirs.snapshot().vault.layout.clone();
             let suspensions = vault.suspensions.run(&vault.tokens, &vault.leases, layout);
             tokio::join!(vault.login.run(), vault.monitor.run(), suspensions);
         });
@@ -86,7 +87,7 @@ async fn call(state: &State, name: &str, arguments: Value) -> (Result<Value, Ref
     let context = context(state);
     let caller = admit(&context, API_KEY).await.expect("admitted");
     let operation = catalog::find(name).expect(name).parse(arguments.to_string().as_bytes()).expect("arguments");
-    let (answer, outcome) = context.call(&caller, operation, Holds::Whole).await.text();
+    let (answer, outcome) = context.call(&caller, operation, &Json::Whole).await.text();
     let (_, settled) = caller.settle().await;
     settled.expect("within its limits");
     (answer.map(|json| serde_json::from_str(&json).expect("JSON")), outcome)

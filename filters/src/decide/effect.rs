@@ -1,22 +1,74 @@
-//! Effects: the requests that a permit turns into, rendered once the decision has fallen.
+//! The requests that a permit turns into, rendered once the decision has fallen.
+
+use std::sync::Arc;
 
 use super::Permit;
-use crate::grants::{Agent, Engine, Holds, Resource, Space};
+use crate::grants::{Agent, Engine, Holds, Resource, Role, Space, Wrapping};
 use crate::handle::{Claims, StandsFor};
+use crate::identity::Actor;
 use crate::kms::KmsRequest;
+use crate::lifetime::WrapTtl;
 use crate::operation::{Ask, Call, Entry, IssuedKind, Operation, Reach, Redeem, Redemption};
 use crate::path::{SecretPath, VaultPath};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::vault::{Layout, VaultRequest};
 
+/// An operation that an agent may have done now, ready to be done once. Only a [`Permit`] turns into
+/// one.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Permitted {
+    /// The agent that it is done for.
+    pub agent: Arc<Agent>,
+    /// The kind of operation.
+    pub entry: &'static Entry,
+    /// The role that allowed it; `None` where none was needed.
+    pub role: Option<Arc<Role>>,
+    /// The way it is done.
+    pub effect: Effect,
+    /// The wrapping of the answer; `None` where it is given in the clear.
+    pub wrap: Option<Wrap>,
+}
+
+/// A request to Vault that is made for one agent, and sent with that agent's token. It is sent once:
+/// the exchange takes it by value.
+#[derive(Debug)]
+pub struct AgentRequest {
+    actor: Actor,
+    request: VaultRequest,
+}
+
+impl Permitted {
+    /// True where the agent is given a handle instead of what it stands for.
+    #[must_use]
+    pub const fn gives_handle(&self) -> bool {
+        let issues = matches!(self.effect, Effect::Issue(IssuedKind::Lease | IssuedKind::Certificate, ..));
+        issues || self.wrap.is_some()
+    }
+}
+
+impl AgentRequest {
+    /// The agent it is made for.
+    #[must_use]
+    pub const fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// The request as it is sent.
+    #[must_use]
+    pub const fn rendered(&self) -> &VaultRequest {
+        &self.request
+    }
+}
+
 /// The request or answer that a permit turns into.
 #[derive(Debug)]
 pub enum Effect {
     /// Vault is asked with the agent's own token.
-    Vault(VaultRequest),
+    Vault(AgentRequest),
     /// Vault is asked to issue something that the agent gets a handle of.
-    Issue(IssuedKind, Origin, VaultRequest),
+    Issue(IssuedKind, Origin, AgentRequest),
     /// Vault is asked about what the agent has a handle of.
     Redeem(Redeemed),
     /// AWS KMS is asked with the gate's own credentials.
@@ -90,46 +142,65 @@ impl Redeemed {
 }
 
 impl Permit {
-    /// The effect: a request to Vault, rendered below the agent's own namespace, a request to AWS
-    /// KMS, or the gate's own answer.
+    /// What is done: a request to Vault, rendered below the agent's own namespace, a request to AWS
+    /// KMS, or the gate's own answer. An answer that only the role has wrapped waits for `unsaid`
+    /// seconds.
     ///
     /// # Errors
     /// [`Refusal::Path`] where the rendered path would not be plain.
-    pub fn into_effect(self, layout: &Layout) -> Result<Effect, Refusal> {
-        let Self { agent, presented, role, operation, claims } = self;
+    pub fn into_permitted(self, layout: &Layout, unsaid: u32) -> Result<Permitted, Refusal> {
+        let wrap = self.wrap(unsaid);
+        let Self { actor, presented, role, operation, claims } = self;
+        let (agent, role) = (Arc::clone(actor.agent()), role.map(|(role, _)| role));
         let Operation { kind, resource, ask, demand, .. } = operation;
         let resource = || resource.ok_or(Refusal::Internal);
-        let render = |resource: &Resource, call: Call| {
+        let render = |actor: Actor, resource: &Resource, call: Call| {
             within(kind.spec.reach, &call.api)?;
-            let path = render(layout, &agent, resource, &call.api)?;
+            let path = render(layout, actor.agent(), resource, &call.api)?;
             let path = match call.query {
                 Some((name, number)) => path.with_number(name, number),
                 None => path,
             };
-            let role = role.as_ref().map(|(role, _)| &**role);
-            let body = call.body.map(|body| body.render(role, &demand)).transpose()?;
-            Ok::<_, Refusal>(VaultRequest::new(call.method, path, body, call.repeatable))
+            let body = call.body.map(|body| body.render(role.as_deref(), &demand)).transpose()?;
+            let request = VaultRequest::new(call.method, path, body, call.repeatable);
+            Ok::<_, Refusal>(AgentRequest { actor, request })
         };
-        match ask {
+        let effect = match ask {
             Ask::Own(own) => {
                 let mut answer = Vec::new();
                 own(&agent, presented, &mut answer);
-                Ok(Effect::Own(answer))
+                Effect::Own(answer)
             }
-            Ask::Vault(call) => Ok(Effect::Vault(render(&resource()?, call)?)),
-            Ask::Issue(issues, call) => {
+            Ask::Vault(call) => Effect::Vault(render(actor, &resource()?, call)?),
+            Ask::Issue(issued, call) => {
                 let resource = resource()?;
-                let request = render(&resource, call)?;
-                Ok(Effect::Issue(issues, Origin::of(kind, resource), request))
+                let request = render(actor, &resource, call)?;
+                Effect::Issue(issued, Origin::of(kind, resource), request)
             }
             Ask::Kms(call) => {
                 let Resource::Key(Engine::Kms, key) = resource()? else { return Err(Refusal::Internal) };
-                if key.is_empty() { Err(Refusal::Internal) } else { Ok(Effect::Kms(KmsRequest::new(key, call))) }
+                if key.is_empty() {
+                    return Err(Refusal::Internal);
+                }
+                Effect::Kms(KmsRequest::new(key, call))
             }
             Ask::Held(_, redemption) => {
-                Redeemed::new(layout, redemption, claims.ok_or(Refusal::Internal)?).map(Effect::Redeem)
+                Effect::Redeem(Redeemed::new(layout, redemption, claims.ok_or(Refusal::Internal)?)?)
             }
+        };
+        Ok(Permitted { agent, entry: kind, role, effect, wrap })
+    }
+
+    /// The wrapping of the answer: for as long as the caller asks, or for `unsaid` seconds where
+    /// only the role requires it. `None` where the answer is given in the clear.
+    fn wrap(&self, unsaid: u32) -> Option<Wrap> {
+        if !self.operation.kind.spec.secret {
+            return None;
         }
+        let required = self.role.as_ref().is_some_and(|(role, _)| role.wrapping == Wrapping::Required);
+        let asked = self.operation.wrap.map(WrapTtl::seconds);
+        let ttl = asked.or_else(|| required.then_some(unsaid))?;
+        Some(Wrap { ttl, origin: Origin::of(self.operation.kind, self.operation.resource.clone()?) })
     }
 }
 

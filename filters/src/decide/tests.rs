@@ -7,6 +7,7 @@ mod verdict;
 
 use super::*;
 use crate::catalog;
+use crate::grants::Agent;
 use crate::grants::Engine;
 use crate::handle::{Purpose, StandsFor};
 use crate::identity::Proof;
@@ -53,8 +54,8 @@ fn asked(identity: &Identity, name: &str, arguments: &str) -> Result<String, Ref
     let operation = catalog::find(name).unwrap().parse(arguments.as_bytes())?;
     let (layout, keyring) = (Layout::default(), Keyring::default());
     let ground = DecisionContext { layout: &layout, keyring: &keyring, client: None, now: 0 };
-    match decide(identity, operation, ground)?.into_effect(&layout)? {
-        Effect::Vault(request) | Effect::Issue(_, _, request) => Ok(format!("{request:?}")),
+    match decide(identity, operation, ground)?.into_permitted(&layout, 60)?.effect {
+        Effect::Vault(request) | Effect::Issue(_, _, request) => Ok(format!("{:?}", request.rendered())),
         Effect::Redeem(redeemed) => Ok(format!("{:?}", redeemed.request)),
         Effect::Kms(request) => Ok(format!("{request:?}")),
         Effect::Own(answer) => Ok(String::from_utf8(answer).unwrap()),
@@ -161,9 +162,9 @@ fn body(identity: &Identity, name: &str, arguments: &str) -> serde_json::Value {
     let operation = catalog::find(name).unwrap().parse(arguments.as_bytes()).unwrap();
     let (layout, keyring) = (Layout::default(), Keyring::default());
     let ground = DecisionContext { layout: &layout, keyring: &keyring, client: None, now: 0 };
-    match decide(identity, operation, ground).unwrap().into_effect(&layout).unwrap() {
+    match decide(identity, operation, ground).unwrap().into_permitted(&layout, 60).unwrap().effect {
         Effect::Vault(request) | Effect::Issue(_, _, request) => {
-            serde_json::from_slice(request.body().unwrap()).unwrap()
+            serde_json::from_slice(request.rendered().body().unwrap()).unwrap()
         }
         other => panic!("{other:?}"),
     }

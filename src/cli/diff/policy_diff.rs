@@ -116,7 +116,7 @@ impl Holdings {
 
     fn lines(&self, id: &AgentId) -> Lines {
         let mut lines = Lines::new();
-        let Some(agent) = self.snapshot.agent(id) else { return lines };
+        let Some(agent) = self.snapshot.agents.find(id) else { return lines };
         lines.extend(self.credentials.get(id).into_iter().flatten().map(|(line, held)| (line.clone(), held.clone())));
         let mut add = |part, line: String| lines.insert((part, line), Held::default());
         add(Part::Entry, format!("generation {}", agent.generation));

@@ -12,13 +12,9 @@ use super::super::fields::{Fields, Sited};
 use super::super::sections as section;
 use super::super::settings::AgentEntry;
 use super::jwt::Issuers;
-use super::keys::Key;
-use super::roles::Roles;
+use super::keys::{AGENT_NAME, Key};
+use super::roles::{Roles, role_indices};
 use super::{limits, namespaces};
-
-/// The mend of a name that is none.
-pub(super) const AGENT_NAME: &str =
-    "use lower-case letters, digits, `.`, `_` and `-`, at most 63 characters, the first a letter or digit";
 
 /// The mend of a SPIFFE ID that is none.
 pub(super) const SPIFFE_ID: &str = "write such as `spiffe://corp.example/agent/ci`: a trust domain in lower case and \
@@ -38,7 +34,7 @@ pub(super) fn agents(top: &Fields<'_>, all_roles: &Roles, issuers: &Issuers) -> 
         let roles = if fields.given("roles") { role_indices(&fields, all_roles) } else { vec![0] };
         let namespace = namespaces::below(&fields, &all_roles.namespace);
         if namespace.is_none() {
-            namespaces::agree(&fields, all_roles, &roles, "give the agent a `namespace`, or the roles the same");
+            namespaces::agree(&fields, &all_roles.list, &roles, "give the agent a `namespace`, or the roles the same");
         }
         let (rate, concurrent) = (limits::rate(&fields, "rate"), fields.size("concurrent"));
         let generation = fields.number("generation").and_then(|number| u32::try_from(number).ok()).unwrap_or(1);
@@ -59,23 +55,6 @@ pub(super) fn agents(top: &Fields<'_>, all_roles: &Roles, issuers: &Issuers) -> 
         agents.push(Found { entry, principals });
     }
     (agents, keys)
-}
-
-/// What stands in `roles`.
-pub(super) fn role_indices(fields: &Fields<'_>, roles: &Roles) -> Vec<usize> {
-    let index = |word: super::super::kind::Word| {
-        let found = roles.by_name.get(word.text.as_str()).copied();
-        if found.is_none() {
-            fields.problem(
-                "roles",
-                &word.place,
-                "names a role that is not defined",
-                "define it in `[roles.NAME]`, or correct the name",
-            );
-        }
-        found
-    };
-    fields.words("roles").into_iter().filter_map(index).collect()
 }
 
 fn principals(fields: &Fields<'_>, issuers: &Issuers) -> Vec<Sited<Principal>> {

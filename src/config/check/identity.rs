@@ -1,7 +1,5 @@
 //! Who is who: principals to agents, trusted proxies, origins.
 
-use std::net::IpAddr;
-
 use filters::credential::ProxyHeaders;
 use filters::identity::{Clash, Directory, Family, Principal, Source as Origin};
 use filters::names::Namespace;
@@ -16,6 +14,7 @@ use super::super::settings::{ClientCertificates, Identity, Listener};
 use super::agents::{self, Found};
 use super::jwt::Issuers;
 use super::keys::Key;
+use super::values::network;
 use super::{namespaces, unknown};
 
 /// Headers that mean something else already.
@@ -194,11 +193,6 @@ fn family(rule: &Fields<'_>, issuers: &Issuers, accepted: &Accepted<'_>) -> Opti
         rule.source.findings.problem(&rule.place, "a family's templates must hold `{name}` once each", mend);
     }
     family
-}
-
-/// A network, or the one address in it.
-pub(super) fn network(text: &str) -> Option<IpNet> {
-    text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
 fn trusted_proxies(top: &Fields<'_>) -> Vec<IpNet> {

@@ -9,8 +9,9 @@ use filters::jwt::{self, Binding, KeySet, LEAST_SECRET, RoleRules};
 use super::super::fields::{Fields, Sited};
 use super::super::sections as section;
 use super::super::settings::{Fetched, Issuer, KeyPlace, KeySource, TokenLogin};
-use super::roles::Roles;
-use super::{agents, authorities, later, namespaces, roles, vault, whole_seconds};
+use super::roles::{Roles, role_indices, scopes};
+use super::values::{authorities, plain_path, whole_seconds};
+use super::{later, namespaces};
 
 /// Where OpenID providers have their configuration, below their name.
 const DISCOVERY: &str = "/.well-known/openid-configuration";
@@ -30,7 +31,7 @@ pub(super) struct Issuers {
 /// The issuer of `JWT_*`, where it has keys, and those of the file; none where JWTs are off.
 pub(super) fn issuers(top: &Fields<'_>, roles: &Roles, public_url: Option<&str>) -> Issuers {
     let mut issuers = Issuers::default();
-    let login = Arc::new(vault::token_login(top));
+    let login = Arc::new(token_login(top));
     if let Some(issuer) = of_variables(top) {
         issuers.list.push(issuer);
         issuers.role_rules.push(Vec::new());
@@ -39,7 +40,7 @@ pub(super) fn issuers(top: &Fields<'_>, roles: &Roles, public_url: Option<&str>)
     let identity = top.table("identity", &section::IDENTITY);
     let development = is_development(top);
     for fields in identity.tables("issuers", &section::ISSUER) {
-        let login = vault::token_login_of(&fields, &login);
+        let login = token_login_of(&fields, &login);
         let Some((issuer, rules)) = of_file(&fields, roles, development) else { continue };
         if issuers.list.iter().any(|other| other.rules.name == issuer.rules.name) {
             fields.problem("name", &fields.place_of("name"), "names an issuer twice", "give each issuer one table");
@@ -81,6 +82,26 @@ impl Issuers {
     }
 }
 
+/// Where Vault takes JWTs, where their issuer does not say.
+fn token_login(top: &Fields<'_>) -> TokenLogin {
+    let fields = top.table("vault", &section::VAULT).table("jwt", &section::VAULT_JWT);
+    TokenLogin {
+        mount: plain_path(&fields, "mount").map(|mount| mount.value).unwrap_or_default(),
+        role: fields.text("role").map(|role| role.value),
+    }
+}
+
+/// The same of one issuer. A mount of its own has roles of its own.
+fn token_login_of(issuer: &Fields<'_>, common: &Arc<TokenLogin>) -> Arc<TokenLogin> {
+    let mount = plain_path(issuer, "vault_mount").map(|mount| mount.value);
+    let role = issuer.text("vault_role").map(|role| role.value);
+    match (mount, role) {
+        (None, None) => Arc::clone(common),
+        (None, role) => Arc::new(TokenLogin { mount: common.mount.clone(), role }),
+        (Some(mount), role) => Arc::new(TokenLogin { mount, role }),
+    }
+}
+
 fn of_variables(top: &Fields<'_>) -> Option<Issuer> {
     let shared = shared_secret(top, "jwt_hs256_secret", is_development(top));
     if top.given("jwt_jwks_url") && top.given("jwt_jwks_file") {
@@ -101,7 +122,7 @@ fn of_variables(top: &Fields<'_>) -> Option<Issuer> {
         require_kid: top.flag("jwt_require_kid")?,
         validate_issuer: top.flag("jwt_validate_issuer")?,
         validate_audience: top.flag("jwt_validate_audience")?,
-        default_scopes: roles::scopes(top, "jwt_default_scopes"),
+        default_scopes: scopes(top, "jwt_default_scopes"),
         ..jwt::Issuer::new(&top.text("jwt_issuer")?.value, &top.text("jwt_audience")?.value)
     };
     (!matches!(&keys, KeySource::Given(set) if set.is_empty())).then_some(Issuer { rules, keys })
@@ -121,7 +142,7 @@ fn of_file(fields: &Fields<'_>, roles: &Roles, development: bool) -> Option<(Iss
         validate_issuer: true,
         validate_audience: true,
         binding: binding(fields)?,
-        default_scopes: roles::scopes(fields, "default_scopes"),
+        default_scopes: scopes(fields, "default_scopes"),
         subject_claim: fields.text("subject_claim")?.value.into(),
         roles: RoleRules { claim: fields.text("roles_claim")?.value.into(), values },
     };
@@ -147,8 +168,8 @@ fn rules(fields: &Fields<'_>, roles: &Roles) -> (Vec<Box<str>>, Vec<Vec<usize>>)
     let rule = |rule: Fields<'_>| {
         rule.require("value");
         rule.require("roles");
-        let list = agents::role_indices(&rule, roles);
-        namespaces::agree(&rule, roles, &list, "give these roles the same `namespace`");
+        let list = role_indices(&rule, roles);
+        namespaces::agree(&rule, &roles.list, &list, "give these roles the same `namespace`");
         Some((Box::from(rule.text("value")?.value), list))
     };
     fields.tables("roles", &section::ROLE_RULE).into_iter().filter_map(rule).unzip()

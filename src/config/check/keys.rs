@@ -11,10 +11,13 @@ use super::super::fields::{Fields, Sited};
 use super::super::from_yaml;
 use super::super::node::{Content, Entry, Node};
 use super::super::report::Place;
-use super::agents::AGENT_NAME;
 
 /// A key and where it is given.
 pub(super) type Key = Sited<KeyEntry<AgentId>>;
+
+/// The mend of a name that is none.
+pub(super) const AGENT_NAME: &str =
+    "use lower-case letters, digits, `.`, `_` and `-`, at most 63 characters, the first a letter or digit";
 
 const NAME: &str = "api_keys_json";
 const SHAPE: &str = "write a JSON map from key to agent: `{\"<key>\": \"<agent>\"}`";

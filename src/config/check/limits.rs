@@ -9,7 +9,7 @@ use filters::quota::Rate;
 use super::super::fields::{Fields, Sited};
 use super::super::sections as section;
 use super::super::settings::{Bounds, ConnectionLimits, Limits, Queue};
-use super::whole_seconds;
+use super::values::whole_seconds;
 
 /// Most requests of one agent at once, for each worker thread: where all of them are busy, another
 /// agent's request has about so many before it.

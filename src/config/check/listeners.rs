@@ -10,8 +10,10 @@ use super::super::kind::Word;
 use super::super::report::Place;
 use super::super::sections as section;
 use super::super::settings::{AcceptedDomain, Admin, ClientCertificates, ExpiredCrls, Listener, Tls};
-use super::SOCKET_PATH;
 use super::upstream::is_host;
+
+/// Most bytes of a Unix socket's path.
+pub(super) const SOCKET_PATH: usize = 107;
 
 /// The mend of a plain listener that others could reach.
 const USE_TLS: &str = "listen on 127.0.0.1 or ::1, or configure a TLS listener: `[[listeners]]` with `tls`";

@@ -5,7 +5,7 @@ use super::super::options::Section;
 use super::super::report::Place;
 use super::super::sections as section;
 use super::super::settings::{Login, SignedToken, Upstream};
-use super::plain_path;
+use super::values::plain_path;
 
 /// One way to log in that is configured.
 struct Method {

@@ -18,12 +18,12 @@ mod namespaces;
 mod roles;
 mod unknown;
 mod upstream;
+mod values;
 mod vault;
 
 use std::path::PathBuf;
 
 use filters::mcp::ToolNames;
-use filters::path::SecretPath;
 use filters::secret::Digest;
 use tracing::Level;
 
@@ -35,8 +35,6 @@ use super::sections as section;
 use super::settings::{Admin, Development, Docs, Listener, Logging, Server, Settings};
 use super::source::Source;
 
-/// Most bytes of a Unix socket's path.
-const SOCKET_PATH: usize = 107;
 /// Most listening sockets.
 const HANDED_OVER: usize = 32;
 
@@ -110,7 +108,7 @@ fn server(top: &Fields<'_>, listeners: &[Sited<Listener>], admin: &Admin) -> Ser
 fn upgrade_socket(fields: &Fields<'_>, listeners: &[Sited<Listener>], admin: &Admin) -> Option<PathBuf> {
     let Sited { place, value } = fields.text("upgrade_socket")?;
     let problem = |problem, mend| fields.problem("upgrade_socket", &place, problem, mend);
-    if !value.starts_with('/') || value.contains(char::is_whitespace) || value.len() > SOCKET_PATH {
+    if !value.starts_with('/') || value.contains(char::is_whitespace) || value.len() > listeners::SOCKET_PATH {
         problem("is not the path of a Unix socket", "write an absolute path of at most 107 bytes, without spaces");
     }
     if listeners.len() + usize::from(admin.address.is_some()) + usize::from(admin.socket.is_some()) > HANDED_OVER {
@@ -161,63 +159,4 @@ fn logging(top: &Fields<'_>) -> Logging {
         directory: top.text("log_dir").map(|path| path.value).unwrap_or_default().into(),
         requests: fields.flag("requests").unwrap_or(true),
     }
-}
-
-/// The certificates in the file that `name` names, in DER.
-fn authorities(fields: &Fields<'_>, name: &str) -> Option<Vec<Vec<u8>>> {
-    let path = fields.text(name)?;
-    let text = fields.source.text_of(&path.place, &fields.label(name), &path.value)?;
-    let read = filters::pem::certificates(text.as_bytes());
-    let problem = |fault| {
-        let wrong = format!("names a file that {fault}");
-        fields.problem(name, &path.place, &wrong, "write the authorities' certificates to it, in PEM");
-    };
-    read.map_err(problem).ok()
-}
-
-/// The text of `name` as one or more plain segments of a Vault path.
-fn plain_path(fields: &Fields<'_>, name: &str) -> Option<Sited<String>> {
-    let text = fields.text(name)?;
-    let wild = text.value.contains(['*', '+', '{', '}', '?', '#']);
-    if wild || SecretPath::parse(&text.value).is_err() {
-        fields.problem(
-            name,
-            &text.place,
-            "is not a plain path",
-            "write plain segments joined by `/`, without a slash at either end, `..` or wildcards",
-        );
-        return None;
-    }
-    Some(text)
-}
-
-/// A duration in whole seconds.
-fn whole_seconds(fields: &Fields<'_>, name: &str) -> u32 {
-    let time = fields.time(name);
-    if time.subsec_nanos() != 0 {
-        fields.problem(name, &fields.place_of(name), "is not a whole number of seconds", "write such as `90s`");
-    }
-    u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
-}
-
-/// The text of `name` as one plain name.
-fn plain_name(fields: &Fields<'_>, name: &str) -> Option<Sited<String>> {
-    let text = fields.text(name)?;
-    if !is_plain_name(&text.value) {
-        fields.problem(
-            name,
-            &text.place,
-            "is not a plain name",
-            "use letters, digits, `.`, `_` and `-`, at most 63 characters",
-        );
-        return None;
-    }
-    Some(text)
-}
-
-/// Letters, digits, `.`, `_`, `-`, the first one a letter or digit.
-fn is_plain_name(text: &str) -> bool {
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-    let begins = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
-    begins && text.len() <= 63 && text.bytes().all(fits)
 }

@@ -1,10 +1,9 @@
 //! Vault's namespaces: the gate's own, and those that agents, roles and families name.
 
-use filters::grants::torn;
+use filters::grants::{Role, torn};
 use filters::names::Namespace;
 
 use super::super::fields::{Fields, Sited};
-use super::roles::Roles;
 
 const NAME: &str = "write its whole path, such as `admin` or `admin/team`, of letters, digits, `.`, `_` and `-`; for the \
                     root leave it out";
@@ -34,9 +33,9 @@ fn named(fields: &Fields<'_>, name: &str) -> Option<Sited<Namespace>> {
     found.map(|value| Sited { place, value })
 }
 
-/// Refuses roles, those of `list`, that name two namespaces for one agent.
-pub(super) fn agree(fields: &Fields<'_>, roles: &Roles, list: &[usize], mend: &str) {
-    let roles = list.iter().filter_map(|index| roles.list.get(*index));
+/// Refuses a `list` of roles that name two namespaces for one agent.
+pub(super) fn agree(fields: &Fields<'_>, roles: &[Role], list: &[usize], mend: &str) {
+    let roles = list.iter().filter_map(|index| roles.get(*index));
     let Some([one, other]) = torn(roles) else { return };
     let [here, there] = [one, other].map(|role| role.namespace.clone().unwrap_or_default());
     let wrong = format!("names roles of two namespaces: `{}` of `{here}` and `{}` of `{there}`", one.name, other.name);

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::super::fields::Fields;
 use super::super::sections as section;
 use super::super::settings::Redis;
-use super::{authorities, plain_name};
+use super::values::{authorities, plain_name};
 
 const URL: &str = "write such as `redis://127.0.0.1:6379` or `rediss://redis.example:6380/0`; user and password have \
                    keys of their own";

@@ -14,8 +14,8 @@ use super::super::fields::{Fields, Sited};
 use super::super::kind::Word;
 use super::super::sections as section;
 use super::super::settings::{AgentEntry, Identity};
-use super::identity::network;
-use super::{is_plain_name, limits, namespaces, whole_seconds};
+use super::values::{is_plain_name, network, whole_seconds};
+use super::{limits, namespaces};
 
 const PATH: &str = "write literal segments, `*` for one whole segment, `**` at the end for the rest";
 const NAME: &str = "write a name; a `*` may end it";
@@ -52,6 +52,23 @@ pub(super) fn roles(top: &Fields<'_>) -> Roles {
         roles.list.push(role);
     }
     roles
+}
+
+/// The roles that `roles` names, as indices into [`Roles::list`].
+pub(super) fn role_indices(fields: &Fields<'_>, roles: &Roles) -> Vec<usize> {
+    let index = |word: Word| {
+        let found = roles.by_name.get(word.text.as_str()).copied();
+        if found.is_none() {
+            fields.problem(
+                "roles",
+                &word.place,
+                "names a role that is not defined",
+                "define it in `[roles.NAME]`, or correct the name",
+            );
+        }
+        found
+    };
+    fields.words("roles").into_iter().filter_map(index).collect()
 }
 
 /// The built-in role, with what variables grant beside the own namespace; that is said aloud.

@@ -1,16 +1,14 @@
 //! What agents' tokens are like, where things lie.
 
-use std::sync::Arc;
-
 use filters::grants::Engine;
 use filters::vault::Layout;
 
 use super::super::fields::{Fields, Sited};
 use super::super::report::Place;
 use super::super::sections as section;
-use super::super::settings::{ChildPolicies, ChildTokens, Leases, TokenLogin, VaultIdentity};
+use super::super::settings::{ChildPolicies, ChildTokens, Leases, VaultIdentity};
 use super::jwt::Issuers;
-use super::{plain_name, plain_path, whole_seconds};
+use super::values::{plain_name, plain_path, whole_seconds};
 
 /// As whom Vault is asked for agents.
 pub(super) fn identity(top: &Fields<'_>, issuers: &Issuers) -> VaultIdentity {
@@ -31,26 +29,6 @@ pub(super) fn identity(top: &Fields<'_>, issuers: &Issuers) -> VaultIdentity {
 
 fn is_by_jwt(top: &Fields<'_>) -> bool {
     top.table("vault", &section::VAULT).text("identity").is_some_and(|identity| identity.value == "jwt")
-}
-
-/// Where Vault takes JWTs, where their issuer does not say.
-pub(super) fn token_login(top: &Fields<'_>) -> TokenLogin {
-    let fields = top.table("vault", &section::VAULT).table("jwt", &section::VAULT_JWT);
-    TokenLogin {
-        mount: plain_path(&fields, "mount").map(|mount| mount.value).unwrap_or_default(),
-        role: fields.text("role").map(|role| role.value),
-    }
-}
-
-/// The same of one issuer. A mount of its own has roles of its own.
-pub(super) fn token_login_of(issuer: &Fields<'_>, common: &Arc<TokenLogin>) -> Arc<TokenLogin> {
-    let mount = plain_path(issuer, "vault_mount").map(|mount| mount.value);
-    let role = issuer.text("vault_role").map(|role| role.value);
-    match (mount, role) {
-        (None, None) => Arc::clone(common),
-        (None, role) => Arc::new(TokenLogin { mount: common.mount.clone(), role }),
-        (Some(mount), role) => Arc::new(TokenLogin { mount, role }),
-    }
 }
 
 /// What agents' tokens are like.

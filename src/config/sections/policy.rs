@@ -1,8 +1,7 @@
 //! What may be done, and who may do it.
 
-use super::{KIB, MIB, choice, number, size, table, text, time, words};
 use crate::config::kind::Kind;
-use crate::config::options::{DAYS_30, Opt, Section};
+use crate::config::options::{DAYS_30, KIB, MIB, Opt, Section, choice, number, size, table, text, time, words};
 
 const fn grants(name: &'static str, about: &'static str) -> Opt {
     Opt::file(name, Kind::Grants, "", about)

@@ -8,7 +8,7 @@ use filters::json;
 use filters::secret::Secret;
 use zeroize::Zeroizing;
 
-use crate::files;
+use crate::config::files;
 
 /// Largest file that is read; a token has some kilobytes at most.
 const LARGEST: u64 = 64 << 10;

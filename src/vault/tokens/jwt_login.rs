@@ -63,7 +63,7 @@ impl JwtLogins {
     async fn log_in(&self, agent: &Agent, bearer: &Bearer, login: &TokenLogin) -> Result<Auth, Refusal> {
         let request = control::login_jwt(&login.mount, login.role.as_deref(), &bearer.token)?;
         let envelope = Envelope { lane: Lane::Requests, namespace: Some(&agent.namespace), ..Envelope::default() };
-        let answer = self.upstream.ask(&request, envelope).await?;
+        let answer = self.upstream.ask(request, envelope).await?;
         if !answer.is_success() {
             return Err(refused(agent, login, &answer));
         }

@@ -11,16 +11,15 @@ mod token;
 
 pub use profile::Profile;
 pub use token::AgentToken;
-pub(super) use token::LeaseToken;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use filters::grants::Agent;
-use filters::identity::{Bearer, Identity};
+use filters::identity::{Actor, Bearer};
 use filters::names::{AgentId, Namespace};
 use filters::refusal::Refusal;
-use filters::secret::Digest;
+use filters::secret::{Digest, Secret};
 use futures_util::future::join_all;
 use moka::Expiry;
 use moka::future::Cache;
@@ -30,7 +29,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 
 use crate::config::{self, TokenLogin};
-use crate::exchange::Envelope;
+use crate::exchange::{Envelope, Tokens};
 use crate::telemetry::Metrics;
 
 use super::login::GateLogin;
@@ -38,6 +37,7 @@ use super::own::OwnCalls;
 use super::provision::Provision;
 use jwt_login::JwtLogins;
 use mint::Minter;
+use token::LeaseToken;
 
 /// Most evicted tokens that wait to be revoked; further ones expire by themselves.
 const WAITING: usize = 1024;
@@ -122,7 +122,37 @@ pub struct AgentTokens {
     evicted: Mutex<mpsc::Receiver<Arc<AgentToken>>>,
 }
 
+/// The tokens of this gate's agents, as one profile has them made.
+#[derive(Clone, Copy)]
+pub struct ProfileTokens<'a> {
+    tokens: &'a AgentTokens,
+    profile: &'a Profile,
+}
+
+impl Tokens for ProfileTokens<'_> {
+    type Token = Arc<AgentToken>;
+
+    async fn token_of(&self, actor: &Actor) -> Result<Self::Token, Refusal> {
+        self.tokens.token_for(actor, self.profile).await
+    }
+
+    fn secret<'t>(&self, token: &'t Self::Token) -> &'t Secret {
+        &token.token
+    }
+
+    async fn forget(&self, actor: &Actor, token: &Self::Token) -> bool {
+        self.tokens.forget(actor, self.profile, token).await;
+        true
+    }
+}
+
 impl AgentTokens {
+    /// The tokens that `profile` has made.
+    #[must_use]
+    pub const fn by<'a>(&'a self, profile: &'a Profile) -> ProfileTokens<'a> {
+        ProfileTokens { tokens: self, profile }
+    }
+
     /// An empty cache of at most `capacity` tokens.
     #[must_use]
     pub fn new(own: OwnCalls, provision: Arc<Provision>, metrics: Arc<Metrics>, capacity: u64) -> Self {
@@ -141,14 +171,14 @@ impl AgentTokens {
         Self { own, minter, jwt_logins, metrics, cache, evicted: Mutex::new(evicted) }
     }
 
-    /// The token that Vault is asked with for `identity`: from the cache, or obtained once however
+    /// The token that Vault is asked with for `actor`: from the cache, or obtained once however
     /// many wait for it.
     ///
     /// # Errors
     /// [`Refusal::UpstreamUnavailable`] and the like where there is none; [`Refusal::TokenRequired`]
     /// and [`Refusal::LoginDenied`] where Vault is asked with agents' own JWTs.
-    pub async fn token_for(&self, identity: &Identity, profile: &Profile) -> Result<Arc<AgentToken>, Refusal> {
-        let (agent, bearer) = (&*identity.agent, identity.bearer.as_ref());
+    async fn token_for(&self, actor: &Actor, profile: &Profile) -> Result<Arc<AgentToken>, Refusal> {
+        let (agent, bearer) = (&**actor.agent(), actor.bearer());
         let source = self.source(bearer, profile)?;
         if let Some(login) = source.shared(profile) {
             return Ok(Arc::new(AgentToken { token: login.token.clone(), accessor: None, lifetime: Duration::ZERO }));
@@ -163,8 +193,9 @@ impl AgentTokens {
     }
 
     /// Forgets `token`, which Vault says is no token; another is obtained next.
-    pub async fn forget(&self, identity: &Identity, profile: &Profile, token: &Arc<AgentToken>) {
-        let (agent, bearer) = (&*identity.agent, identity.bearer.as_ref());
+    async fn forget(&self, actor: &Actor, profile: &Profile, token: &Arc<AgentToken>) {
+        let (agent, bearer) = (&**actor.agent(), actor.bearer());
+        self.metrics.child_tokens.replaced.inc();
         let Ok(source) = self.source(bearer, profile) else { return };
         if let Some(login) = source.shared(profile) {
             self.own.login().reject(login.generation);
@@ -184,12 +215,12 @@ impl AgentTokens {
     /// As [`AgentTokens::token_for`]; [`Refusal::UpstreamNonsense`] for a token that cannot be revoked.
     pub async fn lease_token(
         &self,
-        identity: &Identity,
+        actor: &Actor,
         profile: &Profile,
         leases: &config::Leases,
         ttl: u32,
     ) -> Result<LeaseToken, Refusal> {
-        let (agent, bearer) = (&*identity.agent, identity.bearer.as_ref());
+        let (agent, bearer) = (&**actor.agent(), actor.bearer());
         match self.source(bearer, profile)? {
             Source::Mint(_) => self.minter.lease_token(agent, profile, &leases.role, ttl).await,
             Source::JwtLogin(bearer, login) => self.jwt_logins.lease_token(agent, bearer, login, ttl).await,

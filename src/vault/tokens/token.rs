@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use filters::grants::Agent;
+use filters::identity::Actor;
+use filters::names::AgentId;
 use filters::refusal::Refusal;
 use filters::secret::Secret;
 use serde::Deserialize;
 
-use crate::exchange::Answer;
+use crate::exchange::{Answer, Tokens};
 use crate::vault::own::Accessor;
 
 /// A token that an agent acts with.
@@ -23,12 +25,29 @@ pub struct AgentToken {
 
 /// A token that one lease is asked for with.
 pub struct LeaseToken {
-    /// The token.
-    pub token: Secret,
+    agent: AgentId,
+    token: Secret,
     /// The accessor by which it is revoked.
     pub accessor: Accessor,
     /// Seconds it lives.
     pub ttl: u64,
+}
+
+impl Tokens for LeaseToken {
+    type Token = Secret;
+
+    async fn token_of(&self, actor: &Actor) -> Result<Self::Token, Refusal> {
+        if actor.agent().id == self.agent { Ok(self.token.clone()) } else { Err(Refusal::Internal) }
+    }
+
+    fn secret<'t>(&self, token: &'t Self::Token) -> &'t Secret {
+        token
+    }
+
+    /// There is no other: the lease hangs on this one.
+    async fn forget(&self, _: &Actor, _: &Self::Token) -> bool {
+        false
+    }
 }
 
 /// Vault's answer with a new token.
@@ -78,7 +97,7 @@ impl Auth {
             tracing::error!(agent = %agent.id, "Vault gives a batch token, with which no lease is taken");
             return Err(Refusal::UpstreamNonsense);
         };
-        Ok(LeaseToken { token: Secret::new(self.client_token), accessor, ttl })
+        Ok(LeaseToken { agent: agent.id.clone(), token: Secret::new(self.client_token), accessor, ttl })
     }
 
     fn accessor(&self, agent: &Agent) -> Option<Accessor> {

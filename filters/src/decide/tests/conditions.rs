@@ -24,8 +24,8 @@ fn decided(who: &Identity, name: &str, arguments: &str, at: (Option<IpAddr>, u64
     let operation = catalog::find(name).unwrap().parse(arguments.as_bytes())?;
     let ground = DecisionContext { layout: &layout, keyring: &keyring, client: at.0, now: at.1 };
     let permit = decide(who, operation, ground)?;
-    let role = permit.role().unwrap();
-    Ok(who.agent.roles.iter().position(|(other, _)| Arc::ptr_eq(role, other)).unwrap())
+    let (role, _) = permit.role.unwrap();
+    Ok(who.agent.roles.iter().position(|(other, _)| Arc::ptr_eq(&role, other)).unwrap())
 }
 
 proptest! {

@@ -24,7 +24,7 @@ fn a_handle_is_redeemed_by_its_holder_within_its_time_and_grants() {
         let member = if name.starts_with("db") { "lease_id" } else { "handle" };
         let operation = catalog::find(name).unwrap().parse(format!("{{\"{member}\":\"{handle}\"}}").as_bytes())?;
         let permit = decide(who, operation, DecisionContext { layout: &layout, keyring, client: None, now })?;
-        match permit.into_effect(&layout)? {
+        match permit.into_permitted(&layout, 60)?.effect {
             Effect::Redeem(redeemed) => Ok(format!("{:?}", redeemed.request)),
             other => panic!("{other:?}"),
         }
@@ -84,7 +84,7 @@ fn a_handle_is_redeemed_by_the_request_of_its_operation() {
         let json = format!("{{\"{member}\":\"{handle}\"{more}}}");
         let operation = catalog::find(name).unwrap().parse(json.as_bytes()).unwrap();
         let ground = DecisionContext { layout: &layout, keyring: &keyring, client: None, now: 1 };
-        let effect = decide(&bob, operation, ground).unwrap().into_effect(&layout).unwrap();
+        let effect = decide(&bob, operation, ground).unwrap().into_permitted(&layout, 60).unwrap().effect;
         let Effect::Redeem(Redeemed { request, .. }) = effect else { panic!("{effect:?}") };
         assert_eq!(serde_json::from_slice::<serde_json::Value>(request.body().unwrap()).unwrap(), expected, "{name}");
         // A wrapped answer is given out once.
@@ -114,7 +114,7 @@ fn nothing_is_built_before_it_is_allowed() {
     )
     .unwrap();
     assert_eq!(built(), 0);
-    permit.into_effect(&layout).unwrap();
+    permit.into_permitted(&layout, 60).unwrap();
     assert_eq!(built(), 1);
     let held = |name: &str| {
         let claims = Claims {
@@ -135,6 +135,6 @@ fn nothing_is_built_before_it_is_allowed() {
     assert_eq!(held("another").unwrap_err(), Refusal::Forbidden);
     let permit = held("k").unwrap();
     assert_eq!(built(), 1);
-    assert_eq!(permit.into_effect(&layout).unwrap_err(), Refusal::Internal);
+    assert_eq!(permit.into_permitted(&layout, 60).unwrap_err(), Refusal::Internal);
     assert_eq!(built(), 2);
 }

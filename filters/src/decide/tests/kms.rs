@@ -13,10 +13,11 @@ fn asked(who: &Identity, name: &str, arguments: &str, default: Option<&str>) -> 
     let (layout, keyring) =
         (Layout { kms_default_key: default.map(Into::into), ..Layout::default() }, Keyring::default());
     let permit = decide(who, operation, DecisionContext { layout: &layout, keyring: &keyring, client: None, now: 0 })?;
-    if let Some(wrap) = permit.wrap(60) {
+    let permitted = permit.into_permitted(&layout, 60)?;
+    if let Some(wrap) = permitted.wrap {
         assert_ne!(wrap.origin.resource, Resource::Key(Engine::Kms, "".into()), "a handle names what was asked");
     }
-    match permit.into_effect(&layout)? {
+    match permitted.effect {
         Effect::Kms(request) => {
             let (key, call) = request.into_parts();
             Ok(format!("{} {key}", call.action()))

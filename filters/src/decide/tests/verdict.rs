@@ -106,7 +106,7 @@ fn decided(
 ) -> Result<Option<Arc<Role>>, Refusal> {
     let operation = catalog::find(operation).unwrap().parse(json.as_bytes())?;
     let permit = decide(who, operation, ground)?;
-    Ok(permit.role().cloned())
+    Ok(permit.role.map(|(role, _)| role))
 }
 
 fn same(told: &Result<Option<Arc<Role>>, Refusal>, decided: &Result<Option<Arc<Role>>, Refusal>) -> bool {

@@ -3,13 +3,12 @@
 
 mod clients;
 mod crl;
+mod read;
 
-use std::borrow::Cow;
-use std::fmt;
-use std::io;
-use std::path::{Path, PathBuf};
+pub use read::TlsProblem;
+
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use filters::pem;
 use rustls::RootCertStore;
@@ -22,12 +21,9 @@ use x509_parser::prelude::FromDer as _;
 use zeroize::Zeroizing;
 
 use crate::config::{ClientCertificates, ExpiredCrls, Tls};
-use crate::files;
 
 use clients::ClientAuthorities;
-
-/// Most bytes of a file of certificates or of a key.
-const LARGEST: u64 = 4 << 20;
+use read::{LARGEST, ders, text};
 
 /// The TLS material of one listener, read and checked.
 pub struct TlsMaterial {
@@ -41,39 +37,6 @@ pub struct TlsMaterial {
     authorities: ClientAuthorities,
     expired_crls: ExpiredCrls,
 }
-
-/// The reason why a TLS file cannot be used.
-#[derive(Debug)]
-pub struct TlsProblem {
-    path: PathBuf,
-    /// The line of the fault, where there is one.
-    line: Option<usize>,
-    what: Cow<'static, str>,
-}
-
-impl TlsProblem {
-    fn new(path: &Path, what: &'static str) -> Self {
-        Self { path: path.to_owned(), line: None, what: what.into() }
-    }
-
-    fn unreadable(path: &Path, error: &io::Error) -> Self {
-        Self { path: path.to_owned(), line: None, what: format!("cannot be read: {error}").into() }
-    }
-
-    fn of_text(path: &Path, fault: pem::Fault) -> Self {
-        Self { path: path.to_owned(), line: fault.line, what: fault.what.into() }
-    }
-}
-
-impl fmt::Display for TlsProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:", self.path.display())?;
-        self.line.iter().try_for_each(|line| write!(f, "{line}:"))?;
-        write!(f, " {}", self.what)
-    }
-}
-
-impl std::error::Error for TlsProblem {}
 
 /// Reads and checks the files of one listener.
 ///
@@ -153,23 +116,6 @@ pub fn check_authorities(path: &Path) -> Result<(), TlsProblem> {
     }
 }
 
-/// The certificates of a file of authorities.
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
-    ders(path, pem::certificates)
-}
-
-fn ders(
-    path: &Path,
-    read: impl FnOnce(&[u8]) -> Result<Vec<Vec<u8>>, pem::Fault>,
-) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
-    let found = read(&text(path, LARGEST)?).map_err(|fault| TlsProblem::of_text(path, fault))?;
-    Ok(found.into_iter().map(CertificateDer::from).collect())
-}
-
-fn text(path: &Path, most: u64) -> Result<Vec<u8>, TlsProblem> {
-    files::read(path, most).map_err(|error| TlsProblem::unreadable(path, &error))
-}
-
 /// The cryptography of this process.
 #[must_use]
 pub fn provider() -> Arc<CryptoProvider> {
@@ -216,16 +162,11 @@ impl TlsMaterial {
     }
 }
 
-/// The time of the wall clock, in seconds since the epoch.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use std::process::Command;
 
+    use super::read::certificates;
     use super::*;
 
     #[test]

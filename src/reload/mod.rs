@@ -20,7 +20,7 @@ use tokio::task::spawn_blocking;
 use crate::config::{self, Changes, Fixed, Listener, Settings};
 use crate::issuers::Issuers;
 use crate::limits::SharedLimits;
-use crate::snapshot::{Parts, Snapshot};
+use crate::snapshot::{Prepared, Snapshot};
 use crate::state::State;
 use crate::tls;
 
@@ -79,17 +79,17 @@ impl Watched {
 ///
 /// # Errors
 /// The first thing that cannot be used.
-pub fn parts(settings: &Settings, previous: Option<&Snapshot>) -> Result<Parts, String> {
+pub fn prepare(settings: &Settings, previous: Option<&Snapshot>) -> Result<Prepared, String> {
     let load = |listener: &Listener| listener.tls.as_ref().map(|tls| tls::load(tls).map(Arc::new)).transpose();
     let tls = settings.listeners.iter().map(load).collect::<Result<_, _>>().map_err(|problem| problem.to_string())?;
-    let issuers = Issuers::new(&settings.identity.issuers, previous.map(|previous| &previous.issuers))?;
-    let before = previous.and_then(|previous| previous.shared_limits.as_ref());
+    let issuers = Issuers::new(&settings.identity.issuers, previous.map(|previous| &previous.credentials.issuers))?;
+    let before = previous.and_then(|previous| previous.limits.shared.as_ref());
     let shared_limits = settings.shared_limits.as_ref().map(|settings| SharedLimits::new(settings, before));
     let mut outline = settings.outline.clone();
     for (path, digest) in digests(&settings.files) {
         outline.add_file(&path, digest);
     }
-    Ok(Parts { tls, issuers, shared_limits: shared_limits.transpose()?, outline, pending: Vec::new() })
+    Ok(Prepared { tls, issuers, shared_limits: shared_limits.transpose()?, outline, pending: Vec::new() })
 }
 
 impl Reload {
@@ -161,7 +161,7 @@ impl Reload {
 /// that would hold up the others of whoever is the last to let go of it. Tokens of the namespaces that
 /// agents have left are dropped at once, and once more when nobody makes them any more.
 async fn retire(former: Arc<Snapshot>, state: Arc<State>) {
-    let moved = |agent: &AgentId, namespace: &Namespace| !state.snapshot().may_be_in(agent, namespace);
+    let moved = |agent: &AgentId, namespace: &Namespace| !state.snapshot().agents.policy().may_be_in(agent, namespace);
     state.vault.tokens.drop_where(moved).await;
     while Arc::strong_count(&former) > 1 {
         tokio::time::sleep(RETIRE).await;
@@ -176,8 +176,8 @@ impl Reader {
         let _turn = lock(&self.turn);
         let former = Arc::clone(&self.state.snapshot());
         let snapshot = self.read(&former)?;
-        let version = snapshot.version;
-        tell(&self.state, &snapshot.outline.changes(&former.outline), version);
+        let version = snapshot.about.version;
+        tell(&self.state, &snapshot.about.outline.changes(&former.about.outline), version);
         self.state.publish(snapshot);
         self.state.metrics.reloads.inc();
         Ok((version, former))
@@ -200,14 +200,14 @@ impl Reader {
         if fixed.sockets != self.fixed.sockets {
             return Err(OTHER_SOCKETS.to_owned());
         }
-        let mut parts = parts(&settings, Some(current))?;
-        parts.pending = self.fixed.differences(&fixed);
-        if !parts.pending.is_empty() {
-            tracing::warn!(sections = parts.pending.join(", "), "what these say is in force in the next gate only");
+        let mut prepared = prepare(&settings, Some(current))?;
+        prepared.pending = self.fixed.differences(&fixed);
+        if !prepared.pending.is_empty() {
+            tracing::warn!(sections = prepared.pending.join(", "), "what these say is in force in the next gate only");
         }
-        parts.warn();
+        prepared.warn();
         self.state.vault.login.take(&settings.login);
-        Ok(Snapshot::build(settings, parts, Some(current)))
+        Ok(Snapshot::build(settings, prepared, Some(current)))
     }
 }
 

@@ -15,13 +15,13 @@ use tokio::net::TcpSocket;
 use crate::config::{Logging, Settings};
 use crate::exchange::Upstream;
 use crate::listener::is_stale;
-use crate::snapshot::Parts;
+use crate::snapshot::Prepared;
 use crate::{reload, upgrade};
 
 /// The outcome of the trial.
 pub struct Preflight {
-    /// Parts of the first snapshot; `None` where they cannot be made.
-    pub parts: Option<Parts>,
+    /// The prepared parts of the first snapshot; `None` where they cannot be made.
+    pub prepared: Option<Prepared>,
     /// Everything that keeps a gate of these settings from starting on this machine.
     pub problems: Vec<String>,
     /// Addresses and sockets on which somebody listens: the gate that runs, perhaps.
@@ -47,7 +47,7 @@ impl fmt::Display for Taken {
 #[must_use]
 pub fn run(settings: &Settings) -> Preflight {
     let mut problems = Vec::new();
-    let parts = reload::parts(settings, None).map_err(|problem| problems.push(problem)).ok();
+    let prepared = reload::prepare(settings, None).map_err(|problem| problems.push(problem)).ok();
     let upstream = Upstream::new(settings.upstream.clone()).map(drop);
     let upgrade = settings.server.upgrade_socket.as_deref().map_or(Ok(()), upgrade::check);
     problems.extend([upstream, logs(&settings.logging), upgrade].into_iter().filter_map(Result::err));
@@ -62,7 +62,7 @@ pub fn run(settings: &Settings) -> Preflight {
     }
     settings.admin.address.into_iter().for_each(|at| judge(address(at, "ADMIN_PORT or [admin] address")));
     settings.admin.socket.iter().for_each(|path| judge(socket(path)));
-    Preflight { parts, problems, taken }
+    Preflight { prepared, problems, taken }
 }
 
 /// Binds the address, which must be this machine's; `Ok(None)` where it is free.

@@ -4,6 +4,9 @@
 //! Callers are served by `server.threads` threads. Operators, and the duties of the background, have
 //! threads of their own, so that no load of callers' is in their way.
 
+mod duties;
+pub mod preflight;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::exit;
@@ -18,17 +21,17 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::cli::Flags;
 use crate::config::{self, Fixed, Settings};
-use crate::duties;
 use crate::http::{Endpoint, routes};
 use crate::kms::Kms;
 use crate::listener::{Accepted, Accepting, Address, Connections, Open, Socket};
-use crate::preflight::{self, Preflight};
 use crate::reload::{self, Reload};
-use crate::snapshot::{Parts, Snapshot};
+use crate::snapshot::{Prepared, Snapshot};
 use crate::state::State;
-use crate::telemetry::{self, Metrics, RequestLog};
+use crate::telemetry::{self, Metrics, RequestLog, Sink};
 use crate::upgrade::{self, Successor, Waiting};
 use crate::vault::Vault;
+
+use preflight::Preflight;
 
 /// How long it may take to leave nothing behind in Vault at the end, but for a second.
 const REVOKE: Duration = Duration::from_secs(3);
@@ -53,6 +56,8 @@ struct Listeners {
 /// The process, once everything is put together.
 struct Server {
     state: Arc<State>,
+    /// The request log, where it is on.
+    log: Option<Arc<RequestLog>>,
     listeners: Listeners,
     callers: Handle,
     /// True from the moment the gate is to end.
@@ -77,12 +82,12 @@ pub fn run(flags: Flags, upgrade: bool) -> Result<(), String> {
     }
     let files = raise_files();
     let wanted = addresses(&settings);
-    let (parts, replaces) = prepare(&settings, upgrade)?;
+    let (prepared, replaces) = prepare(&settings, upgrade)?;
     let bound = if replaces { None } else { Some(bind(&wanted)?) };
     let text = |error: std::io::Error| format!("threads cannot be started: {error}");
     let callers = runtime("callers", settings.server.threads).map_err(text)?;
     let inner = runtime("gate", INNER).map_err(text)?;
-    let (server, reload) = Server::assemble(settings, parts, source, callers.handle().clone(), files)?;
+    let (server, reload) = Server::assemble(settings, prepared, source, callers.handle().clone(), files)?;
     inner.block_on(server.serve(bound, wanted, reload))
 }
 
@@ -101,16 +106,16 @@ fn raise_files() -> usize {
 
 /// What the first snapshot is made of, and whether this gate replaces one that runs: where that is
 /// `wished`, and somebody listens where it would.
-fn prepare(settings: &Settings, wished: bool) -> Result<(Parts, bool), String> {
+fn prepare(settings: &Settings, wished: bool) -> Result<(Prepared, bool), String> {
     if wished && settings.server.upgrade_socket.is_none() {
         return Err("--upgrade needs server.upgrade_socket, the same one for both gates".to_owned());
     }
-    let Preflight { parts, mut problems, taken } = preflight::run(settings);
+    let Preflight { prepared, mut problems, taken } = preflight::run(settings);
     if !wished {
         problems.extend(taken.iter().map(ToString::to_string));
     }
-    match parts {
-        Some(parts) if problems.is_empty() => Ok((parts, !taken.is_empty())),
+    match prepared {
+        Some(prepared) if problems.is_empty() => Ok((prepared, !taken.is_empty())),
         _ => Err(problems.join("\nportcullis: ")),
     }
 }
@@ -137,13 +142,13 @@ fn bind(wanted: &[(Address, &'static str)]) -> Result<Vec<Socket>, String> {
 impl Server {
     fn assemble(
         settings: Settings,
-        parts: Parts,
+        prepared: Prepared,
         source: reload::Source,
         callers: Handle,
         files: usize,
     ) -> Result<(Self, Reload), String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
-        parts.warn();
+        prepared.warn();
         let watched = settings.server.reload.then(|| settings.files.clone());
         let metrics = Arc::new(Metrics::new(routes::labels()).map_err(|e| text(&e))?);
         let fixed = Fixed::of(&settings);
@@ -151,13 +156,15 @@ impl Server {
             RequestLog::open(&settings.logging.directory, metrics.dropped_lines.clone())
                 .map_err(|e| format!("LOG_DIR {}: {e}", settings.logging.directory.display()))
         });
-        let log = log.transpose()?;
+        let log = log.transpose()?.map(Arc::new);
+        let sinks = [Some(Arc::clone(&metrics) as Arc<dyn Sink>), log.clone().map(|log| log as Arc<dyn Sink>)];
+        let sinks = sinks.into_iter().flatten().collect();
         let vault = Vault::new(&settings, Arc::clone(&metrics)).map_err(|e| text(&e))?;
         let kms = settings.kms.clone().map(Kms::new);
         let (listeners, admin) = (settings.listeners.clone(), settings.admin.clone());
         let (upgrade_socket, drain) = (settings.server.upgrade_socket.clone(), settings.server.drain);
-        let snapshot = Snapshot::build(settings, parts, None);
-        let state = Arc::new(State::new(snapshot, vault, kms, metrics, log, files));
+        let snapshot = Snapshot::build(settings, prepared, None);
+        let state = Arc::new(State::new(snapshot, vault, kms, metrics, sinks, files));
         let edge = |(index, listener): (usize, &config::Listener)| {
             let endpoint = Endpoint::edge(&state, index, listener).map_err(|e| text(&e))?;
             Ok::<_, String>((Address::Tcp(listener.address), endpoint))
@@ -168,7 +175,7 @@ impl Server {
         let reload = Reload::new(source, Arc::clone(&state), fixed, watched);
         let listeners = Listeners { edges, admin, operators };
         let shutdown = watch::Sender::new(false);
-        Ok((Self { state, listeners, callers, shutdown, upgrade_socket, drain }, reload))
+        Ok((Self { state, log, listeners, callers, shutdown, upgrade_socket, drain }, reload))
     }
 
     /// Serves on what is `bound`, or on the sockets of the gate that runs.
@@ -232,7 +239,7 @@ impl Server {
 
     async fn become_ready(&self) -> Result<(), String> {
         let ready = async {
-            let knows_keys = || self.state.snapshot().issuers.keys().all(|(_, keys)| keys > 0);
+            let knows_keys = || self.state.snapshot().credentials.issuers.keys().all(|(_, keys)| keys > 0);
             while !(self.state.is_ready() && knows_keys()) {
                 sleep(upgrade::EVERY).await;
             }
@@ -330,9 +337,9 @@ impl Server {
             sleep(Duration::from_millis(10)).await;
         }
         let left = self.state.metrics.in_progress.get();
-        let layout = self.state.snapshot().layout.clone();
+        let layout = self.state.snapshot().vault.layout.clone();
         self.state.vault.leave(&layout, REVOKE).await;
-        if let Some(log) = &self.state.log {
+        if let Some(log) = &self.log {
             log.close();
         }
         tracing::info!(left, "the gate ends");

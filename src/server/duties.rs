@@ -1,7 +1,7 @@
 //! What runs beside the requests. Each duty is a task of its own: a panic ends that duty alone, is
 //! counted and told, and the duty is begun again.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -10,45 +10,13 @@ use tokio::time::{sleep, timeout};
 
 use crate::limits::SharedLimits;
 use crate::reload::Reload;
-use crate::state::State;
+use crate::state::{DutiesDown, State};
 use crate::telemetry::Metrics;
 
 /// First pause before a duty is begun again; doubled up to [`LONGEST`].
 const SHORTEST: Duration = Duration::from_millis(100);
 /// Longest pause before a duty is begun again.
 const LONGEST: Duration = Duration::from_secs(30);
-
-/// Duties that do not run now.
-#[derive(Debug, Default)]
-pub struct Down(Mutex<Vec<&'static str>>);
-
-impl Down {
-    /// Their names.
-    #[must_use]
-    pub fn names(&self) -> Vec<&'static str> {
-        self.lock().clone()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.lock().is_empty()
-    }
-
-    /// Notes whether the duty of that name runs, and tells how many do not.
-    fn note(&self, name: &'static str, runs: bool) -> i64 {
-        let mut down = self.lock();
-        down.retain(|other| *other != name);
-        if !runs {
-            down.push(name);
-        }
-        i64::try_from(down.len()).unwrap_or(i64::MAX)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<&'static str>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// A name, and what is done for ever.
 type Duty = (&'static str, fn(Arc<Background>) -> BoxFuture<'static, ()>);
@@ -73,7 +41,7 @@ const DUTIES: [Duty; 10] = [
 ];
 
 /// Begins every duty on the runtime of the caller.
-pub fn begin(state: &Arc<State>, reload: Reload) {
+pub(super) fn begin(state: &Arc<State>, reload: Reload) {
     let all = Arc::new(Background { state: Arc::clone(state), reload });
     for (name, run) in DUTIES {
         let all = Arc::clone(&all);
@@ -85,7 +53,12 @@ pub fn begin(state: &Arc<State>, reload: Reload) {
 }
 
 /// Keeps a duty running.
-async fn supervise(down: &Down, metrics: &Metrics, name: &'static str, begin: impl Fn() -> BoxFuture<'static, ()>) {
+async fn supervise(
+    down: &DutiesDown,
+    metrics: &Metrics,
+    name: &'static str,
+    begin: impl Fn() -> BoxFuture<'static, ()>,
+) {
     let mut pause = SHORTEST;
     loop {
         let mut task = tokio::spawn(begin());
@@ -115,28 +88,28 @@ fn tell(metrics: &Metrics, duty: &str, ended: &Result<(), JoinError>, pause: Dur
 
 impl Background {
     async fn watch_handles(&self) {
-        self.state.vault.handles.run(|| self.state.snapshot().layout.clone()).await;
+        self.state.vault.handles.run(|| self.state.snapshot().vault.layout.clone()).await;
     }
 
     async fn watch_provision(&self) {
-        self.state.vault.provision.run(|| self.state.snapshot().makings.clone()).await;
+        self.state.vault.provision.run(|| self.state.snapshot().vault.makings.clone()).await;
     }
 
     async fn watch_suspensions(&self) {
         let vault = &self.state.vault;
-        vault.suspensions.run(&vault.tokens, &vault.leases, || self.state.snapshot().layout.clone()).await;
+        vault.suspensions.run(&vault.tokens, &vault.leases, || self.state.snapshot().vault.layout.clone()).await;
     }
 
     async fn give_back(&self) {
         let vault = &self.state.vault;
-        vault.returns.run(&vault.leases, || self.state.snapshot().layout.clone()).await;
+        vault.returns.run(&vault.leases, || self.state.snapshot().vault.layout.clone()).await;
     }
 
     /// Keeps the issuers' keys fresh: those of the snapshot of the moment.
     async fn fetch_keys(&self) {
         loop {
-            let issuers = Arc::clone(&self.state.snapshot().issuers);
-            let replaced = self.state.snapshot_where(|snapshot| !Arc::ptr_eq(&snapshot.issuers, &issuers));
+            let issuers = Arc::clone(&self.state.snapshot().credentials.issuers);
+            let replaced = self.state.snapshot_where(|snapshot| !Arc::ptr_eq(&snapshot.credentials.issuers, &issuers));
             tokio::select! {
                 () = issuers.run(&self.state.metrics) => {}
                 () = replaced => {}
@@ -151,7 +124,7 @@ impl Background {
         };
         loop {
             self.state.metrics.shared_limits.up.set(0);
-            let shared = self.state.snapshot().shared_limits.clone();
+            let shared = self.state.snapshot().limits.shared.clone();
             let kept = async {
                 match &shared {
                     Some(shared) => shared.run(&self.state.metrics).await,
@@ -160,7 +133,7 @@ impl Background {
             };
             tokio::select! {
                 () = kept => {}
-                () = self.state.snapshot_where(|snapshot| !same(&snapshot.shared_limits, &shared)) => {}
+                () = self.state.snapshot_where(|snapshot| !same(&snapshot.limits.shared, &shared)) => {}
             }
         }
     }
@@ -174,7 +147,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_duty_that_panics_is_told_counted_and_begun_again() {
-        let (down, metrics) = (Down::default(), Metrics::new(Vec::new()).unwrap());
+        let (down, metrics) = (DutiesDown::default(), Metrics::new(Vec::new()).unwrap());
         let begun = Arc::new(AtomicUsize::new(0));
         let supervised = supervise(&down, &metrics, "look", || {
             let before = begun.fetch_add(1, Ordering::Relaxed);

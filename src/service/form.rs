@@ -1,0 +1,76 @@
+//! The form of answers, which is the surface's: the service only says when there is one to be formed.
+
+use filters::operation::{Absent, Entry};
+use filters::refusal::Refusal;
+use filters::vault::is_partial;
+use filters::vault::record::is_destroyed;
+use serde_json::Value;
+
+use crate::exchange::Answer;
+
+/// The texts for a deleted version, which can be brought back, and for a destroyed one, which cannot.
+const DELETED: &str =
+    "This version of the secret is deleted: kv.undelete brings it back; kv.metadata tells the versions.";
+const DESTROYED: &str = "This version of the secret is destroyed, for good; kv.metadata tells the others.";
+
+/// The form that a surface gives answers.
+pub trait Form: Sync {
+    /// The whole of an answer.
+    ///
+    /// # Errors
+    /// [`Refusal::UpstreamNonsense`] where it is not as the operation's answers are.
+    fn whole(&self, answer: Unformed<'_>) -> Result<Vec<u8>, Refusal>;
+
+    /// Forms an answer as it arrives; `None` where the surface needs all of it at once.
+    fn in_parts(&self, entry: &'static Entry) -> Option<Box<dyn InParts>>;
+}
+
+/// Forms an answer as it arrives.
+pub trait InParts: Send {
+    /// Takes the next part, and writes what can be sent of it to `out`.
+    ///
+    /// # Errors
+    /// As [`Form::whole`].
+    fn push(&mut self, part: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal>;
+
+    /// Takes the end, and writes the rest to `out`.
+    ///
+    /// # Errors
+    /// As [`Form::whole`].
+    fn finish(self: Box<Self>, out: &mut Vec<u8>) -> Result<(), Refusal>;
+}
+
+/// A success that has no form yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Unformed<'a> {
+    /// The kind of operation that it answers.
+    pub entry: &'static Entry,
+    /// The body of the service that was asked; `None` where it has nothing there, and the operation
+    /// takes that for an answer.
+    pub body: Option<&'a [u8]>,
+    /// Members that the gate gives beside it, such as a handle.
+    pub given: &'a [(&'a str, Value)],
+}
+
+/// Reads an answer of Vault's as the operation does, and has a success formed.
+///
+/// # Errors
+/// The refusal that it stands for.
+pub(super) fn read(form: &dyn Form, entry: &'static Entry, answer: &Answer) -> Result<Vec<u8>, Refusal> {
+    let body = match answer.status {
+        _ if answer.is_success() => Some(&*answer.body),
+        status if entry.is_batch() && is_partial(status, &answer.body) => Some(&*answer.body),
+        _ => match (answer.refusal(), entry.spec.absent) {
+            (Refusal::NotFound, Absent::Empty(_)) => None,
+            (Refusal::NotFound, Absent::Secret(none)) => {
+                return Err(Refusal::Absent(match is_destroyed(&answer.body) {
+                    Some(true) => DESTROYED,
+                    Some(false) => DELETED,
+                    None => none,
+                }));
+            }
+            (refusal, _) => return Err(refusal),
+        },
+    };
+    form.whole(Unformed { entry, body, given: &[] })
+}

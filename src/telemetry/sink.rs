@@ -1,0 +1,133 @@
+//! Sinks: whatever keeps a record of what is asked. Each is told at two moments.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use filters::operation::Entry;
+use filters::refusal::Refusal;
+
+/// Keeps records of operations: a log, metrics, an audit.
+pub trait Sink: Send + Sync {
+    /// Takes an operation that is permitted, before Vault is asked.
+    ///
+    /// # Errors
+    /// The caller's answer where a record must be kept and cannot be: Vault is not asked then.
+    fn admit(&self, _record: &Record<'_>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// Takes an outcome: of a request, or of one message of a batch.
+    fn finish(&self, record: &Record<'_>);
+}
+
+/// Every sink, in the order in which they are told.
+#[derive(Clone, Default)]
+pub struct Sinks(Vec<Arc<dyn Sink>>);
+
+impl Sinks {
+    /// Tells each sink of an operation that is permitted, until one refuses.
+    ///
+    /// # Errors
+    /// The refusal of the first sink that refuses.
+    pub fn admit(&self, record: &Record<'_>) -> Result<(), Refusal> {
+        self.0.iter().try_for_each(|sink| sink.admit(record))
+    }
+
+    /// Tells every sink of an outcome.
+    pub fn finish(&self, record: &Record<'_>) {
+        self.0.iter().for_each(|sink| sink.finish(record));
+    }
+}
+
+impl FromIterator<Arc<dyn Sink>> for Sinks {
+    fn from_iter<I: IntoIterator<Item = Arc<dyn Sink>>>(sinks: I) -> Self {
+        Self(sinks.into_iter().collect())
+    }
+}
+
+/// The record of one operation, or of a request without any. Nothing in it is the caller's free text: paths
+/// are templates, ids are closed. Of a refused login a name that was proved may be.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Record<'a> {
+    /// The gate's id of the request.
+    pub request_id: &'a str,
+    /// The correlation id.
+    pub correlation_id: &'a str,
+    /// The place of a message in its batch.
+    pub message: Option<usize>,
+    /// The TCP peer.
+    pub client: Option<IpAddr>,
+    /// The HTTP method, one of a closed set.
+    pub method: &'static str,
+    /// The route's template.
+    pub route: &'static str,
+    /// The agent's name.
+    pub agent: &'a str,
+    /// Vault's namespace that it is in, where that is not the root.
+    pub namespace: &'a str,
+    /// By what it was proved.
+    pub proof: &'static str,
+    /// The operation.
+    pub operation: &'static str,
+    /// `allow`, or the code of the refusal.
+    pub decision: &'static str,
+    /// The role that allowed.
+    pub role: &'a str,
+    /// Why a login was refused.
+    pub why: &'a str,
+    /// Who it was, where that was proved: at most 256 characters.
+    pub principal: &'a str,
+    /// First digits of the SHA-256 of its API key.
+    pub key: &'a str,
+    /// SHA-256 of its certificate.
+    pub certificate: &'a str,
+    /// Configured name of its token's issuer.
+    pub issuer: &'a str,
+    /// The HTTP status.
+    pub status: u16,
+    /// The time from head to answer.
+    pub took: Duration,
+    /// The part of it that Vault took.
+    pub upstream: Duration,
+    /// The calls that the service made for it; none before they are made.
+    pub calls: Option<&'a Calls>,
+}
+
+/// A call of the service that has ended.
+#[derive(Debug)]
+pub struct Call {
+    /// The operation.
+    pub entry: &'static Entry,
+    /// The code of the refusal; `None` where it was served.
+    pub refused: Option<&'static str>,
+    /// The time that Vault took; `None` where it was not asked.
+    pub upstream: Option<Duration>,
+}
+
+/// The calls of one outcome: mostly one, more where a listing is walked.
+#[derive(Debug, Default)]
+pub struct Calls {
+    first: Option<Call>,
+    others: Vec<Call>,
+}
+
+impl Calls {
+    /// Adds a call.
+    pub fn add(&mut self, call: Call) {
+        match self.first {
+            None => self.first = Some(call),
+            Some(_) => self.others.push(call),
+        }
+    }
+
+    /// Adds the calls of a part.
+    pub fn append(&mut self, part: Self) {
+        part.first.into_iter().chain(part.others).for_each(|call| self.add(call));
+    }
+
+    /// The calls, in the order in which they ended.
+    pub fn iter(&self) -> impl Iterator<Item = &Call> {
+        self.first.iter().chain(&self.others)
+    }
+}
