@@ -5,7 +5,7 @@ mod judge;
 mod object;
 
 pub(crate) use judge::plain;
-pub use judge::{Bounds, Fault, Problem, judge};
+pub use judge::{Bounds, Fault, JsonProblem, judge};
 pub(crate) use object::{Object, text};
 
 use std::fmt;

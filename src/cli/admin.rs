@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(6);
 const MOST: u64 = 1 << 20;
 
 /// What the gate said.
-pub(super) struct Answer {
+pub(super) struct AdminAnswer {
     /// The status.
     pub(super) status: u16,
     /// The body, as text.
@@ -27,7 +27,7 @@ pub(super) struct Answer {
 ///
 /// # Errors
 /// It has neither, nobody answers there, or something that is no gate.
-pub(super) fn ask(admin: &Admin, method: &str, path: &str) -> io::Result<Answer> {
+pub(super) fn ask(admin: &Admin, method: &str, path: &str) -> io::Result<AdminAnswer> {
     let question =
         format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     let by_socket = admin.socket.as_deref().map(|socket| over_socket(socket, &question));
@@ -63,8 +63,8 @@ fn exchange(mut stream: impl Read + Write, question: &str) -> io::Result<String>
 
 /// Reads an answer that ends with its connection, as each of the admin listener's does that is
 /// asked to.
-fn read(told: &str) -> Option<Answer> {
+fn read(told: &str) -> Option<AdminAnswer> {
     let (head, body) = told.split_once("\r\n\r\n")?;
     let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
-    Some(Answer { status, body: body.to_owned() })
+    Some(AdminAnswer { status, body: body.to_owned() })
 }

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::common::{FAILED, REFUSED, print};
 
-use users::{Problem, Users};
+use users::{Users, UsersProblem};
 
 pub(super) const AFTER: &str = "\
 Prints an agent for each user of a Vault MCP bridge, as TOML for the configuration
@@ -65,7 +65,7 @@ pub(super) fn run(asked: &Import) -> ExitCode {
 }
 
 fn users(Import { users, api_keys }: &Import) -> Result<Users, (u8, String)> {
-    let refused = |file: &Path, problem: Problem| (REFUSED, format!("{}: {problem}", file.display()));
+    let refused = |file: &Path, problem: UsersProblem| (REFUSED, format!("{}: {problem}", file.display()));
     let mut taken = Users::read(&read(users)?).map_err(|problem| refused(users, problem))?;
     if let Some(file) = api_keys {
         taken.add_keys(&read(file)?).map_err(|problem| refused(file, problem))?;

@@ -27,7 +27,7 @@ Example:
 
 /// What is done with keys.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
-pub enum Key {
+pub enum KeyCommand {
     /// Make an API key, and print it and what to put into the configuration.
     #[command(after_help = NEW_AFTER)]
     New {
@@ -36,7 +36,7 @@ pub enum Key {
     },
 }
 
-pub(super) fn run(Key::New { agent }: &Key) -> ExitCode {
+pub(super) fn run(KeyCommand::New { agent }: &KeyCommand) -> ExitCode {
     let Some(agent) = AgentId::parse(agent) else {
         eprintln!("portcullis: no agent can have that name: [a-z0-9][a-z0-9._-]{{0,62}} without `..`");
         return ExitCode::from(REFUSED);

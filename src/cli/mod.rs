@@ -113,7 +113,7 @@ pub enum Once {
     Suspended(Given),
     /// Make credentials.
     #[command(subcommand)]
-    Key(key::Key),
+    Key(key::KeyCommand),
     /// Print every option with its variable, kind and default, as Markdown.
     #[command(after_help = options::AFTER)]
     Options,

@@ -15,7 +15,7 @@ use crate::vault::NoLogin;
 
 use super::common::{FAILED, Given, REFUSED, load, print};
 
-use vault_policy::{Problem, Sync};
+use vault_policy::{PolicyProblem, Sync};
 
 /// Vault is not as the configuration has it.
 const DIFFERS: u8 = 3;
@@ -70,7 +70,7 @@ pub(super) fn run(Policy { agent, gate, sync: _, yes, watch, given }: Policy) ->
     };
     let outcome = match agent {
         Some(agent) => {
-            let id = AgentId::parse(&agent).ok_or(Problem::UnknownAgent);
+            let id = AgentId::parse(&agent).ok_or(PolicyProblem::UnknownAgent);
             id.and_then(|id| vault_policy::of_agent(&settings, &id)).map(|text| {
                 print(&text);
                 ExitCode::SUCCESS
@@ -85,20 +85,20 @@ pub(super) fn run(Policy { agent, gate, sync: _, yes, watch, given }: Policy) ->
     outcome.unwrap_or_else(|problem| {
         eprintln!("portcullis: {problem}{}", asked_by(&problem, &settings));
         ExitCode::from(match problem {
-            Problem::UnknownAgent | Problem::TooManyPaths(_) => REFUSED,
-            Problem::NoLogin(_) | Problem::NoNamespace(_) | Problem::Vault(..) => FAILED,
+            PolicyProblem::UnknownAgent | PolicyProblem::TooManyPaths(_) => REFUSED,
+            PolicyProblem::NoLogin(_) | PolicyProblem::NoNamespace(_) | PolicyProblem::Vault(..) => FAILED,
         })
     })
 }
 
 /// As whom Vault was asked, where it did not do it.
-fn asked_by(problem: &Problem, settings: &Settings) -> String {
+fn asked_by(problem: &PolicyProblem, settings: &Settings) -> String {
     let by = settings.login.name();
     match (problem, &settings.login) {
-        (Problem::Vault(..), Login::Token(_)) => {
+        (PolicyProblem::Vault(..), Login::Token(_)) => {
             "; it was asked by VAULT_TOKEN, which must be an operator's".to_owned()
         }
-        (Problem::Vault(..), _) => format!(
+        (PolicyProblem::Vault(..), _) => format!(
             "; it was asked by the gate's own login ({by}): give VAULT_TOKEN of an operator, and VAULT_ROLE_ID and \
              VAULT_SECRET_ID empty"
         ),
@@ -106,7 +106,7 @@ fn asked_by(problem: &Problem, settings: &Settings) -> String {
     }
 }
 
-fn sync_all(flags: &Flags, settings: &Settings, write: bool, watch: bool) -> Result<ExitCode, Problem> {
+fn sync_all(flags: &Flags, settings: &Settings, write: bool, watch: bool) -> Result<ExitCode, PolicyProblem> {
     // There is one provider of cryptography; a second installation changes nothing.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -119,7 +119,7 @@ fn sync_all(flags: &Flags, settings: &Settings, write: bool, watch: bool) -> Res
     Ok(code)
 }
 
-async fn sync_once(settings: &Settings, write: bool) -> Result<ExitCode, Problem> {
+async fn sync_once(settings: &Settings, write: bool) -> Result<ExitCode, PolicyProblem> {
     Sync::with(settings, async |sync| {
         let changes = sync.changes(settings).await?;
         for change in &changes {

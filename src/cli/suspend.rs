@@ -79,7 +79,7 @@ pub struct Resume {
 const NO_NAME: &str = "no agent can have that name: [a-z0-9][a-z0-9._-]{0,62} without `..`";
 
 /// Why it was not done.
-enum Problem {
+enum NotDone {
     NoName,
     /// No entry has that name; why that may be right, and what it may be a slip of.
     NoEntry(String),
@@ -88,25 +88,25 @@ enum Problem {
     Unwritten(Unwritten),
 }
 
-impl From<NoLogin> for Problem {
+impl From<NoLogin> for NotDone {
     fn from(problem: NoLogin) -> Self {
         Self::NoLogin(problem)
     }
 }
 
-impl From<Unread> for Problem {
+impl From<Unread> for NotDone {
     fn from(problem: Unread) -> Self {
         Self::Unread(problem)
     }
 }
 
-impl From<Unwritten> for Problem {
+impl From<Unwritten> for NotDone {
     fn from(problem: Unwritten) -> Self {
         Self::Unwritten(problem)
     }
 }
 
-impl Problem {
+impl NotDone {
     fn code(&self) -> u8 {
         match self {
             Self::NoName | Self::NoEntry(_) => REFUSED,
@@ -143,11 +143,11 @@ impl Done {
 pub(super) fn suspend(Suspend { agent, reason, yes, given }: &Suspend) -> ExitCode {
     let agent = match AgentId::parse(agent) {
         Some(agent) => agent,
-        None => return refused(&Problem::NoName),
+        None => return refused(&NotDone::NoName),
     };
     let known = |settings: &Settings| match stranger(settings, &agent) {
         Some(warning) if !yes => {
-            Err(Problem::NoEntry(format!("{warning}; nothing was written, repeat with --yes if it is right")))
+            Err(NotDone::NoEntry(format!("{warning}; nothing was written, repeat with --yes if it is right")))
         }
         Some(warning) => {
             eprintln!("portcullis: {warning}");
@@ -170,7 +170,7 @@ pub(super) fn suspend(Suspend { agent, reason, yes, given }: &Suspend) -> ExitCo
 
 pub(super) fn resume(Resume { agent, given }: &Resume) -> ExitCode {
     run(given, anything, async |settings, suspensions, _| {
-        let agent = AgentId::parse(agent).ok_or(Problem::NoName)?;
+        let agent = AgentId::parse(agent).ok_or(NotDone::NoName)?;
         let configured = settings.agents.iter().any(|entry| entry.id == agent && entry.suspended);
         let still = if configured { "; the configuration suspends it still" } else { "" };
         let Some(version) = suspensions.resume(&settings.layout, &agent).await? else {
@@ -302,8 +302,8 @@ impl std::fmt::Display for Told<'_> {
 /// Does it by the configuration, where `may` finds nothing wrong with that.
 fn run(
     given: &Given,
-    may: impl FnOnce(&Settings) -> Result<(), Problem>,
-    work: impl AsyncFnOnce(&Settings, &Suspensions, &Leases) -> Result<Done, Problem>,
+    may: impl FnOnce(&Settings) -> Result<(), NotDone>,
+    work: impl AsyncFnOnce(&Settings, &Suspensions, &Leases) -> Result<Done, NotDone>,
 ) -> ExitCode {
     let settings = match load_elsewhere(&given.clone().into()) {
         Ok(settings) => settings,
@@ -326,8 +326,8 @@ fn run(
         }
         Err(problem) => {
             let by = match problem {
-                Problem::NoLogin(_) | Problem::NoName | Problem::NoEntry(_) => String::new(),
-                Problem::Unread(_) | Problem::Unwritten(_) => {
+                NotDone::NoLogin(_) | NotDone::NoName | NotDone::NoEntry(_) => String::new(),
+                NotDone::Unread(_) | NotDone::Unwritten(_) => {
                     format!("; Vault was asked by the gate's own login ({})", settings.login.name())
                 }
             };
@@ -337,11 +337,11 @@ fn run(
     }
 }
 
-const fn anything(_: &Settings) -> Result<(), Problem> {
+const fn anything(_: &Settings) -> Result<(), NotDone> {
     Ok(())
 }
 
-fn refused(problem: &Problem) -> ExitCode {
+fn refused(problem: &NotDone) -> ExitCode {
     eprintln!("portcullis: {}", problem.text());
     ExitCode::from(problem.code())
 }

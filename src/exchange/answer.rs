@@ -11,10 +11,34 @@ use pingora_core::protocols::http::v1::client::HttpSession;
 use pingora_core::upstreams::peer::HttpPeer;
 use serde::Deserialize;
 
-use super::{Broken, Upstream};
+use super::pool::Pool;
 
 /// Most interim answers (1xx) before the answer itself.
 const INTERIM: usize = 8;
+
+/// The reason why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// No connection, or it broke.
+    Unreachable,
+    /// Past the deadline.
+    Late,
+    /// Over the limit.
+    TooLarge,
+    /// Not HTTP.
+    Nonsense,
+}
+
+impl From<Broken> for Refusal {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Unreachable => Self::UpstreamUnavailable,
+            Broken::Late => Self::UpstreamTimeout,
+            Broken::TooLarge => Self::AnswerTooLarge,
+            Broken::Nonsense => Self::UpstreamNonsense,
+        }
+    }
+}
 
 /// Vault's answer, whole.
 #[derive(Debug)]
@@ -80,7 +104,7 @@ pub(super) async fn answered(session: &mut HttpSession) -> Result<(), Stop> {
 
 /// An answer of Vault's that arrives.
 pub struct Arrival {
-    pub(super) upstream: Arc<Upstream>,
+    pub(super) pool: Arc<Pool>,
     pub(super) session: HttpSession,
     pub(super) peer: Arc<HttpPeer>,
     /// The HTTP status.
@@ -117,7 +141,7 @@ impl Arrival {
 
     /// Gives the connection back; only where all has arrived.
     pub async fn end(self) {
-        self.upstream.keep(self.session, &self.peer).await;
+        self.pool.keep(self.session, &self.peer).await;
     }
 }
 

@@ -2,50 +2,50 @@
 
 use std::time::Duration;
 
-use filters::secret::Digest;
-use filters::vault::{Trouble, control, is_doubtful, trouble};
+use filters::secret::{Digest, Secret};
+use filters::vault::{Trouble, is_doubtful, trouble};
 use moka::future::Cache;
 
-use super::{Answer, Envelope, Patience, Upstream};
+use super::Answer;
 
 /// The time for a token to be looked up.
-const LOOK: Duration = Duration::from_secs(1);
+pub(super) const LOOK: Duration = Duration::from_secs(1);
 /// The time for which one look counts for everybody who asks with that token.
 const HOLDS: Duration = Duration::from_secs(1);
 /// Most tokens whose looks are remembered.
 const TOKENS: u64 = 10_000;
 
 /// Findings on tokens in doubt: true for one that Vault no longer knows.
-pub(super) type Doubts = Cache<Digest, bool>;
+pub(super) struct Doubts(Cache<Digest, bool>);
 
-pub(super) fn doubts() -> Doubts {
-    Cache::builder().max_capacity(TOKENS).time_to_live(HOLDS).build()
+impl Default for Doubts {
+    fn default() -> Self {
+        Self(Cache::builder().max_capacity(TOKENS).time_to_live(HOLDS).build())
+    }
 }
 
-impl Upstream {
-    /// True where Vault does not know the token that this answer was asked for with. Where its words
-    /// leave that open, the token is looked up, once for all who ask within a second.
-    pub async fn denies_token(&self, envelope: Envelope<'_>, answer: &Answer) -> bool {
+impl Doubts {
+    /// True where the answer says that Vault does not know the token, or leaves that open and the look
+    /// `is_gone` says so.
+    pub(super) async fn deny(
+        &self,
+        token: Option<&Secret>,
+        answer: &Answer,
+        is_gone: impl Future<Output = bool>,
+    ) -> bool {
         if trouble(answer.status, &answer.body) == Trouble::InvalidToken {
             return true;
         }
-        match envelope.token {
+        match token {
             Some(token) if is_doubtful(answer.status, &answer.body) => {
-                Box::pin(self.doubts.get_with(token.digest(), self.is_gone(envelope))).await
+                Box::pin(self.0.get_with(token.digest(), is_gone)).await
             }
             _ => false,
         }
     }
+}
 
-    /// True where Vault does not find the token. A token that may not look itself up is known.
-    async fn is_gone(&self, envelope: Envelope<'_>) -> bool {
-        let Ok(request) = control::lookup_self() else { return false };
-        let Envelope { lane, token, namespace, .. } = envelope;
-        let envelope = Envelope { lane, token, namespace, patience: Patience::Look(LOOK), ..Envelope::default() };
-        let gone = |answer: Answer| {
-            let trouble = trouble(answer.status, &answer.body);
-            trouble == Trouble::InvalidToken || is_doubtful(answer.status, &answer.body)
-        };
-        self.ask(request, envelope).await.is_ok_and(gone)
-    }
+/// True where a token that was to look itself up is not known.
+pub(super) fn is_unknown(answer: &Answer) -> bool {
+    trouble(answer.status, &answer.body) == Trouble::InvalidToken || is_doubtful(answer.status, &answer.body)
 }

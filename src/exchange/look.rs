@@ -67,7 +67,7 @@ impl Upstream {
                 Lane::Requests => &peers.requests,
             };
             let fresh = HttpPeer { group_key: FRESH, ..HttpPeer::clone(peer) };
-            let Ok((mut session, _)) = Box::pin(self.connector.get_http_session(&fresh)).await else { continue };
+            let Ok((mut session, _)) = Box::pin(self.pool.connector.get_http_session(&fresh)).await else { continue };
             match self.converse(&mut session, request, envelope).await {
                 Ok(()) => {}
                 Err(Stop::Silent | Stop::Broken) => continue,

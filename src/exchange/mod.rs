@@ -9,10 +9,11 @@ mod answer;
 mod doubt;
 mod envelope;
 mod look;
+mod pool;
 mod rejected;
 
 pub use agents::{Holds, Opened, Tokens, Unanswered};
-pub use answer::{Answer, Arrival};
+pub use answer::{Answer, Arrival, Broken};
 pub use envelope::{Envelope, Lane, Patience};
 
 use std::collections::VecDeque;
@@ -24,13 +25,11 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use filters::headers::{CORRELATION_ID, VAULT_NAMESPACE, VAULT_REQUEST, VAULT_TOKEN, VAULT_WRAP_TTL};
 use filters::names::Namespace;
-use filters::refusal::Refusal;
 use filters::secret::Digest;
-use filters::vault::VaultRequest;
+use filters::vault::{VaultRequest, control};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, InvalidHeaderValue, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use pingora_core::connectors::ConnectorOptions;
-use pingora_core::connectors::http::v1::Connector;
 use pingora_core::protocols::http::v1::client::HttpSession;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::utils::tls::CertKey;
@@ -42,37 +41,14 @@ use crate::telemetry::Seldom;
 use crate::tls;
 
 use answer::{Stop, answered, read_body};
-use doubt::{Doubts, doubts};
+use doubt::Doubts;
+use pool::Pool;
 
 /// Most connections kept idle.
 const POOL: usize = 1024;
 
 /// How many times the longest silence a whole answer may take.
 const PARTS: u32 = 20;
-
-/// Why there is no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Broken {
-    /// No connection, or it broke.
-    Unreachable,
-    /// Past the deadline.
-    Late,
-    /// Over the limit.
-    TooLarge,
-    /// Not HTTP.
-    Nonsense,
-}
-
-impl From<Broken> for Refusal {
-    fn from(broken: Broken) -> Self {
-        match broken {
-            Broken::Unreachable => Self::UpstreamUnavailable,
-            Broken::Late => Self::UpstreamTimeout,
-            Broken::TooLarge => Self::AnswerTooLarge,
-            Broken::Nonsense => Self::UpstreamNonsense,
-        }
-    }
-}
 
 /// One address of Vault's, for each lane.
 struct Peers {
@@ -90,7 +66,7 @@ struct Identity {
 
 /// Vault, as the gate reaches it.
 pub struct Upstream {
-    connector: Connector,
+    pool: Arc<Pool>,
     peers: ArcSwap<Vec<Peers>>,
     /// Which of the peers answered last.
     current: AtomicUsize,
@@ -121,7 +97,7 @@ impl Upstream {
         let mut options = ConnectorOptions::new(POOL);
         options.ca_file = settings.authority.as_ref().map(|path| path.to_string_lossy().into_owned());
         let upstream = Self {
-            connector: Connector::new(Some(options)),
+            pool: Arc::new(Pool::new(options, settings.idle)),
             peers: ArcSwap::default(),
             current: AtomicUsize::new(0),
             identity: ArcSwapOption::empty(),
@@ -130,7 +106,7 @@ impl Upstream {
             namespaces: AtomicBool::new(false),
             rejections: Seldom::default(),
             unsent: Seldom::default(),
-            doubts: doubts(),
+            doubts: Doubts::default(),
         };
         upstream.read_identity()?;
         if let Ok(address) = upstream.settings.host.parse::<IpAddr>() {
@@ -235,6 +211,21 @@ impl Upstream {
         Ok(answer)
     }
 
+    /// True where Vault does not know the token that this answer was asked for with. Where its words
+    /// leave that open, the token is looked up, once for all who ask within a second.
+    pub async fn denies_token(&self, envelope: Envelope<'_>, answer: &Answer) -> bool {
+        self.doubts.deny(envelope.token, answer, self.is_gone(envelope)).await
+    }
+
+    /// True where Vault does not find the token. A token that may not look itself up is known.
+    async fn is_gone(&self, envelope: Envelope<'_>) -> bool {
+        let Ok(request) = control::lookup_self() else { return false };
+        let Envelope { lane, token, namespace, .. } = envelope;
+        let envelope =
+            Envelope { lane, token, namespace, patience: Patience::Look(doubt::LOOK), ..Envelope::default() };
+        self.ask(request, envelope).await.is_ok_and(|answer| doubt::is_unknown(&answer))
+    }
+
     async fn answer(&self, request: &VaultRequest, envelope: Envelope<'_>) -> Result<Answer, Broken> {
         let time = match envelope.patience {
             Patience::Usual => self.settings.timeout,
@@ -257,7 +248,7 @@ impl Upstream {
     async fn whole(&self, mut session: HttpSession, peer: &Arc<HttpPeer>, limit: usize) -> Result<Answer, Broken> {
         let status = session.get_status().map_or(0, |status| status.as_u16());
         let body = read_body(&mut session, limit).await?;
-        self.keep(session, peer).await;
+        self.pool.keep(session, peer).await;
         Ok(Answer { status, body })
     }
 
@@ -266,14 +257,14 @@ impl Upstream {
     ///
     /// # Errors
     /// [`Broken`] before the answer's head.
-    async fn arrive(self: &Arc<Self>, request: &VaultRequest, envelope: Envelope<'_>) -> Result<Arrival, Broken> {
+    async fn arrive(&self, request: &VaultRequest, envelope: Envelope<'_>) -> Result<Arrival, Broken> {
         let silence = self.settings.timeout;
         let conversed = tokio::time::timeout(silence, self.converse_anywhere(request, envelope)).await;
         let (session, peer) = conversed.map_err(|_| Broken::Late)??;
         let status = session.get_status().map_or(0, |status| status.as_u16());
         let deadline = Instant::now() + silence * PARTS;
-        let (upstream, arrived) = (Arc::clone(self), VecDeque::new());
-        Ok(Arrival { upstream, session, peer, status, arrived, silence, deadline })
+        let (pool, arrived) = (Arc::clone(&self.pool), VecDeque::new());
+        Ok(Arrival { pool, session, peer, status, arrived, silence, deadline })
     }
 
     /// Sends the request, and again where a pooled connection turns out dead
@@ -295,11 +286,6 @@ impl Upstream {
         }
     }
 
-    /// Gives a connection whose answer was read to the end back to the pool.
-    fn keep(&self, session: HttpSession, peer: &Arc<HttpPeer>) -> impl Future<Output = ()> {
-        self.connector.release_http_session(session, &**peer, Some(self.settings.idle))
-    }
-
     /// A connection, to the peer that answered last or to the next one.
     async fn connect(&self, lane: Lane) -> Result<(HttpSession, Arc<HttpPeer>, bool), Broken> {
         let peers = self.peers.load_full();
@@ -312,9 +298,9 @@ impl Upstream {
                 Lane::Requests => &peers.requests,
             };
             // Making a connection is rare and holds much: it is kept out of every request's way.
-            let connected = match self.connector.reused_http_session(&**peer).await {
+            let connected = match self.pool.connector.reused_http_session(&**peer).await {
                 Some(session) => Ok((session, true)),
-                None => Box::pin(self.connector.get_http_session(&**peer)).await,
+                None => Box::pin(self.pool.connector.get_http_session(&**peer)).await,
             };
             if let Ok((session, reused)) = connected {
                 if turn > 0 {

@@ -14,7 +14,7 @@ use pingora_core::protocols::http::ServerSession;
 
 use crate::service::{Caller, Offer, Outcome, Outcomes, Peer, RefusedLogin, Rejected, Target};
 use crate::surfaces::docs::Page;
-use crate::surfaces::{self, Asked, Json, Reply, Served, events, mcp, rest};
+use crate::surfaces::{self, Asked, Json, Reply, Served, listen, mcp, rest};
 use crate::telemetry::RouteId;
 
 use super::body::Body;
@@ -160,7 +160,7 @@ impl Request<'_> {
     }
 
     fn serve_events(&self, session: &mut ServerSession, caller: &Caller<'_>) -> Served {
-        let served = events::serve(&self.context, caller, &session.req_header().headers);
+        let served = listen::serve(&self.context, caller, &session.req_header().headers);
         if served.reply.as_ref().is_ok_and(|reply| matches!(reply.body, surfaces::Body::Events(_))) {
             // Its end is the connection's: nothing else was read meanwhile.
             session.set_keepalive(None);

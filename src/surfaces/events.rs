@@ -1,20 +1,14 @@
-//! Streams of events (`GET /mcp`, and `GET /mcp/sse` as older bridges have it):
-//! opened for whoever is let in, and open as long as they would be again.
+//! Open streams of events, open as long as they would be granted again.
 
 use std::sync::Arc;
 
 use filters::grants::Agent;
-use filters::headers::MCP_PROTOCOL_VERSION;
 use filters::identity::Identity;
-use filters::mcp::{self, Shown};
+use filters::mcp::Shown;
 use filters::refusal::Refusal;
-use http::HeaderMap;
 
-use crate::limits::{Full, Share};
-use crate::service::{Caller, Context, Offer, Outcome};
-
-use super::mcp::failed;
-use super::{Reply, Served, lists_events, text};
+use crate::limits::Share;
+use crate::service::{Context, Offer};
 
 /// A stream that was granted.
 pub struct Events {
@@ -26,43 +20,18 @@ pub struct Events {
     _place: Share,
 }
 
-/// Grants a stream; nothing is sent on it yet.
-#[must_use]
-pub fn serve(context: &Context<'_>, caller: &Caller<'_>, headers: &HeaderMap) -> Served {
-    let reply = grant(context, &caller.identity, headers);
-    let outcome = match &reply {
-        Ok(_) => Outcome::allowed(),
-        Err(refusal) => Outcome::refused("", refusal),
-    };
-    Served { reply, outcomes: outcome.into() }
-}
-
-fn grant(context: &Context<'_>, identity: &Identity, headers: &HeaderMap) -> Result<Reply, Refusal> {
-    match mcp::has_streams(text(headers, MCP_PROTOCOL_VERSION)) {
-        Ok(true) => {}
-        Ok(false) => return Err(Refusal::MethodNotAllowed("POST".into())),
-        Err(failure) => return Ok(failed(&failure)),
-    }
-    if !lists_events(headers) {
-        return Err(Refusal::NotAcceptable);
-    }
-    may_listen(context, identity)?;
-    let place = context.state.streams.take(identity.agent.id.clone(), 1, context.snapshot.limits.bounds.streams);
-    let place = place.map_err(|full| match full {
-        Full::Own => Refusal::TooManyStreams,
-        Full::All => Refusal::Overloaded,
-    })?;
-    let shown = Shown::to(identity, context.snapshot.surfaces.tool_names);
-    Ok(Reply::events(Events { agent: Arc::clone(&identity.agent), shown, end: None, _place: place }))
-}
-
 /// An agent without a role has nothing to be told of.
-fn may_listen(context: &Context<'_>, identity: &Identity) -> Result<(), Refusal> {
+pub(super) fn may_listen(context: &Context<'_>, identity: &Identity) -> Result<(), Refusal> {
     context.check_suspension(&identity.agent.id)?;
     if identity.agent.roles.is_empty() { Err(Refusal::Forbidden) } else { Ok(()) }
 }
 
 impl Events {
+    /// A stream of this identity's, which was shown these tools.
+    pub(super) fn new(identity: &Identity, shown: Shown, place: Share) -> Self {
+        Self { agent: Arc::clone(&identity.agent), shown, end: None, _place: place }
+    }
+
     /// Tells if the client is shown other tools by this context than before. `offer` is what the
     /// stream was granted by.
     ///

@@ -5,6 +5,7 @@
 pub mod docs;
 pub mod events;
 mod json;
+pub mod listen;
 pub mod mcp;
 pub mod metadata;
 mod reply;

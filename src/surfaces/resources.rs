@@ -2,7 +2,7 @@
 
 use filters::grants::Agent;
 use filters::handle::{Binding, Closed, Purpose};
-use filters::mcp::{self, Call, Page, Place, Step, Walk};
+use filters::mcp::{self, Call, ListPlace, Page, Step, Walk};
 use filters::path::SecretPath;
 use filters::refusal::Refusal;
 use serde::Deserialize;
@@ -24,7 +24,7 @@ struct Found {
     /// Folders that cannot be listed.
     large: Vec<Option<SecretPath>>,
     /// Where the next page begins.
-    place: Option<Place>,
+    place: Option<ListPlace>,
 }
 
 /// What `kv.list` answers.
@@ -81,7 +81,7 @@ impl Asked<'_> {
         Ok(body)
     }
 
-    fn open_cursor(&self, agent: &Agent, cursor: &str) -> Result<Place, Refusal> {
+    fn open_cursor(&self, agent: &Agent, cursor: &str) -> Result<ListPlace, Refusal> {
         let keyring = self.context.state.vault.handles.keyring();
         if keyring.is_empty() {
             return Err(self.context.state.vault.handles.without());

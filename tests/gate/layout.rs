@@ -48,7 +48,7 @@ const ROOMS: [(&str, &[&str]); 7] = [
     ("config", &[]),
     ("exchange", &["config", "telemetry", "tls"]),
     ("limits", &["config", "random", "telemetry"]),
-    ("service", &["exchange", "issuers", "limits", "snapshot", "state", "vault"]),
+    ("service", &["exchange", "issuers", "limits", "snapshot", "state", "telemetry", "vault"]),
     ("surfaces", &["limits", "service", "snapshot"]),
     ("telemetry", &[]),
 ];
@@ -213,7 +213,7 @@ fn surfaces(_: &Shared) {
     // MCP's resources and streams of events are parts of it.
     let surfaces = [
         ("rest", &["rest"][..]),
-        ("mcp", &["mcp", "resources", "events"]),
+        ("mcp", &["mcp", "resources", "listen", "events"]),
         ("docs", &["docs"]),
         ("metadata", &["metadata"]),
     ];

@@ -1,7 +1,8 @@
 //! The service without a socket: a caller is admitted by what it offers, and calls, over a real Vault.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use filters::catalog;
@@ -14,7 +15,7 @@ use portcullis::service::{Caller, Context, Offer, Outcome, Rejected, Target};
 use portcullis::snapshot::Snapshot;
 use portcullis::state::State;
 use portcullis::surfaces::Json;
-use portcullis::telemetry::Metrics;
+use portcullis::telemetry::{Metrics, Record, Sink, Sinks};
 use portcullis::vault::{Parcel, Vault};
 use serde_json::{Value, json};
 use tests::{API_KEY, World};
@@ -26,12 +27,33 @@ pub const CASES: &[Case] = &[
     ("a_caller_is_admitted_and_calls", calls),
     ("who_is_not_admitted_is_told_why", rejections),
     ("who_goes_without_an_answer_is_charged", debts),
+    ("vault_is_not_asked_for_what_a_sink_does_not_take", sinks),
 ];
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
+/// Refuses operations while it is told to, as an audit that cannot be written would.
+#[derive(Default)]
+struct Reluctant {
+    refuses: AtomicBool,
+    admitted: Mutex<Vec<(String, &'static str)>>,
+}
+
+impl Sink for Reluctant {
+    fn admit(&self, record: &Record<'_>) -> Result<(), Refusal> {
+        self.admitted.lock().expect("a lock").push((record.agent.to_owned(), record.operation));
+        if self.refuses.load(Ordering::Relaxed) { Err(Refusal::Overloaded) } else { Ok(()) }
+    }
+
+    fn finish(&self, _: &Record<'_>) {}
+}
+
 /// The state of a gate that listens nowhere.
 fn state(world: &World, more: &str) -> Arc<State> {
+    state_with(world, more, Sinks::default())
+}
+
+fn state_with(world: &World, more: &str, sinks: Sinks) -> Arc<State> {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("config.toml");
     let (address, role, secret) = (world.vault_address(), world.role_id(), world.secret_id());
@@ -46,7 +68,7 @@ fn state(world: &World, more: &str) -> Arc<State> {
     let settings = settings.unwrap_or_else(|report| panic!("{report}"));
     let metrics = Arc::new(Metrics::new(Vec::new()).expect("metrics"));
     let vault = Vault::new(&settings, Arc::clone(&metrics)).expect("a way to Vault");
-    Arc::new(State::new(Snapshot::of_policy(settings), vault, None, metrics, None, 1024))
+    Arc::new(State::new(Snapshot::of_policy(settings), vault, None, metrics, sinks, 1024))
 }
 
 /// Runs `test` when the gate is logged in and knows who is suspended.
@@ -100,7 +122,7 @@ fn calls(shared: &Shared) {
         assert_eq!(written.expect("written")["version"], 1);
         assert_eq!((outcome.operation, outcome.decision), ("kv.write", "allow"));
         assert_eq!(outcome.role.map(|role| role.name.to_string()).as_deref(), Some("own"));
-        assert!(outcome.upstream > Duration::ZERO);
+        assert!(outcome.upstream.is_some());
         let (read, _) = call(&state, "kv.read", json!({"path": "by/hand"})).await;
         assert_eq!(read.expect("read")["data"], json!({"a": 1}));
         // Vault is not asked for what no role allows.
@@ -110,7 +132,7 @@ fn calls(shared: &Shared) {
         ] {
             let (refused, outcome) = call(&state, name, arguments).await;
             assert_eq!((refused.expect_err("refused").public().code, outcome.decision), (code, code), "{name}");
-            assert_eq!(outcome.upstream, Duration::ZERO, "{name}");
+            assert_eq!(outcome.upstream, None, "{name}");
         }
     });
 }
@@ -146,5 +168,27 @@ fn debts(shared: &Shared) {
         settled.expect("within the limit");
         let rejected = admit(&context, API_KEY).await.err().expect("rejected");
         assert!(matches!(rejected.refusal, Refusal::RateLimited(_)), "{:?}", rejected.refusal);
+    });
+}
+
+fn sinks(shared: &Shared) {
+    let sink = Arc::new(Reluctant::default());
+    let told = Sinks::from_iter([Arc::clone(&sink) as Arc<dyn Sink>]);
+    let state = state_with(shared.world(), "", told);
+    run(&state, async {
+        let path = json!({"path": "by/sinks"});
+        sink.refuses.store(true, Ordering::Relaxed);
+        let written = call(&state, "kv.write", json!({"path": "by/sinks", "data": {"a": 1}})).await;
+        assert_eq!((written.0.expect_err("refused"), written.1.upstream), (Refusal::Overloaded, None));
+        assert_eq!(written.1.decision, Refusal::Overloaded.public().code);
+        let (forbidden, _) = call(&state, "kv.delete", path.clone()).await;
+        assert_eq!(forbidden.expect_err("forbidden").public().code, "forbidden");
+        sink.refuses.store(false, Ordering::Relaxed);
+        let (read, outcome) = call(&state, "kv.read", path).await;
+        assert!(matches!(read, Err(Refusal::NotFound | Refusal::Absent(_))), "nothing was written: {read:?}");
+        assert!(outcome.upstream.is_some());
+        let admitted = sink.admitted.lock().expect("a lock");
+        let of = |operation| ("agent_api".to_owned(), operation);
+        assert_eq!(*admitted, [of("kv.write"), of("kv.read")], "what is refused anyway is not admitted");
     });
 }

@@ -26,7 +26,7 @@ impl Default for Bounds {
 
 /// The fault of a value that is JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Problem {
+pub enum JsonProblem {
     /// An object names a member twice.
     Twice,
     /// An escape is one half of a character.
@@ -47,7 +47,7 @@ pub enum Problem {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault<'a> {
     /// The kind of fault.
-    pub problem: Problem,
+    pub problem: JsonProblem,
     /// The member of the outermost object that it is in, as its name is written.
     pub member: Option<&'a [u8]>,
     /// Bytes from the beginning of that member's value to the place.
@@ -60,13 +60,13 @@ impl Fault<'_> {
     pub fn expected(&self, bounds: &Bounds) -> String {
         let Bounds { depth, members, text, tokens } = bounds;
         let right = match self.problem {
-            Problem::Twice => "each name once in its object, characters above U+FFFF not as \\u escapes".to_owned(),
-            Problem::Half => "whole characters: no \\u escape of half a surrogate pair".to_owned(),
-            Problem::Number => "numbers that a double holds; larger ones as texts".to_owned(),
-            Problem::Depth => format!("at most {depth} levels of objects and lists, the outermost included"),
-            Problem::Members => format!("at most {members} members of one object or items of one list"),
-            Problem::Text => format!("texts, names and numbers of at most {text} bytes"),
-            Problem::Tokens => format!("at most {tokens} names, values, brackets, commas and colons"),
+            JsonProblem::Twice => "each name once in its object, characters above U+FFFF not as \\u escapes".to_owned(),
+            JsonProblem::Half => "whole characters: no \\u escape of half a surrogate pair".to_owned(),
+            JsonProblem::Number => "numbers that a double holds; larger ones as texts".to_owned(),
+            JsonProblem::Depth => format!("at most {depth} levels of objects and lists, the outermost included"),
+            JsonProblem::Members => format!("at most {members} members of one object or items of one list"),
+            JsonProblem::Text => format!("texts, names and numbers of at most {text} bytes"),
+            JsonProblem::Tokens => format!("at most {tokens} names, values, brackets, commas and colons"),
         };
         format!("{right} (see byte {} of the value)", self.offset)
     }
@@ -106,7 +106,7 @@ pub(crate) fn plain(rest: &[u8]) -> usize {
     rest.len() - tail.len() + tail.iter().position(ends).unwrap_or(tail.len())
 }
 
-type Judged = Result<(), (Problem, usize)>;
+type Judged = Result<(), (JsonProblem, usize)>;
 
 /// An object or list that has not ended.
 struct Open {
@@ -142,7 +142,7 @@ impl<'a> Reader<'a, '_> {
             }
             self.tokens += 1;
             if self.tokens > self.bounds.tokens {
-                return Err((Problem::Tokens, at));
+                return Err((JsonProblem::Tokens, at));
             }
             match byte {
                 b'"' => self.text(after, at)?,
@@ -184,7 +184,7 @@ impl<'a> Reader<'a, '_> {
     fn enter(&mut self, is_object: bool, at: usize) -> Judged {
         self.value(at)?;
         self.open.push(Open { is_object, awaits_name: is_object, count: 0, before: self.names.len() });
-        if self.open.len() > self.bounds.depth { Err((Problem::Depth, at)) } else { Ok(()) }
+        if self.open.len() > self.bounds.depth { Err((JsonProblem::Depth, at)) } else { Ok(()) }
     }
 
     fn leave(&mut self) -> Judged {
@@ -195,7 +195,7 @@ impl<'a> Reader<'a, '_> {
         let names = self.names.get_mut(before..).unwrap_or_default();
         let twice = if names.len() < 2 || self.open.is_empty() { None } else { twice(names) };
         self.names.truncate(before);
-        twice.map_or(Ok(()), |at| Err((Problem::Twice, at)))
+        twice.map_or(Ok(()), |at| Err((JsonProblem::Twice, at)))
     }
 
     fn number(&mut self, at: usize) -> Judged {
@@ -204,13 +204,13 @@ impl<'a> Reader<'a, '_> {
         let (number, rest) = self.rest.split_at(self.rest.iter().position(part).unwrap_or(self.rest.len()));
         self.rest = rest;
         if number.len() > self.bounds.text {
-            return Err((Problem::Text, at));
+            return Err((JsonProblem::Text, at));
         }
         if number.len() < 300 && !number.contains(&b'e') && !number.contains(&b'E') {
             return Ok(());
         }
         let read = std::str::from_utf8(number).ok().and_then(|number| number.parse::<f64>().ok());
-        if read.is_some_and(f64::is_infinite) { Err((Problem::Number, at)) } else { Ok(()) }
+        if read.is_some_and(f64::is_infinite) { Err((JsonProblem::Number, at)) } else { Ok(()) }
     }
 
     /// `true`, `false`, `null`, or what is none of JSON's.
@@ -245,7 +245,7 @@ impl<'a> Reader<'a, '_> {
         } else {
             self.value(at)?
         }
-        if text.len() > self.bounds.text { Err((Problem::Text, at)) } else { Ok(()) }
+        if text.len() > self.bounds.text { Err((JsonProblem::Text, at)) } else { Ok(()) }
     }
 
     fn name(&mut self, text: &'a [u8], is_escaped: bool, at: usize) -> Judged {
@@ -258,7 +258,7 @@ impl<'a> Reader<'a, '_> {
 
     /// An escape: two bytes, six, or twelve of a pair.
     fn escape(&mut self) -> Judged {
-        let half = (Problem::Half, self.at());
+        let half = (JsonProblem::Half, self.at());
         let length = match unit(self.rest) {
             Some(0xdc00..=0xdfff) => return Err(half),
             Some(0xd800..=0xdbff) => {
@@ -281,7 +281,7 @@ impl<'a> Reader<'a, '_> {
 impl Open {
     const fn one_more(&mut self, bounds: &Bounds, at: usize) -> Judged {
         self.count += 1;
-        if self.count > bounds.members { Err((Problem::Members, at)) } else { Ok(()) }
+        if self.count > bounds.members { Err((JsonProblem::Members, at)) } else { Ok(()) }
     }
 }
 

@@ -18,7 +18,7 @@ pub use failure::Failure;
 pub use message::{Body, Call, Headers, Message, Request, Understood, read, spoken, understand};
 pub use prompts::{Prompted, listed_prompts, prompted};
 pub use resources::{
-    Page, Place, Step, Walk, listed_resources, listed_templates, names, no_cursor, secret, target, told,
+    ListPlace, Page, Step, Walk, listed_resources, listed_templates, names, no_cursor, secret, target, told,
 };
 pub use result::{answer, discovered, done, initialized, listed, refused};
 pub use tools::{ToolNames, Tools};

@@ -80,7 +80,7 @@ pub const fn no_cursor() -> Refusal {
 /// been seen. It names nothing but a path, so that it holds however the tree
 /// changes between two pages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct ListPlace {
     folder: Option<SecretPath>,
     /// The last name seen in it.
     after: Option<Box<str>>,
@@ -95,7 +95,7 @@ pub struct Walk {
 
 #[derive(Debug)]
 struct Frame {
-    place: Place,
+    place: ListPlace,
     /// The rest of the folder's names, once they are known.
     names: Option<std::vec::IntoIter<String>>,
 }
@@ -111,15 +111,15 @@ pub enum Step {
 
 impl Frame {
     const fn new(folder: Option<SecretPath>, after: Option<Box<str>>) -> Self {
-        Self { place: Place { folder, after }, names: None }
+        Self { place: ListPlace { folder, after }, names: None }
     }
 }
 
 impl Walk {
     /// A walk from `place` on, or from the beginning.
     #[must_use]
-    pub fn from(place: Option<Place>) -> Self {
-        let Place { folder, after } = place.unwrap_or(Place { folder: None, after: None });
+    pub fn from(place: Option<ListPlace>) -> Self {
+        let ListPlace { folder, after } = place.unwrap_or(ListPlace { folder: None, after: None });
         let mut frames = Vec::new();
         let mut parent = None;
         for name in folder.iter().flat_map(SecretPath::segments) {
@@ -166,7 +166,7 @@ impl Walk {
 
     /// Where the walk is; `None` where nothing is left.
     #[must_use]
-    pub fn place(mut self) -> Option<Place> {
+    pub fn place(mut self) -> Option<ListPlace> {
         while self.frames.last()?.names.as_ref().is_some_and(|names| names.as_slice().is_empty()) {
             self.frames.pop();
         }
@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn a_place_that_is_gone_is_passed() {
-        let place = Place { folder: SecretPath::parse("m/n").ok(), after: Some("o".into()) };
+        let place = ListPlace { folder: SecretPath::parse("m/n").ok(), after: Some("o".into()) };
         let mut walk = Walk::from(Some(place));
         let mut asked = Vec::new();
         while let Some(step) = walk.step() {

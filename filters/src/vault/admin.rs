@@ -145,8 +145,8 @@ pub fn accessor(answer: &[u8]) -> Option<String> {
 
 fn data<T: for<'a> Deserialize<'a>>(answer: &[u8]) -> Option<T> {
     #[derive(Deserialize)]
-    struct Answer<T> {
+    struct DataAnswer<T> {
         data: T,
     }
-    serde_json::from_slice::<Answer<T>>(answer).ok().map(|answer| answer.data)
+    serde_json::from_slice::<DataAnswer<T>>(answer).ok().map(|answer| answer.data)
 }

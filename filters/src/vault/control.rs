@@ -244,7 +244,7 @@ pub fn derive_handle_key(layout: &Layout, version: u32) -> Result<VaultRequest, 
 #[must_use]
 pub fn derived_handle_key(body: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
     #[derive(Deserialize)]
-    struct Answer<'a> {
+    struct KeyAnswer<'a> {
         #[serde(borrow)]
         data: Hmac<'a>,
     }
@@ -252,7 +252,7 @@ pub fn derived_handle_key(body: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
     struct Hmac<'a> {
         hmac: &'a str,
     }
-    let answer: Answer<'_> = serde_json::from_slice(body).ok()?;
+    let answer: KeyAnswer<'_> = serde_json::from_slice(body).ok()?;
     let text = answer.data.hmac.rsplit(':').next()?;
     // A decoder wants room for the padding too.
     let mut decoded = Zeroizing::new([0; 36]);

@@ -30,7 +30,7 @@ pub enum NoRecord {
 }
 
 #[derive(Deserialize)]
-struct Answer<'a> {
+struct ReadAnswer<'a> {
     #[serde(borrow)]
     data: Object<Data<'a>>,
 }
@@ -103,7 +103,7 @@ pub fn written(body: &[u8]) -> Option<u64> {
 }
 
 fn answer(body: &[u8]) -> Option<Data<'_>> {
-    let Object(Answer { data: Object(data) }) = serde_json::from_slice(body).ok()?;
+    let Object(ReadAnswer { data: Object(data) }) = serde_json::from_slice(body).ok()?;
     (data.metadata.0.version > 0).then_some(data)
 }
 

@@ -47,7 +47,7 @@ struct User {
 
 /// Why nothing is taken; of a file's values it tells subjects only.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Problem {
+pub enum UsersProblem {
     /// It does not parse, or an object names a member twice.
     NotJson,
     /// It is in none of the forms.
@@ -71,11 +71,11 @@ impl Users {
     ///
     /// # Errors
     /// Why not all of them can be taken.
-    pub fn read(text: &[u8]) -> Result<Self, Problem> {
+    pub fn read(text: &[u8]) -> Result<Self, UsersProblem> {
         let mut unknown = BTreeSet::new();
         let mut found: BTreeMap<AgentId, Vec<String>> = BTreeMap::new();
-        for Entry { place, key, members } in entries(json::value(json::unmarked(text)).ok_or(Problem::NotJson)?)? {
-            let refused = |why| Problem::User(place, why);
+        for Entry { place, key, members } in entries(json::value(json::unmarked(text)).ok_or(UsersProblem::NotJson)?)? {
+            let refused = |why| UsersProblem::User(place, why);
             let subject = subject(key, &members).map_err(refused)?;
             let agent = agent_of(&subject).ok_or(refused("has an empty subject, or one with a control character"))?;
             found.entry(agent).or_default().push(subject);
@@ -83,13 +83,13 @@ impl Users {
         }
         let clashes: BTreeMap<_, _> = found.extract_if(.., |_, subjects| subjects.len() > 1).collect();
         if !clashes.is_empty() {
-            return Err(Problem::Clash(clashes));
+            return Err(UsersProblem::Clash(clashes));
         }
         let alone = |(agent, subjects): (AgentId, Vec<String>)| {
             subjects.into_iter().map(move |subject| (agent.clone(), User { subject, keys: Vec::new() }))
         };
         let agents: BTreeMap<_, _> = found.into_iter().flat_map(alone).collect();
-        if agents.is_empty() { Err(Problem::Nobody) } else { Ok(Self { agents, unknown, strangers: 0 }) }
+        if agents.is_empty() { Err(UsersProblem::Nobody) } else { Ok(Self { agents, unknown, strangers: 0 }) }
     }
 
     /// Adds API keys, of which digests are kept, from a map from key to
@@ -97,9 +97,9 @@ impl Users {
     ///
     /// # Errors
     /// It is none; some may have been added then.
-    pub fn add_keys(&mut self, text: &[u8]) -> Result<(), Problem> {
-        for (key, subject) in json::object(json::unmarked(text)).ok_or(Problem::NotKeys)? {
-            let Value::String(subject) = subject else { return Err(Problem::NotKeys) };
+    pub fn add_keys(&mut self, text: &[u8]) -> Result<(), UsersProblem> {
+        for (key, subject) in json::object(json::unmarked(text)).ok_or(UsersProblem::NotKeys)? {
+            let Value::String(subject) = subject else { return Err(UsersProblem::NotKeys) };
             let user = agent_of(&subject).and_then(|agent| self.agents.get_mut(&agent));
             match user.filter(|user| user.subject == subject) {
                 Some(user) => user.keys.push(Digest::of(key.as_bytes())),
@@ -149,7 +149,7 @@ impl Users {
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for UsersProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotJson => f.write_str("it is not JSON, or an object names a member twice"),
@@ -178,23 +178,23 @@ struct Entry {
     members: Map<String, Value>,
 }
 
-fn entries(value: Value) -> Result<Vec<Entry>, Problem> {
+fn entries(value: Value) -> Result<Vec<Entry>, UsersProblem> {
     let value = match value {
         Value::Object(mut members) => match members.remove("users") {
             Some(users) if members.is_empty() => users,
-            Some(_) => return Err(Problem::Ambiguous),
+            Some(_) => return Err(UsersProblem::Ambiguous),
             None => Value::Object(members),
         },
         value => value,
     };
     let entry = |place, key, value| match value {
         Value::Object(members) => Ok(Entry { place, key, members }),
-        _ => Err(Problem::User(place, "is not an object")),
+        _ => Err(UsersProblem::User(place, "is not an object")),
     };
     match value {
         Value::Object(users) => users.into_iter().map(|(key, user)| entry(None, Some(key), user)).collect(),
         Value::Array(users) => (1..).zip(users).map(|(place, user)| entry(Some(place), None, user)).collect(),
-        _ => Err(Problem::NotUsers),
+        _ => Err(UsersProblem::NotUsers),
     }
 }
 
@@ -249,7 +249,7 @@ mod tests {
 
     const CANARY: &str = "cnry7x";
 
-    fn read(text: &str) -> Result<Users, Problem> {
+    fn read(text: &str) -> Result<Users, UsersProblem> {
         Users::read(text.as_bytes())
     }
 
@@ -305,9 +305,9 @@ mod tests {
             let problem = read(&text.replace("CANARY", CANARY)).expect_err(text).to_string();
             assert!(problem.contains(told) && !problem.contains(CANARY), "{text}: {problem}");
         }
-        assert_eq!(Users::read(b"{\"\xff\": {}}").err(), Some(Problem::NotJson));
+        assert_eq!(Users::read(b"{\"\xff\": {}}").err(), Some(UsersProblem::NotJson));
         let deep = format!("{{\"a\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000));
-        assert_eq!(read(&deep).err(), Some(Problem::NotJson));
+        assert_eq!(read(&deep).err(), Some(UsersProblem::NotJson));
     }
 
     #[test]
@@ -342,7 +342,7 @@ mod tests {
             assert!(problem.ends_with(told), "{problem}");
         }
         let same = "x".repeat(63);
-        assert!(matches!(read(&format!("{{\"{same}1\": {{}}, \"{same}2\": {{}}}}")), Err(Problem::Clash(_))));
+        assert!(matches!(read(&format!("{{\"{same}1\": {{}}, \"{same}2\": {{}}}}")), Err(UsersProblem::Clash(_))));
         // The name that another was proposed is nobody's by right, and his keys are not hers.
         let mut users = read(r#"{"Alice": {}}"#).unwrap();
         users.add_keys("\u{feff}{\"k\": \"alice\"}".as_bytes()).unwrap();
@@ -379,7 +379,7 @@ mod tests {
         assert!(!toml.contains(CANARY) && toml.matches("sha256").count() == 2, "{toml}");
         for bad in ["", "[]", r#"{"CANARY": 1}"#, r#"{"CANARY": "alice", "CANARY": "alice"}"#] {
             let problem = users.add_keys(bad.replace("CANARY", CANARY).as_bytes()).expect_err(bad);
-            assert!(problem == Problem::NotKeys && !problem.to_string().contains(CANARY), "{bad}");
+            assert!(problem == UsersProblem::NotKeys && !problem.to_string().contains(CANARY), "{bad}");
         }
     }
 

@@ -22,12 +22,12 @@ use zeroize::Zeroizing;
 
 /// What a token is signed with.
 pub(super) struct SigningKey {
-    key: Key,
+    key: KeyMaterial,
     /// The thumbprint of the public half (RFC 7638) unless another name is given; a shared secret has none.
     id: Option<String>,
 }
 
-enum Key {
+enum KeyMaterial {
     Shared(Box<hmac::Key>),
     Rsa(RsaKeyPair),
     Elliptic(Curve, EcdsaKeyPair),
@@ -112,7 +112,7 @@ impl SigningKey {
     #[must_use]
     pub(super) fn shared(secret: &Secret) -> Option<Self> {
         let bytes = secret.expose().as_bytes();
-        let key = Key::Shared(Box::new(hmac::Key::new(hmac::HMAC_SHA256, bytes)));
+        let key = KeyMaterial::Shared(Box::new(hmac::Key::new(hmac::HMAC_SHA256, bytes)));
         (!bytes.is_empty()).then_some(Self { key, id: None })
     }
 
@@ -135,15 +135,17 @@ impl SigningKey {
     fn read(key: &pem::Content) -> Option<Self> {
         let der = key.der.as_slice();
         let elliptic = |read: &dyn Fn(&'static EcdsaSigningAlgorithm) -> Option<EcdsaKeyPair>| {
-            [Curve::P256, Curve::P384].into_iter().find_map(|curve| Some(Key::Elliptic(curve, read(curve.signing())?)))
+            [Curve::P256, Curve::P384]
+                .into_iter()
+                .find_map(|curve| Some(KeyMaterial::Elliptic(curve, read(curve.signing())?)))
         };
         let key = match key.kind {
-            Kind::Pkcs1Key => Key::Rsa(RsaKeyPair::from_der(der).ok()?),
+            Kind::Pkcs1Key => KeyMaterial::Rsa(RsaKeyPair::from_der(der).ok()?),
             Kind::Sec1Key => elliptic(&|curve| EcdsaKeyPair::from_private_key_der(curve, der).ok())?,
             _ => {
-                let edwards = || Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).ok().map(Key::Edwards);
+                let edwards = || Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).ok().map(KeyMaterial::Edwards);
                 let elliptic = || elliptic(&|curve| EcdsaKeyPair::from_pkcs8(curve, der).ok());
-                RsaKeyPair::from_pkcs8(der).ok().map(Key::Rsa).or_else(elliptic).or_else(edwards)?
+                RsaKeyPair::from_pkcs8(der).ok().map(KeyMaterial::Rsa).or_else(elliptic).or_else(edwards)?
             }
         };
         let mut key = Self { key, id: None };
@@ -155,11 +157,11 @@ impl SigningKey {
 
     const fn algorithm(&self) -> &'static str {
         match self.key {
-            Key::Shared(_) => "HS256",
-            Key::Rsa(_) => "RS256",
-            Key::Elliptic(Curve::P256, _) => "ES256",
-            Key::Elliptic(Curve::P384, _) => "ES384",
-            Key::Edwards(_) => "EdDSA",
+            KeyMaterial::Shared(_) => "HS256",
+            KeyMaterial::Rsa(_) => "RS256",
+            KeyMaterial::Elliptic(Curve::P256, _) => "ES256",
+            KeyMaterial::Elliptic(Curve::P384, _) => "ES384",
+            KeyMaterial::Edwards(_) => "EdDSA",
         }
     }
 
@@ -167,19 +169,21 @@ impl SigningKey {
     fn public(&self) -> Option<Value> {
         let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         match &self.key {
-            Key::Shared(_) => None,
-            Key::Rsa(key) => {
+            KeyMaterial::Shared(_) => None,
+            KeyMaterial::Rsa(key) => {
                 let (n, e) = (key.public_key().modulus(), key.public_key().exponent());
                 let (n, e) = (n.big_endian_without_leading_zero(), e.big_endian_without_leading_zero());
                 Some(json!({"e": text(e), "kty": "RSA", "n": text(n)}))
             }
-            Key::Elliptic(curve, key) => {
+            KeyMaterial::Elliptic(curve, key) => {
                 // One byte says that it is uncompressed; two halves follow (SEC 1, section 2.3.3).
                 let point = key.public_key().as_ref().get(1..)?;
                 let (x, y) = point.split_at_checked(point.len() / 2)?;
                 Some(json!({"crv": curve.name(), "kty": "EC", "x": text(x), "y": text(y)}))
             }
-            Key::Edwards(key) => Some(json!({"crv": "Ed25519", "kty": "OKP", "x": text(key.public_key().as_ref())})),
+            KeyMaterial::Edwards(key) => {
+                Some(json!({"crv": "Ed25519", "kty": "OKP", "x": text(key.public_key().as_ref())}))
+            }
         }
     }
 
@@ -213,14 +217,14 @@ impl SigningKey {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Unspecified> {
         let random = SystemRandom::new();
         match &self.key {
-            Key::Shared(key) => Ok(hmac::sign(key, message).as_ref().to_vec()),
-            Key::Rsa(key) => {
+            KeyMaterial::Shared(key) => Ok(hmac::sign(key, message).as_ref().to_vec()),
+            KeyMaterial::Rsa(key) => {
                 let mut signature = vec![0; key.public_modulus_len()];
                 key.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature)?;
                 Ok(signature)
             }
-            Key::Elliptic(_, key) => Ok(key.sign(&random, message)?.as_ref().to_vec()),
-            Key::Edwards(key) => Ok(key.sign(message).as_ref().to_vec()),
+            KeyMaterial::Elliptic(_, key) => Ok(key.sign(&random, message)?.as_ref().to_vec()),
+            KeyMaterial::Edwards(key) => Ok(key.sign(message).as_ref().to_vec()),
         }
     }
 }

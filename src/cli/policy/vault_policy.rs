@@ -20,7 +20,7 @@ const ACCESSOR: &str = "ACCESSOR";
 
 /// Why nothing was printed or written.
 #[derive(Debug)]
-pub enum Problem {
+pub enum PolicyProblem {
     /// No agent of that name has an entry.
     UnknownAgent,
     /// Grants that no policy can hold.
@@ -33,13 +33,13 @@ pub enum Problem {
     Vault(String, String),
 }
 
-impl From<NoLogin> for Problem {
+impl From<NoLogin> for PolicyProblem {
     fn from(problem: NoLogin) -> Self {
         Self::NoLogin(problem)
     }
 }
 
-impl std::fmt::Display for Problem {
+impl std::fmt::Display for PolicyProblem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::UnknownAgent => f.write_str("no agent of that name has an entry in the configuration"),
@@ -60,13 +60,13 @@ impl std::fmt::Display for Problem {
 /// The policy of one agent, as text.
 ///
 /// # Errors
-/// [`Problem::UnknownAgent`], [`Problem::TooManyPaths`].
-pub fn of_agent(settings: &Settings, id: &AgentId) -> Result<String, Problem> {
+/// [`PolicyProblem::UnknownAgent`], [`PolicyProblem::TooManyPaths`].
+pub fn of_agent(settings: &Settings, id: &AgentId) -> Result<String, PolicyProblem> {
     let stranger = [0];
     let entry = settings.agents.iter().find(|agent| agent.id == *id);
     let unknown = matches!(settings.identity.directory.unknown(), UnknownAgents::OwnNamespace(_));
     let unknown = unknown.then_some(&stranger[..]);
-    let indices = entry.map(|entry| entry.roles.as_slice()).or(unknown).ok_or(Problem::UnknownAgent)?;
+    let indices = entry.map(|entry| entry.roles.as_slice()).or(unknown).ok_or(PolicyProblem::UnknownAgent)?;
     let roles: Vec<&Role> = indices.iter().filter_map(|index| settings.roles.get(*index)).collect();
     let named = || settings.identity.directory.namespace_of(id, roles.iter().copied());
     let namespace = entry.and_then(|entry| entry.namespace.as_ref()).or_else(named);
@@ -112,7 +112,7 @@ pub(super) fn tenants(settings: &Settings) -> BTreeMap<&Namespace, Tenants<'_>> 
 }
 
 /// Every policy of a namespace, by its name.
-fn all(settings: &Settings, tenants: &Tenants<'_>, accessor: &str) -> Result<BTreeMap<String, String>, Problem> {
+fn all(settings: &Settings, tenants: &Tenants<'_>, accessor: &str) -> Result<BTreeMap<String, String>, PolicyProblem> {
     let mut policies = BTreeMap::new();
     match &settings.child_tokens.policies {
         ChildPolicies::PerAgent(prefix) => {
@@ -139,9 +139,9 @@ fn names<'a>(roles: &[&'a Role]) -> Vec<&'a str> {
     roles.iter().map(|role| &*role.name).collect()
 }
 
-fn text(roles: &[&Role], own: Own<'_>, settings: &Settings, title: &str) -> Result<String, Problem> {
+fn text(roles: &[&Role], own: Own<'_>, settings: &Settings, title: &str) -> Result<String, PolicyProblem> {
     let policy = Policy::of(roles, own, &settings.layout);
-    policy.map(|policy| policy.to_hcl(title)).map_err(|TooManyPaths| Problem::TooManyPaths(title.to_owned()))
+    policy.map(|policy| policy.to_hcl(title)).map_err(|TooManyPaths| PolicyProblem::TooManyPaths(title.to_owned()))
 }
 
 /// The token roles by which agents' tokens and leases' tokens are made.
@@ -211,22 +211,22 @@ impl Sync {
     /// VAULT_TOKEN, where that is an operator's.
     ///
     /// # Errors
-    /// [`Problem::NoLogin`], and what `work` says.
+    /// [`PolicyProblem::NoLogin`], and what `work` says.
     pub async fn with<T>(
         settings: &Settings,
-        work: impl AsyncFnOnce(&Self) -> Result<T, Problem>,
-    ) -> Result<T, Problem> {
+        work: impl AsyncFnOnce(&Self) -> Result<T, PolicyProblem>,
+    ) -> Result<T, PolicyProblem> {
         logged_in(settings, async |own| work(&Self { own: own.clone() }).await).await
     }
 
     /// What differs between the configuration and Vault.
     ///
     /// # Errors
-    /// [`Problem`].
-    pub async fn changes(&self, settings: &Settings) -> Result<Vec<Change>, Problem> {
+    /// [`PolicyProblem`].
+    pub async fn changes(&self, settings: &Settings) -> Result<Vec<Change>, PolicyProblem> {
         let mut changes = Vec::new();
         for (namespace, tenants) in tenants(settings) {
-            let place = Place { own: &self.own, namespace };
+            let place = NamespacePolicies { own: &self.own, namespace };
             let steps = place.steps(settings, &tenants).await?;
             changes.extend(steps.into_iter().map(|step| Change { namespace: namespace.clone(), step }));
         }
@@ -237,13 +237,13 @@ impl Sync {
     ///
     /// # Errors
     /// What Vault says.
-    pub async fn make(&self, change: &Change) -> Result<(), Problem> {
+    pub async fn make(&self, change: &Change) -> Result<(), PolicyProblem> {
         let (what, request) = match &change.step {
             Step::Write { name, hcl, .. } => (format!("policy {name}"), admin::write_policy(name, hcl)),
             Step::Remove(name) => (format!("policy {name}"), admin::delete_policy(name)),
             Step::Role(role) => (format!("token role {}", role.name), admin::write_token_role(role)),
         };
-        let place = Place { own: &self.own, namespace: &change.namespace };
+        let place = NamespacePolicies { own: &self.own, namespace: &change.namespace };
         let outcome = self.own.succeed(request, place.along()).await;
         outcome.map(drop).map_err(|undone| place.problem(what, undone))
     }
@@ -251,21 +251,21 @@ impl Sync {
 
 /// One namespace, as an operator sees it.
 #[derive(Clone, Copy)]
-struct Place<'a> {
+struct NamespacePolicies<'a> {
     own: &'a OwnCalls,
     namespace: &'a Namespace,
 }
 
-impl<'a> Place<'a> {
+impl<'a> NamespacePolicies<'a> {
     fn along(self) -> Envelope<'a> {
         Envelope { namespace: Some(self.namespace), ..Envelope::default() }
     }
 
-    fn problem(self, what: impl std::fmt::Display, undone: impl Into<Undone>) -> Problem {
-        Problem::Vault(format!("{what}{}", within(self.namespace)), undone.into().to_string())
+    fn problem(self, what: impl std::fmt::Display, undone: impl Into<Undone>) -> PolicyProblem {
+        PolicyProblem::Vault(format!("{what}{}", within(self.namespace)), undone.into().to_string())
     }
 
-    async fn steps(self, settings: &Settings, tenants: &Tenants<'_>) -> Result<Vec<Step>, Problem> {
+    async fn steps(self, settings: &Settings, tenants: &Tenants<'_>) -> Result<Vec<Step>, PolicyProblem> {
         let mut steps = Vec::new();
         self.look().await?;
         let wanted = all(settings, tenants, &self.accessor(settings).await?)?;
@@ -294,17 +294,17 @@ impl<'a> Place<'a> {
     }
 
     /// Tells a namespace that Vault does not have from one that has nothing.
-    async fn look(self) -> Result<(), Problem> {
+    async fn look(self) -> Result<(), PolicyProblem> {
         match self.own.ask(admin::list_policies(), self.along()).await {
             Ok(answer) if answer.status == 404 && admin::is_no_namespace(&answer.body) => {
-                Err(Problem::NoNamespace(self.namespace.clone()))
+                Err(PolicyProblem::NoNamespace(self.namespace.clone()))
             }
             _ => Ok(()),
         }
     }
 
     /// Whether the token role is as it should be.
-    async fn has(self, role: &TokenRole) -> Result<bool, Problem> {
+    async fn has(self, role: &TokenRole) -> Result<bool, PolicyProblem> {
         let what = format_args!("token role {}", role.name);
         match self.own.succeed(admin::read_token_role(&role.name), self.along()).await {
             Ok(answer) => {
@@ -315,7 +315,7 @@ impl<'a> Place<'a> {
         }
     }
 
-    async fn accessor(self, settings: &Settings) -> Result<String, Problem> {
+    async fn accessor(self, settings: &Settings) -> Result<String, PolicyProblem> {
         match &settings.child_tokens.policies {
             ChildPolicies::PerAgent(_) => Ok(ACCESSOR.to_owned()),
             ChildPolicies::Templated(_) => {
@@ -327,14 +327,14 @@ impl<'a> Place<'a> {
         }
     }
 
-    async fn listed(self) -> Result<Vec<String>, Problem> {
+    async fn listed(self) -> Result<Vec<String>, PolicyProblem> {
         let what = "the list of policies";
         let answer = self.own.succeed(admin::list_policies(), self.along()).await;
         let answer = answer.map_err(|undone| self.problem(what, undone))?;
         admin::names(&answer.body).ok_or_else(|| self.problem(what, Refusal::UpstreamNonsense))
     }
 
-    async fn policy(self, name: &str) -> Result<Option<String>, Problem> {
+    async fn policy(self, name: &str) -> Result<Option<String>, PolicyProblem> {
         let what = format_args!("policy {name}");
         match self.own.succeed(admin::read_policy(name), self.along()).await {
             Ok(answer) => {

@@ -12,7 +12,7 @@ use super::super::fields::{Fields, Sited};
 use super::super::sections as section;
 use super::super::settings::AgentEntry;
 use super::jwt::Issuers;
-use super::keys::{AGENT_NAME, Key};
+use super::keys::{AGENT_NAME, SitedKey};
 use super::roles::{Roles, role_indices};
 use super::{limits, namespaces};
 
@@ -27,7 +27,7 @@ pub(super) struct Found {
 }
 
 /// The agents of the file, and their API keys.
-pub(super) fn agents(top: &Fields<'_>, all_roles: &Roles, issuers: &Issuers) -> (Vec<Found>, Vec<Key>) {
+pub(super) fn agents(top: &Fields<'_>, all_roles: &Roles, issuers: &Issuers) -> (Vec<Found>, Vec<SitedKey>) {
     let (mut agents, mut keys) = (Vec::new(), Vec::new());
     for (name, fields) in top.named("agents", &section::AGENT) {
         // The built-in role where none is named at all; none where the list is empty.

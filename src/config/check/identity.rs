@@ -13,7 +13,7 @@ use super::super::sections as section;
 use super::super::settings::{ClientCertificates, Identity, Listener};
 use super::agents::{self, Found};
 use super::jwt::Issuers;
-use super::keys::Key;
+use super::keys::SitedKey;
 use super::values::network;
 use super::{namespaces, unknown};
 
@@ -26,7 +26,7 @@ const NOT_ACCEPTED: &str = "no listener accepts this trust domain: `trust_domain
 /// Who is who.
 pub(super) fn identity(
     top: &Fields<'_>,
-    (agents, keys): (&[Found], &[Key]),
+    (agents, keys): (&[Found], &[SitedKey]),
     listeners: &[Sited<Listener>],
     issuers: Issuers,
     own: &Namespace,

@@ -13,7 +13,7 @@ use super::super::node::{Content, Entry, Node};
 use super::super::report::Place;
 
 /// A key and where it is given.
-pub(super) type Key = Sited<KeyEntry<AgentId>>;
+pub(super) type SitedKey = Sited<KeyEntry<AgentId>>;
 
 /// The mend of a name that is none.
 pub(super) const AGENT_NAME: &str =
@@ -24,7 +24,7 @@ const SHAPE: &str = "write a JSON map from key to agent: `{\"<key>\": \"<agent>\
 
 /// Adds the keys of `API_KEYS_JSON`: a variable's or the file's text, or a
 /// table of the file. A key is never named in a problem.
-pub(super) fn from_json(top: &Fields<'_>, keys: &mut Vec<Key>) {
+pub(super) fn from_json(top: &Fields<'_>, keys: &mut Vec<SitedKey>) {
     let before = keys.len();
     let place = top.place_of(NAME);
     let text = match top.structure(NAME) {
@@ -48,7 +48,7 @@ pub(super) fn from_json(top: &Fields<'_>, keys: &mut Vec<Key>) {
     }
 }
 
-fn add(top: &Fields<'_>, node: &Node, keys: &mut Vec<Key>, place: impl Fn(usize) -> Place) {
+fn add(top: &Fields<'_>, node: &Node, keys: &mut Vec<SitedKey>, place: impl Fn(usize) -> Place) {
     let Content::Table(entries) = &node.content else {
         return top.problem(NAME, &place(node.line), "is not a map", SHAPE);
     };
@@ -76,7 +76,7 @@ fn is_header(key: &str) -> bool {
 }
 
 /// Reports keys that stand twice; none are left where they are switched off.
-pub(super) fn finish(top: &Fields<'_>, keys: Vec<Key>) -> Vec<KeyEntry<AgentId>> {
+pub(super) fn finish(top: &Fields<'_>, keys: Vec<SitedKey>) -> Vec<KeyEntry<AgentId>> {
     let mut places: HashMap<String, &Place> = HashMap::new();
     for key in &keys {
         if let Some(other) = places.insert(key.value.digest.to_hex(), &key.place) {

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::json;
 
-fn told(text: &str, bounds: &Bounds) -> Option<(Problem, usize)> {
+fn told(text: &str, bounds: &Bounds) -> Option<(JsonProblem, usize)> {
     judge(text.as_bytes(), bounds).err().map(|fault| {
         assert_eq!(fault.member, Some(&b"data"[..]), "{text}");
         (fault.problem, fault.offset)
@@ -14,38 +14,38 @@ fn told(text: &str, bounds: &Bounds) -> Option<(Problem, usize)> {
 fn what_vault_would_choke_on_is_told_with_its_place() {
     let small = Bounds { depth: 4, members: 3, text: 8, tokens: 26 };
     for (value, problem) in [
-        (r#"{"a":1,"a":2}"#, Some((Problem::Twice, 7))),
-        (r#"{"a":{"b":1,"\u0062":2}}"#, Some((Problem::Twice, 12))),
-        (r#"[{"b":{},"a":{"b":0},"b":1}]"#, Some((Problem::Twice, 21))),
-        (r#"{"\ud83d\ude00":1,"\ud83d\ude01":2}"#, Some((Problem::Text, 1))),
-        (r#"{"a":"\ud83d"}"#, Some((Problem::Half, 6))),
-        (r#"{"\ude00":1}"#, Some((Problem::Half, 2))),
-        (r#"{"a":"\ud83d\u0041"}"#, Some((Problem::Half, 6))),
-        ("{\"a\":[0, -1e309]}", Some((Problem::Number, 9))),
+        (r#"{"a":1,"a":2}"#, Some((JsonProblem::Twice, 7))),
+        (r#"{"a":{"b":1,"\u0062":2}}"#, Some((JsonProblem::Twice, 12))),
+        (r#"[{"b":{},"a":{"b":0},"b":1}]"#, Some((JsonProblem::Twice, 21))),
+        (r#"{"\ud83d\ude00":1,"\ud83d\ude01":2}"#, Some((JsonProblem::Text, 1))),
+        (r#"{"a":"\ud83d"}"#, Some((JsonProblem::Half, 6))),
+        (r#"{"\ude00":1}"#, Some((JsonProblem::Half, 2))),
+        (r#"{"a":"\ud83d\u0041"}"#, Some((JsonProblem::Half, 6))),
+        ("{\"a\":[0, -1e309]}", Some((JsonProblem::Number, 9))),
         ("[[[]]]", None),
-        ("[[[[]]]]", Some((Problem::Depth, 3))),
+        ("[[[[]]]]", Some((JsonProblem::Depth, 3))),
         ("[1,true,\"x\"]", None),
-        ("[1,true,\"x\",[]]", Some((Problem::Members, 12))),
-        (r#"{"a":1,"b":2,"c":3,"d":4}"#, Some((Problem::Members, 19))),
+        ("[1,true,\"x\",[]]", Some((JsonProblem::Members, 12))),
+        (r#"{"a":1,"b":2,"c":3,"d":4}"#, Some((JsonProblem::Members, 19))),
         (r#"{"a":"12345678"}"#, None),
-        (r#"{"a":"123456789"}"#, Some((Problem::Text, 5))),
-        ("{\"a\":123456789}", Some((Problem::Text, 5))),
-        ("[[1,1,1],[1,1,1],[1,1,1]]", Some((Problem::Tokens, 23))),
+        (r#"{"a":"123456789"}"#, Some((JsonProblem::Text, 5))),
+        ("{\"a\":123456789}", Some((JsonProblem::Text, 5))),
+        ("[[1,1,1],[1,1,1],[1,1,1]]", Some((JsonProblem::Tokens, 23))),
         (r#"{"a":{"x":1},"b":{"x":1}}"#, None),
         (r#"{"a":1,"b":"a"}"#, None),
-        (r#"{"a":"\ud83d"#, Some((Problem::Half, 6))),
+        (r#"{"a":"\ud83d"#, Some((JsonProblem::Half, 6))),
     ] {
         assert_eq!(told(&format!("{{\"data\": {value}}}"), &small), problem, "{value}");
     }
     let wide = Bounds::default();
     let emoji = r#"{"data":{"\ud83d\ude00":1,"\ud83d\ude01":2}}"#;
-    assert_eq!(told(emoji, &wide), Some((Problem::Twice, 18)), "Vault takes the one for the other");
+    assert_eq!(told(emoji, &wide), Some((JsonProblem::Twice, 18)), "Vault takes the one for the other");
     let digits = format!("{{\"data\":{{\"a\":{}}}}}", "9".repeat(500));
-    assert_eq!(told(&digits, &wide), Some((Problem::Number, 5)));
+    assert_eq!(told(&digits, &wide), Some((JsonProblem::Number, 5)));
     let deep = |levels: usize| format!("{{\"data\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
-    assert_eq!((told(&deep(100), &wide), told(&deep(101), &wide)), (None, Some((Problem::Depth, 99))));
+    assert_eq!((told(&deep(100), &wide), told(&deep(101), &wide)), (None, Some((JsonProblem::Depth, 99))));
     let long = |items: usize| format!("{{\"data\":[{}]}}", vec!["1"; items].join(","));
-    assert_eq!((told(&long(10_000), &wide), told(&long(10_001), &wide)), (None, Some((Problem::Members, 20_001))));
+    assert_eq!((told(&long(10_000), &wide), told(&long(10_001), &wide)), (None, Some((JsonProblem::Members, 20_001))));
 }
 
 #[test]
