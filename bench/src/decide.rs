@@ -49,7 +49,7 @@ pub(crate) struct Cost {
 
 /// Decides `calls` times and prints the nanoseconds each has taken.
 pub(crate) fn run(settings: &Settings) -> Result<()> {
-    let layout = Layout::default();
+    let layout = catalog::CATALOG.layout();
     let identities = (0..settings.agents).map(identity).collect::<Result<Vec<_>>>()?;
     let started = Instant::now();
     let mut at = 0;

@@ -54,6 +54,7 @@
 //! }
 //! ```
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -129,14 +130,15 @@ fn opened(identity: &Identity, ask: &Ask, ground: DecisionContext<'_>) -> Result
 
 /// The scope and the resource that a grant must hold: of a handle those of the operation that
 /// issued it, where its own names no scope.
-fn needed<'a>(operation: &'a Operation, claims: Option<&'a Claims>) -> Option<(Scope, &'a Resource)> {
+fn needed<'a>(operation: &'a Operation, claims: Option<&Claims>) -> Option<(Scope, Cow<'a, Resource>)> {
     let scope = operation.kind.spec.scope;
     match claims {
         Some(claims) => {
             let issuer = catalog::find(&claims.operation)?;
-            Some((scope.or(issuer.spec.scope)?, &claims.resource))
+            let resource = claims.resource.clone().of(issuer.spec.engine?)?;
+            Some((scope.or(issuer.spec.scope)?, Cow::Owned(resource)))
         }
-        None => Some((scope?, operation.resource.as_ref()?)),
+        None => Some((scope?, Cow::Borrowed(operation.resource.as_ref()?))),
     }
 }
 
@@ -144,11 +146,11 @@ fn needed<'a>(operation: &'a Operation, claims: Option<&'a Claims>) -> Option<(S
 fn held_by(
     identity: &Identity,
     operation: &Operation,
-    (scope, resource): (Scope, &Resource),
+    (scope, resource): (Scope, Cow<'_, Resource>),
     ground: DecisionContext<'_>,
 ) -> Result<(Arc<Role>, Option<Limit>), Refusal> {
     let circumstances = Circumstances { client: ground.client, now: ground.now };
-    let need = Need { scope, resource, demand: &operation.demand, circumstances };
+    let need = Need { scope, resource: &resource, demand: &operation.demand, circumstances };
     let allowed = judge(identity, &need, ground.layout)?;
     match allowed.role.0.body {
         Some(most) if operation.size > most => Err(Refusal::BodyTooLarge),

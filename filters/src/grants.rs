@@ -1,6 +1,6 @@
 //! Grants: what a role may touch, as data a person can read (DESIGN section 7).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ mod engine;
 mod told;
 
 pub use agent::Agent;
-pub use engine::{Engine, EngineSpec, Holds, Service};
+pub use engine::{Duration, Engine, EngineSpec, GrantNames, Holds, Service};
 
 /// Which part of the KV tree a path is below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -29,28 +29,64 @@ pub enum Space {
     Shared,
 }
 
-/// The resource that an operation touches.
+impl Space {
+    /// The key under which a role of the configuration grants its paths; the agent's own are granted
+    /// by the name of the engine.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Own => "kv",
+            Self::Shared => "shared",
+        }
+    }
+}
+
+/// The resource that an operation touches. Where it was written down, its engine is a name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Resource {
+pub enum Resource<E = Engine> {
     /// A secret.
     Secret(Space, SecretPath),
     /// The names directly below a prefix; `None` is the root.
     Names(Space, Option<SecretPath>),
     /// A named thing of an engine: a transit key, a database role. A KMS key
     /// without a name is the configured default.
-    Key(Engine, Box<str>),
+    Key(E, Box<str>),
     /// An engine, but nothing in it that has a name.
-    Nameless(Engine),
+    Nameless(E),
+}
+
+impl Resource<Box<str>> {
+    /// The resource, where what was written down is of `engine`, or has none; `None` else.
+    #[must_use]
+    pub fn of(self, engine: Engine) -> Option<Resource> {
+        let known = |name: Box<str>| (*name == *engine.name()).then_some(engine);
+        Some(match self {
+            Self::Secret(space, path) => Resource::Secret(space, path),
+            Self::Names(space, prefix) => Resource::Names(space, prefix),
+            Self::Key(name, key) => Resource::Key(known(name)?, key),
+            Self::Nameless(name) => Resource::Nameless(known(name)?),
+        })
+    }
 }
 
 impl Resource {
+    /// The same resource, its engine by name, as it is written down.
+    #[must_use]
+    pub fn by_name(self) -> Resource<Box<str>> {
+        match self {
+            Self::Secret(space, path) => Resource::Secret(space, path),
+            Self::Names(space, prefix) => Resource::Names(space, prefix),
+            Self::Key(engine, name) => Resource::Key(engine.name().into(), name),
+            Self::Nameless(engine) => Resource::Nameless(engine.name().into()),
+        }
+    }
+
     /// The key under which a role of the configuration grants it.
     #[must_use]
     pub const fn key(&self) -> &'static str {
         match self {
-            Self::Secret(Space::Shared, _) | Self::Names(Space::Shared, _) => "shared",
-            Self::Secret(Space::Own, _) | Self::Names(Space::Own, _) => Engine::Kv.name(),
+            Self::Secret(space, _) | Self::Names(space, _) => space.key(),
             Self::Key(engine, _) | Self::Nameless(engine) => engine.name(),
         }
     }
@@ -178,8 +214,9 @@ pub struct Role {
     pub kv: Vec<PathPattern>,
     /// Paths below the shared prefix.
     pub shared: Vec<PathPattern>,
-    /// Names of keys and roles, by engine; of KMS keys ids, ARNs or aliases, as callers name them.
-    pub named: BTreeMap<Engine, Vec<NamePattern>>,
+    /// Names of keys and roles, by engine in the catalog's order; of KMS keys ids, ARNs or aliases, as
+    /// callers name them.
+    pub named: Vec<(Engine, Vec<NamePattern>)>,
     /// Paths of the own namespace that are refused whatever else says.
     pub deny: Vec<PathPattern>,
     /// User names that SSH may log in as; whatever Vault's role allows where absent.
@@ -284,7 +321,7 @@ impl Role {
     /// The names that the role holds of an engine; paths are not among them.
     #[must_use]
     pub fn names(&self, engine: Engine) -> &[NamePattern] {
-        self.named.get(&engine).map_or(&[], Vec::as_slice)
+        self.named.iter().find(|(held, _)| *held == engine).map_or(&[], |(_, names)| names)
     }
 
     /// The deny of this role that matches.
@@ -304,8 +341,11 @@ impl Role {
     /// it gives the scope.
     #[must_use]
     pub fn reaches(&self, scope: Scope, engine: Engine, named: bool) -> bool {
-        let of_paths = || engine == Engine::Kv && !(self.kv.is_empty() && self.shared.is_empty());
-        self.scopes.contains(scope) && (!named || !self.names(engine).is_empty() || of_paths())
+        let holds = || match engine.spec().holds {
+            Holds::Paths => !(self.kv.is_empty() && self.shared.is_empty()),
+            Holds::Names(_) => !self.names(engine).is_empty(),
+        };
+        self.scopes.contains(scope) && (!named || holds())
     }
 
     fn space(&self, space: Space) -> &[PathPattern] {

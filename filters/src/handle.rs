@@ -54,8 +54,8 @@ impl Purpose {
 pub struct Claims {
     /// The operation that issued it.
     pub operation: Box<str>,
-    /// The resource that the operation touched.
-    pub resource: Resource,
+    /// The resource that the operation touched, its engine by name.
+    pub resource: Resource<Box<str>>,
     /// The end of the handle, in seconds since the epoch.
     pub expires: u64,
     /// The thing that it stands for.

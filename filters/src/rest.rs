@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use crate::catalog::CATALOG;
+use crate::catalog::{CATALOG, Catalog};
 use crate::json::Bounds;
 use crate::operation::{Entry, Kind, Operation, OperationSpec};
 use crate::path;
@@ -38,7 +38,7 @@ impl Routes {
     /// Longest literal text first, so that `/secrets/{path}:undelete` is seen
     /// before `/secrets/{path}`.
     #[must_use]
-    pub fn of(catalog: &'static [Entry]) -> Self {
+    pub fn of(catalog: &Catalog) -> Self {
         let mut routes: Vec<Route> = catalog.iter().map(Route::of).collect();
         routes.sort_by_key(|route| std::cmp::Reverse(route.kind.spec.template.len()));
         Self(routes)

@@ -10,13 +10,12 @@ pub mod reason;
 pub mod record;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use crate::grants::Engine;
+use crate::grants::{Engine, Holds};
 use crate::json::Object;
 use crate::path::VaultPath;
 use crate::refusal::Refusal;
@@ -26,8 +25,8 @@ use crate::refusal::Refusal;
 pub struct Layout {
     /// Mount of the KV version 2 engine.
     pub kv_mount: Box<str>,
-    /// Mounts of the other engines of Vault.
-    pub mounts: BTreeMap<Engine, Box<str>>,
+    /// Mounts of the engines of Vault whose resources are names.
+    pub mounts: Vec<(Engine, Box<str>)>,
     /// The path before the agent's name in the KV tree.
     pub own_prefix: Box<str>,
     /// The path before shared paths in the KV tree.
@@ -40,12 +39,20 @@ pub struct Layout {
     pub kms_default_key: Option<Box<str>>,
 }
 
-impl Default for Layout {
-    /// As the options' defaults have it.
-    fn default() -> Self {
+/// The engine, by its name, with the transit key that the keys of handles are derived from.
+pub const HANDLES: &str = "transit";
+/// The engine, by its name, whose certificates the gate itself revokes.
+pub const CERTIFICATES: &str = "pki";
+
+impl Layout {
+    /// The layout of the options' defaults, for these engines.
+    #[must_use]
+    pub fn of(engines: impl Iterator<Item = Engine>) -> Self {
+        let mounts = engines.filter_map(|engine| Some((engine, engine.default_mount()?.into())));
+        let (named, paths): (Vec<_>, Vec<_>) = mounts.partition(|(engine, _)| engine.names().is_some());
         Self {
-            kv_mount: "secret".into(),
-            mounts: Engine::NAMED.map(|engine| (engine, engine.name().into())).into(),
+            kv_mount: paths.into_iter().map(|(_, mount)| mount).next().unwrap_or_default(),
+            mounts: named,
             own_prefix: "mcp".into(),
             shared_prefix: "shared".into(),
             gate_prefix: "portcullis".into(),
@@ -53,13 +60,20 @@ impl Default for Layout {
             kms_default_key: None,
         }
     }
-}
 
-impl Layout {
     /// The mount of an engine of Vault's.
     #[must_use]
     pub fn mount(&self, engine: Engine) -> Option<&str> {
-        if engine == Engine::Kv { Some(&self.kv_mount) } else { self.mounts.get(&engine).map(|mount| &**mount) }
+        match engine.spec().holds {
+            Holds::Paths => Some(&self.kv_mount),
+            Holds::Names(_) => self.mounts.iter().find(|(other, _)| *other == engine).map(|(_, mount)| &**mount),
+        }
+    }
+
+    /// The mount of the engine of this name, whose resources are names; empty where there is none.
+    #[must_use]
+    pub fn mount_of(&self, name: &str) -> &str {
+        self.mounts.iter().find(|(engine, _)| engine.name() == name).map_or("", |(_, mount)| mount)
     }
 }
 

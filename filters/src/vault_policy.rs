@@ -9,13 +9,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use crate::catalog::CATALOG;
-use crate::grants::{Engine, Holds, Role, Service, Space, Wrapping};
+use crate::catalog::Catalog;
+use crate::grants::{Role, Service, Space, Wrapping};
 use crate::names::AgentId;
 use crate::operation::{Capability, OperationSpec};
 use crate::pattern::{NamePattern, PathPattern};
 use crate::secret::Digest;
-use crate::vault::Layout;
+use crate::vault::{HANDLES, Layout};
 
 /// Most paths of one policy.
 const MOST: usize = 2_000;
@@ -75,15 +75,15 @@ struct Granted {
 }
 
 impl Policy {
-    /// The policy of an agent with these roles.
+    /// The policy of an agent with these roles, for the operations of the catalog.
     ///
     /// # Errors
     /// [`TooManyPaths`].
-    pub fn of(roles: &[&Role], own: Own<'_>, layout: &Layout) -> Result<Self, TooManyPaths> {
+    pub fn of(catalog: &Catalog, roles: &[&Role], own: Own<'_>, layout: &Layout) -> Result<Self, TooManyPaths> {
         let mut granted = BTreeMap::<String, Granted>::new();
         let mut policy = Self::default();
         for role in roles {
-            for spec in CATALOG.iter().map(|entry| entry.spec) {
+            for spec in catalog.iter().map(|entry| entry.spec) {
                 if spec.scope.is_some_and(|scope| role.scopes.contains(scope)) {
                     grant(&mut granted, role, spec, own, layout);
                 }
@@ -102,8 +102,7 @@ impl Policy {
                 policy.paths.insert(pattern.below_prefix(&prefix), granted.capabilities(&pattern));
             }
             let own_key = format!("{prefix}/{}", layout.handle_key);
-            let mount = layout.mount(Engine::Transit).unwrap_or_default();
-            let transit = prefix.strip_prefix(mount).is_some_and(|rest| rest.starts_with('/'));
+            let transit = prefix.strip_prefix(layout.mount_of(HANDLES)).is_some_and(|rest| rest.starts_with('/'));
             let shut = transit && granted.names.iter().any(|(name, _)| name.covers(&layout.handle_key));
             for (name, _) in &granted.names {
                 let covers = granted.names.iter().filter(|(other, _)| other.contains(name));
@@ -148,7 +147,7 @@ impl Policy {
 fn grant(all: &mut BTreeMap<String, Granted>, role: &Role, spec: &OperationSpec, own: Own<'_>, layout: &Layout) {
     let Some((engine, mount)) = spec.engine.and_then(|engine| Some((engine, layout.mount(engine)?))) else { return };
     for (api, capability) in spec.reach.apis.iter().flat_map(|api| spec.reach.may.iter().map(move |may| (api, *may))) {
-        if engine.spec().holds == Holds::Paths {
+        if engine.names().is_none() {
             for (space, patterns) in [(Space::Own, &role.kv), (Space::Shared, &role.shared)] {
                 let Some(below) = space_prefix(space, own, layout) else { continue };
                 let granted = all.entry(format!("{mount}/{api}/{below}")).or_default();
@@ -263,10 +262,8 @@ fn remark(remarks: &mut Vec<String>, role: &Role) {
     if role.rate.is_some() {
         say("requests are limited".to_owned());
     }
-    for engine in Engine::ALL {
-        let (spec, held) = (engine.spec(), role.names(engine));
-        if let (Service::Other(name), Holds::Names(word), false) = (spec.service, spec.holds, held.is_empty()) {
-            say(format!("{name} {word} {}", names(held)));
-        }
+    for (engine, held) in role.named.iter().filter(|(engine, held)| engine.is_kms() && !held.is_empty()) {
+        let several = engine.names().map_or("names", |of| of.several);
+        say(format!("{} {several} {}", Service::Kms.name(), names(held)));
     }
 }

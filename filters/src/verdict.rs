@@ -2,16 +2,14 @@
 //! and of explanations without a request.
 
 use crate::condition::Circumstances;
-use crate::grants::{
-    Agent, Allowed, Demand, Engine, EngineSpec, Holds, Need, Resource, Role, Service, Shortfall, Unheld,
-};
+use crate::grants::{Agent, Allowed, Demand, EngineSpec, Holds, Need, Resource, Role, Shortfall, Unheld};
 use crate::identity::Identity;
 pub use crate::operation::About;
 use crate::operation::{Entry, OperationSpec, Touched, unfit};
 use crate::pattern::PathPattern;
 use crate::refusal::Refusal;
 use crate::scope::Scope;
-use crate::vault::Layout;
+use crate::vault::{HANDLES, Layout};
 
 /// Why something is refused.
 #[derive(Clone, Copy, Debug)]
@@ -55,18 +53,19 @@ pub(crate) fn judge<'a>(identity: &'a Identity, need: &Need<'_>, layout: &Layout
 /// True for a resource of the gate's own: a caller who may ask for authentication codes of the key
 /// behind handles has every handle's key.
 fn is_the_gates(resource: &Resource, layout: &Layout) -> bool {
-    matches!(resource, Resource::Key(Engine::Transit, name) if *name == layout.handle_key)
+    matches!(resource, Resource::Key(engine, name) if *name == layout.handle_key && engine.name() == HANDLES)
 }
 
 /// The same, with the configured name where the caller gave none: what is
 /// judged is what is asked.
 pub(crate) fn named(resource: Resource, layout: &Layout) -> Result<Resource, Refusal> {
-    match (resource, &layout.kms_default_key) {
-        (Resource::Key(Engine::Kms, name), Some(key)) if name.is_empty() => Ok(Resource::Key(Engine::Kms, key.clone())),
-        (Resource::Key(Engine::Kms, name), None) if name.is_empty() => {
-            Err(unfit("/key_id", "a key's name: there is no default"))
+    match resource {
+        Resource::Key(engine, name) if name.is_empty() && engine.is_kms() => {
+            let key = layout.kms_default_key.clone();
+            let key = key.ok_or_else(|| unfit("/key_id", "a key's name: there is no default"))?;
+            Ok(Resource::Key(engine, key))
         }
-        (resource, _) => Ok(resource),
+        Resource::Secret(..) | Resource::Names(..) | Resource::Key(..) | Resource::Nameless(_) => Ok(resource),
     }
 }
 
@@ -78,8 +77,8 @@ const NAMED: usize = 20;
 #[must_use]
 pub fn granted(identity: &Identity, spec: &OperationSpec, circumstances: Circumstances) -> Option<String> {
     let (scope, engine) = (spec.scope?, spec.engine.filter(|_| spec.named)?);
-    let EngineSpec { holds, service, bounds_ttl, bounds_login, .. } = engine.spec();
-    if spec.reach.apis.is_empty() && *service == Service::Vault {
+    let EngineSpec { holds, bounds_ttl, bounds_login, .. } = engine.spec();
+    if spec.reach.apis.is_empty() && !engine.is_kms() {
         return None;
     }
     let held = |role: &&Role| {
@@ -96,10 +95,10 @@ pub fn granted(identity: &Identity, spec: &OperationSpec, circumstances: Circums
             let own = sentence(if denies { "paths, but for what is denied" } else { "paths" }, own);
             format!("{own} {}", sentence("shared paths", shared))
         }
-        Holds::Names(word) if *bounds_ttl || *bounds_login => {
-            sentence(&format!("{word}, each within its bounds"), names())
+        Holds::Names(of) if *bounds_ttl || *bounds_login => {
+            sentence(&format!("{}, each within its bounds", of.several), names())
         }
-        Holds::Names(word) => sentence(word, names()),
+        Holds::Names(of) => sentence(of.several, names()),
     })
 }
 

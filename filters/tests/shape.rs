@@ -206,7 +206,7 @@ proptest! {
 
 #[test]
 fn every_place_of_the_catalog_can_be_found() {
-    for entry in &CATALOG {
+    for entry in CATALOG.iter() {
         assert!(entry.shape.members.len() <= 32);
         for member in entry.shape.members {
             assert!(member.from.len() <= 4 && member.from.iter().all(|name| name.len() <= 32), "{}", member.name);

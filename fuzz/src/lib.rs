@@ -3,11 +3,11 @@
 
 #![allow(clippy::expect_used, clippy::panic)]
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
+use filters::catalog::CATALOG;
 use filters::decide::{DecisionContext, Effect, decide};
-use filters::grants::{Agent, Engine, Role};
+use filters::grants::{Agent, Role};
 use filters::handle::Keyring;
 use filters::identity::{Identity, Proof};
 use filters::names::{AgentId, Namespace};
@@ -21,7 +21,7 @@ use filters::vault::{Layout, VaultRequest};
 pub const AGENT: &str = "alice";
 
 /// Where things lie in Vault.
-pub static LAYOUT: LazyLock<Layout> = LazyLock::new(Layout::default);
+pub static LAYOUT: LazyLock<Layout> = LazyLock::new(|| CATALOG.layout());
 
 /// What seals the agent's handles.
 pub static KEYRING: LazyLock<Keyring> = LazyLock::new(|| Keyring::new([(1, [7; 32])]));
@@ -30,8 +30,9 @@ pub static KEYRING: LazyLock<Keyring> = LazyLock::new(|| Keyring::new([(1, [7; 3
 /// engine's names that begin with `own-`.
 pub static IDENTITY: LazyLock<Identity> = LazyLock::new(|| {
     let names = || vec![NamePattern::parse("own-*").expect("a pattern")];
-    let mut named: BTreeMap<Engine, _> = Engine::NAMED.map(|engine| (engine, names())).into();
-    named.insert(Engine::Kms, vec![NamePattern::parse_slashed("alias/own-*").expect("a pattern")]);
+    let keys = || vec![NamePattern::parse_slashed("alias/own-*").expect("a pattern")];
+    let engines = CATALOG.engines().filter(|engine| engine.names().is_some());
+    let named = engines.map(|engine| (engine, if engine.is_kms() { keys() } else { names() })).collect();
     let role = Role {
         name: "own".into(),
         scopes: Scopes::ALL,

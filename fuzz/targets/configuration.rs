@@ -25,6 +25,7 @@ fuzz_target!(|input: (u8, &str)| {
         read: &|path, _| if path.ends_with(name) { Ok(text.to_owned()) } else { Err(io::ErrorKind::NotFound.into()) },
         probe: &|_| Ok(()),
         list: &|_| Ok(Vec::new()),
+        table: config::Table::of_gate(),
     };
     let Ok(settings) = config::load_from(&flags, &environment) else { return };
     for agent in &settings.agents {

@@ -48,20 +48,26 @@ pub(super) fn run(Diff { old, new }: &Diff) -> ExitCode {
             return ExitCode::from(REFUSED);
         }
     };
-    let changes = Holdings::of(old).changes(&Holdings::of(new));
-    if changes.is_empty() {
+    let told = told(old, new);
+    if told.is_empty() {
         print("no agent would gain or lose anything\n");
         return ExitCode::SUCCESS;
     }
-    print(&changes.iter().map(told).collect::<Vec<_>>().join("\n"));
+    print(&told);
     ExitCode::from(FAILED)
+}
+
+/// Every agent's gains and losses; empty where there are none.
+pub(super) fn told(old: Settings, new: Settings) -> String {
+    let changes = Holdings::of(old).changes(&Holdings::of(new));
+    changes.iter().map(of_one).collect::<Vec<_>>().join("\n")
 }
 
 fn load(path: &Path) -> Result<Settings, Report> {
     load_elsewhere(&Flags { config: Some(path.to_owned()), ..Flags::default() })
 }
 
-fn told(change: &Change) -> String {
+fn of_one(change: &Change) -> String {
     let mut text = format!("{}\n", change.whose);
     for (sign, lines) in [('-', &change.lost), ('+', &change.gained)] {
         for line in lines {

@@ -4,9 +4,11 @@ use std::net::IpAddr;
 use std::process::ExitCode;
 
 use clap::Args;
-use filters::catalog::{self, CATALOG};
+use filters::catalog::Catalog;
 use filters::condition::{Circumstances, Conditions, Failed};
-use filters::grants::{Agent, Allowed, Engine, Extensions, Grant, Login, Resource, Role, Shortfall, Wrapping};
+use filters::grants::{
+    Agent, Allowed, Engine, EngineSpec, Extensions, Grant, Holds, Login, Resource, Role, Shortfall, Wrapping,
+};
 use filters::identity::{Identity, Proof};
 use filters::lifetime::Lifetime;
 use filters::names::AgentId;
@@ -19,7 +21,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::common::{FAILED, Given, REFUSED, ScopeList, load_elsewhere, print, refuse, scopes};
-use crate::config::nearest_of;
+use crate::config::{Settings, nearest_of};
 use crate::snapshot::Snapshot;
 use crate::vault::epoch_seconds;
 
@@ -92,9 +94,7 @@ pub(super) fn run(asked: Explain) -> ExitCode {
         Ok(settings) => settings,
         Err(report) => return refuse(&report),
     };
-    let known: Vec<AgentId> = settings.agents.iter().map(|agent| agent.id.clone()).collect();
-    let snapshot = Snapshot::of_policy(settings);
-    match tell(&asked, &snapshot, &known) {
+    match answer(&asked, settings) {
         Ok(told) => {
             print(&if asked.json { told.json(&asked) } else { told.text(&asked.agent) });
             if told.refusal.is_none() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
@@ -106,8 +106,8 @@ pub(super) fn run(asked: Explain) -> ExitCode {
     }
 }
 
-/// What is told of a question.
-struct Told {
+/// The explanation of a decision.
+pub(super) struct Told {
     /// What the gate would answer; nothing where it would go on.
     refusal: Option<Refusal>,
     /// The operation and what it touches, as it is configured.
@@ -117,7 +117,7 @@ struct Told {
 }
 
 impl Told {
-    fn text(&self, agent: &str) -> String {
+    pub(super) fn text(&self, agent: &str) -> String {
         let what = &self.what;
         let head = self.refusal.as_ref().map(Refusal::public).map_or_else(
             || format!("allowed: {agent} may do {what}\n"),
@@ -143,9 +143,12 @@ impl Told {
     }
 }
 
-/// The answer, or why the question is none.
-fn tell(asked: &Explain, snapshot: &Snapshot, known: &[AgentId]) -> Result<Told, String> {
-    let question = question(asked, snapshot)?;
+/// The answer by these settings, or why the question is none.
+pub(super) fn answer(asked: &Explain, settings: Settings) -> Result<Told, String> {
+    let known: Vec<AgentId> = settings.agents.iter().map(|agent| agent.id.clone()).collect();
+    let catalog = settings.catalog;
+    let snapshot = Snapshot::of_policy(settings);
+    let question = question(asked, catalog, &snapshot)?;
     let what = what(asked, &question);
     let id =
         AgentId::parse(&asked.agent).ok_or("no agent can have that name: [a-z0-9][a-z0-9._-]{0,62} without `..`")?;
@@ -178,17 +181,20 @@ fn tell(asked: &Explain, snapshot: &Snapshot, known: &[AgentId]) -> Result<Told,
     })
 }
 
-fn question(asked: &Explain, snapshot: &Snapshot) -> Result<Question, String> {
-    let kind = operation(&asked.operation)?;
-    let engine = kind.spec.engine;
-    if asked.shared && engine != Some(Engine::Kv) {
-        return Err("--shared is for secrets only".to_owned());
-    }
-    if asked.ttl.is_some() && !matches!(engine, Some(Engine::Ssh | Engine::Pki)) {
-        return Err("--ttl is for SSH and PKI only".to_owned());
-    }
-    if !(asked.principals.is_empty() && asked.extensions.is_empty()) && engine != Some(Engine::Ssh) {
-        return Err("--principal and --extension are for SSH only".to_owned());
+fn question(asked: &Explain, catalog: &Catalog, snapshot: &Snapshot) -> Result<Question, String> {
+    let kind = operation(&asked.operation, catalog)?;
+    let login = !(asked.principals.is_empty() && asked.extensions.is_empty());
+    let flags: [(bool, &str, fn(&EngineSpec) -> bool); 3] = [
+        (asked.shared, "--shared is", |spec| matches!(spec.holds, Holds::Paths)),
+        (asked.ttl.is_some(), "--ttl is", |spec| spec.bounds_ttl),
+        (login, "--principal and --extension are", |spec| spec.bounds_login),
+    ];
+    for (given, flags, fits) in flags {
+        if given && !kind.spec.engine.map(Engine::spec).is_some_and(fits) {
+            let fitting = catalog.engines().map(Engine::spec).filter(|spec| fits(spec));
+            let titles: Vec<&str> = fitting.map(|spec| spec.title).collect();
+            return Err(format!("{flags} for {} only", titles.join(" and ")));
+        }
     }
     let boxed = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect();
     let extensions = match asked.extensions.as_slice() {
@@ -210,9 +216,9 @@ fn question(asked: &Explain, snapshot: &Snapshot) -> Result<Question, String> {
     })
 }
 
-fn operation(name: &str) -> Result<&'static Entry, String> {
-    catalog::find(name).ok_or_else(|| {
-        let near = nearest_of(name, CATALOG.iter().map(|entry| entry.spec.name));
+fn operation(name: &str, catalog: &Catalog) -> Result<&'static Entry, String> {
+    catalog.find(name).ok_or_else(|| {
+        let near = nearest_of(name, catalog.iter().map(|entry| entry.spec.name));
         near.map_or_else(
             || "there is no such operation; docs/reference/operations.md lists them".to_owned(),
             |near| format!("there is no such operation; did you mean `{near}`?"),

@@ -183,6 +183,8 @@ pub fn parse() -> Command {
 
 #[cfg(test)]
 mod tests {
+    mod engine;
+
     use super::*;
     use clap::CommandFactory;
 

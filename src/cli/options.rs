@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::common::print;
-use crate::config;
+use crate::config::{self, Table};
 
 pub(super) const AFTER: &str = "\
 Exit code: 0.
@@ -12,6 +12,6 @@ Example:
   portcullis options > options.md";
 
 pub(super) fn run() -> ExitCode {
-    print(&config::options_as_markdown());
+    print(&config::options_as_markdown(Table::of_gate()));
     ExitCode::SUCCESS
 }

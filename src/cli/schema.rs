@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::common::print;
-use crate::config;
+use crate::config::{self, Table};
 
 pub(super) const AFTER: &str = "\
 For editors, which then complete and check a configuration file while it is
@@ -16,6 +16,6 @@ Example:
   #:schema ./portcullis.schema.json";
 
 pub(super) fn run() -> ExitCode {
-    print(&format!("{:#}\n", config::schema()));
+    print(&format!("{:#}\n", config::schema(Table::of_gate())));
     ExitCode::SUCCESS
 }

@@ -70,7 +70,10 @@ impl<'a> Fields<'a> {
             option.name == entry.key || entry.key.eq_ignore_ascii_case(option.name) && is_upper(&entry.key)
         };
         let Some(option) = self.section.options.iter().find(known) else {
-            return self.source.findings.problem_with(&place, || near::unknown(&entry.key, self.section));
+            return self
+                .source
+                .findings
+                .problem_with(&place, || near::unknown(&entry.key, self.section, self.source.table));
         };
         if let Some(other) = self.slot(option.name) {
             let wrong = format!("{} is given twice", self.name(option));

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::options::{Opt, Section};
-use super::sections;
+use super::table::Table;
 
 const INTRODUCTION: &str = "\
 The file overrides the defaults, the environment overrides the file, and flags override the environment.
@@ -11,11 +11,11 @@ The file is the one that `--config` names, else the one that `APP_CONFIG_FILE` n
 `config.json` or `config.yaml` in the working directory.
 ";
 
-/// One table per section, made from the table the readers use.
+/// One Markdown table per section, made from the table the readers use.
 #[must_use]
-pub fn options() -> String {
+pub fn options(table: &Table) -> String {
     let mut text = String::from(INTRODUCTION);
-    for section in sections::ALL {
+    for section in table.sections() {
         describe(section, &mut text);
     }
     text

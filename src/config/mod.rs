@@ -1,7 +1,8 @@
 //! Configuration: defaults, file, environment, flags, in this order; read into
 //! a tree of the text, checked whole, and only then [`Settings`].
 //!
-//! [`options`] and [`sections`] are the one table of what can be said;
+//! [`options`] and [`sections`] are the one table of what can be said, to which
+//! [`table`] adds what follows from the engines of a catalog;
 //! [`source`] knows the layers, [`fields`] reads a table of the file by them,
 //! [`check`] makes settings of the fields.
 
@@ -25,6 +26,7 @@ mod schema;
 mod sections;
 mod settings;
 mod source;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +37,7 @@ pub use report::{Place, Problem, Report};
 pub use schema::schema;
 pub use settings::*;
 pub use source::{Environment, Flags, files_in, variable};
+pub use table::Table;
 
 /// Reads and checks the whole configuration, with files read from the disk and
 /// variables asked of `variable`, which is [`variable()`] but in tests.

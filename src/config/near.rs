@@ -4,17 +4,17 @@
 use std::cmp::Reverse;
 
 use super::options::Section;
-use super::sections;
+use super::table::Table;
 
 /// Most edits between a key and the option it is taken for.
 const MAX_EDITS: usize = 4;
 /// Longest key that is compared.
 const MAX_KEY: usize = 40;
 
-/// What is wrong with the unknown `key` of `section`, and the mend.
-pub(super) fn unknown(key: &str, section: &Section) -> (String, String) {
+/// What is wrong with the unknown `key` of a `section` of the table, and the mend.
+pub(super) fn unknown(key: &str, section: &Section, table: &Table) -> (String, String) {
     let lower = key.to_ascii_lowercase();
-    if let Some(other) = elsewhere(&lower) {
+    if let Some(other) = elsewhere(&lower, table) {
         return (format!("`{lower}` is no option {}", within(section)), format!("it belongs {}", within(other)));
     }
     match nearest(&lower, section) {
@@ -38,9 +38,8 @@ fn mend(section: &Section) -> String {
     format!("known here: {}", names.join(", "))
 }
 
-fn elsewhere(key: &str) -> Option<&'static Section> {
-    let has = |section: &&&Section| section.options.iter().any(|option| option.name == key);
-    sections::ALL.iter().find(has).copied()
+fn elsewhere<'t>(key: &str, table: &'t Table) -> Option<&'t Section> {
+    table.sections().find(|section| section.options.iter().any(|option| option.name == key))
 }
 
 fn nearest(key: &str, section: &Section) -> Option<&'static str> {
@@ -82,7 +81,7 @@ fn edits(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::options::TOP;
+    use crate::config::sections::TLS;
 
     #[test]
     fn edits_are_counted() {
@@ -94,13 +93,16 @@ mod tests {
 
     #[test]
     fn a_key_is_named_only_where_it_resembles_an_option() {
-        assert_eq!(unknown("vualt_addr", &TOP).1, "did you mean `vault_addr`?");
-        assert_eq!(unknown("vault_address", &TOP).1, "did you mean `vault_addr`?");
-        assert_eq!(unknown("kvs", &sections::ROLE).1, "did you mean `kv`?");
-        assert_eq!(unknown("threads", &TOP).1, "it belongs in `server`");
-        let (wrong, mend) = unknown("hunter2_hunter2", &TOP);
+        let table = Table::of_gate();
+        let unknown = |key, section| unknown(key, section, table);
+        let (top, role) = (&table.top, &table.role);
+        assert_eq!(unknown("vualt_addr", top).1, "did you mean `vault_addr`?");
+        assert_eq!(unknown("vault_address", top).1, "did you mean `vault_addr`?");
+        assert_eq!(unknown("kvs", role).1, "did you mean `kv`?");
+        assert_eq!(unknown("threads", top).1, "it belongs in `server`");
+        let (wrong, mend) = unknown("hunter2_hunter2", top);
         assert!(!wrong.contains("hunter2") && !mend.contains("hunter2"));
-        let (wrong, _) = unknown("kvx", &sections::TLS);
+        let (wrong, _) = unknown("kvx", &TLS);
         assert!(!wrong.contains("kvx"));
     }
 }

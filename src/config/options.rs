@@ -1,12 +1,13 @@
 //! The one table of options: the readers of the file, the environment and the
 //! flags are made from it, and so is the reference.
 //!
-//! [`TOP`] lies here; the file's sections are in [`super::sections`].
+//! [`TOP`] lies here; the file's sections are in [`super::sections`], and what follows from the
+//! engines of a catalog is added in [`super::table`].
 
 use super::kind::Kind;
 
 /// One option.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Opt {
     /// Its key in the file; upper case is accepted too.
     pub(super) name: &'static str,
@@ -24,7 +25,7 @@ pub(super) struct Opt {
 }
 
 /// A table of the file.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Section {
     /// As it stands before a dot: `upstream`, `roles.*`; empty for the top.
     pub(super) label: &'static str,
@@ -112,11 +113,11 @@ const LEVELS: Kind = Kind::Choice(&["trace", "debug", "info", "warn", "warning",
 
 const DOCS: Kind = Kind::Choice(&["agents", "public", "off"]);
 
-/// The top of the file, and the environment.
+/// The top of the file, and the environment, but for what follows from engines.
 pub(super) static TOP: Section = Section { label: "", title: "Top level", options: &OPTIONS };
 
 #[rustfmt::skip]
-static OPTIONS: [Opt; 85] = [
+static OPTIONS: [Opt; 76] = [
     both("VAULT_ADDR", "vault_addr", Kind::Text, "http://localhost:8200", "Where Vault or OpenBao is: `http://` or `https://`, host, port."),
     both("VAULT_NAMESPACE", "vault_namespace", Kind::Text, "", "The gate's own namespace in Vault (Enterprise, OpenBao), and that of agents for which no other is named."),
     both("VAULT_TOKEN", "vault_token", Kind::Secret, "", "The gate's own Vault token; AppRole goes first where both are given."),
@@ -125,11 +126,6 @@ static OPTIONS: [Opt; 85] = [
     both("VAULT_SECRET_ID", "vault_secret_id", Kind::Secret, "", "AppRole: secret id."),
     both("KV_MOUNT", "kv_mount", Kind::Text, "secret", "Mount of the KV version 2 engine."),
     both("DEFAULT_PREFIX", "default_prefix", Kind::Text, "mcp", "What precedes the agent's name in the KV tree."),
-    both("DEFAULT_ROLE_TRANSIT", "default_role_transit", Kind::Words, "", "Transit keys that agents without roles of their own may use, such as `agents-*`; none where absent."),
-    both("DEFAULT_ROLE_DATABASE", "default_role_database", Kind::Words, "", "Database roles that agents without roles of their own may use, such as `readonly`; none where absent."),
-    both("DEFAULT_ROLE_SSH", "default_role_ssh", Kind::Words, "", "SSH roles that agents without roles of their own may use, such as `ops`; none where absent."),
-    both("DEFAULT_ROLE_PKI", "default_role_pki", Kind::Words, "", "PKI roles that agents without roles of their own may use, such as `agents`; none where absent."),
-    both("DEFAULT_ROLE_KMS", "default_role_kms", Kind::Words, "", "KMS keys that agents without roles of their own may use, such as `alias/agents-*`; none where absent."),
     both("AUTH_API_KEY_ENABLED", "auth_api_key_enabled", Kind::Flag, "true", "Whether API keys are accepted (`X-API-Key`)."),
     both("AUTH_JWT_ENABLED", "auth_jwt_enabled", Kind::Flag, "true", "Whether JWTs are accepted (`Authorization: Bearer` or `DPoP`)."),
     both("AUTH_MTLS_ENABLED", "auth_mtls_enabled", Kind::Flag, "false", "Whether the identity header of a trusted proxy is accepted."),
@@ -187,10 +183,6 @@ static OPTIONS: [Opt; 85] = [
     Opt::file("vault", Kind::Table, "", "As whom Vault is asked for agents."),
     Opt::file("child_tokens", Kind::Table, "", "What agents' tokens are like."),
     Opt::file("kv", Kind::Table, "", "The KV engine."),
-    Opt::file("transit", Kind::Table, "", "The transit engine."),
-    Opt::file("database", Kind::Table, "", "The database engine."),
-    Opt::file("ssh", Kind::Table, "", "The SSH engine."),
-    Opt::file("pki", Kind::Table, "", "The PKI engine."),
     Opt::file("handles", Kind::Table, "", "What agents get instead of leases' ids and the like."),
     Opt::file("leases", Kind::Table, "", "Leases of agents."),
     Opt::file("wrapping", Kind::Table, "", "Wrapped answers."),

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::kind::Kind;
 use super::options::{Opt, Section};
-use super::sections;
+use super::table::Table;
 
 /// What a text that is never empty looks like.
 const TEXT: &str = r"^[^\u0000-\u001f\u007f-\u009f]+$";
@@ -14,31 +14,28 @@ const SECRET: &str = "^[!-~]+$";
 const TIME: &str = r"^([0-9]+ *(ms|s|m|h|d)?|([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+)$";
 const SIZE: &str = "^[0-9]+ *([Bb]|[KkMmGg][Ii]?[Bb])?$";
 
-/// The schema of the whole file.
+/// The schema of a whole file that has options of this table.
 #[must_use]
-pub fn schema() -> Value {
+pub fn schema(table: &Table) -> Value {
     let mut definitions = Map::new();
-    for section in sections::ALL {
-        if !section.label.is_empty() {
-            definitions.insert(section.label.to_owned(), table(section));
-        }
+    for section in table.sections().filter(|section| !section.label.is_empty()) {
+        definitions.insert(section.label.to_owned(), object(table, section));
     }
     let mut schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Configuration of Portcullis",
         "$defs": definitions,
     });
-    let top = sections::ALL.iter().find(|section| section.label.is_empty()).map(|section| table(section));
-    if let (Some(schema), Some(Value::Object(top))) = (schema.as_object_mut(), top) {
+    if let (Some(schema), Value::Object(top)) = (schema.as_object_mut(), object(table, &table.top)) {
         schema.extend(top);
     }
     schema
 }
 
-fn table(section: &Section) -> Value {
+fn object(table: &Table, section: &Section) -> Value {
     let mut properties = Map::new();
     for option in section.options {
-        let described = describe(section, option);
+        let described = describe(table, section, option);
         // Upper case is accepted too.
         properties.insert(option.name.to_ascii_uppercase(), described.clone());
         properties.insert(option.name.to_owned(), described);
@@ -46,8 +43,8 @@ fn table(section: &Section) -> Value {
     json!({"type": "object", "properties": properties, "additionalProperties": false})
 }
 
-fn describe(section: &Section, option: &Opt) -> Value {
-    let mut value = takes(section, option);
+fn describe(table: &Table, section: &Section, option: &Opt) -> Value {
+    let mut value = takes(table, section, option);
     if let Some(members) = value.as_object_mut() {
         members.insert("description".to_owned(), option.text.into());
         members.extend(default(option).map(|default| ("default".to_owned(), default)));
@@ -55,8 +52,8 @@ fn describe(section: &Section, option: &Opt) -> Value {
     value
 }
 
-fn takes(section: &Section, option: &Opt) -> Value {
-    let below = || json!({"$ref": format!("#/$defs/{}", below(section, option))});
+fn takes(table: &Table, section: &Section, option: &Opt) -> Value {
+    let below = || json!({"$ref": format!("#/$defs/{}", below(table, section, option))});
     match option.kind {
         Kind::Flag => json!({"type": "boolean"}),
         Kind::Text => json!({"type": "string", "pattern": TEXT}),
@@ -100,13 +97,13 @@ fn any_case(words: &[&str]) -> String {
 }
 
 /// The label of the section that an option of `section` holds; rates have many names.
-fn below(section: &Section, option: &Opt) -> &'static str {
+fn below(table: &Table, section: &Section, option: &Opt) -> &'static str {
     let own = match section.label {
         "" => option.name.to_owned(),
         label => format!("{label}.{}", option.name),
     };
     let fits = |label: &str| label == own || label.strip_suffix(".*").is_some_and(|label| label == own);
-    sections::ALL.iter().map(|section| section.label).find(|label| fits(label)).unwrap_or("rate")
+    table.sections().map(|section| section.label).find(|label| fits(label)).unwrap_or("rate")
 }
 
 fn default(option: &Opt) -> Option<Value> {

@@ -127,27 +127,6 @@ section! {
 }
 
 section! {
-    TRANSIT, "transit", "[transit]",
-    text("mount", "transit", "Mount of the transit engine."),
-}
-
-section! {
-    DATABASE, "database", "[database]",
-    text("mount", "database", "Mount of the database engine."),
-}
-
-section! {
-    SSH, "ssh", "[ssh]",
-    text("mount", "ssh", "Mount of the SSH engine."),
-    time("otp_ttl", (5_000, HOUR), "10m", "Longest life of a one-time password, in whole seconds."),
-}
-
-section! {
-    PKI, "pki", "[pki]",
-    text("mount", "pki", "Mount of the PKI engine."),
-}
-
-section! {
     HANDLES, "handles", "[handles]",
     text("key", "portcullis-handles", "Transit key that the keys of handles are derived from; made where it is missing."),
 }
@@ -269,8 +248,8 @@ section! {
     Opt::file("requests", Kind::Flag, "true", "Whether one line per request is written."),
 }
 
-/// Every section, in the order of the reference.
-pub(super) static ALL: [&Section; 39] = [
+/// Every section but for those of engines, in the order of the reference.
+pub(super) static ALL: [&Section; 35] = [
     &super::options::TOP,
     &LISTENER,
     &TLS,
@@ -287,10 +266,6 @@ pub(super) static ALL: [&Section; 39] = [
     &VAULT_JWT,
     &CHILD_TOKENS,
     &KV,
-    &TRANSIT,
-    &DATABASE,
-    &SSH,
-    &PKI,
     &HANDLES,
     &LEASES,
     &WRAPPING,

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use filters::catalog::Catalog;
 use filters::credential::{KeyEntry, ProxyHeaders};
 use filters::grants::Role;
 use filters::identity::{Directory, Source};
@@ -32,6 +33,8 @@ pub use vault::{ChildPolicies, ChildTokens, Leases, TokenLogin, VaultIdentity};
 /// A whole configuration, every value of which was checked.
 #[derive(Debug)]
 pub struct Settings {
+    /// Engines and operations that it is about.
+    pub catalog: &'static Catalog,
     /// Where callers connect.
     pub listeners: Vec<Listener>,
     /// Where operators connect.

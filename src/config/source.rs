@@ -12,6 +12,7 @@ use super::files;
 use super::format::Format;
 use super::node::Node;
 use super::report::{Findings, Place};
+use super::table::Table;
 
 /// Most bytes of the configuration file and all that it includes; 100,000 agents need about 20 MiB.
 const MOST: usize = 64 << 20;
@@ -39,7 +40,7 @@ pub struct Flags {
     pub reload: Option<String>,
 }
 
-/// What lies outside the process, so that a test can stand in for it.
+/// Everything that a configuration is read by, so that a test can stand in for it.
 pub struct Environment<'a> {
     /// The value of a variable.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
@@ -49,13 +50,15 @@ pub struct Environment<'a> {
     pub probe: &'a dyn Fn(&Path) -> io::Result<()>,
     /// The configuration files in a folder, in the order of their names.
     pub list: &'a dyn Fn(&Path) -> io::Result<Vec<PathBuf>>,
+    /// The options that there are.
+    pub table: &'static Table,
 }
 
 impl Environment<'static> {
-    /// The variables and files of this process.
+    /// The variables and files of this process, and the options of the gate's catalog.
     #[must_use]
     pub fn of_process() -> Self {
-        Self { variable: &variable, read: &read_file, probe: &probe_file, list: &files_in }
+        Self { variable: &variable, read: &read_file, probe: &probe_file, list: &files_in, table: Table::of_gate() }
     }
 }
 
@@ -120,6 +123,7 @@ pub(super) struct Source<'a> {
     texts: RefCell<Vec<(usize, Arc<str>)>>,
     /// The first line that no file has yet.
     end: Cell<usize>,
+    pub(super) table: &'static Table,
     pub(super) findings: Findings,
     pub(super) files: RefCell<Vec<PathBuf>>,
     /// Of every text that was read, in its order.
@@ -129,7 +133,8 @@ pub(super) struct Source<'a> {
 impl<'a> Source<'a> {
     pub(super) fn new(flags: &'a Flags, environment: &'a Environment<'a>) -> Self {
         let (findings, files, digest) = (Findings::default(), RefCell::default(), Cell::new(Digest::of(b"")));
-        Self { flags, environment, texts: RefCell::default(), end: Cell::new(0), findings, files, digest }
+        let (texts, table) = (RefCell::default(), environment.table);
+        Self { flags, environment, texts, end: Cell::new(0), table, findings, files, digest }
     }
 
     /// A line of one of the files, by the number that its nodes have.

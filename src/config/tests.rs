@@ -5,9 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use filters::catalog::CATALOG;
 use filters::identity::UnknownAgents;
 use filters::mcp::ToolNames;
-use filters::vault::Layout;
 use tracing::Level;
 
 use super::*;
@@ -40,6 +40,7 @@ pub(super) fn load_with(flags: &Flags, variables: &[(&str, &str)], files: &[(&st
             found.sort();
             if found.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(found) }
         },
+        table: Table::of_gate(),
     };
     load_from(flags, &environment)
 }
@@ -84,7 +85,7 @@ fn nothing_at_all_is_a_valid_configuration() {
     assert_eq!(settings.identity.directory.unknown(), UnknownAgents::OwnNamespace(None));
     assert_eq!(settings.logging.directory, Path::new("./logs"));
     assert_eq!(settings.server.drain, Duration::from_secs(30));
-    assert_eq!(settings.layout, Layout::default());
+    assert_eq!(settings.layout, CATALOG.layout());
     assert_eq!(settings.warnings.len(), 1, "{:?}", settings.warnings);
 }
 
@@ -419,8 +420,9 @@ fn every_broken_file_gets_its_report() {
 
 #[test]
 fn the_reference_has_every_option_and_every_default_is_valid() {
-    let text = options_as_markdown();
-    for section in sections::ALL {
+    let table = Table::of_gate();
+    let text = options_as_markdown(table);
+    for section in table.sections() {
         for option in section.options {
             assert!(text.contains(&format!("| `{}`", option.name)), "{}", option.name);
             if !option.default.is_empty() && !option.default.starts_with(' ') {

@@ -184,7 +184,7 @@ impl Context<'_> {
 
     /// Decides, and charges all of the request's limits.
     async fn permitted(&self, caller: &Caller<'_>, operation: Operation) -> Result<Permitted, Refusal> {
-        if operation.kind.spec.engine == Some(Engine::Kms) && self.state.kms.is_none() {
+        if operation.kind.spec.engine.is_some_and(Engine::is_kms) && self.state.kms.is_none() {
             return Err(Refusal::KmsDisabled);
         }
         let keyring = self.state.vault.handles.keyring();

@@ -7,9 +7,8 @@ use std::sync::LazyLock;
 use aide::redoc::Redoc;
 use aide::swagger::Swagger;
 use bytes::Bytes;
-use filters::catalog::CATALOG;
+use filters::catalog::{CATALOG, Catalog};
 use filters::openapi;
-use filters::operation::Entry;
 use http::HeaderValue;
 
 use super::Reply;
@@ -50,7 +49,7 @@ const REDOC_BEGIN: &str = r#"Redoc.init("/openapi.json", {showExtensions: true},
 
 /// The document with and without the REST surface.
 static WITH_REST: LazyLock<Bytes> = LazyLock::new(|| rendered(&CATALOG));
-static WITHOUT_REST: LazyLock<Bytes> = LazyLock::new(|| rendered(&[]));
+static WITHOUT_REST: LazyLock<Bytes> = LazyLock::new(|| rendered(&Catalog { engines: &[], others: &[] }));
 
 static SWAGGER_STYLE: LazyLock<Bytes> = LazyLock::new(|| cut(&swagger(), "<style>", "</style>"));
 static SWAGGER_SCRIPT: LazyLock<Bytes> = LazyLock::new(|| cut(&swagger(), "<script>", "</script>"));
@@ -66,7 +65,7 @@ fn swagger() -> String {
     Swagger::new("").html()
 }
 
-fn rendered(catalog: &[Entry]) -> Bytes {
+fn rendered(catalog: &Catalog) -> Bytes {
     openapi::document(catalog).to_string().into()
 }
 

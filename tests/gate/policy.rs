@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use filters::catalog;
 use filters::decide::{DecisionContext, Effect, decide};
-use filters::grants::{Agent, Engine, Role};
+use filters::grants::{Agent, Role};
 use filters::handle::Keyring;
 use filters::identity::{Identity, Proof};
 use filters::names::{AgentId, Namespace};
@@ -156,7 +156,7 @@ fn anybody() -> Identity {
         scopes: Scope::ALL.into_iter().collect(),
         kv: vec![PathPattern::EVERYTHING],
         shared: vec![PathPattern::EVERYTHING],
-        named: [(Engine::Transit, every()), (Engine::Ssh, every())].into(),
+        named: [(catalog::TRANSIT, every()), (catalog::SSH, every())].into(),
         ..Role::default()
     }])
 }

@@ -83,7 +83,7 @@ fn walk(part: &Value, place: &str, found: &mut Vec<String>) -> usize {
 fn whole(_: &Shared) {
     let mut found = Vec::new();
     let document = openapi::document(&CATALOG);
-    assert!(walk(&document, "", &mut found) > CATALOG.len());
+    assert!(walk(&document, "", &mut found) > CATALOG.iter().count());
     let tools = Tools::of(&CATALOG, ToolNames::Dotted);
     for (entry, tool) in tools.iter() {
         let tool: Value = serde_json::from_str(tool).expect("JSON");
@@ -217,7 +217,7 @@ fn pointers(value: &Value, at: &str, all: &mut Vec<String>) {
 fn judged(_: &Shared) {
     let (mut tried, mut wrong) = (0, Vec::new());
     let samples = samples();
-    for entry in &CATALOG {
+    for entry in CATALOG.iter() {
         let (name, schema) = (entry.spec.name, entry.input_schema().to_value());
         let of_it = || samples.iter().filter(|(of, _)| *of == name);
         for (argument, _) in schema["properties"].as_object().into_iter().flatten() {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::CATALOG;
-use crate::grants::{Agent, Engine, Grant, Role};
+use crate::grants::{Agent, Engine, Grant, Role, Space};
 use crate::identity::Presented;
 use crate::pattern::PathPattern;
 use crate::quota::Limit;
@@ -36,7 +36,7 @@ pub(super) static ACCESS: Shape = Shape {
 static GRANT: Shape = Shape {
     about: "One grant.",
     members: &[
-        Member::given("engine", Type::Text, "One of kv, transit, database, ssh, pki and kms."),
+        Member::given("engine", Type::Text, "The engine, by the name under which roles grant it."),
         Member::given("shared", Type::Flag, "For kv: true for paths that agents share, false for the agent's own.")
             .or_absent(),
         Member::given(
@@ -163,9 +163,9 @@ pub(super) fn tell(agent: &Agent, presented: Presented, out: &mut Vec<u8>) {
 /// The grants of the role, for a credential with these scopes.
 fn granted(role: &Role, scopes: Scopes) -> Vec<Granted<'_>> {
     let held: Vec<Scope> = role.scopes.iter().filter(|scope| scopes.contains(*scope)).collect();
-    let grant = |key, engine, name: Option<Box<str>>| Granted {
-        engine: Engine::name(engine),
-        shared: (engine == Engine::Kv).then_some(key == "shared"),
+    let grant = |key, engine: Option<Engine>, name: Option<Box<str>>| Granted {
+        engine: engine.map_or(Space::Own.key(), Engine::name),
+        shared: engine.is_none().then_some(key == Space::Shared.key()),
         about: role.about(key, name.as_deref()),
         name,
         operation: None,
@@ -179,7 +179,7 @@ fn granted(role: &Role, scopes: Scopes) -> Vec<Granted<'_>> {
     let named = role.grants().map(|(key, engine, held)| grant(key, engine, Grant::written(held)));
     let nameless = CATALOG.iter().map(|entry| entry.spec).filter(|spec| !spec.named).filter_map(|spec| {
         let (engine, scope) = (spec.engine?, spec.scope.filter(|scope| held.contains(scope))?);
-        Some(Granted { operation: Some(spec.name), scopes: vec![scope], ..grant(engine.name(), engine, None) })
+        Some(Granted { operation: Some(spec.name), scopes: vec![scope], ..grant(engine.name(), Some(engine), None) })
     });
     named.chain(nameless).collect()
 }

@@ -6,21 +6,34 @@ use serde::{Deserialize, Serialize};
 
 use super::text::{Handle, Segment, Text};
 use super::{named, post};
-use crate::grants::Engine;
+use crate::grants::{Engine, EngineSpec, GrantNames, Holds, Service};
 use crate::handle::{Purpose, StandsFor};
 use crate::lifetime::{Lifetime, WrapTtl};
 use crate::operation::{
-    About, Annotations, Ask, Call, Capability, Describe, IssuedKind, OperationSpec, Plan, Reach, Redeem, Redemption,
-    Touched,
+    About, Annotations, Ask, Call, Capability, Describe, Entry, IssuedKind, OperationSpec, Plan, Reach, Redeem,
+    Redemption, Touched,
 };
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};
 use crate::vault::Method;
 
+/// The engine.
+pub const DATABASE: Engine = Engine::of(&EngineSpec {
+    name: "database",
+    title: "database",
+    about: "Logins of databases.",
+    holds: Holds::Names(GrantNames { example: "readonly", ..GrantNames::PLAIN }),
+    service: Service::Vault("database"),
+    ..EngineSpec::VAULT
+});
+
+/// Its operations.
+pub(super) static OPERATIONS: [Entry; 3] = [Entry::of::<IssueCreds>(), Entry::of::<Renew>(), Entry::of::<Revoke>()];
+
 /// A database role.
 fn role(about: About<'_>) -> Result<Touched, Refusal> {
-    named(Engine::Database, about.name)
+    named(DATABASE, about.name)
 }
 
 /// Redeems the handle of a lease.
@@ -73,7 +86,7 @@ impl Describe for IssueCreds {
         title: "Issue a database login",
         summary: "Makes a new database login that ends with its lease; renew or revoke it by its lease_id.",
         scope: Some(Scope::Write),
-        engine: Some(Engine::Database),
+        engine: Some(DATABASE),
         touch: Some(role),
         annotations: Annotations { read_only: false, destructive: false, idempotent: false },
         template: "/db/creds/{role}",
@@ -136,7 +149,7 @@ impl Describe for Renew {
         title: "Renew a database login",
         summary: "Renews the lease of a database login that this agent was issued.",
         scope: Some(Scope::Write),
-        engine: Some(Engine::Database),
+        engine: Some(DATABASE),
         touch: Some(role),
         annotations: Annotations { read_only: false, destructive: false, idempotent: true },
         template: "/db/renew",
@@ -174,7 +187,7 @@ impl Describe for Revoke {
         title: "Revoke a database login",
         summary: "Revokes a database login that this agent was issued, at once.",
         scope: Some(Scope::Write),
-        engine: Some(Engine::Database),
+        engine: Some(DATABASE),
         touch: Some(role),
         annotations: Annotations { read_only: false, destructive: true, idempotent: true },
         template: "/db/revoke",

@@ -1,5 +1,5 @@
 //! Everything that may be asked, each described once. Adding an engine is one
-//! file here and its rows in [`CATALOG`].
+//! file here, which has all that is particular to it, and its row in [`CATALOG`].
 
 mod access;
 mod database;
@@ -12,55 +12,71 @@ mod text;
 mod transit;
 mod wrap;
 
+pub use database::DATABASE;
+pub use kms::KMS;
+pub use kv::KV;
+pub use pki::PKI;
+pub use ssh::SSH;
+pub use transit::TRANSIT;
+
 use serde::Serialize;
 
 use crate::grants::{Engine, Resource};
 use crate::operation::{Body, Call, Entry, Touched};
 use crate::path;
 use crate::refusal::Refusal;
-use crate::vault::Method;
+use crate::vault::{Layout, Method};
 
-/// Every operation, in the order in which surfaces show them.
-pub static CATALOG: [Entry; 33] = [
-    Entry::of::<kv::Read>(),
-    Entry::of::<kv::Write>(),
-    Entry::of::<kv::Patch>(),
-    Entry::of::<kv::List>(),
-    Entry::of::<kv::Metadata>(),
-    Entry::of::<kv::Delete>(),
-    Entry::of::<kv::Undelete>(),
-    Entry::of::<kv::Destroy>(),
-    Entry::of::<transit::Encrypt>(),
-    Entry::of::<transit::Decrypt>(),
-    Entry::of::<transit::Rewrap>(),
-    Entry::of::<transit::DataKey>(),
-    Entry::of::<transit::Sign>(),
-    Entry::of::<transit::Verify>(),
-    Entry::of::<transit::Hmac>(),
-    Entry::of::<transit::Random>(),
-    Entry::of::<database::IssueCreds>(),
-    Entry::of::<database::Renew>(),
-    Entry::of::<database::Revoke>(),
-    Entry::of::<ssh::Sign>(),
-    Entry::of::<ssh::Otp>(),
-    Entry::of::<pki::Issue>(),
-    Entry::of::<pki::Sign>(),
-    Entry::of::<pki::Revoke>(),
-    Entry::of::<kms::Encrypt>(),
-    Entry::of::<kms::Decrypt>(),
-    Entry::of::<kms::DataKey>(),
-    Entry::of::<kms::Sign>(),
-    Entry::of::<kms::Verify>(),
-    Entry::of::<wrap::Unwrap>(),
-    Entry::of::<wrap::LookUp>(),
-    Entry::of::<gate::WhoAmI>(),
-    Entry::of::<gate::ListAccess>(),
-];
+/// Engines with their operations, and the operations that are of no engine.
+#[derive(Debug)]
+pub struct Catalog {
+    /// The table of engines, in the order in which surfaces and documents show them.
+    pub engines: &'static [(Engine, &'static [Entry])],
+    /// Operations of no engine, which stand behind all others.
+    pub others: &'static [Entry],
+}
 
-/// The operation of that name.
+/// The catalog of the gate.
+pub static CATALOG: Catalog = Catalog {
+    engines: &[
+        (KV, &kv::OPERATIONS),
+        (TRANSIT, &transit::OPERATIONS),
+        (DATABASE, &database::OPERATIONS),
+        (SSH, &ssh::OPERATIONS),
+        (PKI, &pki::OPERATIONS),
+        (KMS, &kms::OPERATIONS),
+    ],
+    others: &gate::OPERATIONS,
+};
+
+impl Catalog {
+    /// Every engine, in the order of the table.
+    pub fn engines(&self) -> impl Iterator<Item = Engine> + use<> {
+        self.engines.iter().map(|(engine, _)| *engine)
+    }
+
+    /// Every operation, in the order in which surfaces show them.
+    pub fn iter(&self) -> impl Iterator<Item = &'static Entry> + use<> {
+        self.engines.iter().flat_map(|(_, operations)| *operations).chain(self.others)
+    }
+
+    /// The operation of that name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&'static Entry> {
+        self.iter().find(|entry| entry.spec.name == name)
+    }
+
+    /// The layout in Vault that the options' defaults have.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        Layout::of(self.engines())
+    }
+}
+
+/// The operation of that name in the gate's catalog.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Entry> {
-    CATALOG.iter().find(|entry| entry.spec.name == name)
+    CATALOG.find(name)
 }
 
 /// Something of an engine's that has a name.
@@ -84,7 +100,9 @@ mod tests {
     use serde_json::{Map, Value, json};
 
     use super::*;
+    use crate::grants::Space;
     use crate::refusal::Misfit;
+    use crate::vault::{CERTIFICATES, HANDLES};
 
     /// Arguments that an operation takes, with all that it needs and nothing more.
     fn needed(entry: &Entry) -> Map<String, Value> {
@@ -112,7 +130,7 @@ mod tests {
 
     #[test]
     fn null_is_as_good_as_absent_unless_it_is_needed() {
-        for entry in &CATALOG {
+        for entry in CATALOG.iter() {
             let (name, needed) = (entry.spec.name, needed(entry));
             let schema = entry.input_schema().to_value();
             let properties = schema["properties"].as_object().cloned().unwrap_or_default();
@@ -142,7 +160,7 @@ mod tests {
     #[test]
     fn every_operation_is_described_whole() {
         let mut seen = std::collections::HashSet::new();
-        for entry in &CATALOG {
+        for entry in CATALOG.iter() {
             let spec = entry.spec;
             assert!(seen.insert(spec.name) && seen.insert(spec.title));
             assert!(spec.summary.ends_with('.'), "{}", spec.name);
@@ -153,6 +171,25 @@ mod tests {
             assert_eq!(spec.engine.is_some(), spec.touch.is_some(), "{}", spec.name);
             assert_eq!(spec.reach.apis.is_empty(), spec.reach.may.is_empty(), "{}", spec.name);
             assert!(std::ptr::eq(find(spec.name).unwrap(), entry));
+        }
+    }
+
+    #[test]
+    fn every_engine_is_described_whole() {
+        let mut seen = std::collections::HashSet::new();
+        for (engine, operations) in CATALOG.engines {
+            let spec = engine.spec();
+            assert!(seen.insert(spec.name) && seen.insert(spec.about), "{engine:?}");
+            assert!(spec.about.ends_with('.') && !spec.title.is_empty(), "{engine:?}");
+            assert!(operations.iter().all(|entry| entry.spec.engine == Some(*engine)), "{engine:?}");
+            assert_ne!(engine.default_mount(), Some(""), "{engine:?}");
+        }
+        assert!(CATALOG.others.iter().all(|entry| entry.spec.engine.is_none()));
+        let of_paths: Vec<Engine> = CATALOG.engines().filter(|engine| engine.names().is_none()).collect();
+        assert_eq!(of_paths, [KV], "there is one engine of paths");
+        assert_eq!(KV.name(), Space::Own.key());
+        for name in [HANDLES, CERTIFICATES] {
+            assert!(!CATALOG.layout().mount_of(name).is_empty(), "{name}");
         }
     }
 }

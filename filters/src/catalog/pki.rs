@@ -8,16 +8,29 @@ use serde::{Deserialize, Serialize};
 
 use super::text::{Handle, Name, Segment, Something, Text};
 use super::{named, post, posted};
-use crate::grants::{Demand, Engine, Ttl};
+use crate::grants::{Demand, Engine, EngineSpec, Service, Ttl};
 use crate::handle::{Purpose, StandsFor};
 use crate::lifetime::{Lifetime, WrapTtl};
 use crate::operation::{
-    About, Annotations, Ask, Body, Call, Capability, Describe, IssuedKind, OperationSpec, Plan, Reach, Redeem,
+    About, Annotations, Ask, Body, Call, Capability, Describe, Entry, IssuedKind, OperationSpec, Plan, Reach, Redeem,
     Redemption, Touched,
 };
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};
+
+/// The engine. The gate itself revokes certificates of it.
+pub const PKI: Engine = Engine::of(&EngineSpec {
+    name: "pki",
+    title: "PKI",
+    about: "Certificates.",
+    service: Service::Vault("pki"),
+    bounds_ttl: true,
+    ..EngineSpec::VAULT
+});
+
+/// Its operations.
+pub(super) static OPERATIONS: [Entry; 3] = [Entry::of::<Issue>(), Entry::of::<Sign>(), Entry::of::<Revoke>()];
 
 const MAKES: Annotations = Annotations { read_only: false, destructive: false, idempotent: false };
 
@@ -72,7 +85,7 @@ impl Describe for Issue {
         title: "Issue a certificate",
         summary: "Makes a new key and a certificate for it; revoke it by its handle.",
         scope: Some(Scope::Write),
-        engine: Some(Engine::Pki),
+        engine: Some(PKI),
         touch: Some(certificate),
         annotations: MAKES,
         template: "/pki/issue",
@@ -135,7 +148,7 @@ impl Describe for Sign {
         title: "Sign a certificate request",
         summary: "Makes a certificate for a key that its owner keeps; revoke it by its handle.",
         scope: Some(Scope::Write),
-        engine: Some(Engine::Pki),
+        engine: Some(PKI),
         touch: Some(certificate),
         annotations: MAKES,
         template: "/pki/sign",
@@ -169,7 +182,7 @@ fn certificate(about: About<'_>) -> Result<Touched, Refusal> {
 
 /// A certificate that was issued under a PKI role.
 fn issued(about: About<'_>) -> Result<Touched, Refusal> {
-    named(Engine::Pki, about.name)
+    named(PKI, about.name)
 }
 
 fn revocation(_: Redeem, held: &StandsFor) -> Result<Call, Refusal> {
@@ -199,7 +212,7 @@ impl Describe for Revoke {
         title: "Revoke a certificate",
         summary: "Revokes a certificate that was issued to this agent.",
         scope: Some(Scope::Write),
-        engine: Some(Engine::Pki),
+        engine: Some(PKI),
         touch: Some(issued),
         annotations: Annotations { read_only: false, destructive: true, idempotent: true },
         template: "/pki/revoke",
@@ -219,7 +232,7 @@ impl Describe for Revoke {
         let redemption = Redemption {
             redeem: Redeem::RevokeCertificate,
             purpose: Purpose::Certificate,
-            engine: Some(Engine::Pki),
+            engine: Some(PKI),
             call: revocation,
         };
         Ok(Plan::held(&arguments.handle, redemption))

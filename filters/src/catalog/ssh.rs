@@ -10,14 +10,34 @@ use serde::{Deserialize, Serialize};
 
 use super::text::{Address, Name, Names, Segment, Something, Text};
 use super::{named, post, posted};
-use crate::grants::{Demand, Engine, Extensions, Login, Ttl};
+use crate::grants::{Demand, Duration, Engine, EngineSpec, Extensions, GrantNames, Holds, Login, Service, Ttl};
 use crate::lifetime::{Lifetime, WrapTtl};
 use crate::operation::{
-    About, Annotations, Ask, Body, Capability, Describe, IssuedKind, OperationSpec, Plan, Reach, Touched, unfit,
+    About, Annotations, Ask, Body, Capability, Describe, Entry, IssuedKind, OperationSpec, Plan, Reach, Touched, unfit,
 };
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};
+
+/// The engine.
+pub const SSH: Engine = Engine::of(&EngineSpec {
+    name: "ssh",
+    title: "SSH",
+    about: "SSH keys and one-time passwords.",
+    holds: Holds::Names(GrantNames { example: "ops", ..GrantNames::PLAIN }),
+    service: Service::Vault("ssh"),
+    bounds_ttl: true,
+    bounds_login: true,
+    durations: &[Duration {
+        name: "otp_ttl",
+        bounds: (5_000, 3_600_000),
+        default: "10m",
+        about: "Longest life of a one-time password, in whole seconds.",
+    }],
+});
+
+/// Its operations.
+pub(super) static OPERATIONS: [Entry; 2] = [Entry::of::<Sign>(), Entry::of::<Otp>()];
 
 /// Most principals, extensions or options of one certificate.
 const MOST: usize = 64;
@@ -84,7 +104,7 @@ impl Describe for Sign {
         title: "Sign an SSH key",
         summary: "Signs a public key, with which its owner then logs in until the certificate ends.",
         scope: Some(Scope::Write),
-        engine: Some(Engine::Ssh),
+        engine: Some(SSH),
         touch: Some(certificate),
         annotations: MAKES,
         template: "/ssh/sign",
@@ -135,14 +155,14 @@ impl Describe for Sign {
 /// A certificate of an SSH role.
 fn certificate(about: About<'_>) -> Result<Touched, Refusal> {
     let demand = Demand { ttl: about.ttl.map_or(Ttl::Unsaid, Ttl::Seconds), login: Some(about.login.into()) };
-    Ok(Touched { demand, ..named(Engine::Ssh, about.name)? })
+    Ok(Touched { demand, ..named(SSH, about.name)? })
 }
 
 /// A password of an SSH role, which Vault's role alone bounds but for the user's name.
 fn password(about: About<'_>) -> Result<Touched, Refusal> {
     let login = Login { extensions: Extensions::Fixed, ..about.login };
     let demand = Demand { ttl: Ttl::Fixed, login: Some(login.into()) };
-    Ok(Touched { demand, ..named(Engine::Ssh, about.name)? })
+    Ok(Touched { demand, ..named(SSH, about.name)? })
 }
 
 /// The names of a list that Vault reads as this does.
@@ -186,7 +206,7 @@ impl Describe for Otp {
         title: "Get a one-time SSH password",
         summary: "Gives a password with which one SSH login to one host succeeds, for some minutes.",
         scope: Some(Scope::Write),
-        engine: Some(Engine::Ssh),
+        engine: Some(SSH),
         touch: Some(password),
         annotations: MAKES,
         template: "/ssh/otp",

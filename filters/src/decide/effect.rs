@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Permit;
-use crate::grants::{Agent, Engine, Holds, Resource, Role, Space, Wrapping};
+use crate::grants::{Agent, Engine, Resource, Role, Space, Wrapping};
 use crate::handle::{Claims, StandsFor};
 use crate::identity::Actor;
 use crate::kms::KmsRequest;
@@ -90,7 +90,8 @@ impl Origin {
     /// Claims to seal into the handle, which ends at `expires`, in seconds since the epoch.
     #[must_use]
     pub fn claims(self, expires: u64, stands_for: StandsFor) -> Claims {
-        Claims { operation: self.operation.into(), resource: self.resource, expires, stands_for }
+        let resource = self.resource.by_name();
+        Claims { operation: self.operation.into(), resource, expires, stands_for }
     }
 
     pub(super) const fn of(kind: &'static Entry, resource: Resource) -> Self {
@@ -178,7 +179,7 @@ impl Permit {
                 Effect::Issue(issued, Origin::of(kind, resource), request)
             }
             Ask::Kms(call) => {
-                let Resource::Key(Engine::Kms, key) = resource()? else { return Err(Refusal::Internal) };
+                let Resource::Key(_, key) = resource()? else { return Err(Refusal::Internal) };
                 if key.is_empty() {
                     return Err(Refusal::Internal);
                 }
@@ -236,5 +237,5 @@ fn render(layout: &Layout, agent: &Agent, resource: &Resource, api: &str) -> Res
 
 /// The mount of an engine whose resources are names: a name is never taken for a path.
 fn named_mount(layout: &Layout, engine: Engine) -> Result<&str, Refusal> {
-    layout.mount(engine).filter(|_| engine.spec().holds != Holds::Paths).ok_or(Refusal::Internal)
+    layout.mount(engine).filter(|_| engine.names().is_some()).ok_or(Refusal::Internal)
 }

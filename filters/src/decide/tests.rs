@@ -6,7 +6,7 @@ mod kms;
 mod verdict;
 
 use super::*;
-use crate::catalog;
+use crate::catalog::{self, CATALOG};
 use crate::grants::Agent;
 use crate::grants::Engine;
 use crate::handle::{Purpose, StandsFor};
@@ -25,10 +25,15 @@ fn role(scopes: &[Scope], kv: &[&str], shared: &[&str], deny: &[&str]) -> Role {
         scopes: scopes.iter().copied().collect(),
         kv: patterns(kv),
         shared: patterns(shared),
-        named: Engine::NAMED.map(|engine| (engine, names("k"))).into(),
+        named: of_vault().map(|engine| (engine, names("k"))).collect(),
         deny: patterns(deny),
         ..Role::default()
     }
+}
+
+/// The engines of Vault whose resources are names.
+fn of_vault() -> impl Iterator<Item = Engine> {
+    CATALOG.engines().filter(|engine| engine.names().is_some() && engine.default_mount().is_some())
 }
 
 fn names(name: &str) -> Vec<NamePattern> {
@@ -52,7 +57,7 @@ fn identity(scopes: Scopes, roles: Vec<Role>) -> Identity {
 
 fn asked(identity: &Identity, name: &str, arguments: &str) -> Result<String, Refusal> {
     let operation = catalog::find(name).unwrap().parse(arguments.as_bytes())?;
-    let (layout, keyring) = (Layout::default(), Keyring::default());
+    let (layout, keyring) = (CATALOG.layout(), Keyring::default());
     let ground = DecisionContext { layout: &layout, keyring: &keyring, client: None, now: 0 };
     match decide(identity, operation, ground)?.into_permitted(&layout, 60)?.effect {
         Effect::Vault(request) | Effect::Issue(_, _, request) => Ok(format!("{:?}", request.rendered())),
@@ -160,7 +165,7 @@ fn what_is_demanded_must_be_in_the_same_role() {
 /// The body of what is asked of Vault.
 fn body(identity: &Identity, name: &str, arguments: &str) -> serde_json::Value {
     let operation = catalog::find(name).unwrap().parse(arguments.as_bytes()).unwrap();
-    let (layout, keyring) = (Layout::default(), Keyring::default());
+    let (layout, keyring) = (CATALOG.layout(), Keyring::default());
     let ground = DecisionContext { layout: &layout, keyring: &keyring, client: None, now: 0 };
     match decide(identity, operation, ground).unwrap().into_permitted(&layout, 60).unwrap().effect {
         Effect::Vault(request) | Effect::Issue(_, _, request) => {
@@ -226,7 +231,7 @@ fn the_extensions_of_the_role_are_asked_for_where_the_caller_names_none() {
 
 #[test]
 fn no_grant_gives_the_key_behind_handles() {
-    let every = Role { named: [(Engine::Transit, names("*"))].into(), ..role(&Scope::ALL, &[], &[], &[]) };
+    let every = Role { named: [(catalog::TRANSIT, names("*"))].into(), ..role(&Scope::ALL, &[], &[], &[]) };
     let bob = identity(Scopes::ALL, vec![every]);
     let of = |key| format!("{{\"key\":\"{key}\",\"input\":\"\"}}");
     assert!(asked(&bob, "transit.hmac", &of("portcullis")).is_ok());

@@ -1,6 +1,6 @@
 //! Roles as they are told: grants, bounds, descriptions.
 
-use super::{Engine, Grant, Role, Wrapping};
+use super::{Engine, Grant, Role, Space, Wrapping};
 use crate::pattern::NamePattern;
 
 impl Grant<'_> {
@@ -16,14 +16,17 @@ impl Grant<'_> {
 }
 
 impl Role {
-    /// All grants, by the key of the configuration; denies are not among them.
-    pub fn grants(&self) -> impl Iterator<Item = (&'static str, Engine, Grant<'_>)> {
-        let paths = [("kv", &self.kv), ("shared", &self.shared)].into_iter();
-        let paths = paths.flat_map(|(key, paths)| paths.iter().map(move |path| (key, Engine::Kv, Grant::Path(path))));
-        let names = Engine::ALL
-            .into_iter()
-            .flat_map(|engine| self.names(engine).iter().map(move |name| (engine.name(), engine, Grant::Name(name))));
-        paths.chain(names)
+    /// All grants, by the key of the configuration; denies are not among them. Paths come first, and
+    /// without an engine: there is one engine of paths.
+    pub fn grants(&self) -> impl Iterator<Item = (&'static str, Option<Engine>, Grant<'_>)> {
+        let paths = [(Space::Own, &self.kv), (Space::Shared, &self.shared)].into_iter();
+        let paths =
+            paths.flat_map(|(space, paths)| paths.iter().map(move |path| (space.key(), None, Grant::Path(path))));
+        let named = self
+            .named
+            .iter()
+            .flat_map(|(engine, names)| names.iter().map(|name| (engine.name(), Some(*engine), Grant::Name(name))));
+        paths.chain(named)
     }
 
     /// The description of a grant under `key`, else the role's.
@@ -33,20 +36,21 @@ impl Role {
         own.or(self.about.as_ref()).map(AsRef::as_ref)
     }
 
-    /// Bounds of its grants of `engine`, each as a person reads it.
+    /// Bounds of its grants of `engine`, or of paths where there is none, each as a person reads it.
     #[must_use]
-    pub fn bounds(&self, engine: Engine) -> Vec<String> {
+    pub fn bounds(&self, engine: Option<Engine>) -> Vec<String> {
         let mut bounds = Vec::new();
         if self.wrapping == Wrapping::Required {
             bounds.push("wrapped only".to_owned());
         }
-        let spec = engine.spec();
-        if let Some(most) = self.max_ttl.filter(|_| spec.bounds_ttl) {
+        let (ttl, login) =
+            engine.map_or((false, false), |engine| (engine.spec().bounds_ttl, engine.spec().bounds_login));
+        if let Some(most) = self.max_ttl.filter(|_| ttl) {
             bounds.push(format!("for {most}s at most"));
         }
         let listed = |names: &[NamePattern]| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         for (what, names) in [("users", &self.ssh_principals), ("extensions", &self.ssh_extensions)] {
-            if let Some(names) = names.as_ref().filter(|_| spec.bounds_login) {
+            if let Some(names) = names.as_ref().filter(|_| login) {
                 bounds.push(format!("{what} [{}]", listed(names)));
             }
         }
@@ -61,6 +65,7 @@ impl Role {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::grants::EngineSpec;
 
     #[test]
     fn bounds_are_told_of_the_engines_that_have_them() {
@@ -68,13 +73,13 @@ mod tests {
         let (ssh_principals, ssh_extensions) = (names("ops"), names("permit-*"));
         let role = Role { max_ttl: Some(600), body: Some(9), ssh_principals, ssh_extensions, ..Role::default() };
         let body = "bodies of 9 bytes at most";
+        const CERTIFICATES: Engine = Engine::of(&EngineSpec { bounds_ttl: true, ..EngineSpec::VAULT });
+        const LOGINS: Engine = Engine::of(&EngineSpec { bounds_ttl: true, bounds_login: true, ..EngineSpec::VAULT });
         for (engine, expected) in [
-            (Engine::Kv, vec![body]),
-            (Engine::Transit, vec![body]),
-            (Engine::Database, vec![body]),
-            (Engine::Ssh, vec!["for 600s at most", "users [ops]", "extensions [permit-*]", body]),
-            (Engine::Pki, vec!["for 600s at most", body]),
-            (Engine::Kms, vec![body]),
+            (None, vec![body]),
+            (Some(Engine::of(&EngineSpec::VAULT)), vec![body]),
+            (Some(CERTIFICATES), vec!["for 600s at most", body]),
+            (Some(LOGINS), vec!["for 600s at most", "users [ops]", "extensions [permit-*]", body]),
         ] {
             assert_eq!(role.bounds(engine), expected, "{engine:?}");
         }

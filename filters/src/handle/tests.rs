@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::grants::{Engine, Resource};
+use crate::grants::Resource;
 use crate::names::{AgentId, Namespace};
 use crate::quota::Terms;
 
@@ -27,7 +27,7 @@ fn agent_in(namespace: &str, name: &str, generation: u32) -> Agent {
 fn claims(secret: &str) -> Claims {
     Claims {
         operation: "db.issue_creds".into(),
-        resource: Resource::Key(Engine::Database, "readonly".into()),
+        resource: Resource::Key("database".into(), "readonly".into()),
         expires: 100,
         stands_for: StandsFor::Lease { id: secret.into(), accessor: "a".into() },
     }

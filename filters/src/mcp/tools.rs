@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
-use crate::catalog::CATALOG;
+use crate::catalog::{CATALOG, Catalog};
 use crate::identity::Identity;
 use crate::operation::Entry;
 
@@ -59,7 +59,7 @@ pub struct Tools(Vec<(&'static Entry, Box<RawValue>)>);
 impl Tools {
     /// Renders every tool.
     #[must_use]
-    pub fn of(catalog: &'static [Entry], names: ToolNames) -> Self {
+    pub fn of(catalog: &Catalog, names: ToolNames) -> Self {
         let tools = catalog.iter().filter(|entry| !entry.spec.rest_only);
         // A tool is a value, which always serializes.
         Self(tools.filter_map(|entry| Some((entry, to_raw_value(&tool(entry, names)).ok()?))).collect())

@@ -7,14 +7,14 @@ mod own;
 
 use serde_json::{Map, Value, json};
 
+use crate::catalog::Catalog;
 use crate::grants::Engine;
-use crate::operation::Entry;
 
-/// The document of these operations and of the gate's own routes.
+/// The document of the catalog's operations and of the gate's own routes.
 #[must_use]
-pub fn document(catalog: &[Entry]) -> Value {
+pub fn document(catalog: &Catalog) -> Value {
     let mut paths = own::paths();
-    for entry in catalog {
+    for entry in catalog.iter() {
         add(&mut paths, entry.spec.template, entry.spec.method, operation::describe(entry));
     }
     json!({
@@ -63,13 +63,8 @@ pub(crate) const fn tag(engine: Option<Engine>) -> (&'static str, &'static str) 
     }
 }
 
-/// The tags that occur, in the order of the catalog; the gate's own come last.
-fn tags(catalog: &[Entry]) -> Vec<Value> {
-    let mut seen: Vec<(&str, &str)> = Vec::new();
-    for engine in catalog.iter().filter_map(|entry| entry.spec.engine).map(Some).chain([None]) {
-        if !seen.contains(&tag(engine)) {
-            seen.push(tag(engine));
-        }
-    }
-    seen.into_iter().map(|(name, text)| json!({"name": name, "description": text})).collect()
+/// A tag for each engine, in the order of the catalog; the gate's own comes last.
+fn tags(catalog: &Catalog) -> Vec<Value> {
+    let tags = catalog.engines().map(Some).chain([None]).map(tag);
+    tags.map(|(name, text)| json!({"name": name, "description": text})).collect()
 }

@@ -6,17 +6,18 @@ use std::fmt::Write as _;
 
 pub use errors::errors;
 
+use crate::catalog::Catalog;
 use crate::grants::{Holds, Service};
-use crate::operation::{Entry, OperationSpec};
+use crate::operation::OperationSpec;
 
 /// One row per operation, in the order of the catalog.
 #[must_use]
-pub fn operations(catalog: &[Entry]) -> String {
+pub fn operations(catalog: &Catalog) -> String {
     let mut text = String::from(
         "| operation | REST | MCP tool | scope | Vault: capability | annotations |\n\
          | --- | --- | --- | --- | --- | --- |\n",
     );
-    for entry in catalog {
+    for entry in catalog.iter() {
         row(entry.spec, &mut text);
     }
     text
@@ -35,8 +36,8 @@ fn row(spec: &OperationSpec, text: &mut String) {
 
 fn vault(spec: &OperationSpec) -> String {
     let Some(engine) = spec.engine else { return "the gate itself".to_owned() };
-    if let Service::Other(name) = engine.spec().service {
-        return name.to_owned();
+    if engine.spec().service == Service::Kms {
+        return Service::Kms.name().to_owned();
     }
     if spec.reach.apis.is_empty() {
         return "the gate itself, by handle".to_owned();

@@ -1,28 +1,51 @@
-//! Every surface says the same of every operation, one it never saw included.
+//! Every surface says the same of every operation, one of an engine it never saw included.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::catalog::CATALOG;
+use crate::catalog::{CATALOG, Catalog};
+use crate::decide::{DecisionContext, Effect, decide};
+use crate::grants::{Agent, Engine, EngineSpec, GrantNames, Holds, Resource, Role, Service};
+use crate::handle::Keyring;
+use crate::identity::{Identity, Proof};
 use crate::mcp::{ToolNames, Tools};
+use crate::names::{AgentId, Namespace};
 use crate::openapi::document;
-use crate::operation::{Annotations, Describe, Entry, OperationSpec, Plan};
+use crate::operation::{
+    About, Annotations, Ask, Call, Capability, Describe, Entry, OperationSpec, Plan, Reach, Touched,
+};
+use crate::pattern::NamePattern;
+use crate::quota::Terms;
 use crate::reference::operations;
 use crate::refusal::Refusal;
 use crate::rest::{Carried, Routes, operation};
+use crate::scope::{Scope, Scopes};
 use crate::shape::{Member, Shape, Type};
+use crate::vault::{Layout, Method};
+use crate::vault_policy::{Own, Policy};
+use crate::verdict::Question;
 
-/// An engine that is made up: it turns a wheel.
+/// An engine that is made up.
+const WHEELS: Engine = Engine::of(&EngineSpec {
+    name: "wheel",
+    title: "wheel",
+    about: "Wheels that turn.",
+    holds: Holds::Names(GrantNames { several: "wheels", ..GrantNames::PLAIN }),
+    service: Service::Vault("wheelhouse"),
+    ..EngineSpec::VAULT
+});
+
+/// Its operation.
 struct Turn;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Turns {
     /// Which wheel.
-    #[expect(dead_code)]
     wheel: String,
     /// The number of turns.
     #[expect(dead_code)]
@@ -35,21 +58,31 @@ impl Describe for Turn {
         name: "wheel.turn",
         title: "Turn a wheel",
         summary: "Turns a wheel that many times.",
+        scope: Some(Scope::Write),
+        engine: Some(WHEELS),
+        touch: Some(wheel),
         annotations: Annotations { read_only: false, destructive: true, idempotent: false },
         method: "PUT",
         template: "/wheels/{wheel}:turn",
         success: 201,
+        reach: Reach { apis: &["turn"], may: &[Capability::Update] },
         ..OperationSpec::POST
     };
     const SHAPE: &'static Shape =
         &Shape { about: "Where it stands.", members: &[Member::given("angle", Type::Count, "In degrees.")] };
 
-    fn plan(_: Turns) -> Result<Plan, Refusal> {
-        Ok(Plan::own(|_, _, out| out.extend_from_slice(b"{\"angle\":90}")))
+    fn plan(turns: Turns) -> Result<Plan, Refusal> {
+        let call = Call { method: Method::Post, api: "turn".into(), query: None, body: None, repeatable: false };
+        Ok(Plan::about(wheel(About::named(&turns.wheel))?, Ask::Vault(call)))
     }
 }
 
-static MADE_UP: [Entry; 1] = [Entry::of::<Turn>()];
+fn wheel(about: About<'_>) -> Result<Touched, Refusal> {
+    Ok(Resource::Key(WHEELS, about.name.into()).into())
+}
+
+static TURNS: [Entry; 1] = [Entry::of::<Turn>()];
+static MADE_UP: Catalog = Catalog { engines: &[(WHEELS, &TURNS)], others: &[] };
 
 /// The description of one operation on a surface.
 #[derive(Debug, PartialEq)]
@@ -87,7 +120,7 @@ fn tabled(table: &str) -> BTreeMap<String, (Told, bool)> {
     .collect()
 }
 
-fn tools(catalog: &'static [Entry]) -> BTreeMap<String, Value> {
+fn tools(catalog: &Catalog) -> BTreeMap<String, Value> {
     let rendered = Tools::of(catalog, ToolNames::Dotted);
     let all = rendered.iter().map(|(entry, json)| (entry.spec.name.to_owned(), serde_json::from_str(json).unwrap()));
     all.collect()
@@ -109,12 +142,12 @@ fn documented_arguments(operation: &Value) -> Vec<String> {
     names
 }
 
-fn compare(catalog: &'static [Entry]) {
+fn compare(catalog: &Catalog) {
     let document = document(catalog);
     let (documented, tabled, tools) = (documented(&document), tabled(&operations(catalog)), tools(catalog));
     let routes = Routes::of(catalog);
-    assert_eq!((documented.len(), tabled.len()), (catalog.len(), catalog.len()));
-    for entry in catalog {
+    assert_eq!([documented.len(), tabled.len()], [catalog.iter().count(); 2]);
+    for entry in catalog.iter() {
         let spec = entry.spec;
         let (told, operation) = &documented[spec.name];
         let (row, has_tool) = &tabled[spec.name];
@@ -151,7 +184,7 @@ fn every_surface_says_the_same_of_the_catalog() {
 }
 
 #[test]
-fn an_operation_that_is_added_is_on_every_surface() {
+fn an_engine_that_is_added_is_on_every_surface() {
     compare(&MADE_UP);
     let tool = &tools(&MADE_UP)["wheel.turn"];
     assert_eq!(tool["inputSchema"]["required"], json!(["wheel", "times"]));
@@ -163,12 +196,61 @@ fn an_operation_that_is_added_is_on_every_surface() {
     assert_eq!((&body["required"], &body["additionalProperties"]), (&json!(["times"]), &json!(false)));
     assert!(body["properties"].get("wheel").is_none());
     assert_eq!(route["responses"]["201"]["content"]["application/json"]["schema"]["required"], json!(["angle"]));
-    assert!(operations(&MADE_UP).contains("| `wheel.turn` | `PUT /wheels/{wheel}:turn` | `wheel.turn` | none |"));
+    assert!(
+        operations(&MADE_UP).contains(
+            "| `wheel.turn` | `PUT /wheels/{wheel}:turn` | `wheel.turn` | write | `{wheel}/turn/…`: update |"
+        )
+    );
     let routes = Routes::of(&MADE_UP);
     let matched = routes.find("PUT", "/wheels/left:turn").unwrap();
     let asked = operation(&matched, Carried { body: b"{\"times\":3}", ..Carried::default() }).unwrap();
     assert_eq!(asked.kind.spec.name, "wheel.turn");
     assert_eq!(routes.find("GET", "/wheels/left:turn").unwrap_err(), Refusal::Verb("PUT".into()));
+    assert_eq!(document["tags"][0], json!({"name": "wheel", "description": "Wheels that turn."}));
+}
+
+/// An agent with one role that grants the wheel `front`.
+fn driver() -> Identity {
+    let named = vec![(WHEELS, vec![NamePattern::parse("front").unwrap()])];
+    let role = Role { name: "driver".into(), scopes: Scopes::ALL, named, ..Role::default() };
+    let agent = Agent {
+        id: AgentId::parse("bob").unwrap(),
+        generation: 1,
+        namespace: Namespace::default(),
+        roles_policy: "".into(),
+        roles: vec![(Arc::new(role), None)],
+        limit: None,
+        operations: Vec::new(),
+        terms: Terms::default(),
+    };
+    Identity::new(Arc::new(agent), Scopes::ALL, Proof::Certificate)
+}
+
+#[test]
+fn an_engine_that_is_added_is_granted_mounted_and_held_by_vault() {
+    let (bob, keyring) = (driver(), Keyring::default());
+    let asked = |layout: &Layout, wheel: &str| {
+        let json = json!({"wheel": wheel, "times": 1}).to_string();
+        let context = DecisionContext { layout, keyring: &keyring, client: None, now: 0 };
+        decide(&bob, TURNS[0].parse(json.as_bytes())?, context)?
+            .into_permitted(layout, 60)
+            .map(|permitted| permitted.effect)
+    };
+    let layout = MADE_UP.layout();
+    let other = Layout { mounts: vec![(WHEELS, "garage/wheels".into())], ..layout.clone() };
+    for (layout, path) in [(&layout, "/v1/wheelhouse/turn/front"), (&other, "/v1/garage/wheels/turn/front")] {
+        let Ok(Effect::Vault(request)) = asked(layout, "front") else { panic!("it is granted") };
+        assert_eq!(request.rendered().path(), path);
+    }
+    assert_eq!(asked(&layout, "rear").unwrap_err(), Refusal::Forbidden);
+    let role = &bob.agent.roles[0].0;
+    let hcl = Policy::of(&MADE_UP, &[role], Own::Agent(&bob.agent.id), &other).unwrap().to_hcl("");
+    assert!(hcl.contains("path \"garage/wheels/turn/front\" {\n  capabilities = [\"update\"]"), "{hcl}");
+    let about = About { name: "front", ..About::default() };
+    let question = Question::new(&TURNS[0], about, &layout).unwrap();
+    assert_eq!(question.needs(), Some(&(Scope::Write, Resource::Key(WHEELS, "front".into()))));
+    let told: Vec<_> = role.grants().map(|(key, _, grant)| (key, grant.written().unwrap())).collect();
+    assert_eq!(told, [("wheel", "front".into())]);
 }
 
 #[test]

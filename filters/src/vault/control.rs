@@ -10,8 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{Layout, Method, VaultRequest, errors, is_success, post};
-use crate::grants::Engine;
+use super::{CERTIFICATES, HANDLES, Layout, Method, VaultRequest, errors, is_success, post};
 use crate::names::{AgentId, Namespace};
 use crate::path::{PathProblem, VaultPath};
 use crate::secret::Secret;
@@ -177,7 +176,7 @@ pub fn is_revoked(status: u16, body: &[u8]) -> bool {
 /// # Errors
 /// A bad mount.
 pub fn revoke_certificate(layout: &Layout, serial: &str) -> Result<VaultRequest, PathProblem> {
-    let path = VaultPath::render(&[layout.mount(Engine::Pki).unwrap_or_default(), "revoke"])?;
+    let path = VaultPath::render(&[layout.mount_of(CERTIFICATES), "revoke"])?;
     Ok(post(path, &json!({"serial_number": serial}), true))
 }
 
@@ -213,7 +212,7 @@ const DERIVATION: &[u8] = b"portcullis handles 1";
 /// # Errors
 /// A bad mount or name.
 pub fn handle_key(layout: &Layout) -> Result<VaultRequest, PathProblem> {
-    let path = VaultPath::render(&[layout.mount(Engine::Transit).unwrap_or_default(), "keys", &layout.handle_key])?;
+    let path = VaultPath::render(&[layout.mount_of(HANDLES), "keys", &layout.handle_key])?;
     Ok(VaultRequest::new(Method::Get, path, None, true))
 }
 
@@ -222,7 +221,7 @@ pub fn handle_key(layout: &Layout) -> Result<VaultRequest, PathProblem> {
 /// # Errors
 /// A bad mount or name.
 pub fn create_handle_key(layout: &Layout) -> Result<VaultRequest, PathProblem> {
-    let path = VaultPath::render(&[layout.mount(Engine::Transit).unwrap_or_default(), "keys", &layout.handle_key])?;
+    let path = VaultPath::render(&[layout.mount_of(HANDLES), "keys", &layout.handle_key])?;
     Ok(post(path, &json!({"type": "aes256-gcm96"}), true))
 }
 
@@ -231,12 +230,7 @@ pub fn create_handle_key(layout: &Layout) -> Result<VaultRequest, PathProblem> {
 /// # Errors
 /// A bad mount or name.
 pub fn derive_handle_key(layout: &Layout, version: u32) -> Result<VaultRequest, PathProblem> {
-    let path = VaultPath::render(&[
-        layout.mount(Engine::Transit).unwrap_or_default(),
-        "hmac",
-        &layout.handle_key,
-        "sha2-256",
-    ])?;
+    let path = VaultPath::render(&[layout.mount_of(HANDLES), "hmac", &layout.handle_key, "sha2-256"])?;
     Ok(post(path, &json!({"input": BASE64.encode(DERIVATION), "key_version": version}), true))
 }
 

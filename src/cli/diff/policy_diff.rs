@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use filters::catalog::CATALOG;
+use filters::catalog::Catalog;
 use filters::grants::{self, Agent, Engine, Role};
 use filters::identity::{Source, UnknownAgents};
 use filters::jwt::Binding;
@@ -29,6 +29,7 @@ pub(super) struct Holdings {
     credentials: BTreeMap<AgentId, Lines>,
     /// Agents that have an entry.
     entries: BTreeSet<AgentId>,
+    catalog: &'static Catalog,
     snapshot: Snapshot,
 }
 
@@ -93,7 +94,8 @@ impl Holdings {
         {
             everyone.insert((Part::Limit, format!("limit of an agent without an entry: {rate}")), Held::default());
         }
-        Self { everyone, credentials, entries, snapshot: Snapshot::of_policy(settings) }
+        let catalog = settings.catalog;
+        Self { everyone, credentials, entries, catalog, snapshot: Snapshot::of_policy(settings) }
     }
 
     /// What would change if `new` were in force instead.
@@ -131,11 +133,12 @@ impl Holdings {
             for pattern in &role.deny {
                 lines.insert((Part::Deny, format!("denied: kv {:?}", pattern.to_string())), Held::default());
             }
-            for spec in CATALOG.iter().map(|entry| entry.spec).filter(|spec| !spec.named) {
+            for spec in self.catalog.iter().map(|entry| entry.spec).filter(|spec| !spec.named) {
                 if let (Some(scope), Some(engine)) = (spec.scope, spec.engine)
                     && role.scopes.contains(scope)
                 {
-                    lines.insert((Part::Grant, format!("{}{}", spec.name, bounds(role, engine))), Held::default());
+                    lines
+                        .insert((Part::Grant, format!("{}{}", spec.name, bounds(role, Some(engine)))), Held::default());
                 }
             }
             for grant in grants(role) {
@@ -223,7 +226,7 @@ fn grants(role: &Role) -> Vec<Grant> {
     role.grants().filter_map(grant).collect()
 }
 
-fn bounds(role: &Role, engine: Engine) -> String {
+fn bounds(role: &Role, engine: Option<Engine>) -> String {
     let bounds = role.bounds(engine);
     if bounds.is_empty() { String::new() } else { format!(" ({})", bounds.join(", ")) }
 }

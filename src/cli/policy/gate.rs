@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use filters::grants::Engine;
+use filters::vault::{CERTIFICATES, HANDLES};
 
 use super::vault_policy::tenants;
 use crate::config::{Settings, VaultIdentity};
@@ -29,7 +29,7 @@ pub(super) fn of_gate(settings: &Settings) -> String {
 /// Its login, the keys of handles, and its records.
 fn own(settings: &Settings) -> Paths {
     let layout = &settings.layout;
-    let transit = layout.mount(Engine::Transit).unwrap_or_default();
+    let transit = layout.mount_of(HANDLES);
     let (kv, prefix, key) = (&layout.kv_mount, &layout.gate_prefix, &layout.handle_key);
     vec![
         ("auth/token/lookup-self".to_owned(), &["read"]),
@@ -54,7 +54,7 @@ fn of_agents(settings: &Settings) -> Paths {
                 paths.push((format!("{below}auth/token/create/{role}"), create));
             }
         }
-        let pki = format!("{}/revoke", settings.layout.mount(Engine::Pki).unwrap_or_default());
+        let pki = format!("{}/revoke", settings.layout.mount_of(CERTIFICATES));
         for path in [
             "auth/token/revoke-accessor",
             "sys/leases/renew",

@@ -140,7 +140,7 @@ fn names<'a>(roles: &[&'a Role]) -> Vec<&'a str> {
 }
 
 fn text(roles: &[&Role], own: Own<'_>, settings: &Settings, title: &str) -> Result<String, PolicyProblem> {
-    let policy = Policy::of(roles, own, &settings.layout);
+    let policy = Policy::of(settings.catalog, roles, own, &settings.layout);
     policy.map(|policy| policy.to_hcl(title)).map_err(|TooManyPaths| PolicyProblem::TooManyPaths(title.to_owned()))
 }
 

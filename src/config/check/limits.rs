@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use filters::catalog::CATALOG;
 use filters::json;
 use filters::quota::Rate;
 
@@ -66,7 +65,7 @@ pub(super) fn global_rate(limits: &Fields<'_>) -> Option<Rate> {
 pub(super) fn operation_rates(limits: &Fields<'_>) -> Vec<(&'static str, Rate)> {
     let rate = |(name, fields): (Sited<&str>, Fields<'_>)| {
         let rate = read(&fields);
-        let found = CATALOG.iter().find(|kind| kind.spec.name == name.value);
+        let found = limits.source.table.catalog.find(name.value);
         if found.is_none() {
             limits.problem("operations", &name.place, "names no operation", "use an operation's name, as `kv.read`");
         }

@@ -29,7 +29,6 @@ use tracing::Level;
 
 use super::fields::{Fields, Sited};
 use super::node::Node;
-use super::options::TOP;
 use super::outline::Outline;
 use super::sections as section;
 use super::settings::{Admin, Development, Docs, Listener, Logging, Server, Settings};
@@ -41,7 +40,7 @@ const HANDED_OVER: usize = 32;
 /// Makes settings of everything the layers say; `None` only where a problem
 /// was noted.
 pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Settings> {
-    let top = Fields::new(source, &TOP, file);
+    let top = Fields::new(source, &source.table.top, file);
     let listeners = listeners::listeners(&top);
     let admin = listeners::admin(&top, &listeners);
     let roles = roles::roles(&top);
@@ -55,6 +54,7 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
     let limits = limits::limits(&bounds, server.threads);
     let upstream = upstream::upstream(&top, roles.namespace.clone());
     let settings = Settings {
+        catalog: source.table.catalog,
         admin,
         server,
         logging: logging(&top),

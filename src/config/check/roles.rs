@@ -1,10 +1,10 @@
 //! What may be done.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use filters::character::prints;
 use filters::condition::{Clock, Conditions, Days, Hours, Zone};
-use filters::grants::{Engine, Role, Wrapping};
+use filters::grants::{Engine, GrantNames, Role, Wrapping};
 use filters::identity::UnknownAgents;
 use filters::names::Namespace;
 use filters::pattern::{BadPattern, NamePattern, PathPattern};
@@ -14,6 +14,7 @@ use super::super::fields::{Fields, Sited};
 use super::super::kind::Word;
 use super::super::sections as section;
 use super::super::settings::{AgentEntry, Identity};
+use super::super::table::default_role as option_of;
 use super::values::{is_plain_name, network, whole_seconds};
 use super::{limits, namespaces};
 
@@ -21,7 +22,6 @@ const PATH: &str = "write literal segments, `*` for one whole segment, `**` at t
 const NAME: &str = "write a name; a `*` may end it";
 /// Most characters of a description.
 const ABOUT: usize = 200;
-const KEY: &str = "write a key's id, its ARN or `alias/NAME`; a `*` may end it";
 
 /// Every role, the built-in one first.
 pub(super) struct Roles {
@@ -37,7 +37,7 @@ pub(super) fn roles(top: &Fields<'_>) -> Roles {
     let most = top.table("limits", &section::LIMITS).size("body").unwrap_or(usize::MAX);
     let by_name = HashMap::from([(builtin.name.clone(), 0)]);
     let mut roles = Roles { by_name, list: vec![builtin], namespace: namespaces::own(top) };
-    for (name, fields) in top.named("roles", &section::ROLE) {
+    for (name, fields) in top.named("roles", &top.source.table.role) {
         let role = role(&name, &fields, &roles.namespace);
         if role.body.is_some_and(|body| body > most) {
             let mend = "keep to what every request is held to, or raise `limits.body`";
@@ -73,25 +73,15 @@ pub(super) fn role_indices(fields: &Fields<'_>, roles: &Roles) -> Vec<usize> {
 
 /// The built-in role, with what variables grant beside the own namespace; that is said aloud.
 fn default_role(top: &Fields<'_>) -> Role {
-    for name in
-        ["default_role_transit", "default_role_database", "default_role_ssh", "default_role_pki", "default_role_kms"]
-    {
-        if !top.words(name).is_empty() {
-            let text = format!("every agent without roles of its own may use what {} names", top.label(name));
-            top.source.findings.warning(&top.place_of(name), text);
+    let named = held(top, |engine, names| {
+        let option = option_of(engine);
+        if !top.words(&option).is_empty() {
+            let text = format!("every agent without roles of its own may use what {} names", top.label(&option));
+            top.source.findings.warning(&top.place_of(&option), text);
         }
-    }
-    let names = |name| patterns(top, name, NAME, NamePattern::parse);
-    Role {
-        named: held([
-            (Engine::Transit, names("default_role_transit")),
-            (Engine::Database, names("default_role_database")),
-            (Engine::Ssh, names("default_role_ssh")),
-            (Engine::Pki, names("default_role_pki")),
-            (Engine::Kms, patterns(top, "default_role_kms", KEY, kms_key)),
-        ]),
-        ..Role::own_namespace()
-    }
+        patterns(top, &option, names.mend, names.parse)
+    });
+    Role { named, ..Role::own_namespace() }
 }
 
 /// Warns where AWS KMS is on and none of the roles that somebody has grants a key of it.
@@ -99,16 +89,21 @@ pub(super) fn doubt_kms(top: &Fields<'_>, roles: &[Role], agents: &[AgentEntry],
     let strangers = matches!(identity.directory.unknown(), UnknownAgents::OwnNamespace(_)).then_some(&0);
     let rules = identity.role_rules.iter().flatten().flatten();
     let mut held = agents.iter().flat_map(|agent| &agent.roles).chain(rules).chain(strangers);
-    let grants = |index: &usize| roles.get(*index).is_some_and(|role| !role.names(Engine::Kms).is_empty());
+    let grants =
+        |index: &usize| roles.get(*index).is_some_and(|role| role.named.iter().any(|(engine, _)| engine.is_kms()));
     if top.flag("aws_kms_enabled") == Some(true) && !held.any(grants) {
         let text = "AWS KMS is enabled and nobody may use it: grant keys by `kms` in a role, or by DEFAULT_ROLE_KMS";
         top.source.findings.warning(&top.place_of("aws_kms_enabled"), text);
     }
 }
 
-/// The names by engine, of those that have some.
-fn held(named: impl IntoIterator<Item = (Engine, Vec<NamePattern>)>) -> BTreeMap<Engine, Vec<NamePattern>> {
-    named.into_iter().filter(|(_, names)| !names.is_empty()).collect()
+/// The names that `read` finds of each engine, in the catalog's order, where there are some.
+fn held(
+    fields: &Fields<'_>,
+    mut read: impl FnMut(Engine, &GrantNames) -> Vec<NamePattern>,
+) -> Vec<(Engine, Vec<NamePattern>)> {
+    let all = fields.source.table.named().map(|(engine, names)| (engine, read(engine, names)));
+    all.filter(|(_, names)| !names.is_empty()).collect()
 }
 
 fn role(name: &Sited<&str>, fields: &Fields<'_>, own: &Namespace) -> Role {
@@ -117,15 +112,13 @@ fn role(name: &Sited<&str>, fields: &Fields<'_>, own: &Namespace) -> Role {
     let mut abouts = HashMap::new();
     let mut paths = |key| grants(fields, key, PATH, PathPattern::parse, &mut abouts);
     let (kv, shared) = (paths("kv"), paths("shared"));
-    let mut names = |engine: Engine| grants(fields, engine.name(), NAME, NamePattern::parse, &mut abouts);
-    let mut named: Vec<_> = Engine::NAMED.map(|engine| (engine, names(engine))).into();
-    named.push((Engine::Kms, grants(fields, Engine::Kms.name(), KEY, kms_key, &mut abouts)));
+    let named = held(fields, |engine, names| grants(fields, engine.name(), names.mend, names.parse, &mut abouts));
     Role {
         name: name.value.into(),
         scopes: scopes(fields, "scopes"),
         kv,
         shared,
-        named: held(named),
+        named,
         ssh_principals: bounded("ssh_principals"),
         ssh_extensions: bounded("ssh_extensions"),
         max_ttl: fields.given("max_ttl").then(|| whole_seconds(fields, "max_ttl")),
@@ -268,14 +261,4 @@ fn pattern<P>(
         fields.problem(name, &word.place, &format!("holds an invalid pattern: {why}"), mend);
     };
     parse(&word.text).map_err(wrong).ok()
-}
-
-/// A key's id, ARN or `alias/…`; a `*` may end it.
-fn kms_key(text: &str) -> Result<NamePattern, BadPattern> {
-    let stem = text.strip_suffix('*').unwrap_or(text);
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b"/_-:".contains(&b);
-    if !stem.bytes().all(fits) || text.len() > 2048 {
-        return Err(BadPattern("a character that no key's name has"));
-    }
-    NamePattern::parse_slashed(text)
 }

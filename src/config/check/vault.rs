@@ -1,9 +1,11 @@
 //! What agents' tokens are like, where things lie.
 
+use filters::catalog::SSH;
 use filters::grants::Engine;
 use filters::vault::Layout;
 
 use super::super::fields::{Fields, Sited};
+use super::super::options::Section;
 use super::super::report::Place;
 use super::super::sections as section;
 use super::super::settings::{ChildPolicies, ChildTokens, Leases, VaultIdentity};
@@ -81,8 +83,14 @@ pub(super) fn leases(top: &Fields<'_>) -> Leases {
         ttl: whole_seconds(&fields, "ttl"),
         per_agent: fields.size("per_agent").unwrap_or(0),
         role: plain_name(&fields, "role").map(|role| role.value).unwrap_or_default(),
-        password_ttl: whole_seconds(&top.table("ssh", &section::SSH), "otp_ttl"),
+        password_ttl: password_ttl(top),
     }
+}
+
+fn password_ttl(top: &Fields<'_>) -> u32 {
+    let mut engines = top.source.table.engines.iter();
+    let ssh = engines.find(|(engine, _)| *engine == SSH);
+    ssh.map_or(0, |(_, section)| whole_seconds(&top.table(SSH.name(), section), "otp_ttl"))
 }
 
 /// How long a wrapped answer waits where only the role asks for wrapping.
@@ -126,10 +134,9 @@ pub(super) fn layout(top: &Fields<'_>) -> Layout {
     let gate = plain_path(&leases, "prefix");
     apart(&leases, "prefix", gate.as_ref(), own.as_ref(), "`default_prefix`");
     apart(&leases, "prefix", gate.as_ref(), shared.as_ref(), "`kv.shared_prefix`");
-    let text = |found: Option<Sited<String>>| found.map(|text| text.value).unwrap_or_default().into_boxed_str();
     Layout {
         kv_mount: text(plain_path(top, "kv_mount")),
-        mounts: mounts(top).map(|(engine, mount)| (engine, text(mount))).into(),
+        mounts: mounts(top),
         own_prefix: text(own),
         shared_prefix: text(shared),
         gate_prefix: text(gate),
@@ -139,23 +146,22 @@ pub(super) fn layout(top: &Fields<'_>) -> Layout {
 }
 
 /// The mounts of the engines beside KV, apart from each other and from it.
-fn mounts(top: &Fields<'_>) -> [(Engine, Option<Sited<String>>); 4] {
+fn mounts(top: &Fields<'_>) -> Vec<(Engine, Box<str>)> {
     let mut before = vec![("`kv_mount`".to_owned(), top.text("kv_mount"))];
-    let engines = [
-        (Engine::Transit, &section::TRANSIT),
-        (Engine::Database, &section::DATABASE),
-        (Engine::Ssh, &section::SSH),
-        (Engine::Pki, &section::PKI),
-    ];
-    engines.map(|(engine, section)| {
+    let mut mount = |(engine, section): &'static (Engine, Section)| {
         let fields = top.table(engine.name(), section);
         let mount = plain_path(&fields, "mount");
         for (label, other) in &before {
             apart(&fields, "mount", mount.as_ref(), other.as_ref(), label);
         }
         before.push((fields.label("mount"), fields.text("mount")));
-        (engine, mount)
-    })
+        (*engine, text(mount))
+    };
+    top.source.table.engines.iter().map(&mut mount).collect()
+}
+
+fn text(found: Option<Sited<String>>) -> Box<str> {
+    found.map(|text| text.value).unwrap_or_default().into_boxed_str()
 }
 
 fn apart(fields: &Fields<'_>, name: &str, one: Option<&Sited<String>>, other: Option<&Sited<String>>, label: &str) {

@@ -108,7 +108,13 @@ impl Files {
                 Some(Found::Module(other)) => self.walk(other, &path[index + 1..], depth + 1),
                 Some(item) => Some(item),
                 // An import from another crate is no item of this one.
-                None if self.0[&place].imports.iter().any(|import| import.name == *part) => None,
+                None if self
+                    .0
+                    .get(&place)
+                    .is_none_or(|module| module.imports.iter().any(|import| import.name == *part)) =>
+                {
+                    None
+                }
                 None => Some(Found::Item(place)),
             };
         }
@@ -117,7 +123,8 @@ impl Files {
 
     /// The item or module that the module at `place` has imported as `name`.
     fn imported(&self, place: &Place, name: &str, depth: usize) -> Option<Found> {
-        let imports = &self.0[place].imports;
+        // A module within a file has no imports of its own here.
+        let imports = &self.0.get(place)?.imports;
         if let Some(import) = imports.iter().find(|import| import.name == name) {
             return self.resolve(place, &import.path, depth + 1);
         }

@@ -5,21 +5,39 @@ mod names;
 mod value;
 mod versions;
 
-pub(super) use names::{List, Metadata};
-pub(super) use value::{Patch, Read, Write};
-pub(super) use versions::{Delete, Destroy, Undelete};
-
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::text::{Path, Text};
-use crate::grants::{Resource, Space};
-use crate::operation::{Absent, Ask, Body, Call, Kind, Touch, Touched};
+use crate::grants::{Engine, EngineSpec, Holds, Resource, Service, Space};
+use crate::operation::{Absent, Ask, Body, Call, Entry, Kind, Touch, Touched};
 use crate::path::SecretPath;
 use crate::refusal::Refusal;
 use crate::shape::{Member, Shape, Type};
 use crate::vault::Method;
+
+/// The engine. The gate's own records lie in it too.
+pub const KV: Engine = Engine::of(&EngineSpec {
+    name: Space::Own.key(),
+    title: "KV",
+    about: "Key/value secrets, version 2.",
+    holds: Holds::Paths,
+    service: Service::Vault("secret"),
+    ..EngineSpec::VAULT
+});
+
+/// Its operations.
+pub(super) static OPERATIONS: [Entry; 8] = [
+    Entry::of::<value::Read>(),
+    Entry::of::<value::Write>(),
+    Entry::of::<value::Patch>(),
+    Entry::of::<names::List>(),
+    Entry::of::<names::Metadata>(),
+    Entry::of::<versions::Delete>(),
+    Entry::of::<versions::Undelete>(),
+    Entry::of::<versions::Destroy>(),
+];
 
 const PATH_SHARED: &[(&str, Kind)] = &[("shared", Kind::Plain)];
 

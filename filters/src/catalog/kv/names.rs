@@ -3,9 +3,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{NAMES, NO_SECRET, PATH_SHARED, PathArguments, SECRET, ask, names_below, secret};
+use super::{KV, NAMES, NO_SECRET, PATH_SHARED, PathArguments, SECRET, ask, names_below, secret};
 use crate::catalog::text::{Prefix, Text};
-use crate::grants::Engine;
 use crate::operation::{Absent, Annotations, Capability, Describe, Kind, OperationSpec, Plan, Reach};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
@@ -33,7 +32,7 @@ impl Describe for List {
         title: "List secrets",
         summary: "Lists the names of the agent's secrets directly below a prefix.",
         scope: Some(Scope::List),
-        engine: Some(Engine::Kv),
+        engine: Some(KV),
         touch: Some(NAMES),
         annotations: Annotations { read_only: true, destructive: false, idempotent: true },
         method: "GET",
@@ -96,7 +95,7 @@ impl Describe for Metadata {
         title: "Read a secret's metadata",
         summary: "Tells the versions, times and custom metadata of a secret of the agent's, never its values.",
         scope: Some(Scope::Read),
-        engine: Some(Engine::Kv),
+        engine: Some(KV),
         touch: Some(SECRET),
         annotations: Annotations { read_only: true, destructive: false, idempotent: true },
         method: "GET",

@@ -4,9 +4,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{NO_SECRET, PATH_SHARED, SECRET, WRITTEN, ask, secret};
+use super::{KV, NO_SECRET, PATH_SHARED, SECRET, WRITTEN, ask, secret};
 use crate::catalog::text::{Path, Text};
-use crate::grants::Engine;
 use crate::lifetime::WrapTtl;
 use crate::operation::{Absent, Annotations, Ask, Call, Capability, Describe, Kind, OperationSpec, Plan, Reach, unfit};
 use crate::refusal::Refusal;
@@ -42,7 +41,7 @@ impl Describe for Read {
         title: "Read a secret",
         summary: "Reads a secret of the agent's, the latest version or the one named.",
         scope: Some(Scope::Read),
-        engine: Some(Engine::Kv),
+        engine: Some(KV),
         touch: Some(SECRET),
         annotations: Annotations { read_only: true, destructive: false, idempotent: true },
         method: "GET",
@@ -107,7 +106,7 @@ impl Describe for Write {
         title: "Write a secret",
         summary: "Writes a new version of a secret of the agent's, if wanted only over a given version.",
         scope: Some(Scope::Write),
-        engine: Some(Engine::Kv),
+        engine: Some(KV),
         touch: Some(SECRET),
         annotations: Annotations { read_only: false, destructive: false, idempotent: false },
         method: "PUT",
@@ -151,7 +150,7 @@ impl Describe for Patch {
         title: "Patch a secret",
         summary: "Changes the fields given and removes those given as null (RFC 7396); the others stay.",
         scope: Some(Scope::Write),
-        engine: Some(Engine::Kv),
+        engine: Some(KV),
         touch: Some(SECRET),
         annotations: Annotations { read_only: false, destructive: false, idempotent: false },
         method: "PATCH",

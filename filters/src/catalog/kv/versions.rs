@@ -3,9 +3,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{NO_SECRET, PATH_SHARED, PathArguments, SECRET, ask, secret};
+use super::{KV, NO_SECRET, PATH_SHARED, PathArguments, SECRET, ask, secret};
 use crate::catalog::text::{Path, Text};
-use crate::grants::Engine;
 use crate::operation::{Annotations, Capability, Describe, OperationSpec, Plan, Reach, unfit};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
@@ -25,7 +24,7 @@ impl Describe for Delete {
         title: "Delete a secret",
         summary: "Deletes the latest version of a secret of the agent's; it can be undeleted.",
         scope: Some(Scope::Delete),
-        engine: Some(Engine::Kv),
+        engine: Some(KV),
         touch: Some(SECRET),
         annotations: Annotations { read_only: false, destructive: true, idempotent: true },
         method: "DELETE",
@@ -79,7 +78,7 @@ impl Describe for Undelete {
         title: "Undelete versions of a secret",
         summary: "Brings deleted versions of a secret of the agent's back.",
         scope: Some(Scope::Write),
-        engine: Some(Engine::Kv),
+        engine: Some(KV),
         touch: Some(SECRET),
         annotations: Annotations { read_only: false, destructive: false, idempotent: true },
         template: "/secrets/{path}:undelete",
@@ -105,7 +104,7 @@ impl Describe for Destroy {
         title: "Destroy versions of a secret",
         summary: "Destroys versions of a secret of the agent's for good.",
         scope: Some(Scope::Write),
-        engine: Some(Engine::Kv),
+        engine: Some(KV),
         touch: Some(SECRET),
         annotations: Annotations { read_only: false, destructive: true, idempotent: true },
         template: "/secrets/{path}:destroy",

@@ -5,9 +5,8 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{about, key, one_or_batch};
+use super::{TRANSIT, about, key, one_or_batch};
 use crate::catalog::text::{Segment, Text};
-use crate::grants::Engine;
 use crate::lifetime::WrapTtl;
 use crate::operation::{Annotations, Capability, Describe, OperationSpec, Plan, Reach};
 use crate::refusal::Refusal;
@@ -155,7 +154,7 @@ impl Describe for Encrypt {
         title: "Encrypt",
         summary: "Encrypts bytes with a key that stays in Vault.",
         scope: Some(Scope::Write),
-        engine: Some(Engine::Transit),
+        engine: Some(TRANSIT),
         touch: Some(key),
         annotations: PURE,
         template: "/transit/encrypt",
@@ -184,7 +183,7 @@ impl Describe for Decrypt {
         title: "Decrypt",
         summary: "Decrypts what transit.encrypt encrypted.",
         scope: Some(Scope::Read),
-        engine: Some(Engine::Transit),
+        engine: Some(TRANSIT),
         touch: Some(key),
         annotations: PURE,
         template: "/transit/decrypt",
@@ -223,7 +222,7 @@ impl Describe for Rewrap {
         title: "Encrypt anew",
         summary: "Encrypts a ciphertext anew with the latest version of its key, without showing what is in it.",
         scope: Some(Scope::Write),
-        engine: Some(Engine::Transit),
+        engine: Some(TRANSIT),
         touch: Some(key),
         annotations: PURE,
         template: "/transit/rewrap",
@@ -306,7 +305,7 @@ impl Describe for DataKey {
         title: "Generate a data key",
         summary: "Gives a new key to encrypt data with, in the clear and encrypted.",
         scope: Some(Scope::Write),
-        engine: Some(Engine::Transit),
+        engine: Some(TRANSIT),
         touch: Some(key),
         annotations: PURE,
         template: "/transit/data-key",

@@ -5,26 +5,44 @@ mod cipher;
 mod random;
 mod signature;
 
-pub(super) use cipher::{DataKey, Decrypt, Encrypt, Rewrap};
-pub(super) use random::Random;
-pub(super) use signature::{Hmac, Sign, Verify};
-
 use std::borrow::Cow;
 
 use serde::Serialize;
 
 use super::text::{Segment, Text};
 use super::{named, post};
-use crate::grants::Engine;
-use crate::operation::{About, Ask, Plan, Touched, unfit};
+use crate::grants::{Engine, EngineSpec, GrantNames, Holds, Service};
+use crate::operation::{About, Ask, Entry, Plan, Touched, unfit};
 use crate::refusal::Refusal;
+
+/// The engine. The key behind handles lies in it too.
+pub const TRANSIT: Engine = Engine::of(&EngineSpec {
+    name: "transit",
+    title: "transit",
+    about: "Cryptography as a service.",
+    holds: Holds::Names(GrantNames { several: "keys", example: "agents-*", ..GrantNames::PLAIN }),
+    service: Service::Vault("transit"),
+    ..EngineSpec::VAULT
+});
+
+/// Its operations.
+pub(super) static OPERATIONS: [Entry; 8] = [
+    Entry::of::<cipher::Encrypt>(),
+    Entry::of::<cipher::Decrypt>(),
+    Entry::of::<cipher::Rewrap>(),
+    Entry::of::<cipher::DataKey>(),
+    Entry::of::<signature::Sign>(),
+    Entry::of::<signature::Verify>(),
+    Entry::of::<signature::Hmac>(),
+    Entry::of::<random::Random>(),
+];
 
 /// Most items of one batch.
 const MAX_BATCH: usize = 1000;
 
 /// A key.
 fn key(about: About<'_>) -> Result<Touched, Refusal> {
-    named(Engine::Transit, about.name)
+    named(TRANSIT, about.name)
 }
 
 /// A request about the key of that name. None of them changes anything in

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::grants::{Engine, Resource};
+use super::TRANSIT;
+use crate::grants::Resource;
 use crate::lifetime::WrapTtl;
 use crate::operation::{
     About, Annotations, Ask, Body, Call, Capability, Describe, Kind, OperationSpec, Plan, Reach, Touched, unfit,
@@ -55,7 +56,7 @@ impl Describe for Random {
         title: "Random bytes",
         summary: "Gives random bytes from Vault, as base64 or hexadecimal.",
         scope: Some(Scope::Read),
-        engine: Some(Engine::Transit),
+        engine: Some(TRANSIT),
         touch: Some(nothing),
         named: false,
         annotations: Annotations { read_only: true, destructive: false, idempotent: false },
@@ -99,5 +100,5 @@ impl Describe for Random {
 
 /// Nothing that has a name.
 fn nothing(_: About<'_>) -> Result<Touched, Refusal> {
-    Ok(Resource::Nameless(Engine::Transit).into())
+    Ok(Resource::Nameless(TRANSIT).into())
 }

@@ -5,9 +5,8 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{about, key};
+use super::{TRANSIT, about, key};
 use crate::catalog::text::{Segment, Text};
-use crate::grants::Engine;
 use crate::operation::{Annotations, Capability, Describe, OperationSpec, Plan, Reach, unfit};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
@@ -154,7 +153,7 @@ impl Describe for Sign {
         title: "Sign",
         summary: "Signs bytes with a key that stays in Vault.",
         scope: Some(Scope::Write),
-        engine: Some(Engine::Transit),
+        engine: Some(TRANSIT),
         touch: Some(key),
         annotations: Annotations { read_only: true, destructive: false, idempotent: false },
         template: "/transit/sign",
@@ -184,7 +183,7 @@ impl Describe for Verify {
         title: "Verify",
         summary: "Tells whether a signature or keyed hash was made by a key over these bytes.",
         scope: Some(Scope::Read),
-        engine: Some(Engine::Transit),
+        engine: Some(TRANSIT),
         touch: Some(key),
         annotations: Annotations { read_only: true, destructive: false, idempotent: true },
         template: "/transit/verify",
@@ -214,7 +213,7 @@ impl Describe for Hmac {
         title: "Keyed hash",
         summary: "Gives the keyed hash (HMAC) of bytes, with a key that stays in Vault.",
         scope: Some(Scope::Write),
-        engine: Some(Engine::Transit),
+        engine: Some(TRANSIT),
         touch: Some(key),
         annotations: Annotations { read_only: true, destructive: false, idempotent: true },
         template: "/transit/hmac",

@@ -20,7 +20,7 @@ pub(super) fn conditions() -> impl Strategy<Value = Option<Box<Conditions>>> {
 }
 
 fn decided(who: &Identity, name: &str, arguments: &str, at: (Option<IpAddr>, u64)) -> Result<usize, Refusal> {
-    let (layout, keyring) = (Layout::default(), Keyring::default());
+    let (layout, keyring) = (CATALOG.layout(), Keyring::default());
     let operation = catalog::find(name).unwrap().parse(arguments.as_bytes())?;
     let ground = DecisionContext { layout: &layout, keyring: &keyring, client: at.0, now: at.1 };
     let permit = decide(who, operation, ground)?;

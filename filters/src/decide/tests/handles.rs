@@ -3,18 +3,18 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::grants::Demand;
+use crate::grants::{Demand, Space};
 use crate::operation::{Redeem, Redemption};
 
 #[test]
 fn a_handle_is_redeemed_by_its_holder_within_its_time_and_grants() {
-    let layout = Layout::default();
+    let layout = CATALOG.layout();
     let keyring = Keyring::new([(1, [1; 32])]);
-    let mine = Role { named: [(Engine::Database, names("readonly"))].into(), ..role(&Scope::ALL, &[], &[], &[]) };
+    let mine = Role { named: [(catalog::DATABASE, names("readonly"))].into(), ..role(&Scope::ALL, &[], &[], &[]) };
     let bob = identity(Scopes::ALL, vec![mine]);
     let claims = Claims {
         operation: "db.issue_creds".into(),
-        resource: Resource::Key(Engine::Database, "readonly".into()),
+        resource: Resource::Key("database".into(), "readonly".into()),
         expires: 100,
         stands_for: StandsFor::Lease { id: "database/creds/readonly/x".into(), accessor: "acc".into() },
     };
@@ -45,39 +45,68 @@ fn a_handle_is_redeemed_by_its_holder_within_its_time_and_grants() {
 }
 
 #[test]
+fn a_handle_names_its_engine_as_it_always_has() {
+    for engine in CATALOG.engines() {
+        let (key, nameless) = (Resource::Key(engine, "k".into()), Resource::Nameless(engine));
+        for (resource, sealed) in [
+            (&key, json!({"key": [engine.name(), "k"]})),
+            (&nameless, json!({"nameless": engine.name()})),
+            (&Resource::Names(Space::Own, None), json!({"names": ["own", null]})),
+        ] {
+            assert_eq!(serde_json::to_value(resource.clone().by_name()).unwrap(), sealed);
+            let opened: Resource<Box<str>> = serde_json::from_value(sealed).unwrap();
+            assert_eq!(opened.of(engine).as_ref(), Some(resource));
+        }
+    }
+    let (layout, keyring) = (CATALOG.layout(), Keyring::new([(1, [1; 32])]));
+    let bob = identity(Scopes::ALL, vec![role(&Scope::ALL, &[], &[], &[])]);
+    for (operation, engine) in [("db.issue_creds", "totp"), ("totp.code", "totp"), ("whoami", "database")] {
+        let resource = Resource::Key(engine.into(), "k".into());
+        let stands_for = StandsFor::Lease { id: "l".into(), accessor: "a".into() };
+        let claims = Claims { operation: operation.into(), resource, expires: 100, stands_for };
+        let handle = keyring.seal(&claims, Binding { purpose: Purpose::Lease, agent: &bob.agent }).unwrap();
+        let json = json!({"lease_id": handle}).to_string();
+        let operation = catalog::find("db.renew").unwrap().parse(json.as_bytes()).unwrap();
+        let ground = DecisionContext { layout: &layout, keyring: &keyring, client: None, now: 1 };
+        assert_eq!(decide(&bob, operation, ground).unwrap_err(), Refusal::Forbidden, "{engine}");
+    }
+}
+
+#[test]
 fn a_handle_is_redeemed_by_the_request_of_its_operation() {
-    let (layout, keyring) = (Layout::default(), Keyring::new([(1, [1; 32])]));
+    let (layout, keyring) = (CATALOG.layout(), Keyring::new([(1, [1; 32])]));
     let bob = identity(Scopes::ALL, vec![role(&Scope::ALL, &["**"], &[], &[])]);
     let lease = || StandsFor::Lease { id: "l".into(), accessor: "a".into() };
     let wrapped = || StandsFor::Wrapped { token: "t".into() };
     let named = |engine| Resource::Key(engine, "k".into());
     for (name, issuer, resource, stands_for, more, expected) in [
-        ("db.renew", "db.issue_creds", named(Engine::Database), lease(), "", json!({"lease_id": "l"})),
+        ("db.renew", "db.issue_creds", named(catalog::DATABASE), lease(), "", json!({"lease_id": "l"})),
         (
             "db.renew",
             "db.issue_creds",
-            named(Engine::Database),
+            named(catalog::DATABASE),
             lease(),
             r#","increment":"1m""#,
             json!({"lease_id": "l", "increment": 60}),
         ),
-        ("db.revoke", "db.issue_creds", named(Engine::Database), lease(), "", json!({"lease_id": "l", "sync": true})),
+        ("db.revoke", "db.issue_creds", named(catalog::DATABASE), lease(), "", json!({"lease_id": "l", "sync": true})),
         (
             "pki.revoke",
             "pki.sign",
-            named(Engine::Pki),
+            named(catalog::PKI),
             StandsFor::Certificate { serial: "1:2".into() },
             "",
             json!({"serial_number": "1:2"}),
         ),
-        ("wrap.unwrap", "transit.random", Resource::Nameless(Engine::Transit), wrapped(), "", json!({})),
-        ("wrap.lookup", "pki.issue", named(Engine::Pki), wrapped(), "", json!({"token": "t"})),
+        ("wrap.unwrap", "transit.random", Resource::Nameless(catalog::TRANSIT), wrapped(), "", json!({})),
+        ("wrap.lookup", "pki.issue", named(catalog::PKI), wrapped(), "", json!({"token": "t"})),
     ] {
         let purpose = match stands_for {
             StandsFor::Lease { .. } => Purpose::Lease,
             StandsFor::Certificate { .. } => Purpose::Certificate,
             StandsFor::Wrapped { .. } => Purpose::Wrapped,
         };
+        let resource = resource.by_name();
         let claims = Claims { operation: issuer.into(), resource, expires: 100, stands_for };
         let handle = keyring.seal(&claims, Binding { purpose, agent: &bob.agent }).unwrap();
         let member = if name.starts_with("db") { "lease_id" } else { "handle" };
@@ -98,7 +127,7 @@ fn a_handle_is_redeemed_by_the_request_of_its_operation() {
 fn nothing_is_built_before_it_is_allowed() {
     static BUILT: AtomicUsize = AtomicUsize::new(0);
     let built = || BUILT.load(Ordering::Relaxed);
-    let (layout, keyring) = (Layout::default(), Keyring::new([(1, [1; 32])]));
+    let (layout, keyring) = (CATALOG.layout(), Keyring::new([(1, [1; 32])]));
     let ground = DecisionContext { layout: &layout, keyring: &keyring, client: None, now: 1 };
     let bob = identity(Scopes::ALL, vec![role(&Scope::ALL, &[], &[], &[])]);
     let asked = |name: &str, ask| {
@@ -119,7 +148,7 @@ fn nothing_is_built_before_it_is_allowed() {
     let held = |name: &str| {
         let claims = Claims {
             operation: "db.issue_creds".into(),
-            resource: Resource::Key(Engine::Database, name.into()),
+            resource: Resource::Key("database".into(), name.into()),
             expires: 100,
             stands_for: StandsFor::Lease { id: "l".into(), accessor: "a".into() },
         };

@@ -4,18 +4,18 @@ use super::*;
 
 fn granted(keys: &[&str]) -> Identity {
     let kms = keys.iter().map(|key| NamePattern::parse_slashed(key).unwrap()).collect();
-    identity(Scopes::ALL, vec![Role { named: [(Engine::Kms, kms)].into(), ..role(&Scope::ALL, &[], &[], &[]) }])
+    identity(Scopes::ALL, vec![Role { named: [(catalog::KMS, kms)].into(), ..role(&Scope::ALL, &[], &[], &[]) }])
 }
 
 /// The key that is asked, where `default` is the configured one.
 fn asked(who: &Identity, name: &str, arguments: &str, default: Option<&str>) -> Result<String, Refusal> {
     let operation = catalog::find(name).unwrap().parse(arguments.as_bytes())?;
     let (layout, keyring) =
-        (Layout { kms_default_key: default.map(Into::into), ..Layout::default() }, Keyring::default());
+        (Layout { kms_default_key: default.map(Into::into), ..CATALOG.layout() }, Keyring::default());
     let permit = decide(who, operation, DecisionContext { layout: &layout, keyring: &keyring, client: None, now: 0 })?;
     let permitted = permit.into_permitted(&layout, 60)?;
     if let Some(wrap) = permitted.wrap {
-        assert_ne!(wrap.origin.resource, Resource::Key(Engine::Kms, "".into()), "a handle names what was asked");
+        assert_ne!(wrap.origin.resource, Resource::Key(catalog::KMS, "".into()), "a handle names what was asked");
     }
     match permitted.effect {
         Effect::Kms(request) => {

@@ -39,9 +39,9 @@ const BY_NAME: [(&str, &str, &str); 26] = [
 
 /// Each operation that a handle is given to, and what made it.
 const BY_HANDLE: [(&str, &str, &str, Engine, Purpose); 3] = [
-    ("db.renew", "lease_id", "db.issue_creds", Engine::Database, Purpose::Lease),
-    ("db.revoke", "lease_id", "db.issue_creds", Engine::Database, Purpose::Lease),
-    ("pki.revoke", "handle", "pki.issue", Engine::Pki, Purpose::Certificate),
+    ("db.renew", "lease_id", "db.issue_creds", catalog::DATABASE, Purpose::Lease),
+    ("db.revoke", "lease_id", "db.issue_creds", catalog::DATABASE, Purpose::Lease),
+    ("pki.revoke", "handle", "pki.issue", catalog::PKI, Purpose::Certificate),
 ];
 
 /// The arguments of a request beside the name.
@@ -133,7 +133,7 @@ fn roles() -> impl Strategy<Value = Vec<Role>> {
     let one = parts.prop_map(|(scopes, kv, shared, deny, named, (principals, ssh_extensions, max_ttl, conditions))| {
         let patterns = || named.iter().map(|text| NamePattern::parse(text).unwrap()).collect::<Vec<_>>();
         Role {
-            named: Engine::ALL.map(|engine| (engine, patterns())).into(),
+            named: CATALOG.engines().map(|engine| (engine, patterns())).collect(),
             ssh_principals: principals.map(names),
             ssh_extensions,
             max_ttl,
@@ -151,7 +151,7 @@ fn rest() -> impl Strategy<Value = Rest> {
 }
 
 fn layouts() -> impl Strategy<Value = Layout> {
-    select(vec![None, Some("ab")]).prop_map(|key| Layout { kms_default_key: key.map(Into::into), ..Layout::default() })
+    select(vec![None, Some("ab")]).prop_map(|key| Layout { kms_default_key: key.map(Into::into), ..CATALOG.layout() })
 }
 
 proptest! {
@@ -195,10 +195,11 @@ proptest! {
             Purpose::Certificate => StandsFor::Certificate { serial: "1".into() },
             _ => StandsFor::Lease { id: "l".into(), accessor: "a".into() },
         };
-        let claims = Claims { operation: issuer.into(), resource: Resource::Key(engine, name.into()), expires: u64::MAX, stands_for };
+        let resource = Resource::Key(engine.name().into(), name.into());
+        let claims = Claims { operation: issuer.into(), resource, expires: u64::MAX, stands_for };
         let keyring = Keyring::new([(1, [1; 32])]);
         let handle = keyring.seal(&claims, Binding { purpose, agent: &who.agent }).unwrap();
-        let layout = Layout::default();
+        let layout = CATALOG.layout();
         let ground = DecisionContext { layout: &layout, keyring: &keyring, client, now };
         let decided = decided(&who, operation, &format!("{{\"{member}\":\"{handle}\"}}"), ground);
         let told = told(&who, operation, about(name, &rest), ground);
@@ -208,8 +209,8 @@ proptest! {
 
 #[test]
 fn every_operation_is_told_of() {
-    let layout = Layout::default();
-    for entry in &catalog::CATALOG {
+    let layout = CATALOG.layout();
+    for entry in CATALOG.iter() {
         let name = entry.spec.name;
         let listed = BY_NAME.iter().any(|row| row.0 == name) || BY_HANDLE.iter().any(|row| row.0 == name);
         match Question::new(entry, About { name: "a", ..About::default() }, &layout) {
