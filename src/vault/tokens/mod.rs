@@ -159,9 +159,11 @@ impl AgentTokens {
     #[must_use]
     pub fn new(own: OwnCalls, provision: Arc<Provision>, metrics: Arc<Metrics>, capacity: u64) -> Self {
         let (evict, evicted) = mpsc::channel(WAITING);
-        let evicting = move |_: Arc<TokenKey>, token: Arc<AgentToken>, cause: RemovalCause| {
-            if cause.was_evicted() && token.accessor.is_some() {
-                // A token for which the queue has no room expires by itself.
+        let evicting = move |key: Arc<TokenKey>, token: Arc<AgentToken>, cause: RemovalCause| {
+            // A minted token whose time in the cache is over soon expires by itself; a login may go on.
+            let goes_on = cause == RemovalCause::Size || matches!(key.origin, TokenOrigin::JwtLogin { .. });
+            if cause.was_evicted() && goes_on && token.accessor.is_some() {
+                // A token for which the queue has no room expires by itself too.
                 let _ = evict.try_send(token);
             }
         };
