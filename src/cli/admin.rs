@@ -1,4 +1,4 @@
-//! What verbs ask of the gate that runs with the same configuration.
+//! Questions of verbs to the gate that runs with the same configuration.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use crate::config::Admin;
 
-/// How long the gate may take for each part of its answer.
+/// The time that the gate may take for each part of its answer.
 const PATIENCE: Duration = Duration::from_secs(6);
 
 /// Most bytes of an answer.
 const MOST: u64 = 1 << 20;
 
-/// What the gate said.
+/// The gate's answer.
 pub(super) struct AdminAnswer {
     /// The status.
     pub(super) status: u16,

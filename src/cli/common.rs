@@ -9,12 +9,12 @@ use filters::scope::Scope;
 
 use crate::config::{self, Environment, Flags, Report, Settings};
 
-/// What was asked for could not be done.
+/// The exit code where the command could not be carried out.
 pub(super) const FAILED: u8 = 1;
 /// A configuration or a command line that was refused.
 pub(super) const REFUSED: u8 = 2;
 
-/// How the configuration is found, and what overrides it.
+/// The place of the configuration, and the options that override it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct Given {
     /// Configuration file: TOML, JSON or YAML, by the end of its name.

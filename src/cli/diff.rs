@@ -34,9 +34,9 @@ Example:
 /// Which files.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Diff {
-    /// What is in force.
+    /// Configuration that is in force.
     old: PathBuf,
-    /// What would be.
+    /// Configuration that would be.
     new: PathBuf,
 }
 

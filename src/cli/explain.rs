@@ -49,13 +49,13 @@ Examples:
   portcullis explain --agent ci --operation ssh.sign --resource ops --principal deploy --ttl 1h
   portcullis explain --agent ci --operation kv.read --resource apps/db --source 10.1.2.3 --at 2026-07-18T02:30:00Z";
 
-/// What is asked about whom.
+/// A question about an agent and an operation.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Explain {
     /// Who asks.
     #[arg(long, value_name = "NAME")]
     agent: String,
-    /// What for, such as `kv.read`.
+    /// The operation, such as `kv.read`.
     #[arg(long, value_name = "NAME")]
     operation: String,
     /// With what: a path, or the name of a key or role.
@@ -64,16 +64,16 @@ pub struct Explain {
     /// The path is below the shared prefix.
     #[arg(long)]
     shared: bool,
-    /// What the credential carries, separated by commas or spaces; all four where absent.
+    /// Scopes that the credential carries, separated by commas or spaces; all four where absent.
     #[arg(long, value_parser = scopes, value_name = "SCOPES")]
     scopes: Option<ScopeList>,
-    /// How long what is issued is to live.
+    /// Time that the issued certificate or login is to live.
     #[arg(long, value_name = "DURATION")]
     ttl: Option<Lifetime>,
     /// Whom SSH is to log in as.
     #[arg(long = "principal", value_name = "NAME")]
     principals: Vec<String>,
-    /// What an SSH certificate is to carry.
+    /// Extension that an SSH certificate is to carry.
     #[arg(long = "extension", value_name = "NAME")]
     extensions: Vec<String>,
     /// The address from which it is asked.
@@ -108,7 +108,7 @@ pub(super) fn run(asked: Explain) -> ExitCode {
 
 /// The explanation of a decision.
 pub(super) struct Told {
-    /// What the gate would answer; nothing where it would go on.
+    /// The refusal that the gate would answer; none where it would go on.
     refusal: Option<Refusal>,
     /// The operation and what it touches, as it is configured.
     what: String,

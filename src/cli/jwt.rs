@@ -53,7 +53,7 @@ Exit codes:
 Example:
   portcullis jwt keys --out .dev/jwt --algorithm EdDSA";
 
-/// What a development token says, and what signs it.
+/// The claims of a development token, and its signature.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Jwt {
@@ -62,7 +62,7 @@ pub struct Jwt {
     /// Whom it is about (`sub`).
     #[arg(long, value_name = "NAME", required = true)]
     subject: Option<String>,
-    /// What it carries, separated by spaces or commas; nothing where absent.
+    /// Scopes that it carries, separated by spaces or commas; none where absent.
     #[arg(long, value_name = "SCOPES", value_parser = scopes, default_value = "")]
     scopes: ScopeList,
     /// Who says so (`iss`); `JWT_ISSUER` where absent.
@@ -71,7 +71,7 @@ pub struct Jwt {
     /// For whom it is (`aud`); `JWT_AUDIENCE` where absent.
     #[arg(long, value_name = "NAME")]
     audience: Option<String>,
-    /// How long it holds.
+    /// Time that it holds.
     #[arg(long, value_name = "DURATION", default_value = "1h")]
     ttl: Lifetime,
     /// PEM file of a private key: RSA, P-256, P-384 or Ed25519.
@@ -87,7 +87,7 @@ pub struct Jwt {
     given: Given,
 }
 
-/// What is done with keys.
+/// Actions on keys.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 enum Keys {
     /// Make a key to sign development tokens with, and the file of its public half.
@@ -96,7 +96,7 @@ enum Keys {
         /// The folder; made where it is missing.
         #[arg(long, value_name = "FOLDER")]
         out: PathBuf,
-        /// What it signs with.
+        /// Algorithm that it signs with.
         #[arg(long, default_value = "ES256")]
         algorithm: Algorithm,
     },

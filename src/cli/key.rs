@@ -25,13 +25,13 @@ Exit codes:
 Example:
   portcullis key new ci >ci.key   and add what it says to the configuration";
 
-/// What is done with keys.
+/// Actions on keys.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum KeyCommand {
     /// Make an API key, and print it and what to put into the configuration.
     #[command(after_help = NEW_AFTER)]
     New {
-        /// Whose key it is to be.
+        /// Agent that the key is for.
         agent: String,
     },
 }
@@ -54,7 +54,7 @@ pub(super) fn run(KeyCommand::New { agent }: &KeyCommand) -> ExitCode {
     }
 }
 
-/// How every key begins: `pck_[A-Za-z0-9_-]{43}` finds one that leaked.
+/// The beginning of every key: `pck_[A-Za-z0-9_-]{43}` finds one that leaked.
 const PREFIX: &str = "pck_";
 
 /// Random bytes in a key.
@@ -81,7 +81,7 @@ impl NewKey {
         &self.0
     }
 
-    /// What to put into the configuration for `agent`, as TOML.
+    /// The lines for the configuration of `agent`, as TOML.
     fn entry(&self, agent: &AgentId) -> String {
         let digest = Digest::of(self.0.as_bytes()).to_hex();
         format!("[agents.\"{agent}\"]\napi_keys = [{{ sha256 = \"{digest}\" }}]\n")

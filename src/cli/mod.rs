@@ -23,14 +23,14 @@ use clap::{Args, Parser, Subcommand};
 
 pub use crate::config::Flags;
 
-/// What the process was started to do.
+/// The task that the process was started for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Serve.
     Run {
-        /// How the configuration is found.
+        /// The place of the configuration, and the options that override it.
         flags: Flags,
-        /// Whether a gate that runs already is replaced.
+        /// True where a gate that runs already is replaced.
         upgrade: bool,
     },
     /// Something that ends by itself.
@@ -78,7 +78,7 @@ enum Verb {
     Once(Once),
 }
 
-/// What ends by itself.
+/// Verbs: commands that end by themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Once {
     /// Check the configuration and say everything that is wrong with it.
@@ -125,7 +125,7 @@ pub enum Once {
     SuggestLimits(suggest::Suggest),
 }
 
-/// How to serve.
+/// Options of the gate that serves.
 #[derive(Debug, Args)]
 struct Serve {
     #[command(flatten)]
@@ -188,7 +188,7 @@ mod tests {
     use super::*;
     use clap::CommandFactory;
 
-    /// What a line after the program's name asks for.
+    /// The command of a line after the program's name.
     pub(super) fn read(line: &[&str]) -> Command {
         Line::try_parse_from([&["portcullis"], line].concat()).unwrap_or_else(|error| panic!("{error}")).into()
     }

@@ -51,7 +51,7 @@ pub struct Suggest {
     /// The period of the rates.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = window)]
     window: Lifetime,
-    /// How much more than was seen may pass, in percent.
+    /// Room above the rate that was seen, in percent.
     #[arg(long, value_name = "PERCENT", default_value = "50", value_parser = clap::value_parser!(u32).range(0..=10_000))]
     headroom: u32,
     #[command(flatten)]

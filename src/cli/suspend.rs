@@ -22,9 +22,9 @@ use crate::vault::{
 
 /// It is on the record, and not every gate has said that it knows.
 const UNCONFIRMED: u8 = 3;
-/// How long gates are waited for, which look twice a second.
+/// The time that gates are waited for, which look twice a second.
 const CONFIRM: Duration = Duration::from_secs(5);
-/// How often they are asked for.
+/// The time between two questions about them.
 const ASK: Duration = Duration::from_millis(50);
 
 pub(super) const AFTER: &str = "\
@@ -127,7 +127,7 @@ impl NotDone {
     }
 }
 
-/// What was done.
+/// The result of a suspension or its end.
 struct Done {
     text: String,
     code: u8,
@@ -253,7 +253,7 @@ async fn confirmed(gates: &Gates, layout: &Layout, version: u64) -> (String, u8)
 /// Which gates know it.
 struct Told<'a> {
     know: Vec<&'a str>,
-    /// Those that run and have not said so, and how long ago they were heard of, in seconds.
+    /// Gates that run and have not said so, with the seconds since they were heard of.
     silent: Vec<(&'a str, u64)>,
     /// The same of those that most likely run no longer.
     gone: Vec<(&'a str, u64)>,

@@ -24,7 +24,7 @@ fn silent(text: &str) {
     }
 }
 
-/// How a section is reached, and what else it needs.
+/// The path to a section, and the lines that it needs beside.
 fn path(section: &Section) -> &'static [&'static str] {
     match section.label {
         "" => &[],

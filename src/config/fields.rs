@@ -136,7 +136,7 @@ impl<'a> Fields<'a> {
         self.slots.iter().find(|slot| slot.option.name == name)
     }
 
-    /// Whether it is given, be it wrong.
+    /// True where it is given, be it wrong.
     pub(super) fn given(&self, name: &str) -> bool {
         self.slot(name).is_some()
     }

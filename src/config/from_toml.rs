@@ -10,7 +10,7 @@ use super::node::{Content, Entry, Fault, Node};
 /// Most faults reported of one file.
 const MAX_FAULTS: usize = 20;
 
-/// What the parser says that is worth passing on.
+/// Texts of the parser that are passed on.
 const KNOWN: [&str; 12] = [
     "duplicate key",
     "unclosed array table",

@@ -9,10 +9,10 @@ use super::near::nearest_of;
 use super::node::{Content, Entry, Node};
 use super::source::{Source, reason};
 
-/// What such a file may hold by names, in the singular for problems.
+/// The named tables that such a file may hold, in the singular for problems.
 const SHARED: [(&str, &str); 2] = [("roles", "role"), ("agents", "agent")];
 
-/// What is wrong with everything else.
+/// The problem with everything else.
 const ELSE: &str = "an included file holds `roles`, `agents` and `identity.families` only";
 
 /// The configuration file's tree with what the files that it includes hold.
@@ -168,7 +168,7 @@ fn told_apart(source: &Source<'_>, top: &mut [Entry], name: &str, one: &str) {
     });
 }
 
-/// Whether it is the option `name`, which may stand in upper case too.
+/// True where it is the option `name`, which may stand in upper case too.
 fn is(key: &str, name: &str) -> bool {
     key == name || key == name.to_ascii_uppercase()
 }

@@ -1,4 +1,4 @@
-//! What an option takes: read from a variable's text or from the file's tree,
+//! The values of options: read from a variable's text or from the file's tree,
 //! and checked against its bounds.
 
 use std::fmt;
@@ -62,7 +62,7 @@ pub(super) struct Word {
 pub(super) struct Wrong(pub(super) String);
 
 impl Kind {
-    /// Whether the file's tree is kept as it is, for a section of its own.
+    /// True where the file's tree is kept as it is, for a section of its own.
     pub(super) const fn is_structure(self) -> bool {
         matches!(self, Self::Grants | Self::Keys | Self::Table | Self::Tables | Self::Named)
     }
@@ -70,7 +70,7 @@ impl Kind {
     /// Reads the text of a variable, a flag or a default.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The problem with it.
     pub(super) fn read_text(self, text: &str, place: &Place) -> Result<Value, Wrong> {
         let wrong = || self.malformed();
         match self {
@@ -84,7 +84,7 @@ impl Kind {
     /// Reads a value of the file.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The problem with it.
     pub(super) fn read_node(self, node: &Node, place: impl Fn(usize) -> Place) -> Result<Value, Wrong> {
         match (self, &node.content) {
             (Self::Flag, Content::Flag(flag)) => Ok(Value::Flag(*flag)),
@@ -131,7 +131,7 @@ impl Kind {
         Wrong(format!("is {what}"))
     }
 
-    /// What to write, in a problem's mend.
+    /// The advice in a problem's mend.
     pub(super) fn mend(self) -> String {
         match self {
             Self::Time(..) => format!("write {self}, such as `90s`, `1h30m` or `500ms`"),

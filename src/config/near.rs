@@ -1,4 +1,4 @@
-//! What to say of a key that is no option. A key may be a secret in the wrong
+//! Problems about keys that are no option. A key may be a secret in the wrong
 //! place, so it is named only where it resembles an option.
 
 use std::cmp::Reverse;
@@ -11,7 +11,7 @@ const MAX_EDITS: usize = 4;
 /// Longest key that is compared.
 const MAX_KEY: usize = 40;
 
-/// What is wrong with the unknown `key` of a `section` of the table, and the mend.
+/// The problem with the unknown `key` of a `section` of the table, and its mend.
 pub(super) fn unknown(key: &str, section: &Section, table: &Table) -> (String, String) {
     let lower = key.to_ascii_lowercase();
     if let Some(other) = elsewhere(&lower, table) {

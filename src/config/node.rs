@@ -25,7 +25,7 @@ impl Node {
     }
 }
 
-/// What a value is. Not `Debug`: it may be a secret.
+/// The content of a value. Not `Debug`: it may be a secret.
 pub(super) enum Content {
     /// YAML's and JSON's null.
     Nothing,
@@ -46,7 +46,7 @@ pub(super) struct Entry {
 }
 
 impl Content {
-    /// What it is, in a problem's text.
+    /// The word for it in a problem's text.
     pub(super) const fn name(&self) -> &'static str {
         match self {
             Self::Nothing => "empty",

@@ -15,7 +15,7 @@ pub(super) struct Opt {
     pub(super) variable: Option<&'static str>,
     /// Its flag on the command line.
     pub(super) flag: Option<&'static str>,
-    /// What it takes.
+    /// The kind of value that it takes.
     pub(super) kind: Kind,
     /// Its default, read as a variable's text would be; shown only where it
     /// begins with a space; empty for none.

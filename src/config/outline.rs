@@ -1,4 +1,4 @@
-//! What a configuration says, by names and without the values, so that two
+//! A configuration by its names, without the values, so that two
 //! can be compared and the difference told.
 
 use std::collections::BTreeMap;
@@ -22,14 +22,14 @@ pub struct Outline(BTreeMap<Box<str>, Digest>);
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Names<'a>(pub Vec<&'a str>);
 
-/// How a configuration differs from the one before.
+/// The difference of a configuration from the one before.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes<'a> {
-    /// What is new.
+    /// The names that are new.
     pub added: Names<'a>,
-    /// What is gone.
+    /// The names that are gone.
     pub removed: Names<'a>,
-    /// What is there in both, and not the same.
+    /// The names that are in both, with other values.
     pub changed: Names<'a>,
 }
 
@@ -61,7 +61,7 @@ impl Outline {
         self.0.insert(name.into(), Digest::of(bytes));
     }
 
-    /// How it differs from the one `before`.
+    /// The difference from the one `before`.
     #[must_use]
     pub fn changes<'a>(&'a self, before: &'a Self) -> Changes<'a> {
         let told = |own: &'a Self, other: &Self, is: fn(&Digest, Option<&Digest>) -> bool| {

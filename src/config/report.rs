@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: every problem at once, each with its
+//! The report on a configuration: every problem at once, each with its
 //! place and its mend, none with a value: a value may be a secret that stands
 //! in the wrong place.
 
@@ -37,9 +37,9 @@ impl fmt::Display for Place {
 pub struct Problem {
     /// Where.
     pub place: Place,
-    /// What is wrong, without the value.
+    /// The problem, without the value.
     pub wrong: String,
-    /// What to do about it.
+    /// The mend.
     pub mend: String,
 }
 
@@ -115,12 +115,12 @@ impl Findings {
         warnings.push(format!("{place}: {text}"));
     }
 
-    /// Whether a problem was noted.
+    /// True where a problem was noted.
     pub(super) fn is_clean(&self) -> bool {
         self.problems.borrow().is_empty()
     }
 
-    /// What was made and the warnings, or all the problems.
+    /// The result and the warnings, or all the problems.
     pub(super) fn into_result<T>(self, made: Option<T>) -> Result<(T, Vec<String>), Report> {
         let (mut problems, mut warnings) = (self.problems.into_inner(), self.warnings.into_inner());
         let [more, more_warnings] = [self.more_problems, self.more_warnings].map(Cell::into_inner);

@@ -8,7 +8,7 @@ use super::kind::Kind;
 use super::options::{Opt, Section};
 use super::table::Table;
 
-/// What a text that is never empty looks like.
+/// The pattern of a text that is never empty.
 const TEXT: &str = r"^[^\u0000-\u001f\u007f-\u009f]+$";
 const SECRET: &str = "^[!-~]+$";
 const TIME: &str = r"^([0-9]+ *(ms|s|m|h|d)?|([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+)$";

@@ -41,17 +41,17 @@ pub struct Settings {
     pub admin: Admin,
     /// Threads, draining, reloading.
     pub server: Server,
-    /// What is logged, and where.
+    /// The logs, and their places.
     pub logging: Logging,
     /// Where Vault is.
     pub upstream: Upstream,
-    /// How the gate logs in to Vault.
+    /// The gate's login to Vault.
     pub login: Login,
     /// As whom Vault is asked for agents.
     pub vault_identity: VaultIdentity,
-    /// What agents' tokens are like.
+    /// The settings of agents' tokens.
     pub child_tokens: ChildTokens,
-    /// What leases are like.
+    /// The settings of leases.
     pub leases: Leases,
     /// Seconds that a wrapped answer waits where only the role asks for wrapping.
     pub wrap_ttl: u32,
@@ -69,7 +69,7 @@ pub struct Settings {
     pub api_keys: Vec<KeyEntry<AgentId>>,
     /// The rate of an agent that has no other; `None` where limits are off.
     pub rate: Option<Rate>,
-    /// Whether rate limits are on at all.
+    /// True where rate limits are on at all.
     pub rate_limited: bool,
     /// Where limits are counted together with other gates; `None` where each gate counts for itself.
     pub shared_limits: Option<Redis>,
@@ -79,11 +79,11 @@ pub struct Settings {
     pub operation_rates: Vec<(&'static str, Rate)>,
     /// The bounds of invariant 10.
     pub limits: Limits,
-    /// Whether the REST surface is shown.
+    /// True where the REST surface is shown.
     pub rest: bool,
-    /// How MCP tools are named.
+    /// The spelling of MCP tools' names.
     pub tool_names: ToolNames,
-    /// How often an open stream of events is sent a comment.
+    /// The time between two comments on an open stream of events.
     pub keep_alive: Duration,
     /// Who sees the documentation.
     pub docs: Docs,
@@ -91,26 +91,26 @@ pub struct Settings {
     pub public_url: Option<Box<str>>,
     /// Origins (RFC 6454) whose pages may call; `*` is refused.
     pub origins: Vec<String>,
-    /// What only a gate for development has.
+    /// Settings that only a gate for development has.
     pub development: Option<Development>,
     /// The files this was read from, watched when reloading is on.
     pub files: Vec<PathBuf>,
-    /// What is allowed but worth a word at start.
+    /// Warnings about settings that are allowed.
     pub warnings: Vec<String>,
     /// Of the files it was read from, in their order; what files they name is not in it, but for texts.
     pub digest: Digest,
-    /// What the configuration file says, by names; the files it names are not in it.
+    /// The configuration file by its names; the files it names are not in it.
     pub outline: Outline,
 }
 
-/// What development tokens are made of, where nothing else is said.
+/// The defaults of development tokens.
 #[derive(Clone, Debug)]
 pub struct Development {
     /// Whom the gate believes.
     pub issuer: String,
     /// For whom tokens are to be.
     pub audience: String,
-    /// What HS256 signs with.
+    /// The secret that HS256 signs with.
     pub secret: Option<Secret>,
 }
 
@@ -121,9 +121,9 @@ pub struct Listener {
     pub address: SocketAddr,
     /// TLS, or plain HTTP.
     pub tls: Option<Tls>,
-    /// Whether `/metrics` is served here.
+    /// True where `/metrics` is served here.
     pub metrics: bool,
-    /// Whether trusted proxies begin with the PROXY protocol, version 2.
+    /// True where trusted proxies begin with the PROXY protocol, version 2.
     pub proxy_protocol: bool,
 }
 
@@ -134,7 +134,7 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// PEM file of its key.
     pub key: PathBuf,
-    /// Whether clients present certificates.
+    /// True where clients present certificates.
     pub clients: ClientCertificates,
     /// PEM files of the authorities that may issue them.
     pub client_authorities: Vec<PathBuf>,
@@ -142,7 +142,7 @@ pub struct Tls {
     pub trust_domains: Vec<AcceptedDomain>,
     /// PEM or DER files of what those have revoked; without one, nothing is.
     pub client_crls: Vec<PathBuf>,
-    /// What an expired one of these means.
+    /// The meaning of an expired revocation list.
     pub expired_crls: ExpiredCrls,
 }
 
@@ -156,16 +156,16 @@ pub struct AcceptedDomain {
     pub authorities: Vec<PathBuf>,
 }
 
-/// What a revocation list means after its `nextUpdate`.
+/// The meaning of a revocation list after its `nextUpdate`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExpiredCrls {
     /// Nothing that its issuer issued is believed.
     Refuse,
-    /// What it revokes is revoked, and the rest is believed.
+    /// Certificates that it revokes are revoked, and the rest is believed.
     Warn,
 }
 
-/// Whether clients present certificates.
+/// True where clients present certificates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientCertificates {
     /// They are not asked for one.
@@ -203,9 +203,9 @@ pub struct Admin {
 pub struct Server {
     /// Worker threads.
     pub threads: usize,
-    /// How long open requests may take to end after SIGTERM.
+    /// The time that open requests have to end after SIGTERM.
     pub drain: Duration,
-    /// Whether files are watched and reloaded.
+    /// True where files are watched and reloaded.
     pub reload: bool,
     /// Where listening sockets are handed over to a new gate.
     pub upgrade_socket: Option<PathBuf>,
@@ -218,14 +218,14 @@ pub struct Logging {
     pub level: Level,
     /// Where `requests.log` is written.
     pub directory: PathBuf,
-    /// Whether one line per request is written.
+    /// True where one line per request is written.
     pub requests: bool,
 }
 
 /// Vault's address and how to talk to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
-    /// Whether it is `https://`.
+    /// True where it is `https://`.
     pub tls: bool,
     /// Host name or address, without brackets.
     pub host: String,
@@ -243,13 +243,13 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// Longest time from the first byte sent to the last one read.
     pub timeout: Duration,
-    /// How long an idle connection is kept; below Vault's own 5 minutes.
+    /// The time that an idle connection is kept; below Vault's own 5 minutes.
     pub idle: Duration,
-    /// How often the host name is looked up again.
+    /// The time between two lookups of the host name.
     pub resolve: Duration,
 }
 
-/// How AWS KMS is reached.
+/// The address of AWS KMS and the credentials for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kms {
     /// The region; where AWS's own configuration has it where absent.
@@ -267,7 +267,7 @@ pub struct AwsKeys {
     pub id: Secret,
     /// Its other half.
     pub secret: Secret,
-    /// What temporary ones have beside.
+    /// The session token of temporary credentials.
     pub session: Option<Secret>,
 }
 
@@ -280,22 +280,22 @@ pub struct Identity {
     pub directory: Directory,
     /// TCP peers whose word on their clients is believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// Whether their `X-Forwarded-For` tells the client's address.
+    /// True where their `X-Forwarded-For` tells the client's address.
     pub forwarded_for: bool,
     /// That header, where it is switched on.
     pub proxy_headers: Option<ProxyHeaders>,
-    /// Whether client certificates of the gate's own listeners are believed.
+    /// True where client certificates of the gate's own listeners are believed.
     pub certificates: bool,
-    /// Whose bearer tokens are believed.
+    /// The issuers whose bearer tokens are believed.
     pub issuers: Vec<Issuer>,
     /// Of each issuer and each of its role rules the roles, as indices into [`Settings::roles`].
     pub role_rules: Vec<Vec<Vec<usize>>>,
 }
 
-/// Whose bearer tokens are believed, and where its keys come from.
+/// An issuer whose bearer tokens are believed, and the source of its keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issuer {
-    /// What is asked of its tokens.
+    /// The rules that its tokens must keep.
     pub rules: jwt::Issuer,
     /// Its keys.
     pub keys: KeySource,
@@ -319,9 +319,9 @@ pub struct Fetched {
     pub shared: KeySet,
     /// Authorities (DER) of the server's certificate, instead of the system's.
     pub authorities: Option<Vec<Vec<u8>>>,
-    /// How often they are fetched.
+    /// The time between two fetches.
     pub refresh: Duration,
-    /// How long they are used while they cannot be fetched.
+    /// The time that they are used while they cannot be fetched.
     pub keep: Duration,
 }
 
@@ -334,13 +334,13 @@ pub enum KeyPlace {
     Discovery {
         /// Where it is.
         url: String,
-        /// Whose it must be.
+        /// The issuer that it must name.
         issuer: String,
     },
 }
 
 impl KeyPlace {
-    /// What is fetched first.
+    /// The address that is fetched first.
     #[must_use]
     pub fn url(&self) -> &str {
         match self {
@@ -352,7 +352,7 @@ impl KeyPlace {
 /// The Redis or Valkey in which gates count their limits together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redis {
-    /// Whether it is `rediss://`.
+    /// True where it is `rediss://`.
     pub tls: bool,
     /// Host name or address, without brackets; also the name its certificate must carry.
     pub host: String,
@@ -366,7 +366,7 @@ pub struct Redis {
     pub password: Option<Secret>,
     /// Authorities (DER) that may have issued its certificate; the system's where absent.
     pub authorities: Option<Vec<Vec<u8>>>,
-    /// What precedes the names of limits.
+    /// The text before the names of limits.
     pub prefix: String,
     /// Longest time for it to answer, before this gate counts for itself.
     pub timeout: Duration,

@@ -25,7 +25,7 @@ const DEFAULT_FILES: [&str; 3] = ["config.toml", "config.json", "config.yaml"];
 /// Names the file.
 const FILE_VARIABLE: &str = "APP_CONFIG_FILE";
 
-/// What is given on the command line; the text is checked like a variable's.
+/// Options that are given on the command line; their text is checked like a variable's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
     /// `--config`: the configuration file.
@@ -46,7 +46,7 @@ pub struct Environment<'a> {
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     /// Reads a configuration file, or one whose text is part of it, of so many bytes at most.
     pub read: &'a dyn Fn(&Path, u64) -> io::Result<String>,
-    /// Whether a certificate, key or CA file can be read.
+    /// True where a certificate, key or CA file can be read.
     pub probe: &'a dyn Fn(&Path) -> io::Result<()>,
     /// The configuration files in a folder, in the order of their names.
     pub list: &'a dyn Fn(&Path) -> io::Result<Vec<PathBuf>>,

@@ -1,4 +1,4 @@
-//! What each agent holds by a configuration, as lines that two configurations
+//! The rights of each agent by a configuration, as lines that two configurations
 //! can be compared by. No line has a secret in it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +21,7 @@ use crate::snapshot::Snapshot;
 /// Digits of a digest that are shown.
 const SHOWN: usize = 12;
 
-/// What all agents hold.
+/// The rights of all agents.
 pub(super) struct Holdings {
     /// Rules that are nobody's own.
     everyone: Lines,
@@ -36,7 +36,7 @@ pub(super) struct Holdings {
 /// Lines in the order in which they are shown.
 type Lines = BTreeMap<(Part, String), Held>;
 
-/// What stands behind a line.
+/// The agents and bounds behind a line.
 #[derive(Clone, Default)]
 struct Held {
     /// The scopes that it holds for; none where it is about no scope.
@@ -58,7 +58,7 @@ enum Pattern {
     Name(NamePattern),
 }
 
-/// What a line is about.
+/// The subject of a line.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
     Entry,
@@ -68,18 +68,18 @@ enum Part {
     Limit,
 }
 
-/// What somebody gains and loses.
+/// The rights that somebody gains and loses.
 pub(super) struct Change {
     /// Who.
     pub whose: String,
-    /// What they hold only now.
+    /// Rights that they hold only now.
     pub gained: Vec<String>,
-    /// What they held only before.
+    /// Rights that they held only before.
     pub lost: Vec<String>,
 }
 
 impl Holdings {
-    /// What everyone holds by `settings`.
+    /// The rights of everyone by `settings`.
     #[must_use]
     pub(super) fn of(settings: Settings) -> Self {
         let entries = settings.agents.iter().map(|agent| agent.id.clone()).collect();
@@ -98,7 +98,7 @@ impl Holdings {
         Self { everyone, credentials, entries, catalog, snapshot: Snapshot::of_policy(settings) }
     }
 
-    /// What would change if `new` were in force instead.
+    /// The changes if `new` were in force instead.
     #[must_use]
     pub(super) fn changes(&self, new: &Self) -> Vec<Change> {
         let everyone = change("every agent".to_owned(), &self.everyone, &new.everyone);
@@ -156,7 +156,7 @@ fn change(whose: String, old: &Lines, new: &Lines) -> Option<Change> {
     (!gained.is_empty() || !lost.is_empty()).then_some(Change { whose, gained, lost })
 }
 
-/// What `one` holds beyond `other`.
+/// The lines of `one` beyond those of `other`.
 fn beyond(one: &Lines, other: &Lines) -> Vec<String> {
     let beyond = one.iter().filter_map(|(line, held)| {
         let before = other.get(line);
@@ -209,7 +209,7 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// What a role gives, with the bounds it gives it by. Without a scope it gives
+/// The rights that a role gives, with their bounds. Without a scope it gives
 /// nothing.
 fn grants(role: &Role) -> Vec<Grant> {
     if role.scopes == Scopes::NONE {
@@ -278,7 +278,7 @@ fn prefix(hex: &str) -> String {
     format!("{}…", hex.get(..SHOWN).unwrap_or_default())
 }
 
-/// Whose word on the client's address is believed before TLS.
+/// The balancers whose word on the client's address is believed before TLS.
 fn balancers(settings: &Settings) -> impl Iterator<Item = String> {
     let listeners = settings.listeners.iter().filter(|listener| listener.proxy_protocol);
     listeners.flat_map(|Listener { address, .. }| {

@@ -35,7 +35,7 @@ pub struct Users {
     agents: BTreeMap<AgentId, User>,
     /// Members of users that mean nothing here.
     unknown: BTreeSet<String>,
-    /// How many API keys are nobody's of these.
+    /// The number of API keys that belong to none of these.
     strangers: usize,
 }
 
@@ -58,7 +58,7 @@ pub enum UsersProblem {
     User(Option<usize>, &'static str),
     /// Nobody is in there.
     Nobody,
-    /// Those who would be one agent.
+    /// Users who would be one agent.
     Clash(BTreeMap<AgentId, Vec<String>>),
     /// It is no map from API key to agent.
     NotKeys,
@@ -125,7 +125,7 @@ impl Users {
         text
     }
 
-    /// What was taken, what under another name, and what was not: no value of
+    /// The members that were taken, those that got another name, and those that were left: no value of
     /// a member, and no name of one that may be a key.
     #[must_use]
     pub fn remarks(&self) -> Vec<String> {
@@ -236,7 +236,7 @@ fn kept(subject: &str) -> String {
     name
 }
 
-/// Whether a name is one of a field rather than a key: letters and `_`.
+/// True where a name is one of a field rather than a key: letters and `_`.
 fn is_word(name: &str) -> bool {
     name.len() <= WORD && name.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_')
 }

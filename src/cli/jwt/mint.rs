@@ -20,7 +20,7 @@ use filters::secret::Secret;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-/// What a token is signed with.
+/// The key that a token is signed with.
 pub(super) struct SigningKey {
     key: KeyMaterial,
     /// The thumbprint of the public half (RFC 7638) unless another name is given; a shared secret has none.
@@ -57,7 +57,7 @@ pub(super) enum Algorithm {
     EdDsa,
 }
 
-/// What a token says.
+/// The claims of a token.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Claims<'a> {
     /// `iss`
@@ -165,7 +165,7 @@ impl SigningKey {
         }
     }
 
-    /// What makes up the public half (RFC 7518, RFC 8037); a shared secret has none.
+    /// The members of the public half (RFC 7518, RFC 8037); a shared secret has none.
     fn public(&self) -> Option<Value> {
         let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         match &self.key {

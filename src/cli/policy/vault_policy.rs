@@ -29,7 +29,7 @@ pub enum PolicyProblem {
     NoLogin(NoLogin),
     /// Vault has no namespace that the configuration names.
     NoNamespace(Namespace),
-    /// What was asked of Vault, and what came of it.
+    /// The question that Vault did not answer well, and its words.
     Vault(String, String),
 }
 
@@ -75,7 +75,7 @@ pub fn of_agent(settings: &Settings, id: &AgentId) -> Result<String, PolicyProbl
     text(&roles, Own::Agent(id), settings, &title)
 }
 
-/// What is said after the name of something in a namespace; nothing of the root's.
+/// The words after the name of something in a namespace; none for the root.
 fn within(namespace: &Namespace) -> String {
     if namespace.is_root() { String::new() } else { format!(" in {namespace}") }
 }
@@ -167,18 +167,18 @@ pub struct Change {
     step: Step,
 }
 
-/// What makes it so.
+/// The change that is needed.
 #[derive(Debug)]
 enum Step {
     /// A policy to write, and what differs.
     Write {
         /// Its name.
         name: String,
-        /// What it is to be.
+        /// The policy as it is to be.
         hcl: String,
-        /// How that differs from what is there, line by line.
+        /// The difference from the one that is there, line by line.
         difference: String,
-        /// Whether there is none yet.
+        /// True where there is none yet.
         new: bool,
     },
     /// A policy that nobody has any more.
@@ -219,7 +219,7 @@ impl Sync {
         logged_in(settings, async |own| work(&Self { own: own.clone() }).await).await
     }
 
-    /// What differs between the configuration and Vault.
+    /// The differences between the configuration and Vault.
     ///
     /// # Errors
     /// [`PolicyProblem`].
@@ -236,7 +236,7 @@ impl Sync {
     /// Makes one change.
     ///
     /// # Errors
-    /// What Vault says.
+    /// The words of Vault.
     pub async fn make(&self, change: &Change) -> Result<(), PolicyProblem> {
         let (what, request) = match &change.step {
             Step::Write { name, hcl, .. } => (format!("policy {name}"), admin::write_policy(name, hcl)),
@@ -303,7 +303,7 @@ impl<'a> NamespacePolicies<'a> {
         }
     }
 
-    /// Whether the token role is as it should be.
+    /// True where the token role is as it should be.
     async fn has(self, role: &TokenRole) -> Result<bool, PolicyProblem> {
         let what = format_args!("token role {}", role.name);
         match self.own.succeed(admin::read_token_role(&role.name), self.along()).await {

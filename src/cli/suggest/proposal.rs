@@ -14,7 +14,7 @@ const SECOND: u64 = 1_000_000_000;
 /// Most that an option of the configuration takes.
 const MOST: u64 = 10_000_000;
 
-/// What is read of a line.
+/// The members of a line that are read.
 #[derive(Deserialize)]
 struct Line<'a> {
     #[serde(borrow)]
@@ -27,7 +27,7 @@ struct Line<'a> {
     decision: Cow<'a, str>,
 }
 
-/// What was read of a request log.
+/// The contents of a request log.
 #[derive(Default)]
 pub(super) struct Traffic {
     agents: BTreeMap<AgentId, Requests>,
@@ -37,12 +37,12 @@ pub(super) struct Traffic {
     pub anonymous: u64,
 }
 
-/// What one agent asked.
+/// The requests of one agent.
 #[derive(Default)]
 struct Requests {
     /// When those came that passed, in nanoseconds since the epoch.
     times: Vec<u64>,
-    /// How many a limit has refused.
+    /// The number of requests that a limit has refused.
     limited: u64,
 }
 
@@ -51,26 +51,26 @@ struct Requests {
 pub(super) struct Terms {
     /// The period that requests are counted in.
     pub window: Duration,
-    /// How much more than was seen may pass, in percent.
+    /// Room above the rate that was seen, in percent.
     pub headroom: u64,
 }
 
-/// What is proposed for one agent.
+/// The proposal for one agent.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Proposal {
     /// Requests per window.
     pub requests: u64,
-    /// How many may come at once.
+    /// The number of requests that may come at once.
     pub burst: u64,
-    /// How many were seen.
+    /// The number of requests that were seen.
     pub seen: usize,
     /// The most in one window.
     pub busiest: u64,
     /// The most within a second.
     pub densest: u64,
-    /// How many of them this would have refused.
+    /// The number of them that this would have refused.
     pub refused: usize,
-    /// How many more a limit has refused already.
+    /// The number of others that a limit has refused already.
     pub limited: u64,
 }
 
@@ -109,7 +109,7 @@ impl Traffic {
         self.period
     }
 
-    /// What is proposed for each agent; none for those of whom nothing has passed.
+    /// The proposal for each agent; none for those of whom nothing has passed.
     pub(super) fn proposals(mut self, terms: Terms) -> impl Iterator<Item = (AgentId, Option<Proposal>)> {
         self.agents.values_mut().for_each(|requests| requests.times.sort_unstable());
         self.agents.into_iter().map(move |(agent, requests)| {
@@ -145,7 +145,7 @@ impl Requests {
     }
 }
 
-/// How many of the sorted `times` lie in each window that has any.
+/// The number of the sorted `times` in each window that has any.
 fn counts(times: &[u64], window: u64) -> Vec<u64> {
     times.chunk_by(|one, other| one / window == other / window).map(|chunk| chunk.len() as u64).collect()
 }
@@ -172,7 +172,7 @@ fn densest(times: &[u64]) -> u64 {
     most
 }
 
-/// How many must be able to come at once so that the windows with no more than
+/// The number of requests that must be able to come at once so that the windows with no more than
 /// `usual` requests pass as they came, with one let through each `interval`.
 fn backlog(times: &[u64], window: u64, usual: u64, interval: u64) -> u64 {
     let chunks = times.chunk_by(|one, other| one / window == other / window);

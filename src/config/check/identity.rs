@@ -95,7 +95,7 @@ struct Accepted<'a> {
 }
 
 impl Accepted<'_> {
-    /// Whether this SPIFFE ID is of one of them.
+    /// True where this SPIFFE ID is of one of them.
     fn fits(&self, id: &str) -> bool {
         self.any || SpiffeId::parse(id).is_none_or(|id| self.names.contains(&id.trust_domain()))
     }
@@ -287,7 +287,7 @@ pub(super) fn origins(top: &Fields<'_>) -> Vec<String> {
     origins
 }
 
-/// How callers reach the gate: scheme, host and port, without a path.
+/// The address by which callers reach the gate: scheme, host and port, without a path.
 pub(super) fn public_url(top: &Fields<'_>) -> Option<Box<str>> {
     let text = top.text("public_url")?;
     let found = origin(text.value.trim_end_matches('/')).filter(|origin| origin.starts_with("http"));

@@ -1,4 +1,4 @@
-//! Whose bearer tokens are believed.
+//! The issuers whose bearer tokens are believed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use super::{later, namespaces};
 /// Where OpenID providers have their configuration, below their name.
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 
-/// How long keys of the issuer of `JWT_*` are used while their server is away.
+/// The time that keys of the issuer of `JWT_*` are used while their server is away.
 const KEEP: Duration = Duration::from_secs(86_400);
 
 /// The issuers, and what their role rules give.
@@ -149,7 +149,7 @@ fn of_file(fields: &Fields<'_>, roles: &Roles, development: bool) -> Option<(Iss
     Some((Issuer { rules, keys: keys? }, lists))
 }
 
-/// Whether short secrets are taken.
+/// True where short secrets are taken.
 fn is_development(top: &Fields<'_>) -> bool {
     top.text("environment").is_some_and(|environment| environment.value == "development")
 }

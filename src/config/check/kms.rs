@@ -8,7 +8,7 @@ use super::super::settings::{AwsKeys, Kms};
 use super::later::url;
 use super::upstream::is_local;
 
-/// How AWS KMS is reached; `None` where it is not enabled. What is given is
+/// The settings of AWS KMS; `None` where it is not enabled. All that is given is
 /// checked in either case, so that enabling it is no surprise.
 pub(super) fn kms(top: &Fields<'_>) -> Option<Kms> {
     let enabled = top.flag("aws_kms_enabled").unwrap_or(false);

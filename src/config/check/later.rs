@@ -19,7 +19,7 @@ fn unused(top: &Fields<'_>, name: &str, text: &str) {
     }
 }
 
-/// Whether it is a URL, where it is given; notes one that is none.
+/// True where it is a URL, where it is given; notes one that is none.
 pub(super) fn url(top: &Fields<'_>, name: &str) -> bool {
     let Some(text) = top.text(name) else { return true };
     let uri = text.value.parse::<Uri>().ok();

@@ -14,7 +14,7 @@ use super::values::whole_seconds;
 /// agent's request has about so many before it.
 const TURNS: usize = 4;
 
-/// What an answer of Vault's may have besides the value itself.
+/// Bytes that an answer of Vault's may have besides the value itself.
 const ENVELOPE: usize = 1 << 20;
 
 /// The rate in `name`, if it is given.

@@ -261,7 +261,7 @@ fn admin_address(fields: &Fields<'_>) -> Option<Sited<SocketAddr>> {
     }
 }
 
-/// Whether two sockets could not be bound both; `[::]` covers IPv4 too.
+/// True where two sockets could not be bound both; `[::]` covers IPv4 too.
 fn meet(one: SocketAddr, other: SocketAddr) -> bool {
     let covers = |a: SocketAddr, b: SocketAddr| a.ip().is_unspecified() && (a.is_ipv6() || b.is_ipv4());
     one.port() != 0

@@ -1,4 +1,4 @@
-//! How the gate logs in to Vault: by one method.
+//! The gate's login to Vault: by one method.
 
 use super::super::fields::Fields;
 use super::super::options::Section;
@@ -9,13 +9,13 @@ use super::values::plain_path;
 
 /// One way to log in that is configured.
 struct Method {
-    /// What configures it, as it stands in problems.
+    /// The option that configures it, as it stands in problems.
     label: String,
     place: Place,
     login: Login,
 }
 
-/// How the gate logs in; AppRole goes before a token that happens to be exported.
+/// The gate's login; AppRole goes before a token that happens to be exported.
 pub(super) fn login(top: &Fields<'_>, upstream: &Upstream) -> Login {
     let approle = approle(top);
     let token = token(top, approle.is_some());
@@ -32,7 +32,7 @@ pub(super) fn login(top: &Fields<'_>, upstream: &Upstream) -> Login {
     first.login
 }
 
-/// What was given at all was noted where it was wrong.
+/// No login; anything that was given and wrong is noted already.
 fn nothing(top: &Fields<'_>) -> Login {
     let credentials = ["vault_role_id", "vault_secret_id", "vault_token", "vault_token_file", "login"];
     if !credentials.into_iter().any(|name| top.given(name)) {

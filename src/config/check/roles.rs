@@ -1,4 +1,4 @@
-//! What may be done.
+//! Roles and their grants.
 
 use std::collections::HashMap;
 

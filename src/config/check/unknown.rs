@@ -1,4 +1,4 @@
-//! What becomes of principals that nothing maps.
+//! Principals that nothing maps.
 
 use filters::identity::{Directory, Source as Origin, UnknownAgents};
 
@@ -7,7 +7,7 @@ use super::jwt::Issuers;
 
 const NAMES: &str = "`cn`, `jwt`, or an issuer's name";
 
-/// Whether they are agents, and of which source. Whoever names agents, roles
+/// Decides if they are agents, and of which source. Whoever names agents, roles
 /// or families means to name them all.
 pub(super) fn agents(top: &Fields<'_>, fields: &Fields<'_>, common_names: bool, issuers: &Issuers) -> UnknownAgents {
     let named = top.given("agents") || top.given("roles") || fields.given("families");

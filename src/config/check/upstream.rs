@@ -105,7 +105,7 @@ fn server_name(fields: &Fields<'_>, origin: &Origin) -> String {
     value
 }
 
-/// What the gate presents to Vault.
+/// The certificate and key that the gate presents to Vault.
 fn identity(fields: &Fields<'_>, origin: &Origin) -> Option<(PathBuf, PathBuf)> {
     let halves = ["client_certificate", "client_key"];
     for (one, other) in halves.into_iter().zip(halves.into_iter().rev()) {

@@ -1,4 +1,4 @@
-//! What agents' tokens are like, where things lie.
+//! The settings of agents' tokens and leases, and the layout in Vault.
 
 use filters::catalog::SSH;
 use filters::grants::Engine;
@@ -33,7 +33,7 @@ fn is_by_jwt(top: &Fields<'_>) -> bool {
     top.table("vault", &section::VAULT).text("identity").is_some_and(|identity| identity.value == "jwt")
 }
 
-/// What agents' tokens are like.
+/// The settings of agents' tokens.
 pub(super) fn child_tokens(top: &Fields<'_>) -> ChildTokens {
     let fields = top.table("child_tokens", &section::CHILD_TOKENS);
     let enabled = top.flag("child_token_enabled").unwrap_or(true);
@@ -76,7 +76,7 @@ fn entity_alias(fields: &Fields<'_>, templated: bool) -> bool {
     }
 }
 
-/// What leases are like.
+/// The settings of leases.
 pub(super) fn leases(top: &Fields<'_>) -> Leases {
     let fields = top.table("leases", &section::LEASES);
     Leases {
@@ -93,7 +93,7 @@ fn password_ttl(top: &Fields<'_>) -> u32 {
     ssh.map_or(0, |(_, section)| whole_seconds(&top.table(SSH.name(), section), "otp_ttl"))
 }
 
-/// How long a wrapped answer waits where only the role asks for wrapping.
+/// Seconds that a wrapped answer waits where only the role asks for wrapping.
 pub(super) fn wrap_ttl(top: &Fields<'_>) -> u32 {
     whole_seconds(&top.table("wrapping", &section::WRAPPING), "default_ttl")
 }

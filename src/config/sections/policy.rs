@@ -1,4 +1,4 @@
-//! What may be done, and who may do it.
+//! Sections of roles, agents and their credentials.
 
 use crate::config::kind::Kind;
 use crate::config::options::{DAYS_30, KIB, MIB, Opt, Section, choice, number, size, table, text, time, words};

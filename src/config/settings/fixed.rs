@@ -1,11 +1,11 @@
-//! What a reload cannot change.
+//! Settings that a reload cannot change.
 
 use std::mem::{Discriminant, discriminant};
 use std::net::SocketAddr;
 
 use super::{Admin, Kms, Logging, Login, Server, Settings, Upstream};
 
-/// What is as it was when the process started, whatever is read later.
+/// The settings of the process's start, which stay whatever is read later.
 #[derive(Debug)]
 pub struct Fixed {
     /// Where it listens, in the order of the configuration, by which a listener is known.
@@ -49,7 +49,7 @@ impl Fixed {
         }
     }
 
-    /// What `other` says otherwise, but for the sockets: by the names of sections, or of an option.
+    /// The parts in which `other` differs, but for the sockets: the names of sections, or of an option.
     #[must_use]
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
         let differences = [

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use filters::quota::Rate;
 
-/// How much may be held at once.
+/// Bounds on what is held at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Of all owners together.
@@ -13,7 +13,7 @@ pub struct Bounds {
     pub each: usize,
 }
 
-/// How many requests of one agent wait, and for how long.
+/// The number of one agent's requests that wait, and the time that they wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queue {
     /// Most that wait.
@@ -46,7 +46,7 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// Longest time for a body to arrive.
     pub body_timeout: Duration,
-    /// How long an idle connection is kept.
+    /// The time that an idle connection is kept.
     pub idle: Duration,
     /// Open connections of callers.
     pub connections: ConnectionLimits,
@@ -56,7 +56,7 @@ pub struct Limits {
     pub requests: Bounds,
     /// Most of one agent's that are served at once, where its entry does not say.
     pub concurrent: usize,
-    /// How many of one agent's wait, and for how long.
+    /// The number of one agent's requests that wait, and the time that they wait.
     pub queue: Queue,
     /// Bytes of request bodies held at once, in all and of one agent.
     pub bodies: Bounds,

@@ -1,10 +1,10 @@
-//! How the gate logs in to Vault.
+//! The gate's login to Vault.
 
 use std::path::PathBuf;
 
 use filters::secret::Secret;
 
-/// How the gate logs in to Vault.
+/// The gate's login to Vault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Login {
     /// It cannot: it starts, and answers 503.

@@ -20,7 +20,7 @@ pub struct TokenLogin {
     pub role: Option<String>,
 }
 
-/// What agents' tokens are like.
+/// The settings of agents' tokens.
 #[derive(Clone, Debug)]
 pub struct ChildTokens {
     /// Off: every agent acts with the gate's own token.
@@ -29,7 +29,7 @@ pub struct ChildTokens {
     pub ttl: u32,
     /// Which policies it carries.
     pub policies: ChildPolicies,
-    /// Whether it has the agent's name as entity alias.
+    /// True where it has the agent's name as entity alias.
     pub entity_alias: bool,
     /// The token role it is made through.
     pub role: String,
@@ -48,7 +48,7 @@ pub enum ChildPolicies {
     Templated(String),
 }
 
-/// What leases are like.
+/// The settings of leases.
 #[derive(Clone, Debug)]
 pub struct Leases {
     /// Seconds that a lease lives at most, renewals included.

@@ -1,4 +1,4 @@
-//! What variables alone grant and loosen.
+//! Grants and loosened checks by variables alone.
 
 use filters::catalog::CATALOG;
 use filters::scope::{Scope, Scopes};
