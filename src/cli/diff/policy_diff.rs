@@ -36,7 +36,7 @@ pub(super) struct Holdings {
 /// Lines in the order in which they are shown.
 type Lines = BTreeMap<(Part, String), Held>;
 
-/// The agents and bounds behind a line.
+/// The scopes and the grant behind a line.
 #[derive(Clone, Default)]
 struct Held {
     /// The scopes that it holds for; none where it is about no scope.
