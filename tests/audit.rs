@@ -1,4 +1,4 @@
-//! What Vault's audit tells of what it was asked.
+//! Vault's audit log, as far as tests read it.
 
 use std::fs;
 use std::path::PathBuf;

@@ -24,7 +24,7 @@ pub struct Caller {
     client: Client,
     open: Box<dyn Stream>,
     http2: reqwest::blocking::Client,
-    /// How often `http2` has shown its certificate.
+    /// The times that `http2` has shown its certificate.
     shown: Arc<Shown>,
 }
 

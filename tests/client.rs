@@ -13,7 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned, SupportedProtocolVersion};
 use serde_json::Value;
 
-/// How long a read may take.
+/// The time that a read may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One caller: where it goes, and what it shows.
@@ -26,7 +26,7 @@ pub struct Client {
     headers: Vec<(String, String)>,
 }
 
-/// What came back.
+/// An answer.
 #[derive(Debug)]
 pub struct Response {
     pub status: u16,
@@ -213,7 +213,7 @@ pub fn tls_config(
 
 /// A connection of either kind.
 pub trait Stream: Read + Write + Send {
-    /// Whether its TLS session is one that was there before.
+    /// True where its TLS session is one that was there before.
     fn is_resumed(&self) -> bool;
 }
 

@@ -1,4 +1,4 @@
-//! What OpenBao and Vault answer differently where tests ask them directly.
+//! The differences between OpenBao's and Vault's answers, where tests ask them directly.
 
 use local_vault::Product;
 
@@ -7,12 +7,12 @@ use local_vault::Product;
 pub struct Dialect(pub Product);
 
 impl Dialect {
-    /// Whether a `%2e%2e` in a path is followed; else it is a 400.
+    /// True where a `%2e%2e` in a path is followed; else it is a 400.
     pub fn follows_dots(self) -> bool {
         self.0 == Product::Vault
     }
 
-    /// Whether an alias that is `+` becomes a wildcard in a templated policy; else its token is good for nothing.
+    /// True where an alias that is `+` becomes a wildcard in a templated policy; else its token is good for nothing.
     pub fn takes_wildcards(self) -> bool {
         self.0 == Product::Vault
     }

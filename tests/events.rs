@@ -15,12 +15,12 @@ use serde_json::Value;
 
 use crate::client::tls_config;
 
-/// How long something may take to be heard.
+/// The time that an event may take to be heard.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What keeps a stream open.
+/// The comment that keeps a stream open.
 const COMMENT: &str = ": keepalive";
-/// What a stream begins a message with.
+/// The beginning of a message on a stream.
 const DATA: &str = "data: ";
 
 /// A version of HTTP.
@@ -34,7 +34,7 @@ pub enum Http {
 pub const WAYS: [(&SupportedProtocolVersion, Http); 4] =
     [(&TLS12, Http::One), (&TLS12, Http::Two), (&TLS13, Http::One), (&TLS13, Http::Two)];
 
-/// What a client does that shows a certificate, one way.
+/// Prepares a client that shows a certificate.
 pub fn builder(
     authority: &str,
     issued: Option<&Issued>,
@@ -61,7 +61,7 @@ pub struct Events {
     pub header: reqwest::header::HeaderMap,
 }
 
-/// What is heard of it.
+/// An event of a stream.
 #[derive(Debug, PartialEq, Eq)]
 enum Heard {
     Line(String),

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use crate::World;
 
-/// What becomes of a request.
+/// The fate of a request.
 #[derive(Clone)]
 pub enum Verdict {
     /// It goes to Vault, and Vault's answer back.
@@ -25,7 +25,7 @@ pub enum Verdict {
 /// Keeps what stands before it until it is opened.
 #[derive(Default)]
 pub struct Door {
-    /// Whether it is open, and how many stand before it.
+    /// True where it is open, and how many stand before it.
     state: Mutex<(bool, usize)>,
     opened: Condvar,
 }
@@ -37,7 +37,7 @@ struct Shared {
     rule: Mutex<Rule>,
     /// Connections whose further requests are swallowed, by their number.
     swallowed: Mutex<HashSet<usize>>,
-    /// How many there have been.
+    /// The number of connections so far.
     connections: Mutex<usize>,
     /// The request lines, in their order.
     asked: Mutex<Vec<String>>,
@@ -110,7 +110,7 @@ impl Front {
         self.shared.swallowed.lock().expect("numbers").extend(1..=connections);
     }
 
-    /// How many requests with this beginning there were.
+    /// The number of requests that began like this.
     pub fn asked(&self, line: &str) -> usize {
         self.shared.asked.lock().expect("lines").iter().filter(|asked| asked.starts_with(line)).count()
     }
@@ -165,7 +165,7 @@ impl Door {
         state.1 -= 1;
     }
 
-    /// How many stand before it.
+    /// The number of requests that wait before it.
     pub fn waiting(&self) -> usize {
         self.state.lock().expect("the door").1
     }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-/// What a client begins with (RFC 9113 section 3.4).
+/// The bytes that a client begins with (RFC 9113 section 3.4).
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The type of a frame of settings.
 pub const SETTINGS: u8 = 4;

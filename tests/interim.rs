@@ -30,7 +30,7 @@ impl Balancer {
         Self { address, before }
     }
 
-    /// What is sent before each answer from now on.
+    /// Sets the bytes that are sent before each answer from now on.
     pub fn sends(&self, before: impl Into<Vec<u8>>) {
         *self.before.lock().expect("the lock") = before.into();
     }

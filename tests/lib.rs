@@ -1,4 +1,4 @@
-//! What the tests share: a world of a real Vault and certificates, gates
+//! Shared by the tests: a world of a real Vault and certificates, gates
 //! started in it, and a client that sends exactly what it is told.
 
 pub mod audit;

@@ -78,7 +78,7 @@ fn named(code: &Value) -> Option<&'static str> {
     }
 }
 
-/// What that definition describes: JSON-RPC's own errors by themselves, those
+/// The messages that the definition describes: JSON-RPC's own errors by themselves, those
 /// of MCP with the message around them.
 fn described(message: &Value) -> &Value {
     match message["error"]["code"].as_i64() {

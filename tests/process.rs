@@ -14,7 +14,7 @@ use crate::{Client, free_port, wait_for};
 /// The API key of `agent_api` in every gate of the tests.
 pub const API_KEY: &str = "k-3f9a-dev";
 
-/// What a gate is started with.
+/// The files and options that a gate is started with.
 pub struct Plan {
     /// Top-level keys, before any section.
     pub top: String,
@@ -212,7 +212,7 @@ threads = 2
         code
     }
 
-    /// Whether it has not ended.
+    /// True where it has not ended.
     pub fn is_running(&mut self) -> bool {
         self.process.0.try_wait().expect("the gate's state").is_none()
     }
@@ -272,7 +272,7 @@ threads = 2
         self.folder.path()
     }
 
-    /// What the gate wrote to standard error.
+    /// The gate's standard error so far.
     pub fn stderr(&self) -> String {
         fs::read_to_string(self.folder.path().join("stderr")).unwrap_or_default()
     }

@@ -106,12 +106,12 @@ impl Provider {
         self.shared.form.lock().expect("no panic").clone()
     }
 
-    /// Whether connections are closed unanswered.
+    /// True where connections are closed unanswered.
     pub fn away(&self, away: bool) {
         self.shared.away.store(away, Ordering::SeqCst);
     }
 
-    /// How many requests were answered.
+    /// The number of requests that were answered.
     pub fn requests(&self) -> usize {
         self.shared.requests.load(Ordering::SeqCst)
     }

@@ -1,4 +1,4 @@
-//! What stands in Vault's place where a test needs a Vault that misbehaves:
+//! Stands in Vault's place where a test needs a Vault that misbehaves:
 //! it logs anyone in, and answers for a secret as it is told.
 
 use std::io::{self, Read, Write};

@@ -9,11 +9,11 @@ use crate::process::root;
 /// The agents that have a policy of their own in Vault.
 pub const AGENTS: [&str; 6] = ["agent_api", "agent_jwt", "agent_mtls", "alice", "archive", "bob"];
 
-/// What gates are started in.
+/// The servers and certificates that gates are started with.
 pub struct World {
     /// Vault itself.
     pub vault: Vault,
-    /// What the gate logs in with.
+    /// The credentials that the gate logs in with.
     provisioned: Provisioned,
     /// Issues the gates' server certificates.
     pub authority: certs::Authority,
@@ -48,7 +48,7 @@ impl World {
         self.vault.address()
     }
 
-    /// What Vault answers as the product that it is.
+    /// The dialect of the Vault of this run.
     pub fn dialect(&self) -> crate::Dialect {
         crate::Dialect(self.vault.product())
     }

@@ -75,7 +75,7 @@ pub(crate) fn of_kms() -> String {
     .to_string()
 }
 
-/// What Vault answers for an operation: each required member where the catalog looks for it.
+/// Vault's answer to an operation: each required member where the catalog looks for it.
 fn of_operation(name: &str) -> Result<String> {
     let kind = catalog::find(name).with_context(|| format!("no operation {name}"))?;
     let mut answer = json!({

@@ -1,4 +1,4 @@
-//! What a process has used of a core, by the kernel's own accounting, and which core that is.
+//! The time of a core that a process has used, by the kernel's own accounting, and the core's number.
 
 use anyhow::{Context, Result};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};

@@ -1,4 +1,4 @@
-//! What decision and translation cost alone: from a tool's arguments to the request for Vault.
+//! The cost of decision and translation alone: from a tool's arguments to the request for Vault.
 //!
 //! Instructions and allocations are counted by valgrind as the difference between two runs that
 //! differ only in the number of calls, so neither start-up nor a noisy machine shows.

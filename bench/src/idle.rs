@@ -1,4 +1,4 @@
-//! What an idle connection holds in memory: many of them, each with a client certificate and one
+//! The memory that an idle connection holds: many of them, each with a client certificate and one
 //! request behind it.
 
 use crate::cpu::Cores;

@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Longest time for all connections to be refused.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// What all connections of a round have seen.
+/// Counts over all connections of a round.
 #[derive(Default)]
 struct Seen {
     let_in: Cell<usize>,

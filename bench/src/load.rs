@@ -17,7 +17,7 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
-/// How many ask at once, where nothing else is said.
+/// The connections that ask at once, unless another number is given.
 pub(crate) const CONNECTIONS: usize = 32;
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
@@ -36,18 +36,18 @@ pub(crate) struct Contender {
     pub(crate) target: Target,
     pub(crate) request: Rc<Request>,
     pub(crate) metered: Vec<u32>,
-    /// How many ask at once.
+    /// The connections that ask at once.
     pub(crate) connections: usize,
 }
 
-/// How long one round of load runs before, and while, it is measured.
+/// The time that one round of load runs before, and while, it is measured.
 #[derive(Clone, Copy)]
 pub(crate) struct Window {
     pub(crate) warm_up: Duration,
     pub(crate) measured: Duration,
 }
 
-/// What one round of load has shown.
+/// The results of one round of load.
 pub(crate) struct Round {
     pub(crate) requests: u64,
     pub(crate) failed: u64,

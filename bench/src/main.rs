@@ -1,4 +1,4 @@
-//! What the gate costs: throughput, latency and CPU per request, against a bare pingora
+//! The gate's costs: throughput, latency and CPU per request, against a bare pingora
 //! pass-through and nginx, all in one run.
 
 mod answers;

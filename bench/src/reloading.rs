@@ -24,9 +24,9 @@ pub(crate) const NAME: &str = "reload-under-load";
 const AGENTS: usize = 10_000;
 const FILES: usize = 10;
 const CONNECTIONS: usize = 16;
-/// How often agents, certificate and keys are replaced.
+/// The times between two replacements of agents, of the certificate and of keys.
 const PACE: [Duration; 3] = [Duration::from_secs(5), Duration::from_secs(7), Duration::from_secs(11)];
-/// How much longer than a round the load is disturbed.
+/// The load is disturbed for this many rounds.
 const ROUNDS: u32 = 48;
 
 pub(crate) async fn measure(plan: Plan, cores: Option<Cores>, report: &mut Report) {
@@ -108,7 +108,7 @@ fn write_agents(folder: &Path, number: usize, turn: usize) -> Result<()> {
     Ok(())
 }
 
-/// How many snapshots the gate has published.
+/// The number of snapshots that the gate has published.
 fn reloads(admin: SocketAddr) -> Result<u64> {
     let mut stream = TcpStream::connect(admin)?;
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;

@@ -50,7 +50,7 @@ pub(crate) struct Ratio {
 pub(crate) struct Skipped {
     pub(crate) name: &'static str,
     pub(crate) reason: String,
-    /// Whether it should have run: not so where a tool is missing on this machine.
+    /// True where it should have run: false where a tool is missing on this machine.
     #[serde(skip)]
     fault: bool,
 }
@@ -63,7 +63,7 @@ pub(crate) struct Idle {
     pub(crate) pingora_kib: f64,
 }
 
-/// What the rounds of one contender come to: medians over rounds, latencies over all of them.
+/// The results of one contender's rounds: medians over rounds, latencies over all of them.
 pub(crate) struct Figures {
     pub(crate) requests_per_second: f64,
     /// One for each metered process.

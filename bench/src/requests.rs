@@ -25,7 +25,7 @@ impl Request {
         Self::new(self.variants.first().cloned().unwrap_or_default(), self.kind)
     }
 
-    /// What is to be sent next.
+    /// The bytes to send next.
     pub(crate) fn bytes(&self) -> &[u8] {
         let next = self.next.get();
         self.next.set(if next + 1 < self.variants.len() { next + 1 } else { 0 });
@@ -119,7 +119,7 @@ pub(crate) fn json(body: &[u8]) -> Option<Value> {
     serde_json::from_slice(body.get(from..=to)?).ok()
 }
 
-/// What is in the secret.
+/// The contents of the secret.
 pub(crate) fn secret() -> Value {
     json!({ "username": "demo", "password": "correct-horse-battery" })
 }

@@ -24,7 +24,7 @@ struct Scenario {
     request: Asked,
 }
 
-/// What is asked, by which kind of credential.
+/// A request, and the kind of credential that it is made with.
 #[derive(Clone, Copy)]
 enum Asked {
     Certificate(fn() -> Request),
@@ -40,7 +40,7 @@ enum Subject {
     Gate,
 }
 
-/// What the stub stands behind.
+/// The scenarios in front of the stub.
 const SCENARIOS: [Scenario; 10] = [
     Scenario::new("nginx-passthrough", Subject::Nginx, requests::mcp_read),
     Scenario::new("pingora-passthrough", Subject::Pingora, requests::mcp_read),
@@ -55,7 +55,7 @@ const SCENARIOS: [Scenario; 10] = [
     Scenario { name: "jwt-kv-read-uncached", subject: Subject::Gate, request: Asked::Tokens(300_000) },
 ];
 
-/// Whether a real Vault is needed.
+/// True where a real Vault is needed.
 pub(crate) fn wants_vault(only: Option<&str>) -> bool {
     only.is_none_or(|only| [vault::DIRECT, vault::THROUGH_GATE, kill_switch::NAME].contains(&only))
 }

@@ -24,7 +24,7 @@ pub(crate) struct Server {
     anonymous: TlsConnector,
 }
 
-/// What stands before the stub, and the stub; dropped from top to bottom.
+/// The servers before the stub, and the stub; dropped from top to bottom.
 pub(crate) struct Servers {
     pub(crate) gate: Result<Server>,
     pub(crate) nginx: Result<Server>,

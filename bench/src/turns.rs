@@ -6,7 +6,7 @@ use crate::report::Figures;
 use anyhow::Result;
 use std::time::Duration;
 
-/// How long each contender is loaded: the first round warms up for longer than the others.
+/// The time that each contender is loaded: the first round warms up for longer than the others.
 #[derive(Clone, Copy)]
 pub(crate) struct Plan {
     pub(crate) rounds: usize,

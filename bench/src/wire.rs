@@ -25,7 +25,7 @@ pub(crate) struct Response {
     pub(crate) status: u16,
     /// The body as it was framed: with its chunk sizes when it was chunked.
     pub(crate) body: Range<usize>,
-    /// Whether the server keeps the connection open.
+    /// True where the server keeps the connection open.
     pub(crate) keep_alive: bool,
 }
 

@@ -20,7 +20,7 @@ const YEAR: i64 = 365 * 86_400;
 pub struct Authority {
     pub(crate) issuer: Issuer<'static, KeyPair>,
     certificate: String,
-    /// What holders of its certificates present beside them: empty where it signed itself.
+    /// The certificates that holders of its certificates present beside them: empty where it signed itself.
     chain: String,
 }
 
@@ -96,7 +96,7 @@ impl Issued {
         fs::write(dir.join(format!("{name}.crt")), &self.certificate)
     }
 
-    /// What `x5t#S256` says of the certificate (RFC 8705); `None` when it cannot be read.
+    /// The certificate's `x5t#S256` (RFC 8705); `None` when it cannot be read.
     pub fn thumbprint(&self) -> Option<String> {
         digest(&self.certificate).map(|digest| URL_SAFE_NO_PAD.encode(digest))
     }

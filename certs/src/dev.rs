@@ -8,7 +8,7 @@ use time::Duration;
 
 const AUTHORITY_NAME: &str = "Portcullis development CA";
 
-/// How long before its end a certificate is replaced.
+/// The time before its end at which a certificate is replaced.
 const RENEW_BEFORE: Duration = Duration::days(7);
 
 /// A folder of development certificates, kept up to date.
@@ -21,7 +21,7 @@ pub struct DevFolder {
     force: bool,
 }
 
-/// What became of one certificate.
+/// The fate of one certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Minted {
     /// It was made.
@@ -84,7 +84,7 @@ impl DevFolder {
         Ok((certificate, Minted::New))
     }
 
-    /// Whether `name` has a key and a certificate by this authority that lasts another week.
+    /// True where `name` has a key and a certificate by this authority that lasts another week.
     fn is_good(&self, authority: &Authority, name: &str) -> Result<bool, Error> {
         let (Some(text), true) = (self.read(name, "crt")?, self.path(name, "key").exists()) else {
             return Ok(false);
@@ -112,7 +112,7 @@ impl DevFolder {
     }
 }
 
-/// Whether `name` can be an agent's: `[a-z0-9][a-z0-9._-]{0,62}` without `..`, and not the name
+/// True where `name` can be an agent's: `[a-z0-9][a-z0-9._-]{0,62}` without `..`, and not the name
 /// of a file that the folder keeps for itself.
 pub fn is_agent_name(name: &str) -> bool {
     let starts_well = name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());

@@ -3,7 +3,7 @@ use time::{Duration, OffsetDateTime};
 use x509_parser::pem::parse_x509_pem;
 use x509_parser::prelude::{ParsedExtension, X509Certificate};
 
-/// What has to be known of a certificate that was minted earlier.
+/// A certificate that was minted earlier, as far as it has to be known.
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) common_name: Option<String>,
@@ -26,7 +26,7 @@ impl Facts {
         })
     }
 
-    /// Whether the certificate's end is nearer than `time`, or past.
+    /// True where the certificate's end is nearer than `time`, or past.
     pub(crate) fn ends_within(&self, time: Duration) -> bool {
         self.not_after - OffsetDateTime::now_utc() < time
     }
@@ -44,7 +44,7 @@ pub(crate) fn serial(pem: &str) -> Option<Vec<u8>> {
     Some(pem.parse_x509().ok()?.raw_serial().to_vec())
 }
 
-/// Whether `key` is the public key that `pem` certifies.
+/// True where `key` is the public key that `pem` certifies.
 pub(crate) fn certifies(pem: &str, key: &[u8]) -> bool {
     parse_x509_pem(pem.as_bytes()).is_ok_and(|(_, pem)| {
         pem.parse_x509().is_ok_and(|certificate| certificate.public_key().subject_public_key.data == key)

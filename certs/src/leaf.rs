@@ -12,7 +12,7 @@ use crate::Error;
 /// The trust domain of the SPIFFE names in development certificates.
 const TRUST_DOMAIN: &str = "portcullis.dev";
 
-/// What a certificate that is not (meant to be) an authority says.
+/// The contents of a certificate that is no authority, or is not meant to be one.
 #[derive(Clone, Debug)]
 pub struct Leaf {
     /// Common names in the order in which they are written, two at most; none gives an empty
@@ -30,9 +30,9 @@ pub struct Leaf {
     pub usage: Usage,
     /// When it is valid.
     pub validity: Validity,
-    /// Whether it claims to be an authority.
+    /// True where it claims to be an authority.
     pub is_ca: bool,
-    /// Whether it claims that its key signs certificates, as an authority's does.
+    /// True where it claims that its key signs certificates, as an authority's does.
     pub signs: bool,
     /// The common name instead of all others, as old issuers write it.
     pub text: Option<Text>,

@@ -111,7 +111,7 @@ impl Signer {
         self.token_of(&header.to_string(), &claims.to_string())
     }
 
-    /// What `cnf.jkt` says of the public key (RFC 9449, RFC 7638).
+    /// The public key's `cnf.jkt` (RFC 9449, RFC 7638).
     pub fn thumbprint(&self) -> String {
         let mut jwk = self.jwk();
         jwk.as_object_mut().map(|members| members.remove("kid"));

@@ -77,7 +77,7 @@ pub struct Signed {
     pub message: Zeroizing<Vec<u8>>,
     /// True where it is a digest already.
     pub digest: bool,
-    /// How.
+    /// The algorithm.
     pub algorithm: SigningAlgorithm,
 }
 

@@ -22,7 +22,7 @@ use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::Shape;
 
-/// What is known of an operation before it has arguments.
+/// The description of an operation, as far as it needs no arguments.
 #[derive(Debug)]
 pub struct OperationSpec {
     /// `kv.read`.
@@ -152,8 +152,15 @@ pub enum Kind {
 pub enum Absent {
     /// There is nothing: 404.
     NotFound,
-    /// There is no such secret, or it is deleted: 404 that says which, and for what is not there at all, this.
-    Secret(&'static str),
+    /// There is no such secret or version, or the version is deleted or destroyed: a 404 that says which.
+    Version {
+        /// The text where there is none.
+        none: &'static str,
+        /// The text for a deleted version, which can be brought back.
+        deleted: &'static str,
+        /// The text for a destroyed version, which cannot.
+        destroyed: &'static str,
+    },
     /// An answer with nothing in it.
     Empty(&'static str),
 }
@@ -190,7 +197,7 @@ pub struct Operation {
 
 /// A row of the catalog: a [`Describe`] whose types are forgotten.
 pub struct Entry {
-    /// What is known of it before it has arguments.
+    /// The description, as far as it needs no arguments.
     pub spec: &'static OperationSpec,
     parse: fn(&'static Entry, &[u8]) -> Result<Operation, Refusal>,
     /// The answer to the caller.

@@ -33,7 +33,7 @@ static NAMES: Shape =
 static MAYBE: Shape =
     Shape { about: "One.", members: &[Member::new("a", &["d", "a"], Type::Text, "A string.").or_absent()] };
 
-/// What was put out, and whether it was refused.
+/// The output, and true where the answer was refused.
 fn pushed<'c>(shape: &'static Shape, chunks: impl IntoIterator<Item = &'c [u8]>) -> (Vec<u8>, bool) {
     let mut out = Vec::new();
     let mut machine = Projection::new(shape);
@@ -65,7 +65,7 @@ fn project(shape: &'static Shape, body: impl AsRef<[u8]>) -> Option<String> {
     done.then(|| String::from_utf8(out).unwrap())
 }
 
-/// What would be picked of a parsed answer.
+/// The parts that would be picked of a parsed answer.
 fn picked(shape: &Shape, body: &Value) -> Option<Value> {
     let mut answer = Map::new();
     for member in shape.members.iter().filter(|member| !member.from.is_empty()) {

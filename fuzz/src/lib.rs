@@ -1,4 +1,4 @@
-//! What the targets share: an agent that may do anything within its own, and
+//! Shared by the targets: an agent that may do anything within its own, and
 //! what must hold of whatever it is permitted.
 
 #![allow(clippy::expect_used, clippy::panic)]
@@ -23,7 +23,7 @@ pub const AGENT: &str = "alice";
 /// Where things lie in Vault.
 pub static LAYOUT: LazyLock<Layout> = LazyLock::new(|| CATALOG.layout());
 
-/// What seals the agent's handles.
+/// The keys that seal the agent's handles.
 pub static KEYRING: LazyLock<Keyring> = LazyLock::new(|| Keyring::new([(1, [7; 32])]));
 
 /// The agent, with one role: its own secrets but `denied/**`, and each

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::Error;
 
-/// How often a build says how far it is.
+/// The time between two lines that tell how far a build is.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 
 /// The package that Go compiles last, before it links: the module's own.

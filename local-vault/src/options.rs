@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{Error, Product};
 
-/// How a Vault is to run.
+/// The options that a Vault runs with.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The port on 127.0.0.1; `None` takes a free one.

@@ -54,7 +54,7 @@ impl Guarded {
         self.child.id()
     }
 
-    /// Whether it has ended.
+    /// True where it has ended.
     pub fn has_ended(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 use crate::cli::{command, output};
 use crate::{Error, Vault};
 
-/// What the gate logs in with.
+/// The credentials that the gate logs in with.
 #[derive(Clone)]
 pub struct Provisioned {
     /// AppRole's role id.

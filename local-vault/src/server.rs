@@ -14,13 +14,13 @@ use crate::cli::{Cli, Endpoint, command};
 use crate::process::Guarded;
 use crate::{Binary, Error, Options, Product, Storage, free_port};
 
-/// How long Vault has to become ready.
+/// The time that Vault has to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
-/// How long Vault has to end by itself.
+/// The time that Vault has to end by itself.
 const STOPPED_WITHIN: Duration = Duration::from_secs(10);
 
-/// How often another free port is tried when Vault does not start on one.
+/// The number of free ports that are tried before Vault is given up.
 const PORTS_TRIED: usize = 3;
 
 /// A running Vault on loopback. Dropping it kills it and removes its files; it ends with this
@@ -188,7 +188,7 @@ impl Vault {
         TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
     }
 
-    /// Whether it is unsealed and is the server that was started here, not one that has taken
+    /// True where it is unsealed and is the server that was started here, not one that has taken
     /// the port in between.
     fn takes_token(&mut self) -> bool {
         self.cli().run(&["token", "lookup"]).is_ok()

@@ -181,10 +181,13 @@ pub(super) fn answer(asked: &Explain, settings: Settings) -> Result<Told, String
     })
 }
 
+/// Tells if flags fit an engine.
+type Fits = fn(&EngineSpec) -> bool;
+
 fn question(asked: &Explain, catalog: &Catalog, snapshot: &Snapshot) -> Result<Question, String> {
     let kind = operation(&asked.operation, catalog)?;
     let login = !(asked.principals.is_empty() && asked.extensions.is_empty());
-    let flags: [(bool, &str, fn(&EngineSpec) -> bool); 3] = [
+    let flags: [(bool, &str, Fits); 3] = [
         (asked.shared, "--shared is", |spec| matches!(spec.holds, Holds::Paths)),
         (asked.ttl.is_some(), "--ttl is", |spec| spec.bounds_ttl),
         (login, "--principal and --extension are", |spec| spec.bounds_login),

@@ -122,7 +122,7 @@ impl Arrival {
         is_success(self.status)
     }
 
-    /// What arrives next; `None` at the end.
+    /// Waits for the next part; `None` at the end.
     ///
     /// # Errors
     /// [`Broken`] where it breaks off or is late.
@@ -165,7 +165,7 @@ pub(super) async fn read_body(session: &mut HttpSession, limit: usize) -> Result
     Ok(body.freeze())
 }
 
-/// What arrives next of a body, and is something; `None` at its end. Where
+/// Waits for the next part of a body that is not empty; `None` at its end. Where
 /// only a chunk's head has arrived, the session gives nothing yet.
 async fn read_chunk(session: &mut HttpSession) -> Result<Option<Bytes>, Broken> {
     loop {

@@ -47,7 +47,7 @@ use pool::Pool;
 /// Most connections kept idle.
 const POOL: usize = 1024;
 
-/// How many times the longest silence a whole answer may take.
+/// A whole answer may take this many times the longest silence.
 const PARTS: u32 = 20;
 
 /// One address of Vault's, for each lane.
@@ -70,11 +70,11 @@ pub struct Upstream {
     peers: ArcSwap<Vec<Peers>>,
     /// Which of the peers answered last.
     current: AtomicUsize,
-    /// What is presented to Vault.
+    /// The certificate that is presented to Vault.
     identity: ArcSwapOption<Identity>,
     settings: config::Upstream,
     host: HeaderValue,
-    /// Whether Vault says that it has namespaces; one that has none would ask in its root.
+    /// True where Vault says that it has namespaces; one without them would answer from its root.
     namespaces: AtomicBool,
     rejections: Seldom,
     unsent: Seldom,
@@ -168,7 +168,7 @@ impl Upstream {
         self.namespaces.store(known, Ordering::Relaxed);
     }
 
-    /// How often to do so.
+    /// The time between two refreshes.
     #[must_use]
     pub const fn refresh_every(&self) -> Duration {
         self.settings.resolve
@@ -371,7 +371,7 @@ impl Upstream {
     }
 }
 
-/// What the pool keeps connections apart by, beside the address.
+/// The number by which the pool keeps connections to one address apart.
 const fn group(generation: u64, lane: Lane) -> u64 {
     generation << 1 | lane as u64
 }

@@ -1,4 +1,4 @@
-//! What Vault says of requests that it rejects, for the operators' log.
+//! Lines for the operators' log about requests that Vault rejects.
 
 use filters::refusal::Refusal;
 use filters::vault::reason::{reason, told};

@@ -51,7 +51,7 @@ struct Clock {
 }
 
 /// The reason why there are no new keys.
-enum Failed {
+enum NotFetched {
     Unreachable(reqwest::Error),
     Status(StatusCode),
     TooLarge,
@@ -139,31 +139,34 @@ impl Feed {
         look(&mut self.clock.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    async fn fetch(&self) -> Result<KeySet, Failed> {
+    async fn fetch(&self) -> Result<KeySet, NotFetched> {
         let jwks = match &self.settings.place {
             KeyPlace::Jwks(url) => self.get(url).await?,
             KeyPlace::Discovery { url, issuer } => {
-                let provider: Provider = serde_json::from_slice(json::unmarked(&self.get(url).await?))
-                    .map_err(|_| Failed::Discovery("the provider's configuration has no `issuer` and `jwks_uri`"))?;
+                let provider: Provider =
+                    serde_json::from_slice(json::unmarked(&self.get(url).await?)).map_err(|_| {
+                        NotFetched::Discovery("the provider's configuration has no `issuer` and `jwks_uri`")
+                    })?;
                 if provider.issuer != *issuer {
-                    return Err(Failed::Discovery("the provider's configuration is another issuer's"));
+                    return Err(NotFetched::Discovery("the provider's configuration is another issuer's"));
                 }
-                let place = Url::parse(&provider.jwks_uri).map_err(|_| Failed::Discovery("`jwks_uri` is no URL"))?;
+                let place =
+                    Url::parse(&provider.jwks_uri).map_err(|_| NotFetched::Discovery("`jwks_uri` is no URL"))?;
                 self.get(place.as_str()).await?
             }
         };
-        self.settings.shared.clone().with_jwks(&jwks).map_err(Failed::Keys)
+        self.settings.shared.clone().with_jwks(&jwks).map_err(NotFetched::Keys)
     }
 
-    async fn get(&self, url: &str) -> Result<Vec<u8>, Failed> {
-        let mut answer = self.client.get(url).send().await.map_err(Failed::Unreachable)?;
+    async fn get(&self, url: &str) -> Result<Vec<u8>, NotFetched> {
+        let mut answer = self.client.get(url).send().await.map_err(NotFetched::Unreachable)?;
         if answer.status() != StatusCode::OK {
-            return Err(Failed::Status(answer.status()));
+            return Err(NotFetched::Status(answer.status()));
         }
         let mut body = Vec::new();
-        while let Some(part) = answer.chunk().await.map_err(Failed::Unreachable)? {
+        while let Some(part) = answer.chunk().await.map_err(NotFetched::Unreachable)? {
             if body.len() + part.len() > LARGEST {
-                return Err(Failed::TooLarge);
+                return Err(NotFetched::TooLarge);
             }
             body.extend_from_slice(&part);
         }
@@ -189,7 +192,7 @@ impl Clock {
     }
 }
 
-impl fmt::Display for Failed {
+impl fmt::Display for NotFetched {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable(error) => {

@@ -1,4 +1,5 @@
-//! Failed authentications (invariant 10): so many of one source, and no guess more.
+//! The limit on failed authentications of one source (invariant 10): beyond it no credential that could
+//! be guessed is judged.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ const MAX_SOURCES: u64 = 65_536;
 /// Failed authentications by source address.
 pub struct Failures {
     cells: Cache<IpAddr, Arc<Cell>>,
+    /// True once there was any failure.
     any: AtomicBool,
 }
 
@@ -25,10 +27,10 @@ impl Default for Failures {
 }
 
 impl Failures {
-    /// Whether a credential that could be guessed may be looked at.
+    /// Checks that a credential of this source may be judged; charges nothing.
     ///
     /// # Errors
-    /// [`Exceeded`], without a charge.
+    /// [`Exceeded`] where the source has failed too often.
     pub fn check(&self, source: IpAddr, rate: &Rate, now: u64) -> Result<(), Exceeded> {
         if !self.any.load(Ordering::Relaxed) {
             return Ok(());

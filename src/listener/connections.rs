@@ -53,13 +53,13 @@ pub struct Connection {
     /// The peer's certificate, once the handshake is complete.
     peer: OnceLock<Peer>,
     /// Its shares: of its source, and of the agent that asked last.
-    held: Mutex<Held>,
+    held: Mutex<HeldShares>,
     /// The handle that ends the task which serves it.
     task: OnceLock<AbortHandle>,
 }
 
 #[derive(Default)]
-struct Held {
+struct HeldShares {
     source: Option<Share>,
     agent: Option<(AgentId, Share)>,
 }
@@ -130,7 +130,7 @@ impl Connections {
         open.remove(&oldest.id);
         self.gave_way.inc();
         // Its shares are free from now on, however long its task takes to end.
-        *oldest.held() = Held::default();
+        *oldest.held() = HeldShares::default();
         oldest.end();
         true
     }
@@ -233,7 +233,7 @@ impl Connection {
         }
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn held(&self) -> MutexGuard<'_, HeldShares> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -250,7 +250,7 @@ impl Drop for Open {
     fn drop(&mut self) {
         let all = &self.0.all;
         all.lock().remove(&self.0.id);
-        *self.0.held() = Held::default();
+        *self.0.held() = HeldShares::default();
         all.shown.dec();
     }
 }

@@ -28,7 +28,7 @@ pub struct Receiver {
 }
 
 /// The reason why a connection is closed before its first request.
-enum Stop {
+enum NotReceived {
     Bad(BadHeader),
     Late,
     /// The other side closed it, as balancers do that only look whether somebody listens.
@@ -53,7 +53,7 @@ impl Receiver {
         let patience = snapshot.limits.bounds.head_timeout;
         let mut client = peer;
         if let Some(balancer) = peer.filter(|peer| self.balanced && snapshot.credentials.proxies.contain(*peer)) {
-            match timeout(patience, told(&mut stream)).await.unwrap_or(Err(Stop::Late)) {
+            match timeout(patience, told(&mut stream)).await.unwrap_or(Err(NotReceived::Late)) {
                 Ok(named) => client = named.or(client),
                 Err(stop) => return self.refuse(balancer, &stop),
             }
@@ -93,11 +93,11 @@ impl Receiver {
         None
     }
 
-    fn refuse<T>(&self, balancer: IpAddr, stop: &Stop) -> Option<T> {
+    fn refuse<T>(&self, balancer: IpAddr, stop: &NotReceived) -> Option<T> {
         let problem = match stop {
-            Stop::Closed => return None,
-            Stop::Late => "late".to_owned(),
-            Stop::Bad(bad) => bad.to_string(),
+            NotReceived::Closed => return None,
+            NotReceived::Late => "late".to_owned(),
+            NotReceived::Bad(bad) => bad.to_string(),
         };
         self.state.metrics.bad_proxy_headers.inc();
         tracing::warn!(%balancer, %problem, "the PROXY header of a trusted proxy is refused");
@@ -106,11 +106,11 @@ impl Receiver {
 }
 
 /// Reads the PROXY header, and nothing after it; gives the address of the client that it names.
-async fn told(stream: &mut Accepted) -> Result<Option<IpAddr>, Stop> {
+async fn told(stream: &mut Accepted) -> Result<Option<IpAddr>, NotReceived> {
     let mut fixed = [0; FIXED];
-    stream.read_exact(&mut fixed).await.map_err(|_| Stop::Closed)?;
-    let mut rest = vec![0; proxy_protocol::rest_of(&fixed).map_err(Stop::Bad)?];
-    stream.read_exact(&mut rest).await.map_err(|_| Stop::Closed)?;
-    let client = proxy_protocol::client(&[&fixed[..], &rest].concat()).map_err(Stop::Bad)?;
+    stream.read_exact(&mut fixed).await.map_err(|_| NotReceived::Closed)?;
+    let mut rest = vec![0; proxy_protocol::rest_of(&fixed).map_err(NotReceived::Bad)?];
+    stream.read_exact(&mut rest).await.map_err(|_| NotReceived::Closed)?;
+    let client = proxy_protocol::client(&[&fixed[..], &rest].concat()).map_err(NotReceived::Bad)?;
     Ok(client.map(|client| client.ip().to_canonical()))
 }

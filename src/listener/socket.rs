@@ -48,11 +48,11 @@ impl str::FromStr for Address {
 pub struct Socket {
     /// Its address.
     pub address: Address,
-    kind: Kind,
+    kind: BoundSocket,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum BoundSocket {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
@@ -64,8 +64,8 @@ impl Socket {
     /// The reason in words for people, with the address.
     pub fn bind(address: &Address) -> Result<Self, String> {
         let kind = match address {
-            Address::Tcp(at) => TcpListener::bind(at).map(Kind::Tcp),
-            Address::Unix(path) => bind_unix(path).map(Kind::Unix),
+            Address::Tcp(at) => TcpListener::bind(at).map(BoundSocket::Tcp),
+            Address::Unix(path) => bind_unix(path).map(BoundSocket::Unix),
         };
         let socket = kind.and_then(|kind| Self::listening(address.clone(), kind));
         socket.map_err(|error| format!("cannot listen on {address}: {error}"))
@@ -77,19 +77,19 @@ impl Socket {
     /// The system's error.
     pub fn inherited(address: Address, descriptor: OwnedFd) -> io::Result<Self> {
         let kind = match &address {
-            Address::Tcp(_) => Kind::Tcp(descriptor.into()),
-            Address::Unix(_) => Kind::Unix(descriptor.into()),
+            Address::Tcp(_) => BoundSocket::Tcp(descriptor.into()),
+            Address::Unix(_) => BoundSocket::Unix(descriptor.into()),
         };
         Self::listening(address, kind)
     }
 
-    fn listening(address: Address, kind: Kind) -> io::Result<Self> {
+    fn listening(address: Address, kind: BoundSocket) -> io::Result<Self> {
         let socket = Self { address, kind };
         // A socket that listens already gets the new backlog.
         rustix::net::listen(&socket, BACKLOG)?;
         match &socket.kind {
-            Kind::Tcp(listener) => listener.set_nonblocking(true)?,
-            Kind::Unix(listener) => listener.set_nonblocking(true)?,
+            BoundSocket::Tcp(listener) => listener.set_nonblocking(true)?,
+            BoundSocket::Unix(listener) => listener.set_nonblocking(true)?,
         }
         Ok(socket)
     }
@@ -100,8 +100,8 @@ impl Socket {
     /// The system's error.
     pub fn acceptor(&self) -> io::Result<Acceptor> {
         Ok(match &self.kind {
-            Kind::Tcp(listener) => Acceptor::Tcp(tokio::net::TcpListener::from_std(listener.try_clone()?)?),
-            Kind::Unix(listener) => Acceptor::Unix(tokio::net::UnixListener::from_std(listener.try_clone()?)?),
+            BoundSocket::Tcp(listener) => Acceptor::Tcp(tokio::net::TcpListener::from_std(listener.try_clone()?)?),
+            BoundSocket::Unix(listener) => Acceptor::Unix(tokio::net::UnixListener::from_std(listener.try_clone()?)?),
         })
     }
 }
@@ -109,8 +109,8 @@ impl Socket {
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.kind {
-            Kind::Tcp(listener) => listener.as_fd(),
-            Kind::Unix(listener) => listener.as_fd(),
+            BoundSocket::Tcp(listener) => listener.as_fd(),
+            BoundSocket::Unix(listener) => listener.as_fd(),
         }
     }
 }

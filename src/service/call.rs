@@ -20,7 +20,7 @@ use crate::exchange::{Answer, Envelope, Holds, Lane, Opened, Unanswered};
 use crate::telemetry::{Call, Record};
 use crate::vault::{Accessor, Given, epoch_seconds};
 
-use super::form::{Form, InParts, Unformed, read};
+use super::form::{Form, Unformed, read};
 use super::streaming::{Performed, Streaming};
 use super::{Caller, Context, Outcome};
 
@@ -101,9 +101,10 @@ impl Context<'_> {
             return Called { answer: Err(refusal), outcome };
         }
         let started = Instant::now();
-        let in_parts = if wrap.is_none() { asking.form.in_parts(entry) } else { None };
-        let answer = match (effect, in_parts) {
-            (Effect::Vault(request), Some(form)) => self.stream(asking, &agent, entry, request, form).await,
+        let answer = match (effect, &wrap) {
+            (Effect::Vault(request), None) if asking.form.takes_parts() => {
+                self.stream(asking, &agent, entry, request).await
+            }
             (effect, _) => self.held(asking, &agent, entry, effect, wrap).await.map(Performed::Whole),
         };
         outcome.upstream = Some(started.elapsed());
@@ -120,12 +121,11 @@ impl Context<'_> {
         agent: &Agent,
         entry: &'static Entry,
         request: AgentRequest,
-        form: Box<dyn InParts>,
     ) -> Result<Performed, Refusal> {
         match self.ask_vault(asking, request, Holds::Little).await? {
             Opened::Whole(answer) => read(asking.form, entry, &answer).map(Performed::Whole),
             Opened::Part(arrival) => {
-                let suspensions = Arc::clone(&self.state.vault.suspensions);
+                let (form, suspensions) = (asking.form.begin(entry), Arc::clone(&self.state.vault.suspensions));
                 let streaming = Streaming::begin(arrival, form, agent.id.clone(), suspensions)?;
                 Ok(Performed::Streaming(Box::new(streaming)))
             }

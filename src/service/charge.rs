@@ -1,6 +1,5 @@
-//! What a request is charged to: its agent's own limit, that of all agents, and
-//! those of the role and of the operation, where it comes to one; once, and to
-//! all of them or to none.
+//! Charges: a request counts once against its agent's own limit, against that of all agents, and against
+//! those of the role and of the operation where it comes to one; against all of them or against none.
 //!
 //! Role and operation are known when the body is read. Before that a request
 //! owes, and what would be refused then is refused at once; it pays when it is

@@ -8,11 +8,6 @@ use serde_json::Value;
 
 use crate::exchange::Answer;
 
-/// The texts for a deleted version, which can be brought back, and for a destroyed one, which cannot.
-const DELETED: &str =
-    "This version of the secret is deleted: kv.undelete brings it back; kv.metadata tells the versions.";
-const DESTROYED: &str = "This version of the secret is destroyed, for good; kv.metadata tells the others.";
-
 /// The form that a surface gives answers.
 pub trait Form: Sync {
     /// The whole of an answer.
@@ -21,8 +16,11 @@ pub trait Form: Sync {
     /// [`Refusal::UpstreamNonsense`] where it is not as the operation's answers are.
     fn whole(&self, answer: Unformed<'_>) -> Result<Vec<u8>, Refusal>;
 
-    /// Forms an answer as it arrives; `None` where the surface needs all of it at once.
-    fn in_parts(&self, entry: &'static Entry) -> Option<Box<dyn InParts>>;
+    /// True where an answer may be sent on as it arrives; the surface needs all of it at once else.
+    fn takes_parts(&self) -> bool;
+
+    /// Begins an answer that is formed as it arrives.
+    fn begin(&self, entry: &'static Entry) -> Box<dyn InParts>;
 }
 
 /// Forms an answer as it arrives.
@@ -62,10 +60,10 @@ pub(super) fn read(form: &dyn Form, entry: &'static Entry, answer: &Answer) -> R
         status if entry.is_batch() && is_partial(status, &answer.body) => Some(&*answer.body),
         _ => match (answer.refusal(), entry.spec.absent) {
             (Refusal::NotFound, Absent::Empty(_)) => None,
-            (Refusal::NotFound, Absent::Secret(none)) => {
+            (Refusal::NotFound, Absent::Version { none, deleted, destroyed }) => {
                 return Err(Refusal::Absent(match is_destroyed(&answer.body) {
-                    Some(true) => DESTROYED,
-                    Some(false) => DELETED,
+                    Some(true) => destroyed,
+                    Some(false) => deleted,
                     None => none,
                 }));
             }

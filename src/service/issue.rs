@@ -1,5 +1,5 @@
-//! What agents get handles of: leases and certificates, and what becomes of
-//! them; wrapped answers, and their redemption.
+//! Leases, certificates, passwords and wrapped answers: issued, renewed, revoked and redeemed. The agent
+//! gets handles of them.
 
 use std::sync::Arc;
 
@@ -128,7 +128,7 @@ impl Context<'_> {
     }
 
     /// Asks, with the gate's own token, about what the agent has a handle of.
-    /// What Vault calls a bad request is something that is no longer there.
+    /// A bad request, in Vault's words, is one about something that is no longer there.
     pub(super) async fn redeem(
         &self,
         asking: Asking<'_>,

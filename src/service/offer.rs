@@ -1,4 +1,4 @@
-//! What a caller offers to be admitted.
+//! The offer that a caller makes to be admitted.
 
 use std::net::IpAddr;
 

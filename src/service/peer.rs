@@ -15,7 +15,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::snapshot::Snapshot;
 
-/// What a connection keeps of the certificate its peer presented.
+/// The certificate that a connection's peer presented, as far as it is kept.
 pub struct Peer {
     chain: Vec<CertificateDer<'static>>,
     /// `None` where the leaf, or what it presented with it, cannot be read.
@@ -35,7 +35,7 @@ struct Judged {
     verdict: Verdict,
 }
 
-/// What a snapshot says of a peer.
+/// The verdict of a snapshot on a peer.
 #[derive(Clone)]
 pub enum Verdict {
     /// It is this agent, until its certificate ends.

@@ -25,7 +25,7 @@ pub enum Performed {
 pub struct Streaming {
     arrival: Box<Arrival>,
     form: Box<dyn InParts>,
-    /// What is ready to be sent.
+    /// Bytes that can be sent now.
     ready: Vec<u8>,
     /// Its agent, as long as that may have it.
     agent: AgentId,

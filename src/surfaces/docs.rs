@@ -69,7 +69,7 @@ fn rendered(catalog: &Catalog) -> Bytes {
     openapi::document(catalog).to_string().into()
 }
 
-/// What stands between `begin` and the next `end` of a packaged page.
+/// The text between `begin` and the next `end` of a packaged page.
 fn cut(page: &str, begin: &str, end: &str) -> Bytes {
     let inside = page.split_once(begin).and_then(|(_, rest)| rest.split_once(end));
     inside.map_or_else(Bytes::new, |(text, _)| Bytes::copy_from_slice(text.trim().as_bytes()))

@@ -37,11 +37,12 @@ impl Form for Json {
         Ok(out)
     }
 
-    fn in_parts(&self, entry: &'static Entry) -> Option<Box<dyn InParts>> {
-        match self {
-            Self::Whole => None,
-            Self::InParts => Some(Box::new(Projection::new(entry.shape))),
-        }
+    fn takes_parts(&self) -> bool {
+        matches!(self, Self::InParts)
+    }
+
+    fn begin(&self, entry: &'static Entry) -> Box<dyn InParts> {
+        Box::new(Projection::new(entry.shape))
     }
 }
 

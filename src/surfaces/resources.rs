@@ -18,7 +18,7 @@ const FOLDERS: usize = 16;
 /// Most names that are looked at for a page.
 const STEPS: usize = 2_000;
 
-/// What is on a page.
+/// The contents of a page.
 struct Found {
     secrets: Vec<SecretPath>,
     /// Folders that cannot be listed.
@@ -27,7 +27,7 @@ struct Found {
     place: Option<ListPlace>,
 }
 
-/// What `kv.list` answers.
+/// The answer of `kv.list`.
 #[derive(Deserialize)]
 struct Names {
     keys: Vec<String>,

@@ -74,7 +74,7 @@ impl Gates {
         layout: &impl Fn() -> Layout,
     ) {
         let (mut told, mut due) = (None, Instant::now());
-        let mut failed = Failed::default();
+        let mut failed = FailedReports::default();
         while looks.changed().await.is_ok() {
             let Some(version) = seen(&looks.borrow_and_update()) else { continue };
             let now = Instant::now();
@@ -85,7 +85,7 @@ impl Gates {
                 Ok(()) => {
                     told = Some(version);
                     due = Instant::now() + Duration::from_secs(HEARTBEAT);
-                    failed = Failed::default();
+                    failed = FailedReports::default();
                 }
                 Err(unwritten) => failed.again(&unwritten.into()),
             }
@@ -153,19 +153,19 @@ fn prune(reports: &mut Reports, now: u64) {
 }
 
 /// Failed attempts of this gate to report, in a row.
-struct Failed {
+struct FailedReports {
     until: Instant,
     pause: Duration,
     told: bool,
 }
 
-impl Default for Failed {
+impl Default for FailedReports {
     fn default() -> Self {
         Self { until: Instant::now(), pause: PAUSE / 100, told: false }
     }
 }
 
-impl Failed {
+impl FailedReports {
     fn again(&mut self, refusal: &Refusal) {
         if !self.told && !matches!(refusal, Refusal::UpstreamUnavailable | Refusal::UpstreamTimeout) {
             self.told = true;

@@ -125,14 +125,14 @@ impl Handles {
     }
 
     async fn look(&self, layout: &Layout, derived: &mut Derived) -> Result<(), Refusal> {
-        let along = Envelope::look();
-        let mut answer = self.own.ask(control::handle_key(layout), along).await?;
+        let envelope = Envelope::look();
+        let mut answer = self.own.ask(control::handle_key(layout), envelope).await?;
         if answer.status == 404 && is_nothing(&answer.body) {
             let made = self.own.ask(control::create_handle_key(layout), Envelope::soon()).await?;
             if !made.is_success() {
                 return Err(refused(&made));
             }
-            answer = self.own.ask(control::handle_key(layout), along).await?;
+            answer = self.own.ask(control::handle_key(layout), envelope).await?;
         }
         if !answer.is_success() {
             return Err(refused(&answer));

@@ -50,6 +50,12 @@ pub struct Wanted<'a> {
     pub parcel: &'a Parcel<'a>,
 }
 
+impl Wanted<'_> {
+    fn check_room(&self, leases: &Leased) -> Result<(), Refusal> {
+        if leases.len() < self.settings.per_agent { Ok(()) } else { Err(Refusal::LeaseBudget) }
+    }
+}
+
 /// A lease that Vault has given out.
 pub struct Issued {
     /// Vault's answer.
@@ -200,14 +206,10 @@ impl Leases {
         let holder = Arc::clone(request.actor().agent());
         let agent = &*holder;
         let record = LeaseRecord { layout: wanted.layout, agent: &agent.id };
-        let room = |leases: &Leased| match leases.len() < wanted.settings.per_agent {
-            true => Ok(()),
-            false => Err(Refusal::LeaseBudget),
-        };
         let line = self.lines.get_with(agent.id.clone(), Arc::default);
         let turn = line.lock().await;
         let known = record.read(&self.own).await?;
-        room(&known.entries)?;
+        wanted.check_room(&known.entries)?;
         let token = tokens.lease_token(request.actor(), wanted.profile, wanted.settings, wanted.settings.ttl).await?;
         let accessor = token.accessor.clone();
         let ends = epoch_seconds() + token.ttl;
@@ -216,7 +218,7 @@ impl Leases {
         wanted.parcel.put(given.clone());
         let outcome = async {
             let counted = record.update(&self.own, Some(known), |leases| {
-                room(leases)?;
+                wanted.check_room(leases)?;
                 leases.insert(accessor.text.clone(), entry.clone());
                 Ok(())
             });
@@ -258,8 +260,8 @@ impl Leases {
     /// # Errors
     /// [`Refusal::NotFound`] where it is not on the record; others where Vault does not do it.
     pub async fn end(&self, layout: &Layout, agent: &AgentId, accessor: &Accessor) -> Result<(), Undone> {
-        let along = Envelope { lane: Lane::Requests, ..Envelope::soon() };
-        self.own.revoke(accessor, along).await?;
+        let envelope = Envelope { lane: Lane::Requests, ..Envelope::soon() };
+        self.own.revoke(accessor, envelope).await?;
         let strike = |leases: &mut Leased| leases.remove(&accessor.text).map(drop).ok_or(Refusal::NotFound);
         self.change(LeaseRecord { layout, agent }, strike).await
     }

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use crate::config::{Login, SignedToken};
 use crate::exchange::{Answer, Envelope, Patience, Upstream};
 
-use failure::{Failed, LONGEST, Pauses};
+use failure::{LONGEST, LoginFailure, Pauses};
 
 /// Pause between two looks for replaced credentials.
 const LOOK: Duration = Duration::from_secs(1);
@@ -45,7 +45,7 @@ pub struct LoginState {
     method: ArcSwap<Login>,
     upstream: Arc<Upstream>,
     current: ArcSwapOption<GateLogin>,
-    last: ArcSwap<Last>,
+    last: ArcSwap<LastAttempt>,
     generations: AtomicU64,
     wanted: Notify,
     /// True while Vault is asked for a login.
@@ -55,7 +55,7 @@ pub struct LoginState {
 }
 
 /// The result of a login or a renewal.
-struct Grant {
+struct LoginGrant {
     token: Secret,
     /// Its time from now; `None` where it never ends.
     lifetime: Option<Duration>,
@@ -64,11 +64,11 @@ struct Grant {
 
 #[derive(Deserialize)]
 struct LoginAnswer {
-    auth: Auth,
+    auth: LoginAuth,
 }
 
 #[derive(Deserialize)]
-struct Auth {
+struct LoginAuth {
     client_token: String,
     #[serde(default)]
     lease_duration: u64,
@@ -97,8 +97,8 @@ struct Presented {
 }
 
 /// The result of the last attempt.
-struct Last {
-    failed: Failed,
+struct LastAttempt {
+    failed: LoginFailure,
     /// The time of the next attempt.
     next: Option<Instant>,
 }
@@ -111,7 +111,7 @@ impl LoginState {
             method: ArcSwap::from_pointee(method),
             upstream,
             current: ArcSwapOption::empty(),
-            last: ArcSwap::from_pointee(Last { failed: Failed::Nothing, next: None }),
+            last: ArcSwap::from_pointee(LastAttempt { failed: LoginFailure::Nothing, next: None }),
             generations: AtomicU64::new(0),
             wanted: Notify::new(),
             asking: AtomicBool::new(false),
@@ -143,9 +143,9 @@ impl LoginState {
     pub fn reason(&self) -> String {
         let (name, is_in) = (self.method.load().name(), self.current.load().is_some());
         match (&self.last.load().failed, is_in) {
-            (Failed::Nothing, true) => format!("logged in by {name}"),
+            (LoginFailure::Nothing, true) => format!("logged in by {name}"),
             (failed, true) => format!("logged in by {name}, which would not work again: {failed}"),
-            (none @ Failed::NoCredentials, false) => none.to_string(),
+            (none @ LoginFailure::NoCredentials, false) => none.to_string(),
             (failed, false) => format!("not logged in by {name}: {failed}"),
         }
     }
@@ -244,10 +244,10 @@ impl LoginState {
     }
 
     /// Reads the credentials of the next attempt.
-    async fn present(&self, method: &Login) -> Result<Presented, Failed> {
+    async fn present(&self, method: &Login) -> Result<Presented, LoginFailure> {
         let secret = match method {
             Login::None => {
-                self.last.store(Arc::new(Last { failed: Failed::NoCredentials, next: None }));
+                self.last.store(Arc::new(LastAttempt { failed: LoginFailure::NoCredentials, next: None }));
                 // Nothing can be done without credentials.
                 return std::future::pending().await;
             }
@@ -260,17 +260,17 @@ impl LoginState {
     }
 
     /// Logs why there is no login; the same reason in a row once.
-    fn tell(&self, failed: Failed, method: &Login, pause: Duration) {
+    fn tell(&self, failed: LoginFailure, method: &Login, pause: Duration) {
         if self.last.load().failed != failed {
             let seconds = pause.as_secs();
             tracing::warn!(method = method.name(), %failed, seconds, "the gate cannot log in to Vault; it tries again");
         }
-        self.last.store(Arc::new(Last { failed, next: Some(Instant::now() + pause) }));
+        self.last.store(Arc::new(LastAttempt { failed, next: Some(Instant::now() + pause) }));
     }
 
     /// Makes the token that of the gate; one that is known already keeps its generation.
-    fn publish(&self, grant: &Grant, method: &Login) {
-        self.last.store(Arc::new(Last { failed: Failed::Nothing, next: None }));
+    fn publish(&self, grant: &LoginGrant, method: &Login) {
+        self.last.store(Arc::new(LastAttempt { failed: LoginFailure::Nothing, next: None }));
         if self.current.load().as_ref().is_some_and(|login| login.token == grant.token) {
             return;
         }
@@ -281,7 +281,7 @@ impl LoginState {
 
     /// Renews the login until renewal fails, the login ends, somebody rejects it, or there are other
     /// credentials.
-    async fn keep(&self, mut grant: Grant, method: &Login, presented: &Presented) {
+    async fn keep(&self, mut grant: LoginGrant, method: &Login, presented: &Presented) {
         let replaced = async {
             match method {
                 Login::TokenFile(_) => self.replaced(method, presented).await,
@@ -331,10 +331,10 @@ impl LoginState {
         }
     }
 
-    async fn login(&self, method: &Login, presented: &Presented) -> Result<Grant, Failed> {
-        let secret = || presented.secret.clone().ok_or(Failed::NoCredentials);
+    async fn login(&self, method: &Login, presented: &Presented) -> Result<LoginGrant, LoginFailure> {
+        let secret = || presented.secret.clone().ok_or(LoginFailure::NoCredentials);
         let request = match method {
-            Login::None => return Err(Failed::NoCredentials),
+            Login::None => return Err(LoginFailure::NoCredentials),
             Login::Token(token) => return self.look_up(token.clone(), method).await,
             Login::TokenFile(_) => return self.look_up(secret()?, method).await,
             Login::AppRole { mount, role_id, secret_id } => control::login_approle(mount, role_id, secret_id),
@@ -343,21 +343,21 @@ impl LoginState {
             }
             Login::Certificate { mount, role } => control::login_certificate(mount, role.as_deref()),
         };
-        read::<LoginAnswer>(&self.ask(request, None, method).await?).map(Grant::of)
+        read::<LoginAnswer>(&self.ask(request, None, method).await?).map(LoginGrant::of)
     }
 
     /// Looks up a token that somebody else made.
-    async fn look_up(&self, token: Secret, method: &Login) -> Result<Grant, Failed> {
+    async fn look_up(&self, token: Secret, method: &Login) -> Result<LoginGrant, LoginFailure> {
         let answer = self.ask(control::lookup_self(), Some(&token), method).await?;
         let lookup: LookupAnswer = read(&answer)?;
         let lifetime = (lookup.data.ttl > 0).then(|| Duration::from_secs(lookup.data.ttl));
-        Ok(Grant { token, lifetime, renewable: lookup.data.renewable })
+        Ok(LoginGrant { token, lifetime, renewable: lookup.data.renewable })
     }
 
-    async fn renew(&self, method: &Login) -> Result<Grant, Failed> {
-        let login = self.current.load_full().ok_or(Failed::Unreachable)?;
+    async fn renew(&self, method: &Login) -> Result<LoginGrant, LoginFailure> {
+        let login = self.current.load_full().ok_or(LoginFailure::Unreachable)?;
         let answer = self.ask(control::renew_self(), Some(&login.token), method).await?;
-        read::<LoginAnswer>(&answer).map(Grant::of)
+        read::<LoginAnswer>(&answer).map(LoginGrant::of)
     }
 
     /// Asks once: Vault may count logins that it refuses.
@@ -366,18 +366,18 @@ impl LoginState {
         request: Result<VaultRequest, PathProblem>,
         token: Option<&Secret>,
         method: &Login,
-    ) -> Result<Answer, Failed> {
-        let request = request.map_err(|_| Failed::Nonsense)?;
+    ) -> Result<Answer, LoginFailure> {
+        let request = request.map_err(|_| LoginFailure::Nonsense)?;
         let envelope = Envelope { token, patience: Patience::For(PATIENCE), ..Envelope::default() };
         match self.upstream.ask(request, envelope).await {
             Ok(answer) if answer.is_success() => Ok(answer),
-            Ok(answer) => Err(Failed::of(method, &answer)),
-            Err(_) => Err(Failed::Unreachable),
+            Ok(answer) => Err(LoginFailure::of(method, &answer)),
+            Err(_) => Err(LoginFailure::Unreachable),
         }
     }
 }
 
-impl Grant {
+impl LoginGrant {
     fn of(answer: LoginAnswer) -> Self {
         let auth = answer.auth;
         let lifetime = (auth.lease_duration > 0).then(|| Duration::from_secs(auth.lease_duration));
@@ -385,22 +385,22 @@ impl Grant {
     }
 }
 
-fn read<'a, T: Deserialize<'a>>(answer: &'a Answer) -> Result<T, Failed> {
-    serde_json::from_slice(&answer.body).map_err(|_| Failed::Nonsense)
+fn read<'a, T: Deserialize<'a>>(answer: &'a Answer) -> Result<T, LoginFailure> {
+    serde_json::from_slice(&answer.body).map_err(|_| LoginFailure::Nonsense)
 }
 
 /// True where a renewal gives at least half of the lifetime before.
-fn is_worth(renewed: &Grant, before: &Grant) -> bool {
+fn is_worth(renewed: &LoginGrant, before: &LoginGrant) -> bool {
     match (renewed.lifetime, before.lifetime) {
         (Some(now), Some(before)) => now >= before.mul_f64(0.5),
         (None, _) | (_, None) => true,
     }
 }
 
-async fn read_file(path: &Path) -> Result<Secret, Failed> {
+async fn read_file(path: &Path) -> Result<Secret, LoginFailure> {
     let path = path.to_owned();
     let read = tokio::task::spawn_blocking(move || file::read(&path)).await;
-    read.map_err(|_| Failed::Nonsense)?.map_err(Failed::File)
+    read.map_err(|_| LoginFailure::Nonsense)?.map_err(LoginFailure::File)
 }
 
 async fn sleep_for(time: Option<Duration>) {

@@ -30,7 +30,7 @@ const MOST: usize = 16;
 
 /// The last finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Found {
+enum Finding {
     /// Vault has not been asked, or has not said.
     Nothing,
     /// Nothing is missing.
@@ -45,7 +45,7 @@ type Lacks = BTreeMap<Namespace, Option<String>>;
 /// Finds out whether tokens can be made, without making one.
 pub struct Provision {
     own: OwnCalls,
-    found: ArcSwap<Found>,
+    found: ArcSwap<Finding>,
     wanted: Notify,
 }
 
@@ -53,27 +53,27 @@ impl Provision {
     /// Nothing is asked before [`Provision::run`].
     #[must_use]
     pub fn new(own: OwnCalls) -> Self {
-        Self { own, found: ArcSwap::from_pointee(Found::Nothing), wanted: Notify::new() }
+        Self { own, found: ArcSwap::from_pointee(Finding::Nothing), wanted: Notify::new() }
     }
 
     /// True where nothing was missing at the last look.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        **self.found.load() == Found::Whole
+        **self.found.load() == Finding::Whole
     }
 
     /// True where tokens could be made in some namespace: the lack of one is not in the way of the others.
     #[must_use]
     pub fn serves(&self) -> bool {
-        matches!(**self.found.load(), Found::Whole | Found::Missing { everywhere: false, .. })
+        matches!(**self.found.load(), Finding::Whole | Finding::Missing { everywhere: false, .. })
     }
 
     /// The missing parts and their remedies, for operators.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         match &**self.found.load() {
-            Found::Missing { problem, .. } => Some(problem.clone()),
-            Found::Nothing | Found::Whole => None,
+            Finding::Missing { problem, .. } => Some(problem.clone()),
+            Finding::Nothing | Finding::Whole => None,
         }
     }
 
@@ -108,9 +108,9 @@ impl Provision {
 
     async fn look(&self, making: &Making, lacks: &mut Lacks) {
         let namespace = &making.namespace;
-        let along = Envelope { namespace: Some(namespace), ..Envelope::look() };
+        let envelope = Envelope { namespace: Some(namespace), ..Envelope::look() };
         // Without an answer of Vault's the last finding stays.
-        let Ok(answer) = self.own.ask(try_role(making), along).await else { return };
+        let Ok(answer) = self.own.ask(try_role(making), envelope).await else { return };
         let found = match lack(answer.status, &answer.body) {
             Some(lack) => Some(self.mend(lack, &making.role, namespace)),
             None if answer.is_success() || answer.status == 400 && is_refusal(&answer.body) => None,
@@ -122,16 +122,16 @@ impl Provision {
     fn note(&self, lacks: &Lacks) {
         let problems: Vec<&str> = lacks.values().flatten().map(String::as_str).collect();
         let found = match problems.len() {
-            0 => Found::Whole,
-            count => Found::Missing { problem: problems.join("; "), everywhere: count == lacks.len() },
+            0 => Finding::Whole,
+            count => Finding::Missing { problem: problems.join("; "), everywhere: count == lacks.len() },
         };
         let before = self.found.swap(Arc::new(found.clone()));
         match (&*before, &found) {
             (before, found) if before == found => {}
-            (_, Found::Missing { problem, .. }) => {
+            (_, Finding::Missing { problem, .. }) => {
                 tracing::error!(problem, "Vault is not provisioned for this gate");
             }
-            (Found::Missing { .. }, _) => tracing::info!("Vault is provisioned for this gate"),
+            (Finding::Missing { .. }, _) => tracing::info!("Vault is provisioned for this gate"),
             _ => {}
         }
     }

@@ -33,8 +33,8 @@ impl Returns {
                 Given::Lease { agent, accessor } => leases.end(layout, agent, accessor).await,
                 Given::Token { accessor } => self.own.revoke(accessor, Envelope::soon()).await,
                 Given::Certificate { serial, namespace } => {
-                    let along = Envelope { namespace: Some(namespace), ..Envelope::soon() };
-                    self.own.succeed(control::revoke_certificate(layout, serial), along).await.map(drop)
+                    let envelope = Envelope { namespace: Some(namespace), ..Envelope::soon() };
+                    self.own.succeed(control::revoke_certificate(layout, serial), envelope).await.map(drop)
                 }
             };
             match outcome {

@@ -1,4 +1,4 @@
-//! What an agent may use, as it is told: its own, all of it, and as of now.
+//! `access.list` and `whoami`: an agent is told what it may use, all of it, as of now.
 
 use std::fs;
 

@@ -19,11 +19,11 @@ pub const CASES: &[Case] = &[
     ("the_gates_own_token_is_not_told", own_token),
 ];
 
-/// What every canary begins with; letters and digits only, so that no
+/// The beginning of every canary; letters and digits only, so that no
 /// encoding hides it.
 const STEM: &str = "cnry7x";
 
-/// What must not be found.
+/// The texts that must not be found.
 struct Search {
     secrets: Vec<String>,
 }

@@ -22,7 +22,7 @@ pub const CASES: &[Case] = &[
     ("the_typescript_client_is_told_when_its_tools_change", typescript_told),
 ];
 
-/// How the Python client settles on a revision, and on which.
+/// The modes in which the Python client settles on a revision, and that revision.
 const MODES: [(&str, &str); 3] = [("legacy", "2025-11-25"), ("auto", "2026-07-28"), ("2026-07-28", "2026-07-28")];
 
 /// The tools, in the order of the catalog.
@@ -119,7 +119,7 @@ fn with_certificate(gate: &Gate, folder: &Path) -> Value {
     })
 }
 
-/// What a client is told: the way in, `more`, and a secret of its own.
+/// The plan for a client: the way in, `more`, and a secret of its own.
 fn plan(way: &Value, more: &Value) -> Value {
     let mode = more["mode"].as_str().unwrap_or("only");
     let scheme = way["url"].as_str().expect("a URL").split(':').next().expect("a scheme");
@@ -147,7 +147,7 @@ fn check(seen: &Value, plan: &Value, revision: &str) {
     resources(seen, plan, revision);
 }
 
-/// What the client made of resources and prompts.
+/// Checks what the client saw of resources and prompts.
 fn resources(seen: &Value, plan: &Value, revision: &str) {
     let uri = &plan["uri"];
     let listed = seen["resources"].as_array().expect("resources");
@@ -175,7 +175,7 @@ fn typescript(plan: &Value) -> Value {
     run(Command::new("node").arg(root().join("tests/clients/client.mjs")), &plan)
 }
 
-/// What `make test` puts in place.
+/// The path of a file that `make test` puts in place.
 fn installed(path: &str) -> PathBuf {
     let path = root().join(path);
     assert!(path.exists(), "{} is missing: `make test` installs the clients", path.display());

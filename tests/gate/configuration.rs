@@ -312,7 +312,7 @@ fn operators(shared: &Shared) {
     assert_eq!(gate.local().post("/admin/reload", &serde_json::Value::Null).status, 401, "that is for operators");
 }
 
-/// What the gate said of its last reload.
+/// The gate's log line about its last reload.
 fn told(gate: &Gate) -> serde_json::Value {
     let said = gate.stderr();
     let line = said.lines().rfind(|line| line.contains("the configuration was reloaded"));

@@ -66,7 +66,7 @@ fn valid(shared: &Shared) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
-/// What a page loads, by its attributes.
+/// The addresses that a page loads, by its attributes.
 fn loaded(page: &str) -> Vec<&str> {
     let attributes = ["src=\"", "href=\""].into_iter().flat_map(|name| page.split(name).skip(1));
     attributes.map(|rest| rest.split('"').next().expect("its end")).collect()

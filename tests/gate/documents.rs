@@ -256,7 +256,7 @@ fn configuration(_: &Shared) {
     assert!(count > 10, "{count} examples were found");
 }
 
-/// What `portcullis check` may say of a part of a configuration, without the rest of it.
+/// The words that `portcullis check` may have for a part of a configuration, without the rest of it.
 const ELSEWHERE: [&str; 5] = [
     "cannot be read: no such file",
     "cannot be looked at: No such file",
@@ -338,7 +338,7 @@ fn pasted(_: &Shared) {
     }
 }
 
-/// What the operators' commands name, in the folder of a gate: an authority, a bridge's users, the scripts.
+/// Puts into a gate's folder what the operators' commands name: an authority, a bridge's users, the scripts.
 fn prepare(gate: &Gate) {
     let at = |name: &str| gate.folder().join(name);
     for folder in ["agents.d", "config"] {

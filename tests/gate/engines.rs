@@ -255,7 +255,7 @@ fn ssh_bounds(shared: &Shared) {
     assert_eq!(tool(&alice, "ssh.otp", &deploy), Err("forbidden".into()));
 }
 
-/// What Vault's role puts in where a request names nothing is `permit-pty` and half an hour.
+/// Where a request names nothing, Vault's role puts in `permit-pty` and half an hour.
 fn ssh_left_out(shared: &Shared) {
     let role = |name: &str, extensions: &str| {
         format!(
@@ -318,7 +318,7 @@ fn ssh_otp(shared: &Shared) {
     assert_eq!(tokens(shared, "agent_api", "portcullis-leases"), 2, "one for each password");
 }
 
-/// Whether a server that shows `certificate` is `name` to whoever trusts `issuer`.
+/// True where a server that shows `certificate` is `name` to whoever trusts `issuer`.
 fn verifies(certificate: &str, issuer: &str, name: &str) -> bool {
     let der = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).expect("PEM");
     let mut roots = RootCertStore::empty();

@@ -34,7 +34,7 @@ pub const CASES: &[Case] = &[
 /// Seconds that a token or key lives.
 const SHORT: u64 = 4;
 
-/// What nothing but a change or time wakes.
+/// Settings by which nothing but a change or time wakes a stream.
 const SILENT: (&str, &str) = ("keep_alive = \"1s\"", "keep_alive = \"5m\"");
 
 const MORE: &str = "\n[agents.alice]\nroles = [\"all\"]\n[agents.bob]\nroles = [\"reader\"]\n[agents.carol]\nroles = []\n\

@@ -111,7 +111,7 @@ fn given_up(shared: &Shared) {
     wait_for("the answer is given up", 10, || under_way(&gate) == 0.0);
 }
 
-/// Whether the other side closes the connection within `seconds`.
+/// True where the other side closes the connection within `seconds`.
 fn is_closed(stream: &mut impl Read, seconds: u64) -> bool {
     let until = Instant::now() + Duration::from_secs(seconds);
     let mut bytes = [0; 1024];

@@ -1,4 +1,4 @@
-//! What any HTTP service is asked for: routes, methods, media types, origins,
+//! Everything that any HTTP service is asked for: routes, methods, media types, origins,
 //! ids, bodies, and connections that stay usable.
 
 use std::io::{Read, Write};

@@ -1,4 +1,4 @@
-//! What people send: right where Vault is asked for it, and told what is
+//! Inputs as people send them: a right one is asked of Vault, a wrong one is answered with what is
 //! wrong, and where, where Vault would only say that it failed.
 
 use serde_json::{Value, json};

@@ -98,7 +98,7 @@ fn two_agents(more: &str) -> Plan {
     Plan { sections, ..Plan::default() }
 }
 
-/// What Vault itself lets through, and the gate does not.
+/// Requests that Vault itself lets through and the gate does not.
 fn tricks(shared: &Shared) {
     let world = shared.world();
     let put =

@@ -84,7 +84,7 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
 }
 
-/// What `agent_mtls` would be told by its issuer, with these members instead;
+/// A token of `agent_mtls` by its issuer, with these members instead;
 /// `null` takes one away.
 pub(super) fn claims(changes: &Value) -> Value {
     let mut claims = json!({"iss": "mcp-auth", "aud": "mcp-agents", "sub": "svc:agent_mtls", "exp": now() + 600,

@@ -28,7 +28,7 @@ pub const CASES: &[Case] = &[
     ("the_code_map_names_what_there_is_and_nothing_else", code_map),
 ];
 
-/// What each package may depend on of ours, tests and builds aside.
+/// Our packages that each package may depend on, tests and builds aside.
 const EDGES: [(&str, &[&str]); 7] = [
     ("portcullis", &["filters"]),
     ("filters", &[]),
@@ -42,7 +42,7 @@ const EDGES: [(&str, &[&str]); 7] = [
 /// Where the proxy framework may be named.
 const FRAMEWORK: [&str; 3] = ["src/listener/", "src/http/", "src/exchange/"];
 
-/// What the modules of a folder of the gate may name of the others.
+/// The folders of the gate that the modules of a folder may name.
 const ROOMS: [(&str, &[&str]); 7] = [
     ("admin", &["service", "surfaces", "vault"]),
     ("config", &[]),

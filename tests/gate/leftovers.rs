@@ -1,4 +1,4 @@
-//! What nobody holds any more ends in Vault: what an agent was given and did not get, and the
+//! Leftovers end in Vault: things that an agent was given and did not get, and the
 //! logins of commands and of gates that have ended.
 
 use std::io::Write as _;
@@ -42,7 +42,7 @@ fn tokens(world: &World, fits: impl Fn(&Value) -> bool) -> usize {
     keys.iter().filter(|accessor| fits(&found(accessor)["data"])).count()
 }
 
-/// Those that leases and one-time passwords hang on.
+/// The number of tokens that leases and one-time passwords hang on.
 fn held(world: &World) -> usize {
     tokens(world, |token| token["role"] == "portcullis-leases")
 }
@@ -53,7 +53,7 @@ fn recorded(world: &World) -> usize {
     record["data"]["data"]["leases"].as_object().map_or(0, serde_json::Map::len)
 }
 
-/// How a caller asks and goes.
+/// A way in which a caller asks and goes.
 #[derive(Clone, Copy, Debug)]
 enum Way {
     Plain,
@@ -157,7 +157,7 @@ fn wrapped_in_vain(shared: &Shared) {
     wait_for("nothing is left", 20, || held(&world) == 0 && recorded(&world) == 0);
 }
 
-/// What follows a request is no sign that its caller has gone.
+/// Bytes behind a request are no sign that its caller has gone.
 fn pipelined(shared: &Shared) {
     let (world, front, gate) = start(shared, "");
     let door = Arc::new(Door::default());

@@ -174,7 +174,7 @@ const SECRET: &str = r#"{"data":{"data":{"k":"v"},"metadata":{"version":1,"creat
 
 #[derive(Default)]
 struct Door {
-    /// Whether it is open, and how many stand before it.
+    /// True where it is open, and how many stand before it.
     state: Mutex<(bool, usize)>,
     opened: Condvar,
 }

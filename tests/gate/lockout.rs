@@ -32,7 +32,7 @@ fn next_try(gate: &Gate) -> Option<u64> {
     after.split(' ').next()?.parse().ok()
 }
 
-/// How often Vault has refused a login.
+/// The number of logins that Vault has refused.
 fn refused(audit: &Audit<'_>) -> usize {
     audit
         .answers(LOGIN)
@@ -41,7 +41,7 @@ fn refused(audit: &Audit<'_>) -> usize {
         .count()
 }
 
-/// How many roles are locked.
+/// The roles that are locked.
 fn locked_roles(world: &World) -> Value {
     let (status, told) = world.ask("GET", "sys/locked-users", &Value::Null);
     assert_eq!(status, 200, "{told}");

@@ -132,7 +132,7 @@ fn set(world: &World, path: &str, body: &Value) {
     assert!((200..300).contains(&status), "{path}: {status} {answer}");
 }
 
-/// What every role gives: the gate's policy, for so short that it soon logs in anew.
+/// The terms of every role: the gate's policy, for so short that it soon logs in anew.
 fn rights() -> Value {
     json!({"token_policies": ["portcullis-gate"], "token_no_default_policy": true, "token_ttl": "4s", "token_max_ttl": "6s"})
 }

@@ -1,4 +1,4 @@
-//! What the background looks at again and again, where a connection or a path hangs; and what the
+//! Looks of the background, again and again, where a connection or a path hangs; and the numbers that
 //! gates tell of what they have seen.
 
 use std::time::{Duration, Instant};
@@ -165,7 +165,7 @@ fn confirmed(_: &Shared) {
 
 const GATES: &str = "secret/data/portcullis/gates";
 
-/// How many gates have told what they have seen.
+/// The number of gates that have told what they have seen.
 fn gates(world: &World) -> usize {
     let (_, record) = world.ask("GET", GATES, &Value::Null);
     let entries = record["data"]["data"]["gates"].as_object();

@@ -160,7 +160,7 @@ fn handshake(shared: &Shared) {
     assert_eq!(Schema::of("2025-03-26").error(&response)["code"], -32602);
 }
 
-/// What is changed in a stateless call.
+/// A change to a stateless call.
 enum Change {
     Nothing,
     /// A header is another, or missing.

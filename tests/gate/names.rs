@@ -46,7 +46,7 @@ fn planted(world: &World, path: &str) -> bool {
     status == 200
 }
 
-/// What `kv.list` tells of a folder: the same on each surface, and as its schemas say.
+/// The answer of `kv.list` about a folder: the same on each surface, and as its schemas say.
 fn listed(client: &Client, folder: &str) -> Value {
     let rest = client.get(&format!("/secrets?prefix={folder}")).json();
     let tools = ask(client, STATELESS, "tools/list", &json!({})).json();

@@ -82,7 +82,7 @@ kv = ["**"]
 namespace = "team-a/sub"
 "#;
 
-/// Whether the Vault of this run has namespaces; HashiCorp's own edition for all has none.
+/// True where the Vault of this run has namespaces; HashiCorp's own edition for all has none.
 fn has_namespaces(world: &World) -> bool {
     world.vault.product() == Product::OpenBao
 }
@@ -213,7 +213,7 @@ fn accessors(world: &World, namespace: &str) -> Vec<Value> {
     listed["data"]["keys"].as_array().cloned().unwrap_or_default()
 }
 
-/// How many tokens of an agent's a namespace has.
+/// The number of an agent's tokens in a namespace.
 fn tokens(world: &World, namespace: &str, agent: &str) -> usize {
     let keys = accessors(world, namespace);
     let of_agent = |accessor: &&Value| {

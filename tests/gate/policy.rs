@@ -129,7 +129,7 @@ fn identity(roles: Vec<Role>) -> Identity {
     Identity::new(Arc::new(agent), Scopes::ALL, Proof::Certificate)
 }
 
-/// What is asked of Vault, where the gate allows it: the path without `/v1/`.
+/// The path that is asked of Vault, without `/v1/`, where the gate allows it.
 fn asked(identity: &Identity, settings: &Settings, kind: &'static Entry, arguments: &str) -> Option<String> {
     let operation = kind.parse(arguments.as_bytes()).expect("arguments");
     let keyring = Keyring::default();
@@ -193,7 +193,7 @@ fn agreement(shared: &Shared) {
     outcome.unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// What Vault lets a token of the policy `hcl` do, thing by thing.
+/// The capabilities that Vault gives a token of the policy `hcl`, path by path.
 fn capabilities(
     world: &World,
     hcl: &str,

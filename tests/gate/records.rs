@@ -37,7 +37,7 @@ fn is_suspended(client: &Client) -> bool {
     client.get("/whoami").code() == "suspended"
 }
 
-/// What readiness says of the record, with its status.
+/// The status of readiness, and its words about the record.
 fn problems(gate: &Gate) -> (u16, String) {
     let response = gate.admin_client().get("/readyz");
     (response.status, response.json()["vault"]["suspensions"]["problems"].to_string())

@@ -60,7 +60,7 @@ fn folder(_: &Shared) {
     assert_eq!(names.collect::<BTreeSet<_>>(), written.map(str::to_owned).into());
 }
 
-/// What the binary prints.
+/// The binary's output.
 fn printed(arguments: &[&str]) -> String {
     let output = Command::new(binary()).args(arguments).env_clear().output().expect("the gate's binary runs");
     assert!(output.status.success(), "{arguments:?}");

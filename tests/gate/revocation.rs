@@ -1,4 +1,4 @@
-//! What ends a certificate's authority ends it at the next request, on every
+//! A certificate loses its authority at the next request, on every
 //! kind of connection: revocation, authorities that go, mappings, time.
 
 use std::fs;
@@ -160,7 +160,7 @@ fn lists(of: &[(&Authority, &[&str])]) -> String {
     of.iter().map(list).collect()
 }
 
-/// What is changed, how, and what a new connection gets then.
+/// A change: its name, how it is made, and the status that a new connection gets then.
 type Change = (&'static str, fn(&House, &Issued), Option<u16>);
 
 fn taken_away(shared: &Shared) {
@@ -219,7 +219,7 @@ fn ended(shared: &Shared) {
     });
 }
 
-/// What `mint` gives is somebody's, and with time alone nobody's.
+/// A certificate that `mint` gives is somebody's, and with time alone nobody's.
 fn ends(shared: &Shared, when: &str, mint: impl FnOnce(&House) -> Issued) {
     let house = House::start(shared, Vec::new());
     let (mut bystanders, staying) = (house.callers(&house.bystander()), house.streams(&house.bystander()));

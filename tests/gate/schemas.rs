@@ -179,7 +179,7 @@ fn samples() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// What may stand in the place of a value of that kind.
+/// Values of other kinds, for the place of this one.
 fn others(value: &Value) -> Vec<Value> {
     match value {
         Value::String(_) => {

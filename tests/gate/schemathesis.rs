@@ -18,7 +18,7 @@ pub const CASES: &[Case] = &[("every_answer_is_as_the_document_says", fuzz)];
 /// that is not there is told to agents alone (`unsupported_method`, `ignored_auth`).
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance";
 
-/// What is not there in Vault, such as an engine or the handles' key, is a 503.
+/// A 503 is expected where something is missing in Vault, such as an engine or the handles' key.
 const EXPECTED: &str = "[checks.not_a_server_error]\nexpected-statuses = [\"2xx\", \"3xx\", \"4xx\", 503]\n";
 
 /// May do everything in its own namespace, and nothing else.

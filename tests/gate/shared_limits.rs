@@ -49,7 +49,7 @@ fn is_shared(gate: &Gate) -> bool {
     gate.metric("portcullis_shared_limits_up") == 1.0
 }
 
-/// How many of so many requests pass; what does not is over the rate.
+/// The number of requests that pass; the others are over the rate.
 fn passed(client: &Client, requests: usize) -> usize {
     let pass = |_| match client.get("/whoami") {
         response if response.status == 200 => true,
@@ -61,7 +61,7 @@ fn passed(client: &Client, requests: usize) -> usize {
     (0..requests).filter(|number| pass(*number)).count()
 }
 
-/// How many writes the server has refused.
+/// The number of writes that the server has refused.
 fn refused_writes(redis: &Redis) -> u32 {
     let stats = redis.ask(&["INFO", "errorstats"]).expect("an answer");
     let count = stats.lines().find_map(|line| line.strip_prefix("errorstat_READONLY:count="));

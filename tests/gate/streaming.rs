@@ -112,7 +112,7 @@ fn http2(gate: &Gate, agent: &str) -> reqwest::blocking::Client {
         .expect("a client")
 }
 
-/// What a stub in Vault's place does with a secret's value.
+/// The way in which a stub in Vault's place sends a secret's value.
 #[derive(Clone, Copy)]
 enum Breaks {
     /// After a megabyte of it.

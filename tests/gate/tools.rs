@@ -224,7 +224,7 @@ fn tool_schemas(shared: &Shared) {
     misfits(&client, &tools);
 }
 
-/// What a tool gives out to hold.
+/// The handle that a tool gives out.
 fn issued(client: &Client, name: &str, arguments: &Value, member: &str) -> Value {
     let answer = client.call(name, arguments).json();
     let held = answer["result"]["structuredContent"][member].clone();
@@ -232,7 +232,7 @@ fn issued(client: &Client, name: &str, arguments: &Value, member: &str) -> Value
     held
 }
 
-/// What the operation does not take, its schema does not take either.
+/// Arguments that the operation refuses are refused by its schema too.
 fn misfits(client: &Client, tools: &BTreeMap<String, Value>) {
     for (name, arguments) in [
         ("kv.read", json!({})),

@@ -30,7 +30,7 @@ pub const CASES: &[Case] = &[
     ("sockets_are_handed_over_in_a_private_folder_only", private),
 ];
 
-/// What the new gate says when it could take over.
+/// The new gate's words when it can take over.
 const READY: &str = "ready to take over";
 
 /// A gate that can be replaced, and the folder in which it meets the other.

@@ -26,7 +26,7 @@ pub const CASES: &[Case] = &[
     ("each_issuers_tokens_go_to_the_mount_of_its_own", issuers),
 ];
 
-/// What the role lets everyone do: less than the gate's grants.
+/// The policy of everyone's role: less than the gate's grants.
 const POLICY: &str = r#"
 path "secret/data/mcp/+/open/*" { capabilities = ["create", "read", "update"] }
 path "database/creds/readonly" { capabilities = ["read"] }

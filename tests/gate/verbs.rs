@@ -1,4 +1,4 @@
-//! What the command line tells and makes of policy as data.
+//! The verbs that show policy as data, or make it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -193,7 +193,7 @@ fn explained_and_done(shared: &Shared) {
     }
 }
 
-/// What is told of two configurations, and the exit code.
+/// The exit code, and the difference of two configurations as it is printed.
 fn difference(old: &str, new: &str) -> (Option<i32>, String) {
     let folder = folder_with("old.toml", old);
     fs::write(folder.path().join("new.toml"), new).expect("a file");

@@ -106,7 +106,7 @@ fn heads_over_http2(shared: &Shared) {
     }
 }
 
-/// What is answered to a head of these lines.
+/// The answer to a head of these lines.
 fn of_lines(client: &Client, lines: &str) -> (String, String) {
     raw(client, &format!("{lines}\r\nConnection: close\r\n\r\n"))
 }

@@ -48,7 +48,7 @@ impl Kubernetes {
         Self { address, authority, key: Signer::rsa("kubernetes").expect("a key"), accounts }
     }
 
-    /// What Vault's auth method is configured with.
+    /// The configuration of Vault's auth method.
     pub fn config(&self) -> Value {
         json!({
             "kubernetes_host": format!("https://{}", self.address),

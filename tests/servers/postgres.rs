@@ -78,7 +78,7 @@ impl Postgres {
         }
     }
 
-    /// Whether that login is one now.
+    /// True where that login is one now.
     pub fn can_log_in(&self, user: &str, password: &str) -> bool {
         let mut psql = Command::new(program("psql", DEBIAN));
         psql.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", user, "-d", "postgres", "-c", "SELECT 1"]);

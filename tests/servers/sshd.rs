@@ -75,7 +75,7 @@ impl Sshd {
         server
     }
 
-    /// Whether that key logs in, with a certificate if there is one.
+    /// True where that key logs in, with a certificate if there is one.
     pub fn lets_in(&self, identity: &Identity, certificate: Option<&str>) -> bool {
         let key = identity.folder.path().join("id");
         let mut ssh = Command::new(program("ssh", "/usr/lib/openssh"));
@@ -92,7 +92,7 @@ impl Sshd {
         ssh.status().is_ok_and(|status| status.success())
     }
 
-    /// What the server wrote.
+    /// The output of the server.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }

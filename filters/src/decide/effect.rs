@@ -143,7 +143,7 @@ impl Redeemed {
 }
 
 impl Permit {
-    /// What is done: a request to Vault, rendered below the agent's own namespace, a request to AWS
+    /// The operation, ready to be done: a request to Vault, rendered below the agent's own namespace, a request to AWS
     /// KMS, or the gate's own answer. An answer that only the role has wrapped waits for `unsaid`
     /// seconds.
     ///

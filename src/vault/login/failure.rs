@@ -28,7 +28,7 @@ const COUNTED: (Duration, Duration) = (Duration::from_secs(16 * 60), Duration::f
 
 /// The reason why there is no login, for the log and `/readyz`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Failed {
+pub(super) enum LoginFailure {
     /// Nothing has failed.
     Nothing,
     NoCredentials,
@@ -43,7 +43,7 @@ pub(super) enum Failed {
     Nonsense,
 }
 
-impl Failed {
+impl LoginFailure {
     /// The reason in an answer without success.
     pub(super) fn of(method: &Login, answer: &Answer) -> Self {
         let why = control::login_refused(&answer.body);
@@ -65,7 +65,7 @@ impl Failed {
     }
 }
 
-impl fmt::Display for Failed {
+impl fmt::Display for LoginFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nothing => f.write_str("a login is under way"),
@@ -109,13 +109,13 @@ impl Default for Pauses {
 
 impl Pauses {
     /// The pause after this failure, with a random part, so that gates do not come all at once.
-    pub(super) fn after(&mut self, failed: &Failed, method: &Login) -> Duration {
+    pub(super) fn after(&mut self, failed: &LoginFailure, method: &Login) -> Duration {
         if !failed.is_final() {
             return self.short();
         }
         let (first, longest) = match (failed, method) {
-            (Failed::LockedOut, _) => LOCKED,
-            (Failed::Refused(400, _), Login::AppRole { .. }) => COUNTED,
+            (LoginFailure::LockedOut, _) => LOCKED,
+            (LoginFailure::Refused(400, _), Login::AppRole { .. }) => COUNTED,
             _ => UNCOUNTED,
         };
         let pause = first.saturating_mul(1 << self.refused.min(16)).min(longest);
@@ -146,12 +146,12 @@ mod tests {
         Login::AppRole { mount: "approle".into(), role_id: "r".into(), secret_id: Secret::new("s".into()) }
     }
 
-    fn failed(method: &Login, status: u16, body: &'static str) -> Failed {
-        Failed::of(method, &Answer { status, body: Bytes::from_static(body.as_bytes()) })
+    fn failed(method: &Login, status: u16, body: &'static str) -> LoginFailure {
+        LoginFailure::of(method, &Answer { status, body: Bytes::from_static(body.as_bytes()) })
     }
 
     /// The pauses after `count` failures of one kind, in seconds.
-    fn pauses(method: &Login, failed: &Failed, count: usize) -> Vec<f64> {
+    fn pauses(method: &Login, failed: &LoginFailure, count: usize) -> Vec<f64> {
         let mut pauses = Pauses::default();
         (0..count).map(|_| pauses.after(failed, method).as_secs_f64()).collect()
     }
@@ -159,25 +159,25 @@ mod tests {
     #[test]
     fn refused_credentials_are_not_presented_often_enough_to_lock_a_role() {
         let wrong = failed(&approle(), 400, r#"{"errors":["invalid role or secret ID"]}"#);
-        assert_eq!(wrong, Failed::Refused(400, Some("role id or secret id is wrong")));
+        assert_eq!(wrong, LoginFailure::Refused(400, Some("role id or secret id is wrong")));
         let counted = pauses(&approle(), &wrong, 8);
         assert!(counted.iter().all(|pause| *pause > 15.0 * 60.0), "Vault forgets one in between: {counted:?}");
         let locked = failed(&approle(), 403, r#"{"errors":["permission denied"]}"#);
-        assert_eq!(locked, Failed::LockedOut);
+        assert_eq!(locked, LoginFailure::LockedOut);
         assert!(pauses(&approle(), &locked, 8).iter().all(|pause| (60.0..300.0).contains(pause)));
     }
 
     #[test]
     fn a_token_that_is_unknown_is_told_from_one_that_may_not() {
         let token = Login::Token(Secret::new("t".into()));
-        let unknown = Failed::Refused(403, Some(control::UNKNOWN_TOKEN));
+        let unknown = LoginFailure::Refused(403, Some(control::UNKNOWN_TOKEN));
         assert_eq!(failed(&token, 403, r#"{"errors":["permission denied"]}"#), unknown);
         assert_eq!(
             failed(&token, 403, r#"{"errors":["2 errors occurred:\n\t* permission denied\n\t* invalid token"]}"#),
             unknown
         );
         let denied = failed(&token, 403, r#"{"errors":["1 error occurred:\n\t* permission denied\n\n"]}"#);
-        assert_eq!(denied, Failed::Refused(403, None));
+        assert_eq!(denied, LoginFailure::Refused(403, None));
     }
 
     #[test]
@@ -196,8 +196,8 @@ mod tests {
     #[test]
     fn whoever_does_not_answer_as_vault_is_asked_again_within_a_second() {
         for failed in [
-            Failed::Unreachable,
-            Failed::Nonsense,
+            LoginFailure::Unreachable,
+            LoginFailure::Nonsense,
             failed(&approle(), 503, r#"{"errors":["Vault is sealed"]}"#),
             failed(&approle(), 500, r#"{"errors":["internal error"]}"#),
             failed(&approle(), 404, "<html>404</html>"),

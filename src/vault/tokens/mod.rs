@@ -51,12 +51,12 @@ const REVOCATIONS: usize = 16;
 struct TokenKey {
     agent: AgentId,
     namespace: Namespace,
-    origin: Origin,
+    origin: TokenOrigin,
 }
 
 /// The way in which a token was obtained, with everything else that it depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Origin {
+enum TokenOrigin {
     /// The gate made it through a token role.
     Minted {
         /// The generation of the agent's entry.
@@ -72,14 +72,14 @@ enum Origin {
 }
 
 /// The way in which the next token is obtained.
-enum Source<'a> {
+enum TokenSource<'a> {
     /// The gate makes it with its own login.
     Mint(Arc<GateLogin>),
     /// Vault gives it for the agent's JWT.
     JwtLogin(&'a Bearer, &'a Arc<TokenLogin>),
 }
 
-impl Source<'_> {
+impl TokenSource<'_> {
     /// The gate's own login, where its token serves every agent.
     fn shared<'a>(&'a self, profile: &Profile) -> Option<&'a GateLogin> {
         match self {
@@ -90,13 +90,15 @@ impl Source<'_> {
 
     fn key(&self, agent: &Agent, profile: &Profile) -> TokenKey {
         let origin = match self {
-            Self::Mint(login) => Origin::Minted {
+            Self::Mint(login) => TokenOrigin::Minted {
                 agent_generation: agent.generation,
                 roles_policy: Arc::clone(&agent.roles_policy),
                 profile: profile.fingerprint(),
                 login_generation: login.generation,
             },
-            Self::JwtLogin(bearer, login) => Origin::JwtLogin { jwt: bearer.token.digest(), login: Arc::clone(login) },
+            Self::JwtLogin(bearer, login) => {
+                TokenOrigin::JwtLogin { jwt: bearer.token.digest(), login: Arc::clone(login) }
+            }
         };
         TokenKey { agent: agent.id.clone(), namespace: agent.namespace.clone(), origin }
     }
@@ -157,9 +159,11 @@ impl AgentTokens {
     #[must_use]
     pub fn new(own: OwnCalls, provision: Arc<Provision>, metrics: Arc<Metrics>, capacity: u64) -> Self {
         let (evict, evicted) = mpsc::channel(WAITING);
-        let evicting = move |_: Arc<TokenKey>, token: Arc<AgentToken>, cause: RemovalCause| {
-            if cause.was_evicted() && token.accessor.is_some() {
-                // A token for which the queue has no room expires by itself.
+        let evicting = move |key: Arc<TokenKey>, token: Arc<AgentToken>, cause: RemovalCause| {
+            // A minted token whose time in the cache is over soon expires by itself; a login may go on.
+            let goes_on = cause == RemovalCause::Size || matches!(key.origin, TokenOrigin::JwtLogin { .. });
+            if cause.was_evicted() && goes_on && token.accessor.is_some() {
+                // A token for which the queue has no room expires by itself too.
                 let _ = evict.try_send(token);
             }
         };
@@ -222,22 +226,27 @@ impl AgentTokens {
     ) -> Result<LeaseToken, Refusal> {
         let (agent, bearer) = (&**actor.agent(), actor.bearer());
         match self.source(bearer, profile)? {
-            Source::Mint(_) => self.minter.lease_token(agent, profile, &leases.role, ttl).await,
-            Source::JwtLogin(bearer, login) => self.jwt_logins.lease_token(agent, bearer, login, ttl).await,
+            TokenSource::Mint(_) => self.minter.lease_token(agent, profile, &leases.role, ttl).await,
+            TokenSource::JwtLogin(bearer, login) => self.jwt_logins.lease_token(agent, bearer, login, ttl).await,
         }
     }
 
-    fn source<'a>(&self, bearer: Option<&'a Bearer>, profile: &'a Profile) -> Result<Source<'a>, Refusal> {
+    fn source<'a>(&self, bearer: Option<&'a Bearer>, profile: &'a Profile) -> Result<TokenSource<'a>, Refusal> {
         if let Some((bearer, login)) = profile.jwt_login(bearer)? {
-            return Ok(Source::JwtLogin(bearer, login));
+            return Ok(TokenSource::JwtLogin(bearer, login));
         }
-        self.own.login().current().map(Source::Mint).ok_or(Refusal::UpstreamUnavailable)
+        self.own.login().current().map(TokenSource::Mint).ok_or(Refusal::UpstreamUnavailable)
     }
 
-    async fn obtain(&self, agent: &Agent, profile: &Profile, source: Source<'_>) -> Result<Arc<AgentToken>, Refusal> {
+    async fn obtain(
+        &self,
+        agent: &Agent,
+        profile: &Profile,
+        source: TokenSource<'_>,
+    ) -> Result<Arc<AgentToken>, Refusal> {
         let obtained = match source {
-            Source::Mint(_) => self.minter.token(agent, profile).await,
-            Source::JwtLogin(bearer, login) => self.jwt_logins.token(agent, bearer, login).await,
+            TokenSource::Mint(_) => self.minter.token(agent, profile).await,
+            TokenSource::JwtLogin(bearer, login) => self.jwt_logins.token(agent, bearer, login).await,
         };
         let counters = &self.metrics.child_tokens;
         if obtained.is_ok() { &counters.minted } else { &counters.failed }.inc();

@@ -36,7 +36,7 @@ fn a_token_of_one_namespace_is_not_that_of_another() {
     let (profile, bearer) = (profile(), Bearer { token: Secret::new("t".into()), issuer: 0, expires: 0 });
     let jwt_login = Arc::new(TokenLogin { mount: "jwt".into(), role: None });
     let login = Arc::new(GateLogin { token: Secret::new("g".into()), generation: 1 });
-    for source in [Source::Mint(login), Source::JwtLogin(&bearer, &jwt_login)] {
+    for source in [TokenSource::Mint(login), TokenSource::JwtLogin(&bearer, &jwt_login)] {
         let [here, there] = moved().map(|agent| source.key(&agent, &profile));
         assert!(here != there);
     }

@@ -1,4 +1,4 @@
-//! What `make dev` runs, for commands to be pasted at.
+//! The servers that `make dev` runs, for commands to be pasted at.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -16,7 +16,7 @@ pub struct Dev {
     ports: [(u16, u16); 3],
 }
 
-/// What is printed between one block's answers and the next one's.
+/// The line between one block's answers and the next one's.
 const BETWEEN: &str = "--- the next block ---";
 
 impl Dev {

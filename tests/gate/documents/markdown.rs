@@ -1,4 +1,4 @@
-//! What is read out of a Markdown document.
+//! Blocks and links of a Markdown document.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -23,7 +23,7 @@ pub fn documents() -> Vec<Document> {
 
 /// A block between fences, without the indentation of the list that it stands in.
 pub struct Block {
-    /// What stands behind the first fence.
+    /// The text behind the first fence.
     pub info: String,
     /// The lines within.
     pub text: String,

@@ -194,7 +194,7 @@ impl Module {
             token => is_punct(Some(token), ';'),
         };
         let end = tokens[at..].iter().position(ends).map_or(tokens.len(), |length| at + length + 1);
-        if let [.., TokenTree::Ident(module), TokenTree::Ident(name), TokenTree::Punct(_)] = &tokens[at..end]
+        if let [.., TokenTree::Ident(module), TokenTree::Ident(name), _] = &tokens[at..end]
             && module == "mod"
         {
             self.tests.push(name.to_string());

@@ -71,7 +71,16 @@ fn ask(method: Method, api: &'static str, body: Option<Vec<u8>>, repeatable: boo
 }
 
 /// The answer for a secret that is not there.
-const NO_SECRET: Absent = Absent::Secret("There is no such secret, or no such version of it.");
+const NO_SECRET: Absent = absent("There is no such secret, or no such version of it.");
+
+/// Tells a deleted or destroyed version from none, of which `none` is the text.
+const fn absent(none: &'static str) -> Absent {
+    Absent::Version {
+        none,
+        deleted: "This version of the secret is deleted: kv.undelete brings it back; kv.metadata tells the versions.",
+        destroyed: "This version of the secret is destroyed, for good; kv.metadata tells the others.",
+    }
+}
 
 /// The answer of a write.
 const WRITTEN: &Shape = &Shape {

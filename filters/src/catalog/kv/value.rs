@@ -4,10 +4,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{KV, NO_SECRET, PATH_SHARED, SECRET, WRITTEN, ask, secret};
+use super::{KV, NO_SECRET, PATH_SHARED, SECRET, WRITTEN, absent, ask, secret};
 use crate::catalog::text::{Path, Text};
 use crate::lifetime::WrapTtl;
-use crate::operation::{Absent, Annotations, Ask, Call, Capability, Describe, Kind, OperationSpec, Plan, Reach, unfit};
+use crate::operation::{Annotations, Ask, Call, Capability, Describe, Kind, OperationSpec, Plan, Reach, unfit};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};
@@ -156,7 +156,7 @@ impl Describe for Patch {
         method: "PATCH",
         template: "/secrets/{path}",
         query: PATH_SHARED,
-        absent: Absent::Secret("There is no such secret to patch: kv.write writes a new one."),
+        absent: absent("There is no such secret to patch: kv.write writes a new one."),
         reach: Reach { apis: &["data"], may: &[Capability::Patch] },
         ..OperationSpec::POST
     };

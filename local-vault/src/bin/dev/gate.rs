@@ -9,10 +9,10 @@ use local_vault::{Error, Guarded, Provisioned};
 /// Its configuration.
 pub(crate) const CONFIGURATION: &str = "config/dev.toml";
 
-/// How long the gate has to become ready.
+/// The time that the gate has to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
-/// How long the gate may drain.
+/// The time that the gate may drain.
 const DRAINED_WITHIN: Duration = Duration::from_secs(40);
 
 /// The gate, as a process of its own.

@@ -6,7 +6,7 @@ use local_vault::{Error, Guarded, Vault};
 use crate::Failure;
 use crate::gate::CONFIGURATION;
 
-/// What keeps Vault's policies in step with the configuration, as a process of its own.
+/// Keeps Vault's policies in step with the configuration, as a process of its own.
 #[derive(Debug)]
 pub(crate) struct Policies {
     _process: Guarded,

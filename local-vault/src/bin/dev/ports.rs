@@ -20,7 +20,7 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    /// Whether all three are free; else an error that names each one that is not, with the
+    /// True where all three are free; else an error that names each one that is not, with the
     /// variable that changes it.
     pub(crate) fn check(&self) -> Result<(), String> {
         let ports = [
