@@ -4,6 +4,7 @@
 //! ```text
 //! admit(what is offered) ─► Caller ─► call(&Caller, Operation) ─► Called { answer, outcome }
 //! ```
+#![deny(clippy::wildcard_enum_match_arm)]
 
 mod authenticate;
 mod call;

@@ -158,6 +158,7 @@ impl Peer {
 }
 
 /// Text for the log on what is wrong with a chain.
+#[expect(clippy::wildcard_enum_match_arm, reason = "rustls may add kinds of errors")]
 fn flaw(error: &Error) -> &'static str {
     let Error::InvalidCertificate(error) = error else { return "its chain does not hold" };
     match error {
