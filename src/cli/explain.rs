@@ -195,8 +195,8 @@ fn question(asked: &Explain, catalog: &Catalog, snapshot: &Snapshot) -> Result<Q
     for (given, flags, fits) in flags {
         if given && !kind.spec.engine.map(Engine::spec).is_some_and(fits) {
             let fitting = catalog.engines().map(Engine::spec).filter(|spec| fits(spec));
-            let titles: Vec<&str> = fitting.map(|spec| spec.title).collect();
-            return Err(format!("{flags} for {} only", titles.join(" and ")));
+            let named = fitting.map(|spec| if matches!(spec.holds, Holds::Paths) { "secrets" } else { spec.title });
+            return Err(format!("{flags} for {} only", named.collect::<Vec<_>>().join(" and ")));
         }
     }
     let boxed = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect();
