@@ -112,6 +112,7 @@ impl Request<'_> {
             proxy: self.head.peer,
             client: self.head.client,
             target: Target { method: self.head.method_name(), base, path: &self.head.path },
+            request_id: &self.head.request_id,
             correlation_id: &self.head.correlation_id,
         })
     }
@@ -173,7 +174,6 @@ impl Request<'_> {
         Asked {
             context: &self.context,
             caller,
-            request_id: &self.head.request_id,
             headers: &session.req_header().headers,
             query: &self.head.query,
             wrap_ttl: self.head.wrap_ttl.as_deref(),

@@ -279,6 +279,7 @@ impl Context<'_> {
 /// The record of an operation that is permitted.
 fn record<'r>(caller: &'r Caller<'_>, permitted: &'r Permitted) -> Record<'r> {
     Record {
+        request_id: caller.request_id,
         correlation_id: caller.correlation_id,
         client: caller.client,
         agent: permitted.agent.id.as_str(),

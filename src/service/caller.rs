@@ -20,6 +20,8 @@ pub struct Caller<'a> {
     pub identity: Identity,
     /// The client's address.
     pub client: Option<IpAddr>,
+    /// The gate's id of the request.
+    pub request_id: &'a str,
     /// Goes to Vault as `X-Correlation-Id`.
     pub correlation_id: &'a str,
     pub(super) debt: Debt<'a>,
@@ -69,9 +71,9 @@ impl Context<'_> {
         let work = self.begin_work(offer.client)?;
         // It may have waited.
         self.check_suspension(&identity.agent.id)?;
-        let (client, correlation_id) = (offer.client, offer.correlation_id);
+        let Offer { client, request_id, correlation_id, .. } = *offer;
         let debt = Debt::new(self, &identity.agent);
-        Ok(Caller { identity, client, correlation_id, debt, turn, _work: work })
+        Ok(Caller { identity, client, request_id, correlation_id, debt, turn, _work: work })
     }
 
     /// A suspended agent is refused.

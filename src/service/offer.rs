@@ -18,6 +18,8 @@ pub struct Offer<'a> {
     pub client: Option<IpAddr>,
     /// The target that a proof of possession must be about.
     pub target: Target<'a>,
+    /// The gate's id of the request.
+    pub request_id: &'a str,
     /// The correlation id, for Vault's own audit.
     pub correlation_id: &'a str,
 }

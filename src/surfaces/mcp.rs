@@ -156,7 +156,7 @@ impl Asked<'_> {
             Err(refusal @ Refusal::Arguments(_)) if call.revision < Revision::V2025_11_25 => {
                 Failure::Arguments(refusal).write(Some(call.id), call.revision, &mut body);
             }
-            Err(refusal) => mcp::refused(call, &refusal, self.request_id, &mut body),
+            Err(refusal) => mcp::refused(call, &refusal, self.caller.request_id, &mut body),
         }
         Told { answer: Ok(Answered { status: 200, body }), outcome }
     }
@@ -174,7 +174,7 @@ impl Asked<'_> {
             match call.request {
                 Wanted::CallTool { kind, .. } => {
                     *operation = kind.spec.name;
-                    mcp::refused(&call, refusal, self.request_id, &mut body);
+                    mcp::refused(&call, refusal, self.caller.request_id, &mut body);
                 }
                 _ => Failure::Refused(refusal.clone()).write(Some(call.id), call.revision, &mut body),
             }

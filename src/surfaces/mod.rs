@@ -28,8 +28,6 @@ pub struct Asked<'a> {
     pub context: &'a Context<'a>,
     /// Its caller.
     pub caller: &'a Caller<'a>,
-    /// The gate's id of it.
-    pub request_id: &'a str,
     /// Its headers.
     pub headers: &'a HeaderMap,
     /// Its query, without the question mark.

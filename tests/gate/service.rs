@@ -97,7 +97,15 @@ fn context(state: &State) -> Context<'_> {
 
 fn offer(credential: Offered) -> Offer<'static> {
     let target = Target { method: "GET", base: String::new(), path: "/" };
-    Offer { credential, peer: None, proxy: None, client: Some(CLIENT), target, correlation_id: "by-hand" }
+    Offer {
+        credential,
+        peer: None,
+        proxy: None,
+        client: Some(CLIENT),
+        target,
+        request_id: "1",
+        correlation_id: "by-hand",
+    }
 }
 
 async fn admit<'c>(context: &'c Context<'_>, key: &str) -> Result<Caller<'c>, Rejected> {
