@@ -48,8 +48,10 @@ impl Gateway {
             if self.read_head(&mut session, fresh).await.is_none() {
                 return;
             }
-            // An idle connection holds none of what a request needs.
-            let answered = Box::pin(self.answer(session, connection, &shutdown)).await;
+            // An idle connection holds none of what a request needs. It is large: made where it stays, it
+            // is not copied there.
+            let answer = Box::write(Box::new_uninit(), self.answer(session, connection, &shutdown));
+            let answered = Box::into_pin(answer).await;
             next = answered.map(ReusableHttpStream::into_parts);
             fresh = false;
         }
