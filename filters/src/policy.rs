@@ -83,9 +83,9 @@ struct Defaults {
 
 /// An agent that the policy lets in.
 pub enum Known<'a> {
-    /// It has an entry.
+    /// An agent that has an entry.
     Entry(&'a Arc<Agent>),
-    /// It has none, and is made by [`Policy::agent_without_entry`].
+    /// An agent without an entry, which [`Policy::agent_without_entry`] makes.
     Stranger(Stranger),
 }
 

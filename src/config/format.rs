@@ -14,7 +14,7 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// By the extension of the file's name.
+    /// The format that the extension of the file's name stands for.
     pub(super) fn of(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()? {
             "toml" => Some(Self::Toml),

@@ -79,6 +79,23 @@ pub struct Settings {
     pub operation_rates: Vec<(&'static str, Rate)>,
     /// The bounds of invariant 10.
     pub limits: Limits,
+    /// Everything that callers are shown.
+    pub surfaces: Surfaces,
+    /// Settings that only a gate for development has.
+    pub development: Option<Development>,
+    /// The files this was read from, watched when reloading is on.
+    pub files: Vec<PathBuf>,
+    /// Warnings about settings that are allowed.
+    pub warnings: Vec<String>,
+    /// Of the files it was read from, in their order; what files they name is not in it, but for texts.
+    pub digest: Digest,
+    /// The configuration file by its names; the files it names are not in it.
+    pub outline: Outline,
+}
+
+/// Everything that callers are shown.
+#[derive(Clone, Debug)]
+pub struct Surfaces {
     /// True where the REST surface is shown.
     pub rest: bool,
     /// The spelling of MCP tools' names.
@@ -91,16 +108,6 @@ pub struct Settings {
     pub public_url: Option<Box<str>>,
     /// Origins (RFC 6454) whose pages may call; `*` is refused.
     pub origins: Vec<String>,
-    /// Settings that only a gate for development has.
-    pub development: Option<Development>,
-    /// The files this was read from, watched when reloading is on.
-    pub files: Vec<PathBuf>,
-    /// Warnings about settings that are allowed.
-    pub warnings: Vec<String>,
-    /// Of the files it was read from, in their order; what files they name is not in it, but for texts.
-    pub digest: Digest,
-    /// The configuration file by its names; the files it names are not in it.
-    pub outline: Outline,
 }
 
 /// The defaults of development tokens.

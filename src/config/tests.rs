@@ -76,7 +76,7 @@ fn nothing_at_all_is_a_valid_configuration() {
         ("localhost", 8200, false)
     );
     assert!(matches!(settings.login, Login::None));
-    assert_eq!(settings.tool_names, ToolNames::Dotted);
+    assert_eq!(settings.surfaces.tool_names, ToolNames::Dotted);
     assert!(settings.child_tokens.enabled && settings.child_tokens.batch);
     assert_eq!((settings.child_tokens.ttl, settings.child_tokens.role.as_str()), (90, "portcullis"));
     assert_eq!(settings.child_tokens.policies, ChildPolicies::PerAgent("mcp-agent-".into()));
@@ -92,7 +92,7 @@ fn nothing_at_all_is_a_valid_configuration() {
 #[test]
 fn tools_are_named_as_told() {
     let settings = load_toml("[mcp]\ntool_names = \"underscored\"\n");
-    assert_eq!(settings.tool_names, ToolNames::Underscored);
+    assert_eq!(settings.surfaces.tool_names, ToolNames::Underscored);
 }
 
 #[test]
@@ -152,8 +152,10 @@ fn a_bridges_environment_is_enough() {
     assert_eq!((settings.upstream.port, settings.upstream.server_name.as_str()), (443, "vault.example"));
     assert_eq!(settings.upstream.authority.as_deref(), Some(Path::new("ca.pem")));
     assert_eq!(settings.api_keys[0].agent.as_str(), "agent_api");
-    assert!(settings.rate.is_none() && !settings.rate_limited && !settings.rest && !settings.child_tokens.enabled);
-    assert_eq!(settings.origins, ["https://a.example", "http://localhost:6274"]);
+    assert!(
+        settings.rate.is_none() && !settings.rate_limited && !settings.surfaces.rest && !settings.child_tokens.enabled
+    );
+    assert_eq!(settings.surfaces.origins, ["https://a.example", "http://localhost:6274"]);
     assert_eq!(settings.admin.address.unwrap().port(), 9001);
     let warnings = settings.warnings.join("\n");
     for word in ["AppRole", "plain text", "believed from nobody", "gate's own rights"] {

@@ -76,8 +76,8 @@ impl From<Unanswered> for Refusal {
 }
 
 /// The amount of an answer that is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Holds {
+#[derive(Clone, Copy)]
+enum Holds {
     /// All of it, within the limit.
     Whole,
     /// Little: the rest of what is larger is read as it arrives.
@@ -92,25 +92,41 @@ pub enum Opened {
     Part(Box<Arrival>),
 }
 
-impl Opened {
-    /// The answer, where all of it is there.
-    #[must_use]
-    pub fn whole(self) -> Option<Answer> {
-        match self {
-            Self::Whole(answer) => Some(answer),
-            Self::Part(_) => None,
-        }
-    }
-}
-
 impl Upstream {
-    /// Asks Vault for an agent, and once more with another token where Vault does not know the first.
-    /// A token that is not known has done nothing, so that any request may be asked again. The
-    /// envelope's token and namespace are the agent's, whatever it says.
+    /// Asks Vault for an agent and reads the whole answer. The envelope's token and namespace are the
+    /// agent's, whatever it says.
     ///
     /// # Errors
     /// [`Unanswered`].
     pub async fn ask_for(
+        self: &Arc<Self>,
+        request: AgentRequest,
+        tokens: &impl Tokens,
+        envelope: Envelope<'_>,
+    ) -> Result<Answer, Unanswered> {
+        match self.with_token(request, tokens, envelope, Holds::Whole).await? {
+            Opened::Whole(answer) => Ok(answer),
+            Opened::Part(_) => Err(Broken::TooLarge.into()),
+        }
+    }
+
+    /// Asks Vault for an agent in the same way, and gives an answer that is too large to be held as it
+    /// arrives.
+    ///
+    /// # Errors
+    /// [`Unanswered`].
+    pub async fn open_for(
+        self: &Arc<Self>,
+        request: AgentRequest,
+        tokens: &impl Tokens,
+        envelope: Envelope<'_>,
+    ) -> Result<Opened, Unanswered> {
+        self.with_token(request, tokens, envelope, Holds::Little).await
+    }
+
+    /// Asks with the agent's token, and once more with another where Vault does not know the first. A
+    /// token that is not known has done nothing, so that any request may be asked again.
+    async fn with_token(
         self: &Arc<Self>,
         request: AgentRequest,
         tokens: &impl Tokens,

@@ -12,7 +12,7 @@ mod look;
 mod pool;
 mod rejected;
 
-pub use agents::{Holds, Opened, Tokens, Unanswered};
+pub use agents::{Opened, Tokens, Unanswered};
 pub use answer::{Answer, Arrival, Broken};
 pub use envelope::{Envelope, Lane, Patience};
 

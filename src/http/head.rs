@@ -77,9 +77,7 @@ impl Head {
         let admin = matches!(side, Side::Admin);
         let by_socket = admin && address.is_none();
         let problem = match target {
-            _ if admin && !by_socket && !is_local(headers, &snapshot.surfaces.admin_hosts) => {
-                Some(Refusal::HostNotAllowed)
-            }
+            _ if admin && !by_socket && !is_local(headers, &snapshot.admin_hosts) => Some(Refusal::HostNotAllowed),
             _ if size(headers) + request.raw_path().len() > snapshot.limits.bounds.head => Some(Refusal::HeadTooLarge),
             Err(_) => Some(Refusal::Path(PathProblem::NotUtf8)),
             Ok(_) if local.is_none() => {

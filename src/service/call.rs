@@ -1,7 +1,7 @@
 //! From an operation to its answer: decide, ask Vault, project, wrap.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use filters::condition::Circumstances;
 use filters::decide::{AgentRequest, DecisionContext, Effect, Permitted, Wrap, decide};
@@ -16,7 +16,7 @@ use filters::verdict::granted;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::exchange::{Answer, Envelope, Holds, Lane, Opened, Unanswered};
+use crate::exchange::{Answer, Envelope, Lane, Opened, Unanswered};
 use crate::telemetry::{Call, Record};
 use crate::vault::{Accessor, Given, epoch_seconds};
 
@@ -77,28 +77,33 @@ impl Context<'_> {
     /// Does what a caller asks for, as far as its roles and limits let it; the answer is in the form
     /// that the surface gives it.
     pub async fn call(&self, caller: &Caller<'_>, operation: Operation, form: &dyn Form) -> Called {
-        let kind = operation.kind;
+        let entry = operation.kind;
         let asking = Asking { correlation_id: caller.correlation_id, form };
-        let mut called = match self.permitted(caller, operation).await {
-            Ok(permitted) => self.performed(asking, permitted).await,
-            Err(refusal) => Called::refused(kind.spec.name, refusal),
+        let (role, answer, upstream) = match self.permitted(caller, operation).await {
+            Ok(permitted) => {
+                let role = permitted.role.clone();
+                let (answer, upstream) = self.performed(asking, permitted).await;
+                (role, answer, upstream)
+            }
+            Err(refusal) => (None, Err(refusal), None),
         };
-        let refused = called.answer.as_ref().err().map(|refusal| refusal.public().code);
-        called.outcome.calls.add(Call { entry: kind, refused, upstream: called.outcome.upstream });
-        called
+        let refused = answer.as_ref().err().map(|refusal| refusal.public().code);
+        Called { outcome: Outcome::of(Call { entry, refused, upstream }, role), answer }
     }
 
-    async fn performed(&self, asking: Asking<'_>, permitted: Permitted) -> Called {
-        let Permitted { agent, entry, role, effect, wrap, .. } = permitted;
-        let mut outcome = Outcome { operation: entry.spec.name, role, ..Outcome::allowed() };
+    /// Does what is permitted. The time is that of Vault; `None` where it was not asked.
+    async fn performed(
+        &self,
+        asking: Asking<'_>,
+        permitted: Permitted,
+    ) -> (Result<Performed, Refusal>, Option<Duration>) {
+        let Permitted { agent, entry, effect, wrap, .. } = permitted;
         if let Effect::Own(answer) = effect {
-            return Called { answer: Ok(Performed::Whole(answer)), outcome };
+            return (Ok(Performed::Whole(answer)), None);
         }
         // Until it is known who is suspended, everybody might be.
         if !self.state.vault.suspensions.are_known() {
-            let refusal = self.state.vault.suspensions.unknown();
-            outcome.decision = refusal.public().code;
-            return Called { answer: Err(refusal), outcome };
+            return (Err(self.state.vault.suspensions.unknown()), None);
         }
         let started = Instant::now();
         let answer = match (effect, &wrap) {
@@ -107,11 +112,7 @@ impl Context<'_> {
             }
             (effect, _) => self.held(asking, &agent, entry, effect, wrap).await.map(Performed::Whole),
         };
-        outcome.upstream = Some(started.elapsed());
-        if let Err(refusal) = &answer {
-            outcome.decision = refusal.public().code;
-        }
-        Called { answer, outcome }
+        (answer, Some(started.elapsed()))
     }
 
     /// Asks Vault, and begins an answer that is too large to be held.
@@ -122,7 +123,10 @@ impl Context<'_> {
         entry: &'static Entry,
         request: AgentRequest,
     ) -> Result<Performed, Refusal> {
-        match self.ask_vault(asking, request, Holds::Little).await? {
+        let tokens = self.state.vault.tokens.by(&self.snapshot.vault.child_tokens);
+        self.check_circuit()?;
+        let opened = self.state.vault.upstream.open_for(request, &tokens, self.envelope(asking)).await;
+        match self.heard(opened)? {
             Opened::Whole(answer) => read(asking.form, entry, &answer).map(Performed::Whole),
             Opened::Part(arrival) => {
                 let (form, suspensions) = (asking.form.begin(entry), Arc::clone(&self.state.vault.suspensions));
@@ -156,7 +160,7 @@ impl Context<'_> {
     ) -> Result<Vec<u8>, Refusal> {
         let answer = match effect {
             Effect::Own(answer) => answer,
-            Effect::Vault(request) => read(asking.form, entry, &self.ask_whole(asking, request).await?)?,
+            Effect::Vault(request) => read(asking.form, entry, &self.ask_vault(asking, request).await?)?,
             Effect::Issue(issued, origin, request) => {
                 Box::pin(self.issue(asking, entry, issued, origin, request)).await?
             }
@@ -210,16 +214,15 @@ impl Context<'_> {
     }
 
     /// Asks with the agent's token, and reads the whole answer.
-    pub(super) async fn ask_whole(&self, asking: Asking<'_>, request: AgentRequest) -> Result<Answer, Refusal> {
-        self.ask_vault(asking, request, Holds::Whole).await?.whole().ok_or(Refusal::Internal)
+    pub(super) async fn ask_vault(&self, asking: Asking<'_>, request: AgentRequest) -> Result<Answer, Refusal> {
+        let tokens = self.state.vault.tokens.by(&self.snapshot.vault.child_tokens);
+        self.check_circuit()?;
+        self.heard(self.state.vault.upstream.ask_for(request, &tokens, self.envelope(asking)).await)
     }
 
-    /// Asks with the agent's token.
-    async fn ask_vault(&self, asking: Asking<'_>, request: AgentRequest, holds: Holds) -> Result<Opened, Refusal> {
-        self.check_circuit()?;
-        let (vault, tokens) = (&self.state.vault, self.state.vault.tokens.by(&self.snapshot.vault.child_tokens));
-        let opened = vault.upstream.ask_for(request, &tokens, self.envelope(asking), holds).await;
-        opened.map_err(|unanswered| {
+    /// Counts where Vault does not answer.
+    fn heard<T>(&self, answer: Result<T, Unanswered>) -> Result<T, Refusal> {
+        answer.map_err(|unanswered| {
             if let Unanswered::Broken(_) = unanswered {
                 self.state.metrics.upstream_broken.inc();
             }

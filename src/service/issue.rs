@@ -12,7 +12,7 @@ use filters::secret::Secret;
 use filters::vault::{VaultRequest, is_nothing, is_refusal};
 use serde::Deserialize;
 
-use crate::exchange::{Answer, Envelope, Holds};
+use crate::exchange::{Answer, Envelope};
 use crate::vault::{Accessor, Given, Issued, Wanted, epoch_seconds};
 
 use super::Context;
@@ -93,8 +93,7 @@ impl Context<'_> {
         let token = vault.tokens.lease_token(request.actor(), profile, leases, seconds).await?;
         let given = Given::Token { accessor: token.accessor.clone() };
         self.parcel.put(given.clone());
-        let answer = vault.upstream.ask_for(request, &token, self.envelope(asking), Holds::Whole).await?;
-        let answer = answer.whole().ok_or(Refusal::Internal)?;
+        let answer = vault.upstream.ask_for(request, &token, self.envelope(asking)).await?;
         if !answer.is_success() {
             // What cannot be ended now is tried again with the rest of the parcel.
             if vault.own.revoke(&token.accessor, self.envelope(asking)).await.is_ok() {
@@ -113,10 +112,7 @@ impl Context<'_> {
         request: AgentRequest,
     ) -> Result<Vec<u8>, Refusal> {
         let agent = Arc::clone(request.actor().agent());
-        let answer = self.ask_whole(asking, request).await?;
-        if !answer.is_success() {
-            return read(asking.form, entry, &answer);
-        }
+        let answer = self.ask_vault(asking, request).await?;
         let CertificateAnswer { data } = answer.json()?;
         let (serial, namespace) = (data.serial_number.clone(), agent.namespace.clone());
         self.parcel.put(Given::Certificate { serial, namespace });

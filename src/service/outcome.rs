@@ -6,7 +6,7 @@ use std::time::Duration;
 use filters::grants::Role;
 use filters::refusal::Refusal;
 
-use crate::telemetry::{Calls, Record, Sinks};
+use crate::telemetry::{Call, Calls, Record, Sinks};
 
 /// The outcome of one operation, for log and metrics.
 #[derive(Debug, Default)]
@@ -17,8 +17,6 @@ pub struct Outcome {
     pub decision: &'static str,
     /// The role that allowed it.
     pub role: Option<Arc<Role>>,
-    /// The time that Vault took; `None` where it was not asked.
-    pub upstream: Option<Duration>,
     /// The time that all of it took, where it is one of several.
     pub took: Duration,
     /// The calls that were made for it.
@@ -35,6 +33,14 @@ pub enum Outcomes {
 }
 
 impl Outcome {
+    /// The outcome of one call, allowed by `role` where one was needed.
+    pub(super) fn of(call: Call, role: Option<Arc<Role>>) -> Self {
+        let (operation, decision) = (call.entry.spec.name, call.refused.unwrap_or("allow"));
+        let mut outcome = Self { operation, decision, role, ..Self::default() };
+        outcome.calls.add(call);
+        outcome
+    }
+
     /// Allowed, without an operation of the catalog's.
     #[must_use]
     pub fn allowed() -> Self {
@@ -52,7 +58,6 @@ impl Outcome {
             operation: self.operation,
             decision: self.decision,
             role: self.role.as_ref().map_or("", |role| &*role.name),
-            upstream: self.upstream.unwrap_or_default(),
             calls: Some(&self.calls),
             ..*request
         }
@@ -60,7 +65,6 @@ impl Outcome {
 
     /// Takes in the outcome of a part of the operation.
     pub fn add(&mut self, part: Self) {
-        self.upstream = self.upstream.into_iter().chain(part.upstream).reduce(|one, other| one + other);
         self.calls.append(part.calls);
         if part.role.is_some() {
             self.role = part.role;
@@ -99,7 +103,7 @@ mod tests {
     use filters::catalog;
 
     use super::*;
-    use crate::telemetry::{Call, Sink};
+    use crate::telemetry::Sink;
 
     /// Keeps the place, the decision and the number of calls of each record.
     #[derive(Default)]
@@ -113,9 +117,7 @@ mod tests {
     }
 
     fn called() -> Outcome {
-        let mut outcome = Outcome::allowed();
-        outcome.calls.add(Call { entry: catalog::find("kv.read").unwrap(), refused: None, upstream: None });
-        outcome
+        Outcome::of(Call { entry: catalog::find("kv.read").unwrap(), refused: None, upstream: None }, None)
     }
 
     #[test]

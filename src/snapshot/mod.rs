@@ -10,12 +10,10 @@ pub use agents::Agents;
 pub use proxies::TrustedProxies;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use filters::credential::{ApiKeys, KeyEntry};
 use filters::grants::Agent;
 use filters::identity::Source;
-use filters::mcp::ToolNames;
 use filters::names::AgentId;
 use filters::policy::{Policy, PolicySource, Rates};
 use filters::quota::{Limit, Rate, Terms};
@@ -23,7 +21,7 @@ use filters::secret::Digest;
 use filters::vault::Layout;
 use filters::vault::provision::Making;
 
-use crate::config::{self, Docs, Leases, Outline, Settings};
+use crate::config::{self, Leases, Outline, Settings};
 use crate::issuers::Issuers;
 use crate::limits::{ConcurrencyLimits, SharedLimits};
 use crate::tls::TlsMaterial;
@@ -44,7 +42,9 @@ pub struct Snapshot {
     /// The terms on which Vault is asked for agents.
     pub vault: VaultTerms,
     /// The surfaces that callers are shown.
-    pub surfaces: Surfaces,
+    pub surfaces: config::Surfaces,
+    /// Names by which operators' address is asked, besides `localhost` and itself.
+    pub admin_hosts: Vec<String>,
 }
 
 /// The configuration that a snapshot was made of.
@@ -105,24 +105,6 @@ pub struct VaultTerms {
     pub makings: Vec<Making>,
     /// Seconds that a wrapped answer waits where only the role asks for wrapping.
     pub wrap_ttl: u32,
-}
-
-/// The surfaces that callers are shown.
-pub struct Surfaces {
-    /// True where the REST surface is shown.
-    pub rest: bool,
-    /// The form of the names of MCP tools.
-    pub tool_names: ToolNames,
-    /// The interval at which an open stream of events is sent a comment.
-    pub keep_alive: Duration,
-    /// The readers of the documentation.
-    pub docs: Docs,
-    /// Scheme and authority by which callers reach the gate, where it is told.
-    pub public_url: Option<Box<str>>,
-    /// Origins whose pages may call.
-    pub origins: Vec<String>,
-    /// Names by which operators' address is asked, besides `localhost` and itself.
-    pub admin_hosts: Vec<String>,
 }
 
 /// The parts of a snapshot that may fail, made before there is one.
@@ -203,15 +185,8 @@ impl Snapshot {
                 wrap_ttl: settings.wrap_ttl,
             },
             agents,
-            surfaces: Surfaces {
-                rest: settings.rest,
-                tool_names: settings.tool_names,
-                keep_alive: settings.keep_alive,
-                docs: settings.docs,
-                public_url: settings.public_url,
-                origins: settings.origins,
-                admin_hosts: settings.admin.hosts,
-            },
+            surfaces: settings.surfaces,
+            admin_hosts: settings.admin.hosts,
         }
     }
 

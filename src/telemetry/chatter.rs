@@ -49,7 +49,7 @@ impl Chatter {
 
 /// A layer that is given the lines that may still be written.
 ///
-/// It is no filter: a filter of `tracing_subscriber` that rejects an event after it was enabled breaks
+/// A filter of `tracing_subscriber` would not do: one that rejects an event after it was enabled breaks
 /// the crate's bookkeeping (a debug assertion there).
 pub(super) struct Quieted<L> {
     pub(super) layer: L,

@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::log_file::LogFile;
-use super::sink::{Record, Sink};
+use super::sink::{Calls, Record, Sink};
 
 /// Pauses between two looks of the writer: seldom while nothing comes; else often, so that it has
 /// little to write each time and is never long in the way of what shares its core.
@@ -200,7 +200,7 @@ impl Record<'_> {
         out.extend_from_slice(b",\"duration_ms\":");
         milliseconds(self.took, out);
         out.extend_from_slice(b",\"vault_ms\":");
-        milliseconds(self.upstream, out);
+        milliseconds(self.calls.map(Calls::upstream).unwrap_or_default(), out);
         out.extend_from_slice(b"}\n");
     }
 }

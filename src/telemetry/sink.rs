@@ -46,8 +46,8 @@ impl FromIterator<Arc<dyn Sink>> for Sinks {
     }
 }
 
-/// The record of one operation, or of a request without any. Nothing in it is the caller's free text: paths
-/// are templates, ids are closed. Of a refused login a name that was proved may be.
+/// The record of one operation, or of a request without any. It holds no free text of the caller's: paths
+/// are templates and ids are closed. The principal of a refused login is a name that was proved.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Record<'a> {
     /// The gate's id of the request.
@@ -66,7 +66,7 @@ pub struct Record<'a> {
     pub agent: &'a str,
     /// Vault's namespace that it is in, where that is not the root.
     pub namespace: &'a str,
-    /// By what it was proved.
+    /// The kind of proof of its identity.
     pub proof: &'static str,
     /// The operation.
     pub operation: &'static str,
@@ -74,22 +74,20 @@ pub struct Record<'a> {
     pub decision: &'static str,
     /// The role that allowed.
     pub role: &'a str,
-    /// Why a login was refused.
+    /// The reason why a login was refused.
     pub why: &'a str,
-    /// Who it was, where that was proved: at most 256 characters.
+    /// The principal of a refused login, where that was proved: at most 256 characters.
     pub principal: &'a str,
-    /// First digits of the SHA-256 of its API key.
+    /// First digits of the SHA-256 of a refused login's API key.
     pub key: &'a str,
-    /// SHA-256 of its certificate.
+    /// SHA-256 of a refused login's certificate.
     pub certificate: &'a str,
-    /// Configured name of its token's issuer.
+    /// Configured name of the issuer of a refused login's token.
     pub issuer: &'a str,
     /// The HTTP status.
     pub status: u16,
     /// The time from head to answer.
     pub took: Duration,
-    /// The part of it that Vault took.
-    pub upstream: Duration,
     /// The calls that the service made for it; none before they are made.
     pub calls: Option<&'a Calls>,
 }
@@ -124,6 +122,12 @@ impl Calls {
     /// Adds the calls of a part.
     pub fn append(&mut self, part: Self) {
         part.first.into_iter().chain(part.others).for_each(|call| self.add(call));
+    }
+
+    /// The time that Vault took for all of them.
+    #[must_use]
+    pub fn upstream(&self) -> Duration {
+        self.iter().filter_map(|call| call.upstream).sum()
     }
 
     /// The calls, in the order in which they ended.

@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use crate::config;
-use crate::exchange::{Answer, Envelope, Holds, Lane};
+use crate::exchange::{Answer, Envelope, Lane};
 
 use super::clock::epoch_seconds;
 use super::handover::{Given, Parcel};
@@ -224,8 +224,7 @@ impl Leases {
             });
             counted.await?;
             drop(turn);
-            let answer = self.own.upstream().ask_for(request, &token, wanted.envelope, Holds::Whole).await?;
-            let answer = answer.whole().ok_or(Refusal::Internal)?;
+            let answer = self.own.upstream().ask_for(request, &token, wanted.envelope).await?;
             let lease: LeaseAnswer = answer.json()?;
             let lasts = lease.lease_duration.min(token.ttl);
             self.last(wanted.layout, agent, &accessor.text, epoch_seconds() + lasts).await?;

@@ -130,7 +130,7 @@ fn calls(shared: &Shared) {
         assert_eq!(written.expect("written")["version"], 1);
         assert_eq!((outcome.operation, outcome.decision), ("kv.write", "allow"));
         assert_eq!(outcome.role.map(|role| role.name.to_string()).as_deref(), Some("own"));
-        assert!(outcome.upstream.is_some());
+        assert!(outcome.calls.upstream() > Duration::ZERO);
         let (read, _) = call(&state, "kv.read", json!({"path": "by/hand"})).await;
         assert_eq!(read.expect("read")["data"], json!({"a": 1}));
         // Vault is not asked for what no role allows.
@@ -140,7 +140,7 @@ fn calls(shared: &Shared) {
         ] {
             let (refused, outcome) = call(&state, name, arguments).await;
             assert_eq!((refused.expect_err("refused").public().code, outcome.decision), (code, code), "{name}");
-            assert_eq!(outcome.upstream, None, "{name}");
+            assert_eq!(outcome.calls.upstream(), Duration::ZERO, "{name}");
         }
     });
 }
@@ -187,14 +187,17 @@ fn sinks(shared: &Shared) {
         let path = json!({"path": "by/sinks"});
         sink.refuses.store(true, Ordering::Relaxed);
         let written = call(&state, "kv.write", json!({"path": "by/sinks", "data": {"a": 1}})).await;
-        assert_eq!((written.0.expect_err("refused"), written.1.upstream), (Refusal::Overloaded, None));
+        assert_eq!(
+            (written.0.expect_err("refused"), written.1.calls.upstream()),
+            (Refusal::Overloaded, Duration::ZERO)
+        );
         assert_eq!(written.1.decision, Refusal::Overloaded.public().code);
         let (forbidden, _) = call(&state, "kv.delete", path.clone()).await;
         assert_eq!(forbidden.expect_err("forbidden").public().code, "forbidden");
         sink.refuses.store(false, Ordering::Relaxed);
         let (read, outcome) = call(&state, "kv.read", path).await;
         assert!(matches!(read, Err(Refusal::NotFound | Refusal::Absent(_))), "nothing was written: {read:?}");
-        assert!(outcome.upstream.is_some());
+        assert!(outcome.calls.upstream() > Duration::ZERO);
         let admitted = sink.admitted.lock().expect("a lock");
         let of = |operation| ("agent_api".to_owned(), operation);
         assert_eq!(*admitted, [of("kv.write"), of("kv.read")], "what is refused anyway is not admitted");

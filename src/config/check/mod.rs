@@ -31,7 +31,7 @@ use super::fields::{Fields, Sited};
 use super::node::Node;
 use super::outline::Outline;
 use super::sections as section;
-use super::settings::{Admin, Development, Docs, Listener, Logging, Server, Settings};
+use super::settings::{Admin, Development, Docs, Listener, Logging, Server, Settings, Surfaces};
 use super::source::Source;
 
 /// Most listening sockets.
@@ -76,12 +76,14 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
         global_rate: limits::global_rate(&bounds),
         operation_rates: limits::operation_rates(&bounds),
         limits: limits?,
-        rest: top.flag("expose_rest_routes").unwrap_or(true),
-        tool_names: tool_names(&top),
-        keep_alive: top.table("mcp", &section::MCP).time("keep_alive"),
-        docs: docs(&top),
-        public_url,
-        origins: identity::origins(&top),
+        surfaces: Surfaces {
+            rest: top.flag("expose_rest_routes").unwrap_or(true),
+            tool_names: tool_names(&top),
+            keep_alive: top.table("mcp", &section::MCP).time("keep_alive"),
+            docs: docs(&top),
+            public_url,
+            origins: identity::origins(&top),
+        },
         development: development(&top),
         listeners: listeners.into_iter().map(|listener| listener.value).collect(),
         files: Vec::new(),

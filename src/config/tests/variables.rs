@@ -66,5 +66,5 @@ fn short_secrets_and_default_scopes_are_said_by_variables() {
     assert_eq!(scopes(&[file, ("JWT_DEFAULT_SCOPES", "read,list")]), [Scope::Read, Scope::List].into_iter().collect());
     let report = refused(load(&[file, ("JWT_DEFAULT_SCOPES", "sing")], jwks));
     assert!(report.contains("holds an unknown scope"), "{report}");
-    assert_eq!(load(&[("DOCS", "off")], jwks).unwrap().docs, settings::Docs::Off);
+    assert_eq!(load(&[("DOCS", "off")], jwks).unwrap().surfaces.docs, settings::Docs::Off);
 }
