@@ -1,4 +1,4 @@
-//! From an operation to its answer: decide, ask Vault, project, wrap.
+//! From an operation to its answer: decide, ask Vault, have the answer formed, wrap.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,7 +51,7 @@ impl Called {
         Self { outcome: Outcome::refused(operation, &refusal), answer: Err(refusal) }
     }
 
-    /// The answer as text, of what was asked for whole.
+    /// The answer as text, where the form holds all of it.
     pub fn text(self) -> (Result<String, Refusal>, Outcome) {
         let (answer, mut outcome) = (self.answer, self.outcome);
         let text = answer.and_then(|performed| match performed {
@@ -65,11 +65,12 @@ impl Called {
     }
 }
 
-/// The call that something is done for: it says in which form, and nothing of what or for whom.
+/// The parts of a call that say nothing of what is done or for whom.
 #[derive(Clone, Copy)]
 pub(super) struct Asking<'a> {
     /// Goes to Vault as `X-Correlation-Id`.
     pub(super) correlation_id: &'a str,
+    /// The form of the answer.
     pub(super) form: &'a dyn Form,
 }
 
