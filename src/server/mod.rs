@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::cli::Flags;
 use crate::config::{self, Fixed, Settings};
+use crate::events::Bus;
 use crate::http::{Endpoint, routes};
 use crate::kms::Kms;
 use crate::listener::{Accepted, Accepting, Address, Connections, Open, Socket};
@@ -157,14 +158,15 @@ impl Server {
                 .map_err(|e| format!("LOG_DIR {}: {e}", settings.logging.directory.display()))
         });
         let log = log.transpose()?.map(Arc::new);
-        let sinks = [Some(Arc::clone(&metrics) as Arc<dyn Sink>), log.clone().map(|log| log as Arc<dyn Sink>)];
-        let sinks = sinks.into_iter().flatten().collect();
+        let events = Arc::new(Bus::new(Arc::clone(&metrics)));
+        let always = [Arc::clone(&metrics) as Arc<dyn Sink>, Arc::clone(&events) as Arc<dyn Sink>];
+        let sinks = always.into_iter().chain(log.clone().map(|log| log as Arc<dyn Sink>)).collect();
         let vault = Vault::new(&settings, Arc::clone(&metrics)).map_err(|e| text(&e))?;
         let kms = settings.kms.clone().map(Kms::new);
         let (listeners, admin) = (settings.listeners.clone(), settings.admin.clone());
         let (upgrade_socket, drain) = (settings.server.upgrade_socket.clone(), settings.server.drain);
         let snapshot = Snapshot::build(settings, prepared, None);
-        let state = Arc::new(State::new(snapshot, vault, kms, metrics, sinks, files));
+        let state = Arc::new(State::new(snapshot, vault, kms, metrics, sinks, events, files));
         let edge = |(index, listener): (usize, &config::Listener)| {
             let endpoint = Endpoint::edge(&state, index, listener).map_err(|e| text(&e))?;
             Ok::<_, String>((Address::Tcp(listener.address), endpoint))
