@@ -179,6 +179,7 @@ fn resumed(shared: &Shared) {
 fn bridge(shared: &Shared) {
     let gate = start(shared);
     let alice = Events::open(&client(&gate, "alice"), &at(&gate, "/mcp/sse"), &[("Accept", "*/*")]);
+    assert_eq!(alice.sent().event, "endpoint");
     let agent = gate.agent("alice");
     let read = || agent.call("kv.read", &json!({"path": "events/bridge"}));
     write(&gate, "alice", "events/bridge");

@@ -94,6 +94,16 @@ pub enum Request<'a> {
     ListPrompts,
     /// A prompt, filled in.
     GetPrompt(Prompted),
+    /// A resource that the session is told of from now on, before revision 2026-07-28.
+    Subscribe {
+        /// Its URI.
+        uri: Cow<'a, str>,
+    },
+    /// A resource that the session is told of no longer.
+    Unsubscribe {
+        /// Its URI.
+        uri: Cow<'a, str>,
+    },
     /// A stream of what the client wants to be told of, since revision 2026-07-28.
     Listen(Filter),
     /// An operation.
@@ -268,6 +278,8 @@ fn handshaken<'a>(method: &str, params: &Params<'a>) -> Result<Request<'a>, Fail
         "initialize" => Ok(Request::Initialize),
         "ping" => Ok(Request::Ping),
         "shutdown" => Ok(Request::Shutdown),
+        "resources/subscribe" => Ok(Request::Subscribe { uri: uri(params)? }),
+        "resources/unsubscribe" => Ok(Request::Unsubscribe { uri: uri(params)? }),
         _ => lasting(method, params),
     }
 }
@@ -279,10 +291,7 @@ fn lasting<'a>(method: &str, params: &Params<'a>) -> Result<Request<'a>, Failure
         "tools/call" => tool(params),
         "resources/list" => Ok(Request::ListResources { cursor: params.cursor.clone() }),
         "resources/templates/list" => one_page(params, Request::ListTemplates),
-        "resources/read" | "resources/get" => {
-            let uri = params.uri.clone().ok_or(Failure::Parameters("The resource's uri is missing"))?;
-            Ok(Request::ReadResource { uri })
-        }
+        "resources/read" | "resources/get" => Ok(Request::ReadResource { uri: uri(params)? }),
         "prompts/list" => one_page(params, Request::ListPrompts),
         "prompts/get" => {
             let name = params.name.as_deref().ok_or(Failure::Parameters("The prompt's name is missing"))?;
@@ -290,6 +299,10 @@ fn lasting<'a>(method: &str, params: &Params<'a>) -> Result<Request<'a>, Failure
         }
         _ => Err(Failure::UnknownMethod),
     }
+}
+
+fn uri<'a>(params: &Params<'a>) -> Result<Cow<'a, str>, Failure> {
+    params.uri.clone().ok_or(Failure::Parameters("The resource's uri is missing"))
 }
 
 /// A list that is one page gives out no cursors.

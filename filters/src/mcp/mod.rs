@@ -11,6 +11,7 @@ mod message;
 mod prompts;
 mod resources;
 mod result;
+mod session;
 mod subscription;
 mod tools;
 
@@ -22,7 +23,8 @@ pub use resources::{
     ListPlace, Page, Step, Walk, listed_resources, listed_templates, names, no_cursor, secret, target, told,
 };
 pub use result::{answer, discovered, done, initialized, listed, refused};
-pub use subscription::{Filter, Wanted, Watched};
+pub use session::{SESSION, Session};
+pub use subscription::{Filter, MOST_WATCHED, Wanted, Watched};
 pub use tools::{ToolNames, Tools};
 
 /// A revision of the protocol.
