@@ -8,8 +8,6 @@ use filters::names::AgentId;
 use filters::refusal::Refusal;
 use filters::rest::{Match, route as rest_route};
 use http::Version;
-use http::header::HOST;
-use http::uri::Authority;
 use pingora_core::protocols::http::ServerSession;
 
 use crate::service::{Caller, Offer, Outcome, Outcomes, Peer, RefusedLogin, Rejected, Target};
@@ -19,6 +17,7 @@ use crate::surfaces::{self, Asked, Json, Reply, Served, listen, mcp, rest, sessi
 use crate::telemetry::RouteId;
 
 use super::body::Body;
+use super::origin;
 use super::request::{Request, Visit};
 use super::routes::{self, Route, Serves};
 use super::side::Side;
@@ -192,16 +191,6 @@ impl Request<'_> {
 
     /// Scheme and authority by which the gate is reached: as configured, else as the request has them.
     pub(super) fn base(&self, session: &ServerSession) -> Option<String> {
-        if let Some(base) = &self.context.snapshot.surfaces.public_url {
-            return Some(base.to_string());
-        }
-        let Side::Edge { index, .. } = self.side else { return None };
-        let tls = self.context.snapshot.tls_of(index).is_some();
-        let request = session.req_header();
-        let host = request.headers.get(HOST).and_then(|host| host.to_str().ok());
-        let authority: Authority =
-            request.uri.authority().map_or(host, |authority| Some(authority.as_str()))?.parse().ok()?;
-        let plain = !authority.as_str().contains('@') && !authority.host().is_empty();
-        plain.then(|| format!("{}://{authority}", if tls { "https" } else { "http" }))
+        origin::base(session, &self.context.snapshot, self.side)
     }
 }

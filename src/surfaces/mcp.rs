@@ -121,9 +121,11 @@ impl Asked<'_> {
     }
 
     /// Answers each message of a batch, each charged by itself. The first owes
-    /// what the request does.
+    /// what the request does. Where none of them is a message that may be sent,
+    /// neither is the batch.
     async fn batch(&self, messages: &[Message<'_>], said: &Headers<'_>) -> (Answered, Vec<Outcome>) {
         let (mut body, mut outcomes) = (Vec::new(), Vec::with_capacity(messages.len()));
+        let mut status = 400;
         for (place, message) in messages.iter().enumerate() {
             let started = Instant::now();
             let owes = if place == 0 { Ok(()) } else { self.caller.owe() };
@@ -137,6 +139,9 @@ impl Asked<'_> {
             });
             outcome.took = started.elapsed();
             outcomes.push(outcome);
+            if answer.status != 400 {
+                status = 200;
+            }
             if !answer.body.is_empty() {
                 body.push(if body.is_empty() { b'[' } else { b',' });
                 body.extend_from_slice(&answer.body);
@@ -146,7 +151,7 @@ impl Asked<'_> {
             return (Answered::new(202, body), outcomes);
         }
         body.push(b']');
-        (Answered::new(200, body), outcomes)
+        (Answered::new(status, body), outcomes)
     }
 
     /// Answers one message. What stands for the whole request, a missing scope
