@@ -43,21 +43,23 @@ const EDGES: [(&str, &[&str]); 7] = [
 const FRAMEWORK: [&str; 3] = ["src/listener/", "src/http/", "src/exchange/"];
 
 /// The folders of the gate that the modules of a folder may name.
-const ROOMS: [(&str, &[&str]); 7] = [
+const ROOMS: [(&str, &[&str]); 8] = [
     ("admin", &["service", "surfaces", "vault"]),
     ("config", &[]),
     ("exchange", &["config", "telemetry", "tls"]),
     ("limits", &["config", "random", "telemetry"]),
     ("service", &["exchange", "issuers", "limits", "snapshot", "state", "telemetry", "vault"]),
+    ("stdio", &["config", "random"]),
     ("surfaces", &["limits", "service", "snapshot"]),
     ("telemetry", &[]),
 ];
 
 /// Where a secret's text is taken out, each with the reason.
-const EXPOSURES: [(&str, &str); 7] = [
+const EXPOSURES: [(&str, &str); 8] = [
     ("src/exchange/mod.rs", "the token's header to Vault"),
     ("src/limits/shared.rs", "the password of the server that limits are counted in"),
     ("src/kms/mod.rs", "the gate's own AWS credentials"),
+    ("src/stdio/credentials.rs", "the credential's header to a gate, as a client of it"),
     ("src/cli/jwt/mint.rs", "the shared secret that development tokens are signed with"),
     ("filters/src/jwt/mod.rs", "the bearer token that is verified"),
     ("filters/src/jwt/keys.rs", "the shared secret of HS256 signatures"),
