@@ -23,6 +23,8 @@ pub const CASES: &[Case] = &[
     ("a_client_is_told_of_changes_also_after_the_gate_was_away", told),
     ("it_ends_with_its_client_and_when_it_is_told_to", ends),
     ("a_command_line_that_cannot_work_is_refused", command_line),
+    ("a_gate_within_the_process_serves_one_agent_by_its_grants", inside),
+    ("a_gate_within_the_process_follows_its_configuration", inside_reloads),
 ];
 
 /// The arguments for a gate that is spoken to with a certificate, whose files are put into `folder`.
@@ -305,4 +307,67 @@ fn command_line(shared: &Shared) {
         assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(2), &b""[..]), "{said}");
         assert!(said.contains(told), "{told}: {said}");
     }
+}
+
+/// A gate within the process, by the configuration of this one, for that agent.
+fn within(shared: &Shared, gate: &Gate, agent: &str) -> Stdio {
+    let config = gate.folder().join("config.toml");
+    let (role, secret) = (shared.world().role_id(), shared.world().secret_id());
+    let login = [("VAULT_ROLE_ID", role), ("VAULT_SECRET_ID", secret), ("SUBJECT", agent)];
+    Stdio::start(&["--vault", "--config", &config.display().to_string()], &login)
+}
+
+fn inside(shared: &Shared) {
+    let gate = Gate::start(shared.world(), &Plan::default());
+    let mut stdio = within(shared, &gate, "agent_api");
+    for schema in Schema::all() {
+        let revision = schema.revision;
+        if revision == STATELESS {
+            schema.result("DiscoverResult", &stdio.request(revision, "server/discover", &json!({})));
+        } else {
+            assert_eq!(stdio.greet(revision)["result"]["protocolVersion"], revision);
+        }
+        schema.result("ListToolsResult", &stdio.request(revision, "tools/list", &json!({})));
+        let params = json!({"name": "kv.write", "arguments": {"path": format!("within/{revision}"), "data": {"a": 1}}});
+        let written = schema.result("CallToolResult", &stdio.request(revision, "tools/call", &params));
+        assert_ne!(written["isError"], true, "{written}");
+        assert_eq!(gate.keyed().get(&format!("/secrets/within/{revision}")).json()["data"], json!({"a": 1}));
+    }
+    stdio.greet("2025-06-18");
+    assert_eq!(whoami(&mut stdio), ("agent_api".to_owned(), "process".to_owned()));
+    let large = json!({"path": "within/large", "data": {"a": "a".repeat(2 << 20)}});
+    assert_eq!(stdio.call("kv.write", &large)["data"]["error"], "body_too_large");
+    stdio.close();
+    assert_eq!(stdio.ended(), Some(0), "{}", stdio.stderr());
+    stdio.says_nothing_more();
+    let line = gate
+        .log()
+        .lines()
+        .find(|line| line.contains("\"proof\":\"process\"") && line.contains("kv.write"))
+        .map(str::to_owned);
+    let line: Value = serde_json::from_str(&line.expect("a line of the request log")).expect("JSON");
+    assert_eq!((&line["agent"], &line["decision"]), (&json!("agent_api"), &json!("allow")), "{line}");
+
+    let mut reader = within(shared, &gate, "agent_jwt");
+    reader.greet("2025-06-18");
+    let refused = reader.call("kv.write", &json!({"path": "public/a", "data": {"a": 1}}));
+    assert_eq!(refused["error"], "forbidden", "{refused}");
+    let mut nobody = within(shared, &gate, "agent_none");
+    nobody.close();
+    assert_eq!(nobody.ended(), Some(2));
+    assert!(nobody.stderr().contains("agent_none"), "{}", nobody.stderr());
+}
+
+fn inside_reloads(shared: &Shared) {
+    let gate = Gate::start(shared.world(), &Plan::default());
+    let mut stdio = within(shared, &gate, "agent_api");
+    stdio.greet("2025-06-18");
+    assert_eq!(whoami(&mut stdio).0, "agent_api");
+    let file = gate.folder().join("config.toml");
+    let text = fs::read_to_string(&file).expect("a file");
+    fs::write(&file, text.replace("[agents.agent_api]\n", "[agents.agent_api]\nsuspended = true\n")).expect("a file");
+    stdio.signal("HUP");
+    wait_for("it is suspended", 20, || stdio.call("whoami", &json!({}))["data"]["error"] == "suspended");
+    stdio.signal("TERM");
+    assert_eq!(stdio.ended(), Some(0));
 }
