@@ -8,6 +8,7 @@ SHELL := /bin/bash
 # The official MCP clients, which the tests let speak to the gate.
 MCP_PYTHON := 2.3.0
 MCP_NODE := 1.32.2
+MCP_INSPECTOR := 2.12.0
 
 # AWS KMS on loopback, and what reads an OpenAPI document, and calls an API by it.
 MOTO := 5.2.5
@@ -17,6 +18,7 @@ SCHEMATHESIS := 4.32.5
 # A stamp's name holds the version, so that a new version is installed over the old one.
 python_client := target/venv/.mcp-$(MCP_PYTHON)
 node_client := target/node/.sdk-$(MCP_NODE)
+inspector := target/node/.inspector-$(MCP_INSPECTOR)
 moto := target/venv/.moto-$(MOTO)
 schemathesis := target/venv/.schemathesis-$(SCHEMATHESIS)
 openapi_validator := target/venv/.openapi_spec_validator-$(OPENAPI_VALIDATOR)
@@ -85,7 +87,7 @@ backends: # Both, whatever BACKEND names
 	BACKEND=vault target/debug/dev --fetch-only
 
 .PHONY: clients
-clients: $(python_client) $(node_client)
+clients: $(python_client) $(inspector)
 
 target/venv/bin/python:
 	python3 -m venv target/venv
@@ -116,6 +118,13 @@ $(node_client):
 	mkdir -p target/node
 	npm install --prefix target/node --silent --no-audit --no-fund --save-exact @modelcontextprotocol/sdk@$(MCP_NODE)
 	@rm -f target/node/.sdk-*
+	@touch $@
+
+# After the other, since they share a folder.
+$(inspector): | $(node_client)
+	@echo "installing @modelcontextprotocol/inspector $(MCP_INSPECTOR) (npm) into target/node"
+	npm install --prefix target/node --silent --no-audit --no-fund --save-exact @modelcontextprotocol/inspector@$(MCP_INSPECTOR)
+	@rm -f target/node/.inspector-*
 	@touch $@
 
 # Without a terminal, without starting what it installs, and without a database cluster of the

@@ -28,6 +28,7 @@ pub mod server;
 pub mod service;
 pub mod snapshot;
 pub mod state;
+pub mod stdio;
 pub mod surfaces;
 pub mod telemetry;
 pub mod tls;

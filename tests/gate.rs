@@ -53,6 +53,7 @@ mod gate {
     pub mod sight;
     pub mod sessions;
     pub mod shared_limits;
+    pub mod stdio;
     pub mod streaming;
     pub mod suspension;
     pub mod suggestions;
@@ -148,6 +149,7 @@ fn main() -> ExitCode {
         ("access", gate::access::CASES),
         ("resources", gate::resources::CASES),
         ("clients", gate::clients::CASES),
+        ("stdio", gate::stdio::CASES),
         ("certificates", gate::certificates::CASES),
         ("revocation", gate::revocation::CASES),
         ("trust_domains", gate::trust_domains::CASES),

@@ -13,6 +13,7 @@ pub mod mcp;
 pub mod process;
 pub mod provider;
 pub mod servers;
+pub mod stdio;
 pub mod stub;
 pub mod world;
 

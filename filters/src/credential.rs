@@ -5,6 +5,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 
 use crate::headers::{API_KEY, DPOP, MCP_METHOD, MCP_NAME, MCP_PROTOCOL_VERSION, VAULT_WRAP_TTL};
+use crate::names::AgentId;
 use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
 
@@ -36,6 +37,8 @@ pub enum Offered {
     Dpop(Secret, Secret),
     /// The distinguished name that a trusted proxy verified.
     DistinguishedName(String),
+    /// The agent that this process speaks for, by the word of whoever started it; no head offers it.
+    Process(AgentId),
 }
 
 /// Reads the one credential of a head. `proxy` is the configuration of the

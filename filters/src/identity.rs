@@ -291,6 +291,8 @@ pub enum Proof {
     Jwt,
     /// The identity header of a trusted proxy.
     TrustedProxy,
+    /// The word of whoever started the process.
+    Process,
 }
 
 impl Proof {
@@ -302,6 +304,7 @@ impl Proof {
             Self::ApiKey => "api_key",
             Self::Jwt => "jwt",
             Self::TrustedProxy => "trusted_proxy",
+            Self::Process => "process",
         }
     }
 }

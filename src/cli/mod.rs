@@ -12,6 +12,7 @@ mod options;
 pub mod policy;
 mod ready;
 mod schema;
+mod stdio;
 mod suspend;
 mod suggest;
 
@@ -120,6 +121,9 @@ pub enum Once {
     /// Print the JSON Schema of the configuration file.
     #[command(after_help = schema::AFTER)]
     Schema,
+    /// Speak MCP over standard input and output, for a desktop client.
+    #[command(after_help = stdio::AFTER)]
+    Stdio(stdio::Stdio),
     /// Propose each agent's rate from what the request log tells of its traffic.
     #[command(after_help = suggest::AFTER)]
     SuggestLimits(suggest::Suggest),
@@ -169,6 +173,7 @@ impl Once {
             Self::Key(key) => key::run(&key),
             Self::Options => options::run(),
             Self::Schema => schema::run(),
+            Self::Stdio(stdio) => stdio::run(&stdio),
             Self::SuggestLimits(asked) => suggest::run(asked),
         }
     }

@@ -24,7 +24,7 @@ static PROCESS: LazyLock<String> = LazyLock::new(|| format!("{:016x}-", crate::r
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
 /// A new id: 16 hexadecimal digits of the process, and a count.
-pub(super) fn request_id() -> String {
+pub(crate) fn request_id() -> String {
     let mut id = String::with_capacity(PROCESS.len() + 16);
     id.push_str(&PROCESS);
     let _ = write!(id, "{:x}", COUNT.fetch_add(1, Ordering::Relaxed));

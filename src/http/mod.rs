@@ -17,6 +17,7 @@ mod side;
 mod write;
 
 pub use endpoint::Endpoint;
+pub(crate) use head::request_id;
 
 use std::pin::pin;
 use std::sync::Arc;

@@ -4,7 +4,9 @@
 //! Callers are served by `server.threads` threads. Operators, and the duties of the background, have
 //! threads of their own, so that no load of callers' is in their way.
 
+mod assemble;
 mod duties;
+pub mod inside;
 pub mod preflight;
 
 use std::net::IpAddr;
@@ -21,16 +23,13 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::cli::Flags;
 use crate::config::{self, Fixed, Settings};
-use crate::events::Bus;
-use crate::http::{Endpoint, routes};
-use crate::kms::Kms;
+use crate::http::Endpoint;
 use crate::listener::{Accepted, Accepting, Address, Connections, Open, Socket};
 use crate::reload::{self, Reload};
-use crate::snapshot::{Prepared, Snapshot};
+use crate::snapshot::Prepared;
 use crate::state::State;
-use crate::telemetry::{self, Metrics, RequestLog, Sink};
+use crate::telemetry::{self, RequestLog};
 use crate::upgrade::{self, Successor, Waiting};
-use crate::vault::Vault;
 
 use preflight::Preflight;
 
@@ -97,7 +96,7 @@ fn runtime(name: &str, threads: usize) -> std::io::Result<Runtime> {
 }
 
 /// Lets the process open as many files as it may at all; gives that number.
-fn raise_files() -> usize {
+pub(crate) fn raise_files() -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised = maximum
         .or(current)
@@ -149,24 +148,11 @@ impl Server {
         files: usize,
     ) -> Result<(Self, Reload), String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
-        prepared.warn();
         let watched = settings.server.reload.then(|| settings.files.clone());
-        let metrics = Arc::new(Metrics::new(routes::labels()).map_err(|e| text(&e))?);
         let fixed = Fixed::of(&settings);
-        let log = settings.logging.requests.then(|| {
-            RequestLog::open(&settings.logging.directory, metrics.dropped_lines.clone())
-                .map_err(|e| format!("LOG_DIR {}: {e}", settings.logging.directory.display()))
-        });
-        let log = log.transpose()?.map(Arc::new);
-        let events = Arc::new(Bus::new(Arc::clone(&metrics)));
-        let always = [Arc::clone(&metrics) as Arc<dyn Sink>, Arc::clone(&events) as Arc<dyn Sink>];
-        let sinks = always.into_iter().chain(log.clone().map(|log| log as Arc<dyn Sink>)).collect();
-        let vault = Vault::new(&settings, Arc::clone(&metrics)).map_err(|e| text(&e))?;
-        let kms = settings.kms.clone().map(Kms::new);
         let (listeners, admin) = (settings.listeners.clone(), settings.admin.clone());
         let (upgrade_socket, drain) = (settings.server.upgrade_socket.clone(), settings.server.drain);
-        let snapshot = Snapshot::build(settings, prepared, None);
-        let state = Arc::new(State::new(snapshot, vault, kms, metrics, sinks, events, files));
+        let (state, log) = assemble::state(settings, prepared, files)?;
         let edge = |(index, listener): (usize, &config::Listener)| {
             let endpoint = Endpoint::edge(&state, index, listener).map_err(|e| text(&e))?;
             Ok::<_, String>((Address::Tcp(listener.address), endpoint))

@@ -75,7 +75,7 @@ impl Context<'_> {
     fn authenticate(&self, offer: &Offer<'_>) -> Result<Claimed, Stop> {
         match &offer.credential {
             Offered::ApiKey(_) | Offered::Bearer(_) | Offered::Dpop(..) => self.may_guess(offer.client)?,
-            Offered::Nothing | Offered::DistinguishedName(_) => {}
+            Offered::Nothing | Offered::DistinguishedName(_) | Offered::Process(_) => {}
         }
         let (identity, key) = self.recognised(offer)?;
         let proof = match (&offer.credential, key) {
@@ -132,6 +132,11 @@ impl Context<'_> {
             }
             (Offered::DistinguishedName(name), _) => {
                 (self.named(offer.proxy, name).map_err(Stop::failed)?, Proof::TrustedProxy)
+            }
+            (Offered::Process(id), _) => {
+                let agent = self.snapshot.agents.find(id);
+                let failure = || Stop::failed(Failure::new("no agent has that name").of(id.as_str()));
+                (agent.ok_or_else(failure)?, Proof::Process)
             }
         };
         match certificate {

@@ -88,7 +88,7 @@ impl Context<'_> {
             Offered::Nothing => {
                 login.principal = peer.and_then(|peer| peer.principal(&self.snapshot)).unwrap_or_default();
             }
-            Offered::DistinguishedName(_) => {}
+            Offered::DistinguishedName(_) | Offered::Process(_) => {}
         }
         if let Some(failure) = failure {
             login.why = failure.why;

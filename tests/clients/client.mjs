@@ -1,8 +1,10 @@
 // The official TypeScript client, once through the gate.
 //
 // Reads on standard input what to do, as JSON: `modules` (the folder of the
-// installed packages), `mode` (`waits` to see nothing but how its tools change), `url`, `headers`, `client` (an OAuth client's id) and its `issuer`, `path`, `uri`, `value`, and for TLS `ca`,
-// `certificate` and `key`, all PEM files. Prints what it saw as JSON.
+// installed packages), `mode` (`waits` to see nothing but how its tools change), `url` and `headers`, or
+// `command`, `args` and `env` of a process to speak to, `client` (an OAuth client's id) and its `issuer`,
+// `path`, `uri`, `value`, and for TLS `ca`, `certificate` and `key`, all PEM files. Prints what it saw
+// as JSON.
 
 import { readFileSync } from "node:fs";
 import { request } from "node:https";
@@ -13,6 +15,7 @@ const plan = JSON.parse(readFileSync(0, "utf8"));
 const sdk = createRequire(`${plan.modules}/`);
 const { Client } = sdk("@modelcontextprotocol/sdk/client/index.js");
 const { StreamableHTTPClientTransport } = sdk("@modelcontextprotocol/sdk/client/streamableHttp.js");
+const { StdioClientTransport } = sdk("@modelcontextprotocol/sdk/client/stdio.js");
 const { ClientCredentialsProvider } = sdk("@modelcontextprotocol/sdk/client/auth-extensions.js");
 
 // The built-in fetch takes no client certificate.
@@ -37,16 +40,23 @@ function overTls(url, { method = "GET", headers, body, signal } = {}) {
   });
 }
 
-const transport = new StreamableHTTPClientTransport(new URL(plan.url), {
-  requestInit: { headers: plan.headers },
-  // Without a credential of its own it asks for a token, where the gate's challenge leads it.
-  authProvider: plan.client ? new ClientCredentialsProvider({ clientId: plan.client, clientSecret: "s", expectedIssuer: plan.issuer }) : undefined,
-  fetch: plan.ca ? overTls : fetch,
-});
+function overHttp() {
+  return new StreamableHTTPClientTransport(new URL(plan.url), {
+    requestInit: { headers: plan.headers },
+    // Without a credential of its own it asks for a token, where the gate's challenge leads it.
+    authProvider: plan.client ? new ClientCredentialsProvider({ clientId: plan.client, clientSecret: "s", expectedIssuer: plan.issuer }) : undefined,
+    fetch: plan.ca ? overTls : fetch,
+  });
+}
+
+const transport = plan.command ? new StdioClientTransport(plan) : overHttp();
 // It tells its revision to the transport only.
 let revision;
-const settle = transport.setProtocolVersion.bind(transport);
-transport.setProtocolVersion = (version) => settle((revision = version));
+const settle = transport.setProtocolVersion?.bind(transport);
+transport.setProtocolVersion = (version) => {
+  revision = version;
+  settle?.(version);
+};
 
 // What it makes of being told that its tools have changed: it lists them again.
 let tell;

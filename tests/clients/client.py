@@ -1,17 +1,19 @@
 """The official Python client, once through the gate.
 
-Reads on standard input what to do, as JSON: `url`, `headers`, `mode` (as the
-client has it: "legacy", "auto" or a revision), `path`, `uri`, `value`, and for TLS
-`ca`, `certificate` and `key`, all PEM files. Prints what it saw as JSON.
+Reads on standard input what to do, as JSON: `url` and `headers`, or `command`, `args` and
+`env` of a process to speak to; `mode` (as the client has it: "legacy", "auto" or a revision),
+`path`, `uri`, `value`, and for TLS `ca`, `certificate` and `key`, all PEM files. Prints what it
+saw as JSON.
 """
 
 import asyncio
+import contextlib
 import json
 import ssl
 import sys
 
 import httpx2
-from mcp import Client, MCPError
+from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
 
@@ -48,9 +50,17 @@ async def read(client, uri):
         return error.error.code
 
 
-async def main(plan):
+@contextlib.asynccontextmanager
+async def way(plan):
+    if "command" in plan:
+        yield StdioServerParameters(command=plan["command"], args=plan["args"], env=plan["env"])
+        return
     async with http_client(plan) as http:
-        transport = streamable_http_client(plan["url"], http_client=http)
+        yield streamable_http_client(plan["url"], http_client=http)
+
+
+async def main(plan):
+    async with way(plan) as transport:
         async with Client(transport, mode=plan["mode"], read_timeout_seconds=30) as client:
             tools = await client.list_tools()
             data = {"value": plan["value"]}

@@ -6,11 +6,13 @@ use std::process::{Command, Stdio};
 use std::thread::scope;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tests::mcp::settled;
-use tests::process::{AGENTS, root};
+use tests::process::{AGENTS, binary, root};
 use tests::provider::Provider;
 use tests::{API_KEY, Gate, Plan, wait_for};
 
+use super::documents::markdown;
 use crate::{Case, Shared};
 
 pub const CASES: &[Case] = &[
@@ -20,6 +22,9 @@ pub const CASES: &[Case] = &[
     ("the_typescript_client_works_with_a_certificate", typescript_with_a_certificate),
     ("the_typescript_client_finds_its_way_to_a_token", typescript_without_a_token),
     ("the_typescript_client_is_told_when_its_tools_change", typescript_told),
+    ("the_python_client_works_over_stdio", python_over_stdio),
+    ("the_typescript_client_works_over_stdio", typescript_over_stdio),
+    ("the_inspector_works_over_stdio_by_the_files_of_the_documents", inspector),
 ];
 
 /// The modes in which the Python client settles on a revision, and that revision.
@@ -83,10 +88,13 @@ fn typescript_told(shared: &Shared) {
     let gate = Gate::start(shared.world(), &Plan { sections, ..Plan::default() });
     let folder = tempfile::tempdir().expect("a folder");
     let told = |way: &Value| typescript(&plan(way, &json!({"mode": "waits"})))["changed"].clone();
-    let ways = [with_key(&gate), with_certificate(&gate, folder.path())];
+    let env = json!({"GATE_API_KEY": API_KEY});
+    let args = json!(["stdio", "--gate", format!("http://127.0.0.1:{}", gate.plain)]);
+    let stdio = json!({"command": binary(), "args": args, "env": env, "agent": "agent_api"});
+    let ways = [with_key(&gate), with_certificate(&gate, folder.path()), stdio];
     let seen = scope(|threads| {
         let seen = ways.each_ref().map(|way| threads.spawn(|| told(way)));
-        wait_for("both have opened a stream by themselves", 60, || gate.metric("portcullis_event_streams") == 2.0);
+        wait_for("each has opened a stream by itself", 60, || gate.metric("portcullis_event_streams") == 3.0);
         let file = gate.folder().join("config.toml");
         let text = std::fs::read_to_string(&file).expect("a file").replace("[\"reader\"]", "[\"all\"]");
         let text = text.replace("[agents.agent_mtls]\nroles = [\"all\"]", "[agents.agent_mtls]\nroles = [\"reader\"]");
@@ -95,8 +103,110 @@ fn typescript_told(shared: &Shared) {
         seen.map(|seen| seen.join().expect("its end"))
     });
     let reads = json!(["kv.read", "kv.list", "kv.metadata", "transit.random", "wrap.lookup", "whoami", "access.list"]);
-    assert_eq!(seen, [json!(every_tool()), reads]);
+    assert_eq!(seen, [json!(every_tool()), reads, json!(every_tool())]);
     wait_for("they have gone", 10, || gate.metric("portcullis_event_streams") == 0.0);
+}
+
+fn python_over_stdio(shared: &Shared) {
+    let bridged = Bridged::start(shared);
+    for way in bridged.ways() {
+        for (mode, revision) in MODES {
+            let plan = plan(&way, &json!({"mode": mode}));
+            check(&python(&plan), &plan, revision);
+        }
+    }
+}
+
+fn typescript_over_stdio(shared: &Shared) {
+    let bridged = Bridged::start(shared);
+    for way in bridged.ways() {
+        let plan = plan(&way, &json!({}));
+        check(&typescript(&plan), &plan, "2025-11-25");
+    }
+}
+
+/// A gate that believes certificates, keys and tokens, and the files of an agent.
+struct Bridged {
+    gate: Gate,
+    folder: TempDir,
+}
+
+impl Bridged {
+    fn start(shared: &Shared) -> Self {
+        let key = certs::Signer::p256("one").expect("a key");
+        let provider = Provider::start(&[&key], None);
+        let gate = Gate::start(shared.world(), &super::issuers::discovered(&provider.issuer()));
+        settled(&gate.keyed());
+        let folder = tempfile::tempdir().expect("a folder");
+        let claims = json!({"iss": provider.issuer(), "sub": "svc:agent_mtls"});
+        let token = key.token(&super::jwt::claims(&claims)).expect("a token");
+        std::fs::write(folder.path().join("token"), token).expect("a file");
+        std::fs::write(folder.path().join("ca.crt"), gate.authority()).expect("a file");
+        gate.issue(&certs::Leaf::agent("agent_mtls")).write(folder.path(), "agent").expect("files");
+        Self { gate, folder }
+    }
+
+    fn at(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    /// The process of a bridge, with a certificate, a token and a key.
+    fn ways(&self) -> [Value; 3] {
+        let gate = format!("https://localhost:{}", self.gate.tls);
+        let args = json!(["stdio", "--gate", gate, "--ca", self.at("ca.crt")]);
+        let files = json!({"GATE_CERT_FILE": self.at("agent.crt"), "GATE_KEY_FILE": self.at("agent.key")});
+        let token = json!({"GATE_TOKEN_FILE": self.at("token")});
+        let key = json!({"GATE_API_KEY": API_KEY});
+        [("agent_mtls", files), ("agent_mtls", token), ("agent_api", key)]
+            .map(|(agent, env)| json!({"command": binary(), "args": args, "env": env, "agent": agent}))
+    }
+}
+
+/// The servers of each file of settings that the documents show, ready to be started here.
+fn documented(bridged: &Bridged) -> Vec<Value> {
+    let text = std::fs::read_to_string(root().join("docs/guides/stdio.md")).expect("the page");
+    let blocks = markdown::blocks(&text).into_iter().filter(|block| block.language() == "json");
+    let here = |text: String| {
+        text.replace("https://gate.corp.example:8443", &format!("https://localhost:{}", bridged.gate.tls))
+            .replace("/home/me/.config/portcullis", &bridged.folder.path().display().to_string())
+            .replace("${input:gate-key}", API_KEY)
+    };
+    let server = |settings: Value| {
+        let servers = ["mcpServers", "servers", "context_servers"].iter().find_map(|name| settings.get(*name));
+        let mut server = servers.expect("servers")["vault"].clone();
+        assert_eq!(server["command"], "portcullis", "{server}");
+        server["command"] = json!(binary());
+        server["env"]["GATE_CA_FILE"] = json!(bridged.at("ca.crt"));
+        server
+    };
+    blocks.map(|block| server(serde_json::from_str(&here(block.text)).expect("JSON"))).collect()
+}
+
+fn inspector(shared: &Shared) {
+    let bridged = Bridged::start(shared);
+    let servers = documented(&bridged);
+    assert_eq!(servers.len(), 3, "{servers:?}");
+    let program = installed("target/node/node_modules/.bin/mcp-inspector");
+    for server in servers {
+        let file = bridged.at("settings.json");
+        std::fs::write(&file, json!({"mcpServers": {"vault": server}}).to_string()).expect("a file");
+        let ask = |arguments: &[&str]| -> Value {
+            let mut command = Command::new("node");
+            command.arg(&program).args(["--cli", "--config", &file, "--server", "vault"]).args(arguments);
+            // What it keeps of its own.
+            let output = command.env("HOME", bridged.folder.path()).stdin(Stdio::null()).output().expect("it runs");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{server}: {said}");
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("no JSON: {said}"))
+        };
+        let listed = ask(&["--method", "tools/list"]);
+        let names: Vec<_> =
+            listed["tools"].as_array().expect("tools").iter().map(|tool| tool["name"].clone()).collect();
+        assert_eq!(json!(names), json!(every_tool()));
+        let told = ask(&["--method", "tools/call", "--tool-name", "whoami"]);
+        let agent = if server["env"].get("GATE_API_KEY").is_some() { "agent_api" } else { "agent_mtls" };
+        assert_eq!(told["structuredContent"]["agent"], agent, "{told}");
+    }
 }
 
 fn with_key(gate: &Gate) -> Value {
@@ -122,7 +232,7 @@ fn with_certificate(gate: &Gate, folder: &Path) -> Value {
 /// The plan for a client: the way in, `more`, and a secret of its own.
 fn plan(way: &Value, more: &Value) -> Value {
     let mode = more["mode"].as_str().unwrap_or("only");
-    let scheme = way["url"].as_str().expect("a URL").split(':').next().expect("a scheme");
+    let scheme = way["url"].as_str().map_or("stdio", |url| url.split(':').next().expect("a scheme"));
     let path = format!("clients/{scheme}/{mode}");
     let uri = format!("kv://{}/{path}", way["agent"].as_str().expect("an agent"));
     let mut plan = json!({"path": path, "uri": uri, "value": "päss\u{1f511}\"\\\n"});

@@ -2,7 +2,7 @@
 //! a newcomer pastes works.
 
 mod dev;
-mod markdown;
+pub mod markdown;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -134,6 +134,7 @@ const OTHERS: [&str; 1] = ["VAULT_BINARY"];
 
 fn names(_: &Shared) {
     let metrics = fs::read_to_string(root().join("docs/reference/metrics.md")).expect("the page");
+    let line = fs::read_to_string(root().join("docs/reference/command-line.md")).expect("the page");
     let (options, mut count) = (options(), 0);
     let sections: BTreeSet<&str> = options.iter().filter_map(|name| Some(name.rsplit_once('.')?.0)).collect();
     for Document { file, text } in documents().iter().filter(|one| !one.file.starts_with("docs/reference/")) {
@@ -149,7 +150,7 @@ fn names(_: &Shared) {
                 && name.contains('_')
                 && all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
             {
-                OTHERS.contains(&name) || options.iter().any(|option| is(option))
+                OTHERS.contains(&name) || line.contains(name) || options.iter().any(|option| is(option))
             } else if all(|c| c.is_ascii_lowercase())
                 && name.rsplit_once('.').is_some_and(|(of, _)| sections.contains(of))
             {
