@@ -17,9 +17,9 @@ use crate::random;
 use crate::telemetry::{Metrics, Record, Sink};
 
 /// Events that are kept, so that who was away is told of them.
-const KEPT: usize = 1024;
+pub(super) const KEPT: usize = 1024;
 /// Events that may wait for one stream; one that is slower is cut off.
-const QUEUE: usize = 256;
+pub(super) const QUEUE: usize = 256;
 /// Milliseconds by which the clocks of gates may differ.
 const SKEW: u64 = 5_000;
 
