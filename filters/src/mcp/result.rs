@@ -65,7 +65,7 @@ pub(super) const SERVER: Server =
 struct Capabilities {
     tools: Listing,
     resources: Resources,
-    prompts: Empty,
+    prompts: Listing,
 }
 
 #[derive(Serialize)]
@@ -84,7 +84,7 @@ struct Resources {
 const CAPABILITIES: Capabilities = Capabilities {
     tools: Listing { list_changed: true },
     resources: Resources { subscribe: true, list_changed: true },
-    prompts: Empty {},
+    prompts: Listing { list_changed: true },
 };
 
 #[derive(Serialize)]
