@@ -10,7 +10,7 @@ use filters::names::AgentId;
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot, watch};
 
 use crate::kms::Kms;
-use crate::limits::{Failures, Shares, UsedProofs};
+use crate::limits::{Failures, RunningCalls, Shares, UsedProofs};
 use crate::listener::Connections;
 use crate::snapshot::Snapshot;
 use crate::telemetry::{Metrics, Sinks};
@@ -40,6 +40,8 @@ pub struct State {
     pub duties_down: DutiesDown,
     /// Open streams of events.
     pub streams: Shares<AgentId>,
+    /// Calls under way that their clients may cancel.
+    pub running: Arc<RunningCalls>,
     /// Failed authentications by source.
     pub failures: Failures,
     /// Proofs of possession that were used.
@@ -80,6 +82,7 @@ impl State {
             metrics,
             sinks,
             load: Load::default(),
+            running: Arc::default(),
             failures: Failures::default(),
             proofs: UsedProofs::default(),
             reloads: ReloadRequests::default(),

@@ -19,6 +19,16 @@ pub const MCP_PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protoc
 pub const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
 /// The tool, prompt or resource of an MCP message, repeated (revision 2026-07-28).
 pub const MCP_NAME: HeaderName = HeaderName::from_static("mcp-name");
+/// The session of an MCP client (revisions before 2026-07-28).
+pub const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+/// The headers that repeat the arguments `key`, `path` and `role` of a tool (revision 2026-07-28).
+pub const MCP_PARAMS: [HeaderName; 3] = [
+    HeaderName::from_static("mcp-param-key"),
+    HeaderName::from_static("mcp-param-path"),
+    HeaderName::from_static("mcp-param-role"),
+];
+/// The trace that a request belongs to (W3C Trace Context, section 3.2).
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The beginning of the names of headers that repeat an argument of a tool (revision 2026-07-28).
 pub const MCP_PARAM: &str = "mcp-param-";
 /// The time for which an answer is wrapped.

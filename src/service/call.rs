@@ -1,5 +1,6 @@
 //! From an operation to its answer: decide, ask Vault, have the answer formed, wrap.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::exchange::{Answer, Envelope, Lane, Opened, Unanswered};
+use crate::limits::Running;
 use crate::telemetry::{Call, Record};
 use crate::vault::{Accessor, Given, epoch_seconds};
 
@@ -72,6 +74,8 @@ pub(super) struct Asking<'a> {
     pub(super) correlation_id: &'a str,
     /// The form of the answer.
     pub(super) form: &'a dyn Form,
+    /// Tells when its client cancels it.
+    pub(super) running: Option<&'a Running>,
 }
 
 impl Context<'_> {
@@ -79,7 +83,7 @@ impl Context<'_> {
     /// that the surface gives it.
     pub async fn call(&self, caller: &Caller<'_>, operation: Operation, form: &dyn Form) -> Called {
         let entry = operation.kind;
-        let asking = Asking { correlation_id: caller.correlation_id, form };
+        let asking = Asking { correlation_id: caller.correlation_id(), form, running: caller.running() };
         let (role, answer, upstream) = match self.permitted(caller, operation).await {
             Ok(permitted) => {
                 let role = permitted.role.clone();
@@ -111,9 +115,35 @@ impl Context<'_> {
             (Effect::Vault(request), None) if asking.form.takes_parts() => {
                 self.stream(asking, &agent, entry, request).await
             }
-            (effect, _) => self.held(asking, &agent, entry, effect, wrap).await.map(Performed::Whole),
+            (effect, _) => self.unless_cancelled(asking, &agent, entry, effect, wrap).await.map(Performed::Whole),
         };
         (answer, Some(started.elapsed()))
+    }
+
+    /// Does it, unless its client cancels it. What gives something out is waited for, so that it can be
+    /// given back; anything else ends at once, and so does Vault's work on it.
+    async fn unless_cancelled(
+        &self,
+        asking: Asking<'_>,
+        agent: &Agent,
+        entry: &'static Entry,
+        effect: Effect,
+        wrap: Option<Wrap>,
+    ) -> Result<Vec<u8>, Refusal> {
+        let gives = wrap.is_some() || !matches!(effect, Effect::Vault(_) | Effect::Kms(_));
+        let before = self.parcel.len();
+        let mut work = pin!(self.held(asking, agent, entry, effect, wrap));
+        let Some(running) = asking.running else { return work.await };
+        tokio::select! {
+            answer = &mut work => answer,
+            () = running.cancelled() => {
+                if gives {
+                    let _ = work.await;
+                    self.parcel.give_back(before);
+                }
+                Err(Refusal::Cancelled)
+            }
+        }
     }
 
     /// Asks Vault, and begins an answer that is too large to be held.
@@ -284,7 +314,7 @@ impl Context<'_> {
 fn record<'r>(caller: &'r Caller<'_>, permitted: &'r Permitted) -> Record<'r> {
     Record {
         request_id: caller.request_id,
-        correlation_id: caller.correlation_id,
+        correlation_id: caller.correlation_id(),
         client: caller.client,
         agent: permitted.agent.id.as_str(),
         namespace: permitted.agent.namespace.as_str(),

@@ -66,6 +66,10 @@ struct Capabilities {
     tools: ToolsCapability,
     resources: Empty,
     prompts: Empty,
+    completions: Empty,
+    /// In revisions that can set a level.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logging: Option<Empty>,
 }
 
 #[derive(Serialize)]
@@ -77,8 +81,9 @@ struct ToolsCapability {
 }
 
 impl Capabilities {
-    const fn with(list_changed: Option<bool>) -> Self {
-        Self { tools: ToolsCapability { list_changed }, resources: Empty {}, prompts: Empty {} }
+    const fn with(list_changed: Option<bool>, logging: Option<Empty>) -> Self {
+        let tools = ToolsCapability { list_changed };
+        Self { tools, resources: Empty {}, prompts: Empty {}, completions: Empty {}, logging }
     }
 }
 
@@ -174,7 +179,7 @@ fn respond<F: Formatter>(
 pub fn initialized(call: &Call<'_>, out: &mut Vec<u8>) {
     let initialized = Initialized {
         protocol_version: call.revision.name(),
-        capabilities: Capabilities::with(Some(true)),
+        capabilities: Capabilities::with(Some(true), Some(Empty {})),
         server_info: SERVER,
         instructions: INSTRUCTIONS,
     };
@@ -185,13 +190,13 @@ pub fn initialized(call: &Call<'_>, out: &mut Vec<u8>) {
 pub fn discovered(call: &Call<'_>, out: &mut Vec<u8>) {
     let discovered = Discovered {
         supported_versions: Revision::ALL.map(Revision::name),
-        capabilities: Capabilities::with(None),
+        capabilities: Capabilities::with(None, None),
         instructions: INSTRUCTIONS,
     };
     write_kept(call, TTL, discovered, out);
 }
 
-/// Answers `ping` and `shutdown`, which need no more than an answer.
+/// Answers `ping`, `shutdown` and `logging/setLevel`, which need no more than an answer.
 pub fn done(call: &Call<'_>, out: &mut Vec<u8>) {
     write(call, Empty {}, out);
 }
