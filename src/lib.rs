@@ -14,6 +14,7 @@
 pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod events;
 pub mod exchange;
 pub mod http;
 pub mod issuers;

@@ -9,6 +9,7 @@ use arc_swap::{ArcSwap, Guard};
 use filters::names::AgentId;
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot, watch};
 
+use crate::events::Bus;
 use crate::kms::Kms;
 use crate::limits::{Failures, Shares, UsedProofs};
 use crate::listener::Connections;
@@ -38,6 +39,8 @@ pub struct State {
     pub connections: Arc<Connections>,
     /// Duties of the background that do not run now.
     pub duties_down: DutiesDown,
+    /// Events, and those who hear of them.
+    pub events: Arc<Bus>,
     /// Open streams of events.
     pub streams: Shares<AgentId>,
     /// Failed authentications by source.
@@ -63,6 +66,7 @@ impl State {
         kms: Option<Kms>,
         metrics: Arc<Metrics>,
         sinks: Sinks,
+        events: Arc<Bus>,
         files: usize,
     ) -> Self {
         vault.suspensions.configure(snapshot.agents.policy().suspended().iter().cloned());
@@ -79,6 +83,7 @@ impl State {
             duties_down: DutiesDown::default(),
             metrics,
             sinks,
+            events,
             load: Load::default(),
             failures: Failures::default(),
             proofs: UsedProofs::default(),

@@ -11,9 +11,10 @@ use certs::Issued;
 use reqwest::blocking::{Client, ClientBuilder, Response};
 use rustls::SupportedProtocolVersion;
 use rustls::version::{TLS12, TLS13};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::client::tls_config;
+use crate::mcp::{STATELESS, meta, request};
 
 /// The time that an event may take to be heard.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -61,7 +62,18 @@ pub struct Events {
     pub header: reqwest::header::HeaderMap,
 }
 
-/// An event of a stream.
+/// One event, as it was sent.
+#[derive(Debug, Default)]
+pub struct Sent {
+    /// Its name.
+    pub event: String,
+    /// Its id, where it has one.
+    pub id: Option<String>,
+    /// What it says.
+    pub data: Value,
+}
+
+/// A line of a stream.
 #[derive(Debug, PartialEq, Eq)]
 enum Heard {
     Line(String),
@@ -85,6 +97,14 @@ impl Events {
             let client = builder(authority, Some(issued), way).build().expect("a client");
             Self::open(&client, &format!("https://localhost:{port}/mcp"), &[])
         })
+    }
+
+    /// Opens a subscription, which asks for these notifications; its acknowledgement is not read yet.
+    pub fn subscribe(client: &Client, url: &str, notifications: &Value) -> Self {
+        let message = request("subscriptions/listen", &json!({"_meta": meta(), "notifications": notifications}));
+        let request = client.post(url).header("Accept", "application/json, text/event-stream");
+        let request = request.header("MCP-Protocol-Version", STATELESS).header("Mcp-Method", "subscriptions/listen");
+        Self::of(client, request.json(&message).send().expect("an answer"))
     }
 
     fn of(client: &Client, response: Response) -> Self {
@@ -139,14 +159,23 @@ impl Events {
 
     /// The next message on it.
     pub fn message(&self) -> Value {
+        let Sent { event, data, .. } = self.sent();
+        assert_eq!(event, "message", "{data}");
+        data
+    }
+
+    /// The next event on it.
+    pub fn sent(&self) -> Sent {
         let deadline = Instant::now() + PATIENCE;
+        let mut sent = Sent::default();
         loop {
-            match self.next(deadline) {
-                Some(Heard::Line(line)) if line.starts_with(DATA) => {
-                    return serde_json::from_str(&line[DATA.len()..]).expect("JSON");
-                }
-                Some(Heard::Line(_)) => {}
-                other => panic!("no message: {other:?}"),
+            let Some(Heard::Line(line)) = self.next(deadline) else { panic!("no event, but {sent:?}") };
+            match line.split_once(": ") {
+                Some(("event", name)) => name.clone_into(&mut sent.event),
+                Some(("id", id)) => sent.id = Some(id.to_owned()),
+                Some(("data", data)) => sent.data = serde_json::from_str(data).expect("JSON"),
+                None if line.is_empty() && !sent.event.is_empty() => return sent,
+                _ => {}
             }
         }
     }

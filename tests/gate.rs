@@ -16,6 +16,7 @@ mod gate {
     pub mod dpop;
     pub mod engines;
     pub mod event_streams;
+    pub mod events;
     pub mod files;
     pub mod floods;
     pub mod folders;
@@ -138,6 +139,7 @@ fn main() -> ExitCode {
         ("servers", gate::servers::CASES),
         ("streaming", gate::streaming::CASES),
         ("event_streams", gate::event_streams::CASES),
+        ("events", gate::events::CASES),
         ("http", gate::http::CASES),
         ("wire", gate::wire::CASES),
         ("mcp", gate::mcp::CASES),

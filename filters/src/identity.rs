@@ -322,6 +322,7 @@ pub struct Bearer {
 }
 
 /// Who is asking, and what the credential allows them to ask.
+#[derive(Clone)]
 pub struct Identity {
     /// The agent.
     pub agent: Arc<Agent>,

@@ -49,6 +49,7 @@ pub mod kms;
 pub mod operation;
 pub mod catalog;
 pub mod verdict;
+pub mod event;
 pub mod decide;
 pub mod vault_policy;
 pub mod policy;

@@ -37,6 +37,20 @@ impl AgentId {
     }
 }
 
+impl Serialize for AgentId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+/// Judged again, as any text is.
+impl<'de> Deserialize<'de> for AgentId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Box::<str>::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("it is not an agent's name"))
+    }
+}
+
 impl Borrow<str> for AgentId {
     fn borrow(&self) -> &str {
         &self.0

@@ -77,6 +77,8 @@ pub enum Refusal {
     TooManyAtOnce,
     /// The agent has as many streams of events open as it may.
     TooManyStreams,
+    /// The agent takes what it is told on a stream of events more slowly than it happens.
+    TooSlow,
     /// The agent asks on as many connections as it may.
     TooManyConnections,
     /// As many requests from this address are worked on as may be.
@@ -231,6 +233,9 @@ impl Refusal {
                 "too_many_streams",
                 "This agent has as many streams of events open as it may.",
             ),
+            Self::TooSlow => {
+                (StatusCode::TOO_MANY_REQUESTS, "too_slow", "More has happened than this stream of events was read.")
+            }
             Self::TooManyConnections => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_connections",
@@ -356,6 +361,7 @@ mod tests {
             (Refusal::RateLimited(EXCEEDED), 429, "rate_limited"),
             (Refusal::TooManyAtOnce, 429, "too_many_at_once"),
             (Refusal::TooManyStreams, 429, "too_many_streams"),
+            (Refusal::TooSlow, 429, "too_slow"),
             (Refusal::TooManyConnections, 429, "too_many_connections"),
             (Refusal::TooManyFromAddress, 429, "too_many_from_address"),
             (Refusal::TooManyFailures(EXCEEDED), 429, "too_many_failures"),

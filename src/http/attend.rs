@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use crate::surfaces::events::Events;
+use crate::vault::epoch_seconds;
 
 use super::request::Request;
 use super::write::Unwritten;
@@ -37,16 +38,24 @@ impl Request<'_> {
         let mut snapshots = self.context.state.publications();
         let mut suspensions = self.context.state.vault.suspensions.changes();
         let (mut look, mut keep_alive) = (every(LOOK), every(self.context.snapshot.surfaces.keep_alive));
+        keep_alive.reset();
+        session.write_response_body(events.opening().into(), false).await?;
+        let mut heard = None;
         loop {
-            match self.judge_again(session, events) {
-                Ok(false) => {}
-                Ok(true) => session.write_response_body(mcp::TOOLS_CHANGED.into(), false).await?,
+            // What was heard is told by the state of the moment in which it is told.
+            let judged = self.judge_again(session, events);
+            let told =
+                heard.take().map_or(Ok(String::new()), |heard| events.told(&heard, &self.context, epoch_seconds()));
+            match judged.and_then(|changed| Ok(changed + &told?)) {
+                Ok(text) if text.is_empty() => {}
+                Ok(text) => session.write_response_body(text.into(), false).await?,
                 Err(refusal) => {
                     events.end(refusal);
                     break;
                 }
             }
             tokio::select! {
+                next = events.next() => heard = Some(next),
                 () = async { _ = shutdown.wait_for(|down| *down).await } => break,
                 _ = snapshots.changed() => {}
                 _ = suspensions.changed() => {}
@@ -56,12 +65,13 @@ impl Request<'_> {
                 _ = session.read_body_or_idle(true) => return Err(Unwritten::Caller),
             }
         }
+        session.write_response_body(events.closing().into(), false).await?;
         timeout(PATIENCE, session.finish_body()).await.map_err(|_| Unwritten::Caller)??;
         Ok(())
     }
 
-    /// Judges by the snapshot of the moment whether the client is shown other tools now.
-    fn judge_again(&mut self, session: &ServerSession, events: &mut Events) -> Result<bool, Refusal> {
+    /// Judges the stream by the snapshot of the moment, and gives what its client is to be told of that.
+    fn judge_again(&mut self, session: &ServerSession, events: &mut Events) -> Result<String, Refusal> {
         self.context.snapshot = Arc::clone(&self.context.state.snapshot());
         self.check_origin()?;
         events.judge(&self.context, &self.offer(session)?)

@@ -14,6 +14,7 @@ use pingora_core::protocols::http::ServerSession;
 
 use crate::service::{Caller, Offer, Outcome, Outcomes, Peer, RefusedLogin, Rejected, Target};
 use crate::surfaces::docs::Page;
+use crate::surfaces::listen::Stream;
 use crate::surfaces::{self, Asked, Json, Reply, Served, listen, mcp, rest};
 use crate::telemetry::RouteId;
 
@@ -25,7 +26,8 @@ use super::side::Side;
 /// The surface that serves a request.
 enum Surface<'a> {
     Mcp,
-    Events,
+    Events(Stream),
+    RecentEvents,
     Docs(Page),
     Rest(Match<'a>),
 }
@@ -39,7 +41,8 @@ impl Request<'_> {
             self.check_method(route)?;
             return match route.serves {
                 Serves::Mcp => Ok(Surface::Mcp),
-                Serves::Events => Ok(Surface::Events),
+                Serves::Events(stream) => Ok(Surface::Events(stream)),
+                Serves::RecentEvents => Ok(Surface::RecentEvents),
                 Serves::Page(page) => Ok(Surface::Docs(page)),
                 Serves::Life | Serves::Readiness | Serves::Metrics | Serves::Metadata(_) | Serves::Nothing => {
                     Err(Refusal::NotFound)
@@ -76,6 +79,11 @@ impl Request<'_> {
         let reply = match matched {
             Ok(surface) => {
                 let served = self.serve_on(surface, session, &caller).await;
+                if served.reply.as_ref().is_ok_and(|reply| matches!(reply.body, surfaces::Body::Events(_))) {
+                    // Its end is the connection's: nothing else was read meanwhile.
+                    session.set_keepalive(None);
+                    session.set_pipelining_enabled(false);
+                }
                 visit.outcomes = served.outcomes;
                 served.reply
             }
@@ -126,7 +134,8 @@ impl Request<'_> {
     async fn serve_on(&self, surface: Surface<'_>, session: &mut ServerSession, caller: &Caller<'_>) -> Served {
         match surface {
             Surface::Mcp => self.serve_mcp(session, caller).await,
-            Surface::Events => self.serve_events(session, caller),
+            Surface::Events(stream) => listen::serve(&self.context, caller, &session.req_header().headers, stream),
+            Surface::RecentEvents => listen::recent(&self.context, caller),
             Surface::Docs(page) => {
                 Served { reply: Ok(page.serve(self.context.snapshot.surfaces.rest)), outcomes: Outcomes::default() }
             }
@@ -158,16 +167,6 @@ impl Request<'_> {
             Ok(body) => mcp::serve(&self.asked(session, caller, body.bytes.clone())).await,
             Err(refusal) => Served::refused("", refusal),
         }
-    }
-
-    fn serve_events(&self, session: &mut ServerSession, caller: &Caller<'_>) -> Served {
-        let served = listen::serve(&self.context, caller, &session.req_header().headers);
-        if served.reply.as_ref().is_ok_and(|reply| matches!(reply.body, surfaces::Body::Events(_))) {
-            // Its end is the connection's: nothing else was read meanwhile.
-            session.set_keepalive(None);
-            session.set_pipelining_enabled(false);
-        }
-        served
     }
 
     fn asked<'r>(&'r self, session: &'r ServerSession, caller: &'r Caller<'r>, body: Bytes) -> Asked<'r> {

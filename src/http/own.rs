@@ -71,7 +71,7 @@ impl Request<'_> {
                 let base = self.base(session).ok_or(Refusal::Malformed("The request's host cannot be read."))?;
                 metadata::serve(&self.context.snapshot, &format!("{base}{resource}"))
             }
-            Serves::Events | Serves::Mcp | Serves::Nothing => return Ok(None),
+            Serves::Events(_) | Serves::RecentEvents | Serves::Mcp | Serves::Nothing => return Ok(None),
         }))
     }
 

@@ -7,6 +7,7 @@ use http::Method;
 
 use crate::admin;
 use crate::surfaces::docs::{self, Page};
+use crate::surfaces::listen::Stream;
 use crate::surfaces::metadata;
 use crate::telemetry::RouteId;
 
@@ -38,7 +39,8 @@ pub(super) enum Serves {
     /// The metadata of this resource, by its path.
     Metadata(&'static str),
     Page(Page),
-    Events,
+    Events(Stream),
+    RecentEvents,
     Mcp,
     Nothing,
 }
@@ -72,12 +74,14 @@ const fn told(method: &'static str, template: &'static str) -> Route {
 }
 
 /// The table. A path that stands twice is served by the row of its method, else by the first.
-static ROUTES: [Route; 22] = [
+static ROUTES: [Route; 24] = [
     mcp("/mcp", "GET, POST", "POST", Serves::Mcp),
-    mcp("/mcp", "GET, POST", "GET", Serves::Events),
+    mcp("/mcp", "GET, POST", "GET", Serves::Events(Stream::Mcp)),
     mcp("/mcp/rpc", "GET, POST", "POST", Serves::Mcp),
-    mcp("/mcp/rpc", "GET, POST", "GET", Serves::Events),
-    mcp("/mcp/sse", "GET", "GET", Serves::Events),
+    mcp("/mcp/rpc", "GET, POST", "GET", Serves::Events(Stream::Mcp)),
+    mcp("/mcp/sse", "GET", "GET", Serves::Events(Stream::Bridge)),
+    get("/mcp/events", Audience::Callers, Serves::RecentEvents),
+    get("/events", Audience::Callers, Serves::Events(Stream::Plain)),
     get("/healthz", Audience::Anyone, Serves::Life),
     get("/livez", Audience::Anyone, Serves::Life),
     get("/readyz", Audience::Anyone, Serves::Readiness),
@@ -147,9 +151,9 @@ mod tests {
     fn a_path_is_served_by_the_row_of_its_method() {
         let serves = |path, method| find(path, &method).map(|(id, route)| (labels()[id.place()], route.serves));
         assert!(matches!(serves("/mcp", Method::POST), Some((("POST", "/mcp"), Serves::Mcp))));
-        assert!(matches!(serves("/mcp", Method::GET), Some((("GET", "/mcp"), Serves::Events))));
+        assert!(matches!(serves("/mcp", Method::GET), Some((("GET", "/mcp"), Serves::Events(_)))));
         assert!(matches!(serves("/mcp", Method::DELETE), Some((("POST", "/mcp"), Serves::Mcp))));
-        assert!(matches!(serves("/mcp/sse", Method::POST), Some((("GET", "/mcp"), Serves::Events))));
+        assert!(matches!(serves("/mcp/sse", Method::POST), Some((("GET", "/mcp"), Serves::Events(_)))));
         assert!(matches!(serves("/readyz", Method::POST), Some((("GET", "/readyz"), Serves::Readiness))));
         assert!(serves("", Method::GET).is_none() && serves("/mcp/", Method::GET).is_none());
     }

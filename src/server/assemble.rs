@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::Settings;
+use crate::events::Bus;
 use crate::http::routes;
 use crate::kms::Kms;
 use crate::snapshot::{Prepared, Snapshot};
@@ -24,10 +25,11 @@ pub(super) fn state(
             .map_err(|error| format!("LOG_DIR {}: {error}", settings.logging.directory.display()))
     });
     let log = log.transpose()?.map(Arc::new);
-    let sinks = [Some(Arc::clone(&metrics) as Arc<dyn Sink>), log.clone().map(|log| log as Arc<dyn Sink>)];
-    let sinks = sinks.into_iter().flatten().collect();
+    let events = Arc::new(Bus::new(Arc::clone(&metrics)));
+    let always = [Arc::clone(&metrics) as Arc<dyn Sink>, Arc::clone(&events) as Arc<dyn Sink>];
+    let sinks = always.into_iter().chain(log.clone().map(|log| log as Arc<dyn Sink>)).collect();
     let vault = Vault::new(&settings, Arc::clone(&metrics)).map_err(|error| error.to_string())?;
     let kms = settings.kms.clone().map(Kms::new);
     let snapshot = Snapshot::build(settings, prepared, None);
-    Ok((Arc::new(State::new(snapshot, vault, kms, metrics, sinks, files)), log))
+    Ok((Arc::new(State::new(snapshot, vault, kms, metrics, sinks, events, files)), log))
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use filters::condition::Circumstances;
 use filters::decide::{AgentRequest, DecisionContext, Effect, Permitted, Wrap, decide};
+use filters::event::{Event, EventKind};
 use filters::grants::{Agent, Engine};
 use filters::handle::{Binding, Keyring, Purpose, StandsFor};
 use filters::identity::Identity;
@@ -80,16 +81,17 @@ impl Context<'_> {
     pub async fn call(&self, caller: &Caller<'_>, operation: Operation, form: &dyn Form) -> Called {
         let entry = operation.kind;
         let asking = Asking { correlation_id: caller.correlation_id, form };
-        let (role, answer, upstream) = match self.permitted(caller, operation).await {
-            Ok(permitted) => {
-                let role = permitted.role.clone();
+        let (role, event, answer, upstream) = match self.permitted(caller, operation).await {
+            Ok(mut permitted) => {
+                let (role, event) = (permitted.role.clone(), permitted.event.take());
                 let (answer, upstream) = self.performed(asking, permitted).await;
-                (role, answer, upstream)
+                (role, event, answer, upstream)
             }
-            Err(refusal) => (None, Err(refusal), None),
+            Err(refusal) => (None, None, Err(refusal), None),
         };
         let refused = answer.as_ref().err().map(|refusal| refusal.public().code);
-        Called { outcome: Outcome::of(Call { entry, refused, upstream }, role), answer }
+        let event = event.and_then(|event| Some(completed(event, answer.as_ref().ok()?)));
+        Called { outcome: Outcome::of(Call { entry, refused, upstream, event }, role), answer }
     }
 
     /// Does what is permitted. The time is that of Vault; `None` where it was not asked.
@@ -278,6 +280,18 @@ impl Context<'_> {
         let binding = Binding { purpose, agent };
         self.state.vault.handles.keyring().seal(claims, binding).map_err(|_| self.state.vault.handles.without())
     }
+}
+
+/// The event of what was done, with the version that the answer tells.
+fn completed(mut event: Box<Event>, answer: &Performed) -> Box<Event> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: Option<u64>,
+    }
+    if let (EventKind::Changed, Performed::Whole(answer)) = (event.kind, answer) {
+        event.version = serde_json::from_slice(answer).ok().and_then(|Versioned { version }| version);
+    }
+    event
 }
 
 /// The record of an operation that is permitted.

@@ -117,7 +117,7 @@ mod tests {
     }
 
     fn called() -> Outcome {
-        Outcome::of(Call { entry: catalog::find("kv.read").unwrap(), refused: None, upstream: None }, None)
+        Outcome::of(Call { entry: catalog::find("kv.read").unwrap(), refused: None, upstream: None, event: None }, None)
     }
 
     #[test]

@@ -1,21 +1,27 @@
 //! Open streams of events, open as long as they would be granted again.
 
-use std::sync::Arc;
+use std::net::IpAddr;
 
+use filters::condition::Circumstances;
 use filters::grants::Agent;
 use filters::identity::Identity;
-use filters::mcp::Shown;
+use filters::mcp::{Feed, Shown};
 use filters::refusal::Refusal;
 
+use crate::events::{Heard, Subscription};
 use crate::limits::Share;
-use crate::service::{Context, Offer};
+use crate::service::{Caller, Context, Offer};
 
 /// A stream that was granted.
 pub struct Events {
-    agent: Arc<Agent>,
+    /// Whose it is, as judged last.
+    identity: Identity,
+    client: Option<IpAddr>,
+    feed: Feed,
     /// The tools that its client was last shown.
     shown: Shown,
-    /// Why it would not be granted any more.
+    heard: Subscription,
+    /// Why it goes on no longer.
     end: Option<Refusal>,
     _place: Share,
 }
@@ -27,27 +33,56 @@ pub(super) fn may_listen(context: &Context<'_>, identity: &Identity) -> Result<(
 }
 
 impl Events {
-    /// A stream of this identity's, which was shown these tools.
-    pub(super) fn new(identity: &Identity, shown: Shown, place: Share) -> Self {
-        Self { agent: Arc::clone(&identity.agent), shown, end: None, _place: place }
+    /// A stream of this caller's, which was shown these tools.
+    pub(super) fn new(caller: &Caller<'_>, feed: Feed, shown: Shown, heard: Subscription, place: Share) -> Self {
+        let (identity, client) = (caller.identity.clone(), caller.client);
+        Self { identity, client, feed, shown, heard, end: None, _place: place }
     }
 
-    /// Tells if the client is shown other tools by this context than before. `offer` is what the
-    /// stream was granted by.
+    /// The first thing said on it.
+    #[must_use]
+    pub fn opening(&self) -> String {
+        self.feed.opening()
+    }
+
+    /// Judges it by this context; `offer` is what the stream was granted by. Gives what its client is to
+    /// be told of that, mostly nothing.
     ///
     /// # Errors
     /// Why the stream would not be granted any more.
-    pub fn judge(&mut self, context: &Context<'_>, offer: &Offer<'_>) -> Result<bool, Refusal> {
+    pub fn judge(&mut self, context: &Context<'_>, offer: &Offer<'_>) -> Result<String, Refusal> {
         let identity = context.recognise(offer)?;
-        let same = |agent: &Agent| (&agent.id, agent.generation) == (&self.agent.id, self.agent.generation);
-        if !same(&identity.agent) {
+        let same = |agent: &Agent, other: &Agent| (&agent.id, agent.generation) == (&other.id, other.generation);
+        if !same(&identity.agent, &self.identity.agent) {
             return Err(Refusal::Unauthenticated);
         }
         may_listen(context, &identity)?;
         let shown = Shown::to(&identity, context.snapshot.surfaces.tool_names);
         let changed = shown != self.shown;
-        self.shown = shown;
-        Ok(changed)
+        (self.shown, self.identity) = (shown, identity);
+        Ok(if changed { self.feed.tools_changed() } else { String::new() })
+    }
+
+    /// Waits for the next thing to be told of. Nothing is lost where the wait is given up.
+    pub async fn next(&mut self) -> Heard {
+        self.heard.next().await
+    }
+
+    /// The text that tells its client of what was heard: nothing of what its agent, as judged last, may
+    /// not see. `now` is in seconds since the epoch.
+    ///
+    /// # Errors
+    /// [`Refusal::TooSlow`] where no more is told.
+    pub fn told(&self, heard: &Heard, context: &Context<'_>, now: u64) -> Result<String, Refusal> {
+        let circumstances = Circumstances { client: self.client, now };
+        match heard {
+            Heard::Event(told) => {
+                let seen = told.event.is_seen_by(&self.identity, &context.snapshot.vault.layout, circumstances);
+                Ok(if seen { self.feed.told(told.id, &told.event, &self.identity.agent.id) } else { String::new() })
+            }
+            Heard::Gap => Ok(self.feed.gap()),
+            Heard::TooSlow => Err(Refusal::TooSlow),
+        }
     }
 
     /// Ends it for this reason.
@@ -55,7 +90,13 @@ impl Events {
         self.end = Some(refusal);
     }
 
-    /// Why it has ended, where it would not be granted any more.
+    /// The last thing said on it.
+    #[must_use]
+    pub fn closing(&self) -> String {
+        self.feed.closing(self.end.as_ref().map_or("gate_ends", |refusal| refusal.public().code))
+    }
+
+    /// Why it has ended, where it would not go on any more.
     #[must_use]
     pub const fn ended_by(&self) -> Option<&Refusal> {
         self.end.as_ref()

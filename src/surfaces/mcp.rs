@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use filters::headers::{MCP_METHOD, MCP_NAME, MCP_PROTOCOL_VERSION};
-use filters::mcp::{self, Body, Call, Failure, Headers, Message, Request as Wanted, Revision, Understood};
+use filters::mcp::{self, Body, Call, Failure, Filter, Headers, Message, Request as Wanted, Revision, Understood};
 use filters::operation::Entry;
 use filters::refusal::Refusal;
 use http::HeaderMap;
@@ -19,6 +19,14 @@ struct Answered {
     status: u16,
     /// Empty for a notification.
     body: Vec<u8>,
+    /// The answer instead, where it is a stream of events.
+    events: Option<Reply>,
+}
+
+impl Answered {
+    fn new(status: u16, body: Vec<u8>) -> Self {
+        Self { status, body, events: None }
+    }
 }
 
 /// The answer to one message, and its outcome.
@@ -30,7 +38,7 @@ struct Told {
 impl Told {
     /// An answer that needs no operation.
     fn of(status: u16, body: Vec<u8>) -> Self {
-        Self { answer: Ok(Answered { status, body }), outcome: Outcome::default() }
+        Self { answer: Ok(Answered::new(status, body)), outcome: Outcome::default() }
     }
 }
 
@@ -51,9 +59,10 @@ pub fn check(headers: &HeaderMap, wrap_ttl: Option<&str>) -> Result<(), Refusal>
 /// Serves the messages of one `POST`.
 pub async fn serve(asked: &Asked<'_>) -> Served {
     let (answered, outcomes) = asked.messages(&said(asked.headers)).await;
-    let reply = answered.map(|answered| match answered.body.is_empty() {
-        true => Reply::empty(answered.status),
-        false => Reply::json(answered.status, answered.body),
+    let reply = answered.map(|Answered { status, body, events }| match events {
+        Some(events) => events,
+        None if body.is_empty() => Reply::empty(status),
+        None => Reply::json(status, body),
     });
     Served { reply, outcomes }
 }
@@ -102,10 +111,10 @@ impl Asked<'_> {
             }
         }
         if body.is_empty() {
-            return (Answered { status: 202, body }, outcomes);
+            return (Answered::new(202, body), outcomes);
         }
         body.push(b']');
-        (Answered { status: 200, body }, outcomes)
+        (Answered::new(200, body), outcomes)
     }
 
     /// Answers one message. What stands for the whole request, a missing scope
@@ -136,6 +145,7 @@ impl Asked<'_> {
                 let read = Box::pin(self.read_resource(&call, uri)).await;
                 return resource(&call, read);
             }
+            Wanted::Listen(filter) => return self.listen(&call, filter),
             Wanted::CallTool { kind, arguments } => return self.tool(&call, kind, arguments).await,
         }
         Told::of(200, body)
@@ -158,7 +168,18 @@ impl Asked<'_> {
             }
             Err(refusal) => mcp::refused(call, &refusal, self.caller.request_id, &mut body),
         }
-        Told { answer: Ok(Answered { status: 200, body }), outcome }
+        Told { answer: Ok(Answered::new(200, body)), outcome }
+    }
+
+    /// Opens a subscription.
+    fn listen(&self, call: &Call<'_>, filter: &Filter) -> Told {
+        match self.subscribe(call, filter) {
+            Ok(events) => {
+                let answer = Answered { events: Some(events), ..Answered::new(200, Vec::new()) };
+                Told { answer: Ok(answer), outcome: Outcome::allowed() }
+            }
+            Err(refusal) => Told { outcome: Outcome::refused("", &refusal), answer: Err(refusal) },
+        }
     }
 
     /// Answers a message of a batch that a limit or a missing scope stops, and names its operation.
@@ -179,7 +200,7 @@ impl Asked<'_> {
                 _ => Failure::Refused(refusal.clone()).write(Some(call.id), call.revision, &mut body),
             }
         }
-        Answered { status: 200, body }
+        Answered::new(200, body)
     }
 }
 
@@ -187,13 +208,13 @@ impl Asked<'_> {
 fn resource(call: &Call<'_>, listed: Listed) -> Told {
     let Listed { result, outcome } = listed;
     let answer = match result {
-        Ok(body) => Ok(Answered { status: 200, body }),
+        Ok(body) => Ok(Answered::new(200, body)),
         Err(refusal @ (Refusal::InsufficientScope(_) | Refusal::RateLimited(_))) => Err(refusal),
         Err(refusal) => {
             let failure = Failure::of(refusal, call.revision);
             let mut body = Vec::new();
             failure.write(Some(call.id), call.revision, &mut body);
-            Ok(Answered { status: failure.status(call.revision), body })
+            Ok(Answered::new(failure.status(call.revision), body))
         }
     };
     Told { answer, outcome }
@@ -201,12 +222,12 @@ fn resource(call: &Call<'_>, listed: Listed) -> Told {
 
 /// The answer to a request without a message.
 pub(super) fn failed(failure: &Failure) -> Reply {
-    let Answered { status, body } = fail(failure, None, Revision::V2025_11_25);
+    let Answered { status, body, .. } = fail(failure, None, Revision::V2025_11_25);
     Reply::json(status, body)
 }
 
 fn fail(failure: &Failure, message: Option<&Message<'_>>, revision: Revision) -> Answered {
     let mut body = Vec::new();
     failure.write(message.and_then(Message::id), revision, &mut body);
-    Answered { status: failure.status(revision), body }
+    Answered::new(failure.status(revision), body)
 }

@@ -59,6 +59,11 @@ fn accepts_json(headers: &HeaderMap) -> bool {
     !headers.contains_key(ACCEPT) || accepts(headers, &["application/json", "application/*", "*/*"])
 }
 
+/// Tells if the caller takes events; without the header it takes anything.
+fn accepts_events(headers: &HeaderMap) -> bool {
+    !headers.contains_key(ACCEPT) || accepts(headers, &["text/event-stream", "text/*", "*/*"])
+}
+
 /// Tells if the caller lists events among what it takes, as MCP asks it to: what is opened by chance,
 /// such as by a page's picture, takes anything.
 fn lists_events(headers: &HeaderMap) -> bool {

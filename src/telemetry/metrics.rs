@@ -136,6 +136,10 @@ pub struct Metrics {
     pub waiting: IntGauge,
     /// Open streams of events.
     pub streams: IntGauge,
+    /// Events that were made here.
+    pub events: IntCounter,
+    /// Streams of events that were cut off because they were read too slowly.
+    pub slow_streams: IntCounter,
     /// Requests that carry or received a correlation id.
     pub correlated: IntCounter,
     /// Agents' tokens in Vault.
@@ -247,6 +251,11 @@ impl Metrics {
             in_progress: gauge("http_requests_in_progress", "Requests under way.")?,
             waiting: gauge("portcullis_requests_waiting", "Requests that wait for others of the same agent.")?,
             streams: gauge("portcullis_event_streams", "Open streams of events.")?,
+            events: counter("portcullis_events_total", "Changes that were done through this gate.")?,
+            slow_streams: counter(
+                "portcullis_slow_event_streams_total",
+                "Streams of events that were cut off because they were read too slowly.",
+            )?,
             correlated: counter(
                 "http_requests_with_correlation_total",
                 "Requests that carry or received a correlation id.",

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use filters::event::Event;
 use filters::operation::Entry;
 use filters::refusal::Refusal;
 
@@ -101,6 +102,8 @@ pub struct Call {
     pub refused: Option<&'static str>,
     /// The time that Vault took; `None` where it was not asked.
     pub upstream: Option<Duration>,
+    /// The event that it made; `None` where it changed nothing.
+    pub event: Option<Box<Event>>,
 }
 
 /// The calls of one outcome: mostly one, more where a listing is walked.

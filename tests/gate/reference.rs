@@ -150,7 +150,7 @@ fn metrics(shared: &Shared) {
     // A metric with labels is told once something was counted.
     metrics.answered(RouteId::new(0), 200, 0.001);
     let mut calls = Calls::default();
-    calls.add(Call { entry: CATALOG.iter().next().expect("an operation"), refused: None, upstream: None });
+    calls.add(Call { entry: CATALOG.iter().next().expect("an operation"), refused: None, upstream: None, event: None });
     metrics.finish(&Record { calls: Some(&calls), ..Record::default() });
     let known = read(&String::from_utf8(metrics.render()).expect("text"));
     let mut tables = String::from("| metric | type | labels | meaning |\n| --- | --- | --- | --- |\n");

@@ -11,6 +11,7 @@ use filters::names::AgentId;
 use filters::refusal::Refusal;
 use filters::secret::Secret;
 use portcullis::config::{self, Flags};
+use portcullis::events::Bus;
 use portcullis::service::{Caller, Context, Offer, Outcome, Rejected, Target};
 use portcullis::snapshot::Snapshot;
 use portcullis::state::State;
@@ -68,7 +69,8 @@ fn state_with(world: &World, more: &str, sinks: Sinks) -> Arc<State> {
     let settings = settings.unwrap_or_else(|report| panic!("{report}"));
     let metrics = Arc::new(Metrics::new(Vec::new()).expect("metrics"));
     let vault = Vault::new(&settings, Arc::clone(&metrics)).expect("a way to Vault");
-    Arc::new(State::new(Snapshot::of_policy(settings), vault, None, metrics, sinks, 1024))
+    let events = Arc::new(Bus::new(Arc::clone(&metrics)));
+    Arc::new(State::new(Snapshot::of_policy(settings), vault, None, metrics, sinks, events, 1024))
 }
 
 /// Runs `test` when the gate is logged in and knows who is suspended.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Permit;
+use crate::event::{Event, EventKind};
 use crate::grants::{Agent, Engine, Resource, Role, Space, Wrapping};
 use crate::handle::{Claims, StandsFor};
 use crate::identity::Actor;
@@ -29,6 +30,8 @@ pub struct Permitted {
     pub effect: Effect,
     /// The wrapping of the answer; `None` where it is given in the clear.
     pub wrap: Option<Wrap>,
+    /// The event that it makes once it is done; `None` where it changes nothing.
+    pub event: Option<Box<Event>>,
 }
 
 /// A request to Vault that is made for one agent, and sent with that agent's token. It is sent once:
@@ -151,6 +154,7 @@ impl Permit {
     /// [`Refusal::Path`] where the rendered path would not be plain.
     pub fn into_permitted(self, layout: &Layout, unsaid: u32) -> Result<Permitted, Refusal> {
         let wrap = self.wrap(unsaid);
+        let event = self.event(wrap.is_some());
         let Self { actor, presented, role, operation, claims } = self;
         let (agent, role) = (Arc::clone(actor.agent()), role.map(|(role, _)| role));
         let Operation { kind, resource, ask, demand, .. } = operation;
@@ -189,7 +193,37 @@ impl Permit {
                 Effect::Redeem(Redeemed::new(layout, redemption, claims.ok_or(Refusal::Internal)?)?)
             }
         };
-        Ok(Permitted { agent, entry: kind, role, effect, wrap })
+        Ok(Permitted { agent, entry: kind, role, effect, wrap, event })
+    }
+
+    /// The event that it makes, where it changes something; of a version nothing is known yet.
+    fn event(&self, wraps: bool) -> Option<Box<Event>> {
+        let Operation { kind, resource, ask, .. } = &self.operation;
+        let kind_of_event = match ask {
+            Ask::Issue(..) => EventKind::Issued,
+            Ask::Held(_, redemption) => match redemption.redeem {
+                Redeem::RenewLease(_) => EventKind::Renewed,
+                Redeem::RevokeLease | Redeem::RevokeCertificate => EventKind::Revoked,
+                Redeem::Unwrap => EventKind::Unwrapped,
+                Redeem::LookUpWrap => return None,
+            },
+            Ask::Vault(_) if !kind.spec.annotations.read_only => EventKind::Changed,
+            Ask::Vault(_) | Ask::Kms(_) if wraps => EventKind::Wrapped,
+            Ask::Vault(_) | Ask::Kms(_) | Ask::Own(_) => return None,
+        };
+        let agent = self.actor.agent();
+        Some(Box::new(Event {
+            kind: kind_of_event,
+            agent: agent.id.clone(),
+            generation: agent.generation,
+            namespace: agent.namespace.clone(),
+            operation: kind.spec.name.into(),
+            resource: match &self.claims {
+                Some(claims) => Some(claims.resource.clone()),
+                None => resource.clone().map(Resource::by_name),
+            },
+            version: None,
+        }))
     }
 
     /// The wrapping of the answer: for as long as the caller asks, or for `unsaid` seconds where

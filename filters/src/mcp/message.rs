@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::prompts::{self, Prompted};
+use super::subscription::Filter;
 use super::{Failure, Revision, tools};
 use crate::json::text;
 use crate::operation::Entry;
@@ -93,6 +94,8 @@ pub enum Request<'a> {
     ListPrompts,
     /// A prompt, filled in.
     GetPrompt(Prompted),
+    /// A stream of what the client wants to be told of, since revision 2026-07-28.
+    Listen(Filter),
     /// An operation.
     CallTool {
         /// Which.
@@ -156,6 +159,8 @@ struct Params<'a> {
     uri: Option<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "text")]
     cursor: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    notifications: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -314,6 +319,7 @@ fn stateless<'a>(method: &str, headers: &Headers<'_>, params: &Params<'a>) -> Re
     }
     match method {
         "server/discover" => Ok(Request::Discover),
+        "subscriptions/listen" => Filter::read(params.notifications).map(Request::Listen),
         _ => lasting(method, params),
     }
 }

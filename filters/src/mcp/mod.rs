@@ -11,9 +11,10 @@ mod message;
 mod prompts;
 mod resources;
 mod result;
+mod subscription;
 mod tools;
 
-pub use events::{KEEP_ALIVE, Shown, TOOLS_CHANGED, has_streams};
+pub use events::{Feed, KEEP_ALIVE, Shown, has_streams, plain};
 pub use failure::Failure;
 pub use message::{Body, Call, Headers, Message, Request, Understood, read, spoken, understand};
 pub use prompts::{Prompted, listed_prompts, prompted};
@@ -21,6 +22,7 @@ pub use resources::{
     ListPlace, Page, Step, Walk, listed_resources, listed_templates, names, no_cursor, secret, target, told,
 };
 pub use result::{answer, discovered, done, initialized, listed, refused};
+pub use subscription::{Filter, Wanted, Watched};
 pub use tools::{ToolNames, Tools};
 
 /// A revision of the protocol.

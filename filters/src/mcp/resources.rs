@@ -14,6 +14,7 @@ use crate::refusal::Refusal;
 mod listed;
 
 pub use listed::{Page, listed_resources, listed_templates, told};
+pub(super) use listed::{resource_uri, uri_of};
 
 const SCHEME: &str = "kv://";
 const MALFORMED: Refusal =

@@ -37,9 +37,9 @@ struct Stateless {
 }
 
 #[derive(Serialize)]
-struct Meta {
+pub(super) struct Meta {
     #[serde(rename = "io.modelcontextprotocol/serverInfo")]
-    server: Server,
+    pub(super) server: Server,
 }
 
 /// The time for which a client may keep a result, and for whom.
@@ -51,13 +51,14 @@ struct Keep {
 }
 
 #[derive(Clone, Copy, Serialize)]
-struct Server {
+pub(super) struct Server {
     name: &'static str,
     title: &'static str,
     version: &'static str,
 }
 
-const SERVER: Server = Server { name: "portcullis", title: "Portcullis", version: env!("CARGO_PKG_VERSION") };
+pub(super) const SERVER: Server =
+    Server { name: "portcullis", title: "Portcullis", version: env!("CARGO_PKG_VERSION") };
 
 /// The features that the gate has. It takes no subscriptions, by which alone a stateless client is
 /// told of changes.

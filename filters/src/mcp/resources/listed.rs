@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::super::Call;
 use super::super::result::{self, TTL};
 use super::SCHEME;
+use crate::grants::{self, Space};
 use crate::names::AgentId;
 use crate::path::{self, SecretPath};
 
@@ -64,6 +65,27 @@ pub fn listed_resources(call: &Call<'_>, page: &Page<'_>, out: &mut Vec<u8>) {
     });
     let listed = Listed { resources: folders.chain(secrets).collect(), next_cursor: page.next.as_deref() };
     result::write_kept(call, 0, listed, out);
+}
+
+/// The URI of a secret, as `subject` reads it.
+pub(in crate::mcp) fn uri_of(space: Space, path: &SecretPath, subject: &AgentId) -> String {
+    match space {
+        Space::Own => uri(subject, path),
+        // TODO
+        Space::Shared => uri(subject, path),
+    }
+}
+
+/// The URI of anything that an agent has done something to.
+pub(in crate::mcp) fn resource_uri(resource: &grants::Resource<Box<str>>, subject: &AgentId) -> String {
+    use grants::Resource as R;
+    match resource {
+        R::Secret(space, path) => uri_of(*space, path, subject),
+        R::Names(space, Some(prefix)) => uri_of(*space, prefix, subject) + "/",
+        R::Names(_, None) => format!("{SCHEME}{subject}/"),
+        R::Key(engine, name) => format!("{engine}://{}", path::escape(name).collect::<String>()),
+        R::Nameless(engine) => format!("{engine}://"),
+    }
 }
 
 pub(super) fn uri(subject: &AgentId, path: &SecretPath) -> String {

@@ -1,0 +1,218 @@
+//! The bus: who makes events and who hears of them know nothing of each other.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use filters::event::{Event, EventId, EventKind};
+use filters::names::{AgentId, Namespace};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use crate::random;
+use crate::telemetry::{Metrics, Record, Sink};
+
+/// Events that are kept, so that who was away is told of them.
+const KEPT: usize = 1024;
+/// Events that may wait for one stream; one that is slower is cut off.
+const QUEUE: usize = 256;
+/// Milliseconds by which the clocks of gates may differ.
+const SKEW: u64 = 5_000;
+
+/// An event as it is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// Its id.
+    pub id: EventId,
+    /// The event.
+    pub event: Event,
+}
+
+/// Takes events, and gives each to the streams of those whom it may concern.
+pub struct Bus {
+    state: Mutex<State>,
+    /// Streams that are told of what changes nothing, too.
+    curious: AtomicUsize,
+    metrics: Arc<Metrics>,
+}
+
+struct State {
+    last: EventId,
+    /// The events of this gate and of others, in the order in which they arrived.
+    recent: VecDeque<Arc<Told>>,
+    streams: HashMap<AgentId, Vec<Stream>>,
+    /// The number of the stream that was opened last.
+    opened: u64,
+}
+
+struct Stream {
+    number: u64,
+    sender: mpsc::Sender<Arc<Told>>,
+}
+
+/// A stream's place on the bus; given up when it is dropped.
+pub struct Subscription {
+    bus: Arc<Bus>,
+    agent: AgentId,
+    number: u64,
+    curious: bool,
+    backlog: VecDeque<Arc<Told>>,
+    receiver: mpsc::Receiver<Arc<Told>>,
+    missed: bool,
+}
+
+/// The next thing that a stream hears.
+#[derive(Debug)]
+pub enum Heard {
+    /// An event.
+    Event(Arc<Told>),
+    /// Events that it may have missed, which are kept no longer.
+    Gap,
+    /// It took too long, and is told of nothing more.
+    TooSlow,
+}
+
+impl Bus {
+    /// A bus that nobody listens to yet.
+    #[must_use]
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "any number will do")]
+        let gate = random::u64() as u32;
+        let state = State {
+            last: EventId::first(gate),
+            recent: VecDeque::with_capacity(KEPT),
+            streams: HashMap::new(),
+            opened: 0,
+        };
+        Self { state: Mutex::new(state), curious: AtomicUsize::new(0), metrics }
+    }
+
+    /// Tells of something that was done here.
+    pub fn publish(&self, event: Event) {
+        self.metrics.events.inc();
+        let mut state = self.lock();
+        state.last = state.last.next(milliseconds());
+        let told = Arc::new(Told { id: state.last, event });
+        state.deliver(&told, &self.metrics);
+    }
+
+    /// A place on the bus for a stream of `agent`'s. Where its client names the last event that it had, it
+    /// is told of the later ones first. Who is `curious` is told of what changes nothing, too.
+    #[must_use]
+    pub fn subscribe(self: &Arc<Self>, agent: &AgentId, last: Option<EventId>, curious: bool) -> Subscription {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        if curious {
+            self.curious.fetch_add(1, Ordering::Relaxed);
+        }
+        let mut state = self.lock();
+        let (backlog, missed) = last.map_or_else(Default::default, |last| state.since(agent, last));
+        state.opened += 1;
+        let number = state.opened;
+        state.streams.entry(agent.clone()).or_default().push(Stream { number, sender });
+        drop(state);
+        Subscription { bus: Arc::clone(self), agent: agent.clone(), number, curious, backlog, receiver, missed }
+    }
+
+    /// The events that are kept and may concern `agent`, the oldest first.
+    #[must_use]
+    pub fn recent(&self, agent: &AgentId) -> Vec<Arc<Told>> {
+        self.lock().recent.iter().filter(|told| concerns(told, agent)).cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// True where `agent` may have to be told.
+fn concerns(told: &Told, agent: &AgentId) -> bool {
+    told.event.agent == *agent || told.event.is_shared()
+}
+
+impl State {
+    /// Keeps the event, and gives it to the streams that it may concern.
+    fn deliver(&mut self, told: &Arc<Told>, metrics: &Metrics) {
+        if told.event.kind != EventKind::Completed {
+            if self.recent.len() == KEPT {
+                self.recent.pop_front();
+            }
+            self.recent.push_back(Arc::clone(told));
+        }
+        // One that is full ends when its stream has taken what waits.
+        let send = |streams: &mut Vec<Stream>| {
+            let before = streams.len();
+            streams.retain(|stream| stream.sender.try_send(Arc::clone(told)).is_ok());
+            metrics.slow_streams.inc_by(u64::try_from(before - streams.len()).unwrap_or(0));
+        };
+        if told.event.is_shared() {
+            self.streams.values_mut().for_each(send);
+        } else if let Some(streams) = self.streams.get_mut(&told.event.agent) {
+            send(streams);
+        }
+    }
+
+    /// The events after `last` that may concern `agent`, and true where there may have been more.
+    fn since(&self, agent: &AgentId, last: EventId) -> (VecDeque<Arc<Told>>, bool) {
+        let place = self.recent.iter().position(|told| told.id == last);
+        // Of another gate's, or gone: some may be told twice, none is left out.
+        let later = |told: &Told| told.id.milliseconds() + SKEW > last.milliseconds();
+        let missed = place.is_none() && self.recent.front().is_none_or(|oldest| later(oldest));
+        let events = self.recent.iter().skip(place.map_or(0, |place| place + 1));
+        let events = events.filter(|told| (place.is_some() || later(told)) && concerns(told, agent));
+        (events.cloned().collect(), missed)
+    }
+}
+
+impl Subscription {
+    /// Waits for the next thing to hear of. Nothing is lost where the wait is given up.
+    pub async fn next(&mut self) -> Heard {
+        if std::mem::take(&mut self.missed) {
+            return Heard::Gap;
+        }
+        if let Some(told) = self.backlog.pop_front() {
+            return Heard::Event(told);
+        }
+        match self.receiver.recv().await {
+            Some(told) => Heard::Event(told),
+            None => Heard::TooSlow,
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        if self.curious {
+            self.bus.curious.fetch_sub(1, Ordering::Relaxed);
+        }
+        let mut state = self.bus.lock();
+        if let Some(streams) = state.streams.get_mut(&self.agent) {
+            streams.retain(|stream| stream.number != self.number);
+            if streams.is_empty() {
+                state.streams.remove(&self.agent);
+            }
+        }
+    }
+}
+
+impl Sink for Bus {
+    fn finish(&self, record: &Record<'_>) {
+        for call in record.calls.into_iter().flat_map(|calls| calls.iter()) {
+            match &call.event {
+                Some(event) => self.publish(Event::clone(event)),
+                None if call.refused.is_none() && self.curious.load(Ordering::Relaxed) > 0 => {
+                    let namespace = Namespace::parse(record.namespace).unwrap_or_default();
+                    if let Some(agent) = AgentId::parse(record.agent) {
+                        self.publish(Event::completed(agent, namespace, call.entry.spec.name));
+                    }
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+fn milliseconds() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
