@@ -21,6 +21,7 @@ pub const CASES: &[Case] = &[
     ("whoever_is_refused_is_told_why_by_an_error", refused),
     ("a_line_that_is_no_message_harms_no_other", lines),
     ("a_client_is_told_of_changes_also_after_the_gate_was_away", told),
+    ("a_subscription_outlives_its_gate", subscribed),
     ("it_ends_with_its_client_and_when_it_is_told_to", ends),
     ("a_command_line_that_cannot_work_is_refused", command_line),
     ("a_gate_within_the_process_serves_one_agent_by_its_grants", inside),
@@ -257,6 +258,51 @@ fn told(shared: &Shared) {
     wait_for("its stream has gone", 10, || streams(&gate) == 0.0);
 }
 
+/// Subscribes to a secret of this agent's, and gives what the client is told first.
+fn subscribe(stdio: &mut Stdio, agent: &str) -> Value {
+    let wanted = json!({"resourceSubscriptions": [format!("kv://{agent}/stdio/watched")]});
+    stdio.request(STATELESS, "subscriptions/listen", &json!({"notifications": wanted})).json()
+}
+
+/// Fails where the next message does not tell that this agent's secret has changed.
+fn is_told(stdio: &Stdio, agent: &str) {
+    let message = stdio.next();
+    Schema::of(STATELESS).check("ResourceUpdatedNotification", &message);
+    assert_eq!(message["params"]["uri"], format!("kv://{agent}/stdio/watched"), "{message}");
+}
+
+fn subscribed(shared: &Shared) {
+    let mut gate = Gate::start(shared.world(), &Plan::default());
+    let mut stdio = Stdio::start(&["--gate", &plain(&gate)], &[("GATE_API_KEY", API_KEY)]);
+    let streams = |gate: &Gate| gate.metric("portcullis_event_streams");
+    let write = |gate: &Gate| gate.keyed().put("/secrets/stdio/watched", &json!({"data": {"a": 1}})).status;
+    let acknowledged = subscribe(&mut stdio, "agent_api");
+    Schema::of(STATELESS).check("SubscriptionsAcknowledgedNotification", &acknowledged);
+    assert_eq!(write(&gate), 200);
+    is_told(&stdio, "agent_api");
+    // The gate ends it by its result, which is no end of it here.
+    gate.signal("TERM");
+    assert_eq!(gate.ended(), Some(0));
+    let again = gate.start_again();
+    assert_eq!(gate.replaced_by(again), Some(0));
+    wait_for("the subscription is open again", 30, || {
+        gate.admin_client().try_send("GET", "/readyz", &[], b"").is_ok_and(|r| r.status == 200) && streams(&gate) == 1.0
+    });
+    // What it watches may have changed meanwhile: the new gate does not know the last event.
+    is_told(&stdio, "agent_api");
+    assert_eq!(write(&gate), 200);
+    is_told(&stdio, "agent_api");
+    // The client ends it.
+    let meta = tests::mcp::meta();
+    stdio.send(
+        &json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7, "_meta": meta}}),
+    );
+    wait_for("it has ended", 10, || streams(&gate) == 0.0);
+    stdio.close();
+    assert_eq!(stdio.ended(), Some(0));
+    stdio.says_nothing_more();
+}
+
 fn ends(shared: &Shared) {
     let address = plain(shared.gate());
     let start = || Stdio::start(&["--gate", &address], &[("GATE_API_KEY", API_KEY)]);
@@ -361,10 +407,17 @@ fn inside(shared: &Shared) {
 fn inside_reloads(shared: &Shared) {
     let gate = Gate::start(shared.world(), &Plan::default());
     let mut stdio = within(shared, &gate, "agent_api");
+    assert_eq!(subscribe(&mut stdio, "agent_api")["method"], "notifications/subscriptions/acknowledged");
+    let write = json!({"path": "stdio/watched", "data": {"a": 1}});
+    stdio.send(&request("tools/call", &json!({"name": "kv.write", "arguments": write})));
+    let mut told = [stdio.next(), stdio.next()];
+    told.sort_by_key(|message| message.get("method").is_some());
+    assert!(told[0]["result"].is_object() && told[1]["method"] == "notifications/resources/updated", "{told:?}");
     stdio.greet("2025-06-18");
     assert_eq!(whoami(&mut stdio).0, "agent_api");
     let file = gate.folder().join("config.toml");
     let text = fs::read_to_string(&file).expect("a file");
+    // Both of its streams end, and are refused from then on.
     fs::write(&file, text.replace("[agents.agent_api]\n", "[agents.agent_api]\nsuspended = true\n")).expect("a file");
     stdio.signal("HUP");
     wait_for("it is suspended", 20, || stdio.call("whoami", &json!({}))["data"]["error"] == "suspended");
