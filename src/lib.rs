@@ -22,6 +22,7 @@ pub mod kms;
 pub mod limits;
 pub mod listener;
 mod random;
+mod redis;
 pub mod reload;
 pub mod server;
 pub mod service;

@@ -69,7 +69,7 @@ pub struct Sent {
     pub event: String,
     /// Its id, where it has one.
     pub id: Option<String>,
-    /// What it says.
+    /// What it says: JSON, or a text.
     pub data: Value,
 }
 
@@ -173,20 +173,29 @@ impl Events {
             match line.split_once(": ") {
                 Some(("event", name)) => name.clone_into(&mut sent.event),
                 Some(("id", id)) => sent.id = Some(id.to_owned()),
-                Some(("data", data)) => sent.data = serde_json::from_str(data).expect("JSON"),
+                Some(("data", data)) => sent.data = serde_json::from_str(data).unwrap_or_else(|_| data.into()),
                 None if line.is_empty() && !sent.event.is_empty() => return sent,
                 _ => {}
             }
         }
     }
 
-    /// It ends, and as a whole.
+    /// It ends, and as a whole; nothing is said before.
     pub fn ends(&self, when: &str) {
-        let deadline = Instant::now() + PATIENCE;
+        let said = self.rest(when);
+        assert!(!said.iter().any(|line| line.starts_with(DATA)), "{when}: {said:?}");
+    }
+
+    /// The lines that are said until it ends, and as a whole.
+    pub fn rest(&self, when: &str) -> Vec<String> {
+        let (deadline, mut said) = (Instant::now() + PATIENCE, Vec::new());
         loop {
             match self.next(deadline) {
-                Some(Heard::Line(line)) => assert!(!line.starts_with(DATA), "{when}: {line}"),
-                other => return assert_eq!(other, Some(Heard::End), "{when}"),
+                Some(Heard::Line(line)) => said.push(line),
+                other => {
+                    assert_eq!(other, Some(Heard::End), "{when}");
+                    return said;
+                }
             }
         }
     }

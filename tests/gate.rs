@@ -51,6 +51,7 @@ mod gate {
     pub mod servers;
     pub mod service;
     pub mod sight;
+    pub mod sessions;
     pub mod shared_limits;
     pub mod stdio;
     pub mod streaming;
@@ -163,6 +164,7 @@ fn main() -> ExitCode {
         ("suspension", gate::suspension::CASES),
         ("records", gate::records::CASES),
         ("looks", gate::looks::CASES),
+        ("sessions", gate::sessions::CASES),
         ("shared_limits", gate::shared_limits::CASES),
         ("tokens", gate::tokens::CASES),
         ("namespaces", gate::namespaces::CASES),

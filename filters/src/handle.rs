@@ -33,11 +33,16 @@ pub enum Purpose {
     Wrapped,
     /// A place in a listing.
     Cursor,
+    /// A session of MCP.
+    Session,
+    /// A stream of events that answers are sent on.
+    Stream,
 }
 
 impl Purpose {
     /// Every purpose.
-    pub const ALL: [Self; 4] = [Self::Lease, Self::Certificate, Self::Wrapped, Self::Cursor];
+    pub const ALL: [Self; 6] =
+        [Self::Lease, Self::Certificate, Self::Wrapped, Self::Cursor, Self::Session, Self::Stream];
 
     const fn name(self) -> &'static str {
         match self {
@@ -45,6 +50,8 @@ impl Purpose {
             Self::Certificate => "certificate",
             Self::Wrapped => "wrapped",
             Self::Cursor => "cursor",
+            Self::Session => "session",
+            Self::Stream => "stream",
         }
     }
 }

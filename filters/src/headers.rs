@@ -19,8 +19,12 @@ pub const MCP_PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protoc
 pub const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
 /// The tool, prompt or resource of an MCP message, repeated (revision 2026-07-28).
 pub const MCP_NAME: HeaderName = HeaderName::from_static("mcp-name");
+/// The session of an MCP message (revisions 2025-03-26 to 2025-11-25).
+pub const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 /// The id of the last event that a client of a stream has had.
 pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// The beginning of the names of headers that repeat an argument of a tool (revision 2026-07-28).
+pub const MCP_PARAM: &str = "mcp-param-";
 /// The time for which an answer is wrapped.
 pub const VAULT_WRAP_TTL: HeaderName = HeaderName::from_static("x-vault-wrap-ttl");
 /// A mark that Vault asks of its clients, which a forged request would lack.

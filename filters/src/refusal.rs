@@ -107,6 +107,8 @@ pub enum Refusal {
     KmsUnavailable,
     /// A token's issuer gives no keys.
     IssuerUnavailable,
+    /// 404: the session of MCP has ended, or is not the caller's.
+    NoSession,
     /// 503: the handle was sealed under a later version of the key than this gate has seen.
     HandleKeyUnknown,
     /// A defect of the gate.
@@ -285,6 +287,9 @@ impl Refusal {
                 (StatusCode::SERVICE_UNAVAILABLE, "kms_disabled", "AWS KMS is not enabled on this gate.")
             }
             Self::KmsUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "kms_unavailable", "AWS KMS is not available."),
+            Self::NoSession => {
+                (StatusCode::NOT_FOUND, "no_session", "There is no such session, or it has ended: initialize anew.")
+            }
             Self::HandleKeyUnknown => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "handle_key_unknown",
@@ -378,6 +383,7 @@ mod tests {
             (Refusal::KmsUnavailable, 503, "kms_unavailable"),
             (Refusal::IssuerUnavailable, 503, "issuer_unavailable"),
             (Refusal::HandleKeyUnknown, 503, "handle_key_unknown"),
+            (Refusal::NoSession, 404, "no_session"),
         ]
     }
 

@@ -6,21 +6,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use filters::event::{Event, EventId, EventKind};
+use filters::mcp::Watched;
 use filters::names::{AgentId, Namespace};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use super::outbox::{EVENT, Outbox, Post, SESSION};
+use super::sessions::{SessionChange, Sessions, TooMany};
 use crate::random;
 use crate::telemetry::{Metrics, Record, Sink};
 
 /// Events that are kept, so that who was away is told of them.
-const KEPT: usize = 1024;
+pub(super) const KEPT: usize = 1024;
 /// Events that may wait for one stream; one that is slower is cut off.
-const QUEUE: usize = 256;
+pub(super) const QUEUE: usize = 256;
 /// Milliseconds by which the clocks of gates may differ.
 const SKEW: u64 = 5_000;
 
-/// An event as it is told.
+/// An event as it is told, on this gate and on others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
     /// Its id.
@@ -32,6 +35,9 @@ pub struct Told {
 /// Takes events, and gives each to the streams of those whom it may concern.
 pub struct Bus {
     state: Mutex<State>,
+    /// The events that other gates are to hear of.
+    pub(super) outbox: Outbox,
+    pub(super) sessions: Sessions,
     /// Streams that are told of what changes nothing, too.
     curious: AtomicUsize,
     metrics: Arc<Metrics>,
@@ -48,7 +54,7 @@ struct State {
 
 struct Stream {
     number: u64,
-    sender: mpsc::Sender<Arc<Told>>,
+    sender: mpsc::Sender<Heard>,
 }
 
 /// A stream's place on the bus; given up when it is dropped.
@@ -57,16 +63,24 @@ pub struct Subscription {
     agent: AgentId,
     number: u64,
     curious: bool,
-    backlog: VecDeque<Arc<Told>>,
-    receiver: mpsc::Receiver<Arc<Told>>,
-    missed: bool,
+    backlog: VecDeque<Heard>,
+    receiver: mpsc::Receiver<Heard>,
+}
+
+/// A stream, as answers are addressed to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamAddress {
+    gate: u32,
+    number: u64,
 }
 
 /// The next thing that a stream hears.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Heard {
     /// An event.
     Event(Arc<Told>),
+    /// The answer to a message that its client sent elsewhere.
+    Answer(Arc<str>),
     /// Events that it may have missed, which are kept no longer.
     Gap,
     /// It took too long, and is told of nothing more.
@@ -85,16 +99,82 @@ impl Bus {
             streams: HashMap::new(),
             opened: 0,
         };
-        Self { state: Mutex::new(state), curious: AtomicUsize::new(0), metrics }
+        Self {
+            state: Mutex::new(state),
+            outbox: Outbox::default(),
+            sessions: Sessions::default(),
+            curious: AtomicUsize::new(0),
+            metrics,
+        }
     }
 
-    /// Tells of something that was done here.
+    /// Tells of something that was done here, on every gate.
     pub fn publish(&self, event: Event) {
         self.metrics.events.inc();
         let mut state = self.lock();
-        state.last = state.last.next(milliseconds());
-        let told = Arc::new(Told { id: state.last, event });
-        state.deliver(&told, &self.metrics);
+        let told = state.tell(event, &self.metrics);
+        // In the order in which they are told here.
+        self.outbox.put(|| Post::of(EVENT, &*told), &self.metrics);
+    }
+
+    /// Tells of something on this gate alone: others know it by themselves, or need not.
+    pub fn publish_here(&self, event: Event) {
+        self.lock().tell(event, &self.metrics);
+    }
+
+    /// Tells of something that was done through another gate.
+    pub(super) fn accept(&self, told: Told) {
+        let mut state = self.lock();
+        if told.id.gate() != state.last.gate() {
+            state.deliver(&Arc::new(told), &self.metrics);
+        }
+    }
+
+    /// True for a stream of `agent`'s that is open on this gate.
+    #[must_use]
+    pub fn has_stream(&self, agent: &AgentId, address: StreamAddress) -> bool {
+        self.lock().stream(agent, address).is_some()
+    }
+
+    /// Sends an answer on a stream of `agent`'s; false where it cannot be sent.
+    #[must_use]
+    pub fn answer(&self, agent: &AgentId, address: StreamAddress, text: &str) -> bool {
+        let heard = Heard::Answer(text.into());
+        self.lock().stream(agent, address).is_some_and(|stream| stream.sender.try_send(heard).is_ok())
+    }
+
+    /// A number for a session.
+    #[must_use]
+    pub fn session_number(&self) -> u64 {
+        random::u64()
+    }
+
+    /// Makes a change of a session, on every gate.
+    ///
+    /// # Errors
+    /// [`TooMany`].
+    pub fn change_session(&self, change: SessionChange) -> Result<(), TooMany> {
+        self.sessions.apply(&change)?;
+        self.outbox.put(|| Post::of(SESSION, &change), &self.metrics);
+        Ok(())
+    }
+
+    /// True for a session that was ended.
+    #[must_use]
+    pub fn has_ended(&self, session: u64) -> bool {
+        self.sessions.has_ended(session)
+    }
+
+    /// The resources that a session wants to be told of.
+    #[must_use]
+    pub fn watched(&self, session: u64) -> Arc<[Watched]> {
+        self.sessions.watched(session).unwrap_or_default()
+    }
+
+    /// Tells every stream that something may have been missed.
+    pub(super) fn tell_gap(&self) {
+        let mut state = self.lock();
+        state.streams.values_mut().flatten().for_each(|stream| drop(stream.sender.try_send(Heard::Gap)));
     }
 
     /// A place on the bus for a stream of `agent`'s. Where its client names the last event that it had, it
@@ -106,12 +186,12 @@ impl Bus {
             self.curious.fetch_add(1, Ordering::Relaxed);
         }
         let mut state = self.lock();
-        let (backlog, missed) = last.map_or_else(Default::default, |last| state.since(agent, last));
+        let backlog = last.map_or_else(VecDeque::new, |last| state.since(agent, last));
         state.opened += 1;
         let number = state.opened;
         state.streams.entry(agent.clone()).or_default().push(Stream { number, sender });
         drop(state);
-        Subscription { bus: Arc::clone(self), agent: agent.clone(), number, curious, backlog, receiver, missed }
+        Subscription { bus: Arc::clone(self), agent: agent.clone(), number, curious, backlog, receiver }
     }
 
     /// The events that are kept and may concern `agent`, the oldest first.
@@ -131,6 +211,13 @@ fn concerns(told: &Told, agent: &AgentId) -> bool {
 }
 
 impl State {
+    fn tell(&mut self, event: Event, metrics: &Metrics) -> Arc<Told> {
+        self.last = self.last.next(milliseconds());
+        let told = Arc::new(Told { id: self.last, event });
+        self.deliver(&told, metrics);
+        told
+    }
+
     /// Keeps the event, and gives it to the streams that it may concern.
     fn deliver(&mut self, told: &Arc<Told>, metrics: &Metrics) {
         if told.event.kind != EventKind::Completed {
@@ -142,7 +229,7 @@ impl State {
         // One that is full ends when its stream has taken what waits.
         let send = |streams: &mut Vec<Stream>| {
             let before = streams.len();
-            streams.retain(|stream| stream.sender.try_send(Arc::clone(told)).is_ok());
+            streams.retain(|stream| stream.sender.try_send(Heard::Event(Arc::clone(told))).is_ok());
             metrics.slow_streams.inc_by(u64::try_from(before - streams.len()).unwrap_or(0));
         };
         if told.event.is_shared() {
@@ -152,30 +239,36 @@ impl State {
         }
     }
 
-    /// The events after `last` that may concern `agent`, and true where there may have been more.
-    fn since(&self, agent: &AgentId, last: EventId) -> (VecDeque<Arc<Told>>, bool) {
+    fn stream(&self, agent: &AgentId, address: StreamAddress) -> Option<&Stream> {
+        let here = address.gate == self.last.gate();
+        let mut streams = self.streams.get(agent).filter(|_| here)?.iter();
+        streams.find(|stream| stream.number == address.number)
+    }
+
+    /// The events after `last` that may concern `agent`.
+    fn since(&self, agent: &AgentId, last: EventId) -> VecDeque<Heard> {
         let place = self.recent.iter().position(|told| told.id == last);
         // Of another gate's, or gone: some may be told twice, none is left out.
         let later = |told: &Told| told.id.milliseconds() + SKEW > last.milliseconds();
         let missed = place.is_none() && self.recent.front().is_none_or(|oldest| later(oldest));
         let events = self.recent.iter().skip(place.map_or(0, |place| place + 1));
         let events = events.filter(|told| (place.is_some() || later(told)) && concerns(told, agent));
-        (events.cloned().collect(), missed)
+        missed.then_some(Heard::Gap).into_iter().chain(events.cloned().map(Heard::Event)).collect()
     }
 }
 
 impl Subscription {
+    /// Its address.
+    #[must_use]
+    pub fn address(&self) -> StreamAddress {
+        StreamAddress { gate: self.bus.lock().last.gate(), number: self.number }
+    }
+
     /// Waits for the next thing to hear of. Nothing is lost where the wait is given up.
     pub async fn next(&mut self) -> Heard {
-        if std::mem::take(&mut self.missed) {
-            return Heard::Gap;
-        }
-        if let Some(told) = self.backlog.pop_front() {
-            return Heard::Event(told);
-        }
-        match self.receiver.recv().await {
-            Some(told) => Heard::Event(told),
-            None => Heard::TooSlow,
+        match self.backlog.pop_front() {
+            Some(heard) => heard,
+            None => self.receiver.recv().await.unwrap_or(Heard::TooSlow),
         }
     }
 }
@@ -203,7 +296,7 @@ impl Sink for Bus {
                 None if call.refused.is_none() && self.curious.load(Ordering::Relaxed) > 0 => {
                     let namespace = Namespace::parse(record.namespace).unwrap_or_default();
                     if let Some(agent) = AgentId::parse(record.agent) {
-                        self.publish(Event::completed(agent, namespace, call.entry.spec.name));
+                        self.publish_here(Event::completed(agent, namespace, call.entry.spec.name));
                     }
                 }
                 None => {}

@@ -2,5 +2,13 @@
 //! 14). Who may see it is judged by each stream, when it tells it.
 
 mod bus;
+mod outbox;
+mod relay;
+mod sessions;
 
-pub use bus::{Bus, Heard, Subscription, Told};
+#[cfg(test)]
+mod tests;
+
+pub use bus::{Bus, Heard, StreamAddress, Subscription, Told};
+pub use relay::share;
+pub use sessions::{SessionChange, TooMany};

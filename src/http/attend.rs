@@ -14,7 +14,6 @@ use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use crate::surfaces::events::Events;
-use crate::vault::epoch_seconds;
 
 use super::request::Request;
 use super::write::Unwritten;
@@ -44,8 +43,7 @@ impl Request<'_> {
         loop {
             // What was heard is told by the state of the moment in which it is told.
             let judged = self.judge_again(session, events);
-            let told =
-                heard.take().map_or(Ok(String::new()), |heard| events.told(&heard, &self.context, epoch_seconds()));
+            let told = heard.take().map_or(Ok(String::new()), |heard| events.told(&heard, &self.context));
             match judged.and_then(|changed| Ok(changed + &told?)) {
                 Ok(text) if text.is_empty() => {}
                 Ok(text) => session.write_response_body(text.into(), false).await?,

@@ -8,26 +8,29 @@ use filters::names::AgentId;
 use filters::refusal::Refusal;
 use filters::rest::{Match, route as rest_route};
 use http::Version;
-use http::header::HOST;
-use http::uri::Authority;
 use pingora_core::protocols::http::ServerSession;
 
 use crate::service::{Caller, Offer, Outcome, Outcomes, Peer, RefusedLogin, Rejected, Target};
 use crate::surfaces::docs::Page;
 use crate::surfaces::listen::Stream;
-use crate::surfaces::{self, Asked, Json, Reply, Served, listen, mcp, rest};
+use crate::surfaces::{self, Asked, Json, Reply, Served, listen, mcp, rest, sessions};
 use crate::telemetry::RouteId;
 
 use super::body::Body;
+use super::origin;
 use super::request::{Request, Visit};
 use super::routes::{self, Route, Serves};
 use super::side::Side;
 
 /// The surface that serves a request.
 enum Surface<'a> {
-    Mcp,
+    /// Messages of MCP, answered as the route says.
+    Mcp {
+        on_stream: bool,
+    },
     Events(Stream),
     RecentEvents,
+    EndOfSession,
     Docs(Page),
     Rest(Match<'a>),
 }
@@ -40,9 +43,11 @@ impl Request<'_> {
             visit.route = Some(id);
             self.check_method(route)?;
             return match route.serves {
-                Serves::Mcp => Ok(Surface::Mcp),
+                Serves::Mcp => Ok(Surface::Mcp { on_stream: false }),
+                Serves::AnsweredOnStream => Ok(Surface::Mcp { on_stream: true }),
                 Serves::Events(stream) => Ok(Surface::Events(stream)),
                 Serves::RecentEvents => Ok(Surface::RecentEvents),
+                Serves::EndOfSession => Ok(Surface::EndOfSession),
                 Serves::Page(page) => Ok(Surface::Docs(page)),
                 Serves::Life | Serves::Readiness | Serves::Metrics | Serves::Metadata(_) | Serves::Nothing => {
                     Err(Refusal::NotFound)
@@ -133,9 +138,10 @@ impl Request<'_> {
 
     async fn serve_on(&self, surface: Surface<'_>, session: &mut ServerSession, caller: &Caller<'_>) -> Served {
         match surface {
-            Surface::Mcp => self.serve_mcp(session, caller).await,
+            Surface::Mcp { on_stream } => self.serve_mcp(session, caller, on_stream).await,
             Surface::Events(stream) => listen::serve(&self.context, caller, &session.req_header().headers, stream),
             Surface::RecentEvents => listen::recent(&self.context, caller),
+            Surface::EndOfSession => sessions::end(&self.context, caller, &session.req_header().headers),
             Surface::Docs(page) => {
                 Served { reply: Ok(page.serve(self.context.snapshot.surfaces.rest)), outcomes: Outcomes::default() }
             }
@@ -158,13 +164,16 @@ impl Request<'_> {
         }
     }
 
-    async fn serve_mcp(&self, session: &mut ServerSession, caller: &Caller<'_>) -> Served {
+    async fn serve_mcp(&self, session: &mut ServerSession, caller: &Caller<'_>, on_stream: bool) -> Served {
         let body = match mcp::check(&session.req_header().headers, self.head.wrap_ttl.as_deref()) {
             Ok(()) => self.body(session, caller.agent()).await,
             Err(refusal) => Err(refusal),
         };
         match body {
-            Ok(body) => mcp::serve(&self.asked(session, caller, body.bytes.clone())).await,
+            Ok(body) => {
+                let asked = self.asked(session, caller, body.bytes.clone());
+                if on_stream { Box::pin(mcp::serve_on_stream(&asked)).await } else { mcp::serve(&asked).await }
+            }
             Err(refusal) => Served::refused("", refusal),
         }
     }
@@ -182,16 +191,6 @@ impl Request<'_> {
 
     /// Scheme and authority by which the gate is reached: as configured, else as the request has them.
     pub(super) fn base(&self, session: &ServerSession) -> Option<String> {
-        if let Some(base) = &self.context.snapshot.surfaces.public_url {
-            return Some(base.to_string());
-        }
-        let Side::Edge { index, .. } = self.side else { return None };
-        let tls = self.context.snapshot.tls_of(index).is_some();
-        let request = session.req_header();
-        let host = request.headers.get(HOST).and_then(|host| host.to_str().ok());
-        let authority: Authority =
-            request.uri.authority().map_or(host, |authority| Some(authority.as_str()))?.parse().ok()?;
-        let plain = !authority.as_str().contains('@') && !authority.host().is_empty();
-        plain.then(|| format!("{}://{authority}", if tls { "https" } else { "http" }))
+        origin::base(session, &self.context.snapshot, self.side)
     }
 }

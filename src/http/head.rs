@@ -16,6 +16,7 @@ use pingora_core::protocols::http::ServerSession;
 
 use crate::snapshot::Snapshot;
 
+use super::origin::{is_loopback, is_own};
 use super::side::Side;
 
 /// Tells this process's requests from another's.
@@ -51,6 +52,8 @@ pub(super) struct Head {
     pub(super) wrap_ttl: Option<String>,
     /// The origin of a page; forgotten where it may not call.
     pub(super) origin: Option<String>,
+    /// True for a page that the gate served itself.
+    pub(super) is_own_page: bool,
     /// True for a request that came by the operators' Unix socket.
     pub(super) by_socket: bool,
 }
@@ -96,6 +99,7 @@ impl Head {
         let local = local.unwrap_or_default();
         let (path, query) = local.split_once('?').unwrap_or((local, ""));
         let origin = headers.get(ORIGIN).map(|origin| origin.to_str().unwrap_or("null").to_owned());
+        let is_own_page = origin.as_deref().is_some_and(|origin| is_own(origin, session, snapshot, side));
         let peer = address.filter(|_| !matches!(side, Side::Edge { balanced: true, .. }));
         let client = peer.map(|peer| snapshot.credentials.proxies.client_behind(peer, headers)).or(address);
         let is_bodiless = request.method == Method::HEAD;
@@ -112,6 +116,7 @@ impl Head {
             query,
             wrap_ttl,
             origin,
+            is_own_page,
             by_socket,
         };
         (head, problem)
@@ -186,10 +191,9 @@ fn is_local(headers: &HeaderMap, names: &[String]) -> bool {
     let mut hosts = headers.get_all(HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
     let Some(authority) = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()) else { return false };
-    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let loopback = name.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
-    let known = |known: &str| known.eq_ignore_ascii_case(name);
-    !authority.as_str().contains('@') && (loopback || known("localhost") || names.iter().any(|name| known(name)))
+    let name = authority.host();
+    let known = names.iter().any(|known| known.eq_ignore_ascii_case(name.trim_matches(['[', ']'])));
+    !authority.as_str().contains('@') && (known || is_loopback(name))
 }
 
 /// Bytes of names and values as they stood on the wire, about.

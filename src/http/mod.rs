@@ -9,6 +9,7 @@ mod dispatch;
 mod endpoint;
 mod handover;
 mod head;
+mod origin;
 mod own;
 mod request;
 pub mod routes;

@@ -1,8 +1,12 @@
 //! The gate's own answers to anyone: health, readiness, metrics, the metadata of the
 //! resource, a browser's preflight, and the documentation where it is public.
 
+use std::str::FromStr as _;
+
+use filters::headers::MCP_PARAM;
 use filters::refusal::Refusal;
-use http::{HeaderValue, Method};
+use http::header::ACCESS_CONTROL_REQUEST_HEADERS;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use pingora_core::protocols::http::ServerSession;
 use serde_json::json;
 
@@ -14,6 +18,10 @@ use crate::telemetry::RouteId;
 use super::request::{Request, Visit};
 use super::routes::{self, Audience, Route, Serves};
 use super::side::Side;
+
+/// The headers that any allowed page may send.
+const PAGE_HEADERS: &str = "authorization, dpop, x-api-key, content-type, last-event-id, mcp-method, mcp-name, \
+     mcp-protocol-version, mcp-session-id, traceparent, tracestate, x-correlation-id, x-vault-wrap-ttl";
 
 impl Request<'_> {
     /// The route that is asked for, where the configuration and the listener have it.
@@ -51,7 +59,7 @@ impl Request<'_> {
         self.check_origin()?;
         if self.head.method == Method::OPTIONS && self.head.origin.is_some() {
             visit.route = Some(routes::PREFLIGHT);
-            return Ok(Some(preflight()));
+            return Ok(Some(preflight(&session.req_header().headers)));
         }
         if self.head.path == "*" {
             visit.route = Some(routes::PREFLIGHT);
@@ -71,7 +79,14 @@ impl Request<'_> {
                 let base = self.base(session).ok_or(Refusal::Malformed("The request's host cannot be read."))?;
                 metadata::serve(&self.context.snapshot, &format!("{base}{resource}"))
             }
-            Serves::Events(_) | Serves::RecentEvents | Serves::Mcp | Serves::Nothing => return Ok(None),
+            Serves::Events(_)
+            | Serves::RecentEvents
+            | Serves::EndOfSession
+            | Serves::AnsweredOnStream
+            | Serves::Mcp
+            | Serves::Nothing => {
+                return Ok(None);
+            }
         }))
     }
 
@@ -99,10 +114,12 @@ impl Request<'_> {
         admin::serve(&asked, route).await.map(Some)
     }
 
-    /// A page may call from the configured origins only (invariant 11).
+    /// A page may call from the configured origins and the gate's own only (invariant 11).
     pub(super) fn check_origin(&self) -> Result<(), Refusal> {
         match &self.head.origin {
-            Some(origin) if !self.context.snapshot.surfaces.origins.contains(origin) => Err(Refusal::OriginNotAllowed),
+            Some(origin) if !self.head.is_own_page && !self.context.snapshot.surfaces.origins.contains(origin) => {
+                Err(Refusal::OriginNotAllowed)
+            }
             _ => Ok(()),
         }
     }
@@ -142,16 +159,22 @@ fn capabilities() -> Reply {
     reply
 }
 
-fn preflight() -> Reply {
+/// Answers a browser that asks if a page may send `asked` (Fetch, section 4.8). Headers of a tool's
+/// arguments have names of the tool's own, and are allowed where they are asked for.
+fn preflight(asked: &HeaderMap) -> Reply {
     let mut reply = Reply::empty(204);
     reply.add("access-control-allow-methods", HeaderValue::from_static("GET, PUT, POST, PATCH, DELETE"));
-    reply.add(
-        "access-control-allow-headers",
-        HeaderValue::from_static(
-            "authorization, dpop, content-type, x-api-key, x-correlation-id, x-vault-wrap-ttl, \
-             mcp-protocol-version, mcp-method, mcp-name",
-        ),
-    );
+    let mut allowed = PAGE_HEADERS.to_owned();
+    let asked = asked.get_all(ACCESS_CONTROL_REQUEST_HEADERS).iter().filter_map(|value| value.to_str().ok());
+    for name in asked.flat_map(|value| value.split(',')).map(str::trim) {
+        if let Some(name) = HeaderName::from_str(name).ok().filter(|name| name.as_str().starts_with(MCP_PARAM)) {
+            allowed.push_str(", ");
+            allowed.push_str(name.as_str());
+        }
+    }
+    if let Ok(allowed) = HeaderValue::try_from(allowed) {
+        reply.add("access-control-allow-headers", allowed);
+    }
     reply.add("access-control-max-age", 600.into());
     reply
 }

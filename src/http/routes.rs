@@ -41,7 +41,10 @@ pub(super) enum Serves {
     Page(Page),
     Events(Stream),
     RecentEvents,
+    EndOfSession,
     Mcp,
+    /// Messages of MCP that are answered on a stream of events.
+    AnsweredOnStream,
     Nothing,
 }
 
@@ -74,12 +77,14 @@ const fn told(method: &'static str, template: &'static str) -> Route {
 }
 
 /// The table. A path that stands twice is served by the row of its method, else by the first.
-static ROUTES: [Route; 24] = [
-    mcp("/mcp", "GET, POST", "POST", Serves::Mcp),
-    mcp("/mcp", "GET, POST", "GET", Serves::Events(Stream::Mcp)),
+static ROUTES: [Route; 26] = [
+    mcp("/mcp", "GET, POST, DELETE", "POST", Serves::Mcp),
+    mcp("/mcp", "GET, POST, DELETE", "GET", Serves::Events(Stream::Mcp)),
+    mcp("/mcp", "GET, POST, DELETE", "DELETE", Serves::EndOfSession),
     mcp("/mcp/rpc", "GET, POST", "POST", Serves::Mcp),
     mcp("/mcp/rpc", "GET, POST", "GET", Serves::Events(Stream::Mcp)),
-    mcp("/mcp/sse", "GET", "GET", Serves::Events(Stream::Bridge)),
+    mcp("/mcp/sse", "GET, POST", "GET", Serves::Events(Stream::Bridge)),
+    mcp("/mcp/sse", "GET, POST", "POST", Serves::AnsweredOnStream),
     get("/mcp/events", Audience::Callers, Serves::RecentEvents),
     get("/events", Audience::Callers, Serves::Events(Stream::Plain)),
     get("/healthz", Audience::Anyone, Serves::Life),
@@ -152,8 +157,8 @@ mod tests {
         let serves = |path, method| find(path, &method).map(|(id, route)| (labels()[id.place()], route.serves));
         assert!(matches!(serves("/mcp", Method::POST), Some((("POST", "/mcp"), Serves::Mcp))));
         assert!(matches!(serves("/mcp", Method::GET), Some((("GET", "/mcp"), Serves::Events(_)))));
-        assert!(matches!(serves("/mcp", Method::DELETE), Some((("POST", "/mcp"), Serves::Mcp))));
-        assert!(matches!(serves("/mcp/sse", Method::POST), Some((("GET", "/mcp"), Serves::Events(_)))));
+        assert!(matches!(serves("/mcp", Method::DELETE), Some((("DELETE", "/mcp"), Serves::EndOfSession))));
+        assert!(matches!(serves("/mcp/sse", Method::POST), Some((("POST", "/mcp"), Serves::AnsweredOnStream))));
         assert!(matches!(serves("/readyz", Method::POST), Some((("GET", "/readyz"), Serves::Readiness))));
         assert!(serves("", Method::GET).is_none() && serves("/mcp/", Method::GET).is_none());
     }

@@ -8,18 +8,15 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use filters::jwt::ProofId;
-use filters::pem;
 use filters::quota::{Exceeded, Limit, Rate};
 use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ExistenceCheck, IntoConnectionInfo as _, RedisConnectionInfo,
-    Script, SetExpiry, SetOptions, TlsCertificates,
-};
+use redis::{AsyncConnectionConfig, Client, ExistenceCheck, Script, SetExpiry, SetOptions};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use crate::config::Redis;
 use crate::random;
+use crate::redis::client as redis_client;
 use crate::telemetry::Metrics;
 
 /// Longest time to connect, TLS and login included.
@@ -70,7 +67,7 @@ impl SharedLimits {
             return Ok(Arc::clone(same));
         }
         Ok(Arc::new(Self {
-            client: client(settings).map_err(|error| format!("rate_limit: {error}"))?,
+            client: redis_client(settings).map_err(|error| format!("rate_limit: {error}"))?,
             settings: settings.clone(),
             script: Script::new(include_str!("gcra.lua")),
             probe: Rate::new(1_000_000, Duration::from_secs(1), 1_000_000).map(|rate| Limit::new(rate, "probe", None)),
@@ -79,6 +76,12 @@ impl SharedLimits {
             told: AtomicBool::new(false),
             told_of_key: AtomicBool::new(false),
         }))
+    }
+
+    /// The server, as it is configured.
+    #[must_use]
+    pub const fn server(&self) -> &Redis {
+        &self.settings
     }
 
     /// Charges one request to every one of the limits, or to none; `None` where the server does not
@@ -241,28 +244,6 @@ impl SharedLimits {
             tracing::error!(%away, "rate limits are not shared now: this gate counts for itself");
         }
     }
-}
-
-fn client(settings: &Redis) -> Result<Client, redis::RedisError> {
-    let (host, port) = (settings.host.clone(), settings.port);
-    let address = match settings.tls {
-        true => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
-        false => ConnectionAddr::Tcp(host, port),
-    };
-    let mut login = RedisConnectionInfo::default().set_db(settings.database);
-    if let Some(username) = &settings.username {
-        login = login.set_username(username);
-    }
-    if let Some(password) = &settings.password {
-        login = login.set_password(password.expose());
-    }
-    let address = address.into_connection_info()?.set_redis_settings(login);
-    if !settings.tls {
-        return Client::open(address);
-    }
-    let pem = |der: &Vec<u8>| pem::encode("CERTIFICATE", der).as_bytes().to_vec();
-    let root_cert = settings.authorities.as_ref().map(|authorities| authorities.iter().flat_map(pem).collect());
-    Client::build_with_tls(address, TlsCertificates { client_tls: None, root_cert })
 }
 
 impl From<tokio::time::error::Elapsed> for Away {

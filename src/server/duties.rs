@@ -4,10 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use filters::event::{Event, EventKind};
 use futures_util::future::BoxFuture;
 use tokio::task::JoinError;
 use tokio::time::{sleep, timeout};
 
+use crate::events;
 use crate::limits::SharedLimits;
 use crate::reload::Reload;
 use crate::state::{DutiesDown, State};
@@ -27,7 +29,7 @@ struct Background {
     reload: Reload,
 }
 
-const DUTIES: [Duty; 10] = [
+const DUTIES: [Duty; 12] = [
     ("health", |all| Box::pin(async move { all.state.vault.monitor.run().await })),
     ("login", |all| Box::pin(async move { all.state.vault.login.run().await })),
     ("handles", |all| Box::pin(async move { all.watch_handles().await })),
@@ -38,6 +40,8 @@ const DUTIES: [Duty; 10] = [
     ("reload", |all| Box::pin(async move { all.reload.run().await })),
     ("issuers", |all| Box::pin(async move { all.fetch_keys().await })),
     ("shared limits", |all| Box::pin(async move { all.share_limits().await })),
+    ("suspension events", |all| Box::pin(async move { all.tell_of_suspensions().await })),
+    ("events", |all| Box::pin(async move { all.share_events().await })),
 ];
 
 /// Begins every duty on the runtime of the caller.
@@ -100,6 +104,23 @@ impl Background {
         vault.suspensions.run(&vault.tokens, &vault.leases, || self.state.snapshot().vault.layout.clone()).await;
     }
 
+    /// Tells agents that they are suspended, and that they are no longer.
+    async fn tell_of_suspensions(&self) {
+        let suspensions = &self.state.vault.suspensions;
+        let mut changes = suspensions.changes();
+        let mut known = suspensions.all();
+        while changes.changed().await.is_ok() {
+            let now = suspensions.all();
+            let begun = now.difference(&known).map(|agent| (agent, EventKind::Suspended));
+            for (agent, kind) in begun.chain(known.difference(&now).map(|agent| (agent, EventKind::Resumed))) {
+                if let Some(agent) = self.state.snapshot().agents.find(agent) {
+                    self.state.events.publish_here(Event::of_operator(kind, &agent));
+                }
+            }
+            known = now;
+        }
+    }
+
     async fn give_back(&self) {
         let vault = &self.state.vault;
         vault.returns.run(&vault.leases, || self.state.snapshot().vault.layout.clone()).await;
@@ -117,22 +138,37 @@ impl Background {
         }
     }
 
-    /// Keeps the connection to where limits are shared: that of the snapshot of the moment.
+    /// Keeps the connection to where limits are shared.
     async fn share_limits(&self) {
+        self.with_shared(|state, shared| {
+            Box::pin(async move {
+                state.metrics.shared_limits.up.set(0);
+                match shared {
+                    Some(shared) => shared.run(&state.metrics).await,
+                    None => std::future::pending().await,
+                }
+            })
+        })
+        .await;
+    }
+
+    /// Keeps the connection to where events are shared, which is where limits are.
+    async fn share_events(&self) {
+        self.with_shared(|state, shared| {
+            Box::pin(events::share(&state.events, shared.map(SharedLimits::server), &state.metrics))
+        })
+        .await;
+    }
+
+    /// Does something with what gates share, by the snapshot of the moment.
+    async fn with_shared(&self, run: for<'s> fn(&'s State, Option<&'s SharedLimits>) -> BoxFuture<'s, ()>) {
         let same = |one: &Option<Arc<SharedLimits>>, other: &Option<Arc<SharedLimits>>| {
             one.as_ref().map(Arc::as_ptr) == other.as_ref().map(Arc::as_ptr)
         };
         loop {
-            self.state.metrics.shared_limits.up.set(0);
             let shared = self.state.snapshot().limits.shared.clone();
-            let kept = async {
-                match &shared {
-                    Some(shared) => shared.run(&self.state.metrics).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
-                () = kept => {}
+                () = run(&self.state, shared.as_deref()) => {}
                 () = self.state.snapshot_where(|snapshot| !same(&snapshot.limits.shared, &shared)) => {}
             }
         }

@@ -1,5 +1,6 @@
 //! From an operation to its answer: decide, ask Vault, have the answer formed, wrap.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use filters::condition::Circumstances;
 use filters::decide::{AgentRequest, DecisionContext, Effect, Permitted, Wrap, decide};
 use filters::event::{Event, EventKind};
 use filters::grants::{Agent, Engine};
-use filters::handle::{Binding, Keyring, Purpose, StandsFor};
+use filters::handle::{Binding, Closed, Keyring, Purpose, StandsFor};
 use filters::identity::Identity;
 use filters::kms::KmsRequest;
 use filters::operation::{Entry, Operation};
@@ -185,6 +186,13 @@ impl Context<'_> {
         decide(&caller.identity, operation, self.decision_context(caller, &keyring)).map(drop)
     }
 
+    /// True where `identity`, who listens from the address `client`, may be told of this event now.
+    #[must_use]
+    pub fn may_hear(&self, identity: &Identity, client: Option<IpAddr>, event: &Event) -> bool {
+        let circumstances = Circumstances { client, now: epoch_seconds() };
+        event.is_seen_by(identity, &self.snapshot.vault.layout, circumstances)
+    }
+
     fn decision_context<'k>(&'k self, caller: &Caller<'_>, keyring: &'k Keyring) -> DecisionContext<'k> {
         DecisionContext { layout: &self.snapshot.vault.layout, keyring, client: caller.client, now: epoch_seconds() }
     }
@@ -273,6 +281,35 @@ impl Context<'_> {
         let handle = self.seal(agent, Purpose::Wrapped, &claims)?;
         let wrapped = json!({"wrapped": {"handle": handle, "operation": operation, "ttl": wrap_info.ttl}});
         Ok(wrapped.to_string().into_bytes())
+    }
+
+    /// What a handle of the agent's was sealed with; for what does not open, the refusal is `foreign`.
+    ///
+    /// # Errors
+    /// `foreign`, and that its key is not known, or none is.
+    pub fn open<T: for<'a> Deserialize<'a>>(
+        &self,
+        agent: &Agent,
+        purpose: Purpose,
+        handle: &str,
+        foreign: Refusal,
+    ) -> Result<T, Refusal> {
+        let keyring = self.state.vault.handles.keyring();
+        if keyring.is_empty() {
+            return Err(self.state.vault.handles.without());
+        }
+        let closed = |closed| match closed {
+            Closed::Foreign => foreign,
+            Closed::Later => Refusal::HandleKeyUnknown,
+        };
+        let opened = keyring.open(handle, Binding { purpose, agent }).map_err(closed);
+        opened.inspect_err(|refusal| self.seek_key(refusal))
+    }
+
+    /// The time of the wall clock, in seconds since the epoch.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        epoch_seconds()
     }
 
     /// A handle for the agent.

@@ -2,13 +2,12 @@
 
 use std::net::IpAddr;
 
-use filters::condition::Circumstances;
 use filters::grants::Agent;
 use filters::identity::Identity;
-use filters::mcp::{Feed, Shown};
+use filters::mcp::{Feed, Session, Shown};
 use filters::refusal::Refusal;
 
-use crate::events::{Heard, Subscription};
+use crate::events::{Heard, StreamAddress, Subscription};
 use crate::limits::Share;
 use crate::service::{Caller, Context, Offer};
 
@@ -21,6 +20,8 @@ pub struct Events {
     /// The tools that its client was last shown.
     shown: Shown,
     heard: Subscription,
+    /// The session that it was opened in.
+    session: Option<Session>,
     /// Why it goes on no longer.
     end: Option<Refusal>,
     _place: Share,
@@ -36,7 +37,22 @@ impl Events {
     /// A stream of this caller's, which was shown these tools.
     pub(super) fn new(caller: &Caller<'_>, feed: Feed, shown: Shown, heard: Subscription, place: Share) -> Self {
         let (identity, client) = (caller.identity.clone(), caller.client);
-        Self { identity, client, feed, shown, heard, end: None, _place: place }
+        Self { identity, client, feed, shown, heard, session: None, end: None, _place: place }
+    }
+
+    /// It is told of what this session wants to be told of, and ends with it.
+    pub(super) fn belongs_to(&mut self, session: Option<Session>) {
+        self.session = session;
+    }
+
+    /// Where it is addressed.
+    pub(super) fn address(&self) -> StreamAddress {
+        self.heard.address()
+    }
+
+    /// Messages may be sent to this path, to be answered on it.
+    pub(super) fn is_answered_at(&mut self, path: Option<String>) {
+        self.feed = Feed::Bridge(path);
     }
 
     /// The first thing said on it.
@@ -57,6 +73,13 @@ impl Events {
             return Err(Refusal::Unauthenticated);
         }
         may_listen(context, &identity)?;
+        if let Some(session) = &self.session {
+            let events = &context.state.events;
+            if !session.lasts(context.now(), identity.proof) || events.has_ended(session.number()) {
+                return Err(Refusal::NoSession);
+            }
+            self.feed.watch(events.watched(session.number()));
+        }
         let shown = Shown::to(&identity, context.snapshot.surfaces.tool_names);
         let changed = shown != self.shown;
         (self.shown, self.identity) = (shown, identity);
@@ -69,17 +92,17 @@ impl Events {
     }
 
     /// The text that tells its client of what was heard: nothing of what its agent, as judged last, may
-    /// not see. `now` is in seconds since the epoch.
+    /// not see.
     ///
     /// # Errors
     /// [`Refusal::TooSlow`] where no more is told.
-    pub fn told(&self, heard: &Heard, context: &Context<'_>, now: u64) -> Result<String, Refusal> {
-        let circumstances = Circumstances { client: self.client, now };
+    pub fn told(&self, heard: &Heard, context: &Context<'_>) -> Result<String, Refusal> {
         match heard {
             Heard::Event(told) => {
-                let seen = told.event.is_seen_by(&self.identity, &context.snapshot.vault.layout, circumstances);
+                let seen = context.may_hear(&self.identity, self.client, &told.event);
                 Ok(if seen { self.feed.told(told.id, &told.event, &self.identity.agent.id) } else { String::new() })
             }
+            Heard::Answer(message) => Ok(self.feed.answered(message)),
             Heard::Gap => Ok(self.feed.gap()),
             Heard::TooSlow => Err(Refusal::TooSlow),
         }

@@ -3,16 +3,16 @@
 
 use std::time::Instant;
 
-use filters::headers::{MCP_METHOD, MCP_NAME, MCP_PROTOCOL_VERSION};
+use filters::headers::{MCP_METHOD, MCP_NAME, MCP_PROTOCOL_VERSION, MCP_SESSION_ID};
 use filters::mcp::{self, Body, Call, Failure, Filter, Headers, Message, Request as Wanted, Revision, Understood};
 use filters::operation::Entry;
 use filters::refusal::Refusal;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
 use crate::service::{Called, Outcome, Outcomes};
 
 use super::resources::Listed;
-use super::{Asked, Json, Reply, Served, accepts_json, text as header};
+use super::{Asked, Json, Reply, Served, accepts_json, listen, sessions, text as header};
 
 /// The answer to one message.
 struct Answered {
@@ -21,11 +21,13 @@ struct Answered {
     body: Vec<u8>,
     /// The answer instead, where it is a stream of events.
     events: Option<Reply>,
+    /// The id of the session that it begins.
+    session: Option<String>,
 }
 
 impl Answered {
     fn new(status: u16, body: Vec<u8>) -> Self {
-        Self { status, body, events: None }
+        Self { status, body, events: None, session: None }
     }
 }
 
@@ -58,13 +60,43 @@ pub fn check(headers: &HeaderMap, wrap_ttl: Option<&str>) -> Result<(), Refusal>
 
 /// Serves the messages of one `POST`.
 pub async fn serve(asked: &Asked<'_>) -> Served {
+    if !is_stateless(asked.headers)
+        && let Err(refusal) = sessions::named(asked.context, &asked.caller.identity, asked.headers)
+    {
+        return Served::refused("", refusal);
+    }
     let (answered, outcomes) = asked.messages(&said(asked.headers)).await;
-    let reply = answered.map(|Answered { status, body, events }| match events {
-        Some(events) => events,
-        None if body.is_empty() => Reply::empty(status),
-        None => Reply::json(status, body),
+    let reply = answered.map(|Answered { status, body, events, session }| {
+        let mut reply = match events {
+            Some(events) => events,
+            None if body.is_empty() => Reply::empty(status),
+            None => Reply::json(status, body),
+        };
+        let session = session.and_then(|id| HeaderValue::try_from(id).ok());
+        reply.headers.extend(session.map(|id| (MCP_SESSION_ID, id)));
+        reply
     });
     Served { reply, outcomes }
+}
+
+/// Serves the messages of one `POST` of revision 2024-11-05, which are answered on a stream.
+pub async fn serve_on_stream(asked: &Asked<'_>) -> Served {
+    let address = match listen::named(asked) {
+        Ok(address) => address,
+        Err(refusal) => return Served::refused("", refusal),
+    };
+    let (answered, outcomes) = asked.messages(&said(asked.headers)).await;
+    let reply = answered.and_then(|Answered { body, .. }| {
+        let text = String::from_utf8(body).map_err(|_| Refusal::Internal)?;
+        let sent = text.is_empty() || asked.context.state.events.answer(&asked.caller.agent().id, address, &text);
+        if sent { Ok(Reply::empty(202)) } else { Err(Refusal::NoSession) }
+    });
+    Served { reply, outcomes }
+}
+
+/// True where the revision that is named has no sessions.
+fn is_stateless(headers: &HeaderMap) -> bool {
+    header(headers, MCP_PROTOCOL_VERSION).and_then(Revision::parse).is_some_and(Revision::is_stateless)
 }
 
 /// The headers that a body must agree with.
@@ -89,9 +121,11 @@ impl Asked<'_> {
     }
 
     /// Answers each message of a batch, each charged by itself. The first owes
-    /// what the request does.
+    /// what the request does. Where none of them is a message that may be sent,
+    /// neither is the batch.
     async fn batch(&self, messages: &[Message<'_>], said: &Headers<'_>) -> (Answered, Vec<Outcome>) {
         let (mut body, mut outcomes) = (Vec::new(), Vec::with_capacity(messages.len()));
+        let mut status = 400;
         for (place, message) in messages.iter().enumerate() {
             let started = Instant::now();
             let owes = if place == 0 { Ok(()) } else { self.caller.owe() };
@@ -105,6 +139,9 @@ impl Asked<'_> {
             });
             outcome.took = started.elapsed();
             outcomes.push(outcome);
+            if answer.status != 400 {
+                status = 200;
+            }
             if !answer.body.is_empty() {
                 body.push(if body.is_empty() { b'[' } else { b',' });
                 body.extend_from_slice(&answer.body);
@@ -114,7 +151,7 @@ impl Asked<'_> {
             return (Answered::new(202, body), outcomes);
         }
         body.push(b']');
-        (Answered::new(200, body), outcomes)
+        (Answered::new(status, body), outcomes)
     }
 
     /// Answers one message. What stands for the whole request, a missing scope
@@ -130,7 +167,12 @@ impl Asked<'_> {
         let (identity, names) = (&self.caller.identity, self.context.snapshot.surfaces.tool_names);
         let mut body = Vec::new();
         match &call.request {
-            Wanted::Initialize => mcp::initialized(&call, &mut body),
+            Wanted::Initialize => {
+                mcp::initialized(&call, &mut body);
+                let session = self.begin_session(call.revision);
+                let answer = Answered { session, ..Answered::new(200, body) };
+                return Told { answer: Ok(answer), outcome: Outcome::default() };
+            }
             Wanted::Discover => mcp::discovered(&call, &mut body),
             Wanted::Ping | Wanted::Shutdown => mcp::done(&call, &mut body),
             Wanted::ListTools => mcp::listed(&call, identity, names, &mut body),
@@ -145,6 +187,8 @@ impl Asked<'_> {
                 let read = Box::pin(self.read_resource(&call, uri)).await;
                 return resource(&call, read);
             }
+            Wanted::Subscribe { uri } => return self.subscription(&call, uri, true),
+            Wanted::Unsubscribe { uri } => return self.subscription(&call, uri, false),
             Wanted::Listen(filter) => return self.listen(&call, filter),
             Wanted::CallTool { kind, arguments } => return self.tool(&call, kind, arguments).await,
         }
@@ -169,6 +213,21 @@ impl Asked<'_> {
             Err(refusal) => mcp::refused(call, &refusal, self.caller.request_id, &mut body),
         }
         Told { answer: Ok(Answered::new(200, body)), outcome }
+    }
+
+    /// Changes of which resources the session is told.
+    fn subscription(&self, call: &Call<'_>, uri: &str, watch: bool) -> Told {
+        let mut body = Vec::new();
+        match self.watch(call, uri, watch) {
+            Ok(()) => {
+                mcp::done(call, &mut body);
+                Told { answer: Ok(Answered::new(200, body)), outcome: Outcome::allowed() }
+            }
+            Err(failure) => {
+                failure.write(Some(call.id), call.revision, &mut body);
+                Told::of(failure.status(call.revision), body)
+            }
+        }
     }
 
     /// Opens a subscription.

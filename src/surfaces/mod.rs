@@ -11,6 +11,7 @@ pub mod metadata;
 mod reply;
 mod resources;
 pub mod rest;
+pub mod sessions;
 
 pub use json::Json;
 pub use reply::{Body, Reply};

@@ -1,7 +1,6 @@
 //! An agent's secrets as MCP resources: listed page by page, read by URI.
 
-use filters::grants::Agent;
-use filters::handle::{Binding, Closed, Purpose};
+use filters::handle::Purpose;
 use filters::mcp::{self, Call, ListPlace, Page, Step, Walk};
 use filters::path::SecretPath;
 use filters::refusal::Refusal;
@@ -72,26 +71,14 @@ impl Asked<'_> {
 
     async fn listed(&self, call: &Call<'_>, cursor: Option<&str>, outcome: &mut Outcome) -> Result<Vec<u8>, Refusal> {
         let agent = self.caller.agent();
-        let place = cursor.map(|cursor| self.open_cursor(agent, cursor)).transpose()?;
+        let place =
+            cursor.map(|cursor| self.context.open(agent, Purpose::Cursor, cursor, mcp::no_cursor())).transpose()?;
         let root = place.is_none() && self.context.judge(self.caller, mcp::names(None)?).is_ok();
         let Found { secrets, large, place } = self.page(Walk::from(place), outcome).await?;
         let next = place.map(|place| self.context.seal(agent, Purpose::Cursor, &place)).transpose()?;
         let mut body = Vec::new();
         mcp::listed_resources(call, &Page { subject: &agent.id, root, secrets, large, next }, &mut body);
         Ok(body)
-    }
-
-    fn open_cursor(&self, agent: &Agent, cursor: &str) -> Result<ListPlace, Refusal> {
-        let keyring = self.context.state.vault.handles.keyring();
-        if keyring.is_empty() {
-            return Err(self.context.state.vault.handles.without());
-        }
-        let binding = Binding { purpose: Purpose::Cursor, agent };
-        let closed = |closed| match closed {
-            Closed::Foreign => mcp::no_cursor(),
-            Closed::Later => Refusal::HandleKeyUnknown,
-        };
-        keyring.open(cursor, binding).map_err(closed).inspect_err(|refusal| self.context.seek_key(refusal))
     }
 
     /// Walks until the page is full; what the agent may not read is not on it. A folder with more

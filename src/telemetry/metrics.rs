@@ -138,6 +138,10 @@ pub struct Metrics {
     pub streams: IntGauge,
     /// Events that were made here.
     pub events: IntCounter,
+    /// 1 while events are shared with other gates.
+    pub events_shared: IntGauge,
+    /// Events that other gates were never told of, because what they share was away for too long.
+    pub events_unshared: IntCounter,
     /// Streams of events that were cut off because they were read too slowly.
     pub slow_streams: IntCounter,
     /// Requests that carry or received a correlation id.
@@ -252,6 +256,11 @@ impl Metrics {
             waiting: gauge("portcullis_requests_waiting", "Requests that wait for others of the same agent.")?,
             streams: gauge("portcullis_event_streams", "Open streams of events.")?,
             events: counter("portcullis_events_total", "Changes that were done through this gate.")?,
+            events_shared: gauge("portcullis_events_shared", "1 while events are shared with other gates.")?,
+            events_unshared: counter(
+                "portcullis_events_unshared_total",
+                "Events that other gates were never told of, because Redis was away for too long.",
+            )?,
             slow_streams: counter(
                 "portcullis_slow_event_streams_total",
                 "Streams of events that were cut off because they were read too slowly.",

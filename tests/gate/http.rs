@@ -4,7 +4,7 @@
 use std::io::{Read, Write};
 
 use serde_json::json;
-use tests::{Gate, Plan};
+use tests::{API_KEY, Client, Gate, Plan};
 
 use crate::{Case, Shared};
 
@@ -12,6 +12,8 @@ pub const CASES: &[Case] = &[
     ("unknown_routes_and_methods_are_refused", routes),
     ("a_change_needs_a_json_content_type", content_type),
     ("a_page_may_call_from_configured_origins_only", origins),
+    ("the_gates_own_pages_may_call_it", own_pages),
+    ("a_page_may_send_what_callers_send", preflights),
     ("every_answer_carries_its_ids", ids),
     ("a_connection_serves_many_requests", keep_alive),
     ("a_body_left_unread_is_never_read_as_a_request", smuggling),
@@ -74,6 +76,70 @@ fn origins(shared: &Shared) {
     assert_eq!(preflight.status, 204);
     let headers = preflight.header("access-control-allow-headers").unwrap_or_default();
     assert!(["mcp-protocol-version", "x-vault-wrap-ttl"].iter().all(|header| headers.contains(header)), "{headers}");
+}
+
+fn own_pages(shared: &Shared) {
+    let gate = Gate::start(shared.world(), &Plan::default());
+    let from = |client: &Client, host: &str, origin: &str| {
+        let mut stream = client.connect().expect("a connection");
+        let head = format!("GET /whoami HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\nX-API-Key: {API_KEY}\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("sent");
+        Client::read(&mut stream).expect("an answer").status
+    };
+    let (tls, plain) = (gate.stranger(), gate.local());
+    for (client, host, origin, status) in [
+        (&tls, "localhost", "https://localhost", 200),
+        (&tls, "gate.example:8443", "https://gate.example:8443", 200),
+        (&tls, "localhost", "http://localhost", 403),
+        (&tls, "localhost", "https://localhost:8443", 403),
+        (&tls, "localhost", "https://gate.example", 403),
+        (&plain, "localhost", "http://localhost", 200),
+        (&plain, "127.0.0.1:8080", "http://127.0.0.1:8080", 200),
+        (&plain, "localhost", "https://localhost", 403),
+        // A name that anybody may point at the gate.
+        (&plain, "evil.example", "http://evil.example", 403),
+    ] {
+        assert_eq!(from(client, host, origin), status, "{host} {origin}");
+    }
+    let top = "rate_limit_enabled = false\npublic_url = \"https://gate.example\"\n".to_owned();
+    let gate = Gate::start(shared.world(), &Plan { top, ..Plan::default() });
+    assert_eq!(from(&gate.local(), "localhost", "https://gate.example"), 200);
+    assert_eq!(from(&gate.local(), "localhost", "https://localhost"), 403);
+}
+
+fn preflights(shared: &Shared) {
+    let top = "rate_limit_enabled = false\ncors_allow_origins = [\"https://page.example\"]\n".to_owned();
+    let gate = Gate::start(shared.world(), &Plan { top, ..Plan::default() });
+    let allowed = |asked: &str| {
+        let headers = [
+            ("Origin", "https://page.example"),
+            ("Access-Control-Request-Method", "POST"),
+            ("Access-Control-Request-Headers", asked),
+        ];
+        let preflight = gate.local().send("OPTIONS", "/mcp", &headers, b"");
+        assert_eq!(preflight.status, 204);
+        preflight.header("access-control-allow-headers").unwrap_or_default().to_owned()
+    };
+    let headers = allowed("Mcp-Param-Region,mcp-param-key, x-vault-token, mcp-param-a b, mcp-paramount");
+    let named: Vec<_> = headers.split(", ").collect();
+    for expected in [
+        "authorization",
+        "x-api-key",
+        "dpop",
+        "content-type",
+        "traceparent",
+        "mcp-method",
+        "mcp-name",
+        "mcp-protocol-version",
+        "mcp-session-id",
+        "last-event-id",
+        "mcp-param-region",
+        "mcp-param-key",
+    ] {
+        assert!(named.contains(&expected), "{expected}: {headers}");
+    }
+    assert!(!headers.contains("vault-token") && !headers.contains("a b") && !headers.contains("mount"), "{headers}");
+    assert!(!allowed("").contains("mcp-param"));
 }
 
 fn ids(shared: &Shared) {

@@ -43,21 +43,22 @@ const EDGES: [(&str, &[&str]); 7] = [
 const FRAMEWORK: [&str; 3] = ["src/listener/", "src/http/", "src/exchange/"];
 
 /// The folders of the gate that the modules of a folder may name.
-const ROOMS: [(&str, &[&str]); 8] = [
+const ROOMS: [(&str, &[&str]); 9] = [
     ("admin", &["service", "surfaces", "vault"]),
     ("config", &[]),
     ("exchange", &["config", "telemetry", "tls"]),
-    ("limits", &["config", "random", "telemetry"]),
+    ("events", &["config", "random", "redis", "telemetry"]),
+    ("limits", &["config", "random", "redis", "telemetry"]),
     ("service", &["exchange", "issuers", "limits", "snapshot", "state", "telemetry", "vault"]),
     ("stdio", &["config", "random"]),
-    ("surfaces", &["limits", "service", "snapshot"]),
+    ("surfaces", &["events", "limits", "service", "snapshot"]),
     ("telemetry", &[]),
 ];
 
 /// Where a secret's text is taken out, each with the reason.
 const EXPOSURES: [(&str, &str); 8] = [
     ("src/exchange/mod.rs", "the token's header to Vault"),
-    ("src/limits/shared.rs", "the password of the server that limits are counted in"),
+    ("src/redis.rs", "the password of the server that gates share"),
     ("src/kms/mod.rs", "the gate's own AWS credentials"),
     ("src/stdio/credentials.rs", "the credential's header to a gate, as a client of it"),
     ("src/cli/jwt/mint.rs", "the shared secret that development tokens are signed with"),

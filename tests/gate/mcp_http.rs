@@ -47,7 +47,7 @@ fn media(shared: &Shared) {
 
 fn origins(shared: &Shared) {
     let client = shared.gate().keyed();
-    for origin in ["https://evil.example", "null", "http://localhost", "http://127.0.0.1:8089", ""] {
+    for origin in ["https://evil.example", "null", "https://localhost", "http://127.0.0.1:8089", ""] {
         let response = client.mcp_with(&[("Origin", origin)], &request("ping", &json!({})));
         assert_eq!((response.status, response.code().as_str()), (403, "origin_not_allowed"), "{origin}");
         assert!(response.header("access-control-allow-origin").is_none(), "{origin}");

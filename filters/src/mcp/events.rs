@@ -3,13 +3,15 @@
 //! Sources: <https://modelcontextprotocol.io/specification/2025-11-25/basic/transports>,
 //! <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::message::revision_of;
 use super::resources::{resource_uri, uri_of};
-use super::subscription::{Changed, Messages, Wanted, closed};
+use super::subscription::{Changed, Messages, Wanted, Watched, closed};
 use super::{Failure, ToolNames, tools};
 use crate::catalog::CATALOG;
 use crate::event::{Event, EventId, EventKind};
@@ -50,8 +52,9 @@ pub enum Feed {
     Handshaken(Wanted),
     /// `subscriptions/listen`: the id of the request, and what of it was granted.
     Subscription(Box<RawValue>, Wanted),
-    /// `GET /mcp/sse`, as older bridges have it: told of all, and of each tool that was done.
-    Bridge,
+    /// `GET /mcp/sse`, as older bridges have it: told of all, and of each tool that was done. Messages
+    /// may be sent to this path, as revision 2024-11-05 has it; they are answered on the stream.
+    Bridge(Option<String>),
     /// `GET /events`, for those who speak no MCP.
     Plain,
 }
@@ -62,25 +65,28 @@ impl Feed {
     pub fn opening(&self) -> String {
         match self {
             Self::Subscription(_, wanted) => framed(&self.messages().acknowledged(wanted), None),
-            Self::Handshaken(_) | Self::Bridge | Self::Plain => KEEP_ALIVE.to_owned(),
+            Self::Bridge(Some(path)) => format!("{KEEP_ALIVE}{}", named("endpoint", path, None)),
+            Self::Handshaken(_) | Self::Bridge(None) | Self::Plain => KEEP_ALIVE.to_owned(),
         }
     }
 
     /// Said where the client is shown other tools than before.
     #[must_use]
     pub fn tools_changed(&self) -> String {
-        match self {
-            Self::Subscription(_, Wanted { tools: false, .. }) | Self::Plain => String::new(),
-            Self::Handshaken(_) | Self::Bridge | Self::Subscription(..) => {
-                framed(&self.messages().changed(Changed::Tools), None)
-            }
-        }
+        let (tools, prompts) = match self {
+            Self::Subscription(_, Wanted { tools, prompts, .. }) => (*tools, *prompts),
+            Self::Handshaken(_) | Self::Bridge(_) => (true, true),
+            Self::Plain => (false, false),
+        };
+        // Prompts are about tools.
+        let lists = [tools.then_some(Changed::Tools), prompts.then_some(Changed::Prompts)];
+        lists.into_iter().flatten().map(|list| framed(&self.messages().changed(list), None)).collect()
     }
 
     /// True for a stream that tells of what changes nothing, too.
     #[must_use]
     pub const fn is_curious(&self) -> bool {
-        matches!(self, Self::Bridge)
+        matches!(self, Self::Bridge(_))
     }
 
     /// Said of an event that `subject` may see; empty where the client does not want to hear of it.
@@ -90,7 +96,7 @@ impl Feed {
             Self::Handshaken(wanted) | Self::Subscription(_, wanted) => {
                 frames(&self.messages().of(event, wanted, subject), id)
             }
-            Self::Bridge => {
+            Self::Bridge(_) => {
                 let everything = Wanted { resources: true, ..Wanted::default() };
                 let mut text = match event.secret() {
                     Some((space, path)) => {
@@ -110,13 +116,19 @@ impl Feed {
         }
     }
 
+    /// Said to answer a message of the client's.
+    #[must_use]
+    pub fn answered(&self, message: &str) -> String {
+        framed(message, None)
+    }
+
     /// Said where the client may have missed events: what it watches may have changed.
     #[must_use]
     pub fn gap(&self) -> String {
         let messages = self.messages();
         match self {
             Self::Plain => named("gap", "{\"type\":\"gap\"}", None),
-            Self::Bridge => framed(&messages.changed(Changed::Resources), None),
+            Self::Bridge(_) => framed(&messages.changed(Changed::Resources), None),
             Self::Handshaken(wanted) | Self::Subscription(_, wanted) => {
                 let updated = wanted.watched.iter().map(|watched| messages.updated(watched.uri().to_owned()));
                 let list = wanted.resources.then(|| messages.changed(Changed::Resources));
@@ -131,14 +143,21 @@ impl Feed {
         match self {
             Self::Subscription(id, _) => format!(": {code}\n{}", framed(&closed(id), None)),
             Self::Plain => named("end", &format!("{{\"type\":\"end\",\"reason\":\"{code}\"}}"), None),
-            Self::Handshaken(_) | Self::Bridge => format!(": {code}\n\n"),
+            Self::Handshaken(_) | Self::Bridge(_) => format!(": {code}\n\n"),
+        }
+    }
+
+    /// From now on a client of the revisions with a handshake is told of these resources.
+    pub fn watch(&mut self, resources: Arc<[Watched]>) {
+        if let Self::Handshaken(wanted) = self {
+            wanted.watched = resources;
         }
     }
 
     fn messages(&self) -> Messages<'_> {
         let subscription = match self {
             Self::Subscription(id, _) => Some(&**id),
-            Self::Handshaken(_) | Self::Bridge | Self::Plain => None,
+            Self::Handshaken(_) | Self::Bridge(_) | Self::Plain => None,
         };
         Messages { subscription }
     }
@@ -230,10 +249,12 @@ mod tests {
     #[test]
     fn an_event_is_one_line_of_data_and_ends_with_an_empty_one() {
         let event = Feed::Handshaken(Wanted::default()).tools_changed();
-        let data = event.strip_prefix("event: message\ndata: ").unwrap().strip_suffix("\n\n").unwrap();
-        assert!(!data.contains('\n'));
-        let message: Value = serde_json::from_str(data).unwrap();
-        assert_eq!(message, json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}));
+        let messages: Vec<Value> = event
+            .split_terminator("\n\n")
+            .map(|event| serde_json::from_str(event.strip_prefix("event: message\ndata: ").unwrap()).unwrap())
+            .collect();
+        let changed = |list: &str| json!({"jsonrpc": "2.0", "method": format!("notifications/{list}/list_changed")});
+        assert_eq!(messages, ["tools", "prompts"].map(changed));
         assert!(KEEP_ALIVE.starts_with(':') && KEEP_ALIVE.ends_with("\n\n"));
     }
 }

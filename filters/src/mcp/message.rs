@@ -36,7 +36,7 @@ pub struct Headers<'a> {
 pub enum Body<'a> {
     /// One message.
     One(Message<'a>),
-    /// Several, as revision 2025-03-26 has it.
+    /// Several, as the revisions before 2025-06-18 have it.
     Batch(Vec<Message<'a>>),
 }
 
@@ -94,6 +94,16 @@ pub enum Request<'a> {
     ListPrompts,
     /// A prompt, filled in.
     GetPrompt(Prompted),
+    /// A resource that the session is told of from now on, before revision 2026-07-28.
+    Subscribe {
+        /// Its URI.
+        uri: Cow<'a, str>,
+    },
+    /// A resource that the session is told of no longer.
+    Unsubscribe {
+        /// Its URI.
+        uri: Cow<'a, str>,
+    },
     /// A stream of what the client wants to be told of, since revision 2026-07-28.
     Listen(Filter),
     /// An operation.
@@ -129,7 +139,7 @@ pub fn read<'a>(body: &'a [u8], headers: &Headers<'_>, max_batch: usize) -> Resu
     if !body.trim_ascii_start().starts_with('[') {
         return serde_json::from_str(body).map(Body::One).map_err(invalid);
     }
-    if revision_of(headers.version)? != Revision::V2025_03_26 {
+    if !revision_of(headers.version)?.has_batches() {
         return Err(Failure::Invalid("This revision has no batches"));
     }
     let messages: Vec<Message<'a>> = serde_json::from_str(body).map_err(invalid)?;
@@ -180,12 +190,6 @@ impl<'a> Message<'a> {
         let fits = text.starts_with('"') || serde_json::from_str::<i64>(text).is_ok();
         (fits && text.len() <= MAX_ID).then_some(id)
     }
-
-    /// True where no answer is wanted: the message has no id, or `null` for one and a notification's method. Some
-    /// clients write `null` for what is absent.
-    fn is_notification(&self, method: &str) -> bool {
-        self.id.is_none_or(|id| id.get() == "null" && method.starts_with("notifications/"))
-    }
 }
 
 /// Understands one message, by its headers and by itself. The revision is
@@ -204,7 +208,8 @@ pub fn understand<'a>(message: &Message<'a>, headers: &Headers<'_>) -> (Revision
         let failure = Failure::Invalid("The gate asks no client anything");
         return (revision, Err(failure));
     };
-    if message.is_notification(method) {
+    // With `null` for an id it is a request, and a wrong one.
+    if message.id.is_none() {
         return (revision, Ok(Understood::Notification));
     }
     let Some(id) = message.id() else {
@@ -229,7 +234,8 @@ fn parameters<'a>(message: &Message<'a>) -> Result<Params<'a>, Failure> {
 }
 
 /// The revision of one message: the header's and the body's must be one. The handshake alone is in the one that
-/// it settles on, whatever a header says: its client cannot know yet which that is.
+/// it settles on, whatever a header says: its client cannot know yet which that is. Without a revision that is
+/// spoken and has a handshake, it settles on the newest that has one.
 fn revision(message: &Message<'_>, headers: &Headers<'_>, params: &Params<'_>) -> Result<Revision, Failure> {
     let said = params.meta.as_ref().and_then(|meta| meta.version.as_deref());
     if message.method.as_deref() == Some("initialize") && (params.version.is_some() || said.is_none()) {
@@ -264,10 +270,11 @@ fn printable(version: &str) -> Option<Box<str>> {
 
 fn handshaken<'a>(method: &str, params: &Params<'a>) -> Result<Request<'a>, Failure> {
     match method {
-        "initialize" if params.version.is_none() => Err(Failure::Parameters("protocolVersion is missing")),
         "initialize" => Ok(Request::Initialize),
         "ping" => Ok(Request::Ping),
         "shutdown" => Ok(Request::Shutdown),
+        "resources/subscribe" => Ok(Request::Subscribe { uri: uri(params)? }),
+        "resources/unsubscribe" => Ok(Request::Unsubscribe { uri: uri(params)? }),
         _ => lasting(method, params),
     }
 }
@@ -279,10 +286,7 @@ fn lasting<'a>(method: &str, params: &Params<'a>) -> Result<Request<'a>, Failure
         "tools/call" => tool(params),
         "resources/list" => Ok(Request::ListResources { cursor: params.cursor.clone() }),
         "resources/templates/list" => one_page(params, Request::ListTemplates),
-        "resources/read" | "resources/get" => {
-            let uri = params.uri.clone().ok_or(Failure::Parameters("The resource's uri is missing"))?;
-            Ok(Request::ReadResource { uri })
-        }
+        "resources/read" | "resources/get" => Ok(Request::ReadResource { uri: uri(params)? }),
         "prompts/list" => one_page(params, Request::ListPrompts),
         "prompts/get" => {
             let name = params.name.as_deref().ok_or(Failure::Parameters("The prompt's name is missing"))?;
@@ -290,6 +294,10 @@ fn lasting<'a>(method: &str, params: &Params<'a>) -> Result<Request<'a>, Failure
         }
         _ => Err(Failure::UnknownMethod),
     }
+}
+
+fn uri<'a>(params: &Params<'a>) -> Result<Cow<'a, str>, Failure> {
+    params.uri.clone().ok_or(Failure::Parameters("The resource's uri is missing"))
 }
 
 /// A list that is one page gives out no cursors.

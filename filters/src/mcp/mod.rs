@@ -11,6 +11,7 @@ mod message;
 mod prompts;
 mod resources;
 mod result;
+mod session;
 mod subscription;
 mod tools;
 
@@ -22,12 +23,15 @@ pub use resources::{
     ListPlace, Page, Step, Walk, listed_resources, listed_templates, names, no_cursor, secret, target, told,
 };
 pub use result::{answer, discovered, done, initialized, listed, refused};
-pub use subscription::{Filter, Wanted, Watched};
+pub use session::{SESSION, Session};
+pub use subscription::{Filter, MOST_WATCHED, Wanted, Watched};
 pub use tools::{ToolNames, Tools};
 
 /// A revision of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Revision {
+    /// The first; its clients that speak Streamable HTTP do so as those of the next.
+    V2024_11_05,
     /// The first with Streamable HTTP; it had batches and no version header.
     V2025_03_26,
     /// Structured content; no batches.
@@ -40,12 +44,14 @@ pub enum Revision {
 
 impl Revision {
     /// Every revision spoken, newest first.
-    pub const ALL: [Self; 4] = [Self::V2026_07_28, Self::V2025_11_25, Self::V2025_06_18, Self::V2025_03_26];
+    pub const ALL: [Self; 5] =
+        [Self::V2026_07_28, Self::V2025_11_25, Self::V2025_06_18, Self::V2025_03_26, Self::V2024_11_05];
 
     /// The revision as it stands in messages.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::V2024_11_05 => "2024-11-05",
             Self::V2025_03_26 => "2025-03-26",
             Self::V2025_06_18 => "2025-06-18",
             Self::V2025_11_25 => "2025-11-25",
@@ -57,6 +63,12 @@ impl Revision {
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|revision| revision.name() == name)
+    }
+
+    /// True where several messages may come in one array (JSON-RPC 2.0, section 6).
+    #[must_use]
+    pub const fn has_batches(self) -> bool {
+        matches!(self, Self::V2024_11_05 | Self::V2025_03_26)
     }
 
     /// True where requests carry their own revision and capabilities.

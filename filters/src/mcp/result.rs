@@ -60,28 +60,32 @@ pub(super) struct Server {
 pub(super) const SERVER: Server =
     Server { name: "portcullis", title: "Portcullis", version: env!("CARGO_PKG_VERSION") };
 
-/// The features that the gate has. It takes no subscriptions, by which alone a stateless client is
-/// told of changes.
+/// The features that the gate has.
 #[derive(Serialize)]
 struct Capabilities {
-    tools: ToolsCapability,
-    resources: Empty,
-    prompts: Empty,
+    tools: Listing,
+    resources: Resources,
+    prompts: Listing,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ToolsCapability {
-    /// True for clients that may open a stream of events.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    list_changed: Option<bool>,
+struct Listing {
+    list_changed: bool,
 }
 
-impl Capabilities {
-    const fn with(list_changed: Option<bool>) -> Self {
-        Self { tools: ToolsCapability { list_changed }, resources: Empty {}, prompts: Empty {} }
-    }
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Resources {
+    subscribe: bool,
+    list_changed: bool,
 }
+
+const CAPABILITIES: Capabilities = Capabilities {
+    tools: Listing { list_changed: true },
+    resources: Resources { subscribe: true, list_changed: true },
+    prompts: Listing { list_changed: true },
+};
 
 #[derive(Serialize)]
 struct Empty {}
@@ -175,7 +179,7 @@ fn respond<F: Formatter>(
 pub fn initialized(call: &Call<'_>, out: &mut Vec<u8>) {
     let initialized = Initialized {
         protocol_version: call.revision.name(),
-        capabilities: Capabilities::with(Some(true)),
+        capabilities: CAPABILITIES,
         server_info: SERVER,
         instructions: INSTRUCTIONS,
     };
@@ -186,7 +190,7 @@ pub fn initialized(call: &Call<'_>, out: &mut Vec<u8>) {
 pub fn discovered(call: &Call<'_>, out: &mut Vec<u8>) {
     let discovered = Discovered {
         supported_versions: Revision::ALL.map(Revision::name),
-        capabilities: Capabilities::with(None),
+        capabilities: CAPABILITIES,
         instructions: INSTRUCTIONS,
     };
     write_kept(call, TTL, discovered, out);

@@ -3,6 +3,8 @@
 //! Sources: <https://modelcontextprotocol.io/specification/2026-07-28/basic/patterns/subscriptions>,
 //! <https://modelcontextprotocol.io/specification/2025-11-25/server/resources#subscriptions>.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -17,7 +19,7 @@ use crate::path::SecretPath;
 use crate::refusal::Refusal;
 
 /// Most resources that one stream or session is told of.
-pub(super) const MOST: usize = 256;
+pub const MOST_WATCHED: usize = 256;
 
 /// A resource that a client wants to be told of: a secret, or everything below a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +76,7 @@ pub struct Wanted {
     /// `notifications/resources/list_changed`.
     pub resources: bool,
     /// `notifications/resources/updated`, for these.
-    pub watched: Vec<Watched>,
+    pub watched: Arc<[Watched]>,
 }
 
 /// A client's wish, as it is written (`SubscriptionFilter`).
@@ -100,7 +102,7 @@ impl Filter {
         let raw = raw.ok_or(Failure::Parameters("The parameter notifications is missing"))?;
         let filter: Self = serde_json::from_str(raw.get())
             .map_err(|_| Failure::Parameters("The parameter notifications is no filter of subscriptions"))?;
-        if filter.resource_subscriptions.len() > MOST {
+        if filter.resource_subscriptions.len() > MOST_WATCHED {
             return Err(Failure::Parameters("More than 256 resources are subscribed to at once"));
         }
         Ok(filter)
@@ -126,6 +128,8 @@ impl Filter {
 pub(super) enum Changed {
     /// The tools that are listed.
     Tools,
+    /// The prompts that are listed.
+    Prompts,
     /// The resources that are listed.
     Resources,
 }
@@ -134,6 +138,7 @@ impl Changed {
     const fn method(self) -> &'static str {
         match self {
             Self::Tools => "notifications/tools/list_changed",
+            Self::Prompts => "notifications/prompts/list_changed",
             Self::Resources => "notifications/resources/list_changed",
         }
     }

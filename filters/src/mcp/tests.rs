@@ -50,7 +50,7 @@ fn the_revisions_with_a_handshake_are_understood() {
             r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"1900-01-01"}}"#,
             "Initialize in 2025-11-25",
         ),
-        ("", r#"{"jsonrpc":"2.0","id":1,"method":"initialize"}"#, "-32602"),
+        ("", r#"{"jsonrpc":"2.0","id":1,"method":"initialize"}"#, "Initialize in 2025-11-25"),
         ("2025-06-18", r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#, "notification"),
         ("2025-06-18", r#"{"jsonrpc":"2.0","id":"x","method":"ping"}"#, "Ping in 2025-06-18"),
         ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"shutdown"}"#, "Shutdown in 2025-06-18"),
@@ -92,7 +92,10 @@ fn the_revisions_with_a_handshake_are_understood() {
         ("1900-01-01", r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#, "-32022"),
         ("2025-06-18", r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, "-32600"),
         ("2025-06-18", r#"{"jsonrpc":"2.0","id":null,"method":"initialize"}"#, "-32600"),
-        ("2025-06-18", r#"{"jsonrpc":"2.0","id":null,"method":"notifications/initialized"}"#, "notification"),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","id":null,"method":"notifications/initialized"}"#, "-32600"),
+        ("2024-11-05", r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#, "notification"),
+        ("2024-11-05", r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#, "ListTools in 2024-11-05"),
+        ("2024-11-05", r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, "batch of 1"),
         ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"notifications/initialized"}"#, "-32601"),
         ("2025-06-18", r#"{"jsonrpc":"2.0","id":null,"result":{}}"#, "-32600"),
         ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":null}"#, "-32600"),
@@ -205,12 +208,14 @@ fn the_handshake_is_judged_by_its_body_alone() {
     };
     for header in ["", "2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28", "2099-01-01", "<script>"] {
         for (version, expected) in [
+            (r#""2024-11-05""#, "Initialize in 2024-11-05"),
             (r#""2025-03-26""#, "Initialize in 2025-03-26"),
             (r#""2025-06-18""#, "Initialize in 2025-06-18"),
             (r#""2025-11-25""#, "Initialize in 2025-11-25"),
             (r#""2026-07-28""#, "Initialize in 2025-11-25"),
             (r#""1900-01-01""#, "Initialize in 2025-11-25"),
-            ("null", "-32602"),
+            (r#""""#, "Initialize in 2025-11-25"),
+            ("null", "Initialize in 2025-11-25"),
             ("7", "-32602"),
         ] {
             assert_eq!(outcome(&wanted(version), &headers(header, "", "")).1, expected, "{header} {version}");
@@ -225,6 +230,7 @@ fn the_handshake_is_judged_by_its_body_alone() {
 #[test]
 fn an_error_without_an_id_is_as_the_revision_has_it() {
     for (revision, expected) in [
+        (Revision::V2024_11_05, Some(&Value::Null)),
         (Revision::V2025_03_26, Some(&Value::Null)),
         (Revision::V2025_06_18, Some(&Value::Null)),
         (Revision::V2025_11_25, None),

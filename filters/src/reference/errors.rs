@@ -88,6 +88,7 @@ fn every() -> Vec<(Refusal, &'static str)> {
         (Refusal::RateLimited(EXCEEDED), ""),
         (Refusal::TooManyAtOnce, ""),
         (Refusal::TooManyStreams, ""),
+        (Refusal::NoSession, ""),
         (Refusal::TooSlow, "Never an answer: the reason for which a stream of events ended."),
         (Refusal::TooManyConnections, ""),
         (Refusal::TooManyFromAddress, ""),
