@@ -22,9 +22,9 @@ use crate::state::State;
 use crate::stdio::{Answer, Body, Gate, Trouble};
 use crate::surfaces::events::Events;
 use crate::surfaces::listen::{self, Stream};
-use crate::surfaces::{self, Asked, Reply, Served, mcp};
+use crate::surfaces::{self, Asked, Reply, Served, mcp, sessions};
 use crate::telemetry::{self, Record, RequestLog};
-use crate::vault::{Parcel, epoch_seconds};
+use crate::vault::Parcel;
 
 use super::{assemble, duties};
 
@@ -142,7 +142,8 @@ impl Inside {
                 mcp::serve(&Asked { context, caller: &caller, headers, query: "", wrap_ttl: None, body }).await
             }
             Method::GET => listen::serve(context, &caller, headers, Stream::Mcp),
-            _ => Served::refused("", Refusal::MethodNotAllowed("GET, POST".into())),
+            Method::DELETE => sessions::end(context, &caller, headers),
+            _ => Served::refused("", Refusal::MethodNotAllowed("DELETE, GET, POST".into())),
         };
         let (_, settled) = caller.settle().await;
         Ok((served, settled))
@@ -178,7 +179,7 @@ impl Inside {
         loop {
             let context = self.context();
             let judged = events.judge(&context, &offer);
-            let told = heard.take().map_or(Ok(String::new()), |heard| events.told(&heard, &context, epoch_seconds()));
+            let told = heard.take().map_or(Ok(String::new()), |heard| events.told(&heard, &context));
             match judged.and_then(|changed| Ok(changed + &told?)) {
                 Ok(text) if text.is_empty() => {}
                 Ok(text) => hears.send(text.into()).await?,

@@ -217,13 +217,20 @@ impl<G: Gate> Bridge<G> {
         }
         tracing::info!("the gate has forgotten the session; it is begun anew");
         let ready = Bytes::from(format!(r#"{{"jsonrpc":"2.0","method":"{READY}"}}"#));
-        for again in std::iter::once(ready).chain(self.session.subscriptions()) {
-            let answer = self.gate.send(Method::POST, self.session.current().headers(), again).await;
+        let _ = self.gate.send(Method::POST, self.session.current().headers(), ready).await;
+        self.subscribe_again().await;
+        true
+    }
+
+    /// Makes the session's subscriptions again, which a gate that was away may have forgotten.
+    pub(super) async fn subscribe_again(&self) {
+        for message in self.session.subscriptions() {
+            let answer = self.gate.send(Method::POST, self.session.current().headers(), message).await;
             if !answer.is_ok_and(|answer| answer.status.is_success()) {
-                tracing::warn!("a subscription could not be made again");
+                tracing::warn!("subscriptions could not be made again");
+                return;
             }
         }
-        true
     }
 
     /// Passes on an answer that is no stream.

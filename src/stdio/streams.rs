@@ -54,13 +54,9 @@ enum End {
 impl<G: Gate> Bridge<G> {
     /// Passes on what the gate says unasked in the session, for ever, or until it has no such streams.
     pub(super) async fn hear(&self) {
-        let (mut pauses, mut events, mut session) = (Pauses::new(), Events::default(), None);
+        let (mut pauses, mut events) = (Pauses::new(), Events::default());
         loop {
             let current = self.session.current();
-            if session.replace(current.number) != Some(current.number) {
-                // Another session's events have other ids.
-                events = Events::default();
-            }
             let mut headers = current.headers();
             headers.extend(last_event(&events));
             match self.gate.send(Method::GET, headers, Bytes::new()).await {
@@ -84,6 +80,8 @@ impl<G: Gate> Bridge<G> {
             }
             pauses.wait(events.retry()).await;
             events = Events::after(events.last_id().to_owned());
+            // Before the stream, so that what may have changed meanwhile is told on it.
+            self.subscribe_again().await;
         }
     }
 

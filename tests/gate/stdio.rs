@@ -6,7 +6,7 @@ use std::process::{Command, Stdio as Pipe};
 
 use certs::{Leaf, Signer};
 use serde_json::{Value, json};
-use tests::mcp::{HANDSHAKEN, STATELESS, Schema, hello, request};
+use tests::mcp::{HANDSHAKEN, STATELESS, Schema, hello, meta, request};
 use tests::process::{AGENTS, API_KEY, binary};
 use tests::provider::Provider;
 use tests::stdio::Stdio;
@@ -236,23 +236,27 @@ fn told(shared: &Shared) {
         fs::write(&file, text.replace(&from, &to)).expect("a file");
         gate.signal("HUP");
     };
-    let changed = json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"});
+    let subscribe = request("resources/subscribe", &json!({"uri": "kv://agent_api/public/watched"}));
+    let write = |gate: &Gate| gate.keyed().put("/secrets/public/watched", &json!({"data": {"a": 1}})).status;
     wait_for("a stream is open", 20, || streams(&gate) == 1.0);
     change(&gate, "reader", "all");
-    assert_eq!(stdio.next(), changed);
-    // The gate goes, and comes back.
+    stdio.notified("notifications/tools/list_changed");
+    assert_eq!(stdio.ask(&subscribe)["result"], json!({}));
+    assert_eq!(write(&gate), 200);
+    stdio.notified("notifications/resources/updated");
+    // The gate goes, and comes back: it does not know what was subscribed to, and is told again.
     gate.signal("TERM");
     assert_eq!(gate.ended(), Some(0));
     let unreachable = stdio.ask(&request("ping", &json!({})));
     assert_eq!(unreachable["error"]["data"]["error"], "gate_unreachable", "{unreachable}");
     let again = gate.start_again();
     assert_eq!(gate.replaced_by(again), Some(0));
-    wait_for("the stream is open again", 30, || {
-        gate.admin_client().try_send("GET", "/readyz", &[], b"").is_ok_and(|r| r.status == 200) && streams(&gate) == 1.0
-    });
+    // What it watches may have changed meanwhile.
+    stdio.notified("notifications/resources/updated");
+    assert_eq!(write(&gate), 200);
+    stdio.notified("notifications/resources/updated");
     change(&gate, "all", "reader");
-    assert_eq!(stdio.next(), changed);
-    assert_eq!(stdio.ask(&request("ping", &json!({})))["result"], json!({}));
+    stdio.notified("notifications/tools/list_changed");
     stdio.close();
     assert_eq!(stdio.ended(), Some(0));
     wait_for("its stream has gone", 10, || streams(&gate) == 0.0);
@@ -261,7 +265,9 @@ fn told(shared: &Shared) {
 /// Subscribes to a secret of this agent's, and gives what the client is told first.
 fn subscribe(stdio: &mut Stdio, agent: &str) -> Value {
     let wanted = json!({"resourceSubscriptions": [format!("kv://{agent}/stdio/watched")]});
-    stdio.request(STATELESS, "subscriptions/listen", &json!({"notifications": wanted})).json()
+    let params = json!({"notifications": wanted, "_meta": meta()});
+    stdio.send(&request("subscriptions/listen", &params));
+    stdio.notified("notifications/subscriptions/acknowledged")
 }
 
 /// Fails where the next message does not tell that this agent's secret has changed.
@@ -293,10 +299,8 @@ fn subscribed(shared: &Shared) {
     assert_eq!(write(&gate), 200);
     is_told(&stdio, "agent_api");
     // The client ends it.
-    let meta = tests::mcp::meta();
-    stdio.send(
-        &json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7, "_meta": meta}}),
-    );
+    let params = json!({"requestId": 7, "_meta": meta()});
+    stdio.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}));
     wait_for("it has ended", 10, || streams(&gate) == 0.0);
     stdio.close();
     assert_eq!(stdio.ended(), Some(0));
@@ -407,7 +411,7 @@ fn inside(shared: &Shared) {
 fn inside_reloads(shared: &Shared) {
     let gate = Gate::start(shared.world(), &Plan::default());
     let mut stdio = within(shared, &gate, "agent_api");
-    assert_eq!(subscribe(&mut stdio, "agent_api")["method"], "notifications/subscriptions/acknowledged");
+    subscribe(&mut stdio, "agent_api");
     let write = json!({"path": "stdio/watched", "data": {"a": 1}});
     stdio.send(&request("tools/call", &json!({"name": "kv.write", "arguments": write})));
     let mut told = [stdio.next(), stdio.next()];
