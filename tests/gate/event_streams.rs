@@ -163,7 +163,7 @@ fn told(shared: &Shared) {
     let (bobs, alices) = (streams(&gate, "bob"), streams(&gate, "alice"));
     let tools = |agent: &str| {
         let listed = gate.agent(agent).mcp(&tests::mcp::request("tools/list", &json!({}))).json();
-        listed["result"]["tools"].as_array().expect("tools").iter().any(|tool| tool["name"] == "kv.write")
+        listed["result"]["tools"].as_array().expect("tools").iter().any(|tool| tool["name"] == "kv_write")
     };
     // Other paths, the same tools.
     configure(&gate, "kv = [\"public/**\"]", "kv = [\"public/**\", \"more/**\"]");
@@ -181,7 +181,7 @@ fn told(shared: &Shared) {
     }
     assert!(tools("bob"));
     alices.iter().for_each(|events| events.is_kept_alive("after a reload that changes another's tools"));
-    configure(&gate, "keep_alive = \"1s\"", "keep_alive = \"1s\"\ntool_names = \"underscored\"");
+    configure(&gate, "keep_alive = \"1s\"", "keep_alive = \"1s\"\ntool_names = \"dotted\"");
     for events in bobs.iter().chain(&alices) {
         assert_eq!(events.message()["method"], "notifications/tools/list_changed");
     }

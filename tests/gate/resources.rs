@@ -392,8 +392,8 @@ fn told(shared: &Shared) {
 }
 
 fn prompts(shared: &Shared) {
-    let other = gate(shared, "\n[mcp]\ntool_names = \"underscored\"\n");
-    for (gate, read, write) in [(shared.gate(), "kv.read", "kv.write"), (&other, "kv_read", "kv_write")] {
+    let other = gate(shared, "\n[mcp]\ntool_names = \"dotted\"\n");
+    for (gate, read, write) in [(shared.gate(), "kv_read", "kv_write"), (&other, "kv.read", "kv.write")] {
         let client = gate.keyed();
         for schema in Schema::all() {
             let listed = schema.result("ListPromptsResult", &ask(&client, schema.revision, "prompts/list", &json!({})));

@@ -1,23 +1,27 @@
 //! The tools, each rendered once from its description.
 
+mod brief;
+
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use serde_json::value::{RawValue, to_raw_value};
+use brief::brief;
+
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::catalog::{CATALOG, Catalog};
 use crate::identity::Identity;
-use crate::operation::Entry;
+use crate::operation::{Annotations, Entry};
 
 /// The spelling of tools' names where they are shown; both spellings
 /// are understood.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ToolNames {
-    /// `kv.read`.
-    #[default]
+    /// `kv.read`, as REST and the log name the operation.
     Dotted,
-    /// `kv_read`, for clients that allow no dot in a name.
+    /// `kv_read`, since the interfaces of models take `[A-Za-z0-9_-]{1,64}`.
+    #[default]
     Underscored,
 }
 
@@ -61,8 +65,7 @@ impl Tools {
     #[must_use]
     pub fn of(catalog: &Catalog, names: ToolNames) -> Self {
         let tools = catalog.iter().filter(|entry| !entry.spec.rest_only);
-        // A tool is a value, which always serializes.
-        Self(tools.filter_map(|entry| Some((entry, to_raw_value(&tool(entry, names)).ok()?))).collect())
+        Self(tools.filter_map(|entry| Some((entry, tool(entry, catalog, names)?))).collect())
     }
 
     /// The tools that `identity` may use.
@@ -94,44 +97,29 @@ pub(super) fn may_use(identity: &Identity, entry: &Entry) -> bool {
     }
 }
 
-fn tool(entry: &Entry, names: ToolNames) -> Value {
-    let spec = entry.spec;
-    json!({
-        "name": names.spell(spec.name),
-        "title": spec.title,
-        "description": spec.summary,
-        "inputSchema": entry.input_schema(),
-        "outputSchema": output(entry.output_schema()),
-        "annotations": {
-            "title": spec.title,
-            "readOnlyHint": spec.annotations.read_only,
-            "destructiveHint": spec.annotations.destructive,
-            "idempotentHint": spec.annotations.idempotent,
-            "openWorldHint": false,
-        },
-    })
+/// The JSON of a tool. There is no schema of its answer, which would be as long as all the rest, nor a title, which would
+/// say what the name does; the OpenAPI document has both.
+fn tool(entry: &Entry, catalog: &Catalog, names: ToolNames) -> Option<Box<RawValue>> {
+    let tool = json!({
+        "name": entry.spec.name,
+        "description": entry.spec.summary,
+        "inputSchema": brief(&entry.input_schema().to_value()),
+        "annotations": annotations(entry.spec.annotations),
+    });
+    // Texts name other tools, as they are shown too.
+    let spelled = catalog
+        .iter()
+        .fold(tool.to_string(), |json, other| json.replace(other.spec.name, &names.spell(other.spec.name)));
+    RawValue::from_string(spelled).ok()
 }
 
-/// The answer's schema, widened by the members of an error, since clients
-/// check the structured content of failed calls too.
-fn output(mut schema: Value) -> Value {
-    let Some(members) = schema.as_object_mut() else { return schema };
-    let mut forms = match (members.remove("anyOf"), members.remove("required")) {
-        (Some(Value::Array(forms)), _) => forms,
-        (_, required) => vec![json!({"required": required.unwrap_or_else(|| json!([]))})],
-    };
-    forms.push(json!({"required": ["error"]}));
-    members.insert("anyOf".into(), forms.into());
-    if let Some(properties) = members.get_mut("properties").and_then(Value::as_object_mut) {
-        for (name, text) in [
-            ("error", "Stable code of a failed call."),
-            ("detail", "The failure, in one sentence."),
-            ("request_id", "The failed call's id in the gate's log."),
-        ] {
-            properties.insert(name.into(), json!({"type": "string", "description": text}));
-        }
+/// The hints, without those that mean nothing for a tool that only reads.
+fn annotations(annotations: Annotations) -> Value {
+    let Annotations { read_only, destructive, idempotent } = annotations;
+    match read_only {
+        true => json!({"readOnlyHint": true, "openWorldHint": false}),
+        false => json!({"destructiveHint": destructive, "idempotentHint": idempotent, "openWorldHint": false}),
     }
-    schema
 }
 
 #[cfg(test)]
@@ -180,6 +168,43 @@ mod tests {
         }
         for name in ["", "kv", "kv-read", "kv/read", "kv.rea", "kv.reads", "KV.READ", "transit.generate.data.key"] {
             assert!(find(name).is_none(), "{name}");
+        }
+    }
+
+    /// Most bytes of the tools of an agent that may use all of them, without the frame of the answer.
+    const MOST: usize = 16_000;
+
+    #[test]
+    fn all_tools_together_are_short_and_named_as_models_take_names() {
+        for names in [ToolNames::Dotted, ToolNames::Underscored] {
+            let tools = Tools::of(&CATALOG, names);
+            let bytes: usize = tools.iter().map(|(_, json)| json.len() + 1).sum();
+            assert!(bytes <= MOST, "{names:?}: {bytes}");
+        }
+        let shown = Tools::of(&CATALOG, ToolNames::default());
+        for (entry, json) in shown.iter() {
+            let tool: Value = serde_json::from_str(json).unwrap();
+            let name = tool["name"].as_str().unwrap();
+            assert!(
+                name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)),
+                "{name}"
+            );
+            let dotted = CATALOG.iter().find(|entry| entry.spec.name.contains('.') && json.contains(entry.spec.name));
+            assert!(dotted.is_none(), "{name} speaks of {dotted:?}");
+            plain(&tool["inputSchema"], entry.spec.name);
+        }
+    }
+
+    /// Fails unless every value in the schema has one type, and none is null.
+    fn plain(schema: &Value, name: &str) {
+        assert!(schema["type"].is_string() && schema["type"] != "null", "{name}: {schema}");
+        assert!(!schema.to_string().contains("null"), "{name}: {schema}");
+        for nested in schema["properties"].as_object().into_iter().flat_map(|members| members.values()) {
+            plain(nested, name);
+        }
+        for nested in [&schema["items"], &schema["additionalProperties"]].into_iter().filter(|nested| !nested.is_null())
+        {
+            plain(nested, name);
         }
     }
 
