@@ -181,6 +181,10 @@ fn told(shared: &Shared) {
     }
     assert!(tools("bob"));
     alices.iter().for_each(|events| events.is_kept_alive("after a reload that changes another's tools"));
+    configure(&gate, "[roles.reader]\n", "[roles.reader]\ntools = [\"kv.read\", \"kv.list\"]\n");
+    assert!(bobs.iter().all(|events| events.message()["method"] == "notifications/tools/list_changed"));
+    assert!(!tools("bob"));
+    alices.iter().for_each(|events| events.is_kept_alive("after a reload that shows another fewer tools"));
     configure(&gate, "keep_alive = \"1s\"", "keep_alive = \"1s\"\ntool_names = \"dotted\"");
     for events in bobs.iter().chain(&alices) {
         assert_eq!(events.message()["method"], "notifications/tools/list_changed");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use filters::catalog::{CATALOG, find};
 use filters::openapi;
 use serde_json::{Value, json};
-use tests::mcp::{HANDSHAKEN, STATELESS, ask, fits};
+use tests::mcp::{HANDSHAKEN, STATELESS, ask, fits, settled};
 use tests::process::AGENTS;
 use tests::servers::{Identity, csr};
 use tests::{Client, Gate, Plan, wait_for};
@@ -14,6 +14,7 @@ use crate::{Case, Shared};
 
 pub const CASES: &[Case] = &[
     ("an_agent_sees_only_the_tools_it_may_use", visible_tools),
+    ("a_profile_cuts_what_is_shown_and_no_call", profiles),
     ("tools_keep_to_their_schemas", tool_schemas),
     ("tools_are_shown_as_configured_and_called_either_way", spellings),
 ];
@@ -91,6 +92,57 @@ fn visible_tools(shared: &Shared) {
             let refused = answer["result"]["structuredContent"]["error"] == "forbidden";
             assert_eq!(refused, !expected.contains(&name), "{name}: {answer}");
         }
+    }
+}
+
+fn profiles(shared: &Shared) {
+    let roles = r#"
+[roles.few]
+scopes = ["read", "write", "list"]
+kv = ["**"]
+tools = ["kv.read", "kv_li*", "transit.*", "whoami"]
+[roles.keys]
+scopes = ["write"]
+transit = ["agents-*"]
+[roles.hidden]
+scopes = ["read"]
+kv = ["**"]
+tools = []
+[agents.alice]
+roles = ["few"]
+[agents.bob]
+roles = ["hidden", "few", "keys"]
+[agents.carol]
+roles = ["hidden"]
+"#;
+    let gate = Gate::start(shared.world(), &Plan { sections: format!("{AGENTS}{roles}"), ..Plan::default() });
+    settled(&gate.keyed());
+    let names = |agent: &str, method: &str| {
+        let client = gate.agent(agent);
+        let listed = ask(&client, STATELESS, method, &json!({})).json();
+        let listed = listed["result"][method.trim_end_matches("/list")].as_array().expect("a list").clone();
+        listed.iter().map(|one| one["name"].as_str().expect("a name").to_owned()).collect::<Vec<_>>()
+    };
+    // Without a name, random bytes need the scope alone.
+    assert_eq!(names("alice", "tools/list"), ["kv_read", "kv_list", "transit_random", "whoami"]);
+    let keys =
+        ["encrypt", "rewrap", "generate_data_key", "sign", "verify", "hmac"].map(|name| format!("transit_{name}"));
+    let bobs = names("bob", "tools/list");
+    // A role shows what it gives, and nothing that another role's profile keeps back.
+    assert!(keys.iter().filter(|key| bobs.contains(key)).count() > 3, "{bobs:?}");
+    assert!(bobs.contains(&"kv_read".to_owned()) && !bobs.contains(&"kv_write".to_owned()), "{bobs:?}");
+    assert!(bobs.contains(&"access_list".to_owned()), "{bobs:?}");
+    assert_eq!(names("carol", "tools/list"), Vec::<String>::new());
+    assert_eq!(names("alice", "prompts/list"), ["kv_read"]);
+    for (agent, name, arguments, error) in [
+        ("alice", "kv_write", json!({"path": "profile", "data": {}}), Value::Null),
+        // Nobody has provisioned her in Vault: the gate has let her pass.
+        ("carol", "kv.metadata", json!({"path": "profile/none"}), json!("denied_by_vault")),
+        ("carol", "whoami", json!({}), Value::Null),
+        ("carol", "kv_list", json!({}), json!("forbidden")),
+    ] {
+        let called = gate.agent(agent).call(name, &arguments).json();
+        assert_eq!(called["result"]["structuredContent"]["error"], error, "{agent} {name}: {called}");
     }
 }
 

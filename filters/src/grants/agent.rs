@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Allowed, Engine, Need, Role, Unheld};
+use super::{Allowed, Need, Role, Unheld};
 use crate::names::{AgentId, Namespace};
 use crate::path::SecretPath;
 use crate::quota::{Limit, Terms};
@@ -52,12 +52,6 @@ impl Agent {
     pub fn ways_below(&self, prefix: Option<&SecretPath>) -> impl Iterator<Item = &str> {
         let listing = self.roles.iter().filter(|(role, _)| role.scopes.contains(Scope::List));
         listing.flat_map(move |(role, _)| role.kv.iter().filter_map(move |pattern| pattern.way_below(prefix)))
-    }
-
-    /// True where any role gives anything of `engine` under `scope`.
-    #[must_use]
-    pub fn reaches(&self, scope: Scope, engine: Engine, named: bool) -> bool {
-        self.roles.iter().any(|(role, _)| role.reaches(scope, engine, named))
     }
 }
 

@@ -35,8 +35,8 @@ impl Shown {
     /// The tools that `identity` is shown.
     #[must_use]
     pub fn to(identity: &Identity, names: ToolNames) -> Self {
-        let usable = CATALOG.iter().filter(|entry| tools::may_use(identity, entry));
-        Self { names, operations: usable.map(|entry| entry.spec.name).collect() }
+        let shown = CATALOG.iter().filter(|entry| tools::shows(identity, entry));
+        Self { names, operations: shown.map(|entry| entry.spec.name).collect() }
     }
 }
 

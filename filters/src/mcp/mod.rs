@@ -21,7 +21,7 @@ pub use resources::{
     ListPlace, Page, Step, Walk, listed_resources, listed_templates, names, no_cursor, secret, target, told,
 };
 pub use result::{answer, discovered, done, initialized, listed, refused};
-pub use tools::{ToolNames, Tools};
+pub use tools::{ToolNames, Tools, matching, shows};
 
 /// A revision of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

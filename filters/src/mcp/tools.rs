@@ -52,9 +52,26 @@ pub(super) fn find(name: &str) -> Option<&'static Entry> {
 }
 
 fn is_called(entry: &Entry, name: &str) -> bool {
-    let dotted = entry.spec.name.bytes();
-    let spelled = dotted.len() == name.len() && dotted.zip(name.bytes()).all(|(a, b)| a == b || (a, b) == (b'.', b'_'));
-    spelled && !entry.spec.rest_only
+    is_spelled(entry.spec.name, name) && !entry.spec.rest_only
+}
+
+fn is_spelled(dotted: &str, name: &str) -> bool {
+    dotted.len() == name.len() && dotted.bytes().zip(name.bytes()).all(|(a, b)| a == b || (a, b) == (b'.', b'_'))
+}
+
+/// The operations whose tools a pattern of a profile names, in the catalog's order: one tool in either spelling, or
+/// with a `*` at the end all whose names begin so.
+#[must_use]
+pub fn matching(catalog: &Catalog, pattern: &str) -> Vec<&'static str> {
+    let stem = pattern.strip_suffix('*');
+    let matches = |entry: &&Entry| match stem {
+        None => is_called(entry, pattern),
+        Some(stem) => {
+            let begins = entry.spec.name.get(..stem.len()).is_some_and(|beginning| is_spelled(beginning, stem));
+            begins && !entry.spec.rest_only
+        }
+    };
+    catalog.iter().filter(matches).map(|entry| entry.spec.name).collect()
 }
 
 /// The tools of a catalog, each with its JSON, in the catalog's order.
@@ -68,9 +85,9 @@ impl Tools {
         Self(tools.filter_map(|entry| Some((entry, tool(entry, catalog, names)?))).collect())
     }
 
-    /// The tools that `identity` may use.
-    pub fn usable<'a>(&'a self, identity: &'a Identity) -> impl Iterator<Item = &'a RawValue> {
-        self.0.iter().filter(|(entry, _)| may_use(identity, entry)).map(|(_, json)| &**json)
+    /// The tools that `identity` is shown.
+    pub fn shown<'a>(&'a self, identity: &'a Identity) -> impl Iterator<Item = &'a RawValue> {
+        self.0.iter().filter(|(entry, _)| shows(identity, entry)).map(|(_, json)| &**json)
     }
 
     /// Every tool and its JSON, whoever asks.
@@ -79,21 +96,25 @@ impl Tools {
     }
 }
 
-/// The tools of the catalog that `identity` may use.
-pub(super) fn usable(identity: &Identity, names: ToolNames) -> impl Iterator<Item = &RawValue> {
-    names.rendered().usable(identity)
+/// The tools of the catalog that `identity` is shown.
+pub(super) fn shown(identity: &Identity, names: ToolNames) -> impl Iterator<Item = &RawValue> {
+    names.rendered().shown(identity)
 }
 
-/// True for a tool that `identity` may use on anything.
-pub(super) fn may_use(identity: &Identity, entry: &Entry) -> bool {
-    if entry.spec.rest_only {
+/// True for a tool that `identity` may use on anything by a role whose profile shows it. A tool that is not shown may
+/// be called all the same: grants alone decide.
+#[must_use]
+pub fn shows(identity: &Identity, entry: &Entry) -> bool {
+    let spec = entry.spec;
+    if spec.rest_only {
         return false;
     }
-    match (entry.spec.scope, entry.spec.engine) {
+    let mut showing = identity.agent.roles.iter().map(|(role, _)| role).filter(|role| role.shows(spec.name));
+    match (spec.scope, spec.engine) {
         (Some(scope), Some(engine)) => {
-            identity.scopes.contains(scope) && identity.agent.reaches(scope, engine, entry.spec.named)
+            identity.scopes.contains(scope) && showing.any(|role| role.reaches(scope, engine, spec.named))
         }
-        _ => true,
+        _ => identity.agent.roles.is_empty() || showing.next().is_some(),
     }
 }
 
@@ -169,6 +190,32 @@ mod tests {
         for name in ["", "kv", "kv-read", "kv/read", "kv.rea", "kv.reads", "KV.READ", "transit.generate.data.key"] {
             assert!(find(name).is_none(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_profile_names_tools_in_both_spellings_and_by_their_beginning() {
+        for (pattern, expected) in [
+            ("kv.read", &["kv.read"][..]),
+            ("kv_read", &["kv.read"]),
+            ("transit.generate_data_key", &["transit.generate_data_key"]),
+            ("ssh.*", &["ssh.sign", "ssh.otp"]),
+            ("ssh_*", &["ssh.sign", "ssh.otp"]),
+            ("db.re*", &["db.renew", "db.revoke"]),
+            ("whoami*", &["whoami"]),
+            ("wrap.*", &["wrap.lookup"]),
+            ("wrap.unwrap", &[]),
+            ("kv", &[]),
+            ("kv.rea", &[]),
+            ("kv.reads*", &[]),
+            ("*.read", &[]),
+            ("kv.**", &[]),
+            ("Kv.*", &[]),
+            ("transit.generate.*", &[]),
+            ("", &[]),
+        ] {
+            assert_eq!(matching(&CATALOG, pattern), expected, "{pattern}");
+        }
+        assert_eq!(matching(&CATALOG, "*").len(), CATALOG.iter().filter(|entry| !entry.spec.rest_only).count());
     }
 
     /// Most bytes of the tools of an agent that may use all of them, without the frame of the answer.
