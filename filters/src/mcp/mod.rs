@@ -18,7 +18,8 @@ pub use failure::Failure;
 pub use message::{Body, Call, Headers, Message, Request, Understood, read, spoken, understand};
 pub use prompts::{Prompted, listed_prompts, prompted};
 pub use resources::{
-    ListPlace, Page, Step, Walk, listed_resources, listed_templates, names, no_cursor, secret, target, told,
+    Folder, ListPlace, Listed, Page, Step, Walk, is_there, listed_resources, listed_templates, metadata, names,
+    no_cursor, secret, target, told,
 };
 pub use result::{answer, discovered, done, initialized, listed, refused};
 pub use tools::{ToolNames, Tools, matching, shows};
