@@ -28,6 +28,7 @@ mod gate {
     pub mod kms;
     pub mod layout;
     pub mod leftovers;
+    pub mod listings;
     pub mod limits;
     pub mod lockout;
     pub mod logins;
@@ -174,6 +175,7 @@ fn main() -> ExitCode {
         ("logins", gate::logins::CASES),
         ("lockout", gate::lockout::CASES),
         ("leftovers", gate::leftovers::CASES),
+        ("listings", gate::listings::CASES),
         ("upgrade", gate::upgrade::CASES),
         ("upstream", gate::upstream::CASES),
         ("configuration", gate::configuration::CASES),

@@ -11,6 +11,7 @@ use filters::grants::{
 };
 use filters::identity::{Identity, Proof};
 use filters::lifetime::Lifetime;
+use filters::mcp;
 use filters::names::AgentId;
 use filters::operation::Entry;
 use filters::refusal::Refusal;
@@ -171,6 +172,11 @@ pub(super) fn answer(asked: &Explain, settings: Settings) -> Result<Told, String
             let namespace = &identity.agent.namespace;
             if !namespace.is_root() && question.needs().is_some() {
                 rules.push(format!("in Vault's namespace `{namespace}`"));
+            }
+            if !(question.kind.spec.rest_only || mcp::shows(&identity, question.kind)) {
+                rules.push(
+                    "MCP does not show its tool: no role that gives it has it in `tools`; calls are allowed".to_owned(),
+                );
             }
             Told { refusal: None, what, rules }
         }

@@ -84,9 +84,18 @@ impl Context<'_> {
     /// Does what a caller asks for, as far as its roles and limits let it; the answer is in the form
     /// that the surface gives it.
     pub async fn call(&self, caller: &Caller<'_>, operation: Operation, form: &dyn Form) -> Called {
+        self.called(caller, operation, form, true).await
+    }
+
+    /// Does a part of a listing of bounded size, which only the listing is charged for.
+    pub async fn look(&self, caller: &Caller<'_>, operation: Operation, form: &dyn Form) -> Called {
+        self.called(caller, operation, form, false).await
+    }
+
+    async fn called(&self, caller: &Caller<'_>, operation: Operation, form: &dyn Form, charged: bool) -> Called {
         let entry = operation.kind;
         let asking = Asking { correlation_id: caller.correlation_id(), form, running: caller.running() };
-        let (role, event, answer, upstream) = match self.permitted(caller, operation).await {
+        let (role, event, answer, upstream) = match self.permitted(caller, operation, charged).await {
             Ok(mut permitted) => {
                 let (role, event) = (permitted.role.clone(), permitted.event.take());
                 let (answer, upstream) = self.performed(asking, permitted).await;
@@ -227,8 +236,22 @@ impl Context<'_> {
         DecisionContext { layout: &self.snapshot.vault.layout, keyring, client: caller.client, now: epoch_seconds() }
     }
 
-    /// Decides, and charges all of the request's limits.
-    async fn permitted(&self, caller: &Caller<'_>, operation: Operation) -> Result<Permitted, Refusal> {
+    /// The time of the wall clock, in seconds since the epoch.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        epoch_seconds()
+    }
+
+    /// Logs how many names a listing left out, since no request could name them.
+    pub fn tell_left_out(&self, caller: &Caller<'_>, names: usize) {
+        if names > 0 {
+            let (agent, request_id) = (caller.agent().id.as_str(), caller.request_id);
+            tracing::warn!(agent, request_id, names, "names in Vault that the gate takes in no path are not listed");
+        }
+    }
+
+    /// Decides and, where it is `charged`, charges all of the request's limits.
+    async fn permitted(&self, caller: &Caller<'_>, operation: Operation, charged: bool) -> Result<Permitted, Refusal> {
         if operation.kind.spec.engine.is_some_and(Engine::is_kms) && self.state.kms.is_none() {
             return Err(Refusal::KmsDisabled);
         }
@@ -238,7 +261,7 @@ impl Context<'_> {
             self.seek_key(&refusal);
             ungranted(refusal, &caller.identity, entry, context)
         })?;
-        caller.debt.pay(permit.limits()).await?;
+        caller.debt.pay(if charged { permit.limits() } else { [None, None] }).await?;
         let permitted = permit.into_permitted(&self.snapshot.vault.layout, self.snapshot.vault.wrap_ttl)?;
         if permitted.gives_handle() && keyring.is_empty() {
             return Err(self.state.vault.handles.without());
@@ -334,12 +357,6 @@ impl Context<'_> {
         };
         let opened = keyring.open(handle, Binding { purpose, agent }).map_err(closed);
         opened.inspect_err(|refusal| self.seek_key(refusal))
-    }
-
-    /// The time of the wall clock, in seconds since the epoch.
-    #[must_use]
-    pub fn now(&self) -> u64 {
-        epoch_seconds()
     }
 
     /// A handle for the agent.

@@ -197,7 +197,7 @@ impl Asked<'_> {
             Wanted::Discover => mcp::discovered(&call, &mut body),
             Wanted::Ping | Wanted::Shutdown | Wanted::SetLevel => mcp::done(&call, &mut body),
             Wanted::ListTools => mcp::listed(&call, identity, names, &mut body),
-            Wanted::ListTemplates => mcp::listed_templates(&call, &identity.agent.id, &mut body),
+            Wanted::ListTemplates => mcp::listed_templates(&call, &identity.agent, &mut body),
             Wanted::ListPrompts => mcp::listed_prompts(&call, identity, &mut body),
             Wanted::GetPrompt(prompt) => mcp::prompted(&call, prompt, names, &mut body),
             Wanted::ListResources { cursor } => {

@@ -67,9 +67,9 @@ async def main(plan):
             return {
                 "revision": client.protocol_version,
                 "tools": [tool.name for tool in tools.tools],
-                "write": await call(client, "kv.write", {"path": plan["path"], "data": data}),
-                "read": await call(client, "kv.read", {"path": plan["path"]}),
-                "missing": await call(client, "kv.read", {"path": plan["path"] + "/missing"}),
+                "write": await call(client, "kv_write", {"path": plan["path"], "data": data}),
+                "read": await call(client, "kv_read", {"path": plan["path"]}),
+                "missing": await call(client, "kv_read", {"path": plan["path"] + "/missing"}),
                 "resources": await listed(client),
                 "resource": await read(client, plan["uri"]),
                 "folder": await read(client, plan["uri"] + "/"),

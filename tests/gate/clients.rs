@@ -31,9 +31,9 @@ pub const CASES: &[Case] = &[
 const MODES: [(&str, &str); 3] = [("legacy", "2025-11-25"), ("auto", "2026-07-28"), ("2026-07-28", "2026-07-28")];
 
 /// The tools, in the order of the catalog.
-fn every_tool() -> Vec<&'static str> {
+fn every_tool() -> Vec<String> {
     let tools = filters::catalog::CATALOG.iter().filter(|entry| !entry.spec.rest_only);
-    tools.map(|entry| entry.spec.name).collect()
+    tools.map(|entry| entry.spec.name.replace('.', "_")).collect()
 }
 
 fn python_with_a_key(shared: &Shared) {
@@ -102,7 +102,7 @@ fn typescript_told(shared: &Shared) {
         gate.signal("HUP");
         seen.map(|seen| seen.join().expect("its end"))
     });
-    let reads = json!(["kv.read", "kv.list", "kv.metadata", "transit.random", "wrap.lookup", "whoami", "access.list"]);
+    let reads = json!(["kv_read", "kv_list", "kv_metadata", "transit_random", "wrap_lookup", "whoami", "access_list"]);
     assert_eq!(seen, [json!(every_tool()), reads, json!(every_tool())]);
     wait_for("they have gone", 10, || gate.metric("portcullis_event_streams") == 0.0);
 }
@@ -271,7 +271,7 @@ fn resources(seen: &Value, plan: &Value, revision: &str) {
     assert_eq!(seen["templates"].as_array().map(Vec::len), Some(2), "{seen}");
     assert_eq!(seen["prompts"], json!(["kv_read", "kv_write"]), "{seen}");
     let prompt = seen["prompt"].as_str().expect("a text");
-    assert!(prompt.contains("`kv.read`") && prompt.contains(plan["path"].as_str().expect("a path")), "{prompt}");
+    assert!(prompt.contains("`kv_read`") && prompt.contains(plan["path"].as_str().expect("a path")), "{prompt}");
 }
 
 fn python(plan: &Value) -> Value {

@@ -24,12 +24,13 @@ pub use message::{Body, Call, Headers, Message, Request, Understood, read, spoke
 pub use params::Params;
 pub use prompts::{Prompted, listed_prompts, prompted};
 pub use resources::{
-    ListPlace, Page, Step, Walk, listed_resources, listed_templates, names, no_cursor, secret, target, told,
+    Folder, ListPlace, Listed, Page, Step, Walk, is_there, listed_resources, listed_templates, metadata, names,
+    no_cursor, secret, target, told,
 };
 pub use result::{answer, discovered, done, initialized, listed, refused};
 pub use session::{SESSION, Session};
 pub use subscription::{Filter, MOST_WATCHED, Wanted, Watched};
-pub use tools::{ToolNames, Tools};
+pub use tools::{ToolNames, Tools, matching, shows};
 
 /// A revision of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -207,9 +207,9 @@ pub fn done(call: &Call<'_>, out: &mut Vec<u8>) {
     write(call, Empty {}, out);
 }
 
-/// Answers `tools/list` with the tools that `identity` may use.
+/// Answers `tools/list` with the tools that `identity` is shown.
 pub fn listed(call: &Call<'_>, identity: &Identity, names: ToolNames, out: &mut Vec<u8>) {
-    write_kept(call, TTL, Listed { tools: tools::usable(identity, names).collect() }, out);
+    write_kept(call, TTL, Listed { tools: tools::shown(identity, names).collect() }, out);
 }
 
 /// Answers `tools/call` with `json`, one JSON value, as structured content and as text.
