@@ -227,6 +227,8 @@ pub struct Role {
     pub max_ttl: Option<u32>,
     /// The form in which secret material is answered.
     pub wrapping: Wrapping,
+    /// Operations that are confirmed first where a surface can ask for it, by their names.
+    pub confirm: Vec<&'static str>,
     /// The role's own limit, if it has one.
     pub rate: Option<Rate>,
     /// Most bytes of a request's body or of a tool's arguments.

@@ -33,11 +33,13 @@ pub enum Purpose {
     Wrapped,
     /// A place in a listing.
     Cursor,
+    /// A call that is to be confirmed.
+    Confirmation,
 }
 
 impl Purpose {
     /// Every purpose.
-    pub const ALL: [Self; 4] = [Self::Lease, Self::Certificate, Self::Wrapped, Self::Cursor];
+    pub const ALL: [Self; 5] = [Self::Lease, Self::Certificate, Self::Wrapped, Self::Cursor, Self::Confirmation];
 
     const fn name(self) -> &'static str {
         match self {
@@ -45,6 +47,7 @@ impl Purpose {
             Self::Certificate => "certificate",
             Self::Wrapped => "wrapped",
             Self::Cursor => "cursor",
+            Self::Confirmation => "confirmation",
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::limits::Running;
 use crate::telemetry::{Call, Record};
 use crate::vault::{Accessor, Given, epoch_seconds};
 
+use super::confirm::Confirm;
 use super::form::{Form, Unformed, read};
 use super::streaming::{Performed, Streaming};
 use super::{Caller, Context, Outcome};
@@ -82,9 +83,31 @@ impl Context<'_> {
     /// Does what a caller asks for, as far as its roles and limits let it; the answer is in the form
     /// that the surface gives it.
     pub async fn call(&self, caller: &Caller<'_>, operation: Operation, form: &dyn Form) -> Called {
+        self.called(caller, operation, form, None).await
+    }
+
+    /// Does it as [`Context::call`] does, where the role that allows has it confirmed first only with a
+    /// confirmation: [`Refusal::ConfirmationRequired`] says that there is none.
+    pub async fn call_confirmed(
+        &self,
+        caller: &Caller<'_>,
+        operation: Operation,
+        form: &dyn Form,
+        confirm: Confirm<'_>,
+    ) -> Called {
+        self.called(caller, operation, form, Some(confirm)).await
+    }
+
+    async fn called(
+        &self,
+        caller: &Caller<'_>,
+        operation: Operation,
+        form: &dyn Form,
+        confirm: Option<Confirm<'_>>,
+    ) -> Called {
         let entry = operation.kind;
         let asking = Asking { correlation_id: caller.correlation_id(), form, running: caller.running() };
-        let (role, answer, upstream) = match self.permitted(caller, operation).await {
+        let (role, answer, upstream) = match self.permitted(caller, operation, confirm).await {
             Ok(permitted) => {
                 let role = permitted.role.clone();
                 let (answer, upstream) = self.performed(asking, permitted).await;
@@ -217,8 +240,14 @@ impl Context<'_> {
         DecisionContext { layout: &self.snapshot.vault.layout, keyring, client: caller.client, now: epoch_seconds() }
     }
 
-    /// Decides, and charges all of the request's limits.
-    async fn permitted(&self, caller: &Caller<'_>, operation: Operation) -> Result<Permitted, Refusal> {
+    /// Decides, and charges all of the request's limits. What is to be confirmed is asked for before they
+    /// are charged, and the answer is used up after.
+    async fn permitted(
+        &self,
+        caller: &Caller<'_>,
+        operation: Operation,
+        confirm: Option<Confirm<'_>>,
+    ) -> Result<Permitted, Refusal> {
         if operation.kind.spec.engine.is_some_and(Engine::is_kms) && self.state.kms.is_none() {
             return Err(Refusal::KmsDisabled);
         }
@@ -228,10 +257,15 @@ impl Context<'_> {
             self.seek_key(&refusal);
             ungranted(refusal, &caller.identity, entry, context)
         })?;
+        let confirm = confirm.filter(|_| permit.is_confirmed_first());
+        let confirmed = confirm.map(|confirm| self.confirmed(caller, entry, confirm, &keyring)).transpose()?;
         caller.debt.pay(permit.limits()).await?;
         let permitted = permit.into_permitted(&self.snapshot.vault.layout, self.snapshot.vault.wrap_ttl)?;
         if permitted.gives_handle() && keyring.is_empty() {
             return Err(self.state.vault.handles.without());
+        }
+        if let Some(id) = confirmed {
+            self.use_up_confirmation(id).await?;
         }
         self.state.sinks.admit(&record(caller, &permitted))?;
         Ok(permitted)

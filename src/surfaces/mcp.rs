@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use filters::headers::{MCP_METHOD, MCP_NAME, MCP_PARAMS, MCP_PROTOCOL_VERSION, MCP_SESSION_ID};
 use filters::mcp::{self, Body, Call, Failure, Headers, Message, Request as Wanted, Revision, Understood};
-use filters::operation::Entry;
+use filters::operation::{Entry, Operation};
 use filters::refusal::Refusal;
 use http::HeaderMap;
 
-use crate::service::{Called, Outcome, Outcomes};
+use crate::service::{Called, Confirm, Outcome, Outcomes};
 
 use super::resources::Listed;
 use super::{Asked, Json, Reply, Served, accepts_json, text as header};
@@ -172,8 +172,11 @@ impl Asked<'_> {
     }
 
     async fn tool(&self, call: &Call<'_>, kind: &'static Entry, arguments: &[u8]) -> Told {
-        let called = match kind.parse_within(arguments, &self.context.snapshot.limits.bounds.json) {
-            Ok(operation) => self.context.call(self.caller, operation, &Json::Whole).await,
+        let called = match self.operation(kind, arguments) {
+            Ok(operation) => {
+                let confirm = Confirm { arguments, answer: call.input.answer() };
+                self.context.call_confirmed(self.caller, operation, &Json::Whole, confirm).await
+            }
             Err(refusal) => Called::refused(kind.spec.name, refusal),
         };
         let (answer, outcome) = called.text();
@@ -183,12 +186,35 @@ impl Asked<'_> {
             Err(refusal @ (Refusal::InsufficientScope(_) | Refusal::RateLimited(_))) => {
                 return Told { answer: Err(refusal), outcome };
             }
+            Err(Refusal::ConfirmationRequired) if call.revision.is_stateless() => {
+                return Told { answer: Ok(self.question(call, kind, arguments)), outcome };
+            }
             Err(refusal @ Refusal::Arguments(_)) if call.revision < Revision::V2025_11_25 => {
                 Failure::Arguments(refusal).write(Some(call.id), call.revision, &mut body);
             }
             Err(refusal) => mcp::refused(call, &refusal, self.caller.request_id, &mut body),
         }
         Told { answer: Ok(Answered { status: 200, body }), outcome }
+    }
+
+    fn operation(&self, kind: &'static Entry, arguments: &[u8]) -> Result<Operation, Refusal> {
+        kind.parse_within(arguments, &self.context.snapshot.limits.bounds.json)
+    }
+
+    /// Has the client ask its user if the call may be made.
+    fn question(&self, call: &Call<'_>, kind: &'static Entry, arguments: &[u8]) -> Answered {
+        if !call.input.elicits() {
+            let mut body = Vec::new();
+            Failure::NoElicitation.write(Some(call.id), call.revision, &mut body);
+            return Answered { status: Failure::NoElicitation.status(call.revision), body };
+        }
+        let resource = self.operation(kind, arguments).ok().and_then(|operation| operation.resource);
+        let mut body = Vec::new();
+        match self.context.to_confirm(self.caller, kind, arguments) {
+            Ok(state) => mcp::input_required(call, kind, resource.as_ref(), &state, &mut body),
+            Err(refusal) => mcp::refused(call, &refusal, self.caller.request_id, &mut body),
+        }
+        Answered { status: 200, body }
     }
 
     /// Answers a message of a batch that a limit or a missing scope stops, and names its operation.
