@@ -10,6 +10,7 @@ mod gate {
     pub mod certificates;
     pub mod clients;
     pub mod conditions;
+    pub mod confirmations;
     pub mod configuration;
     pub mod docs;
     pub mod documents;
@@ -184,6 +185,7 @@ fn main() -> ExitCode {
         ("files", gate::files::CASES),
         ("folders", gate::folders::CASES),
         ("conditions", gate::conditions::CASES),
+        ("confirmations", gate::confirmations::CASES),
         ("balancers", gate::balancers::CASES),
         ("policy", gate::policy::CASES),
         ("verbs", gate::verbs::CASES),

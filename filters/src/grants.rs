@@ -229,6 +229,8 @@ pub struct Role {
     pub wrapping: Wrapping,
     /// Operations whose tools are shown, of those that it gives; all where absent. It bounds no call.
     pub tools: Option<Box<[&'static str]>>,
+    /// Operations that are confirmed first where a surface can ask for it, by their names.
+    pub confirm: Vec<&'static str>,
     /// The role's own limit, if it has one.
     pub rate: Option<Rate>,
     /// Most bytes of a request's body or of a tool's arguments.

@@ -259,6 +259,9 @@ fn allowing(question: &Question, allowed: Option<&Allowed<'_>>) -> Vec<String> {
     if question.kind.spec.secret && role.wrapping == Wrapping::Required {
         rules.push("its answer is wrapped: `wrap = \"required\"`".to_owned());
     }
+    if role.confirm.contains(&question.kind.spec.name) {
+        rules.push(format!("over MCP it is confirmed first: `confirm = [\"{}\"]`", question.kind.spec.name));
+    }
     rules
         .extend(role.conditions.iter().flat_map(|conditions| conditions.told()).map(|told| format!("it holds {told}")));
     if let Some(bytes) = role.body.filter(|_| question.kind.spec.takes_body) {

@@ -24,6 +24,7 @@ use crate::limits::Running;
 use crate::telemetry::{Call, Record};
 use crate::vault::{Accessor, Given, epoch_seconds};
 
+use super::confirm::Confirm;
 use super::form::{Form, Unformed, read};
 use super::streaming::{Performed, Streaming};
 use super::{Caller, Context, Outcome};
@@ -69,6 +70,16 @@ impl Called {
     }
 }
 
+/// The terms on which a call is done.
+enum Terms<'a> {
+    /// It is charged.
+    Charged,
+    /// Something else was charged for it.
+    Free,
+    /// It is charged, and confirmed first where a role says so.
+    Confirmed(Confirm<'a>),
+}
+
 /// The parts of a call that say nothing of what is done or for whom.
 #[derive(Clone, Copy)]
 pub(super) struct Asking<'a> {
@@ -84,18 +95,30 @@ impl Context<'_> {
     /// Does what a caller asks for, as far as its roles and limits let it; the answer is in the form
     /// that the surface gives it.
     pub async fn call(&self, caller: &Caller<'_>, operation: Operation, form: &dyn Form) -> Called {
-        self.called(caller, operation, form, true).await
+        self.called(caller, operation, form, Terms::Charged).await
     }
 
     /// Does a part of a listing of bounded size, which only the listing is charged for.
     pub async fn look(&self, caller: &Caller<'_>, operation: Operation, form: &dyn Form) -> Called {
-        self.called(caller, operation, form, false).await
+        self.called(caller, operation, form, Terms::Free).await
     }
 
-    async fn called(&self, caller: &Caller<'_>, operation: Operation, form: &dyn Form, charged: bool) -> Called {
+    /// Does it as [`Context::call`] does, where the role that allows has it confirmed first only with a
+    /// confirmation: [`Refusal::ConfirmationRequired`] says that there is none.
+    pub async fn call_confirmed(
+        &self,
+        caller: &Caller<'_>,
+        operation: Operation,
+        form: &dyn Form,
+        confirm: Confirm<'_>,
+    ) -> Called {
+        self.called(caller, operation, form, Terms::Confirmed(confirm)).await
+    }
+
+    async fn called(&self, caller: &Caller<'_>, operation: Operation, form: &dyn Form, terms: Terms<'_>) -> Called {
         let entry = operation.kind;
         let asking = Asking { correlation_id: caller.correlation_id(), form, running: caller.running() };
-        let (role, event, answer, upstream) = match self.permitted(caller, operation, charged).await {
+        let (role, event, answer, upstream) = match self.permitted(caller, operation, terms).await {
             Ok(mut permitted) => {
                 let (role, event) = (permitted.role.clone(), permitted.event.take());
                 let (answer, upstream) = self.performed(asking, permitted).await;
@@ -250,8 +273,14 @@ impl Context<'_> {
         }
     }
 
-    /// Decides and, where it is `charged`, charges all of the request's limits.
-    async fn permitted(&self, caller: &Caller<'_>, operation: Operation, charged: bool) -> Result<Permitted, Refusal> {
+    /// Decides, and charges all of the request's limits, by these terms. What is to be confirmed is asked
+    /// for before they are charged, and the answer is used up after.
+    async fn permitted(
+        &self,
+        caller: &Caller<'_>,
+        operation: Operation,
+        terms: Terms<'_>,
+    ) -> Result<Permitted, Refusal> {
         if operation.kind.spec.engine.is_some_and(Engine::is_kms) && self.state.kms.is_none() {
             return Err(Refusal::KmsDisabled);
         }
@@ -261,10 +290,19 @@ impl Context<'_> {
             self.seek_key(&refusal);
             ungranted(refusal, &caller.identity, entry, context)
         })?;
+        let (charged, confirm) = match terms {
+            Terms::Charged => (true, None),
+            Terms::Free => (false, None),
+            Terms::Confirmed(confirm) => (true, Some(confirm).filter(|_| permit.is_confirmed_first())),
+        };
+        let confirmed = confirm.map(|confirm| self.confirmed(caller, entry, confirm, &keyring)).transpose()?;
         caller.debt.pay(if charged { permit.limits() } else { [None, None] }).await?;
         let permitted = permit.into_permitted(&self.snapshot.vault.layout, self.snapshot.vault.wrap_ttl)?;
         if permitted.gives_handle() && keyring.is_empty() {
             return Err(self.state.vault.handles.without());
+        }
+        if let Some(id) = confirmed {
+            self.use_up_confirmation(id).await?;
         }
         self.state.sinks.admit(&record(caller, &permitted))?;
         Ok(permitted)

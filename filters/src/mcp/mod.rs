@@ -8,6 +8,7 @@
 mod complete;
 mod events;
 mod failure;
+mod input;
 mod message;
 mod params;
 mod prompts;
@@ -20,6 +21,7 @@ mod tools;
 pub use complete::{Completing, completed};
 pub use events::{Feed, KEEP_ALIVE, Shown, has_streams, plain};
 pub use failure::Failure;
+pub use input::{Input, input_required};
 pub use message::{Body, Call, Headers, Message, Request, Understood, read, spoken, understand};
 pub use params::Params;
 pub use prompts::{Prompted, listed_prompts, prompted};

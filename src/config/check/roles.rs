@@ -127,6 +127,7 @@ fn role(name: &Sited<&str>, fields: &Fields<'_>, own: &Namespace) -> Role {
             Some("required") => Wrapping::Required,
             _ => Wrapping::Optional,
         },
+        confirm: confirmed(fields),
         deny: patterns(fields, "deny", PATH, PathPattern::parse),
         tools: tools(fields),
         rate: limits::rate(fields, "rate"),
@@ -136,6 +137,20 @@ fn role(name: &Sited<&str>, fields: &Fields<'_>, own: &Namespace) -> Role {
         about: about(fields),
         abouts,
     }
+}
+
+/// The operations that are confirmed first. What changes nothing needs no confirmation, and can be read as a resource.
+fn confirmed(fields: &Fields<'_>) -> Vec<&'static str> {
+    let operation = |Word { place, text }: Word| {
+        let found = fields.source.table.catalog.find(&text).map(|entry| entry.spec);
+        let found = found.filter(|spec| !spec.annotations.read_only && !spec.rest_only && spec.engine.is_some());
+        if found.is_none() {
+            let mend = "name tools that change something, such as `kv.destroy` or `db.revoke`";
+            fields.problem("confirm", &place, "holds no operation that can be confirmed", mend);
+        }
+        found.map(|spec| spec.name)
+    };
+    fields.words("confirm").into_iter().filter_map(operation).collect()
 }
 
 /// The descriptions of single grants, by their key and as they are written.
