@@ -11,6 +11,7 @@ mod gate {
     pub mod clients;
     pub mod conditions;
     pub mod configuration;
+    pub mod conformance;
     pub mod docs;
     pub mod documents;
     pub mod dpop;
@@ -149,6 +150,7 @@ fn main() -> ExitCode {
         ("access", gate::access::CASES),
         ("resources", gate::resources::CASES),
         ("clients", gate::clients::CASES),
+        ("conformance", gate::conformance::CASES),
         ("stdio", gate::stdio::CASES),
         ("certificates", gate::certificates::CASES),
         ("revocation", gate::revocation::CASES),
