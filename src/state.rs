@@ -11,7 +11,7 @@ use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot, watch};
 
 use crate::events::Bus;
 use crate::kms::Kms;
-use crate::limits::{Failures, Shares, UsedProofs};
+use crate::limits::{Failures, RunningCalls, Shares, UsedProofs};
 use crate::listener::Connections;
 use crate::snapshot::Snapshot;
 use crate::telemetry::{Metrics, Sinks};
@@ -43,6 +43,8 @@ pub struct State {
     pub events: Arc<Bus>,
     /// Open streams of events.
     pub streams: Shares<AgentId>,
+    /// Calls under way that their clients may cancel.
+    pub running: Arc<RunningCalls>,
     /// Failed authentications by source.
     pub failures: Failures,
     /// Proofs of possession that were used.
@@ -85,6 +87,7 @@ impl State {
             sinks,
             events,
             load: Load::default(),
+            running: Arc::default(),
             failures: Failures::default(),
             proofs: UsedProofs::default(),
             reloads: ReloadRequests::default(),

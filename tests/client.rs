@@ -182,7 +182,10 @@ impl Client {
             "io.modelcontextprotocol/clientInfo": {"name": "tests", "version": "1"},
             "io.modelcontextprotocol/clientCapabilities": {},
         }});
-        let headers = [("MCP-Protocol-Version", "2026-07-28"), ("Mcp-Method", "tools/call"), ("Mcp-Name", tool)];
+        let repeated = crate::mcp::repeated(arguments);
+        let mut headers =
+            vec![("MCP-Protocol-Version", "2026-07-28"), ("Mcp-Method", "tools/call"), ("Mcp-Name", tool)];
+        headers.extend(repeated.iter().map(|(name, value)| (*name, value.as_str())));
         let message = serde_json::json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
         self.mcp_with(&headers, &message)
     }

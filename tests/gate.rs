@@ -36,6 +36,7 @@ mod gate {
     pub mod looks;
     pub mod mcp;
     pub mod mcp_http;
+    pub mod mcp_methods;
     pub mod names;
     pub mod namespaces;
     pub mod operations;
@@ -146,6 +147,7 @@ fn main() -> ExitCode {
         ("wire", gate::wire::CASES),
         ("mcp", gate::mcp::CASES),
         ("mcp_http", gate::mcp_http::CASES),
+        ("mcp_methods", gate::mcp_methods::CASES),
         ("tools", gate::tools::CASES),
         ("access", gate::access::CASES),
         ("resources", gate::resources::CASES),

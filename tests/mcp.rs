@@ -1,6 +1,8 @@
 //! MCP as a client speaks it: messages of each revision, and the published
 //! schema by which the answers are judged.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::process::root;
@@ -120,7 +122,22 @@ pub fn ask(client: &Client, revision: &str, method: &str, params: &Value) -> Res
         headers.push(("Mcp-Method", method));
         headers.extend(name.iter().map(|name| ("Mcp-Name", name.as_str())));
     }
+    let repeated = if revision == STATELESS { repeated(&params["arguments"]) } else { Vec::new() };
+    headers.extend(repeated.iter().map(|(name, value)| (*name, value.as_str())));
     client.mcp_with(&headers, &request(method, &params))
+}
+
+/// The headers that repeat arguments of a tool; those that it does not mark say nothing.
+pub fn repeated(arguments: &Value) -> Vec<(&'static str, String)> {
+    let headers = [("Mcp-Param-Key", "key"), ("Mcp-Param-Path", "path"), ("Mcp-Param-Role", "role")];
+    let value = |(header, name)| Some((header, in_header(arguments[name].as_str()?)));
+    headers.into_iter().filter_map(value).collect()
+}
+
+/// The value as a header has it: what could not stand there is base64.
+fn in_header(value: &str) -> String {
+    let plain = value.bytes().all(|byte| (0x20..0x7f).contains(&byte)) && value.trim() == value;
+    if plain && !value.starts_with("=?") { value.to_owned() } else { format!("=?base64?{}?=", STANDARD.encode(value)) }
 }
 
 /// Waits until the gate can seal and open cursors.

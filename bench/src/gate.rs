@@ -101,6 +101,8 @@ threads = 1
 connections = 20000
 connections_per_source = 20000
 connections_per_agent = 20000
+streams = 20000
+streams_per_agent = 10000
 
 [[listeners]]
 address = "{address}"

@@ -7,6 +7,7 @@ mod decide;
 mod flood;
 mod gate;
 mod idle;
+mod subscribers;
 mod kill_switch;
 mod load;
 mod nginx;

@@ -20,6 +20,7 @@ pub(crate) struct Report {
     pub(crate) gate_idle_mib: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) idle: Option<Idle>,
+    pub(crate) subscribers: Option<Subscribers>,
 }
 
 #[derive(Serialize)]
@@ -61,6 +62,15 @@ pub(crate) struct Idle {
     pub(crate) connections: usize,
     pub(crate) gate_kib: f64,
     pub(crate) pingora_kib: f64,
+}
+
+/// Streams of events: the KiB of resident memory that each takes beside its connection, and the
+/// milliseconds from a write until the last of them is told.
+#[derive(Serialize)]
+pub(crate) struct Subscribers {
+    pub(crate) streams: usize,
+    pub(crate) stream_kib: f64,
+    pub(crate) last_told_ms: f64,
 }
 
 /// The results of one contender's rounds: medians over rounds, latencies over all of them.
@@ -139,7 +149,8 @@ impl Report {
     /// A scenario should have run and did not, some answers were not the expected ones, or there
     /// is nothing to show.
     pub(crate) fn is_incomplete(&self) -> bool {
-        let nothing = self.scenarios.is_empty() && self.decisions.is_empty() && self.idle.is_none();
+        let nothing =
+            self.scenarios.is_empty() && self.decisions.is_empty() && self.idle.is_none() && self.subscribers.is_none();
         let failed = self.scenarios.iter().any(|row| row.failed > 0);
         nothing || failed || self.skipped.iter().any(|skipped| skipped.fault)
     }
@@ -172,6 +183,11 @@ impl Report {
         if let Some(Idle { connections, gate_kib, pingora_kib }) = &self.idle {
             println!(
                 "idle connection, one of {connections}: {gate_kib:.1} KiB, of the pass-through {pingora_kib:.1} KiB"
+            );
+        }
+        if let Some(Subscribers { streams, stream_kib, last_told_ms }) = &self.subscribers {
+            println!(
+                "stream of events, one of {streams}: {stream_kib:.1} KiB; the last is told after {last_told_ms} ms"
             );
         }
         for skipped in &self.skipped {

@@ -76,8 +76,8 @@ pub(crate) fn mcp_read_stateless() -> Request {
             "io.modelcontextprotocol/clientCapabilities": {},
         },
     });
-    let headers = "MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: kv.read\r\n";
-    mcp(headers, &params)
+    let own = "MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: kv.read\r\n";
+    mcp(&format!("{own}Mcp-Param-Path: {PATH}\r\n"), &params)
 }
 
 /// A read with one of these credentials, in turns.

@@ -12,6 +12,7 @@ use crate::reloading;
 use crate::report::{Ratio, Report, Row, rounded};
 use crate::requests::{self, Request};
 use crate::servers::Servers;
+use crate::subscribers;
 use crate::turns::{Plan, take_turns};
 use crate::vault;
 use anyhow::{Context, Result, bail};
@@ -76,6 +77,7 @@ pub(crate) async fn run(
         kill_switch::NAME,
         reloading::NAME,
         idle::NAME,
+        subscribers::NAME,
     ]
     .into_iter()
     .chain(decide::AMONG.map(|(name, _)| name))
@@ -122,6 +124,9 @@ pub(crate) async fn run(
     }
     if wanted(idle::NAME) {
         idle::measure(cores, &mut report).await;
+    }
+    if wanted(subscribers::NAME) {
+        subscribers::measure(cores, &mut report).await;
     }
     Ok(report)
 }

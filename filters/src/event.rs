@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::condition::Circumstances;
-use crate::grants::{Demand, Need, Resource, Space};
+use crate::grants::{Agent, Demand, Need, Resource, Space};
 use crate::identity::Identity;
 use crate::names::{AgentId, Namespace};
 use crate::path::SecretPath;
@@ -89,6 +89,20 @@ impl Event {
     pub fn completed(agent: AgentId, namespace: Namespace, operation: &str) -> Self {
         let (kind, operation) = (EventKind::Completed, operation.into());
         Self { kind, agent, generation: 0, namespace, operation, resource: None, version: None }
+    }
+
+    /// Something that an operator did to `agent`.
+    #[must_use]
+    pub fn of_operator(kind: EventKind, agent: &Agent) -> Self {
+        Self {
+            kind,
+            agent: agent.id.clone(),
+            generation: agent.generation,
+            namespace: agent.namespace.clone(),
+            operation: "".into(),
+            resource: None,
+            version: None,
+        }
     }
 
     /// The secret that changed: told to all who may read it. Anything else is told to its agent alone.

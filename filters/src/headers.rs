@@ -23,6 +23,14 @@ pub const MCP_NAME: HeaderName = HeaderName::from_static("mcp-name");
 pub const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 /// The id of the last event that a client of a stream has had.
 pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// The headers that repeat the arguments `key`, `path` and `role` of a tool (revision 2026-07-28).
+pub const MCP_PARAMS: [HeaderName; 3] = [
+    HeaderName::from_static("mcp-param-key"),
+    HeaderName::from_static("mcp-param-path"),
+    HeaderName::from_static("mcp-param-role"),
+];
+/// The trace that a request belongs to (W3C Trace Context, section 3.2).
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The beginning of the names of headers that repeat an argument of a tool (revision 2026-07-28).
 pub const MCP_PARAM: &str = "mcp-param-";
 /// The time for which an answer is wrapped.

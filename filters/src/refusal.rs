@@ -61,6 +61,8 @@ pub enum Refusal {
     NotAcceptable,
     /// The head or body took too long to arrive.
     RequestTimeout,
+    /// Its client cancelled the request.
+    Cancelled,
     /// The check-and-set version did not match.
     CheckAndSet,
     /// The body is over the limit.
@@ -203,6 +205,7 @@ impl Refusal {
             Self::RequestTimeout => {
                 (StatusCode::REQUEST_TIMEOUT, "request_timeout", "The request took too long to arrive.")
             }
+            Self::Cancelled => (StatusCode::CONFLICT, "cancelled", "The client cancelled this request."),
             Self::CheckAndSet => {
                 (StatusCode::CONFLICT, "check_and_set_failed", "The current version is not the one given as cas.")
             }
@@ -354,6 +357,7 @@ mod tests {
             (Refusal::Verb("GET".into()), 405, "method_not_allowed"),
             (Refusal::NotAcceptable, 406, "not_acceptable"),
             (Refusal::RequestTimeout, 408, "request_timeout"),
+            (Refusal::Cancelled, 409, "cancelled"),
             (Refusal::CheckAndSet, 409, "check_and_set_failed"),
             (Refusal::BodyTooLarge, 413, "body_too_large"),
             (Refusal::UnsupportedMediaType, 415, "unsupported_media_type"),

@@ -202,7 +202,7 @@ section! {
 
 section! {
     RATE_LIMIT, "rate_limit", "[rate_limit]",
-    choice("backend", &["memory", "redis"], "memory", "Where rate limits are counted and used DPoP proofs known: by each gate for itself, or by all of them together in Redis or Valkey.").or_variable("RATE_LIMIT_BACKEND"),
+    choice("backend", &["memory", "redis"], "memory", "Where rate limits are counted, used DPoP proofs known and events told: by each gate for itself, or by all of them together in Redis or Valkey.").or_variable("RATE_LIMIT_BACKEND"),
     text("url", "", "Where that is: `redis://` or `rediss://`, host, port, and the number of a database.").or_variable("REDIS_URL"),
     text("username", "", "Its user.").or_variable("REDIS_USERNAME"),
     Opt::file("password", Kind::Secret, "", "Its password.").or_variable("REDIS_PASSWORD"),

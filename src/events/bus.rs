@@ -17,9 +17,9 @@ use crate::random;
 use crate::telemetry::{Metrics, Record, Sink};
 
 /// Events that are kept, so that who was away is told of them.
-const KEPT: usize = 1024;
+pub(super) const KEPT: usize = 1024;
 /// Events that may wait for one stream; one that is slower is cut off.
-const QUEUE: usize = 256;
+pub(super) const QUEUE: usize = 256;
 /// Milliseconds by which the clocks of gates may differ.
 const SKEW: u64 = 5_000;
 
@@ -108,16 +108,18 @@ impl Bus {
         }
     }
 
-    /// Tells of something that was done here.
+    /// Tells of something that was done here, on every gate.
     pub fn publish(&self, event: Event) {
         self.metrics.events.inc();
         let mut state = self.lock();
-        state.last = state.last.next(milliseconds());
-        let told = Arc::new(Told { id: state.last, event });
-        state.deliver(&told, &self.metrics);
-        if told.event.kind != EventKind::Completed {
-            self.outbox.put(|| Post::of(EVENT, &*told), &self.metrics);
-        }
+        let told = state.tell(event, &self.metrics);
+        // In the order in which they are told here.
+        self.outbox.put(|| Post::of(EVENT, &*told), &self.metrics);
+    }
+
+    /// Tells of something on this gate alone: others know it by themselves, or need not.
+    pub fn publish_here(&self, event: Event) {
+        self.lock().tell(event, &self.metrics);
     }
 
     /// Tells of something that was done through another gate.
@@ -209,6 +211,13 @@ fn concerns(told: &Told, agent: &AgentId) -> bool {
 }
 
 impl State {
+    fn tell(&mut self, event: Event, metrics: &Metrics) -> Arc<Told> {
+        self.last = self.last.next(milliseconds());
+        let told = Arc::new(Told { id: self.last, event });
+        self.deliver(&told, metrics);
+        told
+    }
+
     /// Keeps the event, and gives it to the streams that it may concern.
     fn deliver(&mut self, told: &Arc<Told>, metrics: &Metrics) {
         if told.event.kind != EventKind::Completed {
@@ -287,7 +296,7 @@ impl Sink for Bus {
                 None if call.refused.is_none() && self.curious.load(Ordering::Relaxed) > 0 => {
                     let namespace = Namespace::parse(record.namespace).unwrap_or_default();
                     if let Some(agent) = AgentId::parse(record.agent) {
-                        self.publish(Event::completed(agent, namespace, call.entry.spec.name));
+                        self.publish_here(Event::completed(agent, namespace, call.entry.spec.name));
                     }
                 }
                 None => {}

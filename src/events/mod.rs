@@ -6,6 +6,9 @@ mod outbox;
 mod relay;
 mod sessions;
 
+#[cfg(test)]
+mod tests;
+
 pub use bus::{Bus, Heard, StreamAddress, Subscription, Told};
 pub use relay::share;
 pub use sessions::{SessionChange, TooMany};

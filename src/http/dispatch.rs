@@ -94,6 +94,7 @@ impl Request<'_> {
             }
             Err(refusal) => Err(refusal),
         };
+        visit.trace = caller.trace().map(str::to_owned);
         let (held, settled) = caller.settle().await;
         visit.turn = Some(held);
         // A refusal of the limits' goes before whatever else there is to say.

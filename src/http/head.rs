@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use filters::headers::{CORRELATION_ID, VAULT_WRAP_TTL};
-use filters::names::is_correlation_id;
+use filters::headers::{CORRELATION_ID, TRACEPARENT, VAULT_WRAP_TTL};
+use filters::names::{is_correlation_id, trace_id};
 use filters::path::PathProblem;
 use filters::refusal::Refusal;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, ORIGIN};
@@ -15,6 +15,7 @@ use http::{HeaderMap, Method, Version};
 use pingora_core::protocols::http::ServerSession;
 
 use crate::snapshot::Snapshot;
+use crate::surfaces::text;
 
 use super::origin::{is_loopback, is_own};
 use super::side::Side;
@@ -72,7 +73,7 @@ impl Head {
         let request_id = request_id();
         let correlation_id = match headers.get(CORRELATION_ID) {
             Some(value) if is_correlation_id(value.as_bytes()) => value.to_str().unwrap_or_default().to_owned(),
-            _ => request_id.clone(),
+            _ => text(headers, TRACEPARENT).and_then(trace_id).unwrap_or(&request_id).to_owned(),
         };
         let target = std::str::from_utf8(request.raw_path());
         let asks_all = request.method == Method::OPTIONS;

@@ -156,6 +156,9 @@ impl Gateway {
             metadata::challenge(&request.context.snapshot, &refusal, authorization, at, &mut reply);
             reply
         });
+        if let Some(trace) = visit.trace.take() {
+            request.head.correlation_id = trace;
+        }
         request.head.origin.take_if(|origin| !request.context.snapshot.surfaces.origins.contains(origin));
         (reply, request)
     }

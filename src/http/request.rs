@@ -23,6 +23,8 @@ pub(super) struct Visit {
     pub(super) proof: &'static str,
     pub(super) login: Option<Box<RefusedLogin>>,
     pub(super) outcomes: Outcomes,
+    /// The trace by which the request is known, where its body says it.
+    pub(super) trace: Option<String>,
     /// The turn of its agent, held until the answer is written.
     pub(super) turn: Option<Held>,
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use filters::event::{Event, EventKind};
 use futures_util::future::BoxFuture;
 use tokio::task::JoinError;
 use tokio::time::{sleep, timeout};
@@ -28,7 +29,7 @@ struct Background {
     reload: Reload,
 }
 
-const DUTIES: [Duty; 11] = [
+const DUTIES: [Duty; 12] = [
     ("health", |all| Box::pin(async move { all.state.vault.monitor.run().await })),
     ("login", |all| Box::pin(async move { all.state.vault.login.run().await })),
     ("handles", |all| Box::pin(async move { all.watch_handles().await })),
@@ -39,6 +40,7 @@ const DUTIES: [Duty; 11] = [
     ("reload", |all| Box::pin(async move { all.reload.run().await })),
     ("issuers", |all| Box::pin(async move { all.fetch_keys().await })),
     ("shared limits", |all| Box::pin(async move { all.share_limits().await })),
+    ("suspension events", |all| Box::pin(async move { all.tell_of_suspensions().await })),
     ("events", |all| Box::pin(async move { all.share_events().await })),
 ];
 
@@ -100,6 +102,23 @@ impl Background {
     async fn watch_suspensions(&self) {
         let vault = &self.state.vault;
         vault.suspensions.run(&vault.tokens, &vault.leases, || self.state.snapshot().vault.layout.clone()).await;
+    }
+
+    /// Tells agents that they are suspended, and that they are no longer.
+    async fn tell_of_suspensions(&self) {
+        let suspensions = &self.state.vault.suspensions;
+        let mut changes = suspensions.changes();
+        let mut known = suspensions.all();
+        while changes.changed().await.is_ok() {
+            let now = suspensions.all();
+            let begun = now.difference(&known).map(|agent| (agent, EventKind::Suspended));
+            for (agent, kind) in begun.chain(known.difference(&now).map(|agent| (agent, EventKind::Resumed))) {
+                if let Some(agent) = self.state.snapshot().agents.find(agent) {
+                    self.state.events.publish_here(Event::of_operator(kind, &agent));
+                }
+            }
+            known = now;
+        }
     }
 
     async fn give_back(&self) {

@@ -1,6 +1,7 @@
 //! From an operation to its answer: decide, ask Vault, have the answer formed, wrap.
 
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::exchange::{Answer, Envelope, Lane, Opened, Unanswered};
+use crate::limits::Running;
 use crate::telemetry::{Call, Record};
 use crate::vault::{Accessor, Given, epoch_seconds};
 
@@ -74,6 +76,8 @@ pub(super) struct Asking<'a> {
     pub(super) correlation_id: &'a str,
     /// The form of the answer.
     pub(super) form: &'a dyn Form,
+    /// Tells when its client cancels it.
+    pub(super) running: Option<&'a Running>,
 }
 
 impl Context<'_> {
@@ -81,7 +85,7 @@ impl Context<'_> {
     /// that the surface gives it.
     pub async fn call(&self, caller: &Caller<'_>, operation: Operation, form: &dyn Form) -> Called {
         let entry = operation.kind;
-        let asking = Asking { correlation_id: caller.correlation_id, form };
+        let asking = Asking { correlation_id: caller.correlation_id(), form, running: caller.running() };
         let (role, event, answer, upstream) = match self.permitted(caller, operation).await {
             Ok(mut permitted) => {
                 let (role, event) = (permitted.role.clone(), permitted.event.take());
@@ -114,9 +118,35 @@ impl Context<'_> {
             (Effect::Vault(request), None) if asking.form.takes_parts() => {
                 self.stream(asking, &agent, entry, request).await
             }
-            (effect, _) => self.held(asking, &agent, entry, effect, wrap).await.map(Performed::Whole),
+            (effect, _) => self.unless_cancelled(asking, &agent, entry, effect, wrap).await.map(Performed::Whole),
         };
         (answer, Some(started.elapsed()))
+    }
+
+    /// Does it, unless its client cancels it. What gives something out is waited for, so that it can be
+    /// given back; anything else ends at once, and so does Vault's work on it.
+    async fn unless_cancelled(
+        &self,
+        asking: Asking<'_>,
+        agent: &Agent,
+        entry: &'static Entry,
+        effect: Effect,
+        wrap: Option<Wrap>,
+    ) -> Result<Vec<u8>, Refusal> {
+        let gives = wrap.is_some() || !matches!(effect, Effect::Vault(_) | Effect::Kms(_));
+        let before = self.parcel.len();
+        let mut work = pin!(self.held(asking, agent, entry, effect, wrap));
+        let Some(running) = asking.running else { return work.await };
+        tokio::select! {
+            answer = &mut work => answer,
+            () = running.cancelled() => {
+                if gives {
+                    let _ = work.await;
+                    self.parcel.give_back(before);
+                }
+                Err(Refusal::Cancelled)
+            }
+        }
     }
 
     /// Asks Vault, and begins an answer that is too large to be held.
@@ -335,7 +365,7 @@ fn completed(mut event: Box<Event>, answer: &Performed) -> Box<Event> {
 fn record<'r>(caller: &'r Caller<'_>, permitted: &'r Permitted) -> Record<'r> {
     Record {
         request_id: caller.request_id,
-        correlation_id: caller.correlation_id,
+        correlation_id: caller.correlation_id(),
         client: caller.client,
         agent: permitted.agent.id.as_str(),
         namespace: permitted.agent.namespace.as_str(),

@@ -1,14 +1,14 @@
 //! A caller that is admitted: known, within its limits, and having its turn.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use filters::grants::Agent;
 use filters::identity::Identity;
 use filters::names::AgentId;
 use filters::refusal::Refusal;
 
-use crate::limits::{Full, Share, Turn, network};
+use crate::limits::{CallName, Full, Running, RunningCalls, Share, Turn, network};
 
 use super::authenticate::Claimed;
 use super::charge::Debt;
@@ -22,8 +22,9 @@ pub struct Caller<'a> {
     pub client: Option<IpAddr>,
     /// The gate's id of the request.
     pub request_id: &'a str,
-    /// Goes to Vault as `X-Correlation-Id`.
-    pub correlation_id: &'a str,
+    correlation_id: &'a str,
+    trace: OnceLock<Box<str>>,
+    running: OnceLock<Running>,
     pub(super) debt: Debt<'a>,
     turn: Turn,
     _work: Share,
@@ -73,7 +74,8 @@ impl Context<'_> {
         self.check_suspension(&identity.agent.id)?;
         let Offer { client, request_id, correlation_id, .. } = *offer;
         let debt = Debt::new(self, &identity.agent);
-        Ok(Caller { identity, client, request_id, correlation_id, debt, turn, _work: work })
+        let (trace, running) = (OnceLock::new(), OnceLock::new());
+        Ok(Caller { identity, client, request_id, correlation_id, trace, running, debt, turn, _work: work })
     }
 
     /// A suspended agent is refused.
@@ -106,6 +108,42 @@ impl Caller<'_> {
     #[must_use]
     pub const fn agent(&self) -> &Arc<Agent> {
         &self.identity.agent
+    }
+
+    /// Goes to Vault as `X-Correlation-Id`.
+    #[must_use]
+    pub fn correlation_id(&self) -> &str {
+        self.trace().unwrap_or(self.correlation_id)
+    }
+
+    /// The trace by which the request is known, where its head gave it no other id.
+    #[must_use]
+    pub fn trace(&self) -> Option<&str> {
+        self.trace.get().map(|trace| &**trace).filter(|_| self.correlation_id == self.request_id)
+    }
+
+    /// Notes the trace that the request belongs to, as its body says; the first one counts.
+    pub fn belongs_to(&self, trace: &str) {
+        self.trace.get_or_init(|| trace.into());
+    }
+
+    /// Lets the client cancel the request by this id, in JSON, and by its session; the first id counts.
+    pub fn may_cancel(&self, calls: &Arc<RunningCalls>, session: Option<&str>, id: &str) {
+        self.running.get_or_init(|| calls.begin(self.name(session, id)));
+    }
+
+    /// Cancels another request of this caller's.
+    pub fn cancel(&self, calls: &RunningCalls, session: Option<&str>, id: &str) {
+        calls.cancel(&self.name(session, id));
+    }
+
+    fn name(&self, session: Option<&str>, id: &str) -> CallName {
+        let (agent, session) = (self.agent().id.clone(), session.unwrap_or_default().into());
+        CallName { agent, client: self.client, session, id: id.into() }
+    }
+
+    pub(super) fn running(&self) -> Option<&Running> {
+        self.running.get()
     }
 
     /// Owes for a further message of a batch.

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use filters::headers::{MCP_METHOD, MCP_NAME, MCP_PROTOCOL_VERSION, MCP_SESSION_ID};
+use filters::headers::{MCP_METHOD, MCP_NAME, MCP_PARAMS, MCP_PROTOCOL_VERSION, MCP_SESSION_ID};
 use filters::mcp::{self, Body, Call, Failure, Filter, Headers, Message, Request as Wanted, Revision, Understood};
 use filters::operation::Entry;
 use filters::refusal::Refusal;
@@ -102,7 +102,13 @@ fn is_stateless(headers: &HeaderMap) -> bool {
 /// The headers that a body must agree with.
 fn said(headers: &HeaderMap) -> Headers<'_> {
     let [version, method, name] = [MCP_PROTOCOL_VERSION, MCP_METHOD, MCP_NAME].map(|name| header(headers, name));
-    Headers { version, method, name }
+    let params = MCP_PARAMS.map(|name| {
+        let mut values = headers.get_all(name).iter();
+        let value = values.next()?;
+        // Neither two nor what is no text can be what an argument says: those that are marked are not empty.
+        Some(value.to_str().ok().filter(|_| values.next().is_none()).unwrap_or_default())
+    });
+    Headers { version, method, name, params }
 }
 
 impl Asked<'_> {
@@ -110,6 +116,9 @@ impl Asked<'_> {
         match mcp::read(&self.body, said, self.context.snapshot.limits.bounds.batch) {
             Err(failure) => (Ok(fail(&failure, None, mcp::spoken(said))), Outcomes::default()),
             Ok(Body::One(message)) => {
+                if let Some(id) = message.id() {
+                    self.caller.may_cancel(&self.context.state.running, self.session(), id.get());
+                }
                 let told = self.message(&message, said).await;
                 (told.answer, told.outcome.into())
             }
@@ -118,6 +127,11 @@ impl Asked<'_> {
                 (Ok(answered), Outcomes::Each(outcomes))
             }
         }
+    }
+
+    /// The session that the client says it is in. It tells clients of one agent apart, and opens nothing.
+    fn session(&self) -> Option<&str> {
+        header(self.headers, MCP_SESSION_ID)
     }
 
     /// Answers each message of a batch, each charged by itself. The first owes
@@ -162,8 +176,15 @@ impl Asked<'_> {
                 return Told { answer: Ok(fail(&failure, Some(message), revision)), outcome: Outcome::default() };
             }
             (_, Ok(Understood::Notification)) => return Told::of(202, Vec::new()),
+            (_, Ok(Understood::Cancelled(id))) => {
+                self.caller.cancel(&self.context.state.running, self.session(), id.get());
+                return Told::of(202, Vec::new());
+            }
             (_, Ok(Understood::Call(call))) => call,
         };
+        if let Some(trace) = call.trace {
+            self.caller.belongs_to(trace);
+        }
         let (identity, names) = (&self.caller.identity, self.context.snapshot.surfaces.tool_names);
         let mut body = Vec::new();
         match &call.request {
@@ -174,7 +195,7 @@ impl Asked<'_> {
                 return Told { answer: Ok(answer), outcome: Outcome::default() };
             }
             Wanted::Discover => mcp::discovered(&call, &mut body),
-            Wanted::Ping | Wanted::Shutdown => mcp::done(&call, &mut body),
+            Wanted::Ping | Wanted::Shutdown | Wanted::SetLevel => mcp::done(&call, &mut body),
             Wanted::ListTools => mcp::listed(&call, identity, names, &mut body),
             Wanted::ListTemplates => mcp::listed_templates(&call, &identity.agent.id, &mut body),
             Wanted::ListPrompts => mcp::listed_prompts(&call, identity, &mut body),
@@ -190,6 +211,10 @@ impl Asked<'_> {
             Wanted::Subscribe { uri } => return self.subscription(&call, uri, true),
             Wanted::Unsubscribe { uri } => return self.subscription(&call, uri, false),
             Wanted::Listen(filter) => return self.listen(&call, filter),
+            Wanted::Complete(completing) => {
+                let completed = Box::pin(self.complete(&call, completing)).await;
+                return resource(&call, completed);
+            }
             Wanted::CallTool { kind, arguments } => return self.tool(&call, kind, arguments).await,
         }
         Told::of(200, body)

@@ -1,7 +1,7 @@
 //! An agent's secrets as MCP resources: listed page by page, read by URI.
 
 use filters::handle::Purpose;
-use filters::mcp::{self, Call, ListPlace, Page, Step, Walk};
+use filters::mcp::{self, Call, Completing, ListPlace, Page, Step, Walk};
 use filters::path::SecretPath;
 use filters::refusal::Refusal;
 use serde::Deserialize;
@@ -67,6 +67,40 @@ impl Asked<'_> {
         let mut outcome = Outcome { operation: "kv.list", ..Outcome::default() };
         let result = self.listed(call, cursor, &mut outcome).await;
         Listed::new(result, outcome)
+    }
+
+    /// The values that an argument may have: paths of secrets that the agent may use as the argument
+    /// is used, and of folders on the way to them.
+    pub(super) async fn complete(&self, call: &Call<'_>, completing: &Completing<'_>) -> Listed {
+        let mut outcome = Outcome { operation: "kv.list", ..Outcome::default() };
+        let values = self.values(completing, &mut outcome).await;
+        let told = |values: Vec<String>| {
+            let mut body = Vec::new();
+            mcp::completed(call, &values, &mut body);
+            body
+        };
+        Listed::new(values.map(told), outcome)
+    }
+
+    async fn values(&self, completing: &Completing<'_>, outcome: &mut Outcome) -> Result<Vec<String>, Refusal> {
+        let Some((folder, begun)) = completing.folder(&self.caller.agent().id)? else { return Ok(Vec::new()) };
+        let mut names = match self.names(folder.as_ref(), outcome).await {
+            Err(Refusal::NotFound | Refusal::Absent(_) | Refusal::AnswerTooLarge) => Vec::new(),
+            names => names?,
+        };
+        names.retain(|name| name.starts_with(begun));
+        names.sort_unstable();
+        names.dedup();
+        let path = |name: &str| folder.as_ref().map_or(name.into(), |folder| format!("{}/{name}", folder.as_str()));
+        let paths = names.iter().map(|name| path(name));
+        Ok(paths.filter(|path| self.may_use(completing, path)).collect())
+    }
+
+    fn may_use(&self, completing: &Completing<'_>, path: &str) -> bool {
+        let (plain, is_folder) = path.strip_suffix('/').map_or((path, false), |plain| (plain, true));
+        let Ok(path) = SecretPath::parse(plain) else { return false };
+        let may = |operation| self.context.judge(self.caller, operation).is_ok();
+        is_folder || completing.operation(&path).is_ok_and(may)
     }
 
     async fn listed(&self, call: &Call<'_>, cursor: Option<&str>, outcome: &mut Outcome) -> Result<Vec<u8>, Refusal> {

@@ -173,21 +173,24 @@ fn told(shared: &Shared) {
     bobs.iter().chain(&alices).for_each(|events| events.is_kept_alive("after a reload that changes no tool"));
     assert!(!tools("bob"));
     configure(&gate, "scopes = [\"read\", \"list\"]", "scopes = [\"read\", \"list\", \"write\"]");
-    for events in &bobs {
-        let message = events.message();
-        assert_eq!(message["method"], "notifications/tools/list_changed");
-        for revision in HANDSHAKEN {
-            let schema = Schema::of(revision);
-            schema.check("ToolListChangedNotification", &message);
-            schema.check("ServerNotification", &message);
+    let changed = |events: &Events| {
+        for (list, definition) in
+            [("tools", "ToolListChangedNotification"), ("prompts", "PromptListChangedNotification")]
+        {
+            let message = events.message();
+            assert_eq!(message["method"], format!("notifications/{list}/list_changed"));
+            for revision in HANDSHAKEN {
+                let schema = Schema::of(revision);
+                schema.check(definition, &message);
+                schema.check("ServerNotification", &message);
+            }
         }
-    }
+    };
+    bobs.iter().for_each(changed);
     assert!(tools("bob"));
     alices.iter().for_each(|events| events.is_kept_alive("after a reload that changes another's tools"));
     configure(&gate, "keep_alive = \"1s\"", "keep_alive = \"1s\"\ntool_names = \"underscored\"");
-    for events in bobs.iter().chain(&alices) {
-        assert_eq!(events.message()["method"], "notifications/tools/list_changed");
-    }
+    bobs.iter().chain(&alices).for_each(changed);
     assert_eq!(open(&gate), 8.0);
 }
 

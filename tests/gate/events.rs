@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use tests::events::{self, Events, WAYS};
 use tests::mcp::{STATELESS, Schema};
 use tests::process::AGENTS;
-use tests::{Gate, Plan, wait_for};
+use tests::{Gate, Plan, World, wait_for};
 
+use super::configuration::{run, said};
 use crate::{Case, Shared};
 
 pub const CASES: &[Case] = &[
@@ -19,6 +20,7 @@ pub const CASES: &[Case] = &[
     ("who_comes_back_is_told_of_what_it_has_missed", resumed),
     ("older_bridges_hear_of_each_tool_that_is_done", bridge),
     ("what_may_be_read_no_longer_is_told_no_longer", revoked),
+    ("a_suspension_is_told_to_its_agent", suspended),
     ("a_subscription_is_closed_by_its_result", closed),
 ];
 
@@ -214,6 +216,31 @@ fn revoked(shared: &Shared) {
     write(&gate, "alice", "open/after");
     for events in [alice, back] {
         assert_eq!(events.sent().data["resource"], "kv://alice/open/after");
+    }
+}
+
+fn suspended(_: &Shared) {
+    // What is on the record is so for every gate of this Vault.
+    let world = World::start(false);
+    let gate = Gate::start(&world, &Plan { sections: format!("{AGENTS}{MORE}"), ..Plan::default() });
+    let (alice, url) = (client(&gate, "alice"), at(&gate, "/events"));
+    let first = Events::open(&alice, &url, &[]);
+    write(&gate, "alice", "events/before");
+    let last = first.sent().id.expect("an id");
+    let environment = [("VAULT_ROLE_ID", world.role_id()), ("VAULT_SECRET_ID", world.secret_id())];
+    let change = |verb: &[&str]| {
+        let (code, told) = said(&run(gate.folder(), &[verb, &["--config", "config.toml"]].concat(), &environment));
+        assert_eq!(code, Some(0), "{told}");
+    };
+    change(&["suspend", "alice", "--reason", "test"]);
+    let said = first.rest("it is suspended").concat();
+    assert!(said.contains("\"reason\":\"suspended\""), "{said}");
+    change(&["resume", "alice"]);
+    wait_for("it is served again", 10, || gate.agent("alice").get("/whoami").status == 200);
+    let back = Events::open(&alice, &url, &[("Last-Event-ID", &last)]);
+    for kind in ["agent.suspended", "agent.resumed"] {
+        let sent = back.sent();
+        assert_eq!((&*sent.event, &sent.data["agent"]), (kind, &json!("alice")));
     }
 }
 

@@ -381,11 +381,15 @@ fn told(shared: &Shared) {
         } else {
             schema.result("InitializeResult", &client.mcp_with(&[], &hello(schema.revision)))
         };
-        // Where there are streams of events, changes are told on them.
-        let tools = if schema.revision == STATELESS { json!({}) } else { json!({"listChanged": true}) };
-        assert_eq!(told["capabilities"], json!({"tools": tools, "resources": {}, "prompts": {}}));
+        let mut capabilities = json!({"tools": {}, "resources": {}, "prompts": {}, "completions": {}});
+        if schema.revision != STATELESS {
+            // Where there are streams of events, changes are told on them.
+            capabilities["tools"] = json!({"listChanged": true});
+            capabilities["logging"] = json!({});
+        }
+        assert_eq!(told["capabilities"], capabilities);
         schema.check("ServerCapabilities", &told["capabilities"]);
-        for method in ["resources/subscribe", "resources/unsubscribe", "completion/complete"] {
+        for method in ["resources/subscribe", "resources/unsubscribe"] {
             assert_eq!(schema.error(&ask(&client, schema.revision, method, &json!({})))["code"], -32601);
         }
     }

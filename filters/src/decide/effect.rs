@@ -207,7 +207,14 @@ impl Permit {
                 Redeem::Unwrap => EventKind::Unwrapped,
                 Redeem::LookUpWrap => return None,
             },
-            Ask::Vault(_) if !kind.spec.annotations.read_only => EventKind::Changed,
+            // A signature that logs in is issued like a password, though no handle is given for it.
+            Ask::Vault(_) if !kind.spec.annotations.read_only => {
+                if matches!(resource, Some(Resource::Secret(..))) {
+                    EventKind::Changed
+                } else {
+                    EventKind::Issued
+                }
+            }
             Ask::Vault(_) | Ask::Kms(_) if wraps => EventKind::Wrapped,
             Ask::Vault(_) | Ask::Kms(_) | Ask::Own(_) => return None,
         };

@@ -73,12 +73,14 @@ impl Feed {
     /// Said where the client is shown other tools than before.
     #[must_use]
     pub fn tools_changed(&self) -> String {
-        match self {
-            Self::Subscription(_, Wanted { tools: false, .. }) | Self::Plain => String::new(),
-            Self::Handshaken(_) | Self::Bridge(_) | Self::Subscription(..) => {
-                framed(&self.messages().changed(Changed::Tools), None)
-            }
-        }
+        let (tools, prompts) = match self {
+            Self::Subscription(_, Wanted { tools, prompts, .. }) => (*tools, *prompts),
+            Self::Handshaken(_) | Self::Bridge(_) => (true, true),
+            Self::Plain => (false, false),
+        };
+        // Prompts are about tools.
+        let lists = [tools.then_some(Changed::Tools), prompts.then_some(Changed::Prompts)];
+        lists.into_iter().flatten().map(|list| framed(&self.messages().changed(list), None)).collect()
     }
 
     /// True for a stream that tells of what changes nothing, too.
@@ -247,10 +249,12 @@ mod tests {
     #[test]
     fn an_event_is_one_line_of_data_and_ends_with_an_empty_one() {
         let event = Feed::Handshaken(Wanted::default()).tools_changed();
-        let data = event.strip_prefix("event: message\ndata: ").unwrap().strip_suffix("\n\n").unwrap();
-        assert!(!data.contains('\n'));
-        let message: Value = serde_json::from_str(data).unwrap();
-        assert_eq!(message, json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}));
+        let messages: Vec<Value> = event
+            .split_terminator("\n\n")
+            .map(|event| serde_json::from_str(event.strip_prefix("event: message\ndata: ").unwrap()).unwrap())
+            .collect();
+        let changed = |list: &str| json!({"jsonrpc": "2.0", "method": format!("notifications/{list}/list_changed")});
+        assert_eq!(messages, ["tools", "prompts"].map(changed));
         assert!(KEEP_ALIVE.starts_with(':') && KEEP_ALIVE.ends_with("\n\n"));
     }
 }

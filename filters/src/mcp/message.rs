@@ -7,16 +7,20 @@ use base64::Engine as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use super::complete::{self, Completing};
 use super::prompts::{self, Prompted};
 use super::subscription::Filter;
-use super::{Failure, Revision, tools};
+use super::{Failure, Params as ParamHeaders, Revision, params, tools};
 use crate::json::text;
+use crate::names::trace_id;
 use crate::operation::Entry;
 
 /// Longest id, in bytes of JSON.
 const MAX_ID: usize = 256;
 /// The message for a cursor that was not given out, or not to this caller.
 pub(super) const NO_CURSOR: &str = "There is no such cursor";
+/// Severities of records (RFC 5424, section 6.2.1), as MCP spells them.
+const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 /// Longest revision that is named back to the caller.
 const MAX_VERSION: usize = 32;
 
@@ -29,6 +33,8 @@ pub struct Headers<'a> {
     pub method: Option<&'a str>,
     /// `Mcp-Name`.
     pub name: Option<&'a str>,
+    /// `Mcp-Param-*`.
+    pub params: ParamHeaders<'a>,
 }
 
 /// The messages of a body.
@@ -63,6 +69,8 @@ pub struct Call<'a> {
     pub revision: Revision,
     /// The request.
     pub request: Request<'a>,
+    /// The id of the trace that it says it belongs to.
+    pub trace: Option<&'a str>,
 }
 
 /// The request of a call.
@@ -106,6 +114,10 @@ pub enum Request<'a> {
     },
     /// A stream of what the client wants to be told of, since revision 2026-07-28.
     Listen(Filter),
+    /// Values for an argument of a prompt or a template.
+    Complete(Completing<'a>),
+    /// The least severity of records that the caller wants.
+    SetLevel,
     /// An operation.
     CallTool {
         /// Which.
@@ -122,6 +134,8 @@ pub enum Understood<'a> {
     Call(Call<'a>),
     /// A notification, which is not.
     Notification,
+    /// A notification that the request of this id, in JSON, is cancelled.
+    Cancelled(&'a RawValue),
 }
 
 /// Reads a body.
@@ -171,6 +185,14 @@ struct Params<'a> {
     cursor: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     notifications: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "ref")]
+    reference: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    argument: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "text")]
+    level: Option<Cow<'a, str>>,
+    #[serde(borrow, default, rename = "requestId")]
+    cancelled: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -179,6 +201,15 @@ struct Meta<'a> {
     version: Option<Cow<'a, str>>,
     #[serde(borrow, default, rename = "io.modelcontextprotocol/clientCapabilities")]
     capabilities: Option<&'a RawValue>,
+    /// In JSON: one that is not valid is no reason to refuse the request.
+    #[serde(borrow, default)]
+    traceparent: Option<&'a RawValue>,
+}
+
+impl<'a> Meta<'a> {
+    fn trace(&self) -> Option<&'a str> {
+        trace_id(self.traceparent?.get().strip_prefix('"')?.strip_suffix('"')?)
+    }
 }
 
 impl<'a> Message<'a> {
@@ -210,14 +241,16 @@ pub fn understand<'a>(message: &Message<'a>, headers: &Headers<'_>) -> (Revision
     };
     // With `null` for an id it is a request, and a wrong one.
     if message.id.is_none() {
-        return (revision, Ok(Understood::Notification));
+        let cancelled = params.cancelled.filter(|_| method == "notifications/cancelled");
+        return (revision, Ok(cancelled.map_or(Understood::Notification, Understood::Cancelled)));
     }
     let Some(id) = message.id() else {
         return (revision, Err(Failure::Invalid("The id must be a short string or an integer, and not null")));
     };
     let request =
         if revision.is_stateless() { stateless(method, headers, &params) } else { handshaken(method, &params) };
-    (revision, request.map(|request| Understood::Call(Call { id, revision, request })))
+    let trace = params.meta.as_ref().and_then(Meta::trace);
+    (revision, request.map(|request| Understood::Call(Call { id, revision, request, trace })))
 }
 
 fn parameters<'a>(message: &Message<'a>) -> Result<Params<'a>, Failure> {
@@ -276,6 +309,10 @@ fn handshaken<'a>(method: &str, params: &Params<'a>) -> Result<Request<'a>, Fail
         "shutdown" => Ok(Request::Shutdown),
         "resources/subscribe" => Ok(Request::Subscribe { uri: uri(params)? }),
         "resources/unsubscribe" => Ok(Request::Unsubscribe { uri: uri(params)? }),
+        "logging/setLevel" => match params.level.as_deref() {
+            Some(level) if LEVELS.contains(&level) => Ok(Request::SetLevel),
+            _ => Err(Failure::Parameters("The level must be one of RFC 5424's, in lower case")),
+        },
         _ => lasting(method, params),
     }
 }
@@ -293,6 +330,7 @@ fn lasting<'a>(method: &str, params: &Params<'a>) -> Result<Request<'a>, Failure
             let name = params.name.as_deref().ok_or(Failure::Parameters("The prompt's name is missing"))?;
             prompts::fill(name, params.arguments).map(Request::GetPrompt)
         }
+        "completion/complete" => complete::read(params.reference, params.argument).map(Request::Complete),
         _ => Err(Failure::UnknownMethod),
     }
 }
@@ -326,28 +364,36 @@ fn stateless<'a>(method: &str, headers: &Headers<'_>, params: &Params<'a>) -> Re
         "resources/read" | "resources/get" => check_name(headers, params.uri.as_deref())?,
         _ => {}
     }
-    match method {
-        "server/discover" => Ok(Request::Discover),
-        "subscriptions/listen" => Filter::read(params.notifications).map(Request::Listen),
-        _ => lasting(method, params),
+    let request = match method {
+        "server/discover" => Request::Discover,
+        "subscriptions/listen" => Filter::read(params.notifications).map(Request::Listen)?,
+        _ => lasting(method, params)?,
+    };
+    if let Request::CallTool { kind, arguments } = &request {
+        params::check(kind, arguments, &headers.params)?;
     }
+    Ok(request)
 }
 
 /// The header must say what the body names.
 fn check_name(headers: &Headers<'_>, named: Option<&str>) -> Result<(), Failure> {
     let header = headers.name.ok_or(Failure::HeaderMismatch("The header Mcp-Name is missing"))?;
-    let decoded = match header.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) {
-        None => Some(Cow::Borrowed(header)),
-        Some(encoded) => base64::engine::general_purpose::STANDARD
-            .decode(encoded)
-            .ok()
-            .and_then(|bytes| String::from_utf8(bytes).ok())
-            .map(Cow::Owned),
-    };
+    let decoded = decoded(header);
     if decoded.is_some() && decoded.as_deref() == named {
         return Ok(());
     }
     Err(Failure::HeaderMismatch("Mcp-Name does not match the name in the body"))
+}
+
+/// The value of a header that repeats one of the body's: as it stands, or base64 where it could not stand there.
+pub(super) fn decoded(header: &str) -> Option<Cow<'_, str>> {
+    match header.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) {
+        None => Some(Cow::Borrowed(header)),
+        Some(encoded) => {
+            let bytes = base64::engine::general_purpose::STANDARD.decode(encoded).ok()?;
+            String::from_utf8(bytes).ok().map(Cow::Owned)
+        }
+    }
 }
 
 fn tool<'a>(params: &Params<'a>) -> Result<Request<'a>, Failure> {

@@ -5,9 +5,11 @@
 //! <https://modelcontextprotocol.io/specification/2026-07-28>. The first needs
 //! no session here, the second has none: every message stands by itself.
 
+mod complete;
 mod events;
 mod failure;
 mod message;
+mod params;
 mod prompts;
 mod resources;
 mod result;
@@ -15,9 +17,11 @@ mod session;
 mod subscription;
 mod tools;
 
+pub use complete::{Completing, completed};
 pub use events::{Feed, KEEP_ALIVE, Shown, has_streams, plain};
 pub use failure::Failure;
 pub use message::{Body, Call, Headers, Message, Request, Understood, read, spoken, understand};
+pub use params::Params;
 pub use prompts::{Prompted, listed_prompts, prompted};
 pub use resources::{
     ListPlace, Page, Step, Walk, listed_resources, listed_templates, names, no_cursor, secret, target, told,

@@ -38,6 +38,8 @@ struct Argument {
     takes: fn(&str) -> Result<Box<RawValue>, Failure>,
 }
 
+const NO_ARGUMENT: &str = "The prompt does not take such an argument";
+
 const PATH: Argument = Argument {
     name: "path",
     about: "Path of the secret below the agent's namespace, segments joined by '/'.",
@@ -96,13 +98,12 @@ impl Serialize for Filled {
 /// [`Failure::Parameters`] for a prompt that is not there, an argument that it
 /// does not take, lacks or cannot use.
 pub(super) fn fill(name: &str, arguments: Option<&RawValue>) -> Result<Prompted, Failure> {
-    let prompt = PROMPTS.iter().find(|prompt| prompt.name == name);
-    let prompt = prompt.ok_or(Failure::Parameters("There is no such prompt"))?;
+    let prompt = find(name)?;
     let given: BTreeMap<Cow<'_, str>, Option<Cow<'_, str>>> =
         serde_json::from_str(arguments.map_or("{}", RawValue::get))
             .map_err(|_| Failure::Parameters("The arguments of a prompt must be an object of strings"))?;
     if given.keys().any(|name| prompt.arguments.iter().all(|argument| argument.name != name)) {
-        return Err(Failure::Parameters("The prompt does not take such an argument"));
+        return Err(Failure::Parameters(NO_ARGUMENT));
     }
     let mut filled = Vec::new();
     for argument in prompt.arguments {
@@ -113,6 +114,22 @@ pub(super) fn fill(name: &str, arguments: Option<&RawValue>) -> Result<Prompted,
         }
     }
     Ok(Prompted { prompt, arguments: Filled(filled) })
+}
+
+/// The operation that the prompt of that name suggests, for an argument that it takes.
+///
+/// # Errors
+/// [`Failure::Parameters`] for a prompt that is not there, and an argument that it does not take.
+pub(super) fn takes(name: &str, argument: &str) -> Result<&'static str, Failure> {
+    let prompt = find(name)?;
+    match prompt.arguments.iter().any(|taken| taken.name == argument) {
+        true => Ok(prompt.operation),
+        false => Err(Failure::Parameters(NO_ARGUMENT)),
+    }
+}
+
+fn find(name: &str) -> Result<&'static Prompt, Failure> {
+    PROMPTS.iter().find(|prompt| prompt.name == name).ok_or(Failure::Parameters("There is no such prompt"))
 }
 
 fn path(text: &str) -> Result<Box<RawValue>, Failure> {

@@ -16,7 +16,7 @@ mod listed;
 pub use listed::{Page, listed_resources, listed_templates, told};
 pub(super) use listed::{resource_uri, uri_of};
 
-const SCHEME: &str = "kv://";
+pub(super) const SCHEME: &str = "kv://";
 const MALFORMED: Refusal =
     Refusal::Malformed("The URI must be kv://{subject}/{path} with an optional ?version=N, or a folder's");
 

@@ -65,7 +65,11 @@ pub(super) const SERVER: Server =
 struct Capabilities {
     tools: Listing,
     resources: Resources,
-    prompts: Empty,
+    prompts: Listing,
+    completions: Empty,
+    /// In revisions that can set a level.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logging: Option<Empty>,
 }
 
 #[derive(Serialize)]
@@ -84,7 +88,9 @@ struct Resources {
 const CAPABILITIES: Capabilities = Capabilities {
     tools: Listing { list_changed: true },
     resources: Resources { subscribe: true, list_changed: true },
-    prompts: Empty {},
+    prompts: Listing { list_changed: true },
+    completions: Empty {},
+    logging: None,
 };
 
 #[derive(Serialize)]
@@ -179,7 +185,7 @@ fn respond<F: Formatter>(
 pub fn initialized(call: &Call<'_>, out: &mut Vec<u8>) {
     let initialized = Initialized {
         protocol_version: call.revision.name(),
-        capabilities: CAPABILITIES,
+        capabilities: Capabilities { logging: Some(Empty {}), ..CAPABILITIES },
         server_info: SERVER,
         instructions: INSTRUCTIONS,
     };
@@ -196,7 +202,7 @@ pub fn discovered(call: &Call<'_>, out: &mut Vec<u8>) {
     write_kept(call, TTL, discovered, out);
 }
 
-/// Answers `ping` and `shutdown`, which need no more than an answer.
+/// Answers `ping`, `shutdown` and `logging/setLevel`, which need no more than an answer.
 pub fn done(call: &Call<'_>, out: &mut Vec<u8>) {
     write(call, Empty {}, out);
 }

@@ -128,6 +128,8 @@ impl Filter {
 pub(super) enum Changed {
     /// The tools that are listed.
     Tools,
+    /// The prompts that are listed.
+    Prompts,
     /// The resources that are listed.
     Resources,
 }
@@ -136,6 +138,7 @@ impl Changed {
     const fn method(self) -> &'static str {
         match self {
             Self::Tools => "notifications/tools/list_changed",
+            Self::Prompts => "notifications/prompts/list_changed",
             Self::Resources => "notifications/resources/list_changed",
         }
     }

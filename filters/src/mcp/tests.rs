@@ -9,7 +9,7 @@ const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-0
 
 fn headers<'a>(version: &'a str, method: &'a str, name: &'a str) -> Headers<'a> {
     let some = |text: &'a str| (!text.is_empty()).then_some(text);
-    Headers { version: some(version), method: some(method), name: some(name) }
+    Headers { version: some(version), method: some(method), name: some(name), ..Headers::default() }
 }
 
 /// The outcome of one message in words: the request's, or the failure's code.
@@ -26,6 +26,7 @@ fn outcome(body: &str, headers: &Headers<'_>) -> (Revision, String) {
         }
         Ok(Understood::Call(call)) => format!("{:?} in {}", call.request, call.revision.name()),
         Ok(Understood::Notification) => "notification".into(),
+        Ok(Understood::Cancelled(id)) => format!("{id} is cancelled"),
         Err(failure) => code(failure),
     };
     (revision, text)
@@ -94,6 +95,21 @@ fn the_revisions_with_a_handshake_are_understood() {
         ("2025-06-18", r#"{"jsonrpc":"2.0","id":null,"method":"initialize"}"#, "-32600"),
         ("2025-06-18", r#"{"jsonrpc":"2.0","id":null,"method":"notifications/initialized"}"#, "-32600"),
         ("2024-11-05", r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#, "notification"),
+        (
+            "2025-06-18",
+            r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"a","reason":"x"}}"#,
+            "\"a\" is cancelled",
+        ),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","method":"notifications/cancelled"}"#, "notification"),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","method":"notifications/x","params":{"requestId":1}}"#, "notification"),
+        (
+            "2025-06-18",
+            r#"{"jsonrpc":"2.0","id":1,"method":"logging/setLevel","params":{"level":"notice"}}"#,
+            "SetLevel in 2025-06-18",
+        ),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"logging/setLevel","params":{"level":"loud"}}"#, "-32602"),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"logging/setLevel"}"#, "-32602"),
+        ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"completion/complete"}"#, "-32602"),
         ("2024-11-05", r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#, "ListTools in 2024-11-05"),
         ("2024-11-05", r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, "batch of 1"),
         ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"notifications/initialized"}"#, "-32601"),
@@ -163,6 +179,7 @@ fn a_stateless_request_must_say_the_same_in_header_and_body() {
         ("2026-07-28", "prompts/get", "kv_list", prompt.clone(), "-32602"),
         ("2026-07-28", "prompts/get", "kv_read", prompt.clone(), "-32020"),
         ("2026-07-28", "ping", "", request("ping", ""), "-32601"),
+        ("2026-07-28", "logging/setLevel", "", request("logging/setLevel", r#""level":"info","#), "-32601"),
         ("2026-07-28", "initialize", "", request("initialize", ""), "-32601"),
         (
             "2026-07-28",

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
+use super::params;
 use crate::catalog::{CATALOG, Catalog};
 use crate::identity::Identity;
 use crate::operation::Entry;
@@ -100,7 +101,7 @@ fn tool(entry: &Entry, names: ToolNames) -> Value {
         "name": names.spell(spec.name),
         "title": spec.title,
         "description": spec.summary,
-        "inputSchema": entry.input_schema(),
+        "inputSchema": input(entry.input_schema().to_value()),
         "outputSchema": output(entry.output_schema()),
         "annotations": {
             "title": spec.title,
@@ -110,6 +111,12 @@ fn tool(entry: &Entry, names: ToolNames) -> Value {
             "openWorldHint": false,
         },
     })
+}
+
+/// The arguments' schema, with the marks of those that headers repeat.
+fn input(mut schema: Value) -> Value {
+    params::mark(&mut schema);
+    schema
 }
 
 /// The answer's schema, widened by the members of an error, since clients

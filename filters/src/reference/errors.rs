@@ -77,6 +77,7 @@ fn every() -> Vec<(Refusal, &'static str)> {
         (Refusal::Verb(String::new()), ""),
         (Refusal::NotAcceptable, ""),
         (Refusal::RequestTimeout, ""),
+        (Refusal::Cancelled, ""),
         (Refusal::CheckAndSet, ""),
         (Refusal::BodyTooLarge, ""),
         (Refusal::UnsupportedMediaType, ""),

@@ -117,6 +117,12 @@ impl Suspensions {
         }
     }
 
+    /// Every suspended agent that is known.
+    #[must_use]
+    pub fn all(&self) -> Arc<HashSet<AgentId>> {
+        self.current.load_full()
+    }
+
     /// True where this agent is suspended.
     #[must_use]
     pub fn hold(&self, agent: &AgentId) -> bool {

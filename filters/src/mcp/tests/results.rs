@@ -12,7 +12,7 @@ use crate::refusal::Misfit;
 fn result(revision: Revision, write: impl FnOnce(&Call<'_>, &mut Vec<u8>)) -> Value {
     let id: &serde_json::value::RawValue = serde_json::from_str("7").unwrap();
     let mut out = Vec::new();
-    write(&Call { id, revision, request: Request::Ping }, &mut out);
+    write(&Call { id, revision, request: Request::Ping, trace: None }, &mut out);
     let mut reply: Value = serde_json::from_slice(&out).unwrap();
     assert_eq!((&reply["jsonrpc"], &reply["id"]), (&json!("2.0"), &json!(7)));
     reply["result"].take()
@@ -100,7 +100,7 @@ fn every_result_is_as_its_revision_has_it() {
     // A number stays as it was written.
     let id = serde_json::from_str("7").unwrap();
     let mut out = Vec::new();
-    answer(&Call { id, revision: Revision::V2025_06_18, request: Request::Ping }, json, &mut out);
+    answer(&Call { id, revision: Revision::V2025_06_18, request: Request::Ping, trace: None }, json, &mut out);
     let expected = r#"{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"{\"a\": [1e400]}"}],"structuredContent":{"a": [1e400]},"isError":false}}"#;
     assert_eq!(String::from_utf8(out).unwrap(), expected);
 }
@@ -109,11 +109,14 @@ fn every_result_is_as_its_revision_has_it() {
 fn a_handshake_and_a_discovery_name_the_features_of_their_clients() {
     let initialized = result(Revision::V2025_11_25, initialized);
     assert_eq!(initialized["protocolVersion"], "2025-11-25");
-    assert_eq!(initialized["capabilities"], json!({"tools": {"listChanged": true}, "resources": {}, "prompts": {}}));
+    let mut capabilities = json!({"tools": {"listChanged": true}, "resources": {}, "prompts": {}, "completions": {}});
+    capabilities["logging"] = json!({});
+    assert_eq!(initialized["capabilities"], capabilities);
     assert_eq!(initialized["serverInfo"]["name"], "portcullis");
     let discovered = result(Revision::V2026_07_28, discovered);
     assert_eq!(discovered["supportedVersions"], json!(Revision::ALL.map(Revision::name)));
-    assert_eq!(discovered["capabilities"], json!({"tools": {}, "resources": {}, "prompts": {}}));
+    let capabilities = json!({"tools": {}, "resources": {}, "prompts": {}, "completions": {}});
+    assert_eq!(discovered["capabilities"], capabilities);
     assert_eq!((&discovered["ttlMs"], &discovered["cacheScope"]), (&json!(60_000), &json!("private")));
     assert_eq!(discovered["instructions"], initialized["instructions"]);
 }
