@@ -9,6 +9,9 @@ SHELL := /bin/bash
 MCP_PYTHON := 2.3.0
 MCP_NODE := 1.32.2
 MCP_INSPECTOR := 2.12.0
+# The official suite that judges servers, and the Node for it where the machine's is older than 22.
+MCP_CONFORMANCE := 0.2.0-alpha.12
+NODE := 22.23.3
 
 # AWS KMS on loopback, and what reads an OpenAPI document, and calls an API by it.
 MOTO := 5.2.5
@@ -19,6 +22,7 @@ SCHEMATHESIS := 4.32.5
 python_client := target/venv/.mcp-$(MCP_PYTHON)
 node_client := target/node/.sdk-$(MCP_NODE)
 inspector := target/node/.inspector-$(MCP_INSPECTOR)
+conformance := target/node/.conformance-$(MCP_CONFORMANCE)
 moto := target/venv/.moto-$(MOTO)
 schemathesis := target/venv/.schemathesis-$(SCHEMATHESIS)
 openapi_validator := target/venv/.openapi_spec_validator-$(OPENAPI_VALIDATOR)
@@ -88,7 +92,7 @@ backends: # Both, whatever BACKEND names
 	BACKEND=vault target/debug/dev --fetch-only
 
 .PHONY: clients
-clients: $(python_client) $(inspector)
+clients: $(python_client) $(conformance)
 
 target/venv/bin/python:
 	python3 -m venv target/venv
@@ -96,7 +100,7 @@ target/venv/bin/python:
 # into_venv REQUIREMENT: installs it, and sets the target's stamp in place of the one before.
 define into_venv
 @echo "installing $(1) (Python) into target/venv"
-target/venv/bin/pip install --quiet --disable-pip-version-check '$(1)'
+@target/venv/bin/pip install --quiet --disable-pip-version-check '$(1)'
 @rm -f $(firstword $(subst -, ,$@))-*
 @touch $@
 endef
@@ -114,19 +118,25 @@ $(schemathesis): | $(moto)
 $(openapi_validator): | $(schemathesis)
 	$(call into_venv,openapi-spec-validator==$(OPENAPI_VALIDATOR))
 
-$(node_client):
-	@echo "installing @modelcontextprotocol/sdk $(MCP_NODE) (npm) into target/node"
-	mkdir -p target/node
-	npm install --prefix target/node --silent --no-audit --no-fund --save-exact @modelcontextprotocol/sdk@$(MCP_NODE)
-	@rm -f target/node/.sdk-*
-	@touch $@
+# into_node PACKAGE [PACKAGE...]: the same with npm.
+define into_node
+@echo "installing $(1) (npm) into target/node"
+@mkdir -p target/node
+@npm install --prefix target/node --silent --no-audit --no-fund --save-exact $(1)
+@rm -f $(firstword $(subst -, ,$@))-*
+@touch $@
+endef
 
-# After the other, since they share a folder.
+# One after the other, as above.
+$(node_client):
+	$(call into_node,@modelcontextprotocol/sdk@$(MCP_NODE))
+
 $(inspector): | $(node_client)
-	@echo "installing @modelcontextprotocol/inspector $(MCP_INSPECTOR) (npm) into target/node"
-	npm install --prefix target/node --silent --no-audit --no-fund --save-exact @modelcontextprotocol/inspector@$(MCP_INSPECTOR)
-	@rm -f target/node/.inspector-*
-	@touch $@
+	$(call into_node,@modelcontextprotocol/inspector@$(MCP_INSPECTOR))
+
+$(conformance): | $(inspector)
+	$(call into_node,@modelcontextprotocol/conformance@$(MCP_CONFORMANCE) \
+	  $$(node -p 'require("fs").globSync ? "" : "node@$(NODE)"'))
 
 # Without a terminal, without starting what it installs, and without a database cluster of the
 # machine's own.

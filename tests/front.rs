@@ -193,13 +193,15 @@ fn names(head: &str, path: &str) -> bool {
     head.lines().next().is_some_and(|line| line.contains(path))
 }
 
-struct Message {
-    head: Vec<u8>,
-    body: Vec<u8>,
+/// A request or an answer, as it came.
+pub(crate) struct Message {
+    /// Up to and with the empty line.
+    pub(crate) head: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 /// Reads a request, or an answer, to its end.
-fn read_message(stream: &mut TcpStream, is_answer: bool) -> io::Result<Message> {
+pub(crate) fn read_message(stream: &mut impl Read, is_answer: bool) -> io::Result<Message> {
     let mut head = Vec::new();
     read_until(stream, &mut head, b"\r\n\r\n")?;
     let text = String::from_utf8_lossy(&head).to_lowercase();
@@ -229,7 +231,7 @@ fn read_message(stream: &mut TcpStream, is_answer: bool) -> io::Result<Message> 
     Ok(Message { head, body })
 }
 
-fn read_until(stream: &mut TcpStream, bytes: &mut Vec<u8>, end: &[u8]) -> io::Result<()> {
+fn read_until(stream: &mut impl Read, bytes: &mut Vec<u8>, end: &[u8]) -> io::Result<()> {
     let mut byte = [0];
     while !bytes.ends_with(end) {
         stream.read_exact(&mut byte)?;

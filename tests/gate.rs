@@ -12,6 +12,7 @@ mod gate {
     pub mod conditions;
     pub mod confirmations;
     pub mod configuration;
+    pub mod conformance;
     pub mod docs;
     pub mod documents;
     pub mod dpop;
@@ -153,6 +154,7 @@ fn main() -> ExitCode {
         ("access", gate::access::CASES),
         ("resources", gate::resources::CASES),
         ("clients", gate::clients::CASES),
+        ("conformance", gate::conformance::CASES),
         ("stdio", gate::stdio::CASES),
         ("certificates", gate::certificates::CASES),
         ("revocation", gate::revocation::CASES),

@@ -286,7 +286,7 @@ fn typescript(plan: &Value) -> Value {
 }
 
 /// The path of a file that `make test` puts in place.
-fn installed(path: &str) -> PathBuf {
+pub fn installed(path: &str) -> PathBuf {
     let path = root().join(path);
     assert!(path.exists(), "{} is missing: `make test` installs the clients", path.display());
     path

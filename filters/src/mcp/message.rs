@@ -305,7 +305,8 @@ pub(super) fn revision_of(version: Option<&str>) -> Result<Revision, Failure> {
 }
 
 fn printable(version: &str) -> Option<Box<str>> {
-    let plain = version.len() <= MAX_VERSION && version.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let plain =
+        version.len() <= MAX_VERSION && version.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b));
     plain.then(|| version.into())
 }
 
