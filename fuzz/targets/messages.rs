@@ -24,8 +24,8 @@ fuzz_target!(|input: &[u8]| {
             Request::CallTool { kind, arguments } => kind.parse(arguments),
             Request::Complete(completing) => {
                 let folder = completing.folder(&fuzz::IDENTITY.agent.id);
-                let Ok(Some(((_, Some(folder)), _))) = folder else { continue };
-                completing.operation(&folder)
+                let Ok(Some(((space, Some(folder)), _))) = folder else { continue };
+                completing.operation(&(space, folder))
             }
             Request::ReadResource { uri } => mcp::target(uri, &fuzz::IDENTITY.agent.id),
             _ => continue,
