@@ -1,5 +1,6 @@
 //! The command line: a file for each verb.
 
+mod access;
 mod admin;
 mod check;
 mod common;
@@ -15,6 +16,7 @@ mod schema;
 mod stdio;
 mod suspend;
 mod suggest;
+mod watch;
 
 pub use common::Given;
 
@@ -124,6 +126,9 @@ pub enum Once {
     /// Speak MCP over standard input and output, for a desktop client.
     #[command(after_help = stdio::AFTER)]
     Stdio(stdio::Stdio),
+    /// Print the events that a gate tells, as they happen.
+    #[command(after_help = watch::AFTER)]
+    Watch(watch::Watch),
     /// Propose each agent's rate from what the request log tells of its traffic.
     #[command(after_help = suggest::AFTER)]
     SuggestLimits(suggest::Suggest),
@@ -174,6 +179,7 @@ impl Once {
             Self::Options => options::run(),
             Self::Schema => schema::run(),
             Self::Stdio(stdio) => stdio::run(&stdio),
+            Self::Watch(watched) => watch::run(&watched),
             Self::SuggestLimits(asked) => suggest::run(asked),
         }
     }

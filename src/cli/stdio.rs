@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use clap::Args;
 use filters::names::AgentId;
-use filters::secret::Secret;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::Level;
@@ -15,9 +14,10 @@ use tracing::Level;
 use crate::config::{self, Flags};
 use crate::server::inside::Inside;
 use crate::server::raise_files;
-use crate::stdio::{Bridge, Credential, Ended, Files, Gate, Input, Output, Remote, Text, endpoint};
+use crate::stdio::{Bridge, Ended, Gate, Input, Output, Remote, endpoint};
 use crate::telemetry;
 
+use super::access::Access;
 use super::common::{FAILED, REFUSED};
 
 /// Threads of a gate that serves one client.
@@ -61,56 +61,11 @@ pub struct Stdio {
     /// Configuration file, with --vault.
     #[arg(long, value_name = "FILE", requires = "vault")]
     config: Option<PathBuf>,
-    /// Authorities that the gate's certificate must be of, PEM; without it those of the system.
-    #[arg(long, value_name = "FILE", env = "GATE_CA_FILE")]
-    ca: Option<PathBuf>,
-    /// Client certificate with its chain, PEM.
-    #[arg(long, value_name = "FILE", env = "GATE_CERT_FILE")]
-    cert: Option<PathBuf>,
-    /// Key of the client certificate, PEM; without it the file of the certificate holds both.
-    #[arg(long, value_name = "FILE", env = "GATE_KEY_FILE")]
-    key: Option<PathBuf>,
-    /// File that holds an API key.
-    #[arg(long, value_name = "FILE", env = "GATE_API_KEY_FILE")]
-    api_key_file: Option<PathBuf>,
-    /// File that holds a bearer token.
-    #[arg(long, value_name = "FILE", env = "GATE_TOKEN_FILE")]
-    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    access: Access,
     /// Least severe level of the log: trace, debug, info, warn, error; without it warn, or the configuration's.
     #[arg(long, value_name = "LEVEL", env = "LOG_LEVEL")]
     log_level: Option<Level>,
-}
-
-impl Stdio {
-    fn files(&self) -> Result<Files, String> {
-        if self.key.is_some() && self.cert.is_none() {
-            return Err("--key (GATE_KEY_FILE) needs --cert (GATE_CERT_FILE)".to_owned());
-        }
-        Ok(Files { authorities: self.ca.clone(), certificate: self.cert.clone(), key: self.key.clone() })
-    }
-
-    /// The one credential beside a certificate.
-    fn credential(&self, variable: impl Fn(&str) -> Option<String>) -> Result<Credential, String> {
-        // Clients set variables to nothing where a user has entered nothing.
-        let given =
-            |name: &str| variable(name).filter(|text| !text.is_empty()).map(|text| Text::Given(Secret::new(text)));
-        let file = |file: &Option<PathBuf>| file.clone().map(Text::File);
-        let keys = [file(&self.api_key_file), given("GATE_API_KEY")].into_iter().flatten().map(Credential::ApiKey);
-        let tokens = [file(&self.token_file), given("GATE_TOKEN")].into_iter().flatten().map(Credential::Token);
-        let mut found = keys.chain(tokens);
-        let credential = found.next();
-        if found.next().is_some() {
-            let names = "GATE_API_KEY_FILE, GATE_API_KEY, GATE_TOKEN_FILE and GATE_TOKEN";
-            return Err(format!("more than one credential is given: of {names}, or their flags, one may be"));
-        }
-        match credential {
-            Some(credential) => Ok(credential),
-            None if self.cert.is_some() => Ok(Credential::None),
-            None => {
-                Err("there is no credential: give --cert, --api-key-file, --token-file or their variables".to_owned())
-            }
-        }
-    }
 }
 
 pub(super) fn run(stdio: &Stdio) -> ExitCode {
@@ -160,7 +115,7 @@ impl Stdio {
     fn speak(&self, address: &str) -> Result<Ended, Unserved> {
         telemetry::start_server_log(self.log_level.unwrap_or(Level::WARN));
         let place = endpoint(address).map_err(|problem| format!("--gate (GATE_URL) {problem}"))?;
-        let remote = Remote::new(place, self.files()?, self.credential(config::variable)?)?;
+        let remote = Remote::new(place, self.access.files()?, self.access.credential(config::variable)?)?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let ended = runtime.block_on(bridged(remote));
         // A read or a write that nobody ends is not waited for.
@@ -206,9 +161,12 @@ async fn bridged(gate: impl Gate) -> io::Result<Ended> {
 
 #[cfg(test)]
 mod tests {
+    use filters::secret::Secret;
+
     use super::super::tests::{read, refused};
     use super::super::{Command, Once};
     use super::*;
+    use crate::stdio::{Credential, Text};
 
     fn stdio(line: &[&str]) -> Stdio {
         match read(&[&["stdio", "--gate", "https://gate.corp.example"], line].concat()) {
@@ -236,9 +194,9 @@ mod tests {
         ] {
             let variable =
                 |name: &str| variables.iter().find(|(other, _)| *other == name).map(|(_, text)| (*text).to_owned());
-            assert_eq!(stdio(line).credential(variable).ok(), expected, "{line:?} {variables:?}");
+            assert_eq!(stdio(line).access.credential(variable).ok(), expected, "{line:?} {variables:?}");
         }
-        assert!(stdio(&["--key", "k"]).files().is_err());
+        assert!(stdio(&["--key", "k"]).access.files().is_err());
         assert!(refused(&["stdio", "--api-key", "k"]), "others would see it");
     }
 }

@@ -20,13 +20,15 @@ mod remote;
 mod session;
 mod streams;
 mod trouble;
+mod watch;
 
 pub use bridge::{Bridge, Ended};
 pub use credentials::{Credential, Files, Text};
 pub use gate::{Answer, Body, Gate};
 pub use lines::{Input, Output};
-pub use remote::{Remote, endpoint};
+pub use remote::{Remote, endpoint, events_endpoint};
 pub use trouble::Trouble;
+pub use watch::watch;
 
 #[cfg(test)]
 mod tests;

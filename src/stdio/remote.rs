@@ -21,6 +21,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 const ALIVE: Duration = Duration::from_secs(20);
 /// The path of MCP below a gate's address.
 const PATH: &str = "/mcp";
+/// The path of events, likewise.
+const EVENTS: &str = "/events";
 
 /// A gate, and what it is shown.
 pub struct Remote {
@@ -59,6 +61,17 @@ pub fn endpoint(address: &str) -> Result<Url, String> {
     }
     let path = url.path().trim_end_matches('/');
     let path = format!("{}{PATH}", path.strip_suffix(PATH).unwrap_or(path));
+    url.set_path(&path);
+    Ok(url)
+}
+
+/// The address at which a gate tells of events to those who speak no MCP, `/events` below `address`.
+///
+/// # Errors
+/// As [`endpoint`].
+pub fn events_endpoint(address: &str) -> Result<Url, String> {
+    let mut url = endpoint(address)?;
+    let path = format!("{}{EVENTS}", url.path().trim_end_matches(PATH));
     url.set_path(&path);
     Ok(url)
 }

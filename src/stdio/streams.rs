@@ -26,7 +26,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from
 const LASTING: Duration = Duration::from_secs(10);
 
 /// The pauses between one stream and the next.
-struct Pauses {
+pub(super) struct Pauses {
     next: Duration,
     opened: Instant,
 }
@@ -168,22 +168,22 @@ fn last_event(events: &Events) -> Option<(HeaderName, HeaderValue)> {
 }
 
 /// True for a refusal that time alone may end.
-fn passes(status: StatusCode) -> bool {
+pub(super) fn passes(status: StatusCode) -> bool {
     matches!(status.as_u16(), 401 | 403 | 408 | 425 | 429) || status.is_server_error()
 }
 
 impl Pauses {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { next: PAUSES.0, opened: Instant::now() }
     }
 
     /// Notes that there is a stream.
-    fn opened(&mut self) {
+    pub(super) fn opened(&mut self) {
         self.opened = Instant::now();
     }
 
     /// Waits for at least `least`, where the gate has asked for that.
-    async fn wait(&mut self, least: Option<Duration>) {
+    pub(super) async fn wait(&mut self, least: Option<Duration>) {
         if self.opened.elapsed() >= LASTING {
             self.next = PAUSES.0;
         }

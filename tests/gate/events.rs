@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 
 use certs::Leaf;
 use reqwest::blocking::Client;
 use serde_json::{Value, json};
 use tests::events::{self, Events, WAYS};
 use tests::mcp::{STATELESS, Schema};
-use tests::process::AGENTS;
+use tests::process::{AGENTS, API_KEY, binary};
 use tests::{Gate, Plan, World, wait_for};
 
 use super::configuration::{run, said};
@@ -16,8 +18,10 @@ use crate::{Case, Shared};
 
 pub const CASES: &[Case] = &[
     ("a_subscriber_is_told_of_its_own_changes_and_of_nobody_elses", own),
+    ("a_shared_secret_is_told_to_all_who_may_read_it", shared),
     ("every_change_is_told_and_no_value", every_change),
     ("who_comes_back_is_told_of_what_it_has_missed", resumed),
+    ("a_verb_prints_what_is_told", watched),
     ("older_bridges_hear_of_each_tool_that_is_done", bridge),
     ("what_may_be_read_no_longer_is_told_no_longer", revoked),
     ("a_suspension_is_told_to_its_agent", suspended),
@@ -102,6 +106,41 @@ fn own(shared: &Shared) {
     assert_eq!(refused.status(), 403, "an agent without a role has nothing to be told of");
 }
 
+fn shared(shared: &Shared) {
+    let roles = "\n[roles.writers]\nscopes = [\"write\"]\nshared = [\"events/**\"]\n\
+                 [roles.readers]\nscopes = [\"read\"]\nshared = [\"events/**\"]\n\
+                 [agents.alice]\nroles = [\"readers\"]\n[agents.bob]\nroles = [\"writers\"]\n\
+                 [agents.carol]\nroles = [\"all\"]\n";
+    let gate = Gate::start(shared.world(), &Plan { sections: format!("{AGENTS}{roles}"), ..Plan::default() });
+    let watched = json!({"resourceSubscriptions": ["kv://~shared/events/a", "kv://~shared/events/deep/"]});
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|agent| subscribe(&gate, agent, &watched));
+    let granted = |events: &Events| {
+        let acknowledged = notification(events, "SubscriptionsAcknowledgedNotification");
+        acknowledged["params"]["notifications"].clone()
+    };
+    assert_eq!([&alice, &bob, &carol].map(granted), [watched, json!({}), json!({})]);
+    let plain = ["alice", "bob", "carol"].map(|agent| Events::open(&client(&gate, agent), &at(&gate, "/events"), &[]));
+    for path in ["a", "b", "deep/c"] {
+        let secret = json!({"path": format!("events/{path}"), "data": {"value": "hush-hush"}, "shared": true});
+        assert_eq!(gate.agent("bob").call("kv_write", &secret).json()["result"]["isError"], false);
+    }
+    for path in ["a", "deep/c"] {
+        let message = notification(&alice, "ResourceUpdatedNotification");
+        assert_eq!(message["params"]["uri"], format!("kv://~shared/events/{path}"));
+    }
+    let [alice, bob, carol] = plain;
+    for path in ["a", "b", "deep/c"] {
+        let data = alice.sent().data;
+        assert_eq!((&data["agent"], &data["resource"]), (&json!("bob"), &json!(format!("kv://~shared/events/{path}"))));
+    }
+    // Who may write it may not read it; who shares nothing hears of its own alone.
+    write(&gate, "carol", "events/own");
+    assert_eq!(carol.sent().data["resource"], "kv://carol/events/own");
+    let mut gate = gate;
+    assert_eq!(gate.terminate(), Some(0));
+    assert!(!bob.rest("the gate ends").concat().contains("resource.changed"));
+}
+
 fn every_change(shared: &Shared) {
     shared.postgres();
     let gate = start(shared);
@@ -176,6 +215,34 @@ fn resumed(shared: &Shared) {
     // What is kept no longer is told to be missing.
     let ancient = Events::open(&alice, &url, &[("Last-Event-ID", "0000000000000001-00000001")]);
     assert_eq!(ancient.sent().event, "gap");
+}
+
+fn watched(shared: &Shared) {
+    let gate = start(shared);
+    let key = gate.folder().join("watch.key");
+    fs::write(&key, API_KEY).expect("a file");
+    let mut watch = Command::new(binary());
+    watch.args(["watch", "--gate", &format!("http://127.0.0.1:{}", gate.plain), "--api-key-file"]).arg(&key);
+    let mut watch = watch.stdout(Stdio::piped()).spawn().expect("the verb starts");
+    let mut lines = BufReader::new(watch.stdout.take().expect("its output")).lines();
+    wait_for("it listens", 20, || gate.metric("portcullis_event_streams") == 1.0);
+    let written = gate.keyed().put("/secrets/events/watched", &json!({"data": {"value": "hush-hush"}}));
+    assert_eq!(written.status, 200);
+    let line = lines.next().expect("a line").expect("text");
+    let told: Value = serde_json::from_str(&line).expect("JSON");
+    assert_eq!(
+        (&told["type"], &told["resource"]),
+        (&json!("resource.changed"), &json!("kv://agent_api/events/watched"))
+    );
+    watch.kill().and_then(|()| watch.wait()).expect("it is ended");
+    fs::write(&key, "another").expect("a file");
+    let refused = Command::new(binary())
+        .args(["watch", "--gate", &format!("http://127.0.0.1:{}", gate.plain), "--api-key-file"])
+        .arg(&key)
+        .output()
+        .expect("the verb starts");
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(refused.stdout.is_empty() && !refused.stderr.is_empty(), "{refused:?}");
 }
 
 fn bridge(shared: &Shared) {
