@@ -1,5 +1,6 @@
 //! From a head to the surface that serves it: the route, the caller, the body where one is taken.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,7 +8,7 @@ use filters::credential::{Offered, offered};
 use filters::names::AgentId;
 use filters::refusal::Refusal;
 use filters::rest::{Match, route as rest_route};
-use http::Version;
+use http::{HeaderMap, Version};
 use pingora_core::protocols::http::ServerSession;
 
 use crate::service::{Caller, Offer, Outcome, Outcomes, Peer, RefusedLogin, Rejected, Target};
@@ -158,7 +159,10 @@ impl Request<'_> {
                 let form = if framed { Json::InParts } else { Json::Whole };
                 match body {
                     // What it is read into counts no longer as a body.
-                    Ok(body) => rest::serve(&self.asked(session, caller, body.into_bytes()), &matched, form).await,
+                    Ok(body) => {
+                        let asked = self.asked(&session.req_header().headers, caller, body.into_bytes());
+                        rest::serve(&asked, &matched, form).await
+                    }
                     Err(refusal) => Served::refused(matched.kind.spec.name, refusal),
                 }
             }
@@ -171,19 +175,25 @@ impl Request<'_> {
             Err(refusal) => Err(refusal),
         };
         match body {
+            Ok(body) if session.is_http2() => {
+                // To watch its stream takes the session.
+                let headers = session.req_header().headers.clone();
+                let asked = self.asked(&headers, caller, body.bytes.clone());
+                Box::pin(unless_reset(session, caller, answered(&asked, on_stream))).await
+            }
             Ok(body) => {
-                let asked = self.asked(session, caller, body.bytes.clone());
-                if on_stream { Box::pin(mcp::serve_on_stream(&asked)).await } else { mcp::serve(&asked).await }
+                let asked = self.asked(&session.req_header().headers, caller, body.bytes.clone());
+                answered(&asked, on_stream).await
             }
             Err(refusal) => Served::refused("", refusal),
         }
     }
 
-    fn asked<'r>(&'r self, session: &'r ServerSession, caller: &'r Caller<'r>, body: Bytes) -> Asked<'r> {
+    fn asked<'r>(&'r self, headers: &'r HeaderMap, caller: &'r Caller<'r>, body: Bytes) -> Asked<'r> {
         Asked {
             context: &self.context,
             caller,
-            headers: &session.req_header().headers,
+            headers,
             query: &self.head.query,
             wrap_ttl: self.head.wrap_ttl.as_deref(),
             body,
@@ -194,4 +204,26 @@ impl Request<'_> {
     pub(super) fn base(&self, session: &ServerSession) -> Option<String> {
         origin::base(session, &self.context.snapshot, self.side)
     }
+}
+
+/// Serves messages of MCP, answered at once or on a stream.
+async fn answered(asked: &Asked<'_>, on_stream: bool) -> Served {
+    if on_stream { Box::pin(mcp::serve_on_stream(asked)).await } else { mcp::serve(asked).await }
+}
+
+/// Serves messages. A client that resets its stream meanwhile cancels them; over HTTP/1.1 there is no such sign, since
+/// what comes meanwhile may be the next request.
+async fn unless_reset(
+    session: &mut ServerSession,
+    caller: &Caller<'_>,
+    serving: impl Future<Output = Served>,
+) -> Served {
+    let mut serving = pin!(serving);
+    if let Some(reset) = session.watch_h2_stream_close() {
+        tokio::select! {
+            served = &mut serving => return served,
+            _ = reset => caller.leave(),
+        }
+    }
+    serving.await
 }

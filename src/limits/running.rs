@@ -61,6 +61,11 @@ impl Running {
         *self.told.borrow()
     }
 
+    /// Cancels it.
+    pub fn cancel(&self) {
+        self.told.send_replace(true);
+    }
+
     /// Waits until the client cancels it.
     pub async fn cancelled(&self) {
         // The sender is held here, and is not gone before.

@@ -132,6 +132,11 @@ impl Caller<'_> {
         self.running.get_or_init(|| calls.begin(self.name(session, id)));
     }
 
+    /// Cancels the request itself, whose client has gone.
+    pub fn leave(&self) {
+        self.running().into_iter().for_each(Running::cancel);
+    }
+
     /// Cancels another request of this caller's.
     pub fn cancel(&self, calls: &RunningCalls, session: Option<&str>, id: &str) {
         calls.cancel(&self.name(session, id));

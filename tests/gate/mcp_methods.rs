@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::front::{Door, Verdict};
 use tests::mcp::{HANDSHAKEN, STATELESS, Schema, ask, hello, meta, request};
 use tests::process::AGENTS;
-use tests::{Client, Front, Gate, Plan, Response, wait_for};
+use tests::{API_KEY, Client, Front, Gate, Plan, Response, wait_for};
 
 use crate::{Case, Shared};
 
@@ -18,6 +19,7 @@ pub const CASES: &[Case] = &[
     ("a_level_of_records_is_taken_where_the_revision_has_it", levels),
     ("a_call_is_cancelled_by_its_client_only", cancelled),
     ("what_a_cancelled_call_was_given_goes_back", cancelled_late),
+    ("a_client_that_resets_its_stream_has_cancelled_its_call", reset),
     ("a_trace_in_the_body_is_the_correlation", traces),
     ("headers_repeat_the_arguments_that_name_something", params),
 ];
@@ -222,6 +224,29 @@ fn cancelled_late(_: &Shared) {
     front.pass();
     let kept = call(&client, &json!(1), "", "transit.random", &json!({"wrap_ttl": 300})).json();
     assert_eq!((&kept["result"]["isError"], wrapped()), (&json!(false), 1), "{kept}");
+}
+
+fn reset(shared: &Shared) {
+    let front = Front::start(shared.world());
+    let gate = Gate::start(shared.world(), &Plan { environment: front.environment(), ..Plan::default() });
+    assert_eq!(gate.keyed().put("/secrets/cancel/gone", &json!({"data": {"a": 1}})).status, 200);
+    let door = Arc::new(Door::default());
+    front.treat("cancel/gone", Verdict::Behind(Arc::clone(&door)));
+    let authority = reqwest::Certificate::from_pem(gate.authority().as_bytes()).expect("a certificate");
+    let client = reqwest::blocking::Client::builder().tls_certs_only([authority]).build().expect("a client");
+    let message = request("tools/call", &json!({"name": "kv.read", "arguments": {"path": "cancel/gone"}}));
+    let asking = client.post(format!("https://localhost:{}/mcp", gate.tls)).header("x-api-key", API_KEY);
+    let asking = asking.header("content-type", "application/json").body(message.to_string());
+    let given_up = asking.timeout(Duration::from_secs(2)).send();
+    assert!(given_up.is_err_and(|error| error.is_timeout()));
+    wait_for("it is ended", 20, || {
+        gate.log().lines().any(|line| {
+            let line: Value = serde_json::from_str(line).unwrap_or_default();
+            (&line["operation"], &line["decision"]) == (&json!("kv.read"), &json!("cancelled"))
+        })
+    });
+    assert_eq!(door.waiting(), 1, "while Vault has it");
+    door.open();
 }
 
 fn traces(shared: &Shared) {
