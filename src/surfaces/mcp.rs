@@ -321,7 +321,7 @@ fn resource(call: &Call<'_>, listed: Listed) -> Told {
         Ok(body) => Ok(Answered::new(200, body)),
         Err(refusal @ (Refusal::InsufficientScope(_) | Refusal::RateLimited(_))) => Err(refusal),
         Err(refusal) => {
-            let failure = Failure::of(refusal, call.revision);
+            let failure = Failure::of(refusal, call);
             let mut body = Vec::new();
             failure.write(Some(call.id), call.revision, &mut body);
             Ok(Answered::new(failure.status(call.revision), body))

@@ -62,12 +62,13 @@ impl Search {
         if !failed {
             return;
         }
-        // JSON-RPC and MCP ask for these two to be repeated.
+        // JSON-RPC and MCP ask for these three to be repeated.
         if let Some(message) = body.as_object_mut() {
             message.remove("id");
         }
         if let Some(data) = body.pointer_mut("/error/data").and_then(Value::as_object_mut) {
             data.remove("requested");
+            data.remove("uri");
         }
         let text = if body.is_null() { String::from_utf8_lossy(&response.body).into_owned() } else { body.to_string() };
         self.silent(what, &text);

@@ -45,10 +45,10 @@ roles = ["own", "everything"]
 fn gate(shared: &Shared, more: &str) -> Gate {
     let token = shared.world().vault.root_token().to_owned();
     let environment = [("VAULT_TOKEN", token), ("VAULT_ROLE_ID", String::new()), ("VAULT_SECRET_ID", String::new())];
-    let plan = Plan::default();
-    let top = format!("{}child_token_enabled = false\n", plan.top);
+    let top = "child_token_enabled = false\nrate_limit_requests = 100000\n".to_owned();
     let sections = format!("{AGENTS}{SHARING}{more}");
-    let gate = Gate::start(shared.world(), &Plan { top, sections, environment: environment.into(), ..plan });
+    let plan = Plan { top, sections, environment: environment.into(), ..Plan::default() };
+    let gate = Gate::start(shared.world(), &plan);
     settled(&gate.agent("lister"));
     gate
 }
@@ -111,7 +111,7 @@ fn deleted(shared: &Shared) {
 
 fn bounded(shared: &Shared) {
     let limit = "\n[roles.few]\nscopes = [\"read\", \"list\"]\nkv = [\"**\"]\nrate = { requests = 5, per = \"1h\" }\n\
-                 [agents.many]\nroles = [\"few\"]\n";
+                 [agents.many]\nroles = [\"few\"]\nrate = { requests = 100, per = \"1m\" }\n";
     let gate = gate(shared, limit);
     (0..130).for_each(|number| plant(shared, &format!("mcp/many/many/{number}")));
     let client = gate.agent("many");

@@ -242,7 +242,10 @@ fn stateless_headers(shared: &Shared) {
 fn unsupported(shared: &Shared) {
     let client = shared.gate().keyed();
     let schema = Schema::of(STATELESS);
-    for (version, told) in [("1900-01-01", "1900-01-01"), ("v2027.1.0", "v2027.1.0"), ("<script>", ""), ("", "")] {
+    let long = "x".repeat(300);
+    for (version, told) in
+        [("1900-01-01", "1900-01-01"), ("v2027.1.0", "v2027.1.0"), ("<a>", "<a>"), ("", ""), (&long, &long[..256])]
+    {
         let response = client.mcp_with(&[("MCP-Protocol-Version", version)], &request("tools/list", &json!({})));
         let error = schema.error(&response);
         assert_eq!((error["code"].as_i64(), response.status), (Some(-32022), 400), "{version}: {error}");

@@ -269,8 +269,8 @@ fn read(shared: &Shared) {
             assert!(read(method, "")["keys"].as_array().is_some_and(|keys| keys.contains(&json!("res/"))));
             assert_eq!(read(method, "res/none/"), json!({"keys": []}));
             for path in ["res/none", "res/a%20b/c?version=9", "res"] {
-                let params = json!({"uri": format!("kv://agent_api/{path}")});
-                not_there(&schema, &ask(&client, schema.revision, method, &params));
+                let uri = format!("kv://agent_api/{path}");
+                not_there(&schema, &uri, &ask(&client, schema.revision, method, &json!({"uri": uri})));
             }
         }
     }
@@ -279,11 +279,11 @@ fn read(shared: &Shared) {
 }
 
 /// Fails unless it is the error of a resource that is not there.
-fn not_there(schema: &Schema, response: &tests::Response) -> Value {
+fn not_there(schema: &Schema, uri: &str, response: &tests::Response) -> Value {
     let (code, status) = if schema.revision == STATELESS { (-32602, 400) } else { (-32002, 200) };
-    let error = schema.error(response);
+    let mut error = schema.error(response);
     assert_eq!((error["code"].as_i64(), response.status), (Some(code), status), "{error}");
-    assert_eq!(error["data"], json!({"error": "not_found"}));
+    assert_eq!(error["data"].take(), json!({"error": "not_found", "uri": uri}));
     error
 }
 
@@ -304,7 +304,7 @@ fn foreign(shared: &Shared) {
             "file:///etc/passwd",
         ] {
             for method in ["resources/read", "resources/get"] {
-                let error = not_there(&schema, &ask(&here, schema.revision, method, &json!({"uri": uri})));
+                let error = not_there(&schema, uri, &ask(&here, schema.revision, method, &json!({"uri": uri})));
                 errors.insert(error.to_string());
             }
         }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::Revision;
+use super::{Call, Request, Revision};
 use crate::refusal::{Misfit, Refusal};
 
 /// An error of the protocol (JSON-RPC 2.0 section 5.1, MCP error codes).
@@ -24,23 +24,24 @@ pub enum Failure {
     /// Headers and body say different things.
     HeaderMismatch(&'static str),
     /// The resource of a URI is not there, or is not the caller's; the code depends
-    /// on the revision.
-    NoResource(Revision),
+    /// on the revision. The URI is told as it was asked for.
+    NoResource(Revision, Option<Box<str>>),
     /// A request without a result of its own is refused: a message of a batch that a
     /// limit or a missing scope stops, the reading of a resource.
     Refused(Refusal),
     /// The client would have to ask its user, and has no elicitation.
     NoElicitation,
-    /// A revision that is not spoken.
-    UnsupportedVersion(Option<Box<str>>),
+    /// A revision that is not spoken, as it was asked for, at most 256 bytes of it.
+    UnsupportedVersion(Box<str>),
 }
 
 impl Failure {
-    /// The error for a refusal of what is no tool.
+    /// The error for a refusal of a call of no tool.
     #[must_use]
-    pub fn of(refusal: Refusal, revision: Revision) -> Self {
+    pub fn of(refusal: Refusal, call: &Call<'_>) -> Self {
         if let Refusal::NotFound | Refusal::Absent(_) = refusal {
-            return Self::NoResource(revision);
+            let uri = if let Request::ReadResource { uri } = &call.request { Some(uri.as_ref().into()) } else { None };
+            return Self::NoResource(call.revision, uri);
         }
         if let Refusal::Path(_) | Refusal::Malformed(_) = refusal {
             return Self::Parameters(refusal.public().detail);
@@ -54,8 +55,8 @@ impl Failure {
             Self::Invalid(_) => -32600,
             Self::UnknownMethod => -32601,
             Self::Parameters(_) | Self::Arguments(_) => -32602,
-            Self::NoResource(revision) if revision.is_stateless() => -32602,
-            Self::NoResource(_) => -32002,
+            Self::NoResource(revision, _) if revision.is_stateless() => -32602,
+            Self::NoResource(..) => -32002,
             Self::Refused(refusal) if refusal.public().status.is_server_error() => -32603,
             Self::Refused(_) => -32000,
             Self::HeaderMismatch(_) => -32020,
@@ -69,7 +70,7 @@ impl Failure {
             Self::Parse => "The body is not valid JSON",
             Self::Invalid(text) | Self::Parameters(text) | Self::HeaderMismatch(text) => text,
             Self::UnknownMethod => "Method not found",
-            Self::NoResource(_) => "Resource not found",
+            Self::NoResource(..) => "Resource not found",
             Self::NoElicitation => "The call is to be confirmed first, and the client cannot ask its user",
             Self::Arguments(refusal) | Self::Refused(refusal) => return refusal.text(),
             Self::UnsupportedVersion(_) => "Unsupported protocol version",
@@ -87,17 +88,18 @@ impl Failure {
             | Self::NoElicitation
             | Self::UnsupportedVersion(_) => 400,
             Self::UnknownMethod if revision.is_stateless() => 404,
-            Self::Parameters(_) | Self::NoResource(_) if revision.is_stateless() => 400,
-            Self::UnknownMethod | Self::Parameters(_) | Self::Arguments(_) | Self::NoResource(_) | Self::Refused(_) => {
-                200
-            }
+            Self::Parameters(_) | Self::NoResource(..) if revision.is_stateless() => 400,
+            Self::UnknownMethod
+            | Self::Parameters(_)
+            | Self::Arguments(_)
+            | Self::NoResource(..)
+            | Self::Refused(_) => 200,
         }
     }
 
     fn data(&self) -> Option<Data<'_>> {
         match self {
             Self::UnsupportedVersion(requested) => {
-                let requested = requested.as_deref().unwrap_or("");
                 Some(Data::Versions { supported: Revision::ALL.map(Revision::name), requested })
             }
             Self::NoElicitation => Some(Data::Capabilities { required: Required { elicitation: Elicitation {} } }),
@@ -105,9 +107,9 @@ impl Failure {
                 let Refusal::Arguments(misfit) = refusal else { return None };
                 Some(Data::Misfit { error: refusal.public().code, misfit })
             }
-            Self::NoResource(_) => Some(Data::Code { error: "not_found", retry_after: None }),
+            Self::NoResource(_, uri) => Some(Data::Code { error: "not_found", uri: uri.as_deref(), retry_after: None }),
             Self::Refused(refusal) => {
-                Some(Data::Code { error: refusal.public().code, retry_after: refusal.retry_after() })
+                Some(Data::Code { error: refusal.public().code, uri: None, retry_after: refusal.retry_after() })
             }
             Self::Parse | Self::Invalid(_) | Self::UnknownMethod | Self::Parameters(_) | Self::HeaderMismatch(_) => {
                 None
@@ -163,6 +165,8 @@ enum Data<'a> {
     },
     Code {
         error: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        uri: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         retry_after: Option<u64>,
     },

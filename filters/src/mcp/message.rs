@@ -21,8 +21,8 @@ const MAX_ID: usize = 256;
 pub(super) const NO_CURSOR: &str = "There is no such cursor";
 /// Severities of records (RFC 5424, section 6.2.1), as MCP spells them.
 const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
-/// Longest revision that is named back to the caller.
-const MAX_VERSION: usize = 32;
+/// Most bytes of a revision that are named back to the caller.
+const MAX_VERSION: usize = 256;
 
 /// The headers that say what is in the body.
 #[derive(Clone, Copy, Debug, Default)]
@@ -301,13 +301,11 @@ pub fn spoken(headers: &Headers<'_>) -> Revision {
 /// The revision in `MCP-Protocol-Version`; the first one did not have that header.
 pub(super) fn revision_of(version: Option<&str>) -> Result<Revision, Failure> {
     let Some(version) = version else { return Ok(Revision::V2025_03_26) };
-    Revision::parse(version).ok_or_else(|| Failure::UnsupportedVersion(printable(version)))
+    Revision::parse(version).ok_or_else(|| Failure::UnsupportedVersion(shortened(version)))
 }
 
-fn printable(version: &str) -> Option<Box<str>> {
-    let plain =
-        version.len() <= MAX_VERSION && version.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b));
-    plain.then(|| version.into())
+fn shortened(version: &str) -> Box<str> {
+    version.get(..version.floor_char_boundary(MAX_VERSION)).unwrap_or_default().into()
 }
 
 fn handshaken<'a>(method: &str, params: &Params<'a>) -> Result<Request<'a>, Failure> {

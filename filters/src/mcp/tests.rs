@@ -265,12 +265,26 @@ fn a_failure_answers_with_the_status_its_revision_asks_for() {
     assert_eq!(Failure::UnknownMethod.status(Revision::V2026_07_28), 404);
     assert_eq!(Failure::UnknownMethod.status(Revision::V2025_06_18), 200);
     assert_eq!(Failure::HeaderMismatch("x").status(Revision::V2026_07_28), 400);
-    let mut out = Vec::new();
-    Failure::UnsupportedVersion(Some("1900-01-01".into())).write(None, Revision::V2026_07_28, &mut out);
-    let error: Value = serde_json::from_slice(&out).unwrap();
-    assert_eq!(error["error"]["data"]["requested"], "1900-01-01");
-    assert_eq!(error["error"]["data"]["supported"][0], "2026-07-28");
-    assert!(error.get("id").is_none());
+}
+
+#[test]
+fn a_revision_that_is_not_spoken_is_named_back_whatever_it_was() {
+    let long = format!("{}é", "x".repeat(255));
+    for (asked, told) in [
+        ("1900-01-01", "1900-01-01"),
+        ("", ""),
+        ("2.0 \"x\"", "2.0 \"x\""),
+        ("é\u{7}", "é\u{7}"),
+        (&long, &long[..255]),
+    ] {
+        let failure = message::revision_of(Some(asked)).unwrap_err();
+        let mut out = Vec::new();
+        failure.write(None, Revision::V2026_07_28, &mut out);
+        let error: Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(error["error"]["data"]["requested"], told);
+        assert_eq!(error["error"]["data"]["supported"][0], "2026-07-28");
+        assert!(error.get("id").is_none());
+    }
 }
 
 #[test]
@@ -284,8 +298,21 @@ fn a_resource_that_is_not_there_has_the_code_of_its_revision() {
         (Refusal::Forbidden, Revision::V2025_06_18, "-32000", 200),
         (Refusal::UpstreamUnavailable, Revision::V2025_06_18, "-32603", 200),
     ] {
-        let failure = Failure::of(refusal.clone(), revision);
+        let id = serde_json::from_str("7").unwrap();
+        let call = Call {
+            id,
+            revision,
+            trace: None,
+            input: Input::default(),
+            request: Request::ReadResource { uri: "kv://bob/a b".into() },
+        };
+        let failure = Failure::of(refusal.clone(), &call);
         assert_eq!((code(&failure).as_str(), failure.status(revision)), (expected, status), "{refusal:?}");
+        let mut out = Vec::new();
+        failure.write(None, revision, &mut out);
+        let uri = serde_json::from_slice::<Value>(&out).unwrap()["error"]["data"]["uri"].take();
+        let told = if refusal == Refusal::NotFound { Value::from("kv://bob/a b") } else { Value::Null };
+        assert_eq!(uri, told, "{refusal:?}");
     }
 }
 

@@ -146,7 +146,11 @@ fn an_error_says_what_a_program_needs() {
             Failure::Arguments(Refusal::Arguments(misfit)),
             json!({"error": "invalid_arguments", "pointer": "/path", "expected": "a string"}),
         ),
-        (Failure::NoResource(Revision::V2025_06_18), json!({"error": "not_found"})),
+        (Failure::NoResource(Revision::V2025_06_18, None), json!({"error": "not_found"})),
+        (
+            Failure::NoResource(Revision::V2025_06_18, Some("kv://b/a".into())),
+            json!({"error": "not_found", "uri": "kv://b/a"}),
+        ),
         (Failure::Refused(Refusal::Forbidden), json!({"error": "forbidden"})),
         (Failure::Refused(Refusal::RateLimited(exceeded)), json!({"error": "rate_limited", "retry_after": 7})),
     ] {
