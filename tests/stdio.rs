@@ -117,7 +117,7 @@ impl Stdio {
     /// Waits for its end; the exit code.
     pub fn ended(&mut self) -> Option<i32> {
         let mut status: Option<ExitStatus> = None;
-        wait_for("the bridge ends", 20, || {
+        wait_for("the process ends", 20, || {
             status = self.child.try_wait().expect("its state");
             status.is_some()
         });

@@ -14,7 +14,7 @@ use tracing::Level;
 use crate::config::{self, Flags};
 use crate::server::inside::Inside;
 use crate::server::raise_files;
-use crate::stdio::{Bridge, Ended, Gate, Input, Output, Remote, endpoint};
+use crate::stdio::{Courier, Ended, Gate, Input, Output, Remote, endpoint};
 use crate::telemetry;
 
 use super::access::Access;
@@ -117,7 +117,7 @@ impl Stdio {
         let place = endpoint(address).map_err(|problem| format!("--gate (GATE_URL) {problem}"))?;
         let remote = Remote::new(place, self.access.files()?, self.access.credential(config::variable)?)?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let ended = runtime.block_on(bridged(remote));
+        let ended = runtime.block_on(carried(remote));
         // A read or a write that nobody ends is not waited for.
         runtime.shutdown_background();
         Ok(ended?)
@@ -132,7 +132,7 @@ impl Stdio {
         let runtime = Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
         let ended = runtime.block_on(async {
             let gate = Arc::new(Inside::start(flags, agent, raise_files()).await?);
-            let ended = bridged(Arc::clone(&gate)).await;
+            let ended = carried(Arc::clone(&gate)).await;
             gate.end().await;
             Ok::<_, Unserved>(ended?)
         });
@@ -141,7 +141,7 @@ impl Stdio {
     }
 }
 
-async fn bridged(gate: impl Gate) -> io::Result<Ended> {
+async fn carried(gate: impl Gate) -> io::Result<Ended> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let told = async move {
         tokio::select! {
@@ -151,7 +151,7 @@ async fn bridged(gate: impl Gate) -> io::Result<Ended> {
     };
     let input = Input::read(|| Box::new(io::stdin().lock()))?;
     let (out, written) = Output::write(io::stdout());
-    let ended = Bridge::new(gate, out).run(input, told).await;
+    let ended = Courier::new(gate, out).run(input, told).await;
     if ended == Ended::Input {
         // The client may still read what it asked for.
         let _ = written.await;

@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn events_are_the_same_for_any_cut_of_the_bytes() {
-        let text = ": hello\n\nretry: 500\nid: 7\nevent: message\ndata: {\"a\":\ndata:1}\r\n\r\nid: 8\rdata: {}\r\r\
+        let text = ": hello\n\nretry: 500\nid: 7\nevent: message\ndata: {\"a\":\r\ndata:1}\r\n\r\nid: 8\rdata: {}\r\r\
                     id: 9\ndata: {\"cut\"";
         for length in 1..=text.len() {
             let (mut events, mut found) = (Events::after("6".to_owned()), Vec::new());

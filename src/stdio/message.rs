@@ -5,18 +5,12 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use filters::headers::{MCP_METHOD, MCP_NAME, MCP_PROTOCOL_VERSION};
+use filters::headers::{MCP_METHOD, MCP_NAME, MCP_PARAMS, MCP_PROTOCOL_VERSION};
 use filters::mcp::Failure;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-/// The headers that repeat arguments of a tool, in the order of [`Repeated`].
-const MCP_PARAMS: [HeaderName; 3] = [
-    HeaderName::from_static("mcp-param-key"),
-    HeaderName::from_static("mcp-param-path"),
-    HeaderName::from_static("mcp-param-role"),
-];
 /// The mark of a value that no header can hold as it is (MCP 2026-07-28, Streamable HTTP).
 const ENCODED: &str = "=?base64?";
 
@@ -47,7 +41,7 @@ pub(super) struct Message {
     repeated: Repeated,
 }
 
-/// The arguments of a tool that headers repeat. A gate looks at the headers of those that it has marked.
+/// The arguments of a tool that headers repeat, in the order of [`MCP_PARAMS`]. A gate looks at the headers of those that it has marked.
 #[derive(Debug, Default, Deserialize)]
 struct Repeated {
     #[serde(default)]

@@ -3,14 +3,14 @@
 //! and notification comes back as one line.
 //!
 //! ```text
-//! stdin ─► lines ─► Message ─► bridge ─► Gate: a POST each ─► Answer ─► lines ─► stdout
-//!                                 └────► Gate: a GET, for what is said unasked ──┘
+//! stdin ─► lines ─► Message ─► courier ─► Gate: a POST each ─► Answer ─► lines ─► stdout
+//!                                  └────► Gate: a GET, for what is said unasked ──┘
 //! ```
 //!
 //! Source: <https://modelcontextprotocol.io/specification/2025-11-25/basic/transports>.
 #![deny(clippy::wildcard_enum_match_arm)]
 
-mod bridge;
+mod courier;
 mod credentials;
 mod events;
 mod gate;
@@ -22,7 +22,7 @@ mod streams;
 mod trouble;
 mod watch;
 
-pub use bridge::{Bridge, Ended};
+pub use courier::{Courier, Ended};
 pub use credentials::{Credential, Files, Text};
 pub use gate::{Answer, Body, Gate};
 pub use lines::{Input, Output};

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::random;
 
-use super::bridge::Bridge;
+use super::courier::Courier;
 use super::events::Events;
 use super::gate::{Answer, Gate};
 use super::message::Message;
@@ -51,7 +51,7 @@ enum End {
     Over,
 }
 
-impl<G: Gate> Bridge<G> {
+impl<G: Gate> Courier<G> {
     /// Passes on what the gate says unasked in the session, for ever, or until it has no such streams.
     pub(super) async fn hear(&self) {
         let (mut pauses, mut events) = (Pauses::new(), Events::default());

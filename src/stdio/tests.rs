@@ -1,4 +1,4 @@
-//! The bridge with a gate that answers as it is told: sessions, streams and their breaks.
+//! The courier, with a gate that answers as it is told: sessions, streams and their breaks.
 
 use std::io::{BufRead as _, BufReader, PipeWriter, Write as _, pipe};
 use std::sync::mpsc::{Receiver, channel};
@@ -11,7 +11,7 @@ use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use super::{Answer, Body, Bridge, Ended, Gate, Input, Output, Trouble};
+use super::{Answer, Body, Courier, Ended, Gate, Input, Output, Trouble};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const REVISION: &str = "2025-06-18";
@@ -63,32 +63,32 @@ impl Gate for Arc<Scripted> {
     }
 }
 
-/// A client, and the bridge that serves it.
+/// A client, and the courier that serves it.
 struct Client {
     input: PipeWriter,
     lines: Receiver<Value>,
     gate: Arc<Scripted>,
-    bridge: JoinHandle<Ended>,
+    courier: JoinHandle<Ended>,
 }
 
 fn serve(script: impl Fn(&Asked, usize) -> Told + Send + Sync + 'static) -> Client {
     let gate = Arc::new(Scripted { script: Box::new(script), asked: Mutex::default(), slow: Semaphore::new(0) });
-    let ((from_client, input), (from_bridge, output)) = (pipe().unwrap(), pipe().unwrap());
+    let ((from_client, input), (from_courier, output)) = (pipe().unwrap(), pipe().unwrap());
     let (sender, lines) = channel();
     thread::spawn(move || {
-        let mut lines = BufReader::new(from_bridge).lines().map_while(Result::ok);
+        let mut lines = BufReader::new(from_courier).lines().map_while(Result::ok);
         lines.try_for_each(|line| sender.send(serde_json::from_str(&line).unwrap()))
     });
     let theirs = Arc::clone(&gate);
-    let bridge = thread::spawn(move || {
+    let courier = thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let input = Input::read(|| Box::new(BufReader::new(from_client))).unwrap();
             let (out, _) = Output::write(output);
-            Bridge::new(theirs, out).run(input, std::future::pending()).await
+            Courier::new(theirs, out).run(input, std::future::pending()).await
         })
     });
-    Client { input, lines, gate, bridge }
+    Client { input, lines, gate, courier }
 }
 
 impl Client {
@@ -109,7 +109,7 @@ impl Client {
     /// Sends nothing more; what the gate was asked, in the order it was.
     fn leave(self) -> Vec<Asked> {
         drop(self.input);
-        assert_eq!(self.bridge.join().unwrap(), Ended::Input);
+        assert_eq!(self.courier.join().unwrap(), Ended::Input);
         assert!(self.lines.recv().is_err(), "nothing more was said");
         std::mem::take(&mut self.gate.asked.lock().unwrap())
     }

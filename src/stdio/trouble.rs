@@ -67,7 +67,7 @@ impl Trouble {
         serde_json::to_vec(&Response { jsonrpc: "2.0", id, error }).unwrap_or_default()
     }
 
-    /// The stable code: the gate's, or one of the bridge's own.
+    /// The stable code: the gate's, or one of this side's own.
     pub(super) fn code(&self) -> &str {
         match self {
             Self::Refused(refused) => &refused.error,

@@ -63,7 +63,7 @@ impl Asked<'_> {
     /// # Errors
     /// The failure of the request.
     pub(super) fn watch(&self, call: &Call<'_>, uri: &str, watch: bool) -> Result<(), Failure> {
-        let refused = |refusal| Failure::of(refusal, call.revision);
+        let refused = |refusal| Failure::of(refusal, call);
         let agent = self.caller.agent();
         let session = named(self.context, &self.caller.identity, self.headers).map_err(refused)?;
         let number = session.ok_or_else(|| refused(Refusal::NoSession))?.number();

@@ -108,8 +108,8 @@ fn typescript_told(shared: &Shared) {
 }
 
 fn python_over_stdio(shared: &Shared) {
-    let bridged = Bridged::start(shared);
-    for way in bridged.ways() {
+    let carried = Carried::start(shared);
+    for way in carried.ways() {
         for (mode, revision) in MODES {
             let plan = plan(&way, &json!({"mode": mode}));
             check(&python(&plan), &plan, revision);
@@ -118,20 +118,20 @@ fn python_over_stdio(shared: &Shared) {
 }
 
 fn typescript_over_stdio(shared: &Shared) {
-    let bridged = Bridged::start(shared);
-    for way in bridged.ways() {
+    let carried = Carried::start(shared);
+    for way in carried.ways() {
         let plan = plan(&way, &json!({}));
         check(&typescript(&plan), &plan, "2025-11-25");
     }
 }
 
 /// A gate that believes certificates, keys and tokens, and the files of an agent.
-struct Bridged {
+struct Carried {
     gate: Gate,
     folder: TempDir,
 }
 
-impl Bridged {
+impl Carried {
     fn start(shared: &Shared) -> Self {
         let key = certs::Signer::p256("one").expect("a key");
         let provider = Provider::start(&[&key], None);
@@ -150,7 +150,7 @@ impl Bridged {
         self.folder.path().join(name).display().to_string()
     }
 
-    /// The process of a bridge, with a certificate, a token and a key.
+    /// The process that carries, with a certificate, a token and a key.
     fn ways(&self) -> [Value; 3] {
         let gate = format!("https://localhost:{}", self.gate.tls);
         let args = json!(["stdio", "--gate", gate, "--ca", self.at("ca.crt")]);
@@ -163,12 +163,12 @@ impl Bridged {
 }
 
 /// The servers of each file of settings that the documents show, ready to be started here.
-fn documented(bridged: &Bridged) -> Vec<Value> {
+fn documented(carried: &Carried) -> Vec<Value> {
     let text = std::fs::read_to_string(root().join("docs/guides/stdio.md")).expect("the page");
     let blocks = markdown::blocks(&text).into_iter().filter(|block| block.language() == "json");
     let here = |text: String| {
-        text.replace("https://gate.corp.example:8443", &format!("https://localhost:{}", bridged.gate.tls))
-            .replace("/home/me/.config/portcullis", &bridged.folder.path().display().to_string())
+        text.replace("https://gate.corp.example:8443", &format!("https://localhost:{}", carried.gate.tls))
+            .replace("/home/me/.config/portcullis", &carried.folder.path().display().to_string())
             .replace("${input:gate-key}", API_KEY)
     };
     let server = |settings: Value| {
@@ -176,25 +176,25 @@ fn documented(bridged: &Bridged) -> Vec<Value> {
         let mut server = servers.expect("servers")["vault"].clone();
         assert_eq!(server["command"], "portcullis", "{server}");
         server["command"] = json!(binary());
-        server["env"]["GATE_CA_FILE"] = json!(bridged.at("ca.crt"));
+        server["env"]["GATE_CA_FILE"] = json!(carried.at("ca.crt"));
         server
     };
     blocks.map(|block| server(serde_json::from_str(&here(block.text)).expect("JSON"))).collect()
 }
 
 fn inspector(shared: &Shared) {
-    let bridged = Bridged::start(shared);
-    let servers = documented(&bridged);
+    let carried = Carried::start(shared);
+    let servers = documented(&carried);
     assert_eq!(servers.len(), 3, "{servers:?}");
     let program = installed("target/node/node_modules/.bin/mcp-inspector");
     for server in servers {
-        let file = bridged.at("settings.json");
+        let file = carried.at("settings.json");
         std::fs::write(&file, json!({"mcpServers": {"vault": server}}).to_string()).expect("a file");
         let ask = |arguments: &[&str]| -> Value {
             let mut command = Command::new("node");
             command.arg(&program).args(["--cli", "--config", &file, "--server", "vault"]).args(arguments);
             // What it keeps of its own.
-            let output = command.env("HOME", bridged.folder.path()).stdin(Stdio::null()).output().expect("it runs");
+            let output = command.env("HOME", carried.folder.path()).stdin(Stdio::null()).output().expect("it runs");
             let said = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "{server}: {said}");
             serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("no JSON: {said}"))

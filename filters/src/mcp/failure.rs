@@ -40,7 +40,11 @@ impl Failure {
     #[must_use]
     pub fn of(refusal: Refusal, call: &Call<'_>) -> Self {
         if let Refusal::NotFound | Refusal::Absent(_) = refusal {
-            let uri = if let Request::ReadResource { uri } = &call.request { Some(uri.as_ref().into()) } else { None };
+            let uri = if let Request::ReadResource { uri } | Request::Subscribe { uri } = &call.request {
+                Some(uri.as_ref().into())
+            } else {
+                None
+            };
             return Self::NoResource(call.revision, uri);
         }
         if let Refusal::Path(_) | Refusal::Malformed(_) = refusal {

@@ -31,14 +31,14 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(super) const READY: &str = "notifications/initialized";
 
 /// One client, and the gate it speaks to.
-pub struct Bridge<G> {
+pub struct Courier<G> {
     pub(super) gate: G,
     pub(super) session: Session,
     pub(super) out: Output,
     places: Arc<Semaphore>,
 }
 
-/// Why a bridge has ended.
+/// Why the client is served no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// The client sends nothing more.
@@ -80,7 +80,7 @@ struct Completed<'a> {
     error: &'a RawValue,
 }
 
-impl<G: Gate> Bridge<G> {
+impl<G: Gate> Courier<G> {
     /// A client that has sent nothing yet.
     #[must_use]
     pub fn new(gate: G, out: Output) -> Self {
@@ -90,20 +90,20 @@ impl<G: Gate> Bridge<G> {
     /// Serves the client until its input ends, it reads no more, or `told` is over. What was asked
     /// before the input ended is answered.
     pub async fn run(self, mut input: Input, told: impl Future<Output = ()>) -> Ended {
-        let (bridge, mut work) = (Arc::new(self), Work::default());
+        let (courier, mut work) = (Arc::new(self), Work::default());
         let served = async {
-            bridge.serve_all(&mut input, &mut work).await;
+            courier.serve_all(&mut input, &mut work).await;
             let answered = async { while work.requests.join_next().await.is_some() {} };
             // A client that has gone waits for nothing.
             let _ = timeout(PATIENCE, answered).await;
         };
         let ended = tokio::select! {
             () = served => Ended::Input,
-            () = bridge.out.closed() => Ended::Output,
+            () = courier.out.closed() => Ended::Output,
             () = told => Ended::Told,
         };
         drop(work);
-        let _ = timeout(FAREWELL, bridge.end_session()).await;
+        let _ = timeout(FAREWELL, courier.end_session()).await;
         ended
     }
 
@@ -135,8 +135,8 @@ impl<G: Gate> Bridge<G> {
             READY => {
                 self.serve(&message).await;
                 if work.hearing.as_ref().is_none_or(AbortHandle::is_finished) {
-                    let bridge = Arc::clone(self);
-                    work.hearing = Some(work.streams.spawn(async move { bridge.hear().await }));
+                    let courier = Arc::clone(self);
+                    work.hearing = Some(work.streams.spawn(async move { courier.hear().await }));
                 }
             }
             "notifications/cancelled" => {
@@ -146,10 +146,10 @@ impl<G: Gate> Bridge<G> {
                     running.iter().for_each(AbortHandle::abort);
                     return;
                 }
-                let bridge = Arc::clone(self);
+                let courier = Arc::clone(self);
                 work.requests.spawn(async move {
                     // The gate is told while it still has the request.
-                    bridge.serve(&message).await;
+                    courier.serve(&message).await;
                     running.iter().for_each(AbortHandle::abort);
                 });
             }
@@ -157,8 +157,8 @@ impl<G: Gate> Bridge<G> {
                 self.fail(&message, &Trouble::TooManyStreams).await
             }
             "subscriptions/listen" => {
-                let (bridge, id) = (Arc::clone(self), message.ids.first().cloned());
-                let task = work.streams.spawn(async move { bridge.listen(&message).await });
+                let (courier, id) = (Arc::clone(self), message.ids.first().cloned());
+                let task = work.streams.spawn(async move { courier.listen(&message).await });
                 work.note(id, task);
             }
             _ => self.spawn(message, work).await,
@@ -168,9 +168,9 @@ impl<G: Gate> Bridge<G> {
     async fn spawn(self: &Arc<Self>, message: Message, work: &mut Work) {
         // It is never closed.
         let place = Arc::clone(&self.places).acquire_owned().await;
-        let (bridge, id) = (Arc::clone(self), message.ids.first().cloned());
+        let (courier, id) = (Arc::clone(self), message.ids.first().cloned());
         let task = work.requests.spawn(async move {
-            bridge.serve(&message).await;
+            courier.serve(&message).await;
             drop(place);
         });
         work.note(id, task);
