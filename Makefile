@@ -46,6 +46,7 @@ dev: ## Run OpenBao or, with BACKEND=vault, Vault, and the gate, until Ctrl-C (A
 .PHONY: test
 test: backends clients servers ## Run every test, real servers included: on OpenBao, then on Vault
 	BACKEND=openbao cargo test --workspace
+	cargo test --workspace --lib --features portcullis/shuttle -- events::interleavings
 	BACKEND=vault cargo test --workspace --test gate
 
 .PHONY: bench

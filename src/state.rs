@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
+use filters::confirmation::{ConfirmationId, LASTS};
+use filters::jwt::{ProofId, WINDOW};
 use filters::names::AgentId;
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot, watch};
 
 use crate::events::Bus;
 use crate::kms::Kms;
-use crate::limits::{Failures, RunningCalls, Shares, UsedProofs};
+use crate::limits::{Failures, RunningCalls, Shares, UsedOnce};
 use crate::listener::Connections;
 use crate::snapshot::Snapshot;
 use crate::telemetry::{Metrics, Sinks};
@@ -48,7 +50,9 @@ pub struct State {
     /// Failed authentications by source.
     pub failures: Failures,
     /// Proofs of possession that were used.
-    pub proofs: UsedProofs,
+    pub proofs: UsedOnce<ProofId>,
+    /// Confirmations of calls that were used.
+    pub confirmations: UsedOnce<ConfirmationId>,
     /// Reloads that operators ask for.
     pub reloads: ReloadRequests,
     started: Instant,
@@ -89,7 +93,8 @@ impl State {
             load: Load::default(),
             running: Arc::default(),
             failures: Failures::default(),
-            proofs: UsedProofs::default(),
+            proofs: UsedOnce::new(WINDOW),
+            confirmations: UsedOnce::new(i64::try_from(LASTS).unwrap_or(i64::MAX)),
             reloads: ReloadRequests::default(),
             started: Instant::now(),
             draining: AtomicBool::new(false),

@@ -10,6 +10,7 @@ mod gate {
     pub mod certificates;
     pub mod clients;
     pub mod conditions;
+    pub mod confirmations;
     pub mod configuration;
     pub mod conformance;
     pub mod docs;
@@ -29,6 +30,7 @@ mod gate {
     pub mod kms;
     pub mod layout;
     pub mod leftovers;
+    pub mod listings;
     pub mod limits;
     pub mod lockout;
     pub mod logins;
@@ -176,6 +178,7 @@ fn main() -> ExitCode {
         ("logins", gate::logins::CASES),
         ("lockout", gate::lockout::CASES),
         ("leftovers", gate::leftovers::CASES),
+        ("listings", gate::listings::CASES),
         ("upgrade", gate::upgrade::CASES),
         ("upstream", gate::upstream::CASES),
         ("configuration", gate::configuration::CASES),
@@ -184,6 +187,7 @@ fn main() -> ExitCode {
         ("files", gate::files::CASES),
         ("folders", gate::folders::CASES),
         ("conditions", gate::conditions::CASES),
+        ("confirmations", gate::confirmations::CASES),
         ("balancers", gate::balancers::CASES),
         ("policy", gate::policy::CASES),
         ("verbs", gate::verbs::CASES),

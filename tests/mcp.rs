@@ -75,6 +75,7 @@ fn named(code: &Value) -> Option<&'static str> {
         Some(-32602) => Some("InvalidParamsError"),
         Some(-32603) => Some("InternalError"),
         Some(-32020) => Some("HeaderMismatchError"),
+        Some(-32021) => Some("MissingRequiredClientCapabilityError"),
         Some(-32022) => Some("UnsupportedProtocolVersionError"),
         Some(-32000) => None,
         _ => panic!("an error of no kind: {code}"),

@@ -59,10 +59,25 @@ impl Stdio {
         }
     }
 
-    /// Sends a message, and gives the next one that comes.
+    /// Sends a message, and gives the next answer; notifications are passed over.
     pub fn ask(&mut self, message: &Value) -> Value {
         self.send(message);
-        self.next()
+        loop {
+            let next = self.next();
+            if next.get("method").is_none() {
+                return next;
+            }
+        }
+    }
+
+    /// The next notification of this kind; whatever else comes is passed over.
+    pub fn notified(&self, method: &str) -> Value {
+        loop {
+            let next = self.next();
+            if next["method"] == method {
+                return next;
+            }
+        }
     }
 
     /// Sends a request as `revision` has it, and gives the answer as HTTP would have it.

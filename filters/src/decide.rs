@@ -159,6 +159,12 @@ fn held_by(
 }
 
 impl Permit {
+    /// True where the role that allowed has it confirmed first.
+    #[must_use]
+    pub fn is_confirmed_first(&self) -> bool {
+        self.role.as_ref().is_some_and(|(role, _)| role.confirm.contains(&self.operation.kind.spec.name))
+    }
+
     /// The limits that the operation is charged to beside the agent's own: one of the role that
     /// allowed, one of the operation.
     #[must_use]

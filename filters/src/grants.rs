@@ -227,6 +227,10 @@ pub struct Role {
     pub max_ttl: Option<u32>,
     /// The form in which secret material is answered.
     pub wrapping: Wrapping,
+    /// Operations whose tools are shown, of those that it gives; all where absent. It bounds no call.
+    pub tools: Option<Box<[&'static str]>>,
+    /// Operations that are confirmed first where a surface can ask for it, by their names.
+    pub confirm: Vec<&'static str>,
     /// The role's own limit, if it has one.
     pub rate: Option<Rate>,
     /// Most bytes of a request's body or of a tool's arguments.
@@ -346,6 +350,12 @@ impl Role {
             Holds::Names(_) => !self.names(engine).is_empty(),
         };
         self.scopes.contains(scope) && (!named || holds())
+    }
+
+    /// True where it lets the tool of that operation be shown to whom it gives it.
+    #[must_use]
+    pub fn shows(&self, operation: &str) -> bool {
+        self.tools.as_ref().is_none_or(|tools| tools.contains(&operation))
     }
 
     fn space(&self, space: Space) -> &[PathPattern] {

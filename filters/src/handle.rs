@@ -37,12 +37,14 @@ pub enum Purpose {
     Session,
     /// A stream of events that answers are sent on.
     Stream,
+    /// A call that is to be confirmed.
+    Confirmation,
 }
 
 impl Purpose {
     /// Every purpose.
-    pub const ALL: [Self; 6] =
-        [Self::Lease, Self::Certificate, Self::Wrapped, Self::Cursor, Self::Session, Self::Stream];
+    pub const ALL: [Self; 7] =
+        [Self::Lease, Self::Certificate, Self::Wrapped, Self::Cursor, Self::Session, Self::Stream, Self::Confirmation];
 
     const fn name(self) -> &'static str {
         match self {
@@ -52,6 +54,7 @@ impl Purpose {
             Self::Cursor => "cursor",
             Self::Session => "session",
             Self::Stream => "stream",
+            Self::Confirmation => "confirmation",
         }
     }
 }

@@ -3,10 +3,12 @@
 
 mod judge;
 mod object;
+mod whole;
 
 pub(crate) use judge::plain;
 pub use judge::{Bounds, Fault, JsonProblem, judge};
 pub(crate) use object::{Object, text};
+pub use whole::Whole;
 
 use std::fmt;
 

@@ -48,6 +48,7 @@ pub mod lifetime;
 pub mod kms;
 pub mod operation;
 pub mod catalog;
+pub mod confirmation;
 pub mod verdict;
 pub mod event;
 pub mod decide;

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
+use crate::json::Whole;
+
 /// Time for which a wrapped answer may wait: whole seconds, or a duration such as
 /// `90s`, `1h30m` or `1d`; at most a day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,12 +117,12 @@ fn read_seconds<'de, D: serde::Deserializer<'de>>(deserializer: D, most: u32) ->
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Given<'a> {
-        Number(u32),
+        Number(Whole),
         Text(#[serde(borrow)] Cow<'a, str>),
     }
     let wrong = || serde::de::Error::custom(format_args!(", expected 1 to {most} seconds, or a duration such as `5m`"));
     let given = match Given::deserialize(deserializer).map_err(|_| wrong())? {
-        Given::Number(number) => Some(number),
+        Given::Number(number) => number.get().try_into().ok(),
         Given::Text(text) => seconds(&text),
     };
     given.filter(|seconds| (1..=most).contains(seconds)).ok_or_else(wrong)
@@ -181,6 +183,8 @@ mod tests {
     fn lifetimes_are_seconds_or_durations() {
         for (json, seconds) in [
             ("1", Some(1)),
+            ("1.0", Some(1)),
+            ("6e1", Some(60)),
             ("86400", Some(86_400)),
             ("\"90\"", Some(90)),
             ("\"90s\"", Some(90)),

@@ -5,13 +5,14 @@ mod arguments;
 mod body;
 mod plan;
 mod redemption;
+mod schema;
 
 pub use arguments::unfit;
 pub use body::Body;
 pub use plan::{About, Ask, Call, IssuedKind, Own, Plan, Touch, Touched};
 pub use redemption::{Redeem, Redemption};
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -209,7 +210,7 @@ impl Entry {
     /// The row of one description.
     #[must_use]
     pub const fn of<D: Describe>() -> Self {
-        Self { spec: &D::SPEC, parse: parse::<D>, shape: D::SHAPE, input: schema::<D::Arguments<'static>> }
+        Self { spec: &D::SPEC, parse: parse::<D>, shape: D::SHAPE, input: schema::of::<D::Arguments<'static>> }
     }
 
     /// Reads the arguments, a JSON object, within the bounds that are unless others are configured.
@@ -286,16 +287,6 @@ fn wrapped_schema() -> Value {
         },
         "required": ["handle", "operation", "ttl"],
     })
-}
-
-fn schema<T: JsonSchema>() -> Schema {
-    let settings = schemars::generate::SchemaSettings::draft2020_12().with(|settings| {
-        settings.inline_subschemas = true;
-        settings.meta_schema = None;
-    });
-    let mut schema = SchemaGenerator::new(settings).into_root_schema_for::<T>();
-    schema.remove("title");
-    schema
 }
 
 fn parse<D: Describe>(kind: &'static Entry, arguments: &[u8]) -> Result<Operation, Refusal> {

@@ -61,6 +61,10 @@ pub enum Refusal {
     NotAcceptable,
     /// The head or body took too long to arrive.
     RequestTimeout,
+    /// The role has it confirmed first, and no confirmation came with the call.
+    ConfirmationRequired,
+    /// The confirmation that came with the call does not allow it.
+    NotConfirmed,
     /// Its client cancelled the request.
     Cancelled,
     /// The check-and-set version did not match.
@@ -183,6 +187,18 @@ impl Refusal {
                 StatusCode::FORBIDDEN,
                 "socket_only",
                 "Requests that change something are served at the operators' Unix socket only: admin.socket.",
+            ),
+            Self::ConfirmationRequired => (
+                StatusCode::PRECONDITION_REQUIRED,
+                "confirmation_required",
+                "This call is to be confirmed first, and its client cannot ask its user: that takes MCP 2026-07-28 and \
+                 the capability elicitation.",
+            ),
+            Self::NotConfirmed => (
+                StatusCode::FORBIDDEN,
+                "not_confirmed",
+                "This call was not allowed, or its confirmation has ended, was used, or is that of another call: make \
+                 it again without one, and it is asked for.",
             ),
             Self::Absent(detail) => (StatusCode::NOT_FOUND, "not_found", *detail),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is nothing here."),
@@ -357,6 +373,8 @@ mod tests {
             (Refusal::Verb("GET".into()), 405, "method_not_allowed"),
             (Refusal::NotAcceptable, 406, "not_acceptable"),
             (Refusal::RequestTimeout, 408, "request_timeout"),
+            (Refusal::ConfirmationRequired, 428, "confirmation_required"),
+            (Refusal::NotConfirmed, 403, "not_confirmed"),
             (Refusal::Cancelled, 409, "cancelled"),
             (Refusal::CheckAndSet, 409, "check_and_set_failed"),
             (Refusal::BodyTooLarge, 413, "body_too_large"),

@@ -253,6 +253,9 @@ fn remark(remarks: &mut Vec<String>, role: &Role) {
     if role.wrapping == Wrapping::Required {
         say("secrets are answered wrapped only".to_owned());
     }
+    if !role.confirm.is_empty() {
+        say(format!("over MCP, {} is confirmed first", role.confirm.join(", ")));
+    }
     for condition in role.conditions.iter().flat_map(|conditions| conditions.told()) {
         say(format!("holds {condition} only"));
     }

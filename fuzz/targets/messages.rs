@@ -19,8 +19,14 @@ fuzz_target!(|input: &[u8]| {
     };
     for message in &messages {
         let (_, Ok(Understood::Call(call))) = mcp::understand(message, &headers) else { continue };
+        let _ = (call.input.answer(), call.input.elicits());
         let operation = match &call.request {
             Request::CallTool { kind, arguments } => kind.parse(arguments),
+            Request::Complete(completing) => {
+                let folder = completing.folder(&fuzz::IDENTITY.agent.id);
+                let Ok(Some(((space, Some(folder)), _))) = folder else { continue };
+                completing.operation(&(space, folder))
+            }
             Request::ReadResource { uri } => mcp::target(uri, &fuzz::IDENTITY.agent.id),
             _ => continue,
         };

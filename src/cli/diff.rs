@@ -18,8 +18,9 @@ pub(super) const AFTER: &str = "\
 Reads both files with the environment of now, as `portcullis run` would, but
 does not look for certificates and keys: files of elsewhere can be compared.
 Says for each agent what it would gain (+) and lose (-): roles, grants with
-their scopes and bounds, denies, credentials, limits. Where it had what it gains,
-or keeps what it loses, by one other grant, that is told: `covered by \"**\"`.
+their scopes and bounds, denies, credentials, limits, tools that MCP shows.
+Where it had what it gains, or keeps what it loses, by one other grant, that is
+told: `covered by \"**\"`.
 API keys are named by the first digits of their digest. Where things lie in Vault
 and all that is not about agents is not compared.
 

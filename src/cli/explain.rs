@@ -11,6 +11,7 @@ use filters::grants::{
 };
 use filters::identity::{Identity, Proof};
 use filters::lifetime::Lifetime;
+use filters::mcp;
 use filters::names::AgentId;
 use filters::operation::Entry;
 use filters::refusal::Refusal;
@@ -172,6 +173,11 @@ pub(super) fn answer(asked: &Explain, settings: Settings) -> Result<Told, String
             if !namespace.is_root() && question.needs().is_some() {
                 rules.push(format!("in Vault's namespace `{namespace}`"));
             }
+            if !(question.kind.spec.rest_only || mcp::shows(&identity, question.kind)) {
+                rules.push(
+                    "MCP does not show its tool: no role that gives it has it in `tools`; calls are allowed".to_owned(),
+                );
+            }
             Told { refusal: None, what, rules }
         }
         Err(denial) => {
@@ -252,6 +258,9 @@ fn allowing(question: &Question, allowed: Option<&Allowed<'_>>) -> Vec<String> {
     let mut rules = vec![format!("by role `{}`: scope `{scope}`{grant}", role.name)];
     if question.kind.spec.secret && role.wrapping == Wrapping::Required {
         rules.push("its answer is wrapped: `wrap = \"required\"`".to_owned());
+    }
+    if role.confirm.contains(&question.kind.spec.name) {
+        rules.push(format!("over MCP it is confirmed first: `confirm = [\"{}\"]`", question.kind.spec.name));
     }
     rules
         .extend(role.conditions.iter().flat_map(|conditions| conditions.told()).map(|told| format!("it holds {told}")));

@@ -164,7 +164,7 @@ static OPTIONS: [Opt; 76] = [
     both("EXPOSE_REST_ROUTES", "expose_rest_routes", Kind::Flag, "true", "Whether the REST surface is there; MCP, health and metadata always are."),
     both("DOCS", "docs", DOCS, "agents", "Who sees `/openapi.json`, `/docs` and `/redoc`: agents with a credential, anyone, or nobody."),
     both("PUBLIC_URL", "public_url", Kind::Text, "", "How callers reach the gate, such as `https://gate.example`: an audience that tokens may name, it and its `/mcp`, what OAuth clients are told, and what DPoP proofs must name; as requests have it where absent."),
-    both("CORS_ALLOW_ORIGINS", "cors_allow_origins", Kind::Words, "", "Origins whose pages may call, such as `https://inspector.example`."),
+    both("CORS_ALLOW_ORIGINS", "cors_allow_origins", Kind::Words, "", "Origins whose pages may call beside the gate's own, such as `https://inspector.example`."),
     both("AWS_KMS_ENABLED", "aws_kms_enabled", Kind::Flag, "false", "Whether AWS KMS is offered; without, its operations answer 503."),
     both("AWS_REGION", "aws_region", Kind::Text, "", "AWS region; of AWS's own configuration where absent."),
     both("AWS_KMS_DEFAULT_KEY_ID", "aws_kms_default_key_id", Kind::Text, "", "Key of requests that name none."),

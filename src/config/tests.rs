@@ -76,7 +76,7 @@ fn nothing_at_all_is_a_valid_configuration() {
         ("localhost", 8200, false)
     );
     assert!(matches!(settings.login, Login::None));
-    assert_eq!(settings.surfaces.tool_names, ToolNames::Dotted);
+    assert_eq!(settings.surfaces.tool_names, ToolNames::Underscored);
     assert!(settings.child_tokens.enabled && settings.child_tokens.batch);
     assert_eq!((settings.child_tokens.ttl, settings.child_tokens.role.as_str()), (90, "portcullis"));
     assert_eq!(settings.child_tokens.policies, ChildPolicies::PerAgent("mcp-agent-".into()));
@@ -91,8 +91,10 @@ fn nothing_at_all_is_a_valid_configuration() {
 
 #[test]
 fn tools_are_named_as_told() {
-    let settings = load_toml("[mcp]\ntool_names = \"underscored\"\n");
-    assert_eq!(settings.surfaces.tool_names, ToolNames::Underscored);
+    for (name, names) in [("dotted", ToolNames::Dotted), ("underscored", ToolNames::Underscored)] {
+        let settings = load_toml(&format!("[mcp]\ntool_names = \"{name}\"\n"));
+        assert_eq!(settings.surfaces.tool_names, names);
+    }
 }
 
 #[test]

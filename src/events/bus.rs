@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use filters::event::{Event, EventId, EventKind};
@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::outbox::{EVENT, Outbox, Post, SESSION};
 use super::sessions::{SessionChange, Sessions, TooMany};
+use super::sync::{Mutex, MutexGuard};
 use crate::random;
 use crate::telemetry::{Metrics, Record, Sink};
 

@@ -5,8 +5,11 @@ mod bus;
 mod outbox;
 mod relay;
 mod sessions;
+mod sync;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "shuttle"))]
+mod interleavings;
+#[cfg(all(test, not(feature = "shuttle")))]
 mod tests;
 
 pub use bus::{Bus, Heard, StreamAddress, Subscription, Told};

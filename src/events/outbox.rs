@@ -1,12 +1,14 @@
 //! What other gates are to hear of, until it is where all gates look.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use serde::Serialize;
 use tokio::sync::Notify;
 
 use crate::telemetry::Metrics;
+
+use super::sync::{Mutex, MutexGuard};
 
 /// Posts that wait while the server is away; of more the oldest are lost.
 const MOST: usize = 8192;

@@ -13,4 +13,4 @@ pub use failures::{Failures, network};
 pub use running::{CallName, Running, RunningCalls};
 pub use shared::SharedLimits;
 pub use shares::{Full, Share, Shares};
-pub use used_proofs::{KEPT, Used, UsedProofs};
+pub use used_proofs::{KEPT, Used, UsedOnce};

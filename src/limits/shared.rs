@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use filters::jwt::ProofId;
 use filters::quota::{Exceeded, Limit, Rate};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ExistenceCheck, Script, SetExpiry, SetOptions};
@@ -107,12 +106,12 @@ impl SharedLimits {
         self.charge_by(&live, limits.iter().copied(), Some(now)).await.map_err(|away| away.to_string())
     }
 
-    /// Notes a proof as used for `seconds`. Gives true where nobody has used it before, and `None` where
-    /// the server does not answer.
-    pub async fn use_up(&self, proof: ProofId, seconds: u64, metrics: &Metrics) -> Option<bool> {
+    /// Notes a proof, by its kind and id, as used for `seconds`. Gives true where nobody has used it before,
+    /// and `None` where the server does not answer.
+    pub async fn use_up(&self, (kind, id): (&str, &str), seconds: u64, metrics: &Metrics) -> Option<bool> {
         let options = SetOptions::default().conditional_set(ExistenceCheck::NX).with_expiration(SetExpiry::EX(seconds));
         let mut set = redis::cmd("SET");
-        set.arg(format!("{{{}}}:dpop:{}", self.settings.prefix, proof.to_hex())).arg(1).arg(options);
+        set.arg(format!("{{{}}}:{kind}:{id}", self.settings.prefix)).arg(1).arg(options);
         let said = self.ask(metrics, async |live| {
             let said: Option<String> = timeout(self.settings.timeout, set.query_async(&mut live.clone())).await??;
             Ok(said)

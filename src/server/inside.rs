@@ -8,9 +8,11 @@ use filters::credential::Offered;
 use filters::identity::Proof;
 use filters::names::AgentId;
 use filters::refusal::Refusal;
-use http::header::CONTENT_TYPE;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use tokio::time::{sleep, timeout};
+use tokio::sync::mpsc::error::SendError;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::time::{interval, sleep, timeout};
 
 use crate::config::{self, Fixed, Flags};
 use crate::http::request_id;
@@ -18,7 +20,9 @@ use crate::reload::{self, Reload};
 use crate::service::{Context, Offer, Outcomes, Rejected, Target};
 use crate::state::State;
 use crate::stdio::{Answer, Body, Gate, Trouble};
-use crate::surfaces::{self, Asked, Reply, mcp};
+use crate::surfaces::events::Events;
+use crate::surfaces::listen::{self, Stream};
+use crate::surfaces::{self, Asked, Reply, Served, mcp, sessions};
 use crate::telemetry::{self, Record, RequestLog};
 use crate::vault::Parcel;
 
@@ -30,6 +34,10 @@ const ROUTE: &str = "stdio";
 const READY: Duration = Duration::from_secs(15);
 /// Pause between two looks at that.
 const LOOK: Duration = Duration::from_millis(20);
+/// Longest time in which what has ended by time alone goes on.
+const EVERY: Duration = Duration::from_secs(1);
+/// Most texts that wait for whoever hears a stream.
+const QUEUE: usize = 16;
 /// Longest time to give everything back to Vault at the end.
 const REVOKE: Duration = Duration::from_secs(3);
 
@@ -81,13 +89,16 @@ impl Inside {
         }
     }
 
-    /// Serves the messages of one line, as the HTTP surface serves a body.
-    async fn serve(&self, headers: &HeaderMap, body: Bytes) -> Reply {
+    /// Serves one request, as the HTTP surface serves it.
+    async fn serve(&self, method: &Method, headers: &HeaderMap, body: Bytes) -> Reply {
         let (started, id) = (Instant::now(), request_id());
-        let snapshot = Arc::clone(&self.state.snapshot());
-        let context = Context { state: &self.state, snapshot, parcel: Parcel::new(&self.state.vault.returns) };
+        let context = self.context();
         let mut outcomes = Outcomes::default();
-        let served = Box::pin(self.call(&context, headers, body, &id, &mut outcomes)).await;
+        let served = Box::pin(self.call(&context, method, headers, body, &id)).await;
+        let served = served.and_then(|(served, settled)| {
+            outcomes = served.outcomes;
+            settled.and(served.reply)
+        });
         let reply = served.unwrap_or_else(|refusal| {
             if let Outcomes::One(outcome) = &mut outcomes {
                 outcome.decision = refusal.public().code;
@@ -112,18 +123,39 @@ impl Inside {
         reply
     }
 
+    /// Has the caller admitted, and its request served; whether it is within its limits is told beside.
     async fn call(
         &self,
         context: &Context<'_>,
+        method: &Method,
         headers: &HeaderMap,
         body: Bytes,
         id: &str,
-        outcomes: &mut Outcomes,
-    ) -> Result<Reply, Refusal> {
+    ) -> Result<(Served, Result<(), Refusal>), Refusal> {
         if body.len() > context.snapshot.limits.bounds.body {
             return Err(Refusal::BodyTooLarge);
         }
-        let offer = Offer {
+        let admitted = context.admit(&self.offer(id), |_| Ok(())).await;
+        let caller = admitted.map_err(|Rejected { refusal, .. }| refusal)?;
+        let served = match *method {
+            Method::POST => {
+                mcp::serve(&Asked { context, caller: &caller, headers, query: "", wrap_ttl: None, body }).await
+            }
+            Method::GET => listen::serve(context, &caller, headers, Stream::Mcp),
+            Method::DELETE => sessions::end(context, &caller, headers),
+            _ => Served::refused("", Refusal::MethodNotAllowed("DELETE, GET, POST".into())),
+        };
+        let (_, settled) = caller.settle().await;
+        Ok((served, settled))
+    }
+
+    fn context(&self) -> Context<'_> {
+        let snapshot = Arc::clone(&self.state.snapshot());
+        Context { state: &self.state, snapshot, parcel: Parcel::new(&self.state.vault.returns) }
+    }
+
+    fn offer<'a>(&self, id: &'a str) -> Offer<'a> {
+        Offer {
             credential: Offered::Process(self.agent.clone()),
             peer: None,
             proxy: None,
@@ -131,30 +163,65 @@ impl Inside {
             target: Target { method: "POST", base: String::new(), path: "" },
             request_id: id,
             correlation_id: id,
-        };
-        let caller = context.admit(&offer, |_| Ok(())).await.map_err(|Rejected { refusal, .. }| refusal)?;
-        let asked = Asked { context, caller: &caller, headers, query: "", wrap_ttl: None, body };
-        let served = mcp::serve(&asked).await;
-        *outcomes = served.outcomes;
-        let (_, settled) = caller.settle().await;
-        settled.and(served.reply)
+        }
+    }
+
+    /// Tells on a stream that was granted what there is to be told, until it would not be granted any
+    /// more. Ends early where nobody hears it.
+    async fn tell(&self, events: &mut Events, hears: &Sender<Bytes>) -> Result<(), SendError<Bytes>> {
+        let id = request_id();
+        let offer = self.offer(&id);
+        let mut snapshots = self.state.publications();
+        let mut suspensions = self.state.vault.suspensions.changes();
+        let mut look = interval(EVERY);
+        hears.send(events.opening().into()).await?;
+        let mut heard = None;
+        loop {
+            let context = self.context();
+            let judged = events.judge(&context, &offer);
+            let told = heard.take().map_or(Ok(String::new()), |heard| events.told(&heard, &context));
+            match judged.and_then(|changed| Ok(changed + &told?)) {
+                Ok(text) if text.is_empty() => {}
+                Ok(text) => hears.send(text.into()).await?,
+                Err(refusal) => {
+                    events.end(refusal);
+                    return hears.send(events.closing().into()).await;
+                }
+            }
+            tokio::select! {
+                next = events.next() => heard = Some(next),
+                _ = snapshots.changed() => {}
+                _ = suspensions.changed() => {}
+                _ = look.tick() => {}
+                () = hears.closed() => return Ok(()),
+            }
+        }
+    }
+
+    /// The events of a stream that was granted, as they happen.
+    fn attend(self: &Arc<Self>, mut events: Box<Events>) -> Receiver<Bytes> {
+        let (hears, told) = channel(QUEUE);
+        let inside = Arc::clone(self);
+        tokio::spawn(async move {
+            // Whoever hears no more is told nothing.
+            let _ = inside.tell(&mut events, &hears).await;
+        });
+        told
     }
 }
 
 impl Gate for Arc<Inside> {
-    async fn send(&self, method: Method, headers: HeaderMap, body: Bytes) -> Result<Answer, Trouble> {
-        let reply = match method {
-            Method::POST => self.serve(&headers, body).await,
-            _ => Reply::empty(StatusCode::METHOD_NOT_ALLOWED.as_u16()),
-        };
-        let Reply { status, media, body, headers } = reply;
+    async fn send(&self, method: Method, mut headers: HeaderMap, body: Bytes) -> Result<Answer, Trouble> {
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+        let Reply { status, media, body, headers } = self.serve(&method, &headers, body).await;
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = match body {
-            surfaces::Body::Whole(body) => body,
-            // Neither is asked for by a message.
-            surfaces::Body::Streaming(_) | surfaces::Body::Events(_) => Bytes::new(),
+            surfaces::Body::Whole(body) => Body::Whole(body),
+            surfaces::Body::Events(events) => Body::Told(self.attend(events)),
+            // No message is answered so.
+            surfaces::Body::Streaming(_) => Body::Whole(Bytes::new()),
         };
         let media = [(CONTENT_TYPE, HeaderValue::from_static(media))];
-        Ok(Answer { status, headers: headers.into_iter().chain(media).collect(), body: Body::Whole(body) })
+        Ok(Answer { status, headers: headers.into_iter().chain(media).collect(), body })
     }
 }

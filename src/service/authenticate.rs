@@ -165,7 +165,11 @@ impl Context<'_> {
             Err(Used::Before) => Err(before()),
             Err(Used::TooMany) => Err(Refusal::Overloaded.into()),
             Ok(()) => match &self.snapshot.limits.shared {
-                Some(shared) if shared.use_up(proof, KEPT, &self.state.metrics).await == Some(false) => Err(before()),
+                Some(shared)
+                    if shared.use_up(("dpop", &proof.to_hex()), KEPT, &self.state.metrics).await == Some(false) =>
+                {
+                    Err(before())
+                }
                 _ => Ok(()),
             },
         };

@@ -24,6 +24,7 @@ use crate::limits::Running;
 use crate::telemetry::{Call, Record};
 use crate::vault::{Accessor, Given, epoch_seconds};
 
+use super::confirm::Confirm;
 use super::form::{Form, Unformed, read};
 use super::streaming::{Performed, Streaming};
 use super::{Caller, Context, Outcome};
@@ -69,6 +70,16 @@ impl Called {
     }
 }
 
+/// The terms on which a call is done.
+enum Terms<'a> {
+    /// It is charged.
+    Charged,
+    /// Something else was charged for it.
+    Free,
+    /// It is charged, and confirmed first where a role says so.
+    Confirmed(Confirm<'a>),
+}
+
 /// The parts of a call that say nothing of what is done or for whom.
 #[derive(Clone, Copy)]
 pub(super) struct Asking<'a> {
@@ -84,9 +95,30 @@ impl Context<'_> {
     /// Does what a caller asks for, as far as its roles and limits let it; the answer is in the form
     /// that the surface gives it.
     pub async fn call(&self, caller: &Caller<'_>, operation: Operation, form: &dyn Form) -> Called {
+        self.called(caller, operation, form, Terms::Charged).await
+    }
+
+    /// Does a part of a listing of bounded size, which only the listing is charged for.
+    pub async fn look(&self, caller: &Caller<'_>, operation: Operation, form: &dyn Form) -> Called {
+        self.called(caller, operation, form, Terms::Free).await
+    }
+
+    /// Does it as [`Context::call`] does, where the role that allows has it confirmed first only with a
+    /// confirmation: [`Refusal::ConfirmationRequired`] says that there is none.
+    pub async fn call_confirmed(
+        &self,
+        caller: &Caller<'_>,
+        operation: Operation,
+        form: &dyn Form,
+        confirm: Confirm<'_>,
+    ) -> Called {
+        self.called(caller, operation, form, Terms::Confirmed(confirm)).await
+    }
+
+    async fn called(&self, caller: &Caller<'_>, operation: Operation, form: &dyn Form, terms: Terms<'_>) -> Called {
         let entry = operation.kind;
         let asking = Asking { correlation_id: caller.correlation_id(), form, running: caller.running() };
-        let (role, event, answer, upstream) = match self.permitted(caller, operation).await {
+        let (role, event, answer, upstream) = match self.permitted(caller, operation, terms).await {
             Ok(mut permitted) => {
                 let (role, event) = (permitted.role.clone(), permitted.event.take());
                 let (answer, upstream) = self.performed(asking, permitted).await;
@@ -227,8 +259,28 @@ impl Context<'_> {
         DecisionContext { layout: &self.snapshot.vault.layout, keyring, client: caller.client, now: epoch_seconds() }
     }
 
-    /// Decides, and charges all of the request's limits.
-    async fn permitted(&self, caller: &Caller<'_>, operation: Operation) -> Result<Permitted, Refusal> {
+    /// The time of the wall clock, in seconds since the epoch.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        epoch_seconds()
+    }
+
+    /// Logs how many names a listing left out, since no request could name them.
+    pub fn tell_left_out(&self, caller: &Caller<'_>, names: usize) {
+        if names > 0 {
+            let (agent, request_id) = (caller.agent().id.as_str(), caller.request_id);
+            tracing::warn!(agent, request_id, names, "names in Vault that the gate takes in no path are not listed");
+        }
+    }
+
+    /// Decides, and charges all of the request's limits, by these terms. What is to be confirmed is asked
+    /// for before they are charged, and the answer is used up after.
+    async fn permitted(
+        &self,
+        caller: &Caller<'_>,
+        operation: Operation,
+        terms: Terms<'_>,
+    ) -> Result<Permitted, Refusal> {
         if operation.kind.spec.engine.is_some_and(Engine::is_kms) && self.state.kms.is_none() {
             return Err(Refusal::KmsDisabled);
         }
@@ -238,10 +290,19 @@ impl Context<'_> {
             self.seek_key(&refusal);
             ungranted(refusal, &caller.identity, entry, context)
         })?;
-        caller.debt.pay(permit.limits()).await?;
+        let (charged, confirm) = match terms {
+            Terms::Charged => (true, None),
+            Terms::Free => (false, None),
+            Terms::Confirmed(confirm) => (true, Some(confirm).filter(|_| permit.is_confirmed_first())),
+        };
+        let confirmed = confirm.map(|confirm| self.confirmed(caller, entry, confirm, &keyring)).transpose()?;
+        caller.debt.pay(if charged { permit.limits() } else { [None, None] }).await?;
         let permitted = permit.into_permitted(&self.snapshot.vault.layout, self.snapshot.vault.wrap_ttl)?;
         if permitted.gives_handle() && keyring.is_empty() {
             return Err(self.state.vault.handles.without());
+        }
+        if let Some(id) = confirmed {
+            self.use_up_confirmation(id).await?;
         }
         self.state.sinks.admit(&record(caller, &permitted))?;
         Ok(permitted)
@@ -334,12 +395,6 @@ impl Context<'_> {
         };
         let opened = keyring.open(handle, Binding { purpose, agent }).map_err(closed);
         opened.inspect_err(|refusal| self.seek_key(refusal))
-    }
-
-    /// The time of the wall clock, in seconds since the epoch.
-    #[must_use]
-    pub fn now(&self) -> u64 {
-        epoch_seconds()
     }
 
     /// A handle for the agent.

@@ -10,6 +10,7 @@ mod authenticate;
 mod call;
 mod caller;
 mod charge;
+mod confirm;
 mod form;
 mod issue;
 mod offer;
@@ -20,6 +21,7 @@ mod streaming;
 
 pub use call::Called;
 pub use caller::{Caller, Held, place};
+pub use confirm::Confirm;
 pub use form::{Form, InParts, Unformed};
 pub use offer::{Offer, Target};
 pub use outcome::{Outcome, Outcomes};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use filters::mcp::Failure;
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
@@ -141,11 +141,17 @@ impl<G: Gate> Bridge<G> {
             }
             "notifications/cancelled" => {
                 let running = message.cancels.as_ref().and_then(|id| work.by_id.remove(id.get()));
-                running.iter().for_each(AbortHandle::abort);
-                // Without a handshake a closed connection says the same.
-                if message.own_headers().is_none() {
-                    self.spawn(message, work).await;
+                if message.own_headers().is_some() {
+                    // Without a handshake a closed connection says it (MCP 2026-07-28, Cancellation).
+                    running.iter().for_each(AbortHandle::abort);
+                    return;
                 }
+                let bridge = Arc::clone(self);
+                work.requests.spawn(async move {
+                    // The gate is told while it still has the request.
+                    bridge.serve(&message).await;
+                    running.iter().for_each(AbortHandle::abort);
+                });
             }
             "subscriptions/listen" if work.streams.len() > STREAMS => {
                 self.fail(&message, &Trouble::TooManyStreams).await
@@ -180,12 +186,10 @@ impl<G: Gate> Bridge<G> {
     }
 
     /// Asks the gate; once more in a new session where it has forgotten this one.
-    pub(super) async fn ask(&self, message: &Message) -> Result<Answer, Trouble> {
-        if let Some(headers) = message.own_headers() {
+    async fn ask(&self, message: &Message) -> Result<Answer, Trouble> {
+        let alone = (message.method == "initialize").then(HeaderMap::new);
+        if let Some(headers) = message.own_headers().or(alone) {
             return self.gate.send(Method::POST, headers, message.text.clone()).await;
-        }
-        if message.method == "initialize" {
-            return self.gate.send(Method::POST, http::HeaderMap::new(), message.text.clone()).await;
         }
         let current = self.session.current();
         let answer = self.gate.send(Method::POST, current.headers(), message.text.clone()).await?;
@@ -204,7 +208,7 @@ impl<G: Gate> Bridge<G> {
             return true;
         }
         let Some(hello) = self.session.hello() else { return false };
-        let Ok(mut answer) = self.gate.send(Method::POST, http::HeaderMap::new(), hello.clone()).await else {
+        let Ok(mut answer) = self.gate.send(Method::POST, HeaderMap::new(), hello.clone()).await else {
             return false;
         };
         let Ok(body) = answer.whole().await else { return false };
@@ -213,13 +217,20 @@ impl<G: Gate> Bridge<G> {
         }
         tracing::info!("the gate has forgotten the session; it is begun anew");
         let ready = Bytes::from(format!(r#"{{"jsonrpc":"2.0","method":"{READY}"}}"#));
-        for again in std::iter::once(ready).chain(self.session.subscriptions()) {
-            let answer = self.gate.send(Method::POST, self.session.current().headers(), again).await;
+        let _ = self.gate.send(Method::POST, self.session.current().headers(), ready).await;
+        self.subscribe_again().await;
+        true
+    }
+
+    /// Makes the session's subscriptions again, which a gate that was away may have forgotten.
+    pub(super) async fn subscribe_again(&self) {
+        for message in self.session.subscriptions() {
+            let answer = self.gate.send(Method::POST, self.session.current().headers(), message).await;
             if !answer.is_ok_and(|answer| answer.status.is_success()) {
-                tracing::warn!("a subscription could not be made again");
+                tracing::warn!("subscriptions could not be made again");
+                return;
             }
         }
-        true
     }
 
     /// Passes on an answer that is no stream.
@@ -229,10 +240,11 @@ impl<G: Gate> Bridge<G> {
             Err(trouble) => return self.fail(message, &trouble).await,
         };
         let accepted = answer.status.is_success();
-        if accepted && body.is_empty() && message.ids.is_empty() {
+        if accepted && message.is_silent {
             return;
         }
-        let Some(told) = passable(message, &body) else {
+        let told = passable(message, &body).filter(|_| !message.is_silent);
+        let Some(told) = told else {
             return self.fail(message, &Trouble::of(answer.status, &answer.headers, &body)).await;
         };
         if message.method == "initialize" {

@@ -13,6 +13,8 @@ use zeroize::Zeroizing;
 
 use crate::config::files;
 
+use super::trouble::cause;
+
 /// Most bytes of a file.
 const LARGEST: u64 = 1 << 20;
 
@@ -86,17 +88,19 @@ impl TlsPem {
     pub(super) fn client(&self, builder: ClientBuilder) -> Result<Client, String> {
         let mut builder = builder;
         if let Some(pem) = &self.authorities {
-            let found = Certificate::from_pem_bundle(pem).map_err(|error| format!("the authorities: {error}"))?;
+            let wrong = "the file of authorities holds no certificates in PEM";
+            let found = Certificate::from_pem_bundle(pem).map_err(|_| wrong.to_owned())?;
             if found.is_empty() {
-                return Err("the file of authorities holds no certificate".to_owned());
+                return Err(wrong.to_owned());
             }
             builder = builder.tls_certs_only(found);
         }
         if let Some(pem) = &self.identity {
             let identity = Identity::from_pem(pem);
-            builder = builder.identity(identity.map_err(|_| "no certificate and key in PEM are there".to_owned())?);
+            let wrong = "the files of the client certificate and its key do not hold both, in PEM";
+            builder = builder.identity(identity.map_err(|_| wrong.to_owned())?);
         }
-        builder.build().map_err(|error| format!("the certificate and key cannot be used: {error}"))
+        builder.build().map_err(|error| format!("the certificates and the key cannot be used: {}", cause(error)))
     }
 }
 
@@ -113,22 +117,27 @@ impl Credential {
         };
         let secret = text.read()?;
         let line = Zeroizing::new(format!("{prefix}{}", secret.expose().trim()));
-        let mut value = HeaderValue::from_str(&line).map_err(|_| "a credential is one line of text".to_owned())?;
-        if secret.expose().trim().is_empty() {
-            return Err("a credential is empty".to_owned());
-        }
+        let value = HeaderValue::from_str(&line).ok().filter(|_| !secret.expose().trim().is_empty());
+        let mut value = value.ok_or_else(|| format!("{}: does not hold one line of text", text.place()))?;
         value.set_sensitive(true);
         Ok(Some((name, value)))
     }
 }
 
 impl Text {
+    fn place(&self) -> String {
+        match self {
+            Self::Given(_) => "the variable of the credential".to_owned(),
+            Self::File(path) => path.display().to_string(),
+        }
+    }
+
     fn read(&self) -> Result<Secret, String> {
         match self {
             Self::Given(secret) => Ok(secret.clone()),
             Self::File(path) => {
                 let text = String::from_utf8(bytes(path)?);
-                text.map(Secret::new).map_err(|_| format!("{}: is no text", path.display()))
+                text.map(Secret::new).map_err(|_| format!("{}: does not hold text", path.display()))
             }
         }
     }

@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, StatusCode};
+use tokio::sync::mpsc::Receiver;
 
 use super::trouble::Trouble;
 
@@ -40,6 +41,8 @@ pub enum Body {
     Whole(Bytes),
     /// One that is still arriving.
     Arriving(reqwest::Response),
+    /// Events of a gate within this process, as they happen.
+    Told(Receiver<Bytes>),
 }
 
 impl Answer {
@@ -58,6 +61,7 @@ impl Answer {
         match &mut self.body {
             Body::Whole(bytes) => Ok(Some(std::mem::take(bytes)).filter(|bytes| !bytes.is_empty())),
             Body::Arriving(response) => response.chunk().await.map_err(Trouble::unanswered),
+            Body::Told(events) => Ok(events.recv().await),
         }
     }
 

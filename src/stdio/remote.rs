@@ -9,6 +9,7 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Url};
+use tokio::task::spawn_blocking;
 
 use super::credentials::{Credential, Files, Header, TlsPem};
 use super::gate::{Answer, Body, Gate};
@@ -68,7 +69,7 @@ impl Remote {
     /// # Errors
     /// A file that cannot be read or used, for people.
     pub fn new(endpoint: Url, files: Files, credential: Credential) -> Result<Self, String> {
-        let known = Known::read(&files, &credential, None)?;
+        let known = Known::read(&files, &credential, None, &endpoint)?;
         let (files, credential) = (Arc::new(files), Arc::new(credential));
         Ok(Self { endpoint, files, credential, known: Mutex::new(known) })
     }
@@ -77,7 +78,8 @@ impl Remote {
     async fn current(&self) -> Arc<Known> {
         let before = Arc::clone(&self.known.lock().unwrap_or_else(PoisonError::into_inner));
         let (files, credential, known) = (Arc::clone(&self.files), Arc::clone(&self.credential), Arc::clone(&before));
-        let read = tokio::task::spawn_blocking(move || Known::read(&files, &credential, Some(known))).await;
+        let endpoint = self.endpoint.clone();
+        let read = spawn_blocking(move || Known::read(&files, &credential, Some(known), &endpoint)).await;
         match read {
             Ok(Ok(now)) => {
                 *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&now);
@@ -128,19 +130,27 @@ impl Gate for Remote {
 
 impl Known {
     /// Reads the credentials; gives `before` where they are the same.
-    fn read(files: &Files, credential: &Credential, before: Option<Arc<Self>>) -> Result<Arc<Self>, String> {
+    fn read(
+        files: &Files,
+        credential: &Credential,
+        before: Option<Arc<Self>>,
+        endpoint: &Url,
+    ) -> Result<Arc<Self>, String> {
         let (pem, header) = (files.read()?, credential.header()?);
         match before {
             Some(before) if before.pem == pem && before.header == header => Ok(before),
             // Its connections have been made with the same certificate.
             Some(before) if before.pem == pem => Ok(Arc::new(Self { pem, header, client: before.client.clone() })),
-            _ => Ok(Arc::new(Self { client: pem.client(builder())?, pem, header })),
+            _ => Ok(Arc::new(Self { client: pem.client(builder(endpoint))?, pem, header })),
         }
     }
 }
 
-fn builder() -> ClientBuilder {
-    Client::builder()
+fn builder(endpoint: &Url) -> ClientBuilder {
+    let builder = Client::builder();
+    // What goes in clear stays on this machine.
+    let builder = if endpoint.scheme() == "https" { builder } else { builder.no_proxy() };
+    builder
         .user_agent(concat!("portcullis-stdio/", env!("CARGO_PKG_VERSION")))
         .redirect(Policy::none())
         .connect_timeout(CONNECT)

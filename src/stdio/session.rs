@@ -5,15 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use filters::headers::MCP_PROTOCOL_VERSION;
+use filters::headers::{MCP_PROTOCOL_VERSION, MCP_SESSION_ID};
 use filters::mcp::Revision;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 use serde::Deserialize;
 
 use super::message::Message;
 
-/// The gate's name of a session.
-const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 /// Most subscriptions that are made again in a new session.
 const KEPT: usize = 1000;
 

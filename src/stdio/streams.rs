@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use filters::headers::LAST_EVENT_ID;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -17,8 +18,8 @@ use super::gate::{Answer, Gate};
 use super::message::Message;
 use super::trouble::Trouble;
 
-/// The event that a stream goes on after (HTML, section 9.2.4).
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// The notification that a subscription is granted (MCP 2026-07-28).
+const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
 /// First and longest pause before a stream is asked for again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 /// A stream that lasts as long was a good one: the next pause is the first again.
@@ -37,6 +38,8 @@ struct Heard<'a> {
     id: Option<&'a RawValue>,
     #[serde(default)]
     method: Option<String>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
 }
 
 /// The end of a stream.
@@ -51,21 +54,15 @@ enum End {
 impl<G: Gate> Bridge<G> {
     /// Passes on what the gate says unasked in the session, for ever, or until it has no such streams.
     pub(super) async fn hear(&self) {
-        let (mut pauses, mut events, mut session) = (Pauses::new(), Events::default(), None);
+        let (mut pauses, mut events) = (Pauses::new(), Events::default());
         loop {
             let current = self.session.current();
-            if session.replace(current.number) != Some(current.number) {
-                // Another session's events have other ids.
-                events = Events::default();
-            }
             let mut headers = current.headers();
-            if let Some(id) = Some(events.last_id()).filter(|id| !id.is_empty()) {
-                headers.extend(HeaderValue::from_str(id).ok().map(|id| (LAST_EVENT_ID, id)));
-            }
+            headers.extend(last_event(&events));
             match self.gate.send(Method::GET, headers, Bytes::new()).await {
                 Ok(mut answer) if answer.is_stream() => {
                     pauses.opened();
-                    self.forward(&mut answer, &mut events, None, &mut true).await;
+                    self.forward(&mut answer, &mut events, None, None).await;
                 }
                 Ok(answer) if answer.status == StatusCode::NOT_FOUND && current.is_kept() => {
                     if self.renew(current.number).await {
@@ -83,19 +80,24 @@ impl<G: Gate> Bridge<G> {
             }
             pauses.wait(events.retry()).await;
             events = Events::after(events.last_id().to_owned());
+            // Before the stream, so that what may have changed meanwhile is told on it.
+            self.subscribe_again().await;
         }
     }
 
-    /// Serves a subscription until the gate ends it.
+    /// Keeps a subscription until the client cancels it, or the gate refuses it. Also where the gate ends
+    /// it, as one that is replaced does, it is asked for again: whether it may go on is judged then.
     pub(super) async fn listen(&self, message: &Message) {
-        let (mut pauses, mut acknowledged) = (Pauses::new(), false);
+        let (mut pauses, mut events, mut acknowledged) = (Pauses::new(), Events::default(), false);
         loop {
-            match self.ask(message).await {
+            let mut headers = message.own_headers().unwrap_or_else(|| self.session.current().headers());
+            headers.extend(last_event(&events));
+            match self.gate.send(Method::POST, headers, message.text.clone()).await {
                 Ok(mut answer) if answer.is_stream() => {
                     pauses.opened();
-                    let mut events = Events::default();
-                    let end = self.forward(&mut answer, &mut events, Some(message), &mut acknowledged).await;
-                    if end == End::Answered {
+                    if self.forward(&mut answer, &mut events, Some(message), Some(&mut acknowledged)).await
+                        == End::Answered
+                    {
                         return;
                     }
                 }
@@ -106,26 +108,28 @@ impl<G: Gate> Bridge<G> {
                 Err(trouble) if acknowledged => tracing::warn!(why = %trouble, "there is no subscription for now"),
                 Err(trouble) => return self.fail(message, &trouble).await,
             }
-            pauses.wait(None).await;
+            pauses.wait(events.retry()).await;
+            events = Events::after(events.last_id().to_owned());
         }
     }
 
     /// Passes on a stream that answers one request.
     pub(super) async fn relay(&self, message: &Message, answer: &mut Answer) {
-        let end = self.forward(answer, &mut Events::default(), Some(message), &mut false).await;
+        let end = self.forward(answer, &mut Events::default(), Some(message), None).await;
         if end == End::Over && !message.ids.is_empty() {
             self.fail(message, &Trouble::Unreachable("the answer broke off".to_owned())).await;
         }
     }
 
-    /// Passes on the messages of a stream until it is over, or `request` is answered on it. A second
-    /// acknowledgement is nothing new to the client.
+    /// Passes on the messages of a stream until it is over, or `request` is answered on it. Of a
+    /// subscription, which notes here that it was `acknowledged`, the client is told neither that it was
+    /// so once more, nor that it has ended while it goes on.
     async fn forward(
         &self,
         answer: &mut Answer,
         events: &mut Events,
         request: Option<&Message>,
-        acknowledged: &mut bool,
+        mut acknowledged: Option<&mut bool>,
     ) -> End {
         let awaited = request.and_then(|message| message.ids.first()).map(|id| id.get());
         while let Ok(Some(part)) = answer.part().await {
@@ -134,16 +138,19 @@ impl<G: Gate> Bridge<G> {
                 return End::Over;
             };
             for data in messages {
-                let Ok(heard) = serde_json::from_slice::<Heard<'_>>(&data) else {
+                let Ok(Heard { id, method, error }) = serde_json::from_slice::<Heard<'_>>(&data) else {
                     tracing::warn!("an event that is no message is left out");
                     continue;
                 };
-                if heard.method.as_deref() == Some("notifications/subscriptions/acknowledged")
-                    && std::mem::replace(acknowledged, true)
-                {
-                    continue;
+                let answers = method.is_none() && awaited.is_some() && id.map(RawValue::get) == awaited;
+                if let Some(before) = &mut acknowledged {
+                    if answers && error.is_none() {
+                        return End::Over;
+                    }
+                    if method.as_deref() == Some(ACKNOWLEDGED) && std::mem::replace(*before, true) {
+                        continue;
+                    }
                 }
-                let answers = heard.method.is_none() && heard.id.map(RawValue::get) == awaited && awaited.is_some();
                 self.out.send(data).await;
                 if answers {
                     return End::Answered;
@@ -152,6 +159,12 @@ impl<G: Gate> Bridge<G> {
         }
         End::Over
     }
+}
+
+/// The header that has a stream go on after the last event that was had.
+fn last_event(events: &Events) -> Option<(HeaderName, HeaderValue)> {
+    let id = Some(events.last_id()).filter(|id| !id.is_empty())?;
+    Some((LAST_EVENT_ID, HeaderValue::from_str(id).ok()?))
 }
 
 /// True for a refusal that time alone may end.

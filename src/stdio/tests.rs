@@ -170,10 +170,33 @@ fn a_cancelled_request_is_not_answered() {
     );
     client.send(&call(2, "quick"));
     assert_eq!(client.next()["id"], 2);
-    client.gate.slow.add_permits(1);
+    let meta = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28"});
+    client.send(&json!({"jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": {"name": "slow", "_meta": meta}}));
+    let cancelled = json!({"requestId": 3, "_meta": meta});
+    client.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": cancelled}));
+    client.send(&call(4, "quick"));
+    assert_eq!(client.next()["id"], 4);
+    client.gate.slow.add_permits(2);
     let asked: Vec<_> = client.leave().iter().map(|asked| asked.what().to_owned()).collect();
-    assert!(asked.contains(&"notifications/cancelled".to_owned()), "{asked:?}");
-    assert_eq!(asked.iter().filter(|method| *method == "tools/call").count(), 1, "{asked:?}");
+    let count = |method: &str| asked.iter().filter(|asked| *asked == method).count();
+    // Where there is no handshake, the end of the connection says it.
+    assert_eq!((count("notifications/cancelled"), count("tools/call")), (1, 2), "{asked:?}");
+}
+
+#[test]
+fn what_waits_for_no_answer_gets_none() {
+    let mut client = serve(|asked, _| match asked.message.get("id").filter(|id| id.is_u64()) {
+        Some(_) if asked.message.get("method").is_some() => result(asked),
+        _ => (400, vec![], json!({"jsonrpc": "2.0", "error": {"code": -32600}}).to_string()),
+    });
+    client.send(&json!({"jsonrpc": "2.0", "method": "notifications/odd"}));
+    client.send(&json!({"jsonrpc": "2.0", "id": 1, "result": {}}));
+    client.send(&json!({"jsonrpc": "2.0", "id": null, "method": "ping"}));
+    let told = client.next();
+    assert_eq!((&told["error"]["code"], told.get("id")), (&json!(-32600), None), "{told}");
+    client.send(&call(2, "quick"));
+    assert_eq!(client.next()["id"], 2);
+    client.leave();
 }
 
 #[test]
@@ -235,28 +258,40 @@ fn a_stream_that_breaks_off_goes_on_after_its_last_event() {
 }
 
 #[test]
-fn a_subscription_lasts_over_breaks_until_it_is_answered() {
+fn a_subscription_lasts_over_breaks_and_ends_until_it_is_refused() {
     let acknowledged = || event(&notification("notifications/subscriptions/acknowledged", 0));
     let mut client = serve(move |asked, count| match count {
-        0 => stream(&(acknowledged() + &event(&notification("one", 1)))),
+        0 => stream(&format!("{}id: 1\n{}", acknowledged(), event(&notification("one", 1)))),
         1 => (503, vec![], String::new()),
-        _ => stream(
-            &(acknowledged()
-                + &event(&notification("two", 2))
-                + &event(&serde_json::from_str(&result(asked).2).unwrap())),
-        ),
+        2 => {
+            let end = serde_json::from_str(&result(asked).2).unwrap();
+            stream(&(acknowledged() + &event(&notification("two", 2)) + &event(&end)))
+        }
+        _ => (403, vec![], json!({"jsonrpc": "2.0", "id": "s", "error": {"code": -32000}}).to_string()),
     });
     let meta = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28"});
     client.send(&json!({"jsonrpc": "2.0", "id": "s", "method": "subscriptions/listen", "params": {"_meta": meta}}));
     assert_eq!(client.next(), notification("notifications/subscriptions/acknowledged", 0));
     assert_eq!((client.next(), client.next()), (notification("one", 1), notification("two", 2)));
-    assert_eq!(client.next()["id"], "s");
     let asked = client.leave();
-    assert_eq!(asked.len(), 3, "{asked:?}");
-    for asked in asked {
+    for asked in &asked {
         assert_eq!(asked.header("mcp-method"), Some("subscriptions/listen"));
         assert_eq!(asked.header("mcp-protocol-version"), Some("2026-07-28"));
     }
+    let after: Vec<_> = asked.iter().map(|asked| asked.header("last-event-id")).collect();
+    assert_eq!(after[..3], [None, Some("1"), Some("1")]);
+}
+
+#[test]
+fn a_subscription_that_is_refused_is_answered() {
+    let mut client = serve(|_, count| match count {
+        0 => stream(&event(&notification("notifications/subscriptions/acknowledged", 0))),
+        _ => (400, vec![], json!({"jsonrpc": "2.0", "id": "s", "error": {"code": -32602}}).to_string()),
+    });
+    client.send(&json!({"jsonrpc": "2.0", "id": "s", "method": "subscriptions/listen"}));
+    assert_eq!(client.next(), notification("notifications/subscriptions/acknowledged", 0));
+    assert_eq!(client.next()["error"]["code"], -32602);
+    client.leave();
 }
 
 #[test]

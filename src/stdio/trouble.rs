@@ -52,10 +52,7 @@ impl Trouble {
 
     /// The trouble of a request that was not answered.
     pub(super) fn unanswered(error: reqwest::Error) -> Self {
-        let error = error.without_url();
-        let causes = std::iter::successors(error.source(), |cause| (*cause).source());
-        // The innermost says what happened, the others where it did.
-        Self::Unreachable(causes.last().map_or_else(|| error.to_string(), ToString::to_string))
+        Self::Unreachable(cause(error))
     }
 
     /// The error response to the request of that id.
@@ -87,6 +84,13 @@ impl Trouble {
             Self::Refused(_) | Self::Unreachable(_) | Self::Odd(_) | Self::TooLarge => -32603,
         }
     }
+}
+
+/// The innermost cause of an error, which says what happened; the others say where it did.
+pub(super) fn cause(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes.last().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 impl fmt::Display for Trouble {

@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use filters::headers::{MCP_METHOD, MCP_NAME, MCP_PARAMS, MCP_PROTOCOL_VERSION, MCP_SESSION_ID};
 use filters::mcp::{self, Body, Call, Failure, Filter, Headers, Message, Request as Wanted, Revision, Understood};
-use filters::operation::Entry;
+use filters::operation::{Entry, Operation};
 use filters::refusal::Refusal;
 use http::{HeaderMap, HeaderValue};
 
-use crate::service::{Called, Outcome, Outcomes};
+use crate::service::{Called, Confirm, Outcome, Outcomes};
 
 use super::resources::Listed;
 use super::{Asked, Json, Reply, Served, accepts_json, listen, sessions, text as header};
@@ -197,7 +197,7 @@ impl Asked<'_> {
             Wanted::Discover => mcp::discovered(&call, &mut body),
             Wanted::Ping | Wanted::Shutdown | Wanted::SetLevel => mcp::done(&call, &mut body),
             Wanted::ListTools => mcp::listed(&call, identity, names, &mut body),
-            Wanted::ListTemplates => mcp::listed_templates(&call, &identity.agent.id, &mut body),
+            Wanted::ListTemplates => mcp::listed_templates(&call, &identity.agent, &mut body),
             Wanted::ListPrompts => mcp::listed_prompts(&call, identity, &mut body),
             Wanted::GetPrompt(prompt) => mcp::prompted(&call, prompt, names, &mut body),
             Wanted::ListResources { cursor } => {
@@ -221,8 +221,11 @@ impl Asked<'_> {
     }
 
     async fn tool(&self, call: &Call<'_>, kind: &'static Entry, arguments: &[u8]) -> Told {
-        let called = match kind.parse_within(arguments, &self.context.snapshot.limits.bounds.json) {
-            Ok(operation) => self.context.call(self.caller, operation, &Json::Whole).await,
+        let called = match self.operation(kind, arguments) {
+            Ok(operation) => {
+                let confirm = Confirm { arguments, answer: call.input.answer() };
+                self.context.call_confirmed(self.caller, operation, &Json::Whole, confirm).await
+            }
             Err(refusal) => Called::refused(kind.spec.name, refusal),
         };
         let (answer, outcome) = called.text();
@@ -231,6 +234,9 @@ impl Asked<'_> {
             Ok(json) => mcp::answer(call, &json, &mut body),
             Err(refusal @ (Refusal::InsufficientScope(_) | Refusal::RateLimited(_))) => {
                 return Told { answer: Err(refusal), outcome };
+            }
+            Err(Refusal::ConfirmationRequired) if call.revision.is_stateless() => {
+                return Told { answer: Ok(self.question(call, kind, arguments)), outcome };
             }
             Err(refusal @ Refusal::Arguments(_)) if call.revision < Revision::V2025_11_25 => {
                 Failure::Arguments(refusal).write(Some(call.id), call.revision, &mut body);
@@ -264,6 +270,26 @@ impl Asked<'_> {
             }
             Err(refusal) => Told { outcome: Outcome::refused("", &refusal), answer: Err(refusal) },
         }
+    }
+
+    fn operation(&self, kind: &'static Entry, arguments: &[u8]) -> Result<Operation, Refusal> {
+        kind.parse_within(arguments, &self.context.snapshot.limits.bounds.json)
+    }
+
+    /// Has the client ask its user if the call may be made.
+    fn question(&self, call: &Call<'_>, kind: &'static Entry, arguments: &[u8]) -> Answered {
+        if !call.input.elicits() {
+            let mut body = Vec::new();
+            Failure::NoElicitation.write(Some(call.id), call.revision, &mut body);
+            return Answered::new(Failure::NoElicitation.status(call.revision), body);
+        }
+        let resource = self.operation(kind, arguments).ok().and_then(|operation| operation.resource);
+        let mut body = Vec::new();
+        match self.context.to_confirm(self.caller, kind, arguments) {
+            Ok(state) => mcp::input_required(call, kind, resource.as_ref(), &state, &mut body),
+            Err(refusal) => mcp::refused(call, &refusal, self.caller.request_id, &mut body),
+        }
+        Answered::new(200, body)
     }
 
     /// Answers a message of a batch that a limit or a missing scope stops, and names its operation.

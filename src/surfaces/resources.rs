@@ -1,9 +1,12 @@
-//! An agent's secrets as MCP resources: listed page by page, read by URI.
+//! The secrets of an agent, and those it shares with others, as MCP resources: listed page by page, read
+//! by URI.
 
+use filters::grants::Space;
 use filters::handle::Purpose;
-use filters::mcp::{self, Call, Completing, ListPlace, Page, Step, Walk};
+use filters::mcp::{self, Call, Completing, Folder, ListPlace, Page, Step, Walk};
 use filters::path::SecretPath;
 use filters::refusal::Refusal;
+use futures_util::future::join_all;
 use serde::Deserialize;
 
 use crate::service::Outcome;
@@ -16,12 +19,14 @@ const SECRETS: usize = 100;
 const FOLDERS: usize = 16;
 /// Most names that are looked at for a page.
 const STEPS: usize = 2_000;
+/// Most secrets of a page whose metadata Vault is asked for at once.
+const AT_ONCE: usize = 8;
 
 /// The contents of a page.
 struct Found {
-    secrets: Vec<SecretPath>,
+    secrets: Vec<mcp::Listed>,
     /// Folders that cannot be listed.
-    large: Vec<Option<SecretPath>>,
+    large: Vec<Folder>,
     /// Where the next page begins.
     place: Option<ListPlace>,
 }
@@ -84,34 +89,41 @@ impl Asked<'_> {
 
     async fn values(&self, completing: &Completing<'_>, outcome: &mut Outcome) -> Result<Vec<String>, Refusal> {
         let Some((folder, begun)) = completing.folder(&self.caller.agent().id)? else { return Ok(Vec::new()) };
-        let mut names = match self.names(folder.as_ref(), outcome).await {
+        let mut names = match self.names(&folder, outcome).await {
             Err(Refusal::NotFound | Refusal::Absent(_) | Refusal::AnswerTooLarge) => Vec::new(),
             names => names?,
         };
         names.retain(|name| name.starts_with(begun));
         names.sort_unstable();
         names.dedup();
+        let (space, folder) = folder;
         let path = |name: &str| folder.as_ref().map_or(name.into(), |folder| format!("{}/{name}", folder.as_str()));
         let paths = names.iter().map(|name| path(name));
-        Ok(paths.filter(|path| self.may_use(completing, path)).collect())
+        Ok(paths.filter(|path| self.may_use(completing, space, path)).collect())
     }
 
-    fn may_use(&self, completing: &Completing<'_>, path: &str) -> bool {
+    fn may_use(&self, completing: &Completing<'_>, space: Space, path: &str) -> bool {
         let (plain, is_folder) = path.strip_suffix('/').map_or((path, false), |plain| (plain, true));
         let Ok(path) = SecretPath::parse(plain) else { return false };
         let may = |operation| self.context.judge(self.caller, operation).is_ok();
-        is_folder || completing.operation(&path).is_ok_and(may)
+        is_folder || completing.operation(&(space, path)).is_ok_and(may)
     }
 
     async fn listed(&self, call: &Call<'_>, cursor: Option<&str>, outcome: &mut Outcome) -> Result<Vec<u8>, Refusal> {
         let agent = self.caller.agent();
         let place =
             cursor.map(|cursor| self.context.open(agent, Purpose::Cursor, cursor, mcp::no_cursor())).transpose()?;
-        let root = place.is_none() && self.context.judge(self.caller, mcp::names(None)?).is_ok();
+        let mut roots = Vec::new();
+        for space in [Space::Own, Space::Shared] {
+            if place.is_none() && self.context.judge(self.caller, mcp::names(&(space, None))?).is_ok() {
+                roots.push(space);
+            }
+        }
         let Found { secrets, large, place } = self.page(Walk::from(place), outcome).await?;
+        let secrets = self.there(secrets, outcome).await?;
         let next = place.map(|place| self.context.seal(agent, Purpose::Cursor, &place)).transpose()?;
         let mut body = Vec::new();
-        mcp::listed_resources(call, &Page { subject: &agent.id, root, secrets, large, next }, &mut body);
+        mcp::listed_resources(call, &Page { subject: &agent.id, roots, secrets, large, next }, &mut body);
         Ok(body)
     }
 
@@ -122,13 +134,13 @@ impl Asked<'_> {
         for _ in 0..STEPS {
             match walk.step() {
                 None => break,
-                Some(Step::Secret(path)) => {
-                    if self.context.judge(self.caller, mcp::secret(&path, None)?).is_ok() {
-                        secrets.push(path);
+                Some(Step::Secret(secret)) => {
+                    if self.context.judge(self.caller, mcp::secret(&secret, None)?).is_ok() {
+                        secrets.push(secret);
                     }
                 }
                 Some(Step::Folder(_)) if folders == FOLDERS => break,
-                Some(Step::Folder(folder)) => match self.names(folder.as_ref(), outcome).await {
+                Some(Step::Folder(folder)) => match self.names(&folder, outcome).await {
                     Ok(names) => {
                         walk.tell(names);
                         folders += 1;
@@ -147,16 +159,41 @@ impl Asked<'_> {
                 break;
             }
         }
+        self.context.tell_left_out(self.caller, walk.left_out());
         Ok(Found { secrets, large, place: walk.place() })
+    }
+
+    /// Those of the secrets that can be read: Vault lists deleted ones too, and a client that reads all it is shown would
+    /// fail by the first of them. Vault is asked once for each; where it does not say, the secret is taken to be there.
+    async fn there(&self, secrets: Vec<mcp::Listed>, outcome: &mut Outcome) -> Result<Vec<mcp::Listed>, Refusal> {
+        let mut there = Vec::with_capacity(secrets.len());
+        for some in secrets.chunks(AT_ONCE) {
+            let asked = some.iter().map(mcp::metadata).collect::<Result<Vec<_>, _>>()?;
+            let looked = asked.into_iter().map(|metadata| self.context.look(self.caller, metadata, &Json::Whole));
+            for (secret, called) in some.iter().zip(join_all(looked).await) {
+                let (answer, part) = called.text();
+                outcome.add(part);
+                let gone = match answer {
+                    Ok(metadata) => !mcp::is_there(&metadata, self.context.now()),
+                    Err(refusal) => matches!(refusal, Refusal::NotFound | Refusal::Absent(_)),
+                };
+                if !gone {
+                    there.push(secret.clone());
+                }
+            }
+        }
+        Ok(there)
     }
 
     /// The names directly below a folder. Where the agent may not list it,
     /// those that its grants name on the way to what it may.
-    async fn names(&self, folder: Option<&SecretPath>, outcome: &mut Outcome) -> Result<Vec<String>, Refusal> {
+    async fn names(&self, folder: &Folder, outcome: &mut Outcome) -> Result<Vec<String>, Refusal> {
         match self.context.judge(self.caller, mcp::names(folder)?) {
             Ok(()) => {}
             Err(Refusal::Forbidden) => {
-                return Ok(self.caller.agent().ways_below(folder).map(|name| format!("{name}/")).collect());
+                let (space, prefix) = folder;
+                let ways = self.caller.agent().ways_below(*space, prefix.as_ref());
+                return Ok(ways.map(|name| format!("{name}/")).collect());
             }
             Err(refusal) => return Err(refusal),
         }

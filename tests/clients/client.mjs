@@ -119,7 +119,7 @@ async function updated() {
   }
   for (let left = 60; left > 0; left--) {
     // Its stream may not be open yet.
-    await call("kv.write", { path: plan.path, data: { value: plan.value } });
+    await call("kv_write", { path: plan.path, data: { value: plan.value } });
     const told = await Promise.race([update, new Promise((resolve) => setTimeout(resolve, 500))]);
     if (told) {
       return told;
@@ -131,9 +131,9 @@ const { tools } = await client.listTools();
 const seen = {
   revision,
   tools: tools.map((tool) => tool.name),
-  write: await call("kv.write", { path: plan.path, data: { value: plan.value } }),
-  read: await call("kv.read", { path: plan.path }),
-  missing: await call("kv.read", { path: `${plan.path}/missing` }),
+  write: await call("kv_write", { path: plan.path, data: { value: plan.value } }),
+  read: await call("kv_read", { path: plan.path }),
+  missing: await call("kv_read", { path: `${plan.path}/missing` }),
   resources: await listed(),
   resource: await read(plan.uri),
   folder: await read(`${plan.uri}/`),

@@ -66,13 +66,13 @@ async def updated(client, plan, told):
     write = {"path": plan["path"], "data": {"value": plan["value"]}}
     if client.protocol_version == "2026-07-28":
         async with client.listen(resource_subscriptions=[plan["uri"]]) as stream:
-            await call(client, "kv.write", write)
+            await call(client, "kv_write", write)
             async for event in stream:
                 return event.uri
     await client.subscribe_resource(plan["uri"])
     for _ in range(60):
         # Its stream may not be open yet.
-        await call(client, "kv.write", write)
+        await call(client, "kv_write", write)
         with contextlib.suppress(asyncio.TimeoutError):
             return (await asyncio.wait_for(asyncio.shield(told.found), 0.5)).uri
 
@@ -108,9 +108,9 @@ async def main(plan):
             return {
                 "revision": client.protocol_version,
                 "tools": [tool.name for tool in tools.tools],
-                "write": await call(client, "kv.write", {"path": plan["path"], "data": data}),
-                "read": await call(client, "kv.read", {"path": plan["path"]}),
-                "missing": await call(client, "kv.read", {"path": plan["path"] + "/missing"}),
+                "write": await call(client, "kv_write", {"path": plan["path"], "data": data}),
+                "read": await call(client, "kv_read", {"path": plan["path"]}),
+                "missing": await call(client, "kv_read", {"path": plan["path"] + "/missing"}),
                 "resources": await listed(client),
                 "resource": await read(client, plan["uri"]),
                 "folder": await read(client, plan["uri"] + "/"),

@@ -87,7 +87,7 @@ async def updated(session, plan, told):
     await session.subscribe_resource(plan["uri"])
     for _ in range(60):
         # Its stream may not be open yet.
-        await call(session, "kv.write", {"path": plan["path"], "data": {"value": plan["value"]}})
+        await call(session, "kv_write", {"path": plan["path"], "data": {"value": plan["value"]}})
         with contextlib.suppress(asyncio.TimeoutError):
             return str((await asyncio.wait_for(asyncio.shield(told.found), 0.5)).uri)
 
@@ -97,9 +97,9 @@ async def look(session, plan, revision, told):
     return {
         "revision": revision,
         "tools": [tool.name for tool in (await session.list_tools()).tools],
-        "write": await call(session, "kv.write", {"path": plan["path"], "data": data}),
-        "read": await call(session, "kv.read", {"path": plan["path"]}),
-        "missing": await call(session, "kv.read", {"path": plan["path"] + "/missing"}),
+        "write": await call(session, "kv_write", {"path": plan["path"], "data": data}),
+        "read": await call(session, "kv_read", {"path": plan["path"]}),
+        "missing": await call(session, "kv_read", {"path": plan["path"] + "/missing"}),
         "resources": await listed(session),
         "resource": await read(session, plan["uri"]),
         "folder": await read(session, plan["uri"] + "/"),

@@ -166,7 +166,7 @@ fn told(shared: &Shared) {
     let (bobs, alices) = (streams(&gate, "bob"), streams(&gate, "alice"));
     let tools = |agent: &str| {
         let listed = gate.agent(agent).mcp(&tests::mcp::request("tools/list", &json!({}))).json();
-        listed["result"]["tools"].as_array().expect("tools").iter().any(|tool| tool["name"] == "kv.write")
+        listed["result"]["tools"].as_array().expect("tools").iter().any(|tool| tool["name"] == "kv_write")
     };
     // Other paths, the same tools.
     configure(&gate, "kv = [\"public/**\"]", "kv = [\"public/**\", \"more/**\"]");
@@ -189,7 +189,11 @@ fn told(shared: &Shared) {
     bobs.iter().for_each(changed);
     assert!(tools("bob"));
     alices.iter().for_each(|events| events.is_kept_alive("after a reload that changes another's tools"));
-    configure(&gate, "keep_alive = \"1s\"", "keep_alive = \"1s\"\ntool_names = \"underscored\"");
+    configure(&gate, "[roles.reader]\n", "[roles.reader]\ntools = [\"kv.read\", \"kv.list\"]\n");
+    bobs.iter().for_each(changed);
+    assert!(!tools("bob"));
+    alices.iter().for_each(|events| events.is_kept_alive("after a reload that shows another fewer tools"));
+    configure(&gate, "keep_alive = \"1s\"", "keep_alive = \"1s\"\ntool_names = \"dotted\"");
     bobs.iter().chain(&alices).for_each(changed);
     assert_eq!(open(&gate), 8.0);
 }

@@ -436,6 +436,9 @@ fn nulls(shared: &Shared) {
         assert!(content("kv.write", &all)["version"].is_u64());
         let read = json!({"path": "mcp/nulls", "version": null, "shared": null, "wrap_ttl": null});
         assert_eq!(content("kv.read", &read)["data"], json!({"a": null}), "what is kept is not touched");
+        // A whole number is one however it is written; a double of JavaScript's may come as 1.0.
+        let read = json!({"path": "mcp/nulls", "version": 1.0, "wrap_ttl": null});
+        assert_eq!(content("kv.read", &read)["version"], 1);
         // Other cases write beside it meanwhile.
         for all in [json!({"prefix": null, "shared": null}), json!({}), Value::Null] {
             let listed = content("kv.list", &all)["keys"].clone();

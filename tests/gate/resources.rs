@@ -80,7 +80,7 @@ fn planted(shared: &Shared) -> &'static BTreeSet<String> {
 }
 
 /// Follows the cursors to the end; the resources, and how many each page had.
-fn walk(client: &Client, schema: &Schema) -> (Vec<Value>, Vec<usize>) {
+pub(super) fn walk(client: &Client, schema: &Schema) -> (Vec<Value>, Vec<usize>) {
     let (mut found, mut sizes, mut params) = (Vec::new(), Vec::new(), json!({}));
     loop {
         let page = schema.result("ListResourcesResult", &ask(client, schema.revision, "resources/list", &params));
@@ -125,12 +125,12 @@ fn large(_: &Shared) {
     assert!(found[0]["description"].as_str().is_some_and(|said| said.contains("are not listed")), "{found:?}");
 }
 
-fn names(resources: &[Value]) -> Vec<String> {
+pub(super) fn names(resources: &[Value]) -> Vec<String> {
     resources.iter().map(|resource| resource["name"].as_str().expect("a name").to_owned()).collect()
 }
 
 /// The one text of what was read.
-fn content(result: &Value) -> Value {
+pub(super) fn content(result: &Value) -> Value {
     let contents = result["contents"].as_array().expect("contents");
     assert_eq!((contents.len(), &contents[0]["mimeType"]), (1, &json!("application/json")), "{result}");
     serde_json::from_str(contents[0]["text"].as_str().expect("a text")).expect("JSON")
@@ -396,8 +396,8 @@ fn told(shared: &Shared) {
 }
 
 fn prompts(shared: &Shared) {
-    let other = gate(shared, "\n[mcp]\ntool_names = \"underscored\"\n");
-    for (gate, read, write) in [(shared.gate(), "kv.read", "kv.write"), (&other, "kv_read", "kv_write")] {
+    let other = gate(shared, "\n[mcp]\ntool_names = \"dotted\"\n");
+    for (gate, read, write) in [(shared.gate(), "kv_read", "kv_write"), (&other, "kv.read", "kv.write")] {
         let client = gate.keyed();
         for schema in Schema::all() {
             let listed = schema.result("ListPromptsResult", &ask(&client, schema.revision, "prompts/list", &json!({})));

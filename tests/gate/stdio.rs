@@ -6,7 +6,7 @@ use std::process::{Command, Stdio as Pipe};
 
 use certs::{Leaf, Signer};
 use serde_json::{Value, json};
-use tests::mcp::{HANDSHAKEN, STATELESS, Schema, hello, request};
+use tests::mcp::{HANDSHAKEN, STATELESS, Schema, hello, meta, request};
 use tests::process::{AGENTS, API_KEY, binary};
 use tests::provider::Provider;
 use tests::stdio::Stdio;
@@ -21,6 +21,7 @@ pub const CASES: &[Case] = &[
     ("whoever_is_refused_is_told_why_by_an_error", refused),
     ("a_line_that_is_no_message_harms_no_other", lines),
     ("a_client_is_told_of_changes_also_after_the_gate_was_away", told),
+    ("a_subscription_outlives_its_gate", subscribed),
     ("it_ends_with_its_client_and_when_it_is_told_to", ends),
     ("a_command_line_that_cannot_work_is_refused", command_line),
     ("a_gate_within_the_process_serves_one_agent_by_its_grants", inside),
@@ -235,26 +236,75 @@ fn told(shared: &Shared) {
         fs::write(&file, text.replace(&from, &to)).expect("a file");
         gate.signal("HUP");
     };
-    let changed = json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"});
+    let subscribe = request("resources/subscribe", &json!({"uri": "kv://agent_api/public/watched"}));
+    let write = |gate: &Gate| gate.keyed().put("/secrets/public/watched", &json!({"data": {"a": 1}})).status;
     wait_for("a stream is open", 20, || streams(&gate) == 1.0);
     change(&gate, "reader", "all");
-    assert_eq!(stdio.next(), changed);
-    // The gate goes, and comes back.
+    stdio.notified("notifications/tools/list_changed");
+    assert_eq!(stdio.ask(&subscribe)["result"], json!({}));
+    assert_eq!(write(&gate), 200);
+    stdio.notified("notifications/resources/updated");
+    // The gate goes, and comes back: it does not know what was subscribed to, and is told again.
     gate.signal("TERM");
     assert_eq!(gate.ended(), Some(0));
     let unreachable = stdio.ask(&request("ping", &json!({})));
     assert_eq!(unreachable["error"]["data"]["error"], "gate_unreachable", "{unreachable}");
     let again = gate.start_again();
     assert_eq!(gate.replaced_by(again), Some(0));
-    wait_for("the stream is open again", 30, || {
-        gate.admin_client().try_send("GET", "/readyz", &[], b"").is_ok_and(|r| r.status == 200) && streams(&gate) == 1.0
-    });
+    // What it watches may have changed meanwhile.
+    stdio.notified("notifications/resources/updated");
+    assert_eq!(write(&gate), 200);
+    stdio.notified("notifications/resources/updated");
     change(&gate, "all", "reader");
-    assert_eq!(stdio.next(), changed);
-    assert_eq!(stdio.ask(&request("ping", &json!({})))["result"], json!({}));
+    stdio.notified("notifications/tools/list_changed");
     stdio.close();
     assert_eq!(stdio.ended(), Some(0));
     wait_for("its stream has gone", 10, || streams(&gate) == 0.0);
+}
+
+/// Subscribes to a secret of this agent's, and gives what the client is told first.
+fn subscribe(stdio: &mut Stdio, agent: &str) -> Value {
+    let wanted = json!({"resourceSubscriptions": [format!("kv://{agent}/stdio/watched")]});
+    let params = json!({"notifications": wanted, "_meta": meta()});
+    stdio.send(&request("subscriptions/listen", &params));
+    stdio.notified("notifications/subscriptions/acknowledged")
+}
+
+/// Fails where the next message does not tell that this agent's secret has changed.
+fn is_told(stdio: &Stdio, agent: &str) {
+    let message = stdio.next();
+    Schema::of(STATELESS).check("ResourceUpdatedNotification", &message);
+    assert_eq!(message["params"]["uri"], format!("kv://{agent}/stdio/watched"), "{message}");
+}
+
+fn subscribed(shared: &Shared) {
+    let mut gate = Gate::start(shared.world(), &Plan::default());
+    let mut stdio = Stdio::start(&["--gate", &plain(&gate)], &[("GATE_API_KEY", API_KEY)]);
+    let streams = |gate: &Gate| gate.metric("portcullis_event_streams");
+    let write = |gate: &Gate| gate.keyed().put("/secrets/stdio/watched", &json!({"data": {"a": 1}})).status;
+    let acknowledged = subscribe(&mut stdio, "agent_api");
+    Schema::of(STATELESS).check("SubscriptionsAcknowledgedNotification", &acknowledged);
+    assert_eq!(write(&gate), 200);
+    is_told(&stdio, "agent_api");
+    // The gate ends it by its result, which is no end of it here.
+    gate.signal("TERM");
+    assert_eq!(gate.ended(), Some(0));
+    let again = gate.start_again();
+    assert_eq!(gate.replaced_by(again), Some(0));
+    wait_for("the subscription is open again", 30, || {
+        gate.admin_client().try_send("GET", "/readyz", &[], b"").is_ok_and(|r| r.status == 200) && streams(&gate) == 1.0
+    });
+    // What it watches may have changed meanwhile: the new gate does not know the last event.
+    is_told(&stdio, "agent_api");
+    assert_eq!(write(&gate), 200);
+    is_told(&stdio, "agent_api");
+    // The client ends it.
+    let params = json!({"requestId": 7, "_meta": meta()});
+    stdio.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}));
+    wait_for("it has ended", 10, || streams(&gate) == 0.0);
+    stdio.close();
+    assert_eq!(stdio.ended(), Some(0));
+    stdio.says_nothing_more();
 }
 
 fn ends(shared: &Shared) {
@@ -361,10 +411,17 @@ fn inside(shared: &Shared) {
 fn inside_reloads(shared: &Shared) {
     let gate = Gate::start(shared.world(), &Plan::default());
     let mut stdio = within(shared, &gate, "agent_api");
+    subscribe(&mut stdio, "agent_api");
+    let write = json!({"path": "stdio/watched", "data": {"a": 1}});
+    stdio.send(&request("tools/call", &json!({"name": "kv.write", "arguments": write})));
+    let mut told = [stdio.next(), stdio.next()];
+    told.sort_by_key(|message| message.get("method").is_some());
+    assert!(told[0]["result"].is_object() && told[1]["method"] == "notifications/resources/updated", "{told:?}");
     stdio.greet("2025-06-18");
     assert_eq!(whoami(&mut stdio).0, "agent_api");
     let file = gate.folder().join("config.toml");
     let text = fs::read_to_string(&file).expect("a file");
+    // Both of its streams end, and are refused from then on.
     fs::write(&file, text.replace("[agents.agent_api]\n", "[agents.agent_api]\nsuspended = true\n")).expect("a file");
     stdio.signal("HUP");
     wait_for("it is suspended", 20, || stdio.call("whoami", &json!({}))["data"]["error"] == "suspended");

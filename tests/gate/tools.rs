@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use filters::catalog::{CATALOG, find};
+use filters::openapi;
 use serde_json::{Value, json};
-use tests::mcp::{HANDSHAKEN, STATELESS, ask, fits, request};
+use tests::mcp::{HANDSHAKEN, STATELESS, ask, fits, settled};
 use tests::process::AGENTS;
 use tests::servers::{Identity, csr};
 use tests::{Client, Gate, Plan, wait_for};
@@ -12,6 +14,7 @@ use crate::{Case, Shared};
 
 pub const CASES: &[Case] = &[
     ("an_agent_sees_only_the_tools_it_may_use", visible_tools),
+    ("a_profile_cuts_what_is_shown_and_no_call", profiles),
     ("tools_keep_to_their_schemas", tool_schemas),
     ("tools_are_shown_as_configured_and_called_either_way", spellings),
 ];
@@ -75,7 +78,11 @@ fn visible_tools(shared: &Shared) {
             let listed = ask(&client, revision, "tools/list", &json!({})).json();
             let names: Vec<_> =
                 listed["result"]["tools"].as_array().expect("tools").iter().map(|t| &t["name"]).collect();
-            assert_eq!(json!(names), json!(expected), "{revision}");
+            assert_eq!(
+                json!(names),
+                json!(expected.iter().map(|name| underscored(name)).collect::<Vec<_>>()),
+                "{revision}"
+            );
         }
         // What is asked by a handle is refused where the handle is not one.
         let by_name = |arguments: &&str| !arguments.contains("pch1_");
@@ -88,12 +95,63 @@ fn visible_tools(shared: &Shared) {
     }
 }
 
+fn profiles(shared: &Shared) {
+    let roles = r#"
+[roles.few]
+scopes = ["read", "write", "list"]
+kv = ["**"]
+tools = ["kv.read", "kv_li*", "transit.*", "whoami"]
+[roles.keys]
+scopes = ["write"]
+transit = ["agents-*"]
+[roles.hidden]
+scopes = ["read"]
+kv = ["**"]
+tools = []
+[agents.alice]
+roles = ["few"]
+[agents.bob]
+roles = ["hidden", "few", "keys"]
+[agents.carol]
+roles = ["hidden"]
+"#;
+    let gate = Gate::start(shared.world(), &Plan { sections: format!("{AGENTS}{roles}"), ..Plan::default() });
+    settled(&gate.keyed());
+    let names = |agent: &str, method: &str| {
+        let client = gate.agent(agent);
+        let listed = ask(&client, STATELESS, method, &json!({})).json();
+        let listed = listed["result"][method.trim_end_matches("/list")].as_array().expect("a list").clone();
+        listed.iter().map(|one| one["name"].as_str().expect("a name").to_owned()).collect::<Vec<_>>()
+    };
+    // Without a name, random bytes need the scope alone.
+    assert_eq!(names("alice", "tools/list"), ["kv_read", "kv_list", "transit_random", "whoami"]);
+    let keys =
+        ["encrypt", "rewrap", "generate_data_key", "sign", "verify", "hmac"].map(|name| format!("transit_{name}"));
+    let bobs = names("bob", "tools/list");
+    // A role shows what it gives, and nothing that another role's profile keeps back.
+    assert!(keys.iter().filter(|key| bobs.contains(key)).count() > 3, "{bobs:?}");
+    assert!(bobs.contains(&"kv_read".to_owned()) && !bobs.contains(&"kv_write".to_owned()), "{bobs:?}");
+    assert!(bobs.contains(&"access_list".to_owned()), "{bobs:?}");
+    assert_eq!(names("carol", "tools/list"), Vec::<String>::new());
+    assert_eq!(names("alice", "prompts/list"), ["kv_read"]);
+    for (agent, name, arguments, error) in [
+        ("alice", "kv_write", json!({"path": "profile", "data": {}}), Value::Null),
+        // Nobody has provisioned her in Vault: the gate has let her pass.
+        ("carol", "kv.metadata", json!({"path": "profile/none"}), json!("denied_by_vault")),
+        ("carol", "whoami", json!({}), Value::Null),
+        ("carol", "kv_list", json!({}), json!("forbidden")),
+    ] {
+        let called = gate.agent(agent).call(name, &arguments).json();
+        assert_eq!(called["result"]["structuredContent"]["error"], error, "{agent} {name}: {called}");
+    }
+}
+
 fn spellings(shared: &Shared) {
-    let sections = format!("{AGENTS}\n[mcp]\ntool_names = \"underscored\"\n");
+    let sections = format!("{AGENTS}\n[mcp]\ntool_names = \"dotted\"\n");
     let other = Gate::start(shared.world(), &Plan { sections, ..Plan::default() });
     let dotted = EVERY.map(|(name, _)| name.to_owned());
-    let underscored = EVERY.map(|(name, _)| name.replace('.', "_"));
-    for (gate, shown) in [(shared.gate(), dotted), (&other, underscored)] {
+    let underscored = EVERY.map(|(name, _)| underscored(name));
+    for (gate, shown) in [(shared.gate(), underscored), (&other, dotted)] {
         let client = gate.keyed();
         for revision in HANDSHAKEN.into_iter().chain([STATELESS]) {
             let listed = ask(&client, revision, "tools/list", &json!({})).json();
@@ -115,22 +173,39 @@ fn spellings(shared: &Shared) {
     assert!(!other.log().contains("transit_generate"), "{}", other.log());
 }
 
-/// The schemas of every tool, by its name.
-fn tools(client: &Client) -> BTreeMap<String, Value> {
-    let listed = client.mcp(&request("tools/list", &json!({}))).json();
-    let tools = listed["result"]["tools"].as_array().expect("tools").iter();
-    tools.map(|tool| (tool["name"].as_str().expect("a name").to_owned(), tool.clone())).collect()
+/// A tool's name as it is shown unless another spelling is configured.
+fn underscored(name: &str) -> String {
+    name.replace('.', "_")
+}
+
+/// Most bytes of `tools/list` for an agent that may use every tool.
+const MOST: usize = 16 * 1024;
+
+/// The schema of every tool's arguments, by the operation's name.
+fn tools(client: &Client) -> BTreeMap<&'static str, Value> {
+    let mut listed = Value::Null;
+    for revision in HANDSHAKEN.into_iter().chain([STATELESS]) {
+        let response = ask(client, revision, "tools/list", &json!({}));
+        assert!(response.body.len() <= MOST, "{revision}: {}", response.body.len());
+        listed = response.json();
+    }
+    let schema = |name: &str| {
+        let tools = listed["result"]["tools"].as_array().expect("tools");
+        let tool = tools.iter().find(|tool| tool["name"] == underscored(name)).expect("a tool");
+        assert!(tool.get("outputSchema").is_none(), "answers would be judged by it: {tool}");
+        tool["inputSchema"].clone()
+    };
+    EVERY.into_iter().map(|(name, _)| (name, schema(name))).collect()
 }
 
 fn tool_schemas(shared: &Shared) {
     let client = shared.gate().keyed();
     let tools = tools(&client);
-    for (name, tool) in &tools {
-        for schema in ["inputSchema", "outputSchema"] {
-            let judged = jsonschema::meta::validate(&tool[schema]);
-            assert!(judged.is_ok(), "{name}: {judged:?}");
-        }
+    for (name, schema) in &tools {
+        let judged = jsonschema::meta::validate(schema);
+        assert!(judged.is_ok(), "{name}: {judged:?}");
     }
+    let refusal = openapi::document(&CATALOG)["components"]["schemas"]["Error"].clone();
     let mut used = Vec::new();
     let key = "agents-key";
     let sealed = client.call("transit.encrypt", &json!({"key": key, "plaintext": "eA=="})).json();
@@ -142,7 +217,7 @@ fn tool_schemas(shared: &Shared) {
     let certificate = json!({"role": "service", "common_name": "t.agents.internal"});
     let certificate = issued(&client, "pki.issue", &certificate, "handle");
     let me = Identity::new().public_key();
-    let wrapped = client.call("transit.random", &json!({"wrap_ttl": 60})).json();
+    let wrapped = client.call("transit.random", &json!({"wrap_ttl": "60s"})).json();
     let wrapped = &wrapped["result"]["structuredContent"]["wrapped"]["handle"];
     for (name, arguments, fails) in [
         ("kv.write", json!({"path": "mcp/schema", "data": {"a": {"b": [1, null]}}}), ""),
@@ -182,11 +257,11 @@ fn tool_schemas(shared: &Shared) {
         ("transit.random", json!({"wrap_ttl": "5m"}), ""),
         ("db.issue_creds", json!({"role": "readonly"}), ""),
         ("db.issue_creds", json!({"role": "other"}), "denied_by_vault"),
-        ("db.renew", json!({"lease_id": lease, "increment": 60}), ""),
+        ("db.renew", json!({"lease_id": lease, "increment": "60"}), ""),
         ("db.renew", json!({"lease_id": "x"}), "forbidden"),
         ("db.revoke", json!({"lease_id": lease}), ""),
         ("db.revoke", json!({"lease_id": lease}), "not_found"),
-        ("ssh.sign", json!({"role": "ops", "public_key": me, "ttl": 60, "extensions": {"permit-pty": ""}}), ""),
+        ("ssh.sign", json!({"role": "ops", "public_key": me, "ttl": "1m", "extensions": {"permit-pty": ""}}), ""),
         ("ssh.sign", json!({"role": "ops", "public_key": "x"}), "rejected_by_vault"),
         ("ssh.otp", json!({"role": "otp", "ip": "127.0.0.1", "username": "ops", "port": 22}), ""),
         ("pki.issue", json!({"role": "service", "common_name": "u.agents.internal", "ttl": "1h", "alt_names": ""}), ""),
@@ -212,16 +287,19 @@ fn tool_schemas(shared: &Shared) {
         ("whoami", json!({}), ""),
         ("access.list", json!({}), ""),
     ] {
-        let tool = &tools[name];
-        fits(&tool["inputSchema"], &arguments, &format!("arguments of {name}"));
+        let entry = find(name).expect("an operation");
+        for schema in [&tools[name], &entry.input_schema().to_value()] {
+            fits(schema, &arguments, &format!("arguments of {name}"));
+        }
         let result = client.call(name, &arguments).json()["result"].clone();
         assert_eq!(result["isError"], !fails.is_empty(), "{name} {arguments}: {result}");
         assert_eq!(result["structuredContent"]["error"].as_str().unwrap_or_default(), fails, "{name} {arguments}");
-        fits(&tool["outputSchema"], &result["structuredContent"], &format!("answer of {name}"));
+        let schema = if fails.is_empty() { entry.output_schema() } else { refusal.clone() };
+        fits(&schema, &result["structuredContent"], &format!("answer of {name}"));
         used.push(name);
     }
-    assert!(tools.keys().all(|name| used.contains(&name.as_str())), "a tool is not tried");
-    misfits(&client, &tools);
+    assert!(tools.keys().all(|name| used.contains(name)), "a tool is not tried");
+    misfits(&client, &refusal);
 }
 
 /// The handle that a tool gives out.
@@ -233,7 +311,7 @@ fn issued(client: &Client, name: &str, arguments: &Value, member: &str) -> Value
 }
 
 /// Arguments that the operation refuses are refused by its schema too.
-fn misfits(client: &Client, tools: &BTreeMap<String, Value>) {
+fn misfits(client: &Client, refusal: &Value) {
     for (name, arguments) in [
         ("kv.read", json!({})),
         ("kv.read", json!({"path": 7})),
@@ -270,11 +348,11 @@ fn misfits(client: &Client, tools: &BTreeMap<String, Value>) {
         ("whoami", json!({"a": 1})),
         ("access.list", json!({"agent": "bob"})),
     ] {
-        let schema = &tools[name]["inputSchema"];
-        assert!(!jsonschema::is_valid(schema, &arguments), "{name} {arguments}: {schema}");
+        let schema = find(name).expect("an operation").input_schema().to_value();
+        assert!(!jsonschema::is_valid(&schema, &arguments), "{name} {arguments}: {schema}");
         let refused = client.call_stateless(name, &arguments).json();
         let content = &refused["result"]["structuredContent"];
         assert_eq!(content["error"], "invalid_arguments", "{name} {arguments}: {refused}");
-        fits(&tools[name]["outputSchema"], content, &format!("refusal of {name}"));
+        fits(refusal, content, &format!("refusal of {name}"));
     }
 }

@@ -120,6 +120,17 @@ fn explain(_: &Shared) {
             assert!(text.contains(rule), "{line} does not tell {rule}: {text}");
         }
     }
+    let shown =
+        folder_with("config.toml", &POLICY.replace("[roles.reader]\n", "[roles.reader]\ntools = [\"kv_read\"]\n"));
+    for (line, hidden) in [
+        ("kv.read --resource other", false),
+        ("kv.list", true),
+        ("kv.write --resource builds/1", false),
+        ("whoami", false),
+    ] {
+        let (given, text) = ask(shown.path(), &format!("--agent ci --operation {line}"));
+        assert!(given == Some(0) && text.contains("MCP does not show its tool") == hidden, "{line}: {text}");
+    }
     for (agent, told) in [("nobody", "it has no role"), ("cj", "did you mean `ci`?"), ("else", "401 unauthenticated")] {
         let (code, text) = ask(folder.path(), &format!("--agent {agent} --operation kv.read --resource x"));
         assert!(code == Some(1) && text.contains(told), "{agent}: {code:?} {text}");
@@ -261,6 +272,11 @@ fn diff(_: &Shared) {
     );
     assert!(told("agent come (new)").contains(&"+ jwt subject \"Come\""), "{text}");
     assert!(!text.contains(&key[..16]) && !text.contains("agent nobody"), "{text}");
+    let shown = |tools: &str| POLICY.replace("[roles.reader]\n", &format!("[roles.reader]\ntools = {tools}\n"));
+    let (_, text) = difference(&shown("[\"kv_read\"]"), &shown("[\"kv.r*\", \"whoami\"]"));
+    let lines =
+        ["- tools that MCP shows by role reader: kv.read", "+ tools that MCP shows by role reader: kv.read, whoami"];
+    assert_eq!(text, format!("agent ci\n  {}\n  {}\n", lines[0], lines[1]));
     let issuer = |more: &str| {
         let key = format!("hs256_secret = \"{SECRET}\"\n{more}");
         format!(

@@ -76,6 +76,7 @@ pub(super) struct IssueArguments<'a> {
     role: Text<'a, Segment>,
     /// Answer with a handle that is redeemed once, within this time.
     #[serde(default)]
+    #[schemars(title = "Answer with a handle to redeem within, say, 5m")]
     wrap_ttl: Option<WrapTtl>,
 }
 
@@ -136,9 +137,11 @@ pub(super) struct Renew;
 pub(super) struct RenewArguments<'a> {
     /// The lease_id from the answer of db.issue_creds.
     #[serde(borrow)]
+    #[schemars(title = "From db.issue_creds")]
     lease_id: Text<'a, Handle>,
     /// Lifetime from now on; the database role's default where it is absent.
     #[serde(default)]
+    #[schemars(title = "Such as 1h")]
     increment: Option<Lifetime>,
 }
 
@@ -177,6 +180,7 @@ pub(super) struct Revoke;
 pub(super) struct RevokeArguments<'a> {
     /// The lease_id from the answer of db.issue_creds.
     #[serde(borrow)]
+    #[schemars(title = "From db.issue_creds")]
     lease_id: Text<'a, Handle>,
 }
 

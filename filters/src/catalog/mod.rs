@@ -120,7 +120,11 @@ mod tests {
 
     /// The operation that the arguments make, or the refusal.
     fn asked(entry: &'static Entry, arguments: &Map<String, Value>) -> String {
-        match entry.parse(json!(arguments).to_string().as_bytes()) {
+        told(entry, json!(arguments).to_string().as_bytes())
+    }
+
+    fn told(entry: &'static Entry, arguments: &[u8]) -> String {
+        match entry.parse(arguments) {
             Ok(operation) => {
                 format!("{:?} {:?} {:?} {:?}", operation.resource, operation.ask, operation.demand, operation.wrap)
             }
@@ -148,12 +152,71 @@ mod tests {
                     continue;
                 }
                 assert_eq!(asked(entry, &with_null), plain, "{name} {argument}");
-                let nullable = takes["type"].as_array().is_some_and(|kinds| kinds.contains(&json!("null")))
-                    || takes["anyOf"].as_array().is_some_and(|forms| forms.contains(&json!({"type": "null"})));
-                assert!(nullable, "the schema of {name} does not take null for {argument}: {takes}");
+                assert!(!takes.to_string().contains("null"), "the schema of {name} {argument}: {takes}");
+                let Some(item) = takes.pointer("/items/properties").and_then(Value::as_object) else {
+                    all.insert(argument, Value::Null);
+                    continue;
+                };
+                // One item of a batch, without what may be left out and with `null` in its place.
+                let required = |name: &String| takes["items"]["required"].as_array().unwrap().contains(&json!(name));
+                let item = |absent: Option<Value>| {
+                    let member = |name: &String| if required(name) { Some(json!("eA==")) } else { absent.clone() };
+                    let members: Map<_, _> =
+                        item.keys().filter_map(|name| Some((name.clone(), member(name)?))).collect();
+                    let batch = json!({"key": "k", &*argument: [members]});
+                    asked(entry, batch.as_object().unwrap())
+                };
+                assert_eq!(item(Some(Value::Null)), item(None), "{name} {argument}");
+                assert!(item(None).contains("batch_input"), "{name}: {}", item(None));
                 all.insert(argument, Value::Null);
             }
             assert_eq!(asked(entry, &all), plain, "{name}");
+        }
+    }
+
+    /// The forms of a schema that are whole numbers, each with the way to write one as the argument: alone, or in
+    /// a list.
+    fn whole(takes: &Value) -> Option<(u64, &'static str)> {
+        let forms = takes["anyOf"].as_array().cloned().unwrap_or_else(|| vec![takes.clone()]);
+        let alone = forms.iter().find(|form| form["type"] == "integer").map(|form| (form, "_"));
+        let listed = (takes["items"]["type"] == "integer").then(|| (&takes["items"], "[_]"));
+        let (form, place) = alone.or(listed)?;
+        let least = form["enum"][0].as_u64().or_else(|| form["minimum"].as_u64());
+        Some((least.expect("a least number"), place))
+    }
+
+    #[test]
+    fn a_whole_number_is_judged_by_its_value() {
+        let mut tried = Vec::new();
+        for entry in CATALOG.iter() {
+            let (name, needed) = (entry.spec.name, needed(entry));
+            let schema = entry.input_schema().to_value();
+            for (argument, takes) in schema["properties"].as_object().into_iter().flatten() {
+                let Some((least, place)) = whole(takes) else { continue };
+                let with = |number: &str| {
+                    let others: Map<_, _> = needed.clone().into_iter().filter(|(other, _)| other != argument).collect();
+                    let others = json!(others).to_string();
+                    let others = others.trim_start_matches('{').trim_end_matches('}');
+                    let comma = if others.is_empty() { "" } else { "," };
+                    let json = format!("{{{others}{comma}\"{argument}\":{}}}", place.replace('_', number));
+                    told(entry, json.as_bytes())
+                };
+                let plain = with(&least.to_string());
+                let pointer = format!("Arguments(Misfit {{ pointer: \"/{argument}");
+                assert!(!plain.starts_with(&pointer), "{name} {argument}: {plain}");
+                for same in [format!("{least}.0"), format!("{least}.00e0"), format!("{least}.0E-0")] {
+                    assert_eq!(with(&same), plain, "{name} {argument} = {same}");
+                }
+                for other in [format!("{least}.5"), "-1".to_owned(), "-1.0".to_owned(), "1e300".to_owned()] {
+                    let refused = with(&other);
+                    assert!(refused.starts_with(&pointer), "{name} {argument} = {other}: {refused}");
+                }
+                tried.push(argument.clone());
+            }
+        }
+        for argument in ["version", "cas", "versions", "key_version", "bits", "bytes", "port", "number_of_bytes", "ttl"]
+        {
+            assert!(tried.iter().any(|tried| tried == argument), "{argument} is not among {tried:?}");
         }
     }
 

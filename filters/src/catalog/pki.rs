@@ -63,18 +63,23 @@ pub(super) struct IssueArguments<'a> {
     common_name: Text<'a, Name>,
     /// Further DNS names and email addresses, joined by commas.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[schemars(title = "Comma-separated")]
     alt_names: Option<Cow<'a, str>>,
     /// Addresses, joined by commas.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[schemars(title = "Comma-separated")]
     ip_sans: Option<Cow<'a, str>>,
     /// URIs, joined by commas.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[schemars(title = "Comma-separated")]
     uri_sans: Option<Cow<'a, str>>,
     /// Lifetime of the certificate; the PKI role's default where it is absent.
     #[serde(default, skip_serializing)]
+    #[schemars(title = "Such as 1h")]
     ttl: Option<Lifetime>,
     /// Answer with a handle that is redeemed once, within this time.
     #[serde(default, skip_serializing)]
+    #[schemars(title = "Answer with a handle to redeem within, say, 5m")]
     wrap_ttl: Option<WrapTtl>,
 }
 
@@ -123,21 +128,26 @@ pub(super) struct SignArguments<'a> {
     role: Text<'a, Segment>,
     /// The certificate signing request, PEM.
     #[serde(borrow)]
+    #[schemars(title = "PEM")]
     csr: Text<'a, Something>,
     /// The common name, where it is not the request's.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     common_name: Option<Cow<'a, str>>,
     /// Further DNS names and email addresses, joined by commas.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[schemars(title = "Comma-separated")]
     alt_names: Option<Cow<'a, str>>,
     /// Addresses, joined by commas.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[schemars(title = "Comma-separated")]
     ip_sans: Option<Cow<'a, str>>,
     /// URIs, joined by commas.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[schemars(title = "Comma-separated")]
     uri_sans: Option<Cow<'a, str>>,
     /// Lifetime of the certificate; the PKI role's default where it is absent.
     #[serde(default, skip_serializing)]
+    #[schemars(title = "Such as 1h")]
     ttl: Option<Lifetime>,
 }
 
@@ -202,6 +212,7 @@ pub(super) struct Revoke;
 pub(super) struct RevokeArguments<'a> {
     /// The handle from the answer of pki.issue or pki.sign.
     #[serde(borrow)]
+    #[schemars(title = "From pki.issue or pki.sign")]
     handle: Text<'a, Handle>,
 }
 

@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::num::NonZeroU16;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::text::{Address, Name, Names, Segment, Something, Text};
 use super::{named, post, posted};
 use crate::grants::{Demand, Duration, Engine, EngineSpec, Extensions, GrantNames, Holds, Login, Service, Ttl};
+use crate::json::Whole;
 use crate::lifetime::{Lifetime, WrapTtl};
 use crate::operation::{
     About, Annotations, Ask, Body, Capability, Describe, Entry, IssuedKind, OperationSpec, Plan, Reach, Touched, unfit,
@@ -66,19 +66,23 @@ pub(super) struct SignArguments<'a> {
     role: Text<'a, Segment>,
     /// The public key, as in an OpenSSH `.pub` file.
     #[serde(borrow)]
+    #[schemars(title = "As in a .pub file")]
     public_key: Text<'a, Something>,
     /// The holder of the certificate: `user` (the default) logs in, `host` is logged in to.
     #[serde(default)]
     cert_type: Option<CertType>,
     /// User or host names joined by commas; the role's default where it is absent.
     #[serde(borrow, default)]
+    #[schemars(title = "Comma-separated")]
     valid_principals: Option<Text<'a, Names>>,
     /// Lifetime of the certificate; the SSH role's default where it is absent.
     #[serde(default)]
+    #[schemars(title = "Such as 1h")]
     ttl: Option<Lifetime>,
     /// Extensions such as `permit-pty`, each with its value; the roles' own where it is absent.
     #[serde(borrow, default)]
     #[schemars(extend("maxProperties" = MOST))]
+    #[schemars(title = "Such as permit-pty")]
     extensions: Option<BTreeMap<Cow<'a, str>, Cow<'a, str>>>,
     /// Critical options such as `source-address`, each with its value.
     #[serde(borrow, default)]
@@ -193,9 +197,10 @@ pub(super) struct OtpArguments<'a> {
     username: Text<'a, Name>,
     /// The port, where it is not the role's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    port: Option<NonZeroU16>,
+    port: Option<Whole<1, 65_535>>,
     /// Answer with a handle that is redeemed once, within this time.
     #[serde(default, skip_serializing)]
+    #[schemars(title = "Answer with a handle to redeem within, say, 5m")]
     wrap_ttl: Option<WrapTtl>,
 }
 

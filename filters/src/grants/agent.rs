@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Allowed, Engine, Need, Role, Unheld};
+use super::{Allowed, Need, Role, Space, Unheld};
 use crate::names::{AgentId, Namespace};
 use crate::path::SecretPath;
 use crate::quota::{Limit, Terms};
@@ -46,18 +46,11 @@ impl Agent {
         allowed.ok_or(Unheld::NoRole)
     }
 
-    /// The folders of the own namespace that roles with the scope `list` name
-    /// directly below `prefix`: the way to what may be listed, for whom
-    /// `prefix` itself may not be.
-    pub fn ways_below(&self, prefix: Option<&SecretPath>) -> impl Iterator<Item = &str> {
+    /// The folders that roles with the scope `list` name directly below `prefix`: the way to what may be
+    /// listed, for whom `prefix` itself may not be.
+    pub fn ways_below(&self, space: Space, prefix: Option<&SecretPath>) -> impl Iterator<Item = &str> {
         let listing = self.roles.iter().filter(|(role, _)| role.scopes.contains(Scope::List));
-        listing.flat_map(move |(role, _)| role.kv.iter().filter_map(move |pattern| pattern.way_below(prefix)))
-    }
-
-    /// True where any role gives anything of `engine` under `scope`.
-    #[must_use]
-    pub fn reaches(&self, scope: Scope, engine: Engine, named: bool) -> bool {
-        self.roles.iter().any(|(role, _)| role.reaches(scope, engine, named))
+        listing.flat_map(move |(role, _)| role.space(space).iter().filter_map(move |pattern| pattern.way_below(prefix)))
     }
 }
 

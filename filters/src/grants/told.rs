@@ -54,6 +54,9 @@ impl Role {
                 bounds.push(format!("{what} [{}]", listed(names)));
             }
         }
+        if !self.confirm.is_empty() {
+            bounds.push(format!("confirmed first over MCP [{}]", self.confirm.join(" ")));
+        }
         bounds.extend(self.conditions.iter().flat_map(|conditions| conditions.told()));
         if let Some(bytes) = self.body {
             bounds.push(format!("bodies of {bytes} bytes at most"));
@@ -72,6 +75,8 @@ mod tests {
         let names = |name| Some(vec![NamePattern::parse(name).unwrap()]);
         let (ssh_principals, ssh_extensions) = (names("ops"), names("permit-*"));
         let role = Role { max_ttl: Some(600), body: Some(9), ssh_principals, ssh_extensions, ..Role::default() };
+        let confirmed = Role { confirm: vec!["kv.destroy", "db.revoke"], ..Role::default() };
+        assert_eq!(confirmed.bounds(None), ["confirmed first over MCP [kv.destroy db.revoke]"]);
         let body = "bodies of 9 bytes at most";
         const CERTIFICATES: Engine = Engine::of(&EngineSpec { bounds_ttl: true, ..EngineSpec::VAULT });
         const LOGINS: Engine = Engine::of(&EngineSpec { bounds_ttl: true, bounds_login: true, ..EngineSpec::VAULT });

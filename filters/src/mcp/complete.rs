@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::resources::{self, SCHEME};
+use super::resources::{self, Folder, Listed};
 use super::{Call, Failure, prompts, result};
 use crate::catalog;
+use crate::grants::Space;
 use crate::names::AgentId;
 use crate::operation::Operation;
 use crate::path::SecretPath;
@@ -87,38 +88,37 @@ pub(super) fn read<'a>(
 }
 
 impl Completing<'_> {
-    /// The folder that is typed, `None` for the root, and the beginning of a name in it; nothing where no value is
-    /// known.
+    /// The folder that is typed, and the beginning of a name in it; nothing where no value is known.
     ///
     /// # Errors
     /// [`Refusal::NotFound`] for a template that is not one of `subject`'s.
-    pub fn folder(&self, subject: &AgentId) -> Result<Option<(Option<SecretPath>, &str)>, Refusal> {
-        match &self.of {
+    pub fn folder(&self, subject: &AgentId) -> Result<Option<(Folder, &str)>, Refusal> {
+        let space = match &self.of {
             Of::Unknown => return Ok(None),
-            Of::Prompt(_) => {}
+            Of::Prompt(_) => Space::Own,
             Of::Template(uri) => {
-                let rest = uri.strip_prefix(SCHEME).and_then(|rest| rest.strip_prefix(subject.as_str()));
-                rest.filter(|rest| rest.starts_with("/{+path}")).ok_or(Refusal::NotFound)?;
+                let (space, rest) = resources::in_space(uri, subject)?;
+                if rest.starts_with("{+path}") { space } else { return Err(Refusal::NotFound) }
             }
-        }
+        };
         Ok(match self.typed.rsplit_once('/') {
-            None => Some((None, &self.typed)),
+            None => Some(((space, None), &self.typed)),
             // What no path begins with has no values.
-            Some((folder, name)) => SecretPath::parse(folder).ok().map(|folder| (Some(folder), name)),
+            Some((folder, name)) => SecretPath::parse(folder).ok().map(|folder| ((space, Some(folder)), name)),
         })
     }
 
-    /// The operation that a secret at `path` is completed for.
+    /// The operation that a secret is completed for.
     ///
     /// # Errors
     /// As [`crate::operation::Entry::parse`].
-    pub fn operation(&self, path: &SecretPath) -> Result<Operation, Refusal> {
+    pub fn operation(&self, secret: &Listed) -> Result<Operation, Refusal> {
         match self.of {
             Of::Prompt("kv.write") => {
-                let arguments = json!({"path": path, "data": {}}).to_string();
+                let arguments = json!({"path": secret.1, "data": {}}).to_string();
                 catalog::find("kv.write").ok_or(Refusal::Internal)?.parse(arguments.as_bytes())
             }
-            Of::Prompt(_) | Of::Template(_) | Of::Unknown => resources::secret(path, None),
+            Of::Prompt(_) | Of::Template(_) | Of::Unknown => resources::secret(secret, None),
         }
     }
 }
@@ -177,7 +177,7 @@ mod tests {
         ] {
             let completing = reading(reference, argument).unwrap();
             let found = completing.folder(&bob).unwrap();
-            let found = found.as_ref().map(|(folder, name)| (folder.as_ref().map(SecretPath::as_str), *name));
+            let found = found.as_ref().map(|((_, folder), name)| (folder.as_ref().map(SecretPath::as_str), *name));
             assert_eq!(found, expected, "{reference} {argument}");
         }
     }

@@ -40,8 +40,8 @@ impl Shown {
     /// The tools that `identity` is shown.
     #[must_use]
     pub fn to(identity: &Identity, names: ToolNames) -> Self {
-        let usable = CATALOG.iter().filter(|entry| tools::may_use(identity, entry));
-        Self { names, operations: usable.map(|entry| entry.spec.name).collect() }
+        let shown = CATALOG.iter().filter(|entry| tools::shows(identity, entry));
+        Self { names, operations: shown.map(|entry| entry.spec.name).collect() }
     }
 }
 
@@ -100,7 +100,7 @@ impl Feed {
                 let everything = Wanted { resources: true, ..Wanted::default() };
                 let mut text = match event.secret() {
                     Some((space, path)) => {
-                        let mut messages = vec![self.messages().updated(uri_of(space, path, subject))];
+                        let mut messages = vec![self.messages().updated(uri_of(subject, space, path))];
                         messages.extend(self.messages().of(event, &everything, subject));
                         frames(&messages, id)
                     }

@@ -29,6 +29,8 @@ pub enum Failure {
     /// A request without a result of its own is refused: a message of a batch that a
     /// limit or a missing scope stops, the reading of a resource.
     Refused(Refusal),
+    /// The client would have to ask its user, and has no elicitation.
+    NoElicitation,
     /// A revision that is not spoken.
     UnsupportedVersion(Option<Box<str>>),
 }
@@ -57,6 +59,7 @@ impl Failure {
             Self::Refused(refusal) if refusal.public().status.is_server_error() => -32603,
             Self::Refused(_) => -32000,
             Self::HeaderMismatch(_) => -32020,
+            Self::NoElicitation => -32021,
             Self::UnsupportedVersion(_) => -32022,
         }
     }
@@ -67,6 +70,7 @@ impl Failure {
             Self::Invalid(text) | Self::Parameters(text) | Self::HeaderMismatch(text) => text,
             Self::UnknownMethod => "Method not found",
             Self::NoResource(_) => "Resource not found",
+            Self::NoElicitation => "The call is to be confirmed first, and the client cannot ask its user",
             Self::Arguments(refusal) | Self::Refused(refusal) => return refusal.text(),
             Self::UnsupportedVersion(_) => "Unsupported protocol version",
         };
@@ -77,7 +81,11 @@ impl Failure {
     #[must_use]
     pub fn status(&self, revision: Revision) -> u16 {
         match self {
-            Self::Parse | Self::Invalid(_) | Self::HeaderMismatch(_) | Self::UnsupportedVersion(_) => 400,
+            Self::Parse
+            | Self::Invalid(_)
+            | Self::HeaderMismatch(_)
+            | Self::NoElicitation
+            | Self::UnsupportedVersion(_) => 400,
             Self::UnknownMethod if revision.is_stateless() => 404,
             Self::Parameters(_) | Self::NoResource(_) if revision.is_stateless() => 400,
             Self::UnknownMethod | Self::Parameters(_) | Self::Arguments(_) | Self::NoResource(_) | Self::Refused(_) => {
@@ -92,6 +100,7 @@ impl Failure {
                 let requested = requested.as_deref().unwrap_or("");
                 Some(Data::Versions { supported: Revision::ALL.map(Revision::name), requested })
             }
+            Self::NoElicitation => Some(Data::Capabilities { required: Required { elicitation: Elicitation {} } }),
             Self::Arguments(refusal) => {
                 let Refusal::Arguments(misfit) = refusal else { return None };
                 Some(Data::Misfit { error: refusal.public().code, misfit })
@@ -143,6 +152,10 @@ enum Data<'a> {
         supported: [&'static str; Revision::ALL.len()],
         requested: &'a str,
     },
+    Capabilities {
+        #[serde(rename = "requiredCapabilities")]
+        required: Required,
+    },
     Misfit {
         error: &'static str,
         #[serde(flatten)]
@@ -154,3 +167,12 @@ enum Data<'a> {
         retry_after: Option<u64>,
     },
 }
+
+/// The capabilities that a client lacks.
+#[derive(Serialize)]
+struct Required {
+    elicitation: Elicitation,
+}
+
+#[derive(Serialize)]
+struct Elicitation {}

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::complete::{self, Completing};
 use super::prompts::{self, Prompted};
 use super::subscription::Filter;
-use super::{Failure, Params as ParamHeaders, Revision, params, tools};
+use super::{Failure, Input, Params as ParamHeaders, Revision, params, tools};
 use crate::json::text;
 use crate::names::trace_id;
 use crate::operation::Entry;
@@ -71,6 +71,8 @@ pub struct Call<'a> {
     pub request: Request<'a>,
     /// The id of the trace that it says it belongs to.
     pub trace: Option<&'a str>,
+    /// The answers that it brings, and whether its client can be asked.
+    pub input: Input<'a>,
 }
 
 /// The request of a call.
@@ -193,6 +195,10 @@ struct Params<'a> {
     level: Option<Cow<'a, str>>,
     #[serde(borrow, default, rename = "requestId")]
     cancelled: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "requestState", deserialize_with = "text")]
+    state: Option<Cow<'a, str>>,
+    #[serde(borrow, default, rename = "inputResponses")]
+    responses: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -250,7 +256,9 @@ pub fn understand<'a>(message: &Message<'a>, headers: &Headers<'_>) -> (Revision
     let request =
         if revision.is_stateless() { stateless(method, headers, &params) } else { handshaken(method, &params) };
     let trace = params.meta.as_ref().and_then(Meta::trace);
-    (revision, request.map(|request| Understood::Call(Call { id, revision, request, trace })))
+    let capabilities = params.meta.as_ref().and_then(|meta| meta.capabilities);
+    let input = Input { capabilities, state: params.state, responses: params.responses };
+    (revision, request.map(|request| Understood::Call(Call { id, revision, request, trace, input })))
 }
 
 fn parameters<'a>(message: &Message<'a>) -> Result<Params<'a>, Failure> {

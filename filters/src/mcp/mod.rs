@@ -8,6 +8,7 @@
 mod complete;
 mod events;
 mod failure;
+mod input;
 mod message;
 mod params;
 mod prompts;
@@ -20,16 +21,18 @@ mod tools;
 pub use complete::{Completing, completed};
 pub use events::{Feed, KEEP_ALIVE, Shown, has_streams, plain};
 pub use failure::Failure;
+pub use input::{Input, input_required};
 pub use message::{Body, Call, Headers, Message, Request, Understood, read, spoken, understand};
 pub use params::Params;
 pub use prompts::{Prompted, listed_prompts, prompted};
 pub use resources::{
-    ListPlace, Page, Step, Walk, listed_resources, listed_templates, names, no_cursor, secret, target, told,
+    Folder, ListPlace, Listed, Page, Step, Walk, is_there, listed_resources, listed_templates, metadata, names,
+    no_cursor, secret, target, told,
 };
 pub use result::{answer, discovered, done, initialized, listed, refused};
 pub use session::{SESSION, Session};
 pub use subscription::{Filter, MOST_WATCHED, Wanted, Watched};
-pub use tools::{ToolNames, Tools};
+pub use tools::{ToolNames, Tools, matching, shows};
 
 /// A revision of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -153,10 +153,10 @@ struct Listed {
     prompts: Vec<&'static Prompt>,
 }
 
-/// Answers `prompts/list` with the prompts whose tools `identity` may use.
+/// Answers `prompts/list` with the prompts whose tools `identity` is shown.
 pub fn listed_prompts(call: &Call<'_>, identity: &Identity, out: &mut Vec<u8>) {
-    let usable = |prompt: &&Prompt| tools::find(prompt.operation).is_some_and(|tool| tools::may_use(identity, tool));
-    result::write_kept(call, TTL, Listed { prompts: PROMPTS.iter().filter(usable).collect() }, out);
+    let shown = |prompt: &&Prompt| tools::find(prompt.operation).is_some_and(|tool| tools::shows(identity, tool));
+    result::write_kept(call, TTL, Listed { prompts: PROMPTS.iter().filter(shown).collect() }, out);
 }
 
 #[derive(Serialize)]

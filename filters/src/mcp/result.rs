@@ -150,20 +150,30 @@ impl<'a> Text<'a> {
     }
 }
 
+/// The members of a complete result.
+const COMPLETE: Stateless = Stateless { result_type: "complete", meta: Meta { server: SERVER } };
+
 /// Writes a result.
 pub(super) fn write(call: &Call<'_>, own: impl Serialize, out: &mut Vec<u8>) {
-    respond(call, None, own, (out, CompactFormatter));
+    respond(call, (COMPLETE, None), own, (out, CompactFormatter));
+}
+
+/// Writes what stands for a result until its client has asked its user.
+pub(super) fn write_input_required(call: &Call<'_>, own: impl Serialize, out: &mut Vec<u8>) {
+    let stateless = Stateless { result_type: "input_required", ..COMPLETE };
+    respond(call, (stateless, None), own, (out, CompactFormatter));
 }
 
 /// Writes a result that a client may keep for `ttl` milliseconds, where its revision can say so.
 pub(super) fn write_kept(call: &Call<'_>, ttl: u32, own: impl Serialize, out: &mut Vec<u8>) {
-    respond(call, Some(Keep { ttl_ms: ttl, cache_scope: "private" }), own, (out, CompactFormatter));
+    let keep = Keep { ttl_ms: ttl, cache_scope: "private" };
+    respond(call, (COMPLETE, Some(keep)), own, (out, CompactFormatter));
 }
 
 /// Writes a JSON-RPC response: the frame that all have, and in it the result.
 fn respond<F: Formatter>(
     call: &Call<'_>,
-    keep: Option<Keep>,
+    (stateless, keep): (Stateless, Option<Keep>),
     own: impl Serialize,
     (out, formatter): (&mut Vec<u8>, F),
 ) {
@@ -173,7 +183,6 @@ fn respond<F: Formatter>(
     let mut result = Serializer::with_formatter(&mut *out, formatter);
     // Writing to a vector cannot fail, and no type here has a map with odd keys.
     let _ = if call.revision.is_stateless() {
-        let stateless = Stateless { result_type: "complete", meta: Meta { server: SERVER } };
         Complete { stateless, keep, own }.serialize(&mut result)
     } else {
         own.serialize(&mut result)
@@ -207,16 +216,16 @@ pub fn done(call: &Call<'_>, out: &mut Vec<u8>) {
     write(call, Empty {}, out);
 }
 
-/// Answers `tools/list` with the tools that `identity` may use.
+/// Answers `tools/list` with the tools that `identity` is shown.
 pub fn listed(call: &Call<'_>, identity: &Identity, names: ToolNames, out: &mut Vec<u8>) {
-    write_kept(call, TTL, Listed { tools: tools::usable(identity, names).collect() }, out);
+    write_kept(call, TTL, Listed { tools: tools::shown(identity, names).collect() }, out);
 }
 
 /// Answers `tools/call` with `json`, one JSON value, as structured content and as text.
 pub fn answer(call: &Call<'_>, json: &str, out: &mut Vec<u8>) {
     out.reserve(json.len() * 2 + json.len() / 4 + 256);
     let result = ToolResult { content: [Text::new(json)], structured_content: (), is_error: false };
-    respond(call, None, result, (out, InPlaceOfUnit(json)));
+    respond(call, (COMPLETE, None), result, (out, InPlaceOfUnit(json)));
 }
 
 /// Answers `tools/call` with a refusal, as a result that says it is an error.

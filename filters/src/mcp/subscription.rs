@@ -219,7 +219,7 @@ impl Messages<'_> {
         let Some((space, path)) = event.secret() else { return Vec::new() };
         let mut messages = Vec::new();
         if wanted.watched.iter().any(|watched| watched.is_changed_by(event)) {
-            messages.push(self.updated(uri_of(space, path, subject)));
+            messages.push(self.updated(uri_of(subject, space, path)));
         }
         // A later version adds no name; of what has none it is not known.
         if wanted.resources && event.version.is_none_or(|version| version == 1) {

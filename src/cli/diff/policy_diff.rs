@@ -66,6 +66,7 @@ enum Part {
     Deny,
     Credential,
     Limit,
+    Shown,
 }
 
 /// The rights that somebody gains and loses.
@@ -130,6 +131,11 @@ impl Holdings {
         add(Part::Entry, format!("roles, in this order: {roles}"));
         limits(&agent).for_each(|line| _ = add(Part::Limit, line));
         for (role, _) in &agent.roles {
+            if let Some(tools) = &role.tools {
+                let tools = if tools.is_empty() { "none".to_owned() } else { tools.join(", ") };
+                let line = format!("tools that MCP shows by role {}: {tools}", role.name);
+                lines.insert((Part::Shown, line), Held::default());
+            }
             for pattern in &role.deny {
                 lines.insert((Part::Deny, format!("denied: kv {:?}", pattern.to_string())), Held::default());
             }

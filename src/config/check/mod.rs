@@ -134,8 +134,8 @@ fn development(top: &Fields<'_>) -> Option<Development> {
 fn tool_names(top: &Fields<'_>) -> ToolNames {
     let names = top.table("mcp", &section::MCP).text("tool_names");
     match names.as_ref().map(|names| names.value.as_str()) {
-        Some("underscored") => ToolNames::Underscored,
-        _ => ToolNames::Dotted,
+        Some("dotted") => ToolNames::Dotted,
+        _ => ToolNames::Underscored,
     }
 }
 

@@ -1,11 +1,12 @@
 //! Roles and their grants.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use filters::character::prints;
 use filters::condition::{Clock, Conditions, Days, Hours, Zone};
 use filters::grants::{Engine, GrantNames, Role, Wrapping};
 use filters::identity::UnknownAgents;
+use filters::mcp;
 use filters::names::Namespace;
 use filters::pattern::{BadPattern, NamePattern, PathPattern};
 use filters::scope::{Scope, Scopes};
@@ -126,7 +127,9 @@ fn role(name: &Sited<&str>, fields: &Fields<'_>, own: &Namespace) -> Role {
             Some("required") => Wrapping::Required,
             _ => Wrapping::Optional,
         },
+        confirm: confirmed(fields),
         deny: patterns(fields, "deny", PATH, PathPattern::parse),
+        tools: tools(fields),
         rate: limits::rate(fields, "rate"),
         body: fields.given("body").then(|| fields.size("body")).flatten(),
         conditions: conditions(fields).map(Box::new),
@@ -134,6 +137,20 @@ fn role(name: &Sited<&str>, fields: &Fields<'_>, own: &Namespace) -> Role {
         about: about(fields),
         abouts,
     }
+}
+
+/// The operations that are confirmed first. What changes nothing needs no confirmation, and can be read as a resource.
+fn confirmed(fields: &Fields<'_>) -> Vec<&'static str> {
+    let operation = |Word { place, text }: Word| {
+        let found = fields.source.table.catalog.find(&text).map(|entry| entry.spec);
+        let found = found.filter(|spec| !spec.annotations.read_only && !spec.rest_only && spec.engine.is_some());
+        if found.is_none() {
+            let mend = "name tools that change something, such as `kv.destroy` or `db.revoke`";
+            fields.problem("confirm", &place, "holds no operation that can be confirmed", mend);
+        }
+        found.map(|spec| spec.name)
+    };
+    fields.words("confirm").into_iter().filter_map(operation).collect()
 }
 
 /// The descriptions of single grants, by their key and as they are written.
@@ -164,6 +181,22 @@ fn about(fields: &Fields<'_>) -> Option<Box<str>> {
         fields.problem("about", &text.place, wrong, "write one line of at most 200 characters that can all be seen");
     }
     Some(text.value.into())
+}
+
+/// The operations whose tools the role shows, where it does not show all.
+fn tools(fields: &Fields<'_>) -> Option<Box<[&'static str]>> {
+    let catalog = fields.source.table.catalog;
+    let named = |Word { place, text }: Word| {
+        let found = mcp::matching(catalog, &text);
+        if found.is_empty() {
+            let mend = "write a tool's name, such as `kv_read` or `kv.read`; a `*` may end it";
+            fields.problem("tools", &place, "holds what names no tool", mend);
+        }
+        found
+    };
+    let shown: HashSet<_> = fields.words("tools").into_iter().flat_map(named).collect();
+    let names = catalog.iter().map(|entry| entry.spec.name);
+    fields.given("tools").then(|| names.filter(|name| shown.contains(name)).collect())
 }
 
 /// When the role holds, where that is not always.

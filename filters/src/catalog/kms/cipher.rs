@@ -8,6 +8,7 @@ use super::{
     CIPHERTEXT, Ciphertext, Context, KEY, KeyName, PLAINTEXT, Plaintext, SPEC, Token, about, circumstances, decoded,
 };
 use crate::catalog::text::Text;
+use crate::json::Whole;
 use crate::kms::{self, KeySpec, KmsCall};
 use crate::lifetime::WrapTtl;
 use crate::operation::{Describe, OperationSpec, Plan, unfit};
@@ -16,7 +17,7 @@ use crate::scope::Scope;
 use crate::shape::Shape;
 
 /// Most bytes of a data key.
-const MAX_DATA_KEY: u16 = 1024;
+const MAX_DATA_KEY: u64 = 1024;
 
 /// The arguments of `kms.encrypt`.
 #[derive(Deserialize, JsonSchema)]
@@ -24,9 +25,11 @@ const MAX_DATA_KEY: u16 = 1024;
 pub(super) struct EncryptArguments<'a> {
     /// Id, ARN or `alias/NAME` of the key; the configured one where it is absent.
     #[serde(borrow, default)]
+    #[schemars(title = "Id, ARN or alias/NAME")]
     key_id: Option<Text<'a, KeyName>>,
     /// The bytes to encrypt, as base64: 1 to 4096 of them.
     #[serde(borrow)]
+    #[schemars(title = "Base64")]
     plaintext: Text<'a, Plaintext>,
     /// Context that must be given again to decrypt; not a secret.
     #[serde(borrow, default)]
@@ -44,6 +47,7 @@ pub(super) struct EncryptArguments<'a> {
 pub(super) struct DecryptArguments<'a> {
     /// Id, ARN or `alias/NAME` of the key; the configured one where it is absent.
     #[serde(borrow, default)]
+    #[schemars(title = "Id, ARN or alias/NAME")]
     key_id: Option<Text<'a, KeyName>>,
     /// The ciphertext from the answer of kms.encrypt or kms.generate_data_key.
     #[serde(borrow)]
@@ -58,6 +62,7 @@ pub(super) struct DecryptArguments<'a> {
     grant_tokens: Option<Vec<Text<'a, Token>>>,
     /// Answer with a handle that is redeemed once, within this time.
     #[serde(default)]
+    #[schemars(title = "Answer with a handle to redeem within, say, 5m")]
     wrap_ttl: Option<WrapTtl>,
 }
 
@@ -67,13 +72,14 @@ pub(super) struct DecryptArguments<'a> {
 pub(super) struct DataKeyArguments<'a> {
     /// Id, ARN or `alias/NAME` of the key; the configured one where it is absent.
     #[serde(borrow, default)]
+    #[schemars(title = "Id, ARN or alias/NAME")]
     key_id: Option<Text<'a, KeyName>>,
     #[serde(default)]
     key_spec: Option<KeySpec>,
     /// Length of the key in bytes, instead of key_spec.
     #[serde(default)]
-    #[schemars(range(min = 1, max = 1024))]
-    number_of_bytes: Option<u16>,
+    #[schemars(title = "Instead of key_spec")]
+    number_of_bytes: Option<Whole<1, MAX_DATA_KEY>>,
     /// Context that must be given again to decrypt; not a secret.
     #[serde(borrow, default)]
     #[schemars(with = "Option<Context>")]
@@ -84,6 +90,7 @@ pub(super) struct DataKeyArguments<'a> {
     grant_tokens: Option<Vec<Text<'a, Token>>>,
     /// Answer with a handle that is redeemed once, within this time.
     #[serde(default)]
+    #[schemars(title = "Answer with a handle to redeem within, say, 5m")]
     wrap_ttl: Option<WrapTtl>,
 }
 
@@ -152,8 +159,7 @@ impl Describe for DataKey {
         let size = match (arguments.key_spec, arguments.number_of_bytes) {
             (Some(spec), None) => kms::DataKey::Spec(spec),
             (None, None) => kms::DataKey::Spec(KeySpec::Aes256),
-            (None, Some(count)) if (1..=MAX_DATA_KEY).contains(&count) => kms::DataKey::Bytes(count),
-            (None, Some(_)) => return Err(unfit("/number_of_bytes", "1 to 1024")),
+            (None, Some(count)) => kms::DataKey::Bytes(count.get().try_into().map_err(|_| Refusal::Internal)?),
             (Some(_), Some(_)) => return Err(unfit("", "either key_spec or number_of_bytes")),
         };
         let circumstances = circumstances(arguments.encryption_context, arguments.grant_tokens)?;

@@ -26,13 +26,17 @@ enum MessageType {
 pub(super) struct SignArguments<'a> {
     /// Id, ARN or `alias/NAME` of the key; the configured one where it is absent.
     #[serde(borrow, default)]
+    #[schemars(title = "Id, ARN or alias/NAME")]
     key_id: Option<Text<'a, KeyName>>,
     /// The message, as base64: 1 to 4096 bytes.
     #[serde(borrow, default)]
+    #[schemars(title = "Base64")]
     message: Option<Text<'a, Plaintext>>,
     /// The message's digest, as base64, instead of the message.
     #[serde(borrow, default)]
+    #[schemars(title = "Base64")]
     message_digest: Option<Text<'a, Hashed>>,
+    #[schemars(title = "Such as ECDSA_SHA_256")]
     signing_algorithm: SigningAlgorithm,
     /// RAW for `message`, DIGEST for `message_digest`; may be left out.
     #[serde(default)]
@@ -49,16 +53,20 @@ pub(super) struct SignArguments<'a> {
 pub(super) struct VerifyArguments<'a> {
     /// Id, ARN or `alias/NAME` of the key; the configured one where it is absent.
     #[serde(borrow, default)]
+    #[schemars(title = "Id, ARN or alias/NAME")]
     key_id: Option<Text<'a, KeyName>>,
     /// The message, as base64: 1 to 4096 bytes.
     #[serde(borrow, default)]
+    #[schemars(title = "Base64")]
     message: Option<Text<'a, Plaintext>>,
     /// The message's digest, as base64, instead of the message.
     #[serde(borrow, default)]
+    #[schemars(title = "Base64")]
     message_digest: Option<Text<'a, Hashed>>,
     /// The signature from the answer of kms.sign.
     #[serde(borrow)]
     signature: Text<'a, Ciphertext>,
+    #[schemars(title = "Such as ECDSA_SHA_256")]
     signing_algorithm: SigningAlgorithm,
     /// RAW for `message`, DIGEST for `message_digest`; may be left out.
     #[serde(default)]

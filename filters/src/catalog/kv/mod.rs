@@ -102,8 +102,10 @@ const WRITTEN: &Shape = &Shape {
 pub(in crate::catalog) struct PathArguments<'a> {
     /// Path of the secret below the agent's namespace, segments joined by '/'.
     #[serde(borrow)]
+    #[schemars(title = "Such as apps/db")]
     path: Text<'a, Path>,
     /// True for a path below the shared prefix instead of the agent's namespace.
     #[serde(default)]
+    #[schemars(title = "Below the shared prefix")]
     shared: Option<bool>,
 }

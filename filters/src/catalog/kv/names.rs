@@ -22,6 +22,7 @@ pub(in crate::catalog) struct ListArguments<'a> {
     prefix: Option<Text<'a, Prefix>>,
     /// True for a prefix below the shared prefix instead of the agent's namespace.
     #[serde(default)]
+    #[schemars(title = "Below the shared prefix")]
     shared: Option<bool>,
 }
 

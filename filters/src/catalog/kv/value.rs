@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use super::{KV, NO_SECRET, PATH_SHARED, SECRET, WRITTEN, absent, ask, secret};
 use crate::catalog::text::{Path, Text};
+use crate::json::Whole;
 use crate::lifetime::WrapTtl;
 use crate::operation::{Annotations, Ask, Call, Capability, Describe, Kind, OperationSpec, Plan, Reach, unfit};
 use crate::refusal::Refusal;
@@ -21,16 +22,18 @@ pub(in crate::catalog) struct Read;
 pub(in crate::catalog) struct ReadArguments<'a> {
     /// Path of the secret below the agent's namespace, segments joined by '/'.
     #[serde(borrow)]
+    #[schemars(title = "Such as apps/db")]
     path: Text<'a, Path>,
     /// The version to read; the latest where it is absent.
     #[serde(default)]
-    #[schemars(range(min = 1))]
-    version: Option<u64>,
+    version: Option<Whole<1>>,
     /// True for a path below the shared prefix instead of the agent's namespace.
     #[serde(default)]
+    #[schemars(title = "Below the shared prefix")]
     shared: Option<bool>,
     /// Answer with a handle that is redeemed once, within this time.
     #[serde(default)]
+    #[schemars(title = "Answer with a handle to redeem within, say, 5m")]
     wrap_ttl: Option<WrapTtl>,
 }
 
@@ -68,10 +71,7 @@ impl Describe for Read {
     };
 
     fn plan(arguments: ReadArguments<'_>) -> Result<Plan, Refusal> {
-        let query = match arguments.version {
-            Some(0) => return Err(unfit("/version", "a version from 1")),
-            version => version.map(|version| ("version", version)),
-        };
+        let query = arguments.version.map(|version| ("version", version.get()));
         let call = Call { method: Method::Get, api: "data".into(), query, body: None, repeatable: true };
         let resource = secret(&arguments.path, arguments.shared == Some(true))?;
         Ok(Plan::about(resource, Ask::Vault(call)).wrapped(arguments.wrap_ttl))
@@ -86,6 +86,7 @@ pub(in crate::catalog) struct Write;
 pub(in crate::catalog) struct WriteArguments<'a> {
     /// Path of the secret below the agent's namespace, segments joined by '/'.
     #[serde(borrow)]
+    #[schemars(title = "Such as apps/db")]
     path: Text<'a, Path>,
     /// The secret's fields.
     #[serde(borrow)]
@@ -93,9 +94,11 @@ pub(in crate::catalog) struct WriteArguments<'a> {
     data: &'a RawValue,
     /// Write only if this is the current version; 0 for a secret that is not there yet.
     #[serde(default)]
-    cas: Option<u64>,
+    #[schemars(title = "The version to replace; 0 for none")]
+    cas: Option<Whole>,
     /// True for a path below the shared prefix instead of the agent's namespace.
     #[serde(default)]
+    #[schemars(title = "Below the shared prefix")]
     shared: Option<bool>,
 }
 
@@ -133,7 +136,7 @@ fn plan_write(method: Method, arguments: &WriteArguments<'_>) -> Result<Plan, Re
     body.extend_from_slice(data.as_bytes());
     if let Some(cas) = arguments.cas {
         body.extend_from_slice(b",\"options\":{\"cas\":");
-        body.extend_from_slice(itoa::Buffer::new().format(cas).as_bytes());
+        body.extend_from_slice(itoa::Buffer::new().format(cas.get()).as_bytes());
         body.push(b'}');
     }
     body.push(b'}');

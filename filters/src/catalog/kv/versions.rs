@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::{KV, NO_SECRET, PATH_SHARED, PathArguments, SECRET, ask, secret};
 use crate::catalog::text::{Path, Text};
+use crate::json::Whole;
 use crate::operation::{Annotations, Capability, Describe, OperationSpec, Plan, Reach, unfit};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
@@ -50,18 +51,20 @@ impl Describe for Delete {
 pub(in crate::catalog) struct VersionsArguments<'a> {
     /// Path of the secret below the agent's namespace, segments joined by '/'.
     #[serde(borrow)]
+    #[schemars(title = "Such as apps/db")]
     path: Text<'a, Path>,
     /// The versions, from 1; at most 100.
-    #[schemars(length(min = 1, max = 100), inner(range(min = 1)))]
-    versions: Vec<u64>,
+    #[schemars(length(min = 1, max = 100))]
+    versions: Vec<Whole<1>>,
     /// True for a path below the shared prefix instead of the agent's namespace.
     #[serde(default)]
+    #[schemars(title = "Below the shared prefix")]
     shared: Option<bool>,
 }
 
 fn plan_versions(api: &'static str, arguments: &VersionsArguments<'_>) -> Result<Plan, Refusal> {
     let versions = &arguments.versions;
-    if versions.is_empty() || versions.len() > MAX_VERSIONS || versions.contains(&0) {
+    if versions.is_empty() || versions.len() > MAX_VERSIONS {
         return Err(unfit("/versions", "1 to 100 versions, each from 1"));
     }
     let body = serde_json::to_vec(&serde_json::json!({ "versions": versions })).map_err(|_| Refusal::Internal)?;

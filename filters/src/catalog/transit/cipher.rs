@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{TRANSIT, about, key, one_or_batch};
 use crate::catalog::text::{Segment, Text};
+use crate::json::Whole;
 use crate::lifetime::WrapTtl;
 use crate::operation::{Annotations, Capability, Describe, OperationSpec, Plan, Reach};
 use crate::refusal::Refusal;
@@ -65,16 +66,19 @@ pub(in crate::catalog) struct EncryptArguments<'a> {
     key: Text<'a, Segment>,
     /// The bytes to encrypt, as base64.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[schemars(title = "Base64")]
     plaintext: Option<Cow<'a, str>>,
     /// Context of a derived key, as base64.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[schemars(title = "Base64")]
     context: Option<Cow<'a, str>>,
     /// Version of the key; the latest where it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    key_version: Option<u64>,
+    key_version: Option<Whole>,
     /// Several at once, instead of plaintext.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1000))]
+    #[schemars(title = "Several, instead of one")]
     batch_input: Option<Vec<EncryptItem<'a>>>,
 }
 
@@ -89,7 +93,7 @@ struct EncryptItem<'a> {
     context: Option<Cow<'a, str>>,
     /// Version of the key; the latest where it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    key_version: Option<u64>,
+    key_version: Option<Whole>,
 }
 
 /// The arguments of `transit.rewrap`.
@@ -104,10 +108,12 @@ pub(in crate::catalog) struct CiphertextArguments<'a> {
     ciphertext: Option<Cow<'a, str>>,
     /// Context of a derived key, as base64.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[schemars(title = "Base64")]
     context: Option<Cow<'a, str>>,
     /// Several at once, instead of ciphertext.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1000))]
+    #[schemars(title = "Several, instead of one")]
     batch_input: Option<Vec<CiphertextItem<'a>>>,
 }
 
@@ -134,13 +140,16 @@ pub(in crate::catalog) struct DecryptArguments<'a> {
     ciphertext: Option<Cow<'a, str>>,
     /// Context of a derived key, as base64.
     #[serde(borrow, default)]
+    #[schemars(title = "Base64")]
     context: Option<Cow<'a, str>>,
     /// Several at once, instead of ciphertext.
     #[serde(borrow, default)]
     #[schemars(length(min = 1, max = 1000))]
+    #[schemars(title = "Several, instead of one")]
     batch_input: Option<Vec<CiphertextItem<'a>>>,
     /// Answer with a handle that is redeemed once, within this time.
     #[serde(default)]
+    #[schemars(title = "Answer with a handle to redeem within, say, 5m")]
     wrap_ttl: Option<WrapTtl>,
 }
 
@@ -250,15 +259,15 @@ pub(in crate::catalog) struct DataKey;
 
 /// Length of a data key, in bits.
 #[derive(Serialize)]
-struct Bits(u32);
+struct Bits(u64);
 
 impl Bits {
-    const ALLOWED: [u32; 3] = [128, 256, 512];
+    const ALLOWED: [u64; 3] = [128, 256, 512];
 }
 
 impl<'de> Deserialize<'de> for Bits {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let bits = u32::deserialize(deserializer)?;
+        let bits = <Whole>::deserialize(deserializer)?.get();
         if Self::ALLOWED.contains(&bits) {
             return Ok(Self(bits));
         }
@@ -292,9 +301,11 @@ pub(in crate::catalog) struct DataKeyArguments<'a> {
     bits: Option<Bits>,
     /// Context of a derived key, as base64.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[schemars(title = "Base64")]
     context: Option<Cow<'a, str>>,
     /// Answer with a handle that is redeemed once, within this time.
     #[serde(default, skip_serializing)]
+    #[schemars(title = "Answer with a handle to redeem within, say, 5m")]
     wrap_ttl: Option<WrapTtl>,
 }
 

@@ -6,9 +6,10 @@ use serde::Deserialize;
 
 use super::TRANSIT;
 use crate::grants::Resource;
+use crate::json::Whole;
 use crate::lifetime::WrapTtl;
 use crate::operation::{
-    About, Annotations, Ask, Body, Call, Capability, Describe, Kind, OperationSpec, Plan, Reach, Touched, unfit,
+    About, Annotations, Ask, Body, Call, Capability, Describe, Kind, OperationSpec, Plan, Reach, Touched,
 };
 use crate::refusal::Refusal;
 use crate::scope::Scope;
@@ -16,9 +17,9 @@ use crate::shape::{Member, Shape, Type};
 use crate::vault::Method;
 
 /// Most random bytes in one call; Vault's own limit is 128 KiB.
-const MAX_BYTES: u32 = 65_536;
+const MAX_BYTES: u64 = 65_536;
 /// The number where none is given.
-const BYTES: u32 = 32;
+const BYTES: u64 = 32;
 
 /// `transit.random`.
 pub(in crate::catalog) struct Random;
@@ -39,13 +40,13 @@ enum Format {
 pub(in crate::catalog) struct RandomArguments {
     /// Number of bytes, 1 to 65536; 32 where it is absent.
     #[serde(default)]
-    #[schemars(range(min = 1, max = 65536))]
-    bytes: Option<u32>,
+    bytes: Option<Whole<1, MAX_BYTES>>,
     /// Form in which they are written; base64 where it is absent.
     #[serde(default)]
     format: Option<Format>,
     /// Answer with a handle that is redeemed once, within this time.
     #[serde(default)]
+    #[schemars(title = "Answer with a handle to redeem within, say, 5m")]
     wrap_ttl: Option<WrapTtl>,
 }
 
@@ -79,10 +80,7 @@ impl Describe for Random {
     };
 
     fn plan(arguments: RandomArguments) -> Result<Plan, Refusal> {
-        let bytes = arguments.bytes.unwrap_or(BYTES);
-        if !(1..=MAX_BYTES).contains(&bytes) {
-            return Err(unfit("/bytes", "1 to 65536"));
-        }
+        let bytes = arguments.bytes.map_or(BYTES, Whole::get);
         let body = match arguments.format.unwrap_or_default() {
             Format::Base64 => "{\"format\":\"base64\"}",
             Format::Hex => "{\"format\":\"hex\"}",

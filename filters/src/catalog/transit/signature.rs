@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{TRANSIT, about, key};
 use crate::catalog::text::{Segment, Text};
+use crate::json::Whole;
 use crate::operation::{Annotations, Capability, Describe, OperationSpec, Plan, Reach, unfit};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
@@ -78,13 +79,15 @@ pub(in crate::catalog) struct SignArguments<'a> {
     key: Text<'a, Segment>,
     /// The bytes to sign, as base64.
     #[serde(borrow)]
+    #[schemars(title = "Base64")]
     input: Cow<'a, str>,
     /// Context of a derived key, as base64.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[schemars(title = "Base64")]
     context: Option<Cow<'a, str>>,
     /// Version of the key; the latest where it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    key_version: Option<u64>,
+    key_version: Option<Whole>,
     /// True if the input is a hash already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     prehashed: Option<bool>,
@@ -105,15 +108,18 @@ pub(in crate::catalog) struct VerifyArguments<'a> {
     key: Text<'a, Segment>,
     /// The bytes that were signed, as base64.
     #[serde(borrow)]
+    #[schemars(title = "Base64")]
     input: Cow<'a, str>,
     /// The signature from the answer of transit.sign.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     signature: Option<Cow<'a, str>>,
     /// The keyed hash from the answer of transit.hmac, instead of a signature.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[schemars(title = "Instead of a signature")]
     hmac: Option<Cow<'a, str>>,
     /// Context of a derived key, as base64.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[schemars(title = "Base64")]
     context: Option<Cow<'a, str>>,
     /// True if the input is a hash already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -135,10 +141,11 @@ pub(in crate::catalog) struct HmacArguments<'a> {
     key: Text<'a, Segment>,
     /// The bytes, as base64.
     #[serde(borrow)]
+    #[schemars(title = "Base64")]
     input: Cow<'a, str>,
     /// Version of the key; the latest where it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    key_version: Option<u64>,
+    key_version: Option<Whole>,
     #[serde(default, rename(serialize = "algorithm"), skip_serializing_if = "Option::is_none")]
     hash_algorithm: Option<Hash>,
 }

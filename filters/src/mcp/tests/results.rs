@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::grants::Space;
 use crate::names::AgentId;
 use crate::path::SecretPath;
 use crate::quota::Exceeded;
@@ -12,7 +13,7 @@ use crate::refusal::Misfit;
 fn result(revision: Revision, write: impl FnOnce(&Call<'_>, &mut Vec<u8>)) -> Value {
     let id: &serde_json::value::RawValue = serde_json::from_str("7").unwrap();
     let mut out = Vec::new();
-    write(&Call { id, revision, request: Request::Ping, trace: None }, &mut out);
+    write(&Call { id, revision, request: Request::Ping, trace: None, input: Input::default() }, &mut out);
     let mut reply: Value = serde_json::from_slice(&out).unwrap();
     assert_eq!((&reply["jsonrpc"], &reply["id"]), (&json!("2.0"), &json!(7)));
     reply["result"].take()
@@ -35,9 +36,15 @@ fn complete(own: &Value, ttl: Option<u32>) -> Value {
 fn every_result_is_as_its_revision_has_it() {
     let bob = AgentId::parse("bob").unwrap();
     let path = |text: &str| SecretPath::parse(text).unwrap();
-    let large = vec![Some(path("l"))];
-    let page = Page { subject: &bob, root: true, secrets: vec![path("a b")], large, next: Some("c".into()) };
-    let last = Page { subject: &bob, root: false, secrets: Vec::new(), large: vec![None], next: None };
+    let (own, shared) = (Space::Own, Space::Shared);
+    let page = Page {
+        subject: &bob,
+        roots: vec![own, shared],
+        secrets: vec![(own, path("a b")), (shared, path("a/b c"))],
+        large: vec![(own, Some(path("l"))), (shared, None), (shared, Some(path("l")))],
+        next: Some("c".into()),
+    };
+    let last = Page { subject: &bob, roots: vec![own], secrets: Vec::new(), large: vec![(own, None)], next: None };
     let json = r#"{"a": [1e400]}"#;
     let more = "More names than one answer may hold: the secrets in this folder are not listed.";
     let arguments: &serde_json::value::RawValue = serde_json::from_str(r#"{"path":"a","version":"3"}"#).unwrap();
@@ -63,7 +70,11 @@ fn every_result_is_as_its_revision_has_it() {
                     {"uri": "kv://bob/", "name": "/", "description": "The names at the root.",
                      "mimeType": "application/json"},
                     {"uri": "kv://bob/l/", "name": "l/", "description": more, "mimeType": "application/json"},
+                    {"uri": "kv://~shared/", "name": "~shared/", "description": more, "mimeType": "application/json"},
+                    {"uri": "kv://~shared/l/", "name": "~shared/l/", "description": more,
+                     "mimeType": "application/json"},
                     {"uri": "kv://bob/a%20b", "name": "a b", "mimeType": "application/json"},
+                    {"uri": "kv://~shared/a/b%20c", "name": "~shared/a/b c", "mimeType": "application/json"},
                 ],
                 "nextCursor": "c",
             }),
@@ -100,7 +111,11 @@ fn every_result_is_as_its_revision_has_it() {
     // A number stays as it was written.
     let id = serde_json::from_str("7").unwrap();
     let mut out = Vec::new();
-    answer(&Call { id, revision: Revision::V2025_06_18, request: Request::Ping, trace: None }, json, &mut out);
+    answer(
+        &Call { id, revision: Revision::V2025_06_18, request: Request::Ping, trace: None, input: Input::default() },
+        json,
+        &mut out,
+    );
     let expected = r#"{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"{\"a\": [1e400]}"}],"structuredContent":{"a": [1e400]},"isError":false}}"#;
     assert_eq!(String::from_utf8(out).unwrap(), expected);
 }
