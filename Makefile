@@ -9,6 +9,8 @@ SHELL := /bin/bash
 MCP_PYTHON := 2.3.0
 MCP_PYTHON_1 := 1.30.0
 MCP_PYTHON_OLDEST := 1.8.1
+FASTMCP := 4.2.3
+LANGCHAIN_MCP := 0.3.2
 MCP_NODE := 2.4.0
 MCP_NODE_1 := 1.32.2
 MCP_INSPECTOR := 2.12.0
@@ -25,6 +27,8 @@ SCHEMATHESIS := 4.32.5
 python_client := target/venv/.mcp-$(MCP_PYTHON)
 python_client_1 := target/venvs/mcp-1/.mcp-$(MCP_PYTHON_1)
 python_client_oldest := target/venvs/mcp-oldest/.mcp-$(MCP_PYTHON_OLDEST)
+fastmcp := target/venvs/fastmcp/.fastmcp-$(FASTMCP)
+langchain := target/venvs/mcp-1/.langchain-$(LANGCHAIN_MCP)
 node_client := target/node/.client-$(MCP_NODE)
 node_client_1 := target/node/.sdk-$(MCP_NODE_1)
 inspector := target/node/.inspector-$(MCP_INSPECTOR)
@@ -98,7 +102,7 @@ backends: # Both, whatever BACKEND names
 	BACKEND=vault target/debug/dev --fetch-only
 
 .PHONY: clients
-clients: $(python_client) $(python_client_1) $(python_client_oldest) $(conformance)
+clients: $(python_client) $(langchain) $(python_client_oldest) $(fastmcp) $(conformance)
 
 %/bin/python:
 	@python3 -m venv $*
@@ -118,6 +122,12 @@ $(python_client): | target/venv/bin/python
 # Versions that cannot be together have environments of their own. The oldest does not start with a newer pydantic.
 $(python_client_1): | target/venvs/mcp-1/bin/python
 	$(call into_venv,mcp==$(MCP_PYTHON_1))
+
+$(langchain): | $(python_client_1)
+	$(call into_venv,langchain-mcp-adapters==$(LANGCHAIN_MCP))
+
+$(fastmcp): | target/venvs/fastmcp/bin/python
+	$(call into_venv,'fastmcp-slim[client]==$(FASTMCP)')
 
 $(python_client_oldest): | target/venvs/mcp-oldest/bin/python
 	$(call into_venv,mcp==$(MCP_PYTHON_OLDEST) 'pydantic<2.12')
