@@ -7,7 +7,12 @@ SHELL := /bin/bash
 
 # The official MCP clients, which the tests let speak to the gate.
 MCP_PYTHON := 2.3.0
-MCP_NODE := 1.32.2
+MCP_PYTHON_1 := 1.30.0
+MCP_PYTHON_OLDEST := 1.8.1
+FASTMCP := 4.2.3
+LANGCHAIN_MCP := 0.3.2
+MCP_NODE := 2.4.0
+MCP_NODE_1 := 1.32.2
 MCP_INSPECTOR := 2.12.0
 # The official suite that judges servers, and the Node for it where the machine's is older than 22.
 MCP_CONFORMANCE := 0.2.0-alpha.12
@@ -20,7 +25,12 @@ SCHEMATHESIS := 4.32.5
 
 # A stamp's name holds the version, so that a new version is installed over the old one.
 python_client := target/venv/.mcp-$(MCP_PYTHON)
-node_client := target/node/.sdk-$(MCP_NODE)
+python_client_1 := target/venvs/mcp-1/.mcp-$(MCP_PYTHON_1)
+python_client_oldest := target/venvs/mcp-oldest/.mcp-$(MCP_PYTHON_OLDEST)
+fastmcp := target/venvs/fastmcp/.fastmcp-$(FASTMCP)
+langchain := target/venvs/mcp-1/.langchain-$(LANGCHAIN_MCP)
+node_client := target/node/.client-$(MCP_NODE)
+node_client_1 := target/node/.sdk-$(MCP_NODE_1)
 inspector := target/node/.inspector-$(MCP_INSPECTOR)
 conformance := target/node/.conformance-$(MCP_CONFORMANCE)
 moto := target/venv/.moto-$(MOTO)
@@ -92,16 +102,16 @@ backends: # Both, whatever BACKEND names
 	BACKEND=vault target/debug/dev --fetch-only
 
 .PHONY: clients
-clients: $(python_client) $(conformance)
+clients: $(python_client) $(langchain) $(python_client_oldest) $(fastmcp) $(conformance)
 
-target/venv/bin/python:
-	python3 -m venv target/venv
+%/bin/python:
+	@python3 -m venv $*
 
-# into_venv REQUIREMENT: installs it, and sets the target's stamp in place of the one before.
+# into_venv REQUIREMENT...: installs them, and sets the target's stamp in place of the one before.
 define into_venv
-@echo "installing $(1) (Python) into target/venv"
-@target/venv/bin/pip install --quiet --disable-pip-version-check '$(1)'
-@rm -f $(firstword $(subst -, ,$@))-*
+@echo "installing $(1) (Python) into $(@D)"
+@$(@D)/bin/pip install --quiet --disable-pip-version-check $(1)
+@rm -f $(@D)/$(firstword $(subst -, ,$(@F)))-*
 @touch $@
 endef
 
@@ -109,8 +119,21 @@ endef
 $(python_client): | target/venv/bin/python
 	$(call into_venv,mcp==$(MCP_PYTHON))
 
+# Versions that cannot be together have environments of their own. The oldest does not start with a newer pydantic.
+$(python_client_1): | target/venvs/mcp-1/bin/python
+	$(call into_venv,mcp==$(MCP_PYTHON_1))
+
+$(langchain): | $(python_client_1)
+	$(call into_venv,langchain-mcp-adapters==$(LANGCHAIN_MCP))
+
+$(fastmcp): | target/venvs/fastmcp/bin/python
+	$(call into_venv,'fastmcp-slim[client]==$(FASTMCP)')
+
+$(python_client_oldest): | target/venvs/mcp-oldest/bin/python
+	$(call into_venv,mcp==$(MCP_PYTHON_OLDEST) 'pydantic<2.12')
+
 $(moto): | $(python_client)
-	$(call into_venv,moto[server]==$(MOTO))
+	$(call into_venv,'moto[server]==$(MOTO)')
 
 $(schemathesis): | $(moto)
 	$(call into_venv,schemathesis==$(SCHEMATHESIS))
@@ -123,13 +146,16 @@ define into_node
 @echo "installing $(1) (npm) into target/node"
 @mkdir -p target/node
 @npm install --prefix target/node --silent --no-audit --no-fund --save-exact $(1)
-@rm -f $(firstword $(subst -, ,$@))-*
+@rm -f $(@D)/$(firstword $(subst -, ,$(@F)))-*
 @touch $@
 endef
 
 # One after the other, as above.
-$(node_client):
-	$(call into_node,@modelcontextprotocol/sdk@$(MCP_NODE))
+$(node_client_1):
+	$(call into_node,@modelcontextprotocol/sdk@$(MCP_NODE_1))
+
+$(node_client): | $(node_client_1)
+	$(call into_node,@modelcontextprotocol/client@$(MCP_NODE))
 
 $(inspector): | $(node_client)
 	$(call into_node,@modelcontextprotocol/inspector@$(MCP_INSPECTOR))

@@ -190,7 +190,7 @@ impl Asked<'_> {
         match &call.request {
             Wanted::Initialize => {
                 mcp::initialized(&call, &mut body);
-                let session = self.begin_session(call.revision);
+                let session = self.begin_session();
                 let answer = Answered { session, ..Answered::new(200, body) };
                 return Told { answer: Ok(answer), outcome: Outcome::default() };
             }

@@ -3,7 +3,7 @@
 use filters::handle::Purpose;
 use filters::headers::MCP_SESSION_ID;
 use filters::identity::Identity;
-use filters::mcp::{Call, Failure, Revision, Session, Watched};
+use filters::mcp::{Call, Failure, Session, Watched};
 use filters::refusal::Refusal;
 use http::HeaderMap;
 
@@ -48,13 +48,12 @@ pub fn end(context: &Context<'_>, caller: &Caller<'_>, headers: &HeaderMap) -> S
 }
 
 impl Asked<'_> {
-    /// The id of a new session, for a revision that has them; `None` while nothing can be sealed, and for
-    /// the first revision, which has them on streams alone.
-    pub(super) fn begin_session(&self, revision: Revision) -> Option<String> {
+    /// The id of a new session; `None` while nothing can be sealed. The first revision knows of none, but
+    /// there are clients that speak it over the transport of the next one, which does.
+    pub(super) fn begin_session(&self) -> Option<String> {
         let identity = &self.caller.identity;
         let session = Session::begin(self.context.state.events.session_number(), self.context.now(), identity.proof);
-        let id = self.context.seal(&identity.agent, Purpose::Session, &session);
-        id.ok().filter(|_| revision >= Revision::V2025_03_26)
+        self.context.seal(&identity.agent, Purpose::Session, &session).ok()
     }
 
     /// Has the session told of a resource, which its agent must be able to read now; or, unless `watch`,

@@ -1,7 +1,8 @@
-// The official TypeScript client, once through the gate.
+// The official TypeScript client, of its first or second package, once through the gate.
 //
 // Reads on standard input what to do, as JSON: `modules` (the folder of the
-// installed packages), `mode` (`waits` to see nothing but how its tools change), `url` and `headers`, or
+// installed packages), `package` ("sdk" or "client"), for the second `mode` (as the client has it: "legacy"
+// or "auto"), `waits` (to see nothing but how its tools change), `url` and `headers`, or
 // `command`, `args` and `env` of a process to speak to, `client` (an OAuth client's id) and its `issuer`,
 // `path`, `uri`, `value`, and for TLS `ca`, `certificate` and `key`, all PEM files. Prints what it saw
 // as JSON.
@@ -13,10 +14,11 @@ import { Readable } from "node:stream";
 
 const plan = JSON.parse(readFileSync(0, "utf8"));
 const sdk = createRequire(`${plan.modules}/`);
-const { Client } = sdk("@modelcontextprotocol/sdk/client/index.js");
-const { StreamableHTTPClientTransport } = sdk("@modelcontextprotocol/sdk/client/streamableHttp.js");
-const { StdioClientTransport } = sdk("@modelcontextprotocol/sdk/client/stdio.js");
-const { ClientCredentialsProvider } = sdk("@modelcontextprotocol/sdk/client/auth-extensions.js");
+const parts = plan.package === "client"
+  ? ["client", "client/stdio"]
+  : ["sdk/client/index.js", "sdk/client/streamableHttp.js", "sdk/client/stdio.js", "sdk/client/auth-extensions.js", "sdk/types.js"];
+const { Client, StreamableHTTPClientTransport, StdioClientTransport, ClientCredentialsProvider, ResourceUpdatedNotificationSchema } =
+  Object.assign({}, ...parts.map((part) => sdk(`@modelcontextprotocol/${part}`)));
 
 // The built-in fetch takes no client certificate.
 function overTls(url, { method = "GET", headers, body, signal } = {}) {
@@ -62,11 +64,13 @@ transport.setProtocolVersion = (version) => {
 let tell;
 const told = new Promise((resolve) => (tell = resolve));
 const onChanged = (error, tools) => tell(error ? String(error) : tools.map((tool) => tool.name));
-const client = new Client({ name: "tests", version: "1" }, { listChanged: { tools: { onChanged } } });
+const options = { listChanged: { tools: { onChanged } }, versionNegotiation: { mode: plan.mode ?? "legacy" } };
+const client = new Client({ name: "tests", version: "1" }, options);
 await client.connect(transport);
+revision = client.getNegotiatedProtocolVersion?.() ?? revision;
 
-if (plan.mode === "waits") {
-  const late = AbortSignal.timeout(60_000);
+if (plan.waits) {
+  const late = AbortSignal.timeout(120_000);
   late.onabort = () => tell("it was told nothing");
   console.log(JSON.stringify({ changed: await told }));
   await client.close();
@@ -103,6 +107,26 @@ async function read(uri) {
   }
 }
 
+// The resource that it is told of while it writes.
+async function updated() {
+  let found;
+  const update = new Promise((resolve) => (found = resolve));
+  client.setNotificationHandler(ResourceUpdatedNotificationSchema ?? "notifications/resources/updated", (told) => found(told.params.uri));
+  if (revision === "2026-07-28") {
+    await client.listen({ resourceSubscriptions: [plan.uri] });
+  } else {
+    await client.subscribeResource({ uri: plan.uri });
+  }
+  for (let left = 60; left > 0; left--) {
+    // Its stream may not be open yet.
+    await call("kv_write", { path: plan.path, data: { value: plan.value } });
+    const told = await Promise.race([update, new Promise((resolve) => setTimeout(resolve, 500))]);
+    if (told) {
+      return told;
+    }
+  }
+}
+
 const { tools } = await client.listTools();
 const seen = {
   revision,
@@ -117,6 +141,7 @@ const seen = {
   templates: (await client.listResourceTemplates()).resourceTemplates.map((template) => template.uriTemplate),
   prompts: (await client.listPrompts()).prompts.map((prompt) => prompt.name),
   prompt: (await client.getPrompt({ name: "kv_read", arguments: { path: plan.path } })).messages[0].content.text,
+  updated: await updated(),
 };
 await client.close();
 console.log(JSON.stringify(seen));

@@ -2,8 +2,8 @@
 
 Reads on standard input what to do, as JSON: `url` and `headers`, or `command`, `args` and
 `env` of a process to speak to; `mode` (as the client has it: "legacy", "auto" or a revision),
-`path`, `uri`, `value`, and for TLS `ca`, `certificate` and `key`, all PEM files. Prints what it
-saw as JSON.
+`waits` (to see nothing but how its tools change), `path`, `uri`, `value`, and for TLS `ca`,
+`certificate` and `key`, all PEM files. Prints what it saw as JSON.
 """
 
 import asyncio
@@ -50,6 +50,43 @@ async def read(client, uri):
         return error.error.code
 
 
+class Told:
+    """Waits for a notification."""
+
+    def __init__(self, method):
+        self.method, self.found = method, asyncio.get_running_loop().create_future()
+
+    async def __call__(self, message):
+        if getattr(message, "method", None) == self.method and not self.found.done():
+            self.found.set_result(message.params)
+
+
+async def updated(client, plan, told):
+    """The resource that it is told of while it writes."""
+    write = {"path": plan["path"], "data": {"value": plan["value"]}}
+    if client.protocol_version == "2026-07-28":
+        async with client.listen(resource_subscriptions=[plan["uri"]]) as stream:
+            await call(client, "kv_write", write)
+            async for event in stream:
+                return event.uri
+    await client.subscribe_resource(plan["uri"])
+    for _ in range(60):
+        # Its stream may not be open yet.
+        await call(client, "kv_write", write)
+        with contextlib.suppress(asyncio.TimeoutError):
+            return (await asyncio.wait_for(asyncio.shield(told.found), 0.5)).uri
+
+
+async def changed(client, told):
+    """The tools after it was told that they have changed."""
+    if client.protocol_version == "2026-07-28":
+        async with client.listen(tools_list_changed=True) as stream:
+            await anext(aiter(stream))
+    else:
+        await asyncio.wait_for(told.found, 120)
+    return {"changed": [tool.name for tool in (await client.list_tools()).tools]}
+
+
 @contextlib.asynccontextmanager
 async def way(plan):
     if "command" in plan:
@@ -60,8 +97,12 @@ async def way(plan):
 
 
 async def main(plan):
+    waits = plan.get("waits")
+    told = Told("notifications/tools/list_changed" if waits else "notifications/resources/updated")
     async with way(plan) as transport:
-        async with Client(transport, mode=plan["mode"], read_timeout_seconds=30) as client:
+        async with Client(transport, mode=plan["mode"], read_timeout_seconds=30, message_handler=told) as client:
+            if waits:
+                return await changed(client, told)
             tools = await client.list_tools()
             data = {"value": plan["value"]}
             return {
@@ -77,6 +118,7 @@ async def main(plan):
                 "templates": [t.uri_template for t in (await client.list_resource_templates()).resource_templates],
                 "prompts": [prompt.name for prompt in (await client.list_prompts()).prompts],
                 "prompt": (await client.get_prompt("kv_read", {"path": plan["path"]})).messages[0].content.text,
+                "updated": await updated(client, plan, told),
             }
 
 

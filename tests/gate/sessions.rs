@@ -206,4 +206,9 @@ fn first_revision(shared: &Shared) {
     }
     drop(events);
     wait_for("its client has gone", 10, || send(&alice, &call).status == 404);
+    // There are clients that speak it without its transport.
+    let welcome = alice.mcp(&hello("2024-11-05"));
+    let session = welcome.header("mcp-session-id").expect("a session");
+    let uri = json!({"uri": "kv://alice/sessions/first"});
+    assert_eq!(ask(&alice, session, "resources/subscribe", &uri).json()["result"], json!({}));
 }
