@@ -79,7 +79,7 @@ pub(super) struct IssueArguments<'a> {
     ttl: Option<Lifetime>,
     /// Answer with a handle that is redeemed once, within this time.
     #[serde(default, skip_serializing)]
-    #[schemars(title = "Answer with a handle to redeem within, say, 5m")]
+    #[schemars(title = "Wrap the answer for, say, 5m")]
     wrap_ttl: Option<WrapTtl>,
 }
 

@@ -62,7 +62,7 @@ pub(super) struct DecryptArguments<'a> {
     grant_tokens: Option<Vec<Text<'a, Token>>>,
     /// Answer with a handle that is redeemed once, within this time.
     #[serde(default)]
-    #[schemars(title = "Answer with a handle to redeem within, say, 5m")]
+    #[schemars(title = "Wrap the answer for, say, 5m")]
     wrap_ttl: Option<WrapTtl>,
 }
 
@@ -90,7 +90,7 @@ pub(super) struct DataKeyArguments<'a> {
     grant_tokens: Option<Vec<Text<'a, Token>>>,
     /// Answer with a handle that is redeemed once, within this time.
     #[serde(default)]
-    #[schemars(title = "Answer with a handle to redeem within, say, 5m")]
+    #[schemars(title = "Wrap the answer for, say, 5m")]
     wrap_ttl: Option<WrapTtl>,
 }
 

@@ -33,7 +33,7 @@ pub(in crate::catalog) struct ReadArguments<'a> {
     shared: Option<bool>,
     /// Answer with a handle that is redeemed once, within this time.
     #[serde(default)]
-    #[schemars(title = "Answer with a handle to redeem within, say, 5m")]
+    #[schemars(title = "Wrap the answer for, say, 5m")]
     wrap_ttl: Option<WrapTtl>,
 }
 

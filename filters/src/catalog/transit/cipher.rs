@@ -149,7 +149,7 @@ pub(in crate::catalog) struct DecryptArguments<'a> {
     batch_input: Option<Vec<CiphertextItem<'a>>>,
     /// Answer with a handle that is redeemed once, within this time.
     #[serde(default)]
-    #[schemars(title = "Answer with a handle to redeem within, say, 5m")]
+    #[schemars(title = "Wrap the answer for, say, 5m")]
     wrap_ttl: Option<WrapTtl>,
 }
 
@@ -305,7 +305,7 @@ pub(in crate::catalog) struct DataKeyArguments<'a> {
     context: Option<Cow<'a, str>>,
     /// Answer with a handle that is redeemed once, within this time.
     #[serde(default, skip_serializing)]
-    #[schemars(title = "Answer with a handle to redeem within, say, 5m")]
+    #[schemars(title = "Wrap the answer for, say, 5m")]
     wrap_ttl: Option<WrapTtl>,
 }
 
