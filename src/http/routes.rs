@@ -77,12 +77,13 @@ const fn told(method: &'static str, template: &'static str) -> Route {
 }
 
 /// The table. A path that stands twice is served by the row of its method, else by the first.
-static ROUTES: [Route; 26] = [
+static ROUTES: [Route; 27] = [
     mcp("/mcp", "GET, POST, DELETE", "POST", Serves::Mcp),
     mcp("/mcp", "GET, POST, DELETE", "GET", Serves::Events(Stream::Mcp)),
     mcp("/mcp", "GET, POST, DELETE", "DELETE", Serves::EndOfSession),
-    mcp("/mcp/rpc", "GET, POST", "POST", Serves::Mcp),
-    mcp("/mcp/rpc", "GET, POST", "GET", Serves::Events(Stream::Mcp)),
+    mcp("/mcp/rpc", "GET, POST, DELETE", "POST", Serves::Mcp),
+    mcp("/mcp/rpc", "GET, POST, DELETE", "GET", Serves::Events(Stream::Mcp)),
+    mcp("/mcp/rpc", "GET, POST, DELETE", "DELETE", Serves::EndOfSession),
     mcp("/mcp/sse", "GET, POST", "GET", Serves::Events(Stream::Bridge)),
     mcp("/mcp/sse", "GET, POST", "POST", Serves::AnsweredOnStream),
     get("/mcp/events", Audience::Callers, Serves::RecentEvents),

@@ -108,7 +108,7 @@ fn own(shared: &Shared) {
 
 fn shared(shared: &Shared) {
     let roles = "\n[roles.writers]\nscopes = [\"write\"]\nshared = [\"events/**\"]\n\
-                 [roles.readers]\nscopes = [\"read\"]\nshared = [\"events/**\"]\n\
+                 [roles.readers]\nscopes = [\"read\", \"list\"]\nshared = [\"events/**\"]\n\
                  [agents.alice]\nroles = [\"readers\"]\n[agents.bob]\nroles = [\"writers\"]\n\
                  [agents.carol]\nroles = [\"all\"]\n";
     let gate = Gate::start(shared.world(), &Plan { sections: format!("{AGENTS}{roles}"), ..Plan::default() });

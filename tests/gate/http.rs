@@ -28,7 +28,7 @@ fn routes(shared: &Shared) {
     assert_eq!((response.status, response.code().as_str()), (404, "not_found"));
     let response = client.send("POST", "/secrets/x", &[], b"");
     assert_eq!((response.status, response.header("allow")), (405, Some("DELETE, GET, HEAD, PATCH, PUT")));
-    assert_eq!(client.send("DELETE", "/mcp", &[], b"").header("allow"), Some("GET, HEAD, POST"));
+    assert_eq!(client.send("PUT", "/mcp", &[], b"").header("allow"), Some("GET, HEAD, POST, DELETE"));
     assert_eq!(client.send("GET", "/secrets/x", &[("Accept", "text/html")], b"").status, 406);
     assert_eq!(client.send("TRACE", "/secrets/x", &[], b"").status, 405);
     let response = client.get("/secrets/x?unknown=1");

@@ -30,7 +30,7 @@ fn answers(shared: &Shared) {
     for schema in Schema::all() {
         if schema.revision == STATELESS {
             let found = schema.result("DiscoverResult", &ask(&client, STATELESS, "server/discover", &json!({})));
-            assert_eq!(found["capabilities"]["tools"], json!({}), "there is nothing to subscribe to");
+            assert_eq!(found["capabilities"]["resources"], json!({"subscribe": true, "listChanged": true}));
             assert_eq!(
                 found["supportedVersions"],
                 json!(["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"])
@@ -68,7 +68,7 @@ fn errors(shared: &Shared) {
         let either = |here: u16, there: u16| if stateless { here } else { there };
         for (method, params, code, status) in [
             ("kv.read", json!({}), -32601, either(404, 200)),
-            ("resources/subscribe", json!({}), -32601, either(404, 200)),
+            (if stateless { "resources/subscribe" } else { "subscriptions/listen" }, json!({}), -32601, either(404, 200)),
             ("tools/call", json!({}), -32602, either(400, 200)),
             ("tools/call", tool("kv.nothing", &json!({})), -32602, either(400, 200)),
             ("tools/call", tool("kv.read", &json!([])), -32602, either(400, 200)),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::front::{Door, Verdict};
-use tests::mcp::{HANDSHAKEN, STATELESS, Schema, ask, hello, meta, request};
+use tests::mcp::{HANDSHAKEN, STATELESS, Schema, ask, hello, meta, request, settled};
 use tests::process::AGENTS;
 use tests::{API_KEY, Client, Front, Gate, Plan, Response, wait_for};
 
@@ -148,14 +148,24 @@ fn levels(shared: &Shared) {
 fn call(client: &Client, id: &Value, session: &str, tool: &str, arguments: &Value) -> Response {
     let params = json!({"name": tool, "arguments": arguments});
     let message = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params});
-    client.mcp_with(&[("MCP-Protocol-Version", "2025-06-18"), ("Mcp-Session-Id", session)], &message)
+    client.mcp_with(&within(session), &message)
+}
+
+/// The headers of a message in this session, or in none.
+fn within(session: &str) -> Vec<(&str, &str)> {
+    let session = Some(("Mcp-Session-Id", session)).filter(|(_, id)| !id.is_empty());
+    [("MCP-Protocol-Version", "2025-06-18")].into_iter().chain(session).collect()
 }
 
 fn cancel(client: &Client, id: &Value, session: &str) {
     let params = json!({"requestId": id, "reason": "enough"});
     let message = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params});
-    let headers = [("MCP-Protocol-Version", "2025-06-18"), ("Mcp-Session-Id", session)];
-    assert_eq!(client.mcp_with(&headers, &message).status, 202);
+    assert_eq!(client.mcp_with(&within(session), &message).status, 202);
+}
+
+/// A session of the client's.
+fn session(client: &Client) -> String {
+    client.mcp_with(&[], &hello("2025-06-18")).header("mcp-session-id").expect("a session").to_owned()
 }
 
 fn cancelled(shared: &Shared) {
@@ -165,19 +175,22 @@ fn cancelled(shared: &Shared) {
     assert_eq!(client.put("/secrets/cancel/me", &json!({"data": {"a": 1}})).status, 200);
     let door = Arc::new(Door::default());
     front.treat("cancel/me", Verdict::Behind(Arc::clone(&door)));
-    let started = |id: Value, session: &'static str| {
-        let client = client.clone();
-        thread::spawn(move || call(&client, &id, session, "kv.read", &json!({"path": "cancel/me"})).json())
+    settled(&client);
+    let (one, two) = (session(&client), session(&client));
+    let started = |id: Value, session: &str| {
+        let (client, session) = (client.clone(), session.to_owned());
+        thread::spawn(move || call(&client, &id, &session, "kv.read", &json!({"path": "cancel/me"})).json())
     };
-    let (first, other) = (started(json!(7), "one"), started(json!(7), "two"));
-    let (twin, twins) = (started(json!("x"), "one"), started(json!("x"), "one"));
+    let (first, other) = (started(json!(7), &one), started(json!(7), &two));
+    let (twin, twins) = (started(json!("x"), &one), started(json!("x"), &one));
     wait_for("all are asked", 20, || door.waiting() == 4);
     // Another agent, another session, another id, one that two calls have.
-    cancel(&gate.agent("agent_mtls"), &json!(7), "one");
-    cancel(&client, &json!(7), "");
-    cancel(&client, &json!("7"), "one");
-    cancel(&client, &json!("x"), "one");
-    cancel(&client, &json!(7), "one");
+    let stranger = gate.agent("agent_mtls");
+    cancel(&stranger, &json!(7), &session(&stranger));
+    cancel(&client, &json!(7), &session(&client));
+    cancel(&client, &json!("7"), &one);
+    cancel(&client, &json!("x"), &one);
+    cancel(&client, &json!(7), &one);
     let told = first.join().expect("an answer")["result"]["structuredContent"].clone();
     assert_eq!((door.waiting(), &told["error"]), (4, &json!("cancelled")), "while Vault has it: {told}");
     door.open();
@@ -193,8 +206,8 @@ fn cancelled(shared: &Shared) {
     };
     wait_for("its line", 10, line);
     // Nothing is kept: the id may be used again.
-    cancel(&client, &json!(7), "one");
-    let again = call(&client, &json!(7), "one", "kv.read", &json!({"path": "cancel/me"})).json();
+    cancel(&client, &json!(7), &one);
+    let again = call(&client, &json!(7), &one, "kv.read", &json!({"path": "cancel/me"})).json();
     assert_eq!(again["result"]["isError"], false, "{again}");
 }
 
@@ -292,8 +305,8 @@ fn params(shared: &Shared) {
     let marked = |name: &str, argument: &str| {
         tool(name).expect("a tool")["inputSchema"]["properties"][argument]["x-mcp-header"].clone()
     };
-    assert_eq!((marked("kv.read", "path"), marked("transit.sign", "key")), (json!("Path"), json!("Key")));
-    assert!(marked("kv.read", "version").is_null() && marked("kv.list", "prefix").is_null());
+    assert_eq!((marked("kv_read", "path"), marked("transit_sign", "key")), (json!("Path"), json!("Key")));
+    assert!(marked("kv_read", "version").is_null() && marked("kv_list", "prefix").is_null());
     let path = "params/é";
     assert_eq!(client.call("kv.write", &json!({"path": path, "data": {"a": 1}})).json()["result"]["isError"], false);
     let read = |headers: &[(&str, &str)]| {

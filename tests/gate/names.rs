@@ -49,14 +49,11 @@ fn planted(world: &World, path: &str) -> bool {
 /// The answer of `kv.list` about a folder: the same on each surface, and as its schemas say.
 fn listed(client: &Client, folder: &str) -> Value {
     let rest = client.get(&format!("/secrets?prefix={folder}")).json();
-    let tools = ask(client, STATELESS, "tools/list", &json!({})).json();
-    let tools = tools["result"]["tools"].as_array().expect("tools").clone();
-    let tool = tools.iter().find(|tool| tool["name"] == "kv.list").expect("kv.list");
     let called = client.call("kv.list", &json!({"prefix": folder})).json()["result"].clone();
     assert_eq!((&called["structuredContent"], &called["isError"]), (&rest, &json!(false)));
     let text = called["content"][0]["text"].as_str().expect("text");
     assert_eq!(serde_json::from_str::<Value>(text).expect("JSON"), rest);
-    fits(&tool["outputSchema"], &rest, "kv.list");
+    fits(&filters::catalog::find("kv.list").expect("kv.list").output_schema(), &rest, "kv.list");
     let document = client.get("/openapi.json").json();
     let schema = &document["paths"]["/secrets"]["get"]["responses"]["200"]["content"]["application/json"]["schema"];
     fits(schema, &rest, "GET /secrets");

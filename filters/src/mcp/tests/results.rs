@@ -124,14 +124,16 @@ fn every_result_is_as_its_revision_has_it() {
 fn a_handshake_and_a_discovery_name_the_features_of_their_clients() {
     let initialized = result(Revision::V2025_11_25, initialized);
     assert_eq!(initialized["protocolVersion"], "2025-11-25");
-    let mut capabilities = json!({"tools": {"listChanged": true}, "resources": {}, "prompts": {}, "completions": {}});
+    let list = json!({"listChanged": true});
+    let resources = json!({"listChanged": true, "subscribe": true});
+    let mut capabilities = json!({"tools": list, "resources": resources, "prompts": list, "completions": {}});
+    let of_discovery = capabilities.clone();
     capabilities["logging"] = json!({});
     assert_eq!(initialized["capabilities"], capabilities);
     assert_eq!(initialized["serverInfo"]["name"], "portcullis");
     let discovered = result(Revision::V2026_07_28, discovered);
     assert_eq!(discovered["supportedVersions"], json!(Revision::ALL.map(Revision::name)));
-    let capabilities = json!({"tools": {}, "resources": {}, "prompts": {}, "completions": {}});
-    assert_eq!(discovered["capabilities"], capabilities);
+    assert_eq!(discovered["capabilities"], of_discovery);
     assert_eq!((&discovered["ttlMs"], &discovered["cacheScope"]), (&json!(60_000), &json!("private")));
     assert_eq!(discovered["instructions"], initialized["instructions"]);
 }
