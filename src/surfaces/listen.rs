@@ -4,7 +4,7 @@
 use filters::event::EventId;
 use filters::handle::Purpose;
 use filters::headers::{LAST_EVENT_ID, MCP_PROTOCOL_VERSION};
-use filters::mcp::{self, Call, Feed, Filter, Shown, Wanted};
+use filters::mcp::{self, Call, Failure, Feed, Filter, Revision, Shown, Wanted};
 use filters::refusal::Refusal;
 use http::HeaderMap;
 
@@ -13,7 +13,6 @@ use crate::limits::Full;
 use crate::service::{Caller, Context, Outcome};
 
 use super::events::{Events, may_listen};
-use super::mcp::failed;
 use super::{Asked, Reply, Served, accepts_events, lists_events, sessions, text};
 
 /// The parameter of a query that names a stream.
@@ -60,6 +59,13 @@ fn of_mcp(context: &Context<'_>, caller: &Caller<'_>, headers: &HeaderMap) -> Re
     let mut events = grant(context, caller, headers, Feed::Handshaken(wanted))?;
     events.belongs_to(session);
     Ok(Reply::events(events))
+}
+
+/// The answer to a request without a message.
+fn failed(failure: &Failure) -> Reply {
+    let mut body = Vec::new();
+    failure.write(None, Revision::V2025_11_25, &mut body);
+    Reply::json(failure.status(Revision::V2025_11_25), body)
 }
 
 fn of_bridge(context: &Context<'_>, caller: &Caller<'_>, headers: &HeaderMap) -> Result<Reply, Refusal> {

@@ -330,12 +330,6 @@ fn resource(call: &Call<'_>, listed: Listed) -> Told {
     Told { answer, outcome }
 }
 
-/// The answer to a request without a message.
-pub(super) fn failed(failure: &Failure) -> Reply {
-    let Answered { status, body, .. } = fail(failure, None, Revision::V2025_11_25);
-    Reply::json(status, body)
-}
-
 fn fail(failure: &Failure, message: Option<&Message<'_>>, revision: Revision) -> Answered {
     let mut body = Vec::new();
     failure.write(message.and_then(Message::id), revision, &mut body);
