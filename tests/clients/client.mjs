@@ -103,7 +103,8 @@ async function read(uri) {
     const { contents } = await client.readResource({ uri });
     return contents.map((part) => part.text);
   } catch (error) {
-    return error.code;
+    // Where it is told the URI, the second package puts the newest revision's code in place of the older ones'.
+    return error.constructor.name === "ResourceNotFoundError" && revision !== "2026-07-28" ? -32002 : error.code;
   }
 }
 
