@@ -68,7 +68,12 @@ fn errors(shared: &Shared) {
         let either = |here: u16, there: u16| if stateless { here } else { there };
         for (method, params, code, status) in [
             ("kv.read", json!({}), -32601, either(404, 200)),
-            (if stateless { "resources/subscribe" } else { "subscriptions/listen" }, json!({}), -32601, either(404, 200)),
+            (
+                if stateless { "resources/subscribe" } else { "subscriptions/listen" },
+                json!({}),
+                -32601,
+                either(404, 200),
+            ),
             ("tools/call", json!({}), -32602, either(400, 200)),
             ("tools/call", tool("kv.nothing", &json!({})), -32602, either(400, 200)),
             ("tools/call", tool("kv.read", &json!([])), -32602, either(400, 200)),
