@@ -39,7 +39,7 @@ openapi_validator := target/venv/.openapi_spec_validator-$(OPENAPI_VALIDATOR)
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: dev
 dev: ## Run OpenBao or, with BACKEND=vault, Vault, and the gate, until Ctrl-C (AGENTS=a,b PORT= TLS_PORT= ADMIN_PORT=)
@@ -47,11 +47,17 @@ dev: ## Run OpenBao or, with BACKEND=vault, Vault, and the gate, until Ctrl-C (A
 	cargo build -p portcullis -p certs -p local-vault
 	@exec target/debug/dev
 
+# Tests of what is the same whatever Vault there is: they run once.
+SAME_ON_BOTH := clients:: conformance:: docs:: documents:: layout:: reference:: schemathesis:: stdio::
+
 .PHONY: test
 test: backends clients servers ## Run every test, real servers included: on OpenBao, then on Vault
 	BACKEND=openbao cargo test --workspace
+	BACKEND=vault cargo test --workspace --test gate -- $(addprefix --skip ,$(SAME_ON_BOTH))
+
+.PHONY: interleavings
+interleavings: ## Try the orders in which threads of the bus of events may run
 	cargo test --workspace --lib --features portcullis/shuttle -- events::interleavings
-	BACKEND=vault cargo test --workspace --test gate
 
 .PHONY: bench
 bench: backend nginx ## Measure; one scenario with ONLY=mcp-kv-read

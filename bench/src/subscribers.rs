@@ -2,13 +2,12 @@
 //! until the last of them is told of it.
 
 use crate::cpu::Cores;
+use crate::idle;
 use crate::load::{self, Connection};
-use crate::pki::Pki;
 use crate::report::{Report, Subscribers, rounded};
 use crate::requests;
-use crate::servers::{Server, Servers};
+use crate::servers::Server;
 use anyhow::{Context as _, Result, anyhow, bail};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::{JoinSet, LocalSet};
@@ -32,15 +31,10 @@ pub(crate) async fn measure(cores: Option<Cores>, report: &mut Report) {
 }
 
 async fn subscribe(cores: Option<Cores>) -> Result<Subscribers> {
-    // Each connection takes a file at either end; servers inherit how many there may be.
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
-    let folder = tempfile::Builder::new().prefix("portcullis-bench-").tempdir()?;
-    let pki = Pki::mint(folder.path())?;
-    let servers = Servers::start(folder.path(), &pki, cores, true).await?;
+    let (_folder, servers) = idle::for_many(cores).await?;
     let gate = servers.gate.as_ref().map_err(|error| anyhow!("{error:#}"))?;
     eprintln!("{NAME}: {STREAMS} streams, {WRITES} writes");
-    let mut idle = connect(gate).await?;
+    let mut idle = idle::connect(gate, requests::whoami(), STREAMS).await?;
     let connected = gate.memory()?;
     for connection in &mut idle {
         connection.write_all(OPEN).await?;
@@ -61,23 +55,6 @@ async fn subscribe(cores: Option<Cores>) -> Result<Subscribers> {
         stream_kib: rounded((subscribed - connected) * 1024.0 / STREAMS as f64, 1),
         last_told_ms: rounded(median.as_secs_f64() * 1e3, 0),
     })
-}
-
-/// Connections that have asked once.
-async fn connect(gate: &Server) -> Result<Vec<Connection>> {
-    let request = requests::whoami();
-    let target = gate.asked(&std::rc::Rc::new(requests::whoami())).target;
-    let (mut open, mut buffer) = (Vec::with_capacity(STREAMS), Vec::new());
-    for _ in 0..STREAMS {
-        let mut connection = load::connect(&target).await?;
-        let response = load::exchange(&mut connection, &request, &mut buffer).await?;
-        if response.status != 200 {
-            bail!("an answer with status {}", response.status);
-        }
-        buffer.clear();
-        open.push(connection);
-    }
-    Ok(open)
 }
 
 /// Writes a secret, and waits until every stream is told of it.

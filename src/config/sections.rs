@@ -147,7 +147,7 @@ section! {
 section! {
     MCP, "mcp", "[mcp]",
     choice("tool_names", &["dotted", "underscored"], "underscored", "How tools are shown: `kv_read`, which every model and client takes, or `kv.read`, as REST names the operation; both may be called."),
-    time("keep_alive", (1000, 5 * MINUTE), "15s", "How often an open stream of events is sent a comment."),
+    time("keep_alive", (1000, 5 * MINUTE), "15s", "How often an open stream of events is sent a comment.").or_variable("SSE_KEEPALIVE_SECONDS"),
 }
 
 section! {

@@ -1,4 +1,4 @@
-//! The bus under many orders in which its threads may run (`make test` has them tried).
+//! The bus under many orders in which its threads may run (`make interleavings` has them tried).
 
 use std::sync::Arc;
 

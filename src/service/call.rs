@@ -121,6 +121,9 @@ impl Context<'_> {
         let (role, event, answer, upstream) = match self.permitted(caller, operation, terms).await {
             Ok(mut permitted) => {
                 let (role, event) = (permitted.role.clone(), permitted.event.take());
+                // What changes a secret is waited for: whoever may see that is told of it.
+                let changes = event.as_ref().is_some_and(|event| event.kind == EventKind::Changed);
+                let asking = if changes { Asking { running: None, ..asking } } else { asking };
                 let (answer, upstream) = self.performed(asking, permitted).await;
                 (role, event, answer, upstream)
             }

@@ -17,9 +17,23 @@ pub(super) fn paths() -> Map<String, Value> {
     for (path, id) in [("/mcp", "mcp"), ("/mcp/rpc", "mcp.rpc")] {
         add(&mut paths, path, "POST", mcp(id));
     }
-    for (path, id) in [("/mcp", "mcp.events"), ("/mcp/rpc", "mcp.rpc.events"), ("/mcp/sse", "mcp.sse")] {
-        add(&mut paths, path, "GET", events(id));
+    add(&mut paths, "/mcp/sse", "POST", on_stream());
+    for (path, id) in [("/mcp", "mcp.end"), ("/mcp/rpc", "mcp.rpc.end")] {
+        add(&mut paths, path, "DELETE", end_of_session(id));
     }
+    for (path, id, text) in [
+        ("/mcp", "mcp.events", "As the Model Context Protocol has them from revision 2025-03-26 to 2025-11-25."),
+        (
+            "/mcp/rpc",
+            "mcp.rpc.events",
+            "As the Model Context Protocol has them from revision 2025-03-26 to 2025-11-25.",
+        ),
+        ("/mcp/sse", "mcp.sse", "As revision 2024-11-05 of the Model Context Protocol has them, and older bridges."),
+        ("/events", "events", "One JSON object for each event: what was done to which resource, never a value."),
+    ] {
+        add(&mut paths, path, "GET", events(id, text));
+    }
+    add(&mut paths, "/mcp/events", "GET", recent_events());
     for (path, id, title, media) in [
         ("/openapi.json", "openapi", "This document", "application/json"),
         ("/docs", "docs", "This document in Swagger UI", "text/html; charset=utf-8"),
@@ -93,16 +107,62 @@ fn mcp(id: &str) -> Value {
     })
 }
 
-/// The stream of events that the gate sends unasked.
-fn events(id: &str) -> Value {
+/// Messages of MCP that are answered on a stream of events.
+fn on_stream() -> Value {
+    let message = json!({"anyOf": [{"type": "object"}, {"type": "array", "items": {"type": "object"}}]});
+    let accepted = json!({"description": "The message was taken; its answer comes on the stream."});
+    let statuses = [401, 404, 405, 406, 413, 415, 429];
+    json!({
+        "operationId": "mcp.sse.send",
+        "summary": "Model Context Protocol, answered on a stream",
+        "description": "JSON-RPC 2.0 messages of revision 2024-11-05, for the stream that `GET /mcp/sse` has opened.",
+        "tags": ["gate"],
+        "security": credentials(&[]),
+        "parameters": [{"name": "session", "in": "query", "required": true, "schema": {"type": "string"},
+                        "description": "The stream, as its event `endpoint` names it."}],
+        "requestBody": {"required": true, "content": {"application/json": {"schema": message}}},
+        "responses": answers::responses((202, accepted), answers::ANY.into_iter().chain(statuses)),
+    })
+}
+
+/// The end of a session of MCP.
+fn end_of_session(id: &str) -> Value {
+    let ended = json!({"description": "The session has ended."});
+    json!({
+        "operationId": id,
+        "summary": "End a session of the Model Context Protocol",
+        "tags": ["gate"],
+        "security": credentials(&[]),
+        "parameters": [{"name": "Mcp-Session-Id", "in": "header", "required": true, "schema": {"type": "string"}}],
+        "responses": answers::responses((204, ended), answers::ANY.into_iter().chain([401, 404, 405, 429])),
+    })
+}
+
+/// The events of late.
+fn recent_events() -> Value {
+    let event = json!({"type": "object", "required": ["id", "type", "time", "agent"]});
+    let events = json!({"type": "object", "properties": {"events": {"type": "array", "items": event}},
+                        "required": ["events"]});
+    let success = answers::json_body("The last events that the agent may see, the oldest first.", events);
+    json!({
+        "operationId": "mcp.events.recent",
+        "summary": "Recent events",
+        "tags": ["gate"],
+        "security": credentials(&[]),
+        "responses": answers::responses((200, success), answers::ANY.into_iter().chain([401, 405, 429])),
+    })
+}
+
+/// A stream of events.
+fn events(id: &str, text: &str) -> Value {
+    // A body without an end is described by no type: some readers take it whole, and some event by event.
     let stream = json!({"description": "A stream of events.", "content": {"text/event-stream": {
-        "schema": {"type": "string"},
+        "schema": {"description": "Server-sent events."},
     }}});
     json!({
         "operationId": id,
-        "summary": "Events of the Model Context Protocol",
-        "description": "Server-sent events, as the Model Context Protocol has them before its revision 2026-07-28, \
-                        for callers whose Accept header lists text/event-stream.",
+        "summary": "Server-sent events",
+        "description": text,
         "tags": ["gate"],
         "security": credentials(&[]),
         "responses": answers::responses((200, stream), answers::ANY.into_iter().chain([401, 405, 406, 429])),
