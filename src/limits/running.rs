@@ -1,7 +1,6 @@
 //! Calls under way, each by the name that its client gave it, so that the client may cancel it. They are as many as
 //! the requests under way, and none is kept longer than its request.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,7 +9,7 @@ use tokio::sync::watch;
 
 /// The name of a call. Ids are unique within one client only; the client's address and what it gives as its session
 /// tell clients of one agent apart.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct CallName {
     /// The agent that asked.
     pub agent: AgentId,
@@ -22,14 +21,22 @@ pub struct CallName {
     pub id: Box<str>,
 }
 
-/// The calls of this gate that are under way.
+/// The calls of this gate that are under way. One is found by its name when it is cancelled, which is
+/// seldom; beginning and ending one looks for nothing.
 #[derive(Default)]
-pub struct RunningCalls(Mutex<HashMap<CallName, Vec<Arc<watch::Sender<bool>>>>>);
+pub struct RunningCalls(Mutex<Table>);
+
+#[derive(Default)]
+struct Table {
+    calls: Vec<Option<(CallName, Arc<watch::Sender<bool>>)>>,
+    /// The places of `calls` that are free.
+    free: Vec<usize>,
+}
 
 /// A call under way, until it is dropped.
 pub struct Running {
     calls: Arc<RunningCalls>,
-    name: CallName,
+    place: usize,
     told: Arc<watch::Sender<bool>>,
 }
 
@@ -38,32 +45,47 @@ impl RunningCalls {
     #[must_use]
     pub fn begin(self: &Arc<Self>, name: CallName) -> Running {
         let told = Arc::new(watch::Sender::new(false));
-        self.table().entry(name.clone()).or_default().push(Arc::clone(&told));
-        Running { calls: Arc::clone(self), name, told }
+        let call = Some((name, Arc::clone(&told)));
+        let mut table = self.table();
+        let free = table.free.pop();
+        let place = match free.and_then(|place| Some((place, table.calls.get_mut(place)?))) {
+            Some((place, slot)) => {
+                *slot = call;
+                place
+            }
+            None => {
+                table.calls.push(call);
+                table.calls.len() - 1
+            }
+        };
+        drop(table);
+        Running { calls: Arc::clone(self), place, told }
     }
 
     /// Cancels the call of that name. Where two have it nobody can tell which is meant, and none is.
     pub fn cancel(&self, name: &CallName) {
-        if let Some([told]) = self.table().get(name).map(Vec::as_slice) {
+        let table = self.table();
+        let mut named = table.calls.iter().flatten().filter(|(other, _)| other == name);
+        if let (Some((_, told)), None) = (named.next(), named.next()) {
             told.send_replace(true);
         }
     }
 
-    fn table(&self) -> MutexGuard<'_, HashMap<CallName, Vec<Arc<watch::Sender<bool>>>>> {
+    fn table(&self) -> MutexGuard<'_, Table> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Running {
+    /// Cancels it.
+    pub fn cancel(&self) {
+        self.told.send_replace(true);
+    }
+
     /// True where the client has cancelled it.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         *self.told.borrow()
-    }
-
-    /// Cancels it.
-    pub fn cancel(&self) {
-        self.told.send_replace(true);
     }
 
     /// Waits until the client cancels it.
@@ -76,12 +98,10 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         let mut table = self.calls.table();
-        if let Some(calls) = table.get_mut(&self.name) {
-            calls.retain(|told| !Arc::ptr_eq(told, &self.told));
-            if calls.is_empty() {
-                table.remove(&self.name);
-            }
+        if let Some(slot) = table.calls.get_mut(self.place) {
+            *slot = None;
         }
+        table.free.push(self.place);
     }
 }
 
@@ -122,6 +142,6 @@ mod tests {
         calls.cancel(&name("bob", 1, "", "1"));
         assert!(second.is_cancelled());
         drop(second);
-        assert!(calls.table().is_empty());
+        assert!(calls.table().calls.iter().all(Option::is_none));
     }
 }

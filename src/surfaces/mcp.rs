@@ -60,12 +60,13 @@ pub fn check(headers: &HeaderMap, wrap_ttl: Option<&str>) -> Result<(), Refusal>
 
 /// Serves the messages of one `POST`.
 pub async fn serve(asked: &Asked<'_>) -> Served {
-    if !is_stateless(asked.headers)
+    let said = said(asked.headers);
+    if !is_stateless(said.version)
         && let Err(refusal) = sessions::named(asked.context, &asked.caller.identity, asked.headers)
     {
         return Served::refused("", refusal);
     }
-    let (answered, outcomes) = asked.messages(&said(asked.headers)).await;
+    let (answered, outcomes) = asked.messages(&said).await;
     let reply = answered.map(|Answered { status, body, events, session }| {
         let mut reply = match events {
             Some(events) => events,
@@ -95,15 +96,17 @@ pub async fn serve_on_stream(asked: &Asked<'_>) -> Served {
 }
 
 /// True where the revision that is named has no sessions.
-fn is_stateless(headers: &HeaderMap) -> bool {
-    header(headers, MCP_PROTOCOL_VERSION).and_then(Revision::parse).is_some_and(Revision::is_stateless)
+fn is_stateless(version: Option<&str>) -> bool {
+    version.and_then(Revision::parse).is_some_and(Revision::is_stateless)
 }
 
 /// The headers that a body must agree with.
 fn said(headers: &HeaderMap) -> Headers<'_> {
     let [version, method, name] = [MCP_PROTOCOL_VERSION, MCP_METHOD, MCP_NAME].map(|name| header(headers, name));
-    let params = MCP_PARAMS.map(|name| {
-        let mut values = headers.get_all(name).iter();
+    // The others repeat no arguments.
+    let repeated = if is_stateless(version) { MCP_PARAMS.map(Some) } else { Default::default() };
+    let params = repeated.map(|name| {
+        let mut values = headers.get_all(name?).iter();
         let value = values.next()?;
         // Neither two nor what is no text can be what an argument says: those that are marked are not empty.
         Some(value.to_str().ok().filter(|_| values.next().is_none()).unwrap_or_default())
