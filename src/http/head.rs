@@ -24,11 +24,12 @@ use super::side::Side;
 static PROCESS: LazyLock<String> = LazyLock::new(|| format!("{:016x}-", crate::random::u64()));
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
-/// A new id: 16 hexadecimal digits of the process, and a count.
+/// A new id: 16 hexadecimal digits of the process, and at least 8 of a count, so that answers which differ in it alone
+/// are equally long.
 pub(crate) fn request_id() -> String {
     let mut id = String::with_capacity(PROCESS.len() + 16);
     id.push_str(&PROCESS);
-    let _ = write!(id, "{:x}", COUNT.fetch_add(1, Ordering::Relaxed));
+    let _ = write!(id, "{:08x}", COUNT.fetch_add(1, Ordering::Relaxed));
     id
 }
 
