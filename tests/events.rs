@@ -69,7 +69,7 @@ pub struct Sent {
     pub event: String,
     /// Its id, where it has one.
     pub id: Option<String>,
-    /// What it says: JSON, or a text.
+    /// Its data: JSON, or a text.
     pub data: Value,
 }
 

@@ -1,4 +1,4 @@
-//! How a verb that is a client of a gate is let in: files, flags and variables of its credential.
+//! The flags and variables of a credential, for verbs that are clients of a gate.
 
 use std::path::PathBuf;
 

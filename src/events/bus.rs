@@ -84,7 +84,7 @@ pub enum Heard {
     Answer(Arc<str>),
     /// Events that it may have missed, which are kept no longer.
     Gap,
-    /// It took too long, and is told of nothing more.
+    /// The stream was read too slowly: its queue was full, and it gets no more events.
     TooSlow,
 }
 
@@ -174,8 +174,9 @@ impl Bus {
 
     /// Tells every stream that something may have been missed.
     pub(super) fn tell_gap(&self) {
-        let mut state = self.lock();
-        state.streams.values_mut().flatten().for_each(|stream| drop(stream.sender.try_send(Heard::Gap)));
+        // One that is full ends when its stream has taken what waits, as in `deliver`.
+        let tell = |streams: &mut Vec<Stream>| streams.retain(|stream| stream.sender.try_send(Heard::Gap).is_ok());
+        self.lock().streams.values_mut().for_each(tell);
     }
 
     /// A place on the bus for a stream of `agent`'s. Where its client names the last event that it had, it

@@ -1,4 +1,4 @@
-//! What other gates are to hear of, until it is where all gates look.
+//! Messages to the other gates, kept until they are on the server that all gates read.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
@@ -20,7 +20,7 @@ pub(super) const SESSION: &str = "session";
 /// Something that other gates are to hear of.
 #[derive(Debug)]
 pub(super) struct Post {
-    /// What it is.
+    /// The kind of message: [`EVENT`] or [`SESSION`].
     pub(super) subject: &'static str,
     /// JSON.
     pub(super) text: String,

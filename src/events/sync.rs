@@ -1,4 +1,4 @@
-//! What threads share here: the standard library's, or, in tests of how threads may interleave,
+//! Locks between threads: the standard library's, or, in tests of how threads may interleave,
 //! shuttle's of the same form.
 
 #[cfg(not(feature = "shuttle"))]

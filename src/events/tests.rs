@@ -19,7 +19,7 @@ use super::{Bus, Heard, Subscription};
 /// Names of agents.
 const AGENTS: [&str; 3] = ["alice", "bob", "carol"];
 
-/// What happens to a bus.
+/// One thing that happens to a bus.
 #[derive(Clone, Debug)]
 enum Happening {
     /// An agent changes secrets, one after the other.

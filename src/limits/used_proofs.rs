@@ -1,4 +1,4 @@
-//! What is accepted once: proofs of possession (DPoP, RFC 9449), confirmations.
+//! Ids that are accepted once: of proofs of possession (DPoP, RFC 9449), of confirmations.
 //!
 //! A cache that makes room by forgetting would accept some twice. These are two tables instead: one
 //! takes new proofs, and when it is as old as a proof may become, the other is emptied and they

@@ -377,7 +377,7 @@ impl Context<'_> {
         Ok(wrapped.to_string().into_bytes())
     }
 
-    /// What a handle of the agent's was sealed with; for what does not open, the refusal is `foreign`.
+    /// Opens a handle of the agent's: gives the claims that were sealed into it.
     ///
     /// # Errors
     /// `foreign`, and that its key is not known, or none is.

@@ -14,7 +14,7 @@ use super::{Caller, Context};
 /// differ.
 const KEPT: u64 = LASTS + 60;
 
-/// What a call brings of its confirmation.
+/// The confirmation of a call, as far as the call brings one.
 #[derive(Clone, Copy, Debug)]
 pub struct Confirm<'a> {
     /// The arguments of the call.

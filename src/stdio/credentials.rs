@@ -49,7 +49,7 @@ pub struct Files {
     pub key: Option<PathBuf>,
 }
 
-/// What was read of the files of TLS.
+/// The contents of the files of TLS.
 #[derive(PartialEq, Eq)]
 pub(super) struct TlsPem {
     authorities: Option<Vec<u8>>,

@@ -1,4 +1,4 @@
-//! What the handshake settled on: the revision, and the gate's session where it gives one. A session
+//! The result of the handshake: the revision, and the gate's session where it gives one. A session
 //! that the gate has forgotten is begun again without the client's noticing.
 
 use std::collections::BTreeMap;

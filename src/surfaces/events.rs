@@ -13,7 +13,7 @@ use crate::service::{Caller, Context, Offer};
 
 /// A stream that was granted.
 pub struct Events {
-    /// Whose it is, as judged last.
+    /// Its caller, as judged last.
     identity: Identity,
     client: Option<IpAddr>,
     feed: Feed,

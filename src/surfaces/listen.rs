@@ -10,7 +10,7 @@ use http::HeaderMap;
 
 use crate::events::{Bus, StreamAddress};
 use crate::limits::Full;
-use crate::service::{Caller, Context, Outcome};
+use crate::service::{Caller, Context};
 
 use super::events::{Events, may_listen};
 use super::{Asked, Reply, Served, accepts_events, lists_events, sessions, text};
@@ -38,11 +38,7 @@ pub fn serve(context: &Context<'_>, caller: &Caller<'_>, headers: &HeaderMap, st
         Stream::Plain if accepts_events(headers) => grant(context, caller, headers, Feed::Plain).map(Reply::events),
         Stream::Bridge | Stream::Plain => Err(Refusal::NotAcceptable),
     };
-    let outcome = match &reply {
-        Ok(_) => Outcome::allowed(),
-        Err(refusal) => Outcome::refused("", refusal),
-    };
-    Served { reply, outcomes: outcome.into() }
+    Served::decided(reply)
 }
 
 fn of_mcp(context: &Context<'_>, caller: &Caller<'_>, headers: &HeaderMap) -> Result<Reply, Refusal> {
@@ -128,9 +124,5 @@ pub fn recent(context: &Context<'_>, caller: &Caller<'_>) -> Served {
         let events: Vec<String> = seen.map(|told| mcp::plain(told.id, &told.event)).collect();
         Reply::json(200, format!("{{\"events\":[{}]}}", events.join(",")))
     });
-    let outcome = match &reply {
-        Ok(_) => Outcome::allowed(),
-        Err(refusal) => Outcome::refused("", refusal),
-    };
-    Served { reply, outcomes: outcome.into() }
+    Served::decided(reply)
 }

@@ -48,6 +48,15 @@ pub struct Served {
 }
 
 impl Served {
+    /// A request that asks for no operation, and is allowed where it has an answer.
+    fn decided(reply: Result<Reply, Refusal>) -> Self {
+        let outcome = match &reply {
+            Ok(_) => Outcome::allowed(),
+            Err(refusal) => Outcome::refused("", refusal),
+        };
+        Self { reply, outcomes: outcome.into() }
+    }
+
     /// A request for `operation` that is refused before the operation is read.
     #[must_use]
     pub fn refused(operation: &'static str, refusal: Refusal) -> Self {

@@ -163,7 +163,7 @@ impl Asked<'_> {
         Ok(Found { secrets, large, place: walk.place() })
     }
 
-    /// Those of the secrets that can be read: Vault lists deleted ones too, and a client that reads all it is shown would
+    /// The secrets among them that can be read: Vault lists deleted ones too, and a client that reads all it is shown would
     /// fail by the first of them. Vault is asked once for each; where it does not say, the secret is taken to be there.
     async fn there(&self, secrets: Vec<mcp::Listed>, outcome: &mut Outcome) -> Result<Vec<mcp::Listed>, Refusal> {
         let mut there = Vec::with_capacity(secrets.len());

@@ -8,7 +8,7 @@ use filters::refusal::Refusal;
 use http::HeaderMap;
 
 use crate::events::{SessionChange, TooMany};
-use crate::service::{Caller, Context, Outcome};
+use crate::service::{Caller, Context};
 
 use super::{Asked, Reply, Served};
 
@@ -40,11 +40,7 @@ pub fn end(context: &Context<'_>, caller: &Caller<'_>, headers: &HeaderMap) -> S
         Ok(None) => Err(Refusal::Malformed("The header Mcp-Session-Id must name the session that is to end.")),
         Err(refusal) => Err(refusal),
     };
-    let outcome = match &reply {
-        Ok(_) => Outcome::allowed(),
-        Err(refusal) => Outcome::refused("", refusal),
-    };
-    Served { reply, outcomes: outcome.into() }
+    Served::decided(reply)
 }
 
 impl Asked<'_> {

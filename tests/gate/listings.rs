@@ -1,4 +1,4 @@
-//! What is listed as an MCP resource: what can be read, of the agent's own and of what agents share.
+//! Listings of MCP resources: what can be read, of the agent's own and of what agents share.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What MCP clients ask beside tools: values for arguments, the end of a call; and what goes with a call: its trace,
+//! Requests of MCP clients beside tools: values for arguments, the end of a call; and what goes with a call: its trace,
 //! and headers that repeat its arguments.
 
 use std::sync::Arc;

@@ -16,7 +16,7 @@ use crate::operation::Entry;
 /// The name of the one question that is asked.
 const QUESTION: &str = "confirm";
 
-/// What a call says of its client, and the answer that comes with it.
+/// The capabilities of the client that calls, and its user's answer where the call brings one.
 #[derive(Clone, Debug, Default)]
 pub struct Input<'a> {
     /// The client's capabilities.

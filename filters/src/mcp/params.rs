@@ -21,7 +21,7 @@ const OTHER: &str = "A header Mcp-Param-* does not match the argument in the bod
 /// The arguments that are repeated, each with the end of its header's name. They name what a tool touches.
 const REPEATED: [(&str, &str); 3] = [("key", "Key"), ("path", "Path"), ("role", "Role")];
 
-/// What the headers `Mcp-Param-Key`, `Mcp-Param-Path` and `Mcp-Param-Role` say; one that stands twice or is no text
+/// Values of the headers `Mcp-Param-Key`, `Mcp-Param-Path` and `Mcp-Param-Role`; one that stands twice or is no text
 /// says nothing that an argument could.
 pub type Params<'a> = [Option<&'a str>; REPEATED.len()];
 

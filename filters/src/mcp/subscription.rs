@@ -1,4 +1,4 @@
-//! What a client asks to be told of, and the notifications that tell it.
+//! Subscriptions: the changes that a client asks to be told of, and the notifications that tell it.
 //!
 //! Sources: <https://modelcontextprotocol.io/specification/2026-07-28/basic/patterns/subscriptions>,
 //! <https://modelcontextprotocol.io/specification/2025-11-25/server/resources#subscriptions>.
@@ -108,7 +108,7 @@ impl Filter {
         Ok(filter)
     }
 
-    /// What of it is granted: the resources that `may_read` now.
+    /// The part of the wish that is granted. Resources are left out unless `may_read` allows reading them.
     pub fn grant(&self, subject: &AgentId, may_read: impl Fn(Operation) -> bool) -> Wanted {
         let watched = self.resource_subscriptions.iter().filter_map(|uri| {
             let (watched, operation) = Watched::parse(uri, subject).ok()?;
