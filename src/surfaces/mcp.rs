@@ -4,7 +4,9 @@
 use std::time::Instant;
 
 use filters::headers::{MCP_METHOD, MCP_NAME, MCP_PARAMS, MCP_PROTOCOL_VERSION, MCP_SESSION_ID};
-use filters::mcp::{self, Body, Call, Failure, Filter, Headers, Message, Request as Wanted, Revision, Understood};
+use filters::mcp::{
+    self, Body, Call, Failure, Filter, Headers, Message, Request as Wanted, Revision, Understood, Vault,
+};
 use filters::operation::{Entry, Operation};
 use filters::refusal::Refusal;
 use http::{HeaderMap, HeaderValue};
@@ -174,7 +176,7 @@ impl Asked<'_> {
     /// Answers one message. What stands for the whole request, a missing scope
     /// or a limit, is an error of the request's own.
     async fn message(&self, message: &Message<'_>, said: &Headers<'_>) -> Told {
-        let call = match mcp::understand(message, said) {
+        let call = match mcp::understand::<Vault>(message, said) {
             (revision, Err(failure)) => {
                 return Told { answer: Ok(fail(&failure, Some(message), revision)), outcome: Outcome::default() };
             }
@@ -304,7 +306,7 @@ impl Asked<'_> {
         operation: &mut &'static str,
     ) -> Answered {
         let mut body = Vec::new();
-        if let (_, Ok(Understood::Call(call))) = mcp::understand(message, said) {
+        if let (_, Ok(Understood::Call(call))) = mcp::understand::<Vault>(message, said) {
             match call.request {
                 Wanted::CallTool { kind, .. } => {
                     *operation = kind.spec.name;

@@ -9,7 +9,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::resources::{self, Folder, Listed};
-use super::{Call, Failure, prompts, result};
+use super::{Call, Failure, Features, Reference, prompts, result};
 use crate::catalog;
 use crate::grants::Space;
 use crate::names::AgentId;
@@ -38,22 +38,6 @@ enum Of<'a> {
     Unknown,
 }
 
-/// The parameter `ref`.
-#[derive(Deserialize)]
-#[serde(tag = "type")]
-enum Reference<'a> {
-    #[serde(rename = "ref/prompt")]
-    Prompt {
-        #[serde(borrow)]
-        name: Cow<'a, str>,
-    },
-    #[serde(rename = "ref/resource")]
-    Resource {
-        #[serde(borrow)]
-        uri: Cow<'a, str>,
-    },
-}
-
 /// The parameter `argument`.
 #[derive(Deserialize)]
 struct Argument<'a> {
@@ -66,28 +50,33 @@ struct Argument<'a> {
 /// Reads the parameters `ref` and `argument`.
 ///
 /// # Errors
-/// [`Failure::Parameters`] for a prompt that is not there, and an argument that it or a template does not have.
-pub(super) fn read<'a>(
+/// [`Failure::Parameters`], as [`Features::completing`] too.
+pub(super) fn read<'a, F: Features>(
     reference: Option<&'a RawValue>,
     argument: Option<&'a RawValue>,
-) -> Result<Completing<'a>, Failure> {
+) -> Result<F::Completing<'a>, Failure> {
     let reference = reference.and_then(|raw| serde_json::from_str(raw.get()).ok());
     let reference = reference.ok_or(Failure::Parameters("ref must name a prompt or a resource template"))?;
     let argument = argument.and_then(|raw| serde_json::from_str(raw.get()).ok());
     let Argument { name, value } = argument.ok_or(Failure::Parameters("argument must have a name and a value"))?;
-    let of = match reference {
-        Reference::Prompt { name: prompt } => {
-            let operation = prompts::takes(&prompt, &name)?;
-            if name == "path" { Of::Prompt(operation) } else { Of::Unknown }
-        }
-        Reference::Resource { uri } if name == "path" => Of::Template(uri),
-        Reference::Resource { .. } if name == "version" => Of::Unknown,
-        Reference::Resource { .. } => return Err(Failure::Parameters("The template has no such variable")),
-    };
-    Ok(Completing { of, typed: value })
+    F::completing(reference, &name, value)
 }
 
-impl Completing<'_> {
+impl<'a> Completing<'a> {
+    /// As [`Features::completing`].
+    pub(super) fn find(reference: Reference<'a>, argument: &str, typed: Cow<'a, str>) -> Result<Self, Failure> {
+        let of = match reference {
+            Reference::Prompt { name } => {
+                let operation = prompts::takes(&name, argument)?;
+                if argument == "path" { Of::Prompt(operation) } else { Of::Unknown }
+            }
+            Reference::Resource { uri } if argument == "path" => Of::Template(uri),
+            Reference::Resource { .. } if argument == "version" => Of::Unknown,
+            Reference::Resource { .. } => return Err(Failure::Parameters("The template has no such variable")),
+        };
+        Ok(Self { of, typed })
+    }
+
     /// The folder that is typed, and the beginning of a name in it; nothing where no value is known.
     ///
     /// # Errors
@@ -137,7 +126,7 @@ struct Completion<'a> {
 }
 
 /// Answers `completion/complete` with the first 100 of `values`.
-pub fn completed(call: &Call<'_>, values: &[String], out: &mut Vec<u8>) {
+pub fn completed(call: &Call<'_, impl Features>, values: &[String], out: &mut Vec<u8>) {
     let (total, first) = (values.len(), values.get(..MOST).unwrap_or(values));
     let completion = Completion { values: first, total, has_more: total > first.len() };
     result::write(call, Completed { completion }, out);
@@ -146,13 +135,14 @@ pub fn completed(call: &Call<'_>, values: &[String], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mcp::Vault;
 
     fn raw(text: &str) -> &RawValue {
         serde_json::from_str(text).unwrap()
     }
 
     fn reading<'a>(reference: &'a str, argument: &'a str) -> Result<Completing<'a>, Failure> {
-        read(Some(raw(reference)), Some(raw(argument)))
+        read::<Vault>(Some(raw(reference)), Some(raw(argument)))
     }
 
     #[test]
@@ -197,7 +187,7 @@ mod tests {
             let refused = reading(reference, argument);
             assert!(matches!(refused, Err(Failure::Parameters(_))), "{reference} {argument}: {refused:?}");
         }
-        assert!(read(None, None).is_err());
+        assert!(read::<Vault>(None, None).is_err());
         let bob = AgentId::parse("bob").unwrap();
         for uri in ["kv://alice/{+path}/", "kv://bobby/{+path}/", "kv://bob/a", "file:///{+path}"] {
             let reference = format!(r#"{{"type":"ref/resource","uri":"{uri}"}}"#);
