@@ -285,8 +285,8 @@ impl Asked<'_> {
     fn question(&self, call: &Call<'_>, kind: &'static Entry, arguments: &[u8]) -> Answered {
         if !call.input.elicits() {
             let mut body = Vec::new();
-            Failure::NoElicitation.write(Some(call.id), call.revision, &mut body);
-            return Answered::new(Failure::NoElicitation.status(call.revision), body);
+            Failure::NO_ELICITATION.write(Some(call.id), call.revision, &mut body);
+            return Answered::new(Failure::NO_ELICITATION.status(call.revision), body);
         }
         let resource = self.operation(kind, arguments).ok().and_then(|operation| operation.resource);
         let mut body = Vec::new();

@@ -22,18 +22,18 @@ const MOST: usize = 100;
 
 /// An argument whose value is being typed.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Completing<'a> {
-    of: Of<'a>,
-    typed: Cow<'a, str>,
+pub struct Completing {
+    of: Of,
+    typed: Box<str>,
 }
 
 /// The owner of the argument.
 #[derive(Debug, PartialEq, Eq)]
-enum Of<'a> {
+enum Of {
     /// The path of a prompt, which suggests this operation.
     Prompt(&'static str),
     /// The path of the template with that URI.
-    Template(Cow<'a, str>),
+    Template(Box<str>),
     /// An argument of which no values are known: a version, a secret's fields.
     Unknown,
 }
@@ -51,30 +51,30 @@ struct Argument<'a> {
 ///
 /// # Errors
 /// [`Failure::Parameters`], as [`Features::completing`] too.
-pub(super) fn read<'a, F: Features>(
-    reference: Option<&'a RawValue>,
-    argument: Option<&'a RawValue>,
-) -> Result<F::Completing<'a>, Failure> {
+pub(super) fn read<F: Features>(
+    reference: Option<&RawValue>,
+    argument: Option<&RawValue>,
+) -> Result<F::Completing, Failure> {
     let reference = reference.and_then(|raw| serde_json::from_str(raw.get()).ok());
     let reference = reference.ok_or(Failure::Parameters("ref must name a prompt or a resource template"))?;
     let argument = argument.and_then(|raw| serde_json::from_str(raw.get()).ok());
     let Argument { name, value } = argument.ok_or(Failure::Parameters("argument must have a name and a value"))?;
-    F::completing(reference, &name, value)
+    F::completing(&reference, &name, &value)
 }
 
-impl<'a> Completing<'a> {
+impl Completing {
     /// As [`Features::completing`].
-    pub(super) fn find(reference: Reference<'a>, argument: &str, typed: Cow<'a, str>) -> Result<Self, Failure> {
+    pub(super) fn find(reference: &Reference<'_>, argument: &str, typed: &str) -> Result<Self, Failure> {
         let of = match reference {
             Reference::Prompt { name } => {
-                let operation = prompts::takes(&name, argument)?;
+                let operation = prompts::takes(name, argument)?;
                 if argument == "path" { Of::Prompt(operation) } else { Of::Unknown }
             }
-            Reference::Resource { uri } if argument == "path" => Of::Template(uri),
+            Reference::Resource { uri } if argument == "path" => Of::Template(uri.as_ref().into()),
             Reference::Resource { .. } if argument == "version" => Of::Unknown,
             Reference::Resource { .. } => return Err(Failure::Parameters("The template has no such variable")),
         };
-        Ok(Self { of, typed })
+        Ok(Self { of, typed: typed.into() })
     }
 
     /// The folder that is typed, and the beginning of a name in it; nothing where no value is known.
@@ -141,7 +141,7 @@ mod tests {
         serde_json::from_str(text).unwrap()
     }
 
-    fn reading<'a>(reference: &'a str, argument: &'a str) -> Result<Completing<'a>, Failure> {
+    fn reading(reference: &str, argument: &str) -> Result<Completing, Failure> {
         read::<Vault>(Some(raw(reference)), Some(raw(argument)))
     }
 

@@ -21,7 +21,7 @@ pub trait Features: Debug {
     /// A prompt, filled in.
     type Prompt: Debug;
     /// An argument of a prompt or template, whose value is being typed.
-    type Completing<'a>: Debug;
+    type Completing: Debug;
 
     /// The tool of that name.
     fn tool(name: &str) -> Option<Self::Tool>;
@@ -43,11 +43,7 @@ pub trait Features: Debug {
     ///
     /// # Errors
     /// [`Failure::Parameters`] for a prompt that is not there, and an argument that it or a template does not have.
-    fn completing<'a>(
-        reference: Reference<'a>,
-        argument: &str,
-        typed: Cow<'a, str>,
-    ) -> Result<Self::Completing<'a>, Failure>;
+    fn completing(reference: &Reference<'_>, argument: &str, typed: &str) -> Result<Self::Completing, Failure>;
 }
 
 /// The arguments that a prompt is given, by their names; one that is `null` has no value.
@@ -81,7 +77,7 @@ pub enum Vault {}
 impl Features for Vault {
     type Tool = &'static Entry;
     type Prompt = Prompted;
-    type Completing<'a> = Completing<'a>;
+    type Completing = Completing;
 
     fn tool(name: &str) -> Option<&'static Entry> {
         tools::find(name)
@@ -95,11 +91,7 @@ impl Features for Vault {
         prompts::fill(name, arguments)
     }
 
-    fn completing<'a>(
-        reference: Reference<'a>,
-        argument: &str,
-        typed: Cow<'a, str>,
-    ) -> Result<Completing<'a>, Failure> {
+    fn completing(reference: &Reference<'_>, argument: &str, typed: &str) -> Result<Completing, Failure> {
         Completing::find(reference, argument, typed)
     }
 }

@@ -114,7 +114,7 @@ pub enum Request<'a, F: Features = Vault> {
     /// A stream of what the client wants to be told of, since revision 2026-07-28.
     Listen(Filter),
     /// Values for an argument of a prompt or a template.
-    Complete(F::Completing<'a>),
+    Complete(F::Completing),
     /// The least severity of records that the caller wants.
     SetLevel,
     /// The call of a tool.
