@@ -13,6 +13,7 @@ pub mod interim;
 pub mod mcp;
 pub mod process;
 pub mod provider;
+pub mod samples;
 pub mod servers;
 pub mod stdio;
 pub mod stub;
@@ -25,6 +26,7 @@ pub use dialect::Dialect;
 pub use forwarder::Forwarder;
 pub use front::Front;
 pub use process::{API_KEY, Gate, Plan};
+pub use samples::Samples;
 pub use world::World;
 
 use std::hash::{BuildHasher as _, RandomState};

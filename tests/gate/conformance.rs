@@ -1,5 +1,5 @@
 //! The official conformance suite of MCP judges the gate, at each revision that it has a set of
-//! requirements for.
+//! requirements for; and with samples of its own, which the gate does not have, the gate's layer of messages.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -10,19 +10,22 @@ use std::thread::scope;
 use serde_json::Value;
 use tests::mcp::settled;
 use tests::process::{AGENTS, root};
-use tests::{API_KEY, Forwarder, Gate, Plan, free_port};
+use tests::{API_KEY, Forwarder, Gate, Plan, Samples, free_port};
 
 use super::clients::installed;
 use crate::{Case, Shared};
 
-pub const CASES: &[Case] = &[("the_suite_finds_what_the_baseline_says", suite)];
+pub const CASES: &[Case] = &[
+    ("the_suite_finds_what_the_baseline_says", gate),
+    ("the_suite_finds_what_the_baseline_says_of_its_samples", samples),
+];
 
 const REVISIONS: [&str; 2] = ["2025-11-25", "2026-07-28"];
 
 /// The checks that are not passed, as `scenario:check`, each with what the suite says of it.
 type Failed = BTreeMap<String, String>;
 
-fn suite(shared: &Shared) {
+fn gate(shared: &Shared) {
     // It asks from a page of its own address, too.
     let port = free_port();
     let top = format!("{}cors_allow_origins = \"http://127.0.0.1:{port}\"\n", Plan::default().top);
@@ -31,14 +34,36 @@ fn suite(shared: &Shared) {
     let gate = Gate::start(shared.world(), &Plan { top, sections, ..Plan::default() });
     settled(&gate.keyed());
     let _forwarder = Forwarder::start(port, gate.plain, &format!("X-API-Key: {API_KEY}"));
-    let url = format!("http://127.0.0.1:{port}/mcp");
-    let found = scope(|threads| {
-        let running = REVISIONS.map(|revision| threads.spawn(|| run(&url, revision, gate.folder())));
+    let found = judged(&format!("http://127.0.0.1:{port}/mcp"));
+    compare("gate", &found);
+}
+
+/// Judged by the scenarios alone that the gate cannot show.
+fn samples(_: &Shared) {
+    let samples = Samples::start();
+    let mut found = judged(&samples.url());
+    for (revision, found) in REVISIONS.into_iter().zip(&mut found) {
+        let left = baseline("gate", revision, |group| group.get("samples").is_some());
+        let scenario = |check: &str| check.split(':').next().map(str::to_owned);
+        found.retain(|check, _| left.keys().any(|other| scenario(other) == scenario(check)));
+    }
+    compare("samples", &found);
+}
+
+/// Runs the suite against a server, at both revisions at once.
+fn judged(url: &str) -> [Failed; 2] {
+    let folder = tempfile::tempdir().expect("a folder");
+    scope(|threads| {
+        let running = REVISIONS.map(|revision| threads.spawn(|| run(url, revision, folder.path())));
         running.map(|run| run.join().expect("its end"))
-    });
+    })
+}
+
+/// Fails where a server does not pass what its baseline does not name, or passes what it names.
+fn compare(server: &str, found: &[Failed; 2]) {
     let mut wrong = Vec::new();
     for (revision, found) in REVISIONS.into_iter().zip(found) {
-        let expected = baseline(revision);
+        let expected = baseline(server, revision, |_| true);
         let news = found.iter().filter(|(check, _)| !expected.contains_key(*check));
         wrong.extend(news.map(|(check, told)| format!("{revision} {check} is not passed: {told}")));
         let stale = expected.keys().filter(|check| !found.contains_key(*check));
@@ -78,17 +103,17 @@ fn not_passed(folder: &Path) -> Vec<(String, String)> {
     failed.map(named).collect()
 }
 
-/// The checks that are known not to be passed, each with the reason.
-fn baseline(revision: &str) -> Failed {
+/// The checks that a server is known not to pass, each with the reason, of the groups that are chosen.
+fn baseline(server: &str, revision: &str, chosen: impl Fn(&toml::Value) -> bool) -> Failed {
     let text = std::fs::read_to_string(root().join("tests/conformance.toml")).expect("the baseline");
     let read: toml::Table = text.parse().expect("TOML");
     let mut known = Failed::new();
-    for group in read["group"].as_array().expect("groups") {
+    for group in read[server].as_array().expect("groups").iter().filter(|group| chosen(group)) {
         let reason = group["reason"].as_str().filter(|reason| !reason.is_empty()).expect("a reason");
         for check in group.get(revision).and_then(toml::Value::as_array).into_iter().flatten() {
             let check = check.as_str().expect("a check");
             let before = known.insert(check.to_owned(), reason.to_owned());
-            assert!(before.is_none(), "{revision} {check} stands twice in the baseline");
+            assert!(before.is_none(), "{revision} {check} stands twice in the baseline of {server}");
         }
     }
     known
