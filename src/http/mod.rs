@@ -170,7 +170,6 @@ impl Gateway {
         if let Some(trace) = visit.trace.take() {
             request.head.correlation_id = trace;
         }
-        request.head.origin.take_if(|origin| !request.context.snapshot.surfaces.origins.contains(origin));
         (reply, request)
     }
 }

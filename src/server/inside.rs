@@ -22,6 +22,7 @@ use crate::state::State;
 use crate::stdio::{Answer, Body, Gate, Trouble};
 use crate::surfaces::events::Events;
 use crate::surfaces::listen::{self, Stream};
+use crate::surfaces::progress::Progress;
 use crate::surfaces::{self, Asked, Reply, Served, mcp, sessions};
 use crate::telemetry::{self, Record, RequestLog};
 use crate::vault::Parcel;
@@ -139,7 +140,9 @@ impl Inside {
         let caller = admitted.map_err(|Rejected { refusal, .. }| refusal)?;
         let served = match *method {
             Method::POST => {
-                mcp::serve(&Asked { context, caller: &caller, headers, query: "", wrap_ttl: None, body }).await
+                let progress = Progress::default();
+                mcp::serve(&Asked { context, caller: &caller, headers, query: "", wrap_ttl: None, body, progress })
+                    .await
             }
             Method::GET => listen::serve(context, &caller, headers, Stream::Mcp),
             Method::DELETE => sessions::end(context, &caller, headers),

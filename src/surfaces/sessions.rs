@@ -3,7 +3,7 @@
 use filters::handle::Purpose;
 use filters::headers::MCP_SESSION_ID;
 use filters::identity::Identity;
-use filters::mcp::{Call, Failure, Session, Watched};
+use filters::mcp::{Call, Failure, Level, Session, Watched};
 use filters::refusal::Refusal;
 use http::HeaderMap;
 
@@ -50,6 +50,14 @@ impl Asked<'_> {
         let identity = &self.caller.identity;
         let session = Session::begin(self.context.state.events.session_number(), self.context.now(), identity.proof);
         self.context.seal(&identity.agent, Purpose::Session, &session).ok()
+    }
+
+    /// Has the session told of its calls, from this severity on; without one there is nobody to tell.
+    pub(super) fn set_level(&self, session: Option<u64>, level: Level) {
+        if let Some(number) = session {
+            // There is always room for a level.
+            let _ = self.context.state.events.change_session(SessionChange::Level { number, level });
+        }
     }
 
     /// Has the session told of a resource, which its agent must be able to read now; or, unless `watch`,
