@@ -4,7 +4,7 @@
 #![no_main]
 #![allow(missing_docs)]
 
-use filters::mcp::{self, Body, Headers, Request, Understood};
+use filters::mcp::{self, Body, Headers, Request, Understood, Vault};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
@@ -18,7 +18,7 @@ fuzz_target!(|input: &[u8]| {
         Err(_) => return,
     };
     for message in &messages {
-        let (_, Ok(Understood::Call(call))) = mcp::understand(message, &headers) else { continue };
+        let (_, Ok(Understood::Call(call))) = mcp::understand::<Vault>(message, &headers) else { continue };
         let _ = (call.input.answer(), call.input.elicits());
         let operation = match &call.request {
             Request::CallTool { kind, arguments } => kind.parse(arguments),

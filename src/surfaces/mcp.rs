@@ -6,7 +6,7 @@ use std::time::Instant;
 use filters::headers::{MCP_METHOD, MCP_NAME, MCP_PARAMS, MCP_PROTOCOL_VERSION, MCP_SESSION_ID};
 use filters::mcp::{
     self, Body, Call, CallRecord, Failure, Filter, Headers, Level, Message, Request as Wanted, Revision, Session,
-    Understood,
+    Understood, Vault,
 };
 use filters::operation::{Entry, Operation};
 use filters::refusal::Refusal;
@@ -209,7 +209,7 @@ impl Asked<'_> {
     /// Answers one message. What stands for the whole request, a missing scope
     /// or a limit, is an error of the request's own.
     async fn message(&self, message: &Message<'_>, said: &Said<'_>) -> Told {
-        let call = match mcp::understand(message, &said.headers) {
+        let call = match mcp::understand::<Vault>(message, &said.headers) {
             (revision, Err(failure)) => {
                 return Told { answer: Ok(fail(&failure, Some(message), revision)), outcome: Outcome::default() };
             }
@@ -343,8 +343,8 @@ impl Asked<'_> {
     fn question(&self, call: &Call<'_>, kind: &'static Entry, arguments: &[u8]) -> Answered {
         if !call.input.elicits() {
             let mut body = Vec::new();
-            Failure::NoElicitation.write(Some(call.id), call.revision, &mut body);
-            return Answered::new(Failure::NoElicitation.status(call.revision), body);
+            Failure::NO_ELICITATION.write(Some(call.id), call.revision, &mut body);
+            return Answered::new(Failure::NO_ELICITATION.status(call.revision), body);
         }
         let resource = self.operation(kind, arguments).ok().and_then(|operation| operation.resource);
         let mut body = Vec::new();
@@ -364,7 +364,7 @@ impl Asked<'_> {
         operation: &mut &'static str,
     ) -> Answered {
         let mut body = Vec::new();
-        if let (_, Ok(Understood::Call(call))) = mcp::understand(message, &said.headers) {
+        if let (_, Ok(Understood::Call(call))) = mcp::understand::<Vault>(message, &said.headers) {
             match call.request {
                 Wanted::CallTool { kind, .. } => {
                     *operation = kind.spec.name;

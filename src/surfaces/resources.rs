@@ -76,7 +76,7 @@ impl Asked<'_> {
 
     /// The values that an argument may have: paths of secrets that the agent may use as the argument
     /// is used, and of folders on the way to them.
-    pub(super) async fn complete(&self, call: &Call<'_>, completing: &Completing<'_>) -> Listed {
+    pub(super) async fn complete(&self, call: &Call<'_>, completing: &Completing) -> Listed {
         let mut outcome = Outcome { operation: "kv.list", ..Outcome::default() };
         let values = self.values(completing, &mut outcome).await;
         let told = |values: Vec<String>| {
@@ -87,7 +87,7 @@ impl Asked<'_> {
         Listed::new(values.map(told), outcome)
     }
 
-    async fn values(&self, completing: &Completing<'_>, outcome: &mut Outcome) -> Result<Vec<String>, Refusal> {
+    async fn values(&self, completing: &Completing, outcome: &mut Outcome) -> Result<Vec<String>, Refusal> {
         let Some((folder, begun)) = completing.folder(&self.caller.agent().id)? else { return Ok(Vec::new()) };
         let mut names = match self.names(&folder, outcome).await {
             Err(Refusal::NotFound | Refusal::Absent(_) | Refusal::AnswerTooLarge) => Vec::new(),
@@ -102,7 +102,7 @@ impl Asked<'_> {
         Ok(paths.filter(|path| self.may_use(completing, space, path)).collect())
     }
 
-    fn may_use(&self, completing: &Completing<'_>, space: Space, path: &str) -> bool {
+    fn may_use(&self, completing: &Completing, space: Space, path: &str) -> bool {
         let (plain, is_folder) = path.strip_suffix('/').map_or((path, false), |plain| (plain, true));
         let Ok(path) = SecretPath::parse(plain) else { return false };
         let may = |operation| self.context.judge(self.caller, operation).is_ok();

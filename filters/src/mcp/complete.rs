@@ -9,7 +9,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::resources::{self, Folder, Listed};
-use super::{Call, Failure, prompts, result};
+use super::{Call, Failure, Features, Reference, prompts, result};
 use crate::catalog;
 use crate::grants::Space;
 use crate::names::AgentId;
@@ -22,36 +22,20 @@ const MOST: usize = 100;
 
 /// An argument whose value is being typed.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Completing<'a> {
-    of: Of<'a>,
-    typed: Cow<'a, str>,
+pub struct Completing {
+    of: Of,
+    typed: Box<str>,
 }
 
 /// The owner of the argument.
 #[derive(Debug, PartialEq, Eq)]
-enum Of<'a> {
+enum Of {
     /// The path of a prompt, which suggests this operation.
     Prompt(&'static str),
     /// The path of the template with that URI.
-    Template(Cow<'a, str>),
+    Template(Box<str>),
     /// An argument of which no values are known: a version, a secret's fields.
     Unknown,
-}
-
-/// The parameter `ref`.
-#[derive(Deserialize)]
-#[serde(tag = "type")]
-enum Reference<'a> {
-    #[serde(rename = "ref/prompt")]
-    Prompt {
-        #[serde(borrow)]
-        name: Cow<'a, str>,
-    },
-    #[serde(rename = "ref/resource")]
-    Resource {
-        #[serde(borrow)]
-        uri: Cow<'a, str>,
-    },
 }
 
 /// The parameter `argument`.
@@ -66,28 +50,33 @@ struct Argument<'a> {
 /// Reads the parameters `ref` and `argument`.
 ///
 /// # Errors
-/// [`Failure::Parameters`] for a prompt that is not there, and an argument that it or a template does not have.
-pub(super) fn read<'a>(
-    reference: Option<&'a RawValue>,
-    argument: Option<&'a RawValue>,
-) -> Result<Completing<'a>, Failure> {
+/// [`Failure::Parameters`], as [`Features::completing`] too.
+pub(super) fn read<F: Features>(
+    reference: Option<&RawValue>,
+    argument: Option<&RawValue>,
+) -> Result<F::Completing, Failure> {
     let reference = reference.and_then(|raw| serde_json::from_str(raw.get()).ok());
     let reference = reference.ok_or(Failure::Parameters("ref must name a prompt or a resource template"))?;
     let argument = argument.and_then(|raw| serde_json::from_str(raw.get()).ok());
     let Argument { name, value } = argument.ok_or(Failure::Parameters("argument must have a name and a value"))?;
-    let of = match reference {
-        Reference::Prompt { name: prompt } => {
-            let operation = prompts::takes(&prompt, &name)?;
-            if name == "path" { Of::Prompt(operation) } else { Of::Unknown }
-        }
-        Reference::Resource { uri } if name == "path" => Of::Template(uri),
-        Reference::Resource { .. } if name == "version" => Of::Unknown,
-        Reference::Resource { .. } => return Err(Failure::Parameters("The template has no such variable")),
-    };
-    Ok(Completing { of, typed: value })
+    F::completing(&reference, &name, &value)
 }
 
-impl Completing<'_> {
+impl Completing {
+    /// As [`Features::completing`].
+    pub(super) fn find(reference: &Reference<'_>, argument: &str, typed: &str) -> Result<Self, Failure> {
+        let of = match reference {
+            Reference::Prompt { name } => {
+                let operation = prompts::takes(name, argument)?;
+                if argument == "path" { Of::Prompt(operation) } else { Of::Unknown }
+            }
+            Reference::Resource { uri } if argument == "path" => Of::Template(uri.as_ref().into()),
+            Reference::Resource { .. } if argument == "version" => Of::Unknown,
+            Reference::Resource { .. } => return Err(Failure::Parameters("The template has no such variable")),
+        };
+        Ok(Self { of, typed: typed.into() })
+    }
+
     /// The folder that is typed, and the beginning of a name in it; nothing where no value is known.
     ///
     /// # Errors
@@ -137,7 +126,7 @@ struct Completion<'a> {
 }
 
 /// Answers `completion/complete` with the first 100 of `values`.
-pub fn completed(call: &Call<'_>, values: &[String], out: &mut Vec<u8>) {
+pub fn completed(call: &Call<'_, impl Features>, values: &[String], out: &mut Vec<u8>) {
     let (total, first) = (values.len(), values.get(..MOST).unwrap_or(values));
     let completion = Completion { values: first, total, has_more: total > first.len() };
     result::write(call, Completed { completion }, out);
@@ -146,13 +135,14 @@ pub fn completed(call: &Call<'_>, values: &[String], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mcp::Vault;
 
     fn raw(text: &str) -> &RawValue {
         serde_json::from_str(text).unwrap()
     }
 
-    fn reading<'a>(reference: &'a str, argument: &'a str) -> Result<Completing<'a>, Failure> {
-        read(Some(raw(reference)), Some(raw(argument)))
+    fn reading(reference: &str, argument: &str) -> Result<Completing, Failure> {
+        read::<Vault>(Some(raw(reference)), Some(raw(argument)))
     }
 
     #[test]
@@ -197,7 +187,7 @@ mod tests {
             let refused = reading(reference, argument);
             assert!(matches!(refused, Err(Failure::Parameters(_))), "{reference} {argument}: {refused:?}");
         }
-        assert!(read(None, None).is_err());
+        assert!(read::<Vault>(None, None).is_err());
         let bob = AgentId::parse("bob").unwrap();
         for uri in ["kv://alice/{+path}/", "kv://bobby/{+path}/", "kv://bob/a", "file:///{+path}"] {
             let reference = format!(r#"{{"type":"ref/resource","uri":"{uri}"}}"#);

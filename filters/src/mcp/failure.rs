@@ -1,6 +1,7 @@
 //! JSON-RPC errors: a message that could not become a call.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -29,13 +30,17 @@ pub enum Failure {
     /// A request without a result of its own is refused: a message of a batch that a
     /// limit or a missing scope stops, the reading of a resource.
     Refused(Refusal),
-    /// The client would have to ask its user, and has no elicitation.
-    NoElicitation,
+    /// The client has not declared a capability that the call needs: its name, and the error's text.
+    NoCapability(&'static str, &'static str),
     /// A revision that is not spoken, as it was asked for, at most 256 bytes of it.
     UnsupportedVersion(Box<str>),
 }
 
 impl Failure {
+    /// The error for a call that the client would have to ask its user about, without elicitation.
+    pub const NO_ELICITATION: Self =
+        Self::NoCapability("elicitation", "The call is to be confirmed first, and the client cannot ask its user");
+
     /// The error for a refusal of a call of no tool.
     #[must_use]
     pub fn of(refusal: Refusal, call: &Call<'_>) -> Self {
@@ -64,7 +69,7 @@ impl Failure {
             Self::Refused(refusal) if refusal.public().status.is_server_error() => -32603,
             Self::Refused(_) => -32000,
             Self::HeaderMismatch(_) => -32020,
-            Self::NoElicitation => -32021,
+            Self::NoCapability(..) => -32021,
             Self::UnsupportedVersion(_) => -32022,
         }
     }
@@ -72,10 +77,11 @@ impl Failure {
     fn message(&self) -> Cow<'static, str> {
         let text = match self {
             Self::Parse => "The body is not valid JSON",
-            Self::Invalid(text) | Self::Parameters(text) | Self::HeaderMismatch(text) => text,
+            Self::Invalid(text) | Self::Parameters(text) | Self::HeaderMismatch(text) | Self::NoCapability(_, text) => {
+                text
+            }
             Self::UnknownMethod => "Method not found",
             Self::NoResource(..) => "Resource not found",
-            Self::NoElicitation => "The call is to be confirmed first, and the client cannot ask its user",
             Self::Arguments(refusal) | Self::Refused(refusal) => return refusal.text(),
             Self::UnsupportedVersion(_) => "Unsupported protocol version",
         };
@@ -89,7 +95,7 @@ impl Failure {
             Self::Parse
             | Self::Invalid(_)
             | Self::HeaderMismatch(_)
-            | Self::NoElicitation
+            | Self::NoCapability(..)
             | Self::UnsupportedVersion(_) => 400,
             Self::UnknownMethod if revision.is_stateless() => 404,
             Self::Parameters(_) | Self::NoResource(..) if revision.is_stateless() => 400,
@@ -106,7 +112,9 @@ impl Failure {
             Self::UnsupportedVersion(requested) => {
                 Some(Data::Versions { supported: Revision::ALL.map(Revision::name), requested })
             }
-            Self::NoElicitation => Some(Data::Capabilities { required: Required { elicitation: Elicitation {} } }),
+            Self::NoCapability(name, _) => {
+                Some(Data::Capabilities { required: BTreeMap::from([(*name, Capability {})]) })
+            }
             Self::Arguments(refusal) => {
                 let Refusal::Arguments(misfit) = refusal else { return None };
                 Some(Data::Misfit { error: refusal.public().code, misfit })
@@ -159,8 +167,9 @@ enum Data<'a> {
         requested: &'a str,
     },
     Capabilities {
+        /// By their names.
         #[serde(rename = "requiredCapabilities")]
-        required: Required,
+        required: BTreeMap<&'static str, Capability>,
     },
     Misfit {
         error: &'static str,
@@ -176,11 +185,6 @@ enum Data<'a> {
     },
 }
 
-/// The capabilities that a client lacks.
+/// A capability that a client lacks; nothing is said of how it is to have it.
 #[derive(Serialize)]
-struct Required {
-    elicitation: Elicitation,
-}
-
-#[derive(Serialize)]
-struct Elicitation {}
+struct Capability {}

@@ -19,12 +19,12 @@ const QUESTION: &str = "confirm";
 /// The capabilities of the client that calls, and its user's answer where the call brings one.
 #[derive(Clone, Debug, Default)]
 pub struct Input<'a> {
-    /// The client's capabilities.
-    pub(super) capabilities: Option<&'a RawValue>,
+    /// The client's capabilities, in JSON.
+    pub capabilities: Option<&'a RawValue>,
     /// The state that went out with the question.
-    pub(super) state: Option<Cow<'a, str>>,
-    /// The answers, by the names of their questions.
-    pub(super) responses: Option<&'a RawValue>,
+    pub state: Option<Cow<'a, str>>,
+    /// The answers in JSON, by the names of their questions.
+    pub responses: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]

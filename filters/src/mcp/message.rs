@@ -7,13 +7,10 @@ use base64::Engine as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::complete::{self, Completing};
-use super::prompts::{self, Prompted};
 use super::subscription::Filter;
-use super::{Failure, Input, Level, Params as ParamHeaders, Revision, params, tools};
+use super::{Failure, Features, Input, Level, Params as ParamHeaders, Revision, Vault, complete, prompts};
 use crate::json::text;
 use crate::names::trace_id;
-use crate::operation::Entry;
 
 /// Longest id, in bytes of JSON.
 const MAX_ID: usize = 256;
@@ -58,15 +55,15 @@ pub struct Message<'a> {
     params: Option<&'a RawValue>,
 }
 
-/// A message that is to be answered.
+/// A message that is to be answered, about features of `F`.
 #[derive(Debug)]
-pub struct Call<'a> {
+pub struct Call<'a, F: Features = Vault> {
     /// Its id, as it stood there.
     pub id: &'a RawValue,
     /// The revision that its answer speaks.
     pub revision: Revision,
     /// The request.
-    pub request: Request<'a>,
+    pub request: Request<'a, F>,
     /// The id of the trace that it says it belongs to.
     pub trace: Option<&'a str>,
     /// The token by which its client wants to be told that it goes on, in JSON.
@@ -80,7 +77,7 @@ pub struct Call<'a> {
 
 /// The request of a call.
 #[derive(Debug)]
-pub enum Request<'a> {
+pub enum Request<'a, F: Features = Vault> {
     /// The handshake of the revisions before 2026-07-28.
     Initialize,
     /// A description of the gate, since revision 2026-07-28.
@@ -106,7 +103,7 @@ pub enum Request<'a> {
     /// Which prompts there are.
     ListPrompts,
     /// A prompt, filled in.
-    GetPrompt(Prompted),
+    GetPrompt(F::Prompt),
     /// A resource that the session is told of from now on, before revision 2026-07-28.
     Subscribe {
         /// Its URI.
@@ -120,13 +117,13 @@ pub enum Request<'a> {
     /// A stream of what the client wants to be told of, since revision 2026-07-28.
     Listen(Filter),
     /// Values for an argument of a prompt or a template.
-    Complete(Completing<'a>),
+    Complete(F::Completing),
     /// The least severity of records that the session wants.
     SetLevel(Level),
-    /// An operation.
+    /// The call of a tool.
     CallTool {
         /// Which.
-        kind: &'static Entry,
+        kind: F::Tool,
         /// Its arguments, a JSON object.
         arguments: &'a [u8],
     },
@@ -134,9 +131,9 @@ pub enum Request<'a> {
 
 /// A message that was understood.
 #[derive(Debug)]
-pub enum Understood<'a> {
+pub enum Understood<'a, F: Features = Vault> {
     /// A request, which is answered.
-    Call(Call<'a>),
+    Call(Call<'a, F>),
     /// A notification, which is not.
     Notification,
     /// A notification that the request of this id, in JSON, is cancelled.
@@ -239,9 +236,12 @@ fn is_name(raw: &RawValue) -> bool {
     (text.starts_with('"') || serde_json::from_str::<i64>(text).is_ok()) && text.len() <= MAX_ID
 }
 
-/// Understands one message, by its headers and by itself. The revision is
-/// told in either case: the failure is answered in it.
-pub fn understand<'a>(message: &Message<'a>, headers: &Headers<'_>) -> (Revision, Result<Understood<'a>, Failure>) {
+/// Understands one message about features of `F`, by its headers and by itself. The revision is told in either case:
+/// the failure is answered in it.
+pub fn understand<'a, F: Features>(
+    message: &Message<'a>,
+    headers: &Headers<'_>,
+) -> (Revision, Result<Understood<'a, F>, Failure>) {
     let params = match parameters(message) {
         Ok(params) => params,
         Err(failure) => return (spoken(headers), Err(failure)),
@@ -325,7 +325,7 @@ fn shortened(version: &str) -> Box<str> {
     version.get(..version.floor_char_boundary(MAX_VERSION)).unwrap_or_default().into()
 }
 
-fn handshaken<'a>(method: &str, params: &Params<'a>) -> Result<Request<'a>, Failure> {
+fn handshaken<'a, F: Features>(method: &str, params: &Params<'a>) -> Result<Request<'a, F>, Failure> {
     match method {
         "initialize" => Ok(Request::Initialize),
         "ping" => Ok(Request::Ping),
@@ -338,7 +338,7 @@ fn handshaken<'a>(method: &str, params: &Params<'a>) -> Result<Request<'a>, Fail
 }
 
 /// Requests that every revision has.
-fn lasting<'a>(method: &str, params: &Params<'a>) -> Result<Request<'a>, Failure> {
+fn lasting<'a, F: Features>(method: &str, params: &Params<'a>) -> Result<Request<'a, F>, Failure> {
     match method {
         "tools/list" => one_page(params, Request::ListTools),
         "tools/call" => tool(params),
@@ -348,9 +348,9 @@ fn lasting<'a>(method: &str, params: &Params<'a>) -> Result<Request<'a>, Failure
         "prompts/list" => one_page(params, Request::ListPrompts),
         "prompts/get" => {
             let name = params.name.as_deref().ok_or(Failure::Parameters("The prompt's name is missing"))?;
-            prompts::fill(name, params.arguments).map(Request::GetPrompt)
+            prompts::read::<F>(name, params.arguments).map(Request::GetPrompt)
         }
-        "completion/complete" => complete::read(params.reference, params.argument).map(Request::Complete),
+        "completion/complete" => complete::read::<F>(params.reference, params.argument).map(Request::Complete),
         _ => Err(Failure::UnknownMethod),
     }
 }
@@ -360,14 +360,18 @@ fn uri<'a>(params: &Params<'a>) -> Result<Cow<'a, str>, Failure> {
 }
 
 /// A list that is one page gives out no cursors.
-fn one_page<'a>(params: &Params<'_>, request: Request<'a>) -> Result<Request<'a>, Failure> {
+fn one_page<'a, F: Features>(params: &Params<'_>, request: Request<'a, F>) -> Result<Request<'a, F>, Failure> {
     match params.cursor {
         None => Ok(request),
         Some(_) => Err(Failure::Parameters(NO_CURSOR)),
     }
 }
 
-fn stateless<'a>(method: &str, headers: &Headers<'_>, params: &Params<'a>) -> Result<Request<'a>, Failure> {
+fn stateless<'a, F: Features>(
+    method: &str,
+    headers: &Headers<'_>,
+    params: &Params<'a>,
+) -> Result<Request<'a, F>, Failure> {
     match headers.method {
         None => return Err(Failure::HeaderMismatch("The header Mcp-Method is missing")),
         Some(header) if header != method => {
@@ -390,7 +394,7 @@ fn stateless<'a>(method: &str, headers: &Headers<'_>, params: &Params<'a>) -> Re
         _ => lasting(method, params)?,
     };
     if let Request::CallTool { kind, arguments } = &request {
-        params::check(kind, arguments, &headers.params)?;
+        F::check(*kind, arguments, &headers.params)?;
     }
     Ok(request)
 }
@@ -416,9 +420,9 @@ pub(super) fn decoded(header: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-fn tool<'a>(params: &Params<'a>) -> Result<Request<'a>, Failure> {
+fn tool<'a, F: Features>(params: &Params<'a>) -> Result<Request<'a, F>, Failure> {
     let name = params.name.as_deref().ok_or(Failure::Parameters("The tool's name is missing"))?;
-    let kind = tools::find(name).ok_or(Failure::Parameters("There is no such tool"))?;
+    let kind = F::tool(name).ok_or(Failure::Parameters("There is no such tool"))?;
     let arguments = params.arguments.map_or(&b"{}"[..], |raw| raw.get().as_bytes());
     if arguments.first() != Some(&b'{') {
         return Err(Failure::Parameters("The arguments must be an object"));

@@ -8,6 +8,7 @@
 mod complete;
 mod events;
 mod failure;
+mod features;
 mod input;
 mod message;
 mod notices;
@@ -22,6 +23,7 @@ mod tools;
 pub use complete::{Completing, completed};
 pub use events::{Feed, KEEP_ALIVE, Shown, has_streams, message_event, plain};
 pub use failure::Failure;
+pub use features::{Features, PromptArguments, Reference, Vault};
 pub use input::{Input, input_required};
 pub use message::{Body, Call, Headers, Message, Request, Understood, read, spoken, understand};
 pub use notices::{CallRecord, Level, progress, record};
@@ -31,7 +33,9 @@ pub use resources::{
     Folder, ListPlace, Listed, Page, Step, Walk, is_there, listed_resources, listed_templates, metadata, names,
     no_cursor, secret, target, told,
 };
-pub use result::{answer, discovered, done, initialized, listed, refused};
+pub use result::{
+    TTL, answer, discovered, done, initialized, listed, refused, write, write_input_required, write_kept,
+};
 pub use session::{SESSION, Session};
 pub use subscription::{Filter, MOST_WATCHED, Wanted, Watched};
 pub use tools::{ToolNames, Tools, matching, shows};

@@ -1,7 +1,5 @@
 //! The prompts: each suggests a call of one tool.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 
 use serde::{Serialize, Serializer};
@@ -9,7 +7,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::result::{self, TTL, Text};
 use super::tools::{self, ToolNames};
-use super::{Call, Failure};
+use super::{Call, Failure, Features, PromptArguments};
 use crate::identity::Identity;
 use crate::path::SecretPath;
 
@@ -92,16 +90,19 @@ impl Serialize for Filled {
     }
 }
 
-/// Fills in the prompt of that name.
+/// Reads the parameters `name` and `arguments`.
 ///
 /// # Errors
-/// [`Failure::Parameters`] for a prompt that is not there, an argument that it
-/// does not take, lacks or cannot use.
-pub(super) fn fill(name: &str, arguments: Option<&RawValue>) -> Result<Prompted, Failure> {
+/// [`Failure::Parameters`], as [`Features::prompt`] too.
+pub(super) fn read<F: Features>(name: &str, arguments: Option<&RawValue>) -> Result<F::Prompt, Failure> {
+    let given = serde_json::from_str(arguments.map_or("{}", RawValue::get))
+        .map_err(|_| Failure::Parameters("The arguments of a prompt must be an object of strings"))?;
+    F::prompt(name, &given)
+}
+
+/// As [`Features::prompt`].
+pub(super) fn fill(name: &str, given: &PromptArguments<'_>) -> Result<Prompted, Failure> {
     let prompt = find(name)?;
-    let given: BTreeMap<Cow<'_, str>, Option<Cow<'_, str>>> =
-        serde_json::from_str(arguments.map_or("{}", RawValue::get))
-            .map_err(|_| Failure::Parameters("The arguments of a prompt must be an object of strings"))?;
     if given.keys().any(|name| prompt.arguments.iter().all(|argument| argument.name != name)) {
         return Err(Failure::Parameters(NO_ARGUMENT));
     }
@@ -202,9 +203,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::mcp::Vault;
 
     fn filled(name: &str, arguments: &str) -> Result<Prompted, Failure> {
-        fill(name, Some(serde_json::from_str(arguments).unwrap()))
+        read::<Vault>(name, Some(serde_json::from_str(arguments).unwrap()))
     }
 
     #[test]

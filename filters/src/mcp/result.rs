@@ -7,14 +7,14 @@ use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 use serde_json::value::RawValue;
 
 use super::tools::{self, ToolNames};
-use super::{Call, Revision};
+use super::{Call, Features, Revision};
 use crate::identity::Identity;
 use crate::refusal::Refusal;
 
 const INSTRUCTIONS: &str = "Secrets and cryptography of HashiCorp Vault, each agent in its own namespace. \
      Paths are relative to that namespace. Call whoami to see what you may use, and up to what.";
 /// Milliseconds for which a client may keep a list that only a configuration changes.
-pub(super) const TTL: u32 = 60_000;
+pub const TTL: u32 = 60_000;
 
 /// A result of a revision without a handshake: its own members, and those that every one has.
 #[derive(Serialize)]
@@ -153,26 +153,29 @@ impl<'a> Text<'a> {
 /// The members of a complete result.
 const COMPLETE: Stateless = Stateless { result_type: "complete", meta: Meta { server: SERVER } };
 
-/// Writes a result.
-pub(super) fn write(call: &Call<'_>, own: impl Serialize, out: &mut Vec<u8>) {
+/// Writes a result with these members, an object.
+pub fn write(call: &Call<'_, impl Features>, own: impl Serialize, out: &mut Vec<u8>) {
     respond(call, (COMPLETE, None), own, (out, CompactFormatter));
 }
 
-/// Writes what stands for a result until its client has asked its user.
-pub(super) fn write_input_required(call: &Call<'_>, own: impl Serialize, out: &mut Vec<u8>) {
+/// Writes what stands for a result until its client has given more: its members are `inputRequests` and, where there
+/// is any, `requestState`.
+/// Source: <https://modelcontextprotocol.io/specification/2026-07-28/basic/patterns/mrtr>.
+pub fn write_input_required(call: &Call<'_, impl Features>, own: impl Serialize, out: &mut Vec<u8>) {
     let stateless = Stateless { result_type: "input_required", ..COMPLETE };
     respond(call, (stateless, None), own, (out, CompactFormatter));
 }
 
-/// Writes a result that a client may keep for `ttl` milliseconds, where its revision can say so.
-pub(super) fn write_kept(call: &Call<'_>, ttl: u32, own: impl Serialize, out: &mut Vec<u8>) {
+/// Writes a result with these members, an object, that a client may keep for `ttl` milliseconds, where its revision can
+/// say so.
+pub fn write_kept(call: &Call<'_, impl Features>, ttl: u32, own: impl Serialize, out: &mut Vec<u8>) {
     let keep = Keep { ttl_ms: ttl, cache_scope: "private" };
     respond(call, (COMPLETE, Some(keep)), own, (out, CompactFormatter));
 }
 
 /// Writes a JSON-RPC response: the frame that all have, and in it the result.
 fn respond<F: Formatter>(
-    call: &Call<'_>,
+    call: &Call<'_, impl Features>,
     (stateless, keep): (Stateless, Option<Keep>),
     own: impl Serialize,
     (out, formatter): (&mut Vec<u8>, F),
@@ -191,7 +194,7 @@ fn respond<F: Formatter>(
 }
 
 /// Answers `initialize` with the revision it settled on.
-pub fn initialized(call: &Call<'_>, out: &mut Vec<u8>) {
+pub fn initialized(call: &Call<'_, impl Features>, out: &mut Vec<u8>) {
     let initialized = Initialized {
         protocol_version: call.revision.name(),
         capabilities: Capabilities { logging: Some(Empty {}), ..CAPABILITIES },
@@ -202,7 +205,7 @@ pub fn initialized(call: &Call<'_>, out: &mut Vec<u8>) {
 }
 
 /// Answers `server/discover`.
-pub fn discovered(call: &Call<'_>, out: &mut Vec<u8>) {
+pub fn discovered(call: &Call<'_, impl Features>, out: &mut Vec<u8>) {
     let discovered = Discovered {
         supported_versions: Revision::ALL.map(Revision::name),
         capabilities: CAPABILITIES,
@@ -212,7 +215,7 @@ pub fn discovered(call: &Call<'_>, out: &mut Vec<u8>) {
 }
 
 /// Answers `ping`, `shutdown` and `logging/setLevel`, which need no more than an answer.
-pub fn done(call: &Call<'_>, out: &mut Vec<u8>) {
+pub fn done(call: &Call<'_, impl Features>, out: &mut Vec<u8>) {
     write(call, Empty {}, out);
 }
 

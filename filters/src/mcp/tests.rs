@@ -19,7 +19,7 @@ fn outcome(body: &str, headers: &Headers<'_>) -> (Revision, String) {
         Ok(Body::Batch(messages)) => return (Revision::V2025_03_26, format!("batch of {}", messages.len())),
         Err(failure) => return (Revision::V2025_03_26, code(&failure)),
     };
-    let (revision, understood) = understand(&message, headers);
+    let (revision, understood) = understand::<Vault>(&message, headers);
     let text = match &understood {
         Ok(Understood::Call(Call { request: Request::CallTool { kind, arguments }, .. })) => {
             format!("{kind:?} {}", std::str::from_utf8(arguments).unwrap())
@@ -329,7 +329,7 @@ fn an_answer_carries_its_value_twice() {
     let body = br#"{"jsonrpc":"2.0","id":"a\"b","method":"tools/call","params":{"name":"kv.list"}}"#;
     let headers = headers("2025-06-18", "", "");
     let Ok(Body::One(message)) = read(body, &headers, 1) else { panic!() };
-    let (_, Ok(Understood::Call(call))) = understand(&message, &headers) else { panic!() };
+    let (_, Ok(Understood::Call(call))) = understand::<Vault>(&message, &headers) else { panic!() };
     let mut out = Vec::new();
     answer(&call, r#"{"keys":["a\"b","é"]}"#, &mut out);
     let reply: Value = serde_json::from_slice(&out).unwrap();
