@@ -1,6 +1,7 @@
 //! The MCP surface: `POST /mcp` and, as older bridges have it, `POST /mcp/rpc`;
 //! streams of events are a `GET`.
 
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use filters::headers::{MCP_METHOD, MCP_NAME, MCP_PARAMS, MCP_PROTOCOL_VERSION, MCP_SESSION_ID};
@@ -10,12 +11,13 @@ use filters::mcp::{
 };
 use filters::operation::{Entry, Operation};
 use filters::refusal::Refusal;
+use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue};
 
 use crate::service::{Called, Confirm, Outcome, Outcomes};
 
 use super::resources::Listed;
-use super::{Asked, Json, Reply, Served, accepts_json, listen, lists_events, sessions, text as header};
+use super::{Asked, Json, Reply, Served, accepts_json, listen, lists_events, sessions};
 
 /// The answer to one message.
 struct Answered {
@@ -92,14 +94,13 @@ pub fn check(headers: &HeaderMap, wrap_ttl: Option<&str>) -> Result<(), Refusal>
 
 /// Serves the messages of one `POST`.
 pub async fn serve(asked: &Asked<'_>) -> Served {
-    let headers = said(asked.headers);
-    let session = if is_stateless(headers.version) {
-        None
-    } else {
-        match sessions::named(asked.context, &asked.caller.identity, asked.headers) {
-            Ok(session) => session,
+    let (session, headers) = said(asked.headers);
+    let session = match session.filter(|_| !is_stateless(headers.version)) {
+        Some(id) => match sessions::open(asked.context, &asked.caller.identity, id) {
+            Ok(session) => Some(session),
             Err(refusal) => return Served::refused("", refusal),
-        }
+        },
+        None => None,
     };
     let (answered, outcomes) = asked.messages(&Said { headers, session }).await;
     Served { reply: answered.map(|answered| answered.reply(asked.progress.has_begun())), outcomes }
@@ -111,7 +112,7 @@ pub async fn serve_on_stream(asked: &Asked<'_>) -> Served {
         Ok(address) => address,
         Err(refusal) => return Served::refused("", refusal),
     };
-    let (answered, outcomes) = asked.messages(&Said { headers: said(asked.headers), session: None }).await;
+    let (answered, outcomes) = asked.messages(&Said { headers: said(asked.headers).1, session: None }).await;
     let reply = answered.and_then(|Answered { body, .. }| {
         let text = String::from_utf8(body).map_err(|_| Refusal::Internal)?;
         let sent = text.is_empty() || asked.context.state.events.answer(&asked.caller.agent().id, address, &text);
@@ -125,18 +126,24 @@ fn is_stateless(version: Option<&str>) -> bool {
     version.and_then(Revision::parse).is_some_and(Revision::is_stateless)
 }
 
-/// The headers that a body must agree with.
-fn said(headers: &HeaderMap) -> Headers<'_> {
-    let [version, method, name] = [MCP_PROTOCOL_VERSION, MCP_METHOD, MCP_NAME].map(|name| header(headers, name));
-    // The others repeat no arguments.
-    let repeated = if is_stateless(version) { MCP_PARAMS.map(Some) } else { Default::default() };
-    let params = repeated.map(|name| {
-        let mut values = headers.get_all(name?).iter();
-        let value = values.next()?;
-        // Neither two nor what is no text can be what an argument says: those that are marked are not empty.
-        Some(value.to_str().ok().filter(|_| values.next().is_none()).unwrap_or_default())
-    });
-    Headers { version, method, name, params }
+/// The headers of MCP.
+static HEADERS: LazyLock<[HeaderName; 7]> = LazyLock::new(|| {
+    let [key, path, role] = MCP_PARAMS;
+    [MCP_SESSION_ID, MCP_PROTOCOL_VERSION, MCP_METHOD, MCP_NAME, key, path, role]
+});
+
+/// The session's id, and the headers that a body must agree with. One that stands twice or is no text says
+/// nothing that fits.
+fn said(headers: &HeaderMap) -> (Option<&str>, Headers<'_>) {
+    let mut found = [None; 7];
+    // Once through all of them, of which there are few, is less than to look for each.
+    for (name, value) in headers.iter().filter(|(name, _)| name.as_str().starts_with("mcp-")) {
+        if let Some((_, found)) = HEADERS.iter().zip(&mut found).find(|(known, _)| *known == name) {
+            *found = Some(value.to_str().ok().filter(|_| found.is_none()).unwrap_or_default());
+        }
+    }
+    let [session, version, method, name, key, path, role] = found;
+    (session, Headers { version, method, name, params: [key, path, role] })
 }
 
 impl Said<'_> {

@@ -21,11 +21,20 @@ pub(super) fn named(
     identity: &Identity,
     headers: &HeaderMap,
 ) -> Result<Option<Session>, Refusal> {
-    let Some(id) = headers.get(MCP_SESSION_ID) else { return Ok(None) };
-    let id = id.to_str().map_err(|_| Refusal::NoSession)?;
+    let mut ids = headers.get_all(MCP_SESSION_ID).iter();
+    let Some(id) = ids.next() else { return Ok(None) };
+    let id = id.to_str().ok().filter(|_| ids.next().is_none()).ok_or(Refusal::NoSession)?;
+    open(context, identity, id).map(Some)
+}
+
+/// The session of that id.
+///
+/// # Errors
+/// As [`named`].
+pub(super) fn open(context: &Context<'_>, identity: &Identity, id: &str) -> Result<Session, Refusal> {
     let session: Session = context.open(&identity.agent, Purpose::Session, id, Refusal::NoSession)?;
     let lasts = session.lasts(context.now(), identity.proof) && !context.state.events.has_ended(session.number());
-    if lasts { Ok(Some(session)) } else { Err(Refusal::NoSession) }
+    if lasts { Ok(session) } else { Err(Refusal::NoSession) }
 }
 
 /// Ends the session that is named.
