@@ -102,9 +102,22 @@ impl Events {
     /// Opens a subscription, which asks for these notifications; its acknowledgement is not read yet.
     pub fn subscribe(client: &Client, url: &str, notifications: &Value) -> Self {
         let message = request("subscriptions/listen", &json!({"_meta": meta(), "notifications": notifications}));
-        let request = client.post(url).header("Accept", "application/json, text/event-stream");
-        let request = request.header("MCP-Protocol-Version", STATELESS).header("Mcp-Method", "subscriptions/listen");
-        Self::of(client, request.json(&message).send().expect("an answer"))
+        let headers = [("MCP-Protocol-Version", STATELESS), ("Mcp-Method", "subscriptions/listen")];
+        Self::post(client, url, &headers, &message)
+    }
+
+    /// Sends a message that is answered by a stream.
+    pub fn post(client: &Client, url: &str, headers: &[(&str, impl AsRef<str>)], message: &Value) -> Self {
+        Self::of(client, Self::asked(client, url, headers, message))
+    }
+
+    /// The answer to a message, be it a stream or not.
+    pub fn asked(client: &Client, url: &str, headers: &[(&str, impl AsRef<str>)], message: &Value) -> Response {
+        let own = headers.iter().any(|(name, _)| *name == "Accept");
+        let both = ("Accept", "application/json, text/event-stream");
+        let headers = headers.iter().map(|(name, value)| (*name, value.as_ref())).chain((!own).then_some(both));
+        let request = client.post(url).json(message);
+        headers.fold(request, |request, (name, value)| request.header(name, value)).send().expect("an answer")
     }
 
     fn of(client: &Client, response: Response) -> Self {

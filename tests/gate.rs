@@ -41,6 +41,7 @@ mod gate {
     pub mod mcp_methods;
     pub mod names;
     pub mod namespaces;
+    pub mod notices;
     pub mod operations;
     pub mod pem;
     pub mod policy;
@@ -174,6 +175,7 @@ fn main() -> ExitCode {
         ("shared_limits", gate::shared_limits::CASES),
         ("tokens", gate::tokens::CASES),
         ("namespaces", gate::namespaces::CASES),
+        ("notices", gate::notices::CASES),
         ("vault_identity", gate::vault_identity::CASES),
         ("logins", gate::logins::CASES),
         ("lockout", gate::lockout::CASES),

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use filters::event::{Event, EventId, EventKind};
-use filters::mcp::Watched;
+use filters::mcp::{Level, Watched};
 use filters::names::{AgentId, Namespace};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -170,6 +170,12 @@ impl Bus {
     #[must_use]
     pub fn watched(&self, session: u64) -> Arc<[Watched]> {
         self.sessions.watched(session).unwrap_or_default()
+    }
+
+    /// The least severity of the records of its calls that a session wants; `None` where it wants none.
+    #[must_use]
+    pub fn level(&self, session: u64) -> Option<Level> {
+        self.sessions.level(session)
     }
 
     /// Tells every stream that something may have been missed.

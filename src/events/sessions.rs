@@ -1,15 +1,17 @@
-//! The sessions of MCP that want to be told of resources, and those that have ended.
+//! The sessions of MCP that want to be told of resources or of their calls, and those that have ended.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use filters::mcp::{MOST_WATCHED, SESSION, Watched};
+use filters::mcp::{Level, MOST_WATCHED, SESSION, Watched};
 use filters::names::AgentId;
 use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
 
 /// Resources that all sessions together may want to be told of.
 const ALL_WATCHED: u64 = 1_000_000;
+/// Sessions that may want records of their calls.
+const LEVELS: u64 = 100_000;
 /// Ended sessions that are remembered.
 const ENDED: u64 = 100_000;
 
@@ -32,6 +34,13 @@ pub enum SessionChange {
         /// The resource.
         uri: Box<str>,
     },
+    /// It wants records of its calls.
+    Level {
+        /// The session.
+        number: u64,
+        /// The least severity of what it wants.
+        level: Level,
+    },
     /// It has ended.
     End {
         /// The session.
@@ -46,6 +55,7 @@ pub struct TooMany;
 /// All that is known of sessions, by their numbers.
 pub(super) struct Sessions {
     watched: Cache<u64, Arc<[Watched]>>,
+    levels: Cache<u64, Level>,
     ended: Cache<u64, ()>,
 }
 
@@ -55,6 +65,7 @@ impl Default for Sessions {
         let weight = |_: &u64, watched: &Arc<[Watched]>| u32::try_from(watched.len()).unwrap_or(u32::MAX);
         Self {
             watched: Cache::builder().max_capacity(ALL_WATCHED).weigher(weight).time_to_live(lasts).build(),
+            levels: Cache::builder().max_capacity(LEVELS).time_to_live(lasts).build(),
             ended: Cache::builder().max_capacity(ENDED).time_to_live(lasts).build(),
         }
     }
@@ -72,9 +83,14 @@ impl Sessions {
                 self.change(*number, |all| all.retain(|watched| watched.uri() != &**uri));
                 Ok(())
             }
+            SessionChange::Level { number, level } => {
+                self.levels.insert(*number, *level);
+                Ok(())
+            }
             SessionChange::End { number } => {
                 self.ended.insert(*number, ());
                 self.watched.invalidate(number);
+                self.levels.invalidate(number);
                 Ok(())
             }
         }
@@ -101,6 +117,11 @@ impl Sessions {
     /// The resources that a session wants to be told of.
     pub(super) fn watched(&self, number: u64) -> Option<Arc<[Watched]>> {
         self.watched.get(&number)
+    }
+
+    /// The least severity of the records that a session wants; `None` where it wants none.
+    pub(super) fn level(&self, number: u64) -> Option<Level> {
+        self.levels.get(&number)
     }
 
     /// True for a session that was ended.

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::listener::Connection;
 
-use super::Gateway;
+use super::{Answered, Gateway};
 
 /// Most requests of one HTTP/2 connection whose head is no head of HTTP.
 const MALFORMED: usize = 32;
@@ -48,12 +48,26 @@ impl Gateway {
             if self.read_head(&mut session, fresh).await.is_none() {
                 return;
             }
-            // An idle connection holds none of what a request needs. It is large: made where it stays, it
-            // is not copied there.
-            let answer = Box::write(Box::new_uninit(), self.answer(session, connection, &shutdown));
-            let answered = Box::into_pin(answer).await;
+            let answered = self.respond(session, connection, &shutdown).await;
             next = answered.map(ReusableHttpStream::into_parts);
             fresh = false;
+        }
+    }
+
+    /// Answers the request whose head was read, to its end; gives the connection for the next one, and
+    /// what has come of that.
+    async fn respond(
+        &self,
+        session: ServerSession,
+        connection: &Arc<Connection>,
+        shutdown: &watch::Receiver<bool>,
+    ) -> Option<ReusableHttpStream> {
+        // Neither an idle connection nor a stream holds what a request needs. It is large: made where it
+        // stays, it is not copied there.
+        let answer = Box::write(Box::new_uninit(), self.answer(session, connection, shutdown));
+        match Box::into_pin(answer).await {
+            Answered::Whole(next) => next,
+            Answered::Stream(stream) => Box::pin(stream.attend(shutdown)).await,
         }
     }
 
@@ -98,7 +112,7 @@ impl Gateway {
                         let mut session = ServerSession::new_http2(session);
                         // It has arrived with its head.
                         if gateway.read_head(&mut session, true).await.is_some() {
-                            gateway.answer(session, &connection, &shutdown).await;
+                            gateway.respond(session, &connection, &shutdown).await;
                         }
                         drop(busy);
                     });

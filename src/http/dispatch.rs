@@ -1,5 +1,6 @@
 //! From a head to the surface that serves it: the route, the caller, the body where one is taken.
 
+use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use pingora_core::protocols::http::ServerSession;
 use crate::service::{Caller, Offer, Outcome, Outcomes, Peer, RefusedLogin, Rejected, Target};
 use crate::surfaces::docs::Page;
 use crate::surfaces::listen::Stream;
+use crate::surfaces::progress::{Progress, Waiting, attend, may_be_wanted};
 use crate::surfaces::{self, Asked, Json, Reply, Served, listen, mcp, rest, sessions};
 use crate::telemetry::RouteId;
 
@@ -22,6 +24,7 @@ use super::origin;
 use super::request::{Request, Visit};
 use super::routes::{self, Route, Serves};
 use super::side::Side;
+use super::write::Unwritten;
 
 /// The surface that serves a request.
 enum Surface<'a> {
@@ -175,11 +178,12 @@ impl Request<'_> {
             Err(refusal) => Err(refusal),
         };
         match body {
-            Ok(body) if session.is_http2() => {
-                // To watch its stream takes the session.
+            Ok(body) if session.is_http2() || may_be_wanted(&body.bytes) => {
+                // To watch its stream, and to tell of progress, takes the session.
                 let headers = session.req_header().headers.clone();
                 let asked = self.asked(&headers, caller, body.bytes.clone());
-                Box::pin(unless_reset(session, caller, answered(&asked, on_stream))).await
+                let serving = pin!(answered(&asked, on_stream));
+                attend(&asked, serving, &mut Client { request: self, caller, session }).await
             }
             Ok(body) => {
                 let asked = self.asked(&session.req_header().headers, caller, body.bytes.clone());
@@ -197,6 +201,7 @@ impl Request<'_> {
             query: &self.head.query,
             wrap_ttl: self.head.wrap_ttl.as_deref(),
             body,
+            progress: Progress::default(),
         }
     }
 
@@ -211,19 +216,31 @@ async fn answered(asked: &Asked<'_>, on_stream: bool) -> Served {
     if on_stream { Box::pin(mcp::serve_on_stream(asked)).await } else { mcp::serve(asked).await }
 }
 
-/// Serves messages. A client that resets its stream meanwhile cancels them; over HTTP/1.1 there is no such sign, since
-/// what comes meanwhile may be the next request.
-async fn unless_reset(
-    session: &mut ServerSession,
-    caller: &Caller<'_>,
-    serving: impl Future<Output = Served>,
-) -> Served {
-    let mut serving = pin!(serving);
-    if let Some(reset) = session.watch_h2_stream_close() {
-        tokio::select! {
-            served = &mut serving => return served,
-            _ = reset => caller.leave(),
+/// The client of messages that are being served.
+struct Client<'a> {
+    request: &'a Request<'a>,
+    caller: &'a Caller<'a>,
+    session: &'a mut ServerSession,
+}
+
+impl Waiting for Client<'_> {
+    /// It resets its stream. Over HTTP/1.1 there is no such sign, since what comes meanwhile may be the
+    /// next request.
+    async fn gone(&mut self) {
+        match self.session.watch_h2_stream_close() {
+            Some(reset) => _ = reset.await,
+            None => pending().await,
         }
     }
-    serving.await
+
+    async fn tell(&mut self, text: String) -> bool {
+        let Self { request, caller, session } = self;
+        let told = async {
+            if session.response_written().is_none() {
+                request.begin(session, caller.trace()).await?;
+            }
+            session.write_response_body(text.into(), false).await.map_err(Unwritten::from)
+        };
+        told.await.is_ok()
+    }
 }

@@ -8,7 +8,7 @@ use crate::surfaces::Reply;
 use crate::surfaces::events::Events;
 
 use super::request::Request;
-use super::write::{Unwritten, write};
+use super::write::Unwritten;
 
 impl Request<'_> {
     /// Writes the answer, but for events: those are given back. What an answer holds that was
@@ -21,7 +21,7 @@ impl Request<'_> {
         if !self.context.parcel.is_empty() && is_gone(session) {
             return Err(Unwritten::Caller);
         }
-        let events = write(reply, session, &self.head).await?;
+        let events = self.answer(reply, session).await?;
         // Nobody has what an answer without its body would have held.
         if !self.head.is_bodiless {
             self.context.parcel.handed_over();

@@ -30,17 +30,37 @@ use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use crate::listener::Connection;
+use crate::listener::{Busy, Connection};
 use crate::service::{Context, Held, RefusedLogin};
 use crate::state::State;
 use crate::surfaces::{Reply, metadata};
 use crate::telemetry::{InProgress, Record};
 use crate::vault::Parcel;
 
+use attend::OpenStream;
 use head::Head;
 use request::{Request, Visit, shielded};
 use side::Side;
 use write::{Unwritten, write_unread};
+
+/// A request whose head is read, answered as far as there is an answer.
+enum Answered<'a> {
+    /// It has its whole answer. The connection for the next one is given where there may be one, with
+    /// what has come of that.
+    Whole(Option<ReusableHttpStream>),
+    /// Events are still to come.
+    Stream(Box<OpenStream<'a>>),
+}
+
+/// A request that was served, to be told of at its end.
+struct Visited<'a> {
+    gateway: &'a Gateway,
+    request: Request<'a>,
+    visit: Visit,
+    status: u16,
+    started: Instant,
+    _busy: Busy,
+}
 
 /// The application behind one listener.
 pub struct Gateway {
@@ -77,20 +97,19 @@ impl Gateway {
         None
     }
 
-    /// Answers the request whose head was read; gives the connection for the next one, and what has
-    /// come of that.
-    async fn answer(
-        &self,
+    /// Answers the request whose head was read.
+    async fn answer<'a>(
+        &'a self,
         mut session: ServerSession,
-        connection: &Arc<Connection>,
+        connection: &'a Arc<Connection>,
         shutdown: &watch::Receiver<bool>,
-    ) -> Option<ReusableHttpStream> {
+    ) -> Answered<'a> {
         let started = Instant::now();
-        let _busy = connection.begin();
+        let busy = connection.begin();
         // The gate does not end before the answer is written.
         let progress = InProgress::begin(&self.state.metrics.in_progress);
         let mut visit = Visit::default();
-        let (reply, mut request) = self.serve_one(&mut session, connection, &mut visit).await;
+        let (reply, request) = self.serve_one(&mut session, connection, &mut visit).await;
         // An agent that has as much as it may lets others be noticed before it is answered.
         if visit.turn.as_ref().is_some_and(Held::is_last) {
             yield_now().await;
@@ -103,27 +122,19 @@ impl Gateway {
             session.set_keepalive(None);
         }
         let status = reply.status;
-        let (mut events, mut written) = match request.write(&mut session, reply, &visit).await {
-            Ok(events) => (events, Ok(())),
-            Err(unwritten) => (None, Err(unwritten)),
-        };
+        let written = request.write(&mut session, reply, &visit).await;
         drop(progress);
-        if let Some(events) = &mut events {
-            // It lasts, and is in nobody's way.
-            drop(visit.turn.take());
-            written = Box::pin(request.attend(&mut session, events, shutdown)).await;
-            if let Some(refusal) = events.ended_by() {
-                visit.refuse(refusal);
+        let mut visited = Visited { gateway: self, request, visit, status, started, _busy: busy };
+        let written = match written {
+            Ok(Some(events)) => {
+                // It lasts, and is in nobody's way.
+                visited.visit.turn = None;
+                return Answered::Stream(Box::new(OpenStream { session, events, visited }));
             }
-        }
-        if let Err(Unwritten::Upstream(refusal)) = &written {
-            visit.refuse(refusal);
-            self.state.metrics.upstream_broken.inc();
-        }
-        self.tell(&request.head, &visit, status, started);
-        // Without its end, the answer is visibly broken.
-        written.ok()?;
-        session.finish().await.ok()?
+            Ok(None) => Ok(()),
+            Err(unwritten) => Err(unwritten),
+        };
+        Answered::Whole(visited.end(session, written).await)
     }
 
     async fn serve_one<'a>(
@@ -159,16 +170,32 @@ impl Gateway {
         if let Some(trace) = visit.trace.take() {
             request.head.correlation_id = trace;
         }
-        request.head.origin.take_if(|origin| !request.context.snapshot.surfaces.origins.contains(origin));
         (reply, request)
+    }
+}
+
+impl Visited<'_> {
+    /// Tells of the request once its answer is written or was given up; gives the connection for the
+    /// next one, and what has come of that.
+    async fn end(mut self, session: ServerSession, written: Result<(), Unwritten>) -> Option<ReusableHttpStream> {
+        if let Err(Unwritten::Upstream(refusal)) = &written {
+            self.visit.refuse(refusal);
+            self.gateway.state.metrics.upstream_broken.inc();
+        }
+        self.tell();
+        // Without its end, the answer is visibly broken.
+        written.ok()?;
+        session.finish().await.ok()?
     }
 
     /// Counts the answer, and tells the sinks of each outcome.
-    fn tell(&self, head: &Head, visit: &Visit, status: u16, started: Instant) {
+    fn tell(&self) {
+        let Self { gateway, request: Request { head, .. }, visit, started, .. } = self;
+        let status = self.status;
         let route = visit.route.unwrap_or(routes::UNMATCHED);
         let took = started.elapsed();
-        self.state.metrics.answered(route, status, took.as_secs_f64());
-        self.state.metrics.correlated.inc();
+        gateway.state.metrics.answered(route, status, took.as_secs_f64());
+        gateway.state.metrics.correlated.inc();
         let login = visit.login.as_deref();
         let of_login = |field: fn(&RefusedLogin) -> &str| login.map_or("", field);
         let request = Record {
@@ -176,7 +203,7 @@ impl Gateway {
             correlation_id: &head.correlation_id,
             client: head.client,
             method: head.method_name(),
-            route: self.state.metrics.template(route),
+            route: gateway.state.metrics.template(route),
             agent: visit.agent.as_ref().map_or("", |agent| agent.id.as_str()),
             namespace: visit.agent.as_ref().map_or("", |agent| agent.namespace.as_str()),
             proof: visit.proof,
@@ -189,6 +216,6 @@ impl Gateway {
             took,
             ..Record::default()
         };
-        visit.outcomes.finish(&request, &self.state.sinks);
+        visit.outcomes.finish(&request, &gateway.state.sinks);
     }
 }

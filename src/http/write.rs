@@ -13,7 +13,7 @@ use pingora_http::ResponseHeader;
 use crate::surfaces::events::Events;
 use crate::surfaces::{Body, Reply};
 
-use super::head::Head;
+use super::request::Request;
 
 /// The headers that pages of other origins may read beside those that browsers show them anyway.
 const EXPOSED: HeaderValue = HeaderValue::from_static("x-request-id, x-correlation-id, www-authenticate");
@@ -39,22 +39,44 @@ impl From<InvalidHeaderValue> for Unwritten {
     }
 }
 
-/// Writes head and body, but for events: those are given back.
-pub(super) async fn write(
-    reply: Reply,
-    session: &mut ServerSession,
-    head: &Head,
-) -> Result<Option<Box<Events>>, Unwritten> {
-    let mut headers = all_headers(&reply, session, [&head.request_id, &head.correlation_id])?;
-    if let Some(origin) = head.origin.as_deref() {
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::try_from(origin)?);
-        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
-        headers.insert(VARY, HeaderValue::from_static("origin"));
+impl Request<'_> {
+    /// Writes head and body, but for events: those are given back. Of an answer that was begun only the
+    /// rest is written.
+    pub(super) async fn answer(
+        &self,
+        reply: Reply,
+        session: &mut ServerSession,
+    ) -> Result<Option<Box<Events>>, Unwritten> {
+        if session.response_written().is_some() {
+            // What is no rest of it leaves it without its end.
+            return if reply.is_stream() { send_body(reply.body, session).await } else { Err(Unwritten::Caller) };
+        }
+        let headers = self.headers(&reply, session, &self.head.correlation_id)?;
+        if self.head.is_bodiless {
+            return send_head(reply.status, session, headers).await.map(|()| None);
+        }
+        send(reply, session, headers).await
     }
-    if head.is_bodiless {
-        return send_head(reply.status, session, headers).await.map(|()| None);
+
+    /// Begins an answer that is a stream of events; `trace` is what the request is known by where its head
+    /// says nothing else.
+    pub(super) async fn begin(&self, session: &mut ServerSession, trace: Option<&str>) -> Result<(), Unwritten> {
+        let begun = Reply::told(String::new());
+        let headers = self.headers(&begun, session, trace.unwrap_or(&self.head.correlation_id))?;
+        Ok(session.write_response_header(response(begun.status, headers)).await?)
     }
-    send(reply, session, headers).await
+
+    /// All headers of its answer.
+    fn headers(&self, reply: &Reply, session: &ServerSession, correlation: &str) -> Result<HeaderMap, Unwritten> {
+        let mut headers = all_headers(reply, session, [&self.head.request_id, correlation])?;
+        let shown = |origin: &&String| self.context.snapshot.surfaces.origins.contains(origin);
+        if let Some(origin) = self.head.origin.as_ref().filter(shown) {
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::try_from(origin)?);
+            headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+            headers.insert(VARY, HeaderValue::from_static("origin"));
+        }
+        Ok(headers)
+    }
 }
 
 /// Writes the answer to a head that could not be read.
@@ -83,7 +105,11 @@ fn response(status: u16, headers: HeaderMap) -> Box<ResponseHeader> {
 
 async fn send(reply: Reply, session: &mut ServerSession, headers: HeaderMap) -> Result<Option<Box<Events>>, Unwritten> {
     session.write_response_header(response(reply.status, headers)).await?;
-    match reply.body {
+    send_body(reply.body, session).await
+}
+
+async fn send_body(body: Body, session: &mut ServerSession) -> Result<Option<Box<Events>>, Unwritten> {
+    match body {
         Body::Whole(body) => {
             if !body.is_empty() {
                 session.write_response_body(body, true).await?;
@@ -111,11 +137,12 @@ fn all_headers(
     let mut headers = HeaderMap::with_capacity(12);
     match &reply.body {
         Body::Whole(_) if reply.status == 204 => {}
-        Body::Whole(body) => drop(headers.insert(CONTENT_LENGTH, body.len().into())),
-        Body::Streaming(_) | Body::Events(_) if takes_chunks(session) => {
+        // The rest of a stream may still be to come.
+        Body::Whole(body) if !reply.is_stream() => drop(headers.insert(CONTENT_LENGTH, body.len().into())),
+        Body::Whole(_) | Body::Streaming(_) | Body::Events(_) if takes_chunks(session) => {
             headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
-        Body::Streaming(_) | Body::Events(_) => {}
+        Body::Whole(_) | Body::Streaming(_) | Body::Events(_) => {}
     }
     if !reply.media.is_empty() {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(reply.media));

@@ -12,7 +12,7 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::sync::mpsc::error::SendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use crate::config::{self, Fixed, Flags};
 use crate::http::request_id;
@@ -20,8 +20,9 @@ use crate::reload::{self, Reload};
 use crate::service::{Context, Offer, Outcomes, Rejected, Target};
 use crate::state::State;
 use crate::stdio::{Answer, Body, Gate, Trouble};
-use crate::surfaces::events::Events;
+use crate::surfaces::events::{Attention, Events};
 use crate::surfaces::listen::{self, Stream};
+use crate::surfaces::progress::Progress;
 use crate::surfaces::{self, Asked, Reply, Served, mcp, sessions};
 use crate::telemetry::{self, Record, RequestLog};
 use crate::vault::Parcel;
@@ -34,8 +35,6 @@ const ROUTE: &str = "stdio";
 const READY: Duration = Duration::from_secs(15);
 /// Pause between two looks at that.
 const LOOK: Duration = Duration::from_millis(20);
-/// Longest time in which what has ended by time alone goes on.
-const EVERY: Duration = Duration::from_secs(1);
 /// Most texts that wait for whoever hears a stream.
 const QUEUE: usize = 16;
 /// Longest time to give everything back to Vault at the end.
@@ -139,7 +138,9 @@ impl Inside {
         let caller = admitted.map_err(|Rejected { refusal, .. }| refusal)?;
         let served = match *method {
             Method::POST => {
-                mcp::serve(&Asked { context, caller: &caller, headers, query: "", wrap_ttl: None, body }).await
+                let progress = Progress::default();
+                mcp::serve(&Asked { context, caller: &caller, headers, query: "", wrap_ttl: None, body, progress })
+                    .await
             }
             Method::GET => listen::serve(context, &caller, headers, Stream::Mcp),
             Method::DELETE => sessions::end(context, &caller, headers),
@@ -171,16 +172,11 @@ impl Inside {
     async fn tell(&self, events: &mut Events, hears: &Sender<Bytes>) -> Result<(), SendError<Bytes>> {
         let id = request_id();
         let offer = self.offer(&id);
-        let mut snapshots = self.state.publications();
-        let mut suspensions = self.state.vault.suspensions.changes();
-        let mut look = interval(EVERY);
+        let mut attention = Attention::begin(&self.context());
         hears.send(events.opening().into()).await?;
         let mut heard = None;
         loop {
-            let context = self.context();
-            let judged = events.judge(&context, &offer);
-            let told = heard.take().map_or(Ok(String::new()), |heard| events.told(&heard, &context));
-            match judged.and_then(|changed| Ok(changed + &told?)) {
+            match events.say(heard.take(), &self.context(), &offer) {
                 Ok(text) if text.is_empty() => {}
                 Ok(text) => hears.send(text.into()).await?,
                 Err(refusal) => {
@@ -189,10 +185,7 @@ impl Inside {
                 }
             }
             tokio::select! {
-                next = events.next() => heard = Some(next),
-                _ = snapshots.changed() => {}
-                _ = suspensions.changed() => {}
-                _ = look.tick() => {}
+                next = attention.next(events) => heard = next,
                 () = hears.closed() => return Ok(()),
             }
         }

@@ -128,7 +128,7 @@ impl Caller<'_> {
     }
 
     /// Lets the client cancel the request by this id, in JSON, and by its session; the first id counts.
-    pub fn may_cancel(&self, calls: &Arc<RunningCalls>, session: Option<&str>, id: &str) {
+    pub fn may_cancel(&self, calls: &Arc<RunningCalls>, session: Option<u64>, id: &str) {
         self.running.get_or_init(|| calls.begin(self.name(session, id)));
     }
 
@@ -138,13 +138,12 @@ impl Caller<'_> {
     }
 
     /// Cancels another request of this caller's.
-    pub fn cancel(&self, calls: &RunningCalls, session: Option<&str>, id: &str) {
+    pub fn cancel(&self, calls: &RunningCalls, session: Option<u64>, id: &str) {
         calls.cancel(&self.name(session, id));
     }
 
-    fn name(&self, session: Option<&str>, id: &str) -> CallName {
-        let (agent, session) = (self.agent().id.clone(), session.unwrap_or_default().into());
-        CallName { agent, client: self.client, session, id: id.into() }
+    fn name(&self, session: Option<u64>, id: &str) -> CallName {
+        CallName { agent: self.agent().id.clone(), client: self.client, session, id: id.into() }
     }
 
     pub(super) fn running(&self) -> Option<&Running> {
@@ -157,6 +156,12 @@ impl Caller<'_> {
     /// [`Refusal::RateLimited`] where that could not be paid now.
     pub fn owe(&self) -> Result<(), Refusal> {
         self.debt.renew()
+    }
+
+    /// True where nothing is owed now.
+    #[must_use]
+    pub fn has_paid(&self) -> bool {
+        self.debt.is_paid()
     }
 
     /// Pays what is owed for a message of a batch.

@@ -41,6 +41,11 @@ impl<'a> Debt<'a> {
         Ok(())
     }
 
+    /// True where nothing is owed.
+    pub(super) fn is_paid(&self) -> bool {
+        !self.owes.load(Ordering::Relaxed)
+    }
+
     /// Pays what is owed, where nothing was decided.
     ///
     /// # Errors

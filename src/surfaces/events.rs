@@ -1,15 +1,24 @@
 //! Open streams of events, open as long as they would be granted again.
+//!
+//! Whose a stream is, is judged against the state of the moment when a snapshot is published, when others are
+//! suspended, and every second for what time alone ends.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use filters::grants::Agent;
 use filters::identity::Identity;
 use filters::mcp::{Feed, Session, Shown};
 use filters::refusal::Refusal;
+use tokio::sync::watch;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::events::{Heard, StreamAddress, Subscription};
 use crate::limits::Share;
 use crate::service::{Caller, Context, Offer};
+
+/// Longest time in which what has ended by time alone goes on.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A stream that was granted.
 pub struct Events {
@@ -25,6 +34,34 @@ pub struct Events {
     /// Why it goes on no longer.
     end: Option<Refusal>,
     _place: Share,
+}
+
+/// Tells when a stream has something to say, or is to be judged again.
+pub struct Attention {
+    snapshots: watch::Receiver<u64>,
+    suspensions: watch::Receiver<()>,
+    look: Interval,
+}
+
+impl Attention {
+    /// Begins now.
+    #[must_use]
+    pub fn begin(Context { state, .. }: &Context<'_>) -> Self {
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { snapshots: state.publications(), suspensions: state.vault.suspensions.changes(), look }
+    }
+
+    /// Waits until there is something, and gives what the stream hears. Nothing is lost where the wait is
+    /// given up.
+    pub async fn next(&mut self, events: &mut Events) -> Option<Heard> {
+        tokio::select! {
+            heard = events.heard.next() => Some(heard),
+            _ = self.snapshots.changed() => None,
+            _ = self.suspensions.changed() => None,
+            _ = self.look.tick() => None,
+        }
+    }
 }
 
 /// An agent without a role has nothing to be told of.
@@ -61,12 +98,21 @@ impl Events {
         self.feed.opening()
     }
 
-    /// Judges it by this context; `offer` is what the stream was granted by. Gives what its client is to
-    /// be told of that, mostly nothing.
+    /// The text that tells its client of what was heard, and of what has changed for it: nothing of what its
+    /// agent may not see in this context; `offer` is what the stream was granted by. Mostly empty.
     ///
     /// # Errors
-    /// Why the stream would not be granted any more.
-    pub fn judge(&mut self, context: &Context<'_>, offer: &Offer<'_>) -> Result<String, Refusal> {
+    /// Why the stream would not be granted any more; [`Refusal::TooSlow`] where no more is told.
+    pub fn say(&mut self, heard: Option<Heard>, context: &Context<'_>, offer: &Offer<'_>) -> Result<String, Refusal> {
+        let changed = self.judge(context, offer)?;
+        match heard {
+            None => Ok(changed),
+            Some(heard) => Ok(changed + &self.told(&heard, context)?),
+        }
+    }
+
+    /// Judges it, and gives what its client is to be told of that.
+    fn judge(&mut self, context: &Context<'_>, offer: &Offer<'_>) -> Result<String, Refusal> {
         let identity = context.recognise(offer)?;
         let same = |agent: &Agent, other: &Agent| (&agent.id, agent.generation) == (&other.id, other.generation);
         if !same(&identity.agent, &self.identity.agent) {
@@ -86,17 +132,7 @@ impl Events {
         Ok(if changed { self.feed.tools_changed() } else { String::new() })
     }
 
-    /// Waits for the next thing to be told of. Nothing is lost where the wait is given up.
-    pub async fn next(&mut self) -> Heard {
-        self.heard.next().await
-    }
-
-    /// The text that tells its client of what was heard: nothing of what its agent, as judged last, may
-    /// not see.
-    ///
-    /// # Errors
-    /// [`Refusal::TooSlow`] where no more is told.
-    pub fn told(&self, heard: &Heard, context: &Context<'_>) -> Result<String, Refusal> {
+    fn told(&self, heard: &Heard, context: &Context<'_>) -> Result<String, Refusal> {
         match heard {
             Heard::Event(told) => {
                 let seen = context.may_hear(&self.identity, self.client, &told.event);

@@ -1,20 +1,23 @@
 //! The MCP surface: `POST /mcp` and, as older bridges have it, `POST /mcp/rpc`;
 //! streams of events are a `GET`.
 
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use filters::headers::{MCP_METHOD, MCP_NAME, MCP_PARAMS, MCP_PROTOCOL_VERSION, MCP_SESSION_ID};
 use filters::mcp::{
-    self, Body, Call, Failure, Filter, Headers, Message, Request as Wanted, Revision, Understood, Vault,
+    self, Body, Call, CallRecord, Failure, Filter, Headers, Level, Message, Request as Wanted, Revision, Session,
+    Understood, Vault,
 };
 use filters::operation::{Entry, Operation};
 use filters::refusal::Refusal;
+use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue};
 
 use crate::service::{Called, Confirm, Outcome, Outcomes};
 
 use super::resources::Listed;
-use super::{Asked, Json, Reply, Served, accepts_json, listen, sessions, text as header};
+use super::{Asked, Json, Reply, Served, accepts_json, listen, lists_events, sessions};
 
 /// The answer to one message.
 struct Answered {
@@ -25,12 +28,41 @@ struct Answered {
     events: Option<Reply>,
     /// The id of the session that it begins.
     session: Option<String>,
+    /// The records of calls that the client wants beside it, as messages.
+    records: Vec<String>,
 }
 
 impl Answered {
     fn new(status: u16, body: Vec<u8>) -> Self {
-        Self { status, body, events: None, session: None }
+        Self { status, body, events: None, session: None, records: Vec::new() }
     }
+
+    /// The answer to a whole request; where its client `hears` already how it goes on, the rest of that.
+    fn reply(self, hears: bool) -> Reply {
+        let Self { status, body, events, session, records } = self;
+        if let Some(events) = events {
+            return events;
+        }
+        let mut reply = if hears || !records.is_empty() {
+            let body = String::from_utf8_lossy(&body);
+            let messages = records.iter().map(String::as_str).chain((!body.is_empty()).then_some(&*body));
+            Reply::told(messages.map(mcp::message_event).collect())
+        } else if body.is_empty() {
+            Reply::empty(status)
+        } else {
+            Reply::json(status, body)
+        };
+        let session = session.and_then(|id| HeaderValue::try_from(id).ok());
+        reply.headers.extend(session.map(|id| (MCP_SESSION_ID, id)));
+        reply
+    }
+}
+
+/// The words of a head about its messages.
+struct Said<'a> {
+    headers: Headers<'a>,
+    /// The session that they are in.
+    session: Option<Session>,
 }
 
 /// The answer to one message, and its outcome.
@@ -62,24 +94,16 @@ pub fn check(headers: &HeaderMap, wrap_ttl: Option<&str>) -> Result<(), Refusal>
 
 /// Serves the messages of one `POST`.
 pub async fn serve(asked: &Asked<'_>) -> Served {
-    let said = said(asked.headers);
-    if !is_stateless(said.version)
-        && let Err(refusal) = sessions::named(asked.context, &asked.caller.identity, asked.headers)
-    {
-        return Served::refused("", refusal);
-    }
-    let (answered, outcomes) = asked.messages(&said).await;
-    let reply = answered.map(|Answered { status, body, events, session }| {
-        let mut reply = match events {
-            Some(events) => events,
-            None if body.is_empty() => Reply::empty(status),
-            None => Reply::json(status, body),
-        };
-        let session = session.and_then(|id| HeaderValue::try_from(id).ok());
-        reply.headers.extend(session.map(|id| (MCP_SESSION_ID, id)));
-        reply
-    });
-    Served { reply, outcomes }
+    let (session, headers) = said(asked.headers);
+    let session = match session.filter(|_| !is_stateless(headers.version)) {
+        Some(id) => match sessions::open(asked.context, &asked.caller.identity, id) {
+            Ok(session) => Some(session),
+            Err(refusal) => return Served::refused("", refusal),
+        },
+        None => None,
+    };
+    let (answered, outcomes) = asked.messages(&Said { headers, session }).await;
+    Served { reply: answered.map(|answered| answered.reply(asked.progress.has_begun())), outcomes }
 }
 
 /// Serves the messages of one `POST` of revision 2024-11-05, which are answered on a stream.
@@ -88,7 +112,7 @@ pub async fn serve_on_stream(asked: &Asked<'_>) -> Served {
         Ok(address) => address,
         Err(refusal) => return Served::refused("", refusal),
     };
-    let (answered, outcomes) = asked.messages(&said(asked.headers)).await;
+    let (answered, outcomes) = asked.messages(&Said { headers: said(asked.headers).1, session: None }).await;
     let reply = answered.and_then(|Answered { body, .. }| {
         let text = String::from_utf8(body).map_err(|_| Refusal::Internal)?;
         let sent = text.is_empty() || asked.context.state.events.answer(&asked.caller.agent().id, address, &text);
@@ -102,30 +126,50 @@ fn is_stateless(version: Option<&str>) -> bool {
     version.and_then(Revision::parse).is_some_and(Revision::is_stateless)
 }
 
-/// The headers that a body must agree with.
-fn said(headers: &HeaderMap) -> Headers<'_> {
-    let [version, method, name] = [MCP_PROTOCOL_VERSION, MCP_METHOD, MCP_NAME].map(|name| header(headers, name));
-    // The others repeat no arguments.
-    let repeated = if is_stateless(version) { MCP_PARAMS.map(Some) } else { Default::default() };
-    let params = repeated.map(|name| {
-        let mut values = headers.get_all(name?).iter();
-        let value = values.next()?;
-        // Neither two nor what is no text can be what an argument says: those that are marked are not empty.
-        Some(value.to_str().ok().filter(|_| values.next().is_none()).unwrap_or_default())
-    });
-    Headers { version, method, name, params }
+/// The headers of MCP.
+static HEADERS: LazyLock<[HeaderName; 7]> = LazyLock::new(|| {
+    let [key, path, role] = MCP_PARAMS;
+    [MCP_SESSION_ID, MCP_PROTOCOL_VERSION, MCP_METHOD, MCP_NAME, key, path, role]
+});
+
+/// The session's id, and the headers that a body must agree with. One that stands twice or is no text says
+/// nothing that fits.
+fn said(headers: &HeaderMap) -> (Option<&str>, Headers<'_>) {
+    let mut found = [None; 7];
+    // Once through all of them, of which there are few, is less than to look for each.
+    for (name, value) in headers.iter().filter(|(name, _)| name.as_str().starts_with("mcp-")) {
+        if let Some((_, found)) = HEADERS.iter().zip(&mut found).find(|(known, _)| *known == name) {
+            *found = Some(value.to_str().ok().filter(|_| found.is_none()).unwrap_or_default());
+        }
+    }
+    let [session, version, method, name, key, path, role] = found;
+    (session, Headers { version, method, name, params: [key, path, role] })
+}
+
+impl Said<'_> {
+    /// The number of the session. It tells clients of one agent apart.
+    fn session(&self) -> Option<u64> {
+        self.session.as_ref().map(Session::number)
+    }
 }
 
 impl Asked<'_> {
-    async fn messages(&self, said: &Headers<'_>) -> (Result<Answered, Refusal>, Outcomes) {
-        match mcp::read(&self.body, said, self.context.snapshot.limits.bounds.batch) {
-            Err(failure) => (Ok(fail(&failure, None, mcp::spoken(said))), Outcomes::default()),
+    async fn messages(&self, said: &Said<'_>) -> (Result<Answered, Refusal>, Outcomes) {
+        match mcp::read(&self.body, &said.headers, self.context.snapshot.limits.bounds.batch) {
+            Err(failure) => (Ok(fail(&failure, None, mcp::spoken(&said.headers))), Outcomes::default()),
             Ok(Body::One(message)) => {
                 if let Some(id) = message.id() {
-                    self.caller.may_cancel(&self.context.state.running, self.session(), id.get());
+                    self.caller.may_cancel(&self.context.state.running, said.session(), id.get());
                 }
-                let told = self.message(&message, said).await;
-                (told.answer, told.outcome.into())
+                let Told { answer, mut outcome } = self.message(&message, said).await;
+                let answer = match answer {
+                    // There is a head already, and it says 200.
+                    Err(refusal) if self.progress.has_begun() => {
+                        Ok(self.refused_message(&message, said, &refusal, &mut outcome.operation))
+                    }
+                    answer => answer,
+                };
+                (answer, outcome.into())
             }
             Ok(Body::Batch(messages)) => {
                 let (answered, outcomes) = self.batch(&messages, said).await;
@@ -134,16 +178,11 @@ impl Asked<'_> {
         }
     }
 
-    /// The session that the client says it is in. It tells clients of one agent apart, and opens nothing.
-    fn session(&self) -> Option<&str> {
-        header(self.headers, MCP_SESSION_ID)
-    }
-
     /// Answers each message of a batch, each charged by itself. The first owes
     /// what the request does. Where none of them is a message that may be sent,
     /// neither is the batch.
-    async fn batch(&self, messages: &[Message<'_>], said: &Headers<'_>) -> (Answered, Vec<Outcome>) {
-        let (mut body, mut outcomes) = (Vec::new(), Vec::with_capacity(messages.len()));
+    async fn batch(&self, messages: &[Message<'_>], said: &Said<'_>) -> (Answered, Vec<Outcome>) {
+        let (mut body, mut records, mut outcomes) = (Vec::new(), Vec::new(), Vec::with_capacity(messages.len()));
         let mut status = 400;
         for (place, message) in messages.iter().enumerate() {
             let started = Instant::now();
@@ -161,6 +200,7 @@ impl Asked<'_> {
             if answer.status != 400 {
                 status = 200;
             }
+            records.extend(answer.records);
             if !answer.body.is_empty() {
                 body.push(if body.is_empty() { b'[' } else { b',' });
                 body.extend_from_slice(&answer.body);
@@ -170,19 +210,19 @@ impl Asked<'_> {
             return (Answered::new(202, body), outcomes);
         }
         body.push(b']');
-        (Answered::new(status, body), outcomes)
+        (Answered { records, ..Answered::new(status, body) }, outcomes)
     }
 
     /// Answers one message. What stands for the whole request, a missing scope
     /// or a limit, is an error of the request's own.
-    async fn message(&self, message: &Message<'_>, said: &Headers<'_>) -> Told {
-        let call = match mcp::understand::<Vault>(message, said) {
+    async fn message(&self, message: &Message<'_>, said: &Said<'_>) -> Told {
+        let call = match mcp::understand::<Vault>(message, &said.headers) {
             (revision, Err(failure)) => {
                 return Told { answer: Ok(fail(&failure, Some(message), revision)), outcome: Outcome::default() };
             }
             (_, Ok(Understood::Notification)) => return Told::of(202, Vec::new()),
             (_, Ok(Understood::Cancelled(id))) => {
-                self.caller.cancel(&self.context.state.running, self.session(), id.get());
+                self.caller.cancel(&self.context.state.running, said.session(), id.get());
                 return Told::of(202, Vec::new());
             }
             (_, Ok(Understood::Call(call))) => call,
@@ -190,37 +230,62 @@ impl Asked<'_> {
         if let Some(trace) = call.trace {
             self.caller.belongs_to(trace);
         }
+        if let Some(token) = call.progress.filter(|_| lists_events(self.headers)) {
+            self.progress.is_wanted(token);
+        }
+        let mut told = self.answer(&call, said).await;
+        self.record(&call, said, &mut told);
+        told
+    }
+
+    /// Adds a record of the call to its answer, where the client wants one.
+    fn record(&self, call: &Call<'_>, said: &Said<'_>, told: &mut Told) {
+        let of_session = || self.context.state.events.level(said.session()?);
+        let Some(least) = call.level.or_else(of_session).filter(|_| lists_events(self.headers)) else { return };
+        let (Told { answer: Ok(answer), outcome }, request_id) = (told, self.caller.request_id) else { return };
+        let Outcome { operation, decision, .. } = *outcome;
+        let level = if decision == "allow" { Level::Info } else { Level::Warning };
+        if level >= least && !operation.is_empty() {
+            answer.records.push(mcp::record(level, &CallRecord { request_id, operation, decision }));
+        }
+    }
+
+    async fn answer(&self, call: &Call<'_>, said: &Said<'_>) -> Told {
         let (identity, names) = (&self.caller.identity, self.context.snapshot.surfaces.tool_names);
         let mut body = Vec::new();
         match &call.request {
             Wanted::Initialize => {
-                mcp::initialized(&call, &mut body);
+                mcp::initialized(call, &mut body);
                 let session = self.begin_session();
                 let answer = Answered { session, ..Answered::new(200, body) };
                 return Told { answer: Ok(answer), outcome: Outcome::default() };
             }
-            Wanted::Discover => mcp::discovered(&call, &mut body),
-            Wanted::Ping | Wanted::Shutdown | Wanted::SetLevel => mcp::done(&call, &mut body),
-            Wanted::ListTools => mcp::listed(&call, identity, names, &mut body),
-            Wanted::ListTemplates => mcp::listed_templates(&call, &identity.agent, &mut body),
-            Wanted::ListPrompts => mcp::listed_prompts(&call, identity, &mut body),
-            Wanted::GetPrompt(prompt) => mcp::prompted(&call, prompt, names, &mut body),
+            Wanted::Discover => mcp::discovered(call, &mut body),
+            Wanted::Ping | Wanted::Shutdown => mcp::done(call, &mut body),
+            Wanted::SetLevel(level) => {
+                self.set_level(said.session(), *level);
+                mcp::done(call, &mut body);
+            }
+            Wanted::ListTools => mcp::listed(call, identity, names, &mut body),
+            Wanted::ListTemplates => mcp::listed_templates(call, &identity.agent, &mut body),
+            Wanted::ListPrompts => mcp::listed_prompts(call, identity, &mut body),
+            Wanted::GetPrompt(prompt) => mcp::prompted(call, prompt, names, &mut body),
             Wanted::ListResources { cursor } => {
-                let listed = Box::pin(self.list_resources(&call, cursor.as_deref())).await;
-                return resource(&call, listed);
+                let listed = Box::pin(self.list_resources(call, cursor.as_deref())).await;
+                return resource(call, listed);
             }
             Wanted::ReadResource { uri } => {
-                let read = Box::pin(self.read_resource(&call, uri)).await;
-                return resource(&call, read);
+                let read = Box::pin(self.read_resource(call, uri)).await;
+                return resource(call, read);
             }
-            Wanted::Subscribe { uri } => return self.subscription(&call, uri, true),
-            Wanted::Unsubscribe { uri } => return self.subscription(&call, uri, false),
-            Wanted::Listen(filter) => return self.listen(&call, filter),
+            Wanted::Subscribe { uri } => return self.subscription(call, uri, true),
+            Wanted::Unsubscribe { uri } => return self.subscription(call, uri, false),
+            Wanted::Listen(filter) => return self.listen(call, filter),
             Wanted::Complete(completing) => {
-                let completed = Box::pin(self.complete(&call, completing)).await;
-                return resource(&call, completed);
+                let completed = Box::pin(self.complete(call, completing)).await;
+                return resource(call, completed);
             }
-            Wanted::CallTool { kind, arguments } => return self.tool(&call, kind, arguments).await,
+            Wanted::CallTool { kind, arguments } => return self.tool(call, kind, arguments).await,
         }
         Told::of(200, body)
     }
@@ -301,12 +366,12 @@ impl Asked<'_> {
     fn refused_message(
         &self,
         message: &Message<'_>,
-        said: &Headers<'_>,
+        said: &Said<'_>,
         refusal: &Refusal,
         operation: &mut &'static str,
     ) -> Answered {
         let mut body = Vec::new();
-        if let (_, Ok(Understood::Call(call))) = mcp::understand::<Vault>(message, said) {
+        if let (_, Ok(Understood::Call(call))) = mcp::understand::<Vault>(message, &said.headers) {
             match call.request {
                 Wanted::CallTool { kind, .. } => {
                     *operation = kind.spec.name;

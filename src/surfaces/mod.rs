@@ -8,6 +8,7 @@ mod json;
 pub mod listen;
 pub mod mcp;
 pub mod metadata;
+pub mod progress;
 mod reply;
 mod resources;
 pub mod rest;
@@ -23,6 +24,8 @@ use http::header::{ACCEPT, HeaderName};
 
 use crate::service::{Caller, Context, Outcome, Outcomes};
 
+use progress::Progress;
+
 /// A request of an admitted caller.
 pub struct Asked<'a> {
     /// The context it is served in.
@@ -37,6 +40,8 @@ pub struct Asked<'a> {
     pub wrap_ttl: Option<&'a str>,
     /// Its body; empty where the surface takes none.
     pub body: Bytes,
+    /// The wish of its client to be told that it goes on.
+    pub progress: Progress,
 }
 
 /// The answer of a surface, and the outcome of each operation that it was asked for.

@@ -9,6 +9,8 @@ use crate::service::Streaming;
 
 use super::events::Events;
 
+const EVENTS: &str = "text/event-stream";
+
 /// An answer.
 pub struct Reply {
     /// The HTTP status.
@@ -47,11 +49,26 @@ impl Reply {
     /// A stream of events, of which nothing is there yet.
     #[must_use]
     pub fn events(events: Events) -> Self {
-        let body = Body::Events(Box::new(events));
-        let mut reply = Self { status: 200, media: "text/event-stream", body, headers: Vec::new() };
+        Self::stream(Body::Events(Box::new(events)))
+    }
+
+    /// A stream of these events and no more.
+    #[must_use]
+    pub fn told(events: String) -> Self {
+        Self::stream(Body::Whole(events.into()))
+    }
+
+    fn stream(body: Body) -> Self {
+        let mut reply = Self { status: 200, media: EVENTS, body, headers: Vec::new() };
         // nginx would keep events back.
         reply.add("x-accel-buffering", HeaderValue::from_static("no"));
         reply
+    }
+
+    /// True for a stream of events.
+    #[must_use]
+    pub fn is_stream(&self) -> bool {
+        self.media == EVENTS
     }
 
     /// No body.

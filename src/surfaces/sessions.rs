@@ -3,7 +3,7 @@
 use filters::handle::Purpose;
 use filters::headers::MCP_SESSION_ID;
 use filters::identity::Identity;
-use filters::mcp::{Call, Failure, Session, Watched};
+use filters::mcp::{Call, Failure, Level, Session, Watched};
 use filters::refusal::Refusal;
 use http::HeaderMap;
 
@@ -21,11 +21,20 @@ pub(super) fn named(
     identity: &Identity,
     headers: &HeaderMap,
 ) -> Result<Option<Session>, Refusal> {
-    let Some(id) = headers.get(MCP_SESSION_ID) else { return Ok(None) };
-    let id = id.to_str().map_err(|_| Refusal::NoSession)?;
+    let mut ids = headers.get_all(MCP_SESSION_ID).iter();
+    let Some(id) = ids.next() else { return Ok(None) };
+    let id = id.to_str().ok().filter(|_| ids.next().is_none()).ok_or(Refusal::NoSession)?;
+    open(context, identity, id).map(Some)
+}
+
+/// The session of that id.
+///
+/// # Errors
+/// As [`named`].
+pub(super) fn open(context: &Context<'_>, identity: &Identity, id: &str) -> Result<Session, Refusal> {
     let session: Session = context.open(&identity.agent, Purpose::Session, id, Refusal::NoSession)?;
     let lasts = session.lasts(context.now(), identity.proof) && !context.state.events.has_ended(session.number());
-    if lasts { Ok(Some(session)) } else { Err(Refusal::NoSession) }
+    if lasts { Ok(session) } else { Err(Refusal::NoSession) }
 }
 
 /// Ends the session that is named.
@@ -50,6 +59,14 @@ impl Asked<'_> {
         let identity = &self.caller.identity;
         let session = Session::begin(self.context.state.events.session_number(), self.context.now(), identity.proof);
         self.context.seal(&identity.agent, Purpose::Session, &session).ok()
+    }
+
+    /// Has the session told of its calls, from this severity on; without one there is nobody to tell.
+    pub(super) fn set_level(&self, session: Option<u64>, level: Level) {
+        if let Some(number) = session {
+            // There is always room for a level.
+            let _ = self.context.state.events.change_session(SessionChange::Level { number, level });
+        }
     }
 
     /// Has the session told of a resource, which its agent must be able to read now; or, unless `watch`,

@@ -119,7 +119,7 @@ impl Feed {
     /// Said to answer a message of the client's.
     #[must_use]
     pub fn answered(&self, message: &str) -> String {
-        framed(message, None)
+        message_event(message)
     }
 
     /// Said where the client may have missed events: what it watches may have changed.
@@ -210,7 +210,7 @@ fn time(id: EventId) -> String {
     Timestamp::from_millisecond(milliseconds).map(|time| time.to_string()).unwrap_or_default()
 }
 
-fn written(value: &impl Serialize) -> String {
+pub(super) fn written(value: &impl Serialize) -> String {
     // No type here has a map with odd keys.
     serde_json::to_string(value).unwrap_or_default()
 }
@@ -221,7 +221,13 @@ fn frames(messages: &[String], id: EventId) -> String {
     messages.iter().enumerate().map(|(place, message)| framed(message, (place == last).then_some(id))).collect()
 }
 
-/// A message of MCP, as an event.
+/// A message of MCP, as an event of a stream.
+#[must_use]
+pub fn message_event(message: &str) -> String {
+    // Between the parts of a JSON text these two may stand, and mean nothing.
+    framed(&message.replace(['\n', '\r'], " "), None)
+}
+
 fn framed(message: &str, id: Option<EventId>) -> String {
     named("message", message, id)
 }

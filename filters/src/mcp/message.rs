@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::subscription::Filter;
-use super::{Failure, Features, Input, Params as ParamHeaders, Revision, Vault, complete, prompts};
+use super::{Failure, Features, Input, Level, Params as ParamHeaders, Revision, Vault, complete, prompts};
 use crate::json::text;
 use crate::names::trace_id;
 
@@ -16,8 +16,6 @@ use crate::names::trace_id;
 const MAX_ID: usize = 256;
 /// The message for a cursor that was not given out, or not to this caller.
 pub(super) const NO_CURSOR: &str = "There is no such cursor";
-/// Severities of records (RFC 5424, section 6.2.1), as MCP spells them.
-const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 /// Most bytes of a revision that are named back to the caller.
 const MAX_VERSION: usize = 256;
 
@@ -68,6 +66,11 @@ pub struct Call<'a, F: Features = Vault> {
     pub request: Request<'a, F>,
     /// The id of the trace that it says it belongs to.
     pub trace: Option<&'a str>,
+    /// The token by which its client wants to be told that it goes on, in JSON.
+    pub progress: Option<&'a RawValue>,
+    /// The least severity of the records of it that its client wants, where the revision has that in the
+    /// call itself.
+    pub level: Option<Level>,
     /// The answers that it brings, and whether its client can be asked.
     pub input: Input<'a>,
 }
@@ -115,8 +118,8 @@ pub enum Request<'a, F: Features = Vault> {
     Listen(Filter),
     /// Values for an argument of a prompt or a template.
     Complete(F::Completing),
-    /// The least severity of records that the caller wants.
-    SetLevel,
+    /// The least severity of records that the session wants.
+    SetLevel(Level),
     /// The call of a tool.
     CallTool {
         /// Which.
@@ -207,6 +210,10 @@ struct Meta<'a> {
     /// In JSON: one that is not valid is no reason to refuse the request.
     #[serde(borrow, default)]
     traceparent: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "progressToken")]
+    progress: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "io.modelcontextprotocol/logLevel", deserialize_with = "text")]
+    level: Option<Cow<'a, str>>,
 }
 
 impl<'a> Meta<'a> {
@@ -219,11 +226,14 @@ impl<'a> Message<'a> {
     /// The id, where it is one that may be repeated in an answer.
     #[must_use]
     pub fn id(&self) -> Option<&'a RawValue> {
-        let id = self.id?;
-        let text = id.get();
-        let fits = text.starts_with('"') || serde_json::from_str::<i64>(text).is_ok();
-        (fits && text.len() <= MAX_ID).then_some(id)
+        self.id.filter(|id| is_name(id))
     }
+}
+
+/// True for what may name a request or its progress, and be repeated: a short text or an integer.
+fn is_name(raw: &RawValue) -> bool {
+    let text = raw.get();
+    (text.starts_with('"') || serde_json::from_str::<i64>(text).is_ok()) && text.len() <= MAX_ID
 }
 
 /// Understands one message about features of `F`, by its headers and by itself. The revision is told in either case:
@@ -255,10 +265,17 @@ pub fn understand<'a, F: Features>(
     };
     let request =
         if revision.is_stateless() { stateless(method, headers, &params) } else { handshaken(method, &params) };
-    let trace = params.meta.as_ref().and_then(Meta::trace);
-    let capabilities = params.meta.as_ref().and_then(|meta| meta.capabilities);
+    let meta = params.meta.as_ref();
+    let trace = meta.and_then(Meta::trace);
+    let progress = meta.and_then(|meta| meta.progress).filter(|token| is_name(token));
+    let level = match meta.and_then(|meta| meta.level.as_deref()).filter(|_| revision.is_stateless()) {
+        Some(level) => Level::parse(Some(level)).map(Some),
+        None => Ok(None),
+    };
+    let capabilities = meta.and_then(|meta| meta.capabilities);
     let input = Input { capabilities, state: params.state, responses: params.responses };
-    (revision, request.map(|request| Understood::Call(Call { id, revision, request, trace, input })))
+    let call = |(request, level)| Understood::Call(Call { id, revision, request, trace, progress, level, input });
+    (revision, request.and_then(|request| Ok((request, level?))).map(call))
 }
 
 // As `revision`, compiled where `understand` is: where the features are known.
@@ -318,10 +335,7 @@ fn handshaken<'a, F: Features>(method: &str, params: &Params<'a>) -> Result<Requ
         "shutdown" => Ok(Request::Shutdown),
         "resources/subscribe" => Ok(Request::Subscribe { uri: uri(params)? }),
         "resources/unsubscribe" => Ok(Request::Unsubscribe { uri: uri(params)? }),
-        "logging/setLevel" => match params.level.as_deref() {
-            Some(level) if LEVELS.contains(&level) => Ok(Request::SetLevel),
-            _ => Err(Failure::Parameters("The level must be one of RFC 5424's, in lower case")),
-        },
+        "logging/setLevel" => Level::parse(params.level.as_deref()).map(Request::SetLevel),
         _ => lasting(method, params),
     }
 }

@@ -11,6 +11,7 @@ mod failure;
 mod features;
 mod input;
 mod message;
+mod notices;
 mod params;
 mod prompts;
 mod resources;
@@ -20,11 +21,12 @@ mod subscription;
 mod tools;
 
 pub use complete::{Completing, completed};
-pub use events::{Feed, KEEP_ALIVE, Shown, has_streams, plain};
+pub use events::{Feed, KEEP_ALIVE, Shown, has_streams, message_event, plain};
 pub use failure::Failure;
 pub use features::{Features, PromptArguments, Reference, Vault};
 pub use input::{Input, input_required};
 pub use message::{Body, Call, Headers, Message, Request, Understood, read, spoken, understand};
+pub use notices::{CallRecord, Level, progress, record};
 pub use params::Params;
 pub use prompts::{Prompted, listed_prompts, prompted};
 pub use resources::{

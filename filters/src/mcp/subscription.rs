@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Failure;
+use super::events::written;
+use super::notices::notification;
 use super::resources::{self, uri_of};
 use super::result::{Meta, SERVER};
 use crate::event::Event;
@@ -145,14 +147,6 @@ impl Changed {
 }
 
 #[derive(Serialize)]
-struct Notification<'a, P> {
-    jsonrpc: &'static str,
-    method: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    params: Option<P>,
-}
-
-#[derive(Serialize)]
 struct Params<'a, P> {
     #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
     meta: Option<SubscriptionMeta<'a>>,
@@ -203,7 +197,7 @@ impl Messages<'_> {
     pub(super) fn changed(self, list: Changed) -> String {
         match self.subscription {
             Some(_) => self.notification(list.method(), Nothing {}),
-            None => message(&Notification { jsonrpc: "2.0", method: list.method(), params: None::<Nothing> }),
+            None => notification(list.method(), None::<Nothing>),
         }
     }
 
@@ -230,13 +224,8 @@ impl Messages<'_> {
 
     fn notification(self, method: &str, own: impl Serialize) -> String {
         let meta = self.subscription.map(|id| SubscriptionMeta { id });
-        message(&Notification { jsonrpc: "2.0", method, params: Some(Params { meta, own }) })
+        notification(method, Some(Params { meta, own }))
     }
-}
-
-fn message(message: &impl Serialize) -> String {
-    // No type here has a map with odd keys.
-    serde_json::to_string(message).unwrap_or_default()
 }
 
 /// The result that closes a subscription: the last message of its stream.
@@ -263,5 +252,5 @@ pub(super) fn closed(subscription: &RawValue) -> String {
         subscription: SubscriptionMeta<'a>,
     }
     let meta = ClosedMeta { server: Meta { server: SERVER }, subscription: SubscriptionMeta { id: subscription } };
-    message(&Closed { jsonrpc: "2.0", id: subscription, result: Result { result_type: "complete", meta } })
+    written(&Closed { jsonrpc: "2.0", id: subscription, result: Result { result_type: "complete", meta } })
 }

@@ -111,7 +111,7 @@ fn the_revisions_with_a_handshake_are_understood() {
         (
             "2025-06-18",
             r#"{"jsonrpc":"2.0","id":1,"method":"logging/setLevel","params":{"level":"notice"}}"#,
-            "SetLevel in 2025-06-18",
+            "SetLevel(Notice) in 2025-06-18",
         ),
         ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"logging/setLevel","params":{"level":"loud"}}"#, "-32602"),
         ("2025-06-18", r#"{"jsonrpc":"2.0","id":1,"method":"logging/setLevel"}"#, "-32602"),
@@ -309,6 +309,8 @@ fn a_resource_that_is_not_there_has_the_code_of_its_revision() {
             id,
             revision,
             trace: None,
+            progress: None,
+            level: None,
             input: Input::default(),
             request: Request::ReadResource { uri: "kv://bob/a b".into() },
         };

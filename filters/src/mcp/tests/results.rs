@@ -13,7 +13,18 @@ use crate::refusal::Misfit;
 fn result(revision: Revision, write: impl FnOnce(&Call<'_>, &mut Vec<u8>)) -> Value {
     let id: &serde_json::value::RawValue = serde_json::from_str("7").unwrap();
     let mut out = Vec::new();
-    write(&Call { id, revision, request: Request::Ping, trace: None, input: Input::default() }, &mut out);
+    write(
+        &Call {
+            id,
+            revision,
+            request: Request::Ping,
+            trace: None,
+            progress: None,
+            level: None,
+            input: Input::default(),
+        },
+        &mut out,
+    );
     let mut reply: Value = serde_json::from_slice(&out).unwrap();
     assert_eq!((&reply["jsonrpc"], &reply["id"]), (&json!("2.0"), &json!(7)));
     reply["result"].take()
@@ -112,7 +123,15 @@ fn every_result_is_as_its_revision_has_it() {
     let id = serde_json::from_str("7").unwrap();
     let mut out = Vec::new();
     answer(
-        &Call { id, revision: Revision::V2025_06_18, request: Request::Ping, trace: None, input: Input::default() },
+        &Call {
+            id,
+            revision: Revision::V2025_06_18,
+            request: Request::Ping,
+            trace: None,
+            progress: None,
+            level: None,
+            input: Input::default(),
+        },
         json,
         &mut out,
     );
