@@ -47,8 +47,10 @@ dev: ## Run OpenBao or, with BACKEND=vault, Vault, and the gate, until Ctrl-C (A
 	cargo build -p portcullis -p certs -p local-vault
 	@exec target/debug/dev
 
-# Tests of what is the same whatever Vault there is: they run once.
-SAME_ON_BOTH := clients:: conformance:: docs:: documents:: layout:: reference:: schemathesis:: stdio::
+# Tests of what comes before Vault is asked, and of what asks none: they run once.
+SAME_ON_BOTH := balancers:: certificates:: clients:: conditions:: configuration:: conformance:: docs:: documents:: \
+  dpop:: event_streams:: events:: files:: floods:: http:: issuers:: jwt:: kms:: layout:: limits:: logs:: notices:: \
+  pem:: preflight:: reference:: schemas:: schemathesis:: sessions:: sight:: stdio:: suggestions:: trust_domains:: wire::
 
 .PHONY: test
 test: backends clients servers ## Run every test, real servers included: on OpenBao, then on Vault
