@@ -28,6 +28,7 @@ pub const CASES: &[Case] = &[
     ("frameworks_work_over_http_and_stdio", frameworks),
     ("the_typescript_client_finds_its_way_to_a_token", typescript_without_a_token),
     ("the_inspector_works_over_stdio_by_the_files_of_the_documents", inspector::over_stdio),
+    ("the_inspector_works_over_http", inspector::over_http),
 ];
 
 /// An official client, as its package installs it.

@@ -41,6 +41,16 @@ pub(super) fn over_stdio(shared: &Shared) {
     }
 }
 
+/// It has no way to show a certificate of a client's.
+pub(super) fn over_http(shared: &Shared) {
+    let carried = Carried::start(shared, "all");
+    let [_, token, key] = carried.http();
+    for (way, agent) in [(token, DESK), (key, EDITOR)] {
+        let server = json!({"type": "streamable-http", "url": way["url"], "headers": way["headers"]});
+        inspect(&carried, &server, agent);
+    }
+}
+
 /// Asks a server of a file of settings for its tools and who calls.
 fn inspect(carried: &Carried, server: &Value, agent: &str) {
     let program = installed("target/node/node_modules/.bin/mcp-inspector");
