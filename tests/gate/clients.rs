@@ -3,6 +3,7 @@
 mod calls;
 mod carried;
 mod inspector;
+mod rust;
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -44,15 +45,18 @@ enum Client {
     FastMcp,
     /// LangChain's adapters, which have the official one of version 1 within.
     LangChain,
+    /// For Rust.
+    Rust,
 }
 
 /// Each client with the modes in which it settles on a revision, and that revision.
-const CLIENTS: [(Client, &[(&str, &str)]); 5] = [
+const CLIENTS: [(Client, &[(&str, &str)]); 6] = [
     (Client::Python1("mcp-oldest"), &[("legacy", "2024-11-05")]),
     (Client::Python1("mcp-1"), &[("legacy", "2025-11-25")]),
     (Client::Python, &[("legacy", "2025-11-25"), ("auto", STATELESS), (STATELESS, STATELESS)]),
     (Client::TypeScript("sdk"), &[("legacy", "2025-11-25")]),
     (Client::TypeScript("client"), &[("legacy", "2025-11-25"), ("auto", STATELESS)]),
+    (Client::Rust, &[("legacy", "2025-11-25"), ("auto", STATELESS), (STATELESS, STATELESS)]),
 ];
 
 /// The tools, in the order of the catalog.
@@ -223,6 +227,7 @@ impl Client {
             Self::Python1(folder) => python(&format!("venvs/{folder}"), "client1.py"),
             Self::LangChain => python("venvs/mcp-1", "langchain_client.py"),
             Self::FastMcp => python("venvs/fastmcp", "fastmcp_client.py"),
+            Self::Rust => return Running::Here,
             Self::TypeScript(package) => {
                 let mut command = Command::new("node");
                 command.arg(root().join("tests/clients/client.mjs")).arg(package);
@@ -234,19 +239,34 @@ impl Client {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors.try_clone().expect("a file"));
         let mut process = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let lines = BufReader::new(process.stdout.take().expect("its output")).lines();
-        Running { process, lines, errors }
+        Running::Script(Script { process, lines, errors })
+    }
+}
+
+/// A client that follows plans.
+enum Running {
+    Here,
+    Script(Script),
+}
+
+impl Running {
+    /// Has it do what the plan says; what it saw.
+    fn follow(&mut self, plan: &Value, gate: &Gate) -> Value {
+        match self {
+            Self::Here => rust::follow(plan, gate),
+            Self::Script(script) => script.follow(plan, gate),
+        }
     }
 }
 
 /// A client's process; ended when dropped.
-struct Running {
+struct Script {
     process: Child,
     lines: Lines<BufReader<ChildStdout>>,
     errors: File,
 }
 
-impl Running {
-    /// Has it do what the plan says; what it saw.
+impl Script {
     fn follow(&mut self, plan: &Value, gate: &Gate) -> Value {
         let input = self.process.stdin.as_mut().expect("its input");
         input.write_all(format!("{plan}\n").as_bytes()).expect("it reads its plans");
@@ -263,7 +283,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for Script {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
