@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use filters::mcp::{
-    self, Body, Call, Failure, Features, Feed, Headers, Params, PromptArguments, Reference, Request, Revision,
+    self, Body, Call, Failure, Features, Feed, Headers, Level, Params, PromptArguments, Reference, Request, Revision,
     Understood,
 };
 use serde_json::value::RawValue;
@@ -38,6 +38,8 @@ pub struct Samples {
 struct Shared {
     ended: AtomicBool,
     seal: Seal,
+    /// The least severity of records, as the last client set it.
+    level: Mutex<Option<Level>>,
     /// The open streams, each told when a list has changed.
     streams: Mutex<Vec<Sender<()>>>,
 }
@@ -134,6 +136,8 @@ struct Asked<'a> {
 enum Answer {
     /// A result's own members.
     Complete(Value),
+    /// The same, after these notifications.
+    After(Vec<String>, Value),
     /// The questions that come before it.
     InputRequired(Value),
     /// An error.
@@ -144,6 +148,8 @@ enum Answer {
 enum Reply {
     /// A status, and a body.
     Whole(u16, Vec<u8>),
+    /// Messages on a stream that ends with them.
+    Messages(String),
     /// A stream.
     Events(Feed),
 }
@@ -164,12 +170,8 @@ impl Shared {
             let reply =
                 if head.starts_with("POST ") { self.reply(&head, &body) } else { Reply::Whole(405, Vec::new()) };
             match reply {
-                Reply::Whole(status, body) => {
-                    let (media, length) = ("application/json", body.len());
-                    let head =
-                        format!("HTTP/1.1 {status} x\r\nContent-Type: {media}\r\nContent-Length: {length}\r\n\r\n");
-                    stream.write_all(&[head.as_bytes(), &body].concat())?;
-                }
+                Reply::Whole(status, body) => write(&mut stream, status, "application/json", &body)?,
+                Reply::Messages(text) => write(&mut stream, 200, "text/event-stream", text.as_bytes())?,
                 Reply::Events(feed) => {
                     let (told, changes) = channel();
                     self.streams.lock().expect("streams").push(told);
@@ -205,11 +207,13 @@ impl Shared {
         match &call.request {
             Request::Initialize => mcp::initialized(call, out),
             Request::Discover => mcp::discovered(call, out),
-            Request::Ping
-            | Request::Shutdown
-            | Request::SetLevel { .. }
-            | Request::Subscribe { .. }
-            | Request::Unsubscribe { .. } => mcp::done(call, out),
+            Request::Ping | Request::Shutdown | Request::Subscribe { .. } | Request::Unsubscribe { .. } => {
+                mcp::done(call, out);
+            }
+            Request::SetLevel(level) => {
+                *self.level.lock().expect("a level") = Some(*level);
+                mcp::done(call, out);
+            }
             Request::Complete(()) => mcp::completed(call, &[], out),
             Request::ListTools => list(call, "tools", TOOLS.iter().map(Tool::listed), out),
             Request::ListPrompts => list(call, "prompts", PROMPTS.iter().map(Prompt::listed), out),
@@ -244,6 +248,12 @@ fn answered(call: &Call<'_, Sampled>, answer: Answer) -> Reply {
     let mut body = Vec::new();
     match answer {
         Answer::Complete(own) => mcp::write(call, own, &mut body),
+        Answer::After(notices, own) => {
+            mcp::write(call, own, &mut body);
+            let result = String::from_utf8(body).expect("text");
+            let messages = notices.iter().chain([&result]);
+            return Reply::Messages(messages.map(|message| mcp::message_event(message)).collect());
+        }
         Answer::InputRequired(own) => mcp::write_input_required(call, own, &mut body),
         Answer::Failed(failure) => return Reply::failed(&failure, Some(call.id), call.revision),
     }
@@ -254,6 +264,12 @@ fn answered(call: &Call<'_, Sampled>, answer: Answer) -> Reply {
 fn list(call: &Call<'_, Sampled>, member: &str, items: impl IntoIterator<Item = Value>, out: &mut Vec<u8>) {
     let items: Vec<Value> = items.into_iter().collect();
     mcp::write_kept(call, mcp::TTL, json!({member: items}), out);
+}
+
+fn write(stream: &mut TcpStream, status: u16, media: &str, body: &[u8]) -> io::Result<()> {
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status} x\r\nContent-Type: {media}\r\nContent-Length: {length}\r\n\r\n");
+    stream.write_all(&[head.as_bytes(), body].concat())
 }
 
 /// Tells of changes until the reader or the server has gone.

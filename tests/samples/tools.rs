@@ -1,5 +1,6 @@
 //! The tools, by the names that the suite calls them by.
 
+use filters::mcp::{self, CallRecord, Level};
 use serde_json::{Value, json};
 
 use super::input::{Question, Questions};
@@ -46,7 +47,9 @@ pub(super) const TOOLS: &[Tool] = &[
         call: |_| Answer::Complete(json!({"content": [text("It never works.")], "isError": true})),
     },
     Tool { name: SCHEMA, call: |_| content(json!([text("Done.")])) },
-    Tool { name: "test_logging_tool", call: |_| content(json!([text("Done.")])) },
+    Tool { name: "test_tool_with_progress", call: goes_on },
+    Tool { name: "test_tool_with_logging", call: records },
+    Tool { name: "test_logging_tool", call: records },
     Tool { name: "test_trigger_tool_change", call: change },
     Tool { name: "test_trigger_prompt_change", call: change },
     Tool {
@@ -112,6 +115,23 @@ impl Asked<'_> {
 fn change(asked: &Asked<'_>) -> Answer {
     asked.shared.change();
     content(json!([text("Done.")]))
+}
+
+/// Tells three times that it goes on, where the client wants to hear of it.
+fn goes_on(asked: &Asked<'_>) -> Answer {
+    let token = asked.call.progress;
+    let notices = token.into_iter().flat_map(|token| [1, 2, 3].map(|seconds| mcp::progress(token, seconds)));
+    Answer::After(notices.collect(), json!({"content": [text("Done.")]}))
+}
+
+/// Leaves three records of itself, where the client wants them.
+fn records(asked: &Asked<'_>) -> Answer {
+    let Asked { call, shared } = asked;
+    let of_session = || shared.level.lock().expect("a level").filter(|_| !call.revision.is_stateless());
+    let wanted = call.level.or_else(of_session).is_some_and(|least| least <= Level::Info);
+    let record = CallRecord { request_id: "1", operation: "sample", decision: "allow" };
+    let notices = if wanted { vec![mcp::record(Level::Info, &record); 3] } else { Vec::new() };
+    Answer::After(notices, json!({"content": [text("Done.")]}))
 }
 
 fn content(content: Value) -> Answer {
