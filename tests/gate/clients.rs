@@ -316,7 +316,7 @@ fn resources(seen: &Value, plan: &Value, revision: &str) {
     assert_eq!(text("folder"), json!({"keys": []}));
     assert_eq!(seen["nothing"], if revision == "2026-07-28" { -32602 } else { -32002 }, "{seen}");
     assert_eq!(seen["templates"].as_array().map(Vec::len), Some(2), "{seen}");
-    assert_eq!(seen["prompts"], json!(["kv_read", "kv_write"]), "{seen}");
+    assert_eq!(seen["prompts"], json!(tests::mcp::PROMPTS), "{seen}");
     let prompt = seen["prompt"].as_str().expect("a text");
     assert!(prompt.contains("`kv_read`") && prompt.contains(plan["path"].as_str().expect("a path")), "{prompt}");
 }
