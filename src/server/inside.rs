@@ -1,5 +1,7 @@
 //! A gate within the process of one client: the service and the duties beside it, and no listener.
 
+use std::mem;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +14,7 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::sync::mpsc::error::SendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use crate::config::{self, Fixed, Flags};
@@ -22,7 +25,7 @@ use crate::state::State;
 use crate::stdio::{Answer, Body, Gate, Trouble};
 use crate::surfaces::events::{Attention, Events};
 use crate::surfaces::listen::{self, Stream};
-use crate::surfaces::progress::Progress;
+use crate::surfaces::progress::{self, Progress, Waiting};
 use crate::surfaces::{self, Asked, Reply, Served, mcp, sessions};
 use crate::telemetry::{self, Record, RequestLog};
 use crate::vault::Parcel;
@@ -45,6 +48,14 @@ pub struct Inside {
     state: Arc<State>,
     agent: AgentId,
     log: Option<Arc<RequestLog>>,
+}
+
+/// Who waits for the answer to one request.
+enum Client {
+    /// It has nothing of the answer yet.
+    Waits(oneshot::Sender<Answer>),
+    /// It was given a stream of events, whose last is the answer.
+    Hears(Sender<Bytes>),
 }
 
 impl Inside {
@@ -89,11 +100,11 @@ impl Inside {
     }
 
     /// Serves one request, as the HTTP surface serves it.
-    async fn serve(&self, method: &Method, headers: &HeaderMap, body: Bytes) -> Reply {
+    async fn serve(&self, method: &Method, headers: &HeaderMap, body: Bytes, client: &mut Client) -> Reply {
         let (started, id) = (Instant::now(), request_id());
         let context = self.context();
         let mut outcomes = Outcomes::default();
-        let served = Box::pin(self.call(&context, method, headers, body, &id)).await;
+        let served = Box::pin(self.call(&context, (method, headers, body), &id, client)).await;
         let served = served.and_then(|(served, settled)| {
             outcomes = served.outcomes;
             settled.and(served.reply)
@@ -126,10 +137,9 @@ impl Inside {
     async fn call(
         &self,
         context: &Context<'_>,
-        method: &Method,
-        headers: &HeaderMap,
-        body: Bytes,
+        (method, headers, body): (&Method, &HeaderMap, Bytes),
         id: &str,
+        client: &mut Client,
     ) -> Result<(Served, Result<(), Refusal>), Refusal> {
         if body.len() > context.snapshot.limits.bounds.body {
             return Err(Refusal::BodyTooLarge);
@@ -139,8 +149,8 @@ impl Inside {
         let served = match *method {
             Method::POST => {
                 let progress = Progress::default();
-                mcp::serve(&Asked { context, caller: &caller, headers, query: "", wrap_ttl: None, body, progress })
-                    .await
+                let asked = Asked { context, caller: &caller, headers, query: "", wrap_ttl: None, body, progress };
+                progress::attend(&asked, pin!(mcp::serve(&asked)), client).await
             }
             Method::GET => listen::serve(context, &caller, headers, Stream::Mcp),
             Method::DELETE => sessions::end(context, &caller, headers),
@@ -203,18 +213,61 @@ impl Inside {
     }
 }
 
+impl Waiting for Client {
+    async fn gone(&mut self) {
+        match self {
+            Self::Waits(answer) => answer.closed().await,
+            Self::Hears(hears) => hears.closed().await,
+        }
+    }
+
+    async fn tell(&mut self, text: String) -> bool {
+        if let Self::Waits(_) = self {
+            let (hears, told) = channel(QUEUE);
+            let answer = answer(Reply::told(String::new()), |_| Body::Told(told));
+            mem::replace(self, Self::Hears(hears)).answer(answer).await;
+        }
+        match self {
+            Self::Waits(_) => false,
+            Self::Hears(hears) => hears.send(text.into()).await.is_ok(),
+        }
+    }
+}
+
+impl Client {
+    /// Gives it the answer, or what is left of it. One that has gone gets nothing.
+    async fn answer(self, answer: Answer) {
+        match (self, answer.body) {
+            (Self::Waits(waits), body) => drop(waits.send(Answer { body, ..answer })),
+            (Self::Hears(hears), Body::Whole(last)) => drop(hears.send(last).await),
+            (Self::Hears(_), Body::Told(_) | Body::Arriving(_)) => {}
+        }
+    }
+}
+
+/// The reply, its body carried on in this way.
+fn answer(Reply { status, media, body, headers }: Reply, carried: impl FnOnce(surfaces::Body) -> Body) -> Answer {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let media = [(CONTENT_TYPE, HeaderValue::from_static(media))];
+    Answer { status, headers: headers.into_iter().chain(media).collect(), body: carried(body) }
+}
+
 impl Gate for Arc<Inside> {
     async fn send(&self, method: Method, mut headers: HeaderMap, body: Bytes) -> Result<Answer, Trouble> {
         headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
-        let Reply { status, media, body, headers } = self.serve(&method, &headers, body).await;
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = match body {
-            surfaces::Body::Whole(body) => Body::Whole(body),
-            surfaces::Body::Events(events) => Body::Told(self.attend(events)),
-            // No message is answered so.
-            surfaces::Body::Streaming(_) => Body::Whole(Bytes::new()),
-        };
-        let media = [(CONTENT_TYPE, HeaderValue::from_static(media))];
-        Ok(Answer { status, headers: headers.into_iter().chain(media).collect(), body })
+        let (waits, answered) = oneshot::channel();
+        let inside = Arc::clone(self);
+        tokio::spawn(async move {
+            let mut client = Client::Waits(waits);
+            let reply = inside.serve(&method, &headers, body, &mut client).await;
+            let carried = |body| match body {
+                surfaces::Body::Whole(body) => Body::Whole(body),
+                surfaces::Body::Events(events) => Body::Told(inside.attend(events)),
+                // No message is answered so.
+                surfaces::Body::Streaming(_) => Body::Whole(Bytes::new()),
+            };
+            client.answer(answer(reply, carried)).await;
+        });
+        answered.await.map_err(|_| Trouble::Unreachable("the gate has dropped the request".to_owned()))
     }
 }

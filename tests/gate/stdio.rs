@@ -3,14 +3,16 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio as Pipe};
+use std::sync::Arc;
 
 use certs::{Leaf, Signer};
 use serde_json::{Value, json};
+use tests::front::{Door, Verdict};
 use tests::mcp::{HANDSHAKEN, STATELESS, Schema, hello, meta, request};
 use tests::process::{AGENTS, API_KEY, binary};
 use tests::provider::Provider;
 use tests::stdio::Stdio;
-use tests::{Gate, Plan, free_port, wait_for};
+use tests::{Front, Gate, Plan, free_port, wait_for};
 
 use crate::{Case, Shared};
 
@@ -26,6 +28,7 @@ pub const CASES: &[Case] = &[
     ("a_command_line_that_cannot_work_is_refused", command_line),
     ("a_gate_within_the_process_serves_one_agent_by_its_grants", inside),
     ("a_gate_within_the_process_follows_its_configuration", inside_reloads),
+    ("a_gate_within_the_process_tells_that_a_call_goes_on", inside_progress),
 ];
 
 /// The arguments for a gate that is spoken to with a certificate, whose files are put into `folder`.
@@ -361,10 +364,17 @@ fn command_line(shared: &Shared) {
 
 /// A gate within the process, by the configuration of this one, for that agent.
 fn within(shared: &Shared, gate: &Gate, agent: &str) -> Stdio {
+    within_before(shared, gate, agent, &[])
+}
+
+/// The same with more variables.
+fn within_before(shared: &Shared, gate: &Gate, agent: &str, more: &[(&str, String)]) -> Stdio {
     let config = gate.folder().join("config.toml");
     let (role, secret) = (shared.world().role_id(), shared.world().secret_id());
     let login = [("VAULT_ROLE_ID", role), ("VAULT_SECRET_ID", secret), ("SUBJECT", agent)];
-    Stdio::start(&["--vault", "--config", &config.display().to_string()], &login)
+    let more = more.iter().map(|(name, value)| (*name, value.as_str()));
+    let variables: Vec<_> = login.into_iter().chain(more).collect();
+    Stdio::start(&["--vault", "--config", &config.display().to_string()], &variables)
 }
 
 fn inside(shared: &Shared) {
@@ -427,4 +437,54 @@ fn inside_reloads(shared: &Shared) {
     wait_for("it is suspended", 20, || stdio.call("whoami", &json!({}))["data"]["error"] == "suspended");
     stdio.signal("TERM");
     assert_eq!(stdio.ended(), Some(0));
+}
+
+fn inside_progress(shared: &Shared) {
+    let gate = Gate::start(shared.world(), &Plan::default());
+    let front = Front::start(shared.world());
+    assert_eq!(gate.keyed().put("/secrets/stdio/late", &json!({"data": {"a": 1}})).status, 200);
+    let mut stdio = within_before(shared, &gate, "agent_api", &front.environment());
+    let read = |revision: &str, id: u64, path: &str| {
+        let mut own = if revision == STATELESS { meta() } else { json!({}) };
+        own["progressToken"] = json!(id);
+        let params = json!({"name": "kv.read", "arguments": {"path": path}, "_meta": own});
+        json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params})
+    };
+    let is_cancelled = || {
+        let log = gate.log();
+        let own = log.lines().filter(|line| line.contains("\"proof\":\"process\"")).collect::<Vec<_>>();
+        own.iter().any(|line| line.contains("\"kv.read\"") && line.contains("\"decision\":\"cancelled\""))
+    };
+    for revision in [HANDSHAKEN[3], STATELESS] {
+        let schema = Schema::of(revision);
+        stdio.greet(HANDSHAKEN[3]);
+        let door = Arc::new(Door::default());
+        front.treat("stdio/late", Verdict::Behind(Arc::clone(&door)));
+        stdio.send(&read(revision, 8, "stdio/late"));
+        let told = [stdio.next(), stdio.next()].map(|told| {
+            schema.check("ProgressNotification", &told);
+            assert_eq!(told["params"]["progressToken"], 8, "{told}");
+            told["params"]["progress"].as_f64().expect("a number")
+        });
+        assert!(told[0] < told[1], "{told:?}");
+        // What is answered at once is answered meanwhile, with nothing before it.
+        stdio.send(&read(revision, 9, "stdio/none"));
+        let answer = std::iter::repeat_with(|| stdio.next()).find(|next| next["params"]["progressToken"] != 8);
+        assert_eq!(answer.expect("an answer")["id"], 9);
+        door.open();
+        let answer = std::iter::repeat_with(|| stdio.next()).find(|next| next["method"].is_null()).expect("an answer");
+        schema.check("CallToolResult", &answer["result"]);
+        assert_eq!((&answer["id"], &answer["result"]["structuredContent"]["data"]), (&json!(8), &json!({"a": 1})));
+    }
+    // Who cancels hears nothing more of it, and Vault is not waited for.
+    let door = Arc::new(Door::default());
+    front.treat("stdio/late", Verdict::Behind(Arc::clone(&door)));
+    assert!(!is_cancelled());
+    stdio.send(&read(STATELESS, 10, "stdio/late"));
+    assert_eq!(stdio.next()["params"]["progressToken"], 10);
+    let cancel = json!({"requestId": 10, "_meta": meta()});
+    stdio.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": cancel}));
+    wait_for("it is ended", 20, is_cancelled);
+    assert_eq!(door.waiting(), 1, "while Vault has it");
+    door.open();
 }
