@@ -12,8 +12,8 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::events::Heard;
 use crate::surfaces::events::{Attention, Events};
 
-use super::Visited;
 use super::request::Request;
+use super::visited::Visited;
 use super::write::Unwritten;
 
 /// Longest time for a client to take what it is sent.

@@ -183,7 +183,7 @@ impl Request<'_> {
                 let headers = session.req_header().headers.clone();
                 let asked = self.asked(&headers, caller, body.bytes.clone());
                 let serving = pin!(answered(&asked, on_stream));
-                attend(&asked, serving, &mut Client { request: self, caller, session }).await
+                attend(&asked.progress, caller, serving, &mut Client { request: self, caller, session }).await
             }
             Ok(body) => {
                 let asked = self.asked(&session.req_header().headers, caller, body.bytes.clone());

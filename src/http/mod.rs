@@ -14,6 +14,7 @@ mod own;
 mod request;
 pub mod routes;
 mod side;
+mod visited;
 mod write;
 
 pub use endpoint::Endpoint;
@@ -30,18 +31,19 @@ use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use crate::listener::{Busy, Connection};
-use crate::service::{Context, Held, RefusedLogin};
+use crate::listener::Connection;
+use crate::service::{Context, Held};
 use crate::state::State;
 use crate::surfaces::{Reply, metadata};
-use crate::telemetry::{InProgress, Record};
+use crate::telemetry::InProgress;
 use crate::vault::Parcel;
 
 use attend::OpenStream;
 use head::Head;
 use request::{Request, Visit, shielded};
 use side::Side;
-use write::{Unwritten, write_unread};
+use visited::Visited;
+use write::write_unread;
 
 /// A request whose head is read, answered as far as there is an answer.
 enum Answered<'a> {
@@ -50,16 +52,6 @@ enum Answered<'a> {
     Whole(Option<ReusableHttpStream>),
     /// Events are still to come.
     Stream(Box<OpenStream<'a>>),
-}
-
-/// A request that was served, to be told of at its end.
-struct Visited<'a> {
-    gateway: &'a Gateway,
-    request: Request<'a>,
-    visit: Visit,
-    status: u16,
-    started: Instant,
-    _busy: Busy,
 }
 
 /// The application behind one listener.
@@ -124,7 +116,7 @@ impl Gateway {
         let status = reply.status;
         let written = request.write(&mut session, reply, &visit).await;
         drop(progress);
-        let mut visited = Visited { gateway: self, request, visit, status, started, _busy: busy };
+        let mut visited = Visited { request, visit, status, started, _busy: busy };
         let written = match written {
             Ok(Some(events)) => {
                 // It lasts, and is in nobody's way.
@@ -171,51 +163,5 @@ impl Gateway {
             request.head.correlation_id = trace;
         }
         (reply, request)
-    }
-}
-
-impl Visited<'_> {
-    /// Tells of the request once its answer is written or was given up; gives the connection for the
-    /// next one, and what has come of that.
-    async fn end(mut self, session: ServerSession, written: Result<(), Unwritten>) -> Option<ReusableHttpStream> {
-        if let Err(Unwritten::Upstream(refusal)) = &written {
-            self.visit.refuse(refusal);
-            self.gateway.state.metrics.upstream_broken.inc();
-        }
-        self.tell();
-        // Without its end, the answer is visibly broken.
-        written.ok()?;
-        session.finish().await.ok()?
-    }
-
-    /// Counts the answer, and tells the sinks of each outcome.
-    fn tell(&self) {
-        let Self { gateway, request: Request { head, .. }, visit, started, .. } = self;
-        let status = self.status;
-        let route = visit.route.unwrap_or(routes::UNMATCHED);
-        let took = started.elapsed();
-        gateway.state.metrics.answered(route, status, took.as_secs_f64());
-        gateway.state.metrics.correlated.inc();
-        let login = visit.login.as_deref();
-        let of_login = |field: fn(&RefusedLogin) -> &str| login.map_or("", field);
-        let request = Record {
-            request_id: &head.request_id,
-            correlation_id: &head.correlation_id,
-            client: head.client,
-            method: head.method_name(),
-            route: gateway.state.metrics.template(route),
-            agent: visit.agent.as_ref().map_or("", |agent| agent.id.as_str()),
-            namespace: visit.agent.as_ref().map_or("", |agent| agent.namespace.as_str()),
-            proof: visit.proof,
-            why: of_login(|login| &login.why),
-            principal: of_login(|login| &login.principal),
-            key: of_login(|login| &login.key),
-            certificate: of_login(|login| &login.certificate),
-            issuer: of_login(|login| &login.issuer),
-            status,
-            took,
-            ..Record::default()
-        };
-        visit.outcomes.finish(&request, &gateway.state.sinks);
     }
 }

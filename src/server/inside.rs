@@ -150,7 +150,7 @@ impl Inside {
             Method::POST => {
                 let progress = Progress::default();
                 let asked = Asked { context, caller: &caller, headers, query: "", wrap_ttl: None, body, progress };
-                progress::attend(&asked, pin!(mcp::serve(&asked)), client).await
+                progress::attend(&asked.progress, &caller, pin!(mcp::serve(&asked)), client).await
             }
             Method::GET => listen::serve(context, &caller, headers, Stream::Mcp),
             Method::DELETE => sessions::end(context, &caller, headers),

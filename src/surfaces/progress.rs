@@ -12,7 +12,7 @@ use memchr::memmem;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use super::{Asked, Served};
+use crate::service::Caller;
 
 /// Time until a client is told for the first time, and between that and the next.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -53,17 +53,18 @@ pub fn may_be_wanted(body: &[u8]) -> bool {
 
 /// Waits until the messages are served. Their client is told meanwhile if it wants to be, and where it
 /// has gone they are cancelled.
-pub async fn attend(
-    asked: &Asked<'_>,
-    mut serving: Pin<&mut (impl Future<Output = Served> + Send)>,
+pub async fn attend<T>(
+    progress: &Progress,
+    caller: &Caller<'_>,
+    mut serving: Pin<&mut (impl Future<Output = T> + Send)>,
     client: &mut impl Waiting,
-) -> Served {
+) -> T {
     // What waits for nothing costs nothing more, and has said by then what it wants.
     if let Poll::Ready(served) = poll!(serving.as_mut()) {
         return served;
     }
     let began = Instant::now();
-    let mut ticks = asked.progress.token.get().map(|token| {
+    let mut ticks = progress.token.get().map(|token| {
         let mut ticks = interval_at(began + PERIOD, PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         (token, ticks)
@@ -84,14 +85,14 @@ pub async fn attend(
             token = tick => token,
         };
         // Until it is paid for, its answer may be that of the whole request.
-        if asked.caller.has_paid() {
-            asked.progress.has_begun.store(true, Ordering::Relaxed);
+        if caller.has_paid() {
+            progress.has_begun.store(true, Ordering::Relaxed);
             let told = mcp::message_event(&mcp::progress(token, began.elapsed().as_secs()));
             if !client.tell(told).await {
                 break;
             }
         }
     }
-    asked.caller.leave();
+    caller.leave();
     serving.await
 }
