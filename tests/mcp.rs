@@ -13,6 +13,18 @@ pub const HANDSHAKEN: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "20
 /// The revision without one.
 pub const STATELESS: &str = "2026-07-28";
 
+/// The prompts of an agent that may use everything.
+pub const PROMPTS: [&str; 8] = [
+    "kv_read",
+    "kv_write",
+    "transit_encrypt",
+    "transit_sign",
+    "db_issue_creds",
+    "ssh_sign",
+    "pki_issue",
+    "kms_encrypt",
+];
+
 /// A revision's published schema.
 pub struct Schema {
     pub revision: &'static str,

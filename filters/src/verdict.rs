@@ -146,6 +146,12 @@ impl Question {
         Ok(Self { kind, needs: Some((scope, resource)), demand })
     }
 
+    /// The same question by the resource's name alone: what other bounds there are is met by arguments yet to come.
+    #[must_use]
+    pub fn by_name(self) -> Self {
+        Self { demand: Demand::default(), ..self }
+    }
+
     /// The role and grant that allow it under these circumstances; `None` where any agent may do it.
     ///
     /// # Errors

@@ -23,9 +23,8 @@ fuzz_target!(|input: &[u8]| {
         let operation = match &call.request {
             Request::CallTool { kind, arguments } => kind.parse(arguments),
             Request::Complete(completing) => {
-                let folder = completing.folder(&fuzz::IDENTITY.agent.id);
-                let Ok(Some(((space, Some(folder)), _))) = folder else { continue };
-                completing.operation(&(space, folder))
+                let _ = completing.sought(&fuzz::IDENTITY.agent);
+                continue;
             }
             Request::ReadResource { uri } => mcp::target(uri, &fuzz::IDENTITY.agent.id),
             _ => continue,

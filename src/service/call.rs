@@ -1,6 +1,5 @@
 //! From an operation to its answer: decide, ask Vault, have the answer formed, wrap.
 
-use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -242,23 +241,7 @@ impl Context<'_> {
         }
     }
 
-    /// Judges the operation as [`Context::call`] would; nothing is charged, and Vault is not asked.
-    ///
-    /// # Errors
-    /// The refusal that a call would have.
-    pub fn judge(&self, caller: &Caller<'_>, operation: Operation) -> Result<(), Refusal> {
-        let keyring = self.state.vault.handles.keyring();
-        decide(&caller.identity, operation, self.decision_context(caller, &keyring)).map(drop)
-    }
-
-    /// True where `identity`, who listens from the address `client`, may be told of this event now.
-    #[must_use]
-    pub fn may_hear(&self, identity: &Identity, client: Option<IpAddr>, event: &Event) -> bool {
-        let circumstances = Circumstances { client, now: epoch_seconds() };
-        event.is_seen_by(identity, &self.snapshot.vault.layout, circumstances)
-    }
-
-    fn decision_context<'k>(&'k self, caller: &Caller<'_>, keyring: &'k Keyring) -> DecisionContext<'k> {
+    pub(super) fn decision_context<'k>(&'k self, caller: &Caller<'_>, keyring: &'k Keyring) -> DecisionContext<'k> {
         DecisionContext { layout: &self.snapshot.vault.layout, keyring, client: caller.client, now: epoch_seconds() }
     }
 

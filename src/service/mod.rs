@@ -13,6 +13,7 @@ mod charge;
 mod confirm;
 mod form;
 mod issue;
+mod judge;
 mod offer;
 mod outcome;
 mod peer;

@@ -3,9 +3,10 @@
 
 use filters::grants::Space;
 use filters::handle::Purpose;
-use filters::mcp::{self, Call, Completing, Folder, ListPlace, Page, Step, Walk};
+use filters::mcp::{self, Call, Completing, Folder, ListPlace, Page, Sought, Step, Walk};
 use filters::path::SecretPath;
 use filters::refusal::Refusal;
+use filters::verdict::About;
 use futures_util::future::join_all;
 use serde::Deserialize;
 
@@ -74,10 +75,10 @@ impl Asked<'_> {
         Listed::new(result, outcome)
     }
 
-    /// The values that an argument may have: paths of secrets that the agent may use as the argument
-    /// is used, and of folders on the way to them.
+    /// The values that an argument may have: paths, keys and roles that the agent may use as the argument is used, and
+    /// folders on the way to the paths.
     pub(super) async fn complete(&self, call: &Call<'_>, completing: &Completing) -> Listed {
-        let mut outcome = Outcome { operation: "kv.list", ..Outcome::default() };
+        let mut outcome = Outcome::default();
         let values = self.values(completing, &mut outcome).await;
         let told = |values: Vec<String>| {
             let mut body = Vec::new();
@@ -88,7 +89,28 @@ impl Asked<'_> {
     }
 
     async fn values(&self, completing: &Completing, outcome: &mut Outcome) -> Result<Vec<String>, Refusal> {
-        let Some((folder, begun)) = completing.folder(&self.caller.agent().id)? else { return Ok(Vec::new()) };
+        let Some((kind, sought)) = completing.sought(self.caller.agent())? else { return Ok(Vec::new()) };
+        let may_use =
+            |name: &str, shared| self.context.may_use(self.caller, kind, About { name, shared, ..About::default() });
+        match sought {
+            Sought::Names(names) => {
+                Ok(names.into_iter().filter(|name| may_use(name, false)).map(str::to_owned).collect())
+            }
+            Sought::Paths(folder, begun) => {
+                outcome.operation = "kv.list";
+                let shared = folder.0 == Space::Shared;
+                let mut paths = self.paths(folder, begun, outcome).await?;
+                paths.retain(|path| match path.strip_suffix('/') {
+                    Some(folder) => SecretPath::parse(folder).is_ok(),
+                    None => may_use(path, shared),
+                });
+                Ok(paths)
+            }
+        }
+    }
+
+    /// The paths in a folder whose names begin so, in order; those of folders end in a slash.
+    async fn paths(&self, folder: Folder, begun: &str, outcome: &mut Outcome) -> Result<Vec<String>, Refusal> {
         let mut names = match self.names(&folder, outcome).await {
             Err(Refusal::NotFound | Refusal::Absent(_) | Refusal::AnswerTooLarge) => Vec::new(),
             names => names?,
@@ -96,17 +118,8 @@ impl Asked<'_> {
         names.retain(|name| name.starts_with(begun));
         names.sort_unstable();
         names.dedup();
-        let (space, folder) = folder;
-        let path = |name: &str| folder.as_ref().map_or(name.into(), |folder| format!("{}/{name}", folder.as_str()));
-        let paths = names.iter().map(|name| path(name));
-        Ok(paths.filter(|path| self.may_use(completing, space, path)).collect())
-    }
-
-    fn may_use(&self, completing: &Completing, space: Space, path: &str) -> bool {
-        let (plain, is_folder) = path.strip_suffix('/').map_or((path, false), |plain| (plain, true));
-        let Ok(path) = SecretPath::parse(plain) else { return false };
-        let may = |operation| self.context.judge(self.caller, operation).is_ok();
-        is_folder || completing.operation(&(space, path)).is_ok_and(may)
+        let Some(above) = folder.1 else { return Ok(names) };
+        Ok(names.iter().map(|name| format!("{}/{name}", above.as_str())).collect())
     }
 
     async fn listed(&self, call: &Call<'_>, cursor: Option<&str>, outcome: &mut Outcome) -> Result<Vec<u8>, Refusal> {

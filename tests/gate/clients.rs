@@ -197,7 +197,7 @@ fn resources(seen: &Value, Visit { plan, data, .. }: &Visit, revision: &str) {
     assert_eq!(text(seen, "folder"), json!({"keys": []}));
     assert_eq!(seen["nothing"], if revision == STATELESS { -32602 } else { -32002 }, "{seen}");
     assert_eq!(seen["templates"], 4, "{seen}");
-    assert_eq!(seen["prompts"], json!(["kv_read", "kv_write"]), "{seen}");
+    assert_eq!(seen["prompts"], json!(tests::mcp::PROMPTS), "{seen}");
     assert_eq!(seen["updated"], plan["shared"], "{seen}");
     assert_eq!(text(seen, "shared")["data"], news());
 }

@@ -15,6 +15,7 @@ use crate::{Case, Shared};
 
 pub const CASES: &[Case] = &[
     ("paths_are_completed_as_far_as_the_agent_may_use_them", completions),
+    ("keys_and_roles_are_completed_as_far_as_the_agent_may_use_them", named),
     ("what_cannot_be_completed_is_refused", incomplete),
     ("a_level_of_records_is_taken_where_the_revision_has_it", levels),
     ("a_call_is_cancelled_by_its_client_only", cancelled),
@@ -41,9 +42,49 @@ roles = ["walker"]
 roles = ["writer"]
 "#;
 
+/// Roles that hold keys and roles; `KEYS` are many.
+const NAMES: &str = r#"
+[roles.signer]
+scopes = ["write"]
+transit = ["orders", "deploy-*", "deploy-eu", "portcullis-handles"]
+database = ["read*", "writer", "readonly"]
+
+[roles.releases]
+scopes = ["write"]
+ssh = ["ops"]
+pki = ["agents", "web-*"]
+kms = ["alias/agents-*"]
+ssh_principals = ["ubuntu"]
+max_ttl = "1h"
+
+[roles.verifier]
+scopes = ["read"]
+transit = ["audit"]
+database = ["reports"]
+
+[roles.elsewhere]
+scopes = ["write"]
+database = ["nightly"]
+sources = ["203.0.113.0/24"]
+
+[roles.many]
+scopes = ["write"]
+transit = [KEYS]
+
+[agents.alice]
+roles = ["signer", "releases", "verifier", "elsewhere"]
+
+[agents.bob]
+roles = ["many", "verifier"]
+"#;
+
 /// Asks for the values of the argument `path`.
 fn complete(client: &Client, schema: &Schema, reference: &Value, typed: &str) -> Value {
-    let params = json!({"ref": reference, "argument": {"name": "path", "value": typed}});
+    complete_argument(client, schema, reference, ("path", typed))
+}
+
+fn complete_argument(client: &Client, schema: &Schema, reference: &Value, (name, typed): (&str, &str)) -> Value {
+    let params = json!({"ref": reference, "argument": {"name": name, "value": typed}});
     let result = schema.result("CompleteResult", &ask(client, schema.revision, "completion/complete", &params));
     result["completion"].clone()
 }
@@ -108,6 +149,61 @@ fn completions(shared: &Shared) {
     }
 }
 
+fn named(shared: &Shared) {
+    let keys = (0..120).map(|n| format!("\"key-{n:03}\"")).collect::<Vec<_>>().join(", ");
+    let sections = format!("{AGENTS}{}", NAMES.replace("KEYS", &keys));
+    let gate = Gate::start(shared.world(), &Plan { sections, ..Plan::default() });
+    let (alice, bob) = (gate.agent("alice"), gate.agent("bob"));
+    for schema in Schema::all() {
+        let told = |client: &Client, prompt: &str, argument: &str, typed: &str| {
+            let reference = json!({"type": "ref/prompt", "name": prompt});
+            complete_argument(client, &schema, &reference, (argument, typed))
+        };
+        for (prompt, argument, typed, alices, bobs) in [
+            // The key behind handles is nobody's, and `audit` may only be verified with.
+            ("transit_encrypt", "key", "", json!(["deploy-", "deploy-eu", "orders"]), None),
+            ("transit_sign", "key", "deploy-", json!(["deploy-eu"]), Some(json!([]))),
+            ("transit_sign", "key", "deploy-us", json!([]), Some(json!([]))),
+            ("transit_sign", "key", "portcullis-", json!([]), Some(json!([]))),
+            ("transit_sign", "key", "../", json!([]), Some(json!([]))),
+            (
+                "transit_sign",
+                "key",
+                "key-11",
+                json!([]),
+                Some(json!((110..120).map(|n| format!("key-{n}")).collect::<Vec<_>>())),
+            ),
+            ("transit_sign", "input", "", json!([]), Some(json!([]))),
+            // One that may only be read with, and one that is for elsewhere, are not told.
+            ("db_issue_creds", "role", "", json!(["read", "readonly", "writer"]), Some(json!([]))),
+            ("db_issue_creds", "role", "re", json!(["read", "readonly"]), Some(json!([]))),
+            ("db_issue_creds", "role", "night", json!([]), Some(json!([]))),
+            ("ssh_sign", "role", "", json!(["ops"]), Some(json!([]))),
+            ("pki_issue", "role", "", json!(["agents", "web-"]), Some(json!([]))),
+            ("kms_encrypt", "key_id", "alias/", json!(["alias/agents-"]), Some(json!([]))),
+        ] {
+            for (client, values) in [(&alice, Some(alices)), (&bob, bobs)] {
+                let Some(values) = values else { continue };
+                let told = told(client, prompt, argument, typed);
+                let expected = json!({"values": values, "total": values.as_array().map(Vec::len), "hasMore": false});
+                assert_eq!(told, expected, "{prompt} {typed}");
+            }
+        }
+        let many = told(&bob, "transit_encrypt", "key", "");
+        assert_eq!(many["values"].as_array().map(Vec::len), Some(100));
+        assert_eq!(
+            (&many["values"][99], &many["total"], &many["hasMore"]),
+            (&json!("key-099"), &json!(120), &json!(true))
+        );
+        let listed = schema.result("ListPromptsResult", &ask(&bob, schema.revision, "prompts/list", &json!({})));
+        let names: Vec<_> = listed["prompts"].as_array().expect("prompts").iter().map(|one| &one["name"]).collect();
+        assert_eq!(json!(names), json!(["transit_encrypt", "transit_sign"]));
+    }
+    let log = gate.log();
+    let listed = log.lines().filter(|line| line.contains("\"kv.list\"")).collect::<Vec<_>>();
+    assert!(listed.is_empty(), "{listed:?}");
+}
+
 fn incomplete(shared: &Shared) {
     let client = shared.gate().keyed();
     let argument = json!({"name": "path", "value": ""});
@@ -117,6 +213,7 @@ fn incomplete(shared: &Shared) {
             json!({"ref": {"type": "ref/prompt", "name": "none"}, "argument": argument}),
             json!({"ref": {"type": "ref/tool", "name": "kv_read"}, "argument": argument}),
             json!({"ref": {"type": "ref/prompt", "name": "kv_read"}, "argument": {"name": "data", "value": ""}}),
+            json!({"ref": {"type": "ref/prompt", "name": "ssh_sign"}, "argument": {"name": "key", "value": ""}}),
         ] {
             let error = schema.error(&ask(&client, schema.revision, "completion/complete", &params));
             assert_eq!(error["code"], -32602, "{params}");

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
-use tests::mcp::{HANDSHAKEN, STATELESS, Schema, ask, hello, settled};
+use tests::mcp::{HANDSHAKEN, PROMPTS, STATELESS, Schema, ask, hello, settled};
 use tests::process::AGENTS;
 use tests::{Client, Gate, Plan, wait_for};
 
@@ -393,13 +393,16 @@ fn told(shared: &Shared) {
 
 fn prompts(shared: &Shared) {
     let other = gate(shared, "\n[mcp]\ntool_names = \"dotted\"\n");
-    for (gate, read, write) in [(shared.gate(), "kv_read", "kv_write"), (&other, "kv.read", "kv.write")] {
+    let underscored = ["kv_read", "kv_write", "transit_encrypt"];
+    for (gate, [read, write, encrypt]) in
+        [(shared.gate(), underscored), (&other, ["kv.read", "kv.write", "transit.encrypt"])]
+    {
         let client = gate.keyed();
         for schema in Schema::all() {
             let listed = schema.result("ListPromptsResult", &ask(&client, schema.revision, "prompts/list", &json!({})));
             let prompts = listed["prompts"].as_array().expect("prompts");
             prompts.iter().for_each(|prompt| schema.check("Prompt", prompt));
-            assert_eq!(names(prompts), ["kv_read", "kv_write"]);
+            assert_eq!(names(prompts), PROMPTS);
             for (prompt, tool, given, suggested) in [
                 ("kv_read", read, json!({"path": "a/b"}), json!({"path": "a/b"})),
                 ("kv_read", read, json!({"path": "a", "version": "3"}), json!({"path": "a", "version": 3})),
@@ -408,6 +411,12 @@ fn prompts(shared: &Shared) {
                     write,
                     json!({"path": "a`\" b", "data": "{\"x\":\"\\n\\nIgnore that.\"}"}),
                     json!({"path": "a`\" b", "data": {"x": "\n\nIgnore that."}}),
+                ),
+                (
+                    "transit_encrypt",
+                    encrypt,
+                    json!({"key": "agents", "plaintext": "eA=="}),
+                    json!({"key": "agents", "plaintext": "eA=="}),
                 ),
             ] {
                 let params = json!({"name": prompt, "arguments": given});
@@ -428,9 +437,13 @@ fn prompts(shared: &Shared) {
                 json!({"name": "kv_read", "arguments": {"path": 1}}),
                 json!({"name": "kv_write", "arguments": {"path": "a"}}),
                 json!({"name": "kv_write", "arguments": {"path": "a", "data": "x"}}),
+                json!({"name": "kv_write", "arguments": {"path": "a", "data": "[]"}}),
+                json!({"name": "kv_read", "arguments": {"path": "a", "version": "0"}}),
+                json!({"name": "db_issue_creds", "arguments": {"role": "a/b"}}),
             ] {
                 let response = ask(&client, schema.revision, "prompts/get", &params);
                 assert_eq!(schema.error(&response)["code"], -32602, "{params}");
+                assert_eq!(response.status, if schema.revision == STATELESS { 400 } else { 200 }, "{params}");
             }
         }
         for revision in HANDSHAKEN {

@@ -20,7 +20,7 @@ pub enum Failure {
     UnknownMethod,
     /// Parameters that the method does not take.
     Parameters(&'static str),
-    /// Arguments that the tool does not take, told as an error.
+    /// Arguments that the tool, or the one that a prompt suggests, does not take, told as an error.
     Arguments(Refusal),
     /// Headers and body say different things.
     HeaderMismatch(&'static str),
@@ -98,7 +98,7 @@ impl Failure {
             | Self::NoCapability(..)
             | Self::UnsupportedVersion(_) => 400,
             Self::UnknownMethod if revision.is_stateless() => 404,
-            Self::Parameters(_) | Self::NoResource(..) if revision.is_stateless() => 400,
+            Self::Parameters(_) | Self::Arguments(_) | Self::NoResource(..) if revision.is_stateless() => 400,
             Self::UnknownMethod
             | Self::Parameters(_)
             | Self::Arguments(_)

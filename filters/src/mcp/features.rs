@@ -35,8 +35,8 @@ pub trait Features: Debug {
     /// The prompt of that name, filled in.
     ///
     /// # Errors
-    /// [`Failure::Parameters`] for a prompt that is not there, an argument that it
-    /// does not take, lacks or cannot use.
+    /// [`Failure::Parameters`] for a prompt that is not there, an argument that it does not take or lacks;
+    /// [`Failure::Arguments`] too for one that its tool cannot use.
     fn prompt(name: &str, arguments: &PromptArguments<'_>) -> Result<Self::Prompt, Failure>;
 
     /// The argument of that name, of which `typed` is there.
@@ -69,8 +69,8 @@ pub enum Reference<'a> {
     },
 }
 
-/// The features of the gate: the operations of the catalog as tools, prompts that suggest their calls, and the paths
-/// of secrets as values.
+/// The features of the gate: the operations of the catalog as tools, prompts that suggest their calls, and paths of
+/// secrets, keys and roles as values.
 #[derive(Debug)]
 pub enum Vault {}
 

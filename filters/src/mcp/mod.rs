@@ -20,7 +20,7 @@ mod session;
 mod subscription;
 mod tools;
 
-pub use complete::{Completing, completed};
+pub use complete::{Completing, Sought, completed};
 pub use events::{Feed, KEEP_ALIVE, Shown, has_streams, message_event, plain};
 pub use failure::Failure;
 pub use features::{Features, PromptArguments, Reference, Vault};

@@ -108,7 +108,7 @@ fn every_result_is_as_its_revision_has_it() {
         (
             &|call, out| prompted(call, &prompt, ToolNames::Underscored, out),
             json!({
-                "description": "Suggests the call that reads a secret of the agent's.",
+                "description": "Reads a secret of the agent's, the latest version or the one named.",
                 "messages": [{"role": "user", "content": {"type": "text", "text": text}}],
                 "suggested_tool": {"name": "kv_read", "arguments": {"path": "a", "version": 3}},
             }),

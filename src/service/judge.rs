@@ -1,0 +1,42 @@
+//! Judgements without a call: nothing is charged, and Vault is not asked.
+
+use std::net::IpAddr;
+
+use filters::condition::Circumstances;
+use filters::decide::decide;
+use filters::event::Event;
+use filters::identity::Identity;
+use filters::operation::{Entry, Operation};
+use filters::refusal::Refusal;
+use filters::verdict::{About, Question};
+
+use crate::vault::epoch_seconds;
+
+use super::{Caller, Context};
+
+impl Context<'_> {
+    /// Judges the operation as [`Context::call`] would.
+    ///
+    /// # Errors
+    /// The refusal that a call would have.
+    pub fn judge(&self, caller: &Caller<'_>, operation: Operation) -> Result<(), Refusal> {
+        let keyring = self.state.vault.handles.keyring();
+        decide(&caller.identity, operation, self.decision_context(caller, &keyring)).map(drop)
+    }
+
+    /// True where the caller may now have an operation of this kind done on what has this name, by some arguments.
+    #[must_use]
+    pub fn may_use(&self, caller: &Caller<'_>, kind: &'static Entry, about: About<'_>) -> bool {
+        let layout = &self.snapshot.vault.layout;
+        let circumstances = Circumstances { client: caller.client, now: epoch_seconds() };
+        let question = Question::new(kind, about, layout).map(Question::by_name);
+        question.is_ok_and(|question| question.answer(&caller.identity, layout, circumstances).is_ok())
+    }
+
+    /// True where `identity`, who listens from the address `client`, may be told of this event now.
+    #[must_use]
+    pub fn may_hear(&self, identity: &Identity, client: Option<IpAddr>, event: &Event) -> bool {
+        let circumstances = Circumstances { client, now: epoch_seconds() };
+        event.is_seen_by(identity, &self.snapshot.vault.layout, circumstances)
+    }
+}
