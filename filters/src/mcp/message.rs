@@ -278,8 +278,6 @@ pub fn understand<'a, F: Features>(
     (revision, request.and_then(|request| Ok((request, level?))).map(call))
 }
 
-// As `revision`, compiled where `understand` is: where the features are known.
-#[inline]
 fn parameters<'a>(message: &Message<'a>) -> Result<Params<'a>, Failure> {
     if message.jsonrpc != "2.0" {
         return Err(Failure::Invalid("The member 'jsonrpc' must be \"2.0\""));
@@ -296,7 +294,6 @@ fn parameters<'a>(message: &Message<'a>) -> Result<Params<'a>, Failure> {
 /// The revision of one message: the header's and the body's must be one. The handshake alone is in the one that
 /// it settles on, whatever a header says: its client cannot know yet which that is. Without a revision that is
 /// spoken and has a handshake, it settles on the newest that has one.
-#[inline]
 fn revision(message: &Message<'_>, headers: &Headers<'_>, params: &Params<'_>) -> Result<Revision, Failure> {
     let said = params.meta.as_ref().and_then(|meta| meta.version.as_deref());
     if message.method.as_deref() == Some("initialize") && (params.version.is_some() || said.is_none()) {
