@@ -1,14 +1,14 @@
 //! Tells a client whose call takes long that it goes on.
 
 use std::pin::Pin;
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use filters::mcp;
 use futures_util::poll;
-use memchr::memmem;
+use memchr::memmem::Finder;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
@@ -45,10 +45,13 @@ impl Progress {
     }
 }
 
+/// The member by which a client wants to be told.
+static TOKEN: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("progressToken"));
+
 /// False for a body that cannot hold such a wish.
 #[must_use]
 pub fn may_be_wanted(body: &[u8]) -> bool {
-    memmem::find(body, b"progressToken").is_some()
+    TOKEN.find(body).is_some()
 }
 
 /// Waits until the messages are served. Their client is told meanwhile if it wants to be, and where it
