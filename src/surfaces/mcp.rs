@@ -63,6 +63,8 @@ struct Said<'a> {
     headers: Headers<'a>,
     /// The session that they are in.
     session: Option<Session>,
+    /// True where they are answered on another request's stream.
+    is_bridged: bool,
 }
 
 /// The answer to one message, and its outcome.
@@ -102,7 +104,7 @@ pub async fn serve(asked: &Asked<'_>) -> Served {
         },
         None => None,
     };
-    let (answered, outcomes) = asked.messages(&Said { headers, session }).await;
+    let (answered, outcomes) = asked.messages(&Said { headers, session, is_bridged: false }).await;
     Served { reply: answered.map(|answered| answered.reply(asked.progress.has_begun())), outcomes }
 }
 
@@ -112,7 +114,8 @@ pub async fn serve_on_stream(asked: &Asked<'_>) -> Served {
         Ok(address) => address,
         Err(refusal) => return Served::refused("", refusal),
     };
-    let (answered, outcomes) = asked.messages(&Said { headers: said(asked.headers).1, session: None }).await;
+    let said = Said { headers: said(asked.headers).1, session: None, is_bridged: true };
+    let (answered, outcomes) = asked.messages(&said).await;
     let reply = answered.and_then(|Answered { body, .. }| {
         let text = String::from_utf8(body).map_err(|_| Refusal::Internal)?;
         let sent = text.is_empty() || asked.context.state.events.answer(&asked.caller.agent().id, address, &text);
@@ -230,7 +233,7 @@ impl Asked<'_> {
         if let Some(trace) = call.trace {
             self.caller.belongs_to(trace);
         }
-        if let Some(token) = call.progress.filter(|_| lists_events(self.headers)) {
+        if let Some(token) = call.progress.filter(|_| !said.is_bridged && lists_events(self.headers)) {
             self.progress.is_wanted(token);
         }
         let mut told = self.answer(&call, said).await;

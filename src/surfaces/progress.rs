@@ -1,8 +1,8 @@
 //! Tells a client whose call takes long that it goes on.
 
 use std::pin::Pin;
-use std::sync::{LazyLock, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{LazyLock, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 

@@ -118,7 +118,15 @@ fn quiet(shared: &Shared) {
             (answer.headers()["content-type"].clone(), answer.json::<Value>().expect("JSON"))
         })
     });
-    wait_for("all are asked", 20, || late.door.waiting() == 3);
+    // Nor is who is answered on a stream of its own, as the first revision has it.
+    let bridge = Events::open(&client, &url(&late.gate).replace("/mcp", "/mcp/sse"), &[]);
+    let path = bridge.sent().data.as_str().expect("a path").to_owned();
+    let bridged = std::thread::spawn({
+        let (client, url) = (client.clone(), url(&late.gate).replace("/mcp", &path));
+        let (headers, message) = reading("2024-11-05", "notices/quiet", &json!({"progressToken": "t"}));
+        move || Events::asked(&client, &url, &headers, &message).status()
+    });
+    wait_for("all are asked", 20, || late.door.waiting() == 4);
     // The time in which another is told twice.
     let (headers, message) = reading(OLD, "notices/quiet", &json!({"progressToken": "t"}));
     let events = Events::post(&client, &url(&late.gate), &headers, &message);
@@ -129,6 +137,9 @@ fn quiet(shared: &Shared) {
         let (media, answer) = waiting.join().expect("an answer");
         assert_eq!((media.as_bytes(), &answer["result"]["isError"]), (&b"application/json"[..], &json!(false)));
     }
+    assert_eq!(bridged.join().expect("a status"), 202);
+    let answer = std::iter::repeat_with(|| bridge.sent()).find(|sent| sent.data["id"] == 7);
+    assert_eq!(answer.expect("an answer").data["result"]["isError"], false);
 }
 
 fn left(shared: &Shared) {
