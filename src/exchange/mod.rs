@@ -18,6 +18,7 @@ pub use envelope::{Envelope, Lane, Patience};
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -236,7 +237,9 @@ impl Upstream {
             }
             Patience::Look(time) => time,
         };
-        timeout(time, self.exchange(request, envelope)).await.unwrap_or(Err(Broken::Late))
+        // It is large, and stays where it is made.
+        let exchange = pin!(self.exchange(request, envelope));
+        timeout(time, exchange).await.unwrap_or(Err(Broken::Late))
     }
 
     async fn exchange(&self, request: &VaultRequest, envelope: Envelope<'_>) -> Result<Answer, Broken> {
@@ -259,7 +262,8 @@ impl Upstream {
     /// [`Broken`] before the answer's head.
     async fn arrive(&self, request: &VaultRequest, envelope: Envelope<'_>) -> Result<Arrival, Broken> {
         let silence = self.settings.timeout;
-        let conversed = tokio::time::timeout(silence, self.converse_anywhere(request, envelope)).await;
+        let conversing = pin!(self.converse_anywhere(request, envelope));
+        let conversed = timeout(silence, conversing).await;
         let (session, peer) = conversed.map_err(|_| Broken::Late)??;
         let status = session.get_status().map_or(0, |status| status.as_u16());
         let deadline = Instant::now() + silence * PARTS;

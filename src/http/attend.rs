@@ -10,10 +10,10 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::events::Heard;
+use crate::listener::Busy;
 use crate::surfaces::events::{Attention, Events};
 
-use super::request::Request;
-use super::visited::Visited;
+use super::request::{Request, Visit};
 use super::write::Unwritten;
 
 /// Longest time for a client to take what it is sent.
@@ -23,22 +23,26 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) struct OpenStream<'a> {
     pub(super) session: ServerSession,
     pub(super) events: Box<Events>,
-    pub(super) visited: Visited<'a>,
+    pub(super) request: Request<'a>,
+    pub(super) visit: Visit,
+    pub(super) _busy: Busy,
 }
 
 impl OpenStream<'_> {
-    /// Sends what there is to be told, until the stream ends; gives what [`Visited::end`] gives.
+    /// Sends what there is to be told, until the stream ends; gives the connection for the next
+    /// request, and what has come of that.
     pub(super) async fn attend(mut self: Box<Self>, shutdown: &watch::Receiver<bool>) -> Option<ReusableHttpStream> {
         let written = self.tell(shutdown).await;
         if let Some(refusal) = self.events.ended_by() {
-            self.visited.visit.refuse(refusal);
+            self.visit.refuse(refusal);
         }
-        self.visited.end(self.session, written).await
+        self.request.end(&mut self.visit, written)?;
+        self.session.finish().await.ok()?
     }
 
     /// The stream ends as a whole, unless its client has gone or takes nothing any more.
     async fn tell(&mut self, shutdown: &watch::Receiver<bool>) -> Result<(), Unwritten> {
-        let Self { session, events, visited: Visited { request, .. } } = self;
+        let Self { session, events, request, .. } = self;
         session.set_write_timeout(Some(PATIENCE));
         let mut shutdown = shutdown.clone();
         let mut attention = Attention::begin(&request.context);

@@ -182,12 +182,20 @@ impl Request<'_> {
                 // To watch its stream, and to tell of progress, takes the session.
                 let headers = session.req_header().headers.clone();
                 let asked = self.asked(&headers, caller, body.bytes.clone());
-                let serving = pin!(answered(&asked, on_stream));
+                let serving = pin!(async {
+                    match on_stream {
+                        false => mcp::serve(&asked).await,
+                        true => mcp::serve_on_stream(&asked).await,
+                    }
+                });
                 attend(&asked.progress, caller, serving, &mut Client { request: self, caller, session }).await
             }
             Ok(body) => {
                 let asked = self.asked(&session.req_header().headers, caller, body.bytes.clone());
-                answered(&asked, on_stream).await
+                match on_stream {
+                    false => mcp::serve(&asked).await,
+                    true => Box::pin(mcp::serve_on_stream(&asked)).await,
+                }
             }
             Err(refusal) => Served::refused("", refusal),
         }
@@ -209,11 +217,6 @@ impl Request<'_> {
     pub(super) fn base(&self, session: &ServerSession) -> Option<String> {
         origin::base(session, &self.context.snapshot, self.side)
     }
-}
-
-/// Serves messages of MCP, answered at once or on a stream.
-async fn answered(asked: &Asked<'_>, on_stream: bool) -> Served {
-    if on_stream { Box::pin(mcp::serve_on_stream(asked)).await } else { mcp::serve(asked).await }
 }
 
 /// The client of messages that are being served.

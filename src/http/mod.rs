@@ -6,6 +6,7 @@ mod body;
 mod connection;
 mod dismiss;
 mod dispatch;
+mod end;
 mod endpoint;
 mod handover;
 mod head;
@@ -14,7 +15,6 @@ mod own;
 mod request;
 pub mod routes;
 mod side;
-mod visited;
 mod write;
 
 pub use endpoint::Endpoint;
@@ -22,7 +22,6 @@ pub(crate) use head::request_id;
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
 
 use filters::refusal::Refusal;
 use http::header::AUTHORIZATION;
@@ -42,7 +41,6 @@ use attend::OpenStream;
 use head::Head;
 use request::{Request, Visit, shielded};
 use side::Side;
-use visited::Visited;
 use write::write_unread;
 
 /// A request whose head is read, answered as far as there is an answer.
@@ -96,11 +94,10 @@ impl Gateway {
         connection: &'a Arc<Connection>,
         shutdown: &watch::Receiver<bool>,
     ) -> Answered<'a> {
-        let started = Instant::now();
         let busy = connection.begin();
         // The gate does not end before the answer is written.
         let progress = InProgress::begin(&self.state.metrics.in_progress);
-        let mut visit = Visit::default();
+        let mut visit = Visit::begin();
         let (reply, request) = self.serve_one(&mut session, connection, &mut visit).await;
         // An agent that has as much as it may lets others be noticed before it is answered.
         if visit.turn.as_ref().is_some_and(Held::is_last) {
@@ -113,20 +110,22 @@ impl Gateway {
         if *shutdown.borrow() || self.state.is_draining() || !session.is_body_done() {
             session.set_keepalive(None);
         }
-        let status = reply.status;
+        visit.status = reply.status;
         let written = request.write(&mut session, reply, &visit).await;
         drop(progress);
-        let mut visited = Visited { request, visit, status, started, _busy: busy };
         let written = match written {
             Ok(Some(events)) => {
                 // It lasts, and is in nobody's way.
-                visited.visit.turn = None;
-                return Answered::Stream(Box::new(OpenStream { session, events, visited }));
+                visit.turn = None;
+                return Answered::Stream(Box::new(OpenStream { session, events, request, visit, _busy: busy }));
             }
             Ok(None) => Ok(()),
             Err(unwritten) => Err(unwritten),
         };
-        Answered::Whole(visited.end(session, written).await)
+        match request.end(&mut visit, written) {
+            Some(()) => Answered::Whole(session.finish().await.ok().flatten()),
+            None => Answered::Whole(None),
+        }
     }
 
     async fn serve_one<'a>(

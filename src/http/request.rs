@@ -3,6 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use filters::grants::Agent;
 use filters::refusal::Refusal;
@@ -16,8 +17,10 @@ use super::head::Head;
 use super::side::Side;
 
 /// The facts of a request for log and metrics, and the turn it holds.
-#[derive(Default)]
 pub(super) struct Visit {
+    pub(super) started: Instant,
+    /// The HTTP status of its answer.
+    pub(super) status: u16,
     pub(super) route: Option<RouteId>,
     pub(super) agent: Option<Arc<Agent>>,
     pub(super) proof: &'static str,
@@ -38,6 +41,21 @@ pub(super) struct Request<'a> {
 }
 
 impl Visit {
+    /// Begins now.
+    pub(super) fn begin() -> Self {
+        Self {
+            started: Instant::now(),
+            status: 0,
+            route: None,
+            agent: None,
+            proof: "",
+            login: None,
+            outcomes: Outcomes::default(),
+            trace: None,
+            turn: None,
+        }
+    }
+
     /// Notes why the request as a whole is refused. Messages of a batch have their own reasons.
     pub(super) fn refuse(&mut self, refusal: &Refusal) {
         if let Outcomes::One(outcome) = &mut self.outcomes {

@@ -158,7 +158,8 @@ impl Context<'_> {
     }
 
     /// Does it, unless its client cancels it. What gives something out is waited for, so that it can be
-    /// given back; anything else ends at once, and so does Vault's work on it.
+    /// given back; anything else ends at once, and so does Vault's work on it. What was given out for an answer
+    /// that is none goes back.
     async fn unless_cancelled(
         &self,
         asking: Asking<'_>,
@@ -169,18 +170,21 @@ impl Context<'_> {
     ) -> Result<Vec<u8>, Refusal> {
         let gives = wrap.is_some() || !matches!(effect, Effect::Vault(_) | Effect::Kms(_));
         let before = self.parcel.len();
-        let mut work = pin!(self.held(asking, agent, entry, effect, wrap));
-        let Some(running) = asking.running else { return work.await };
-        tokio::select! {
-            answer = &mut work => answer,
-            () = running.cancelled() => {
-                if gives {
-                    let _ = work.await;
-                    self.parcel.give_back(before);
+        let mut work = pin!(self.done(asking, agent, entry, effect, wrap));
+        let answer = match asking.running {
+            None => work.await,
+            Some(running) => tokio::select! {
+                biased;
+                answer = &mut work => answer,
+                () = running.cancelled() => {
+                    if gives {
+                        let _ = work.await;
+                    }
+                    Err(Refusal::Cancelled)
                 }
-                Err(Refusal::Cancelled)
-            }
-        }
+            },
+        };
+        answer.inspect_err(|_| self.parcel.give_back(before))
     }
 
     /// Asks Vault, and begins an answer that is too large to be held.
@@ -204,20 +208,7 @@ impl Context<'_> {
         }
     }
 
-    /// Does it, and holds the whole answer. What was given out for one that is none goes back.
-    async fn held(
-        &self,
-        asking: Asking<'_>,
-        agent: &Agent,
-        entry: &'static Entry,
-        effect: Effect,
-        wrap: Option<Wrap>,
-    ) -> Result<Vec<u8>, Refusal> {
-        let before = self.parcel.len();
-        let answer = self.done(asking, agent, entry, effect, wrap).await;
-        answer.inspect_err(|_| self.parcel.give_back(before))
-    }
-
+    /// Does it, and holds the whole answer.
     async fn done(
         &self,
         asking: Asking<'_>,

@@ -25,7 +25,7 @@ struct Answered {
     /// Empty for a notification.
     body: Vec<u8>,
     /// The answer instead, where it is a stream of events.
-    events: Option<Reply>,
+    events: Option<Box<Reply>>,
     /// The id of the session that it begins.
     session: Option<String>,
     /// The records of calls that the client wants beside it, as messages.
@@ -41,7 +41,7 @@ impl Answered {
     fn reply(self, hears: bool) -> Reply {
         let Self { status, body, events, session, records } = self;
         if let Some(events) = events {
-            return events;
+            return *events;
         }
         let mut reply = if hears || !records.is_empty() {
             let body = String::from_utf8_lossy(&body);
@@ -338,7 +338,7 @@ impl Asked<'_> {
     fn listen(&self, call: &Call<'_>, filter: &Filter) -> Told {
         match self.subscribe(call, filter) {
             Ok(events) => {
-                let answer = Answered { events: Some(events), ..Answered::new(200, Vec::new()) };
+                let answer = Answered { events: Some(Box::new(events)), ..Answered::new(200, Vec::new()) };
                 Told { answer: Ok(answer), outcome: Outcome::allowed() }
             }
             Err(refusal) => Told { outcome: Outcome::refused("", &refusal), answer: Err(refusal) },

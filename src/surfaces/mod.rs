@@ -71,7 +71,12 @@ impl Served {
 
 /// Tells if the caller takes JSON (RFC 9110 section 12.5.1); without the header it takes anything.
 fn accepts_json(headers: &HeaderMap) -> bool {
-    !headers.contains_key(ACCEPT) || accepts(headers, &["application/json", "application/*", "*/*"])
+    match headers.get(ACCEPT) {
+        None => true,
+        // As MCP's clients have it.
+        Some(value) if value.as_bytes().starts_with(b"application/json,") => true,
+        Some(_) => accepts(headers, &["application/json", "application/*", "*/*"]),
+    }
 }
 
 /// Tells if the caller takes events; without the header it takes anything.

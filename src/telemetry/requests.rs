@@ -2,7 +2,7 @@
 //! buffer that a writer thread takes, so that a request pays for a lock and a
 //! copy only. What cannot be written, as on a full disk, waits.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -193,7 +193,8 @@ impl Record<'_> {
             number(message as u64, out);
         }
         if let Some(client) = self.client {
-            let _ = write!(out, ",\"client\":\"{client}\"");
+            out.extend_from_slice(b",\"client\":");
+            let _ = serde_json::to_writer(&mut *out, &client);
         }
         out.extend_from_slice(b",\"status\":");
         number(u64::from(self.status), out);
