@@ -52,6 +52,9 @@ SAME_ON_BOTH := balancers:: certificates:: clients:: conditions:: configuration:
   dpop:: event_streams:: events:: files:: floods:: http:: issuers:: jwt:: kms:: layout:: limits:: logs:: notices:: \
   pem:: preflight:: reference:: schemas:: schemathesis:: sessions:: sight:: stdio:: suggestions:: trust_domains:: wire::
 
+# They wait for servers most of the time.
+test: export RUST_TEST_THREADS ?= $(shell echo $$(($$(nproc) * 3 / 2)))
+
 .PHONY: test
 test: backends clients servers ## Run every test, real servers included: on OpenBao, then on Vault
 	BACKEND=openbao cargo test --workspace

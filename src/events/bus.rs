@@ -8,8 +8,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use filters::event::{Event, EventId, EventKind};
 use filters::mcp::{Level, Watched};
 use filters::names::{AgentId, Namespace};
+use futures_channel::mpsc;
+use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
 
 use super::outbox::{EVENT, Outbox, Post, SESSION};
 use super::sessions::{SessionChange, Sessions, TooMany};
@@ -141,7 +142,7 @@ impl Bus {
     #[must_use]
     pub fn answer(&self, agent: &AgentId, address: StreamAddress, text: &str) -> bool {
         let heard = Heard::Answer(text.into());
-        self.lock().stream(agent, address).is_some_and(|stream| stream.sender.try_send(heard).is_ok())
+        self.lock().stream(agent, address).is_some_and(|stream| stream.hear(heard))
     }
 
     /// A number for a session.
@@ -181,7 +182,7 @@ impl Bus {
     /// Tells every stream that something may have been missed.
     pub(super) fn tell_gap(&self) {
         // One that is full ends when its stream has taken what waits, as in `deliver`.
-        let tell = |streams: &mut Vec<Stream>| streams.retain(|stream| stream.sender.try_send(Heard::Gap).is_ok());
+        let tell = |streams: &mut Vec<Stream>| streams.retain_mut(|stream| stream.hear(Heard::Gap));
         self.lock().streams.values_mut().for_each(tell);
     }
 
@@ -189,7 +190,8 @@ impl Bus {
     /// is told of the later ones first. Who is `curious` is told of what changes nothing, too.
     #[must_use]
     pub fn subscribe(self: &Arc<Self>, agent: &AgentId, last: Option<EventId>, curious: bool) -> Subscription {
-        let (sender, receiver) = mpsc::channel(QUEUE);
+        // It has room for one more. Where nothing waits it holds next to nothing.
+        let (sender, receiver) = mpsc::channel(QUEUE - 1);
         if curious {
             self.curious.fetch_add(1, Ordering::Relaxed);
         }
@@ -218,6 +220,13 @@ fn concerns(told: &Told, agent: &AgentId) -> bool {
     told.event.agent == *agent || told.event.is_shared()
 }
 
+impl Stream {
+    /// Has it hear this; false where no more may wait.
+    fn hear(&mut self, heard: Heard) -> bool {
+        self.sender.try_send(heard).is_ok()
+    }
+}
+
 impl State {
     fn tell(&mut self, event: Event, metrics: &Metrics) -> Arc<Told> {
         self.last = self.last.next(milliseconds());
@@ -237,7 +246,7 @@ impl State {
         // One that is full ends when its stream has taken what waits.
         let send = |streams: &mut Vec<Stream>| {
             let before = streams.len();
-            streams.retain(|stream| stream.sender.try_send(Heard::Event(Arc::clone(told))).is_ok());
+            streams.retain_mut(|stream| stream.hear(Heard::Event(Arc::clone(told))));
             metrics.slow_streams.inc_by(u64::try_from(before - streams.len()).unwrap_or(0));
         };
         if told.event.is_shared() {
@@ -247,9 +256,9 @@ impl State {
         }
     }
 
-    fn stream(&self, agent: &AgentId, address: StreamAddress) -> Option<&Stream> {
+    fn stream(&mut self, agent: &AgentId, address: StreamAddress) -> Option<&mut Stream> {
         let here = address.gate == self.last.gate();
-        let mut streams = self.streams.get(agent).filter(|_| here)?.iter();
+        let mut streams = self.streams.get_mut(agent).filter(|_| here)?.iter_mut();
         streams.find(|stream| stream.number == address.number)
     }
 
@@ -276,7 +285,7 @@ impl Subscription {
     pub async fn next(&mut self) -> Heard {
         match self.backlog.pop_front() {
             Some(heard) => heard,
-            None => self.receiver.recv().await.unwrap_or(Heard::TooSlow),
+            None => self.receiver.next().await.unwrap_or(Heard::TooSlow),
         }
     }
 }

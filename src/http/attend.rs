@@ -37,7 +37,8 @@ impl OpenStream<'_> {
             self.visit.refuse(refusal);
         }
         self.request.end(&mut self.visit, written)?;
-        self.session.finish().await.ok()?
+        // To finish takes more room than all before.
+        Box::pin(self.session.finish()).await.ok()?
     }
 
     /// The stream ends as a whole, unless its client has gone or takes nothing any more.

@@ -33,15 +33,15 @@ pub fn has_streams(version: Option<&str>) -> Result<bool, Failure> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
     names: ToolNames,
-    operations: Vec<&'static str>,
+    /// For each operation of the catalog, in its order.
+    operations: Box<[bool]>,
 }
 
 impl Shown {
     /// The tools that `identity` is shown.
     #[must_use]
     pub fn to(identity: &Identity, names: ToolNames) -> Self {
-        let shown = CATALOG.iter().filter(|entry| tools::shows(identity, entry));
-        Self { names, operations: shown.map(|entry| entry.spec.name).collect() }
+        Self { names, operations: CATALOG.iter().map(|entry| tools::shows(identity, entry)).collect() }
     }
 }
 
