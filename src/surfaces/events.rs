@@ -1,6 +1,6 @@
 //! Open streams of events, open as long as they would be granted again.
 //!
-//! Whose a stream is, is judged against the state of the moment when a snapshot is published, when others are
+//! A stream's caller is judged against the state of the moment when a snapshot is published, when others are
 //! suspended, and every second for what time alone ends.
 
 use std::net::IpAddr;

@@ -208,7 +208,7 @@ fn text(seen: &Value, name: &str) -> Value {
     serde_json::from_str(text).expect("JSON")
 }
 
-/// What a colleague writes where the client is to see it.
+/// The text that a colleague writes where the client is to see it.
 fn news() -> Value {
     json!({"by": COLLEAGUE})
 }

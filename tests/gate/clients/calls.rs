@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 use tests::servers::{Identity, Kms, csr};
 
-/// What is encrypted and signed, base64.
+/// The bytes that are encrypted and signed, in base64.
 const WORDS: &str = "c2VjcmV0IHdvcmRz";
 
-/// What the calls name that is not in Vault.
+/// The subjects of the calls that are not in Vault.
 pub struct Subjects {
     /// The id of a KMS key that encrypts.
     sealing: String,

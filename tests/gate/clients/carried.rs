@@ -111,11 +111,11 @@ impl Carried {
     }
 }
 
-/// What one client does by one way.
+/// The visit of one client by one way.
 pub struct Visit {
     /// As the client gets it.
     pub plan: Value,
-    /// What its secret holds after the calls.
+    /// The data of its secret after the calls.
     pub data: Value,
     /// The plan's calls.
     pub calls: Vec<Call>,
