@@ -34,7 +34,7 @@ pub enum SessionChange {
         /// The resource.
         uri: Box<str>,
     },
-    /// It wants records of its calls.
+    /// The session wants records of its calls.
     Level {
         /// The session.
         number: u64,

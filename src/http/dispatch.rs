@@ -227,8 +227,8 @@ struct Client<'a> {
 }
 
 impl Waiting for Client<'_> {
-    /// It resets its stream. Over HTTP/1.1 there is no such sign, since what comes meanwhile may be the
-    /// next request.
+    /// Returns when the client resets its stream of HTTP/2. Over HTTP/1.1 there is no such sign, since what
+    /// comes meanwhile may be the next request.
     async fn gone(&mut self) {
         match self.session.watch_h2_stream_close() {
             Some(reset) => _ = reset.await,

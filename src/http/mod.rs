@@ -45,8 +45,8 @@ use write::write_unread;
 
 /// A request whose head is read, answered as far as there is an answer.
 enum Answered<'a> {
-    /// It has its whole answer. The connection for the next one is given where there may be one, with
-    /// what has come of that.
+    /// The whole answer is written. Holds the connection, with what has come of the next request, where
+    /// there may be one.
     Whole(Option<ReusableHttpStream>),
     /// Events are still to come.
     Stream(Box<OpenStream<'a>>),

@@ -61,6 +61,10 @@ impl Request<'_> {
     /// Begins an answer that is a stream of events; `trace` is what the request is known by where its head
     /// says nothing else.
     pub(super) async fn begin(&self, session: &mut ServerSession, trace: Option<&str>) -> Result<(), Unwritten> {
+        // Its head says if another request may follow.
+        if self.context.state.is_draining() {
+            session.set_keepalive(None);
+        }
         let begun = Reply::told(String::new());
         let headers = self.headers(&begun, session, trace.unwrap_or(&self.head.correlation_id))?;
         Ok(session.write_response_header(response(begun.status, headers)).await?)

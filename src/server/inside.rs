@@ -52,9 +52,9 @@ pub struct Inside {
 
 /// Who waits for the answer to one request.
 enum Client {
-    /// It has nothing of the answer yet.
+    /// The client has nothing of the answer yet.
     Waits(oneshot::Sender<Answer>),
-    /// It was given a stream of events, whose last is the answer.
+    /// The client was given a stream of events; the last of them will be the answer.
     Hears(Sender<Bytes>),
 }
 

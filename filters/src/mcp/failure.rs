@@ -167,7 +167,7 @@ enum Data<'a> {
         requested: &'a str,
     },
     Capabilities {
-        /// By their names.
+        /// The capabilities, by their names.
         #[serde(rename = "requiredCapabilities")]
         required: BTreeMap<&'static str, Capability>,
     },

@@ -41,7 +41,7 @@ pub(super) fn over_stdio(shared: &Shared) {
     }
 }
 
-/// It has no way to show a certificate of a client's.
+/// The Inspector cannot present a client certificate.
 pub(super) fn over_http(shared: &Shared) {
     let carried = Carried::start(shared, "all");
     let [_, token, key] = carried.http();
