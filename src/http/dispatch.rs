@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use filters::credential::{Offered, offered};
+use filters::credential::{Offered, ProxyHeaders, offered};
 use filters::names::AgentId;
 use filters::refusal::Refusal;
 use filters::rest::{Match, route as rest_route};
@@ -107,7 +107,8 @@ impl Request<'_> {
 
     /// Admits the caller.
     async fn admit(&self, session: &ServerSession) -> Result<Caller<'_>, Rejected> {
-        let offer = self.offer(session).map_err(|refusal| Rejected {
+        let offer = self.offer(&session.req_header().headers, || self.base(session));
+        let offer = offer.map_err(|refusal| Rejected {
             refusal,
             login: Some(Box::new(RefusedLogin::unreadable(self.peer().map(|(peer, _)| peer)))),
             of: None,
@@ -118,12 +119,21 @@ impl Request<'_> {
         self.context.admit(&offer, connects).await
     }
 
-    /// The credential in the head, and the facts it is judged with.
-    pub(super) fn offer(&self, session: &ServerSession) -> Result<Offer<'_>, Refusal> {
-        let proxy_headers = self.context.snapshot.credentials.proxies.headers_from(self.head.peer);
-        let credential = offered(&session.req_header().headers, proxy_headers)?;
+    /// The names of the headers by which the peer names its client, where it is a trusted proxy.
+    pub(super) fn proxy_headers(&self) -> Option<&ProxyHeaders> {
+        self.context.snapshot.credentials.proxies.headers_from(self.head.peer)
+    }
+
+    /// The credential in the head, and the facts it is judged with; `base` gives the address that a proof
+    /// is for.
+    pub(super) fn offer(
+        &self,
+        headers: &HeaderMap,
+        base: impl FnOnce() -> Option<String>,
+    ) -> Result<Offer<'_>, Refusal> {
+        let credential = offered(headers, self.proxy_headers())?;
         let proves = matches!(credential, Offered::Dpop(..));
-        let base = if proves { self.base(session).unwrap_or_default() } else { String::new() };
+        let base = if proves { base().unwrap_or_default() } else { String::new() };
         Ok(Offer {
             credential,
             peer: self.peer(),
