@@ -144,7 +144,7 @@ impl Inside {
         if body.len() > context.snapshot.limits.bounds.body {
             return Err(Refusal::BodyTooLarge);
         }
-        let admitted = context.admit(&self.offer(id), |_| Ok(())).await;
+        let admitted = context.enter(&self.offer(id), |_| Ok(())).await;
         let caller = admitted.map_err(|Rejected { refusal, .. }| refusal)?;
         let served = match *method {
             Method::POST => {
@@ -152,9 +152,12 @@ impl Inside {
                 let asked = Asked { context, caller: &caller, headers, query: "", wrap_ttl: None, body, progress };
                 progress::attend(&asked.progress, &caller, pin!(mcp::serve(&asked)), client).await
             }
-            Method::GET => listen::serve(context, &caller, headers, Stream::Mcp),
-            Method::DELETE => sessions::end(context, &caller, headers),
-            _ => Served::refused("", Refusal::MethodNotAllowed("DELETE, GET, POST".into())),
+            _ => match caller.turn().await {
+                Err(refusal) => Served::refused("", refusal),
+                Ok(()) if *method == Method::GET => listen::serve(context, &caller, headers, Stream::Mcp),
+                Ok(()) if *method == Method::DELETE => sessions::end(context, &caller, headers),
+                Ok(()) => Served::refused("", Refusal::MethodNotAllowed("DELETE, GET, POST".into())),
+            },
         };
         let (_, settled) = caller.settle().await;
         Ok((served, settled))

@@ -250,7 +250,7 @@ impl Context<'_> {
         }
     }
 
-    /// Decides, and charges all of the request's limits, by these terms. What is to be confirmed is asked
+    /// Decides when it is its turn, and charges all of the request's limits, by these terms. What is to be confirmed is asked
     /// for before they are charged, and the answer is used up after.
     async fn permitted(
         &self,
@@ -258,6 +258,7 @@ impl Context<'_> {
         operation: Operation,
         terms: Terms<'_>,
     ) -> Result<Permitted, Refusal> {
+        caller.turn().await?;
         if operation.kind.spec.engine.is_some_and(Engine::is_kms) && self.state.kms.is_none() {
             return Err(Refusal::KmsDisabled);
         }
