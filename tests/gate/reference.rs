@@ -6,6 +6,7 @@ use std::fs;
 use std::process::Command;
 
 use filters::catalog::CATALOG;
+use filters::decide::Concern;
 use filters::openapi::document;
 use filters::reference;
 use portcullis::http::routes;
@@ -150,7 +151,8 @@ fn metrics(shared: &Shared) {
     // A metric with labels is told once something was counted.
     metrics.answered(RouteId::new(0), 200, 0.001);
     let mut calls = Calls::default();
-    calls.add(Call { entry: CATALOG.iter().next().expect("an operation"), refused: None, upstream: None, event: None });
+    let (entry, concern) = (CATALOG.iter().next().expect("an operation"), Concern::default());
+    calls.add(Call { entry, concern, refused: None, upstream: None, event: None });
     metrics.finish(&Record { calls: Some(&calls), ..Record::default() });
     let known = read(&String::from_utf8(metrics.render()).expect("text"));
     let mut tables = String::from("| metric | type | labels | meaning |\n| --- | --- | --- | --- |\n");
