@@ -21,6 +21,9 @@ pub trait Sink: Send + Sync {
 
     /// Takes an outcome: of a request, or of one message of a batch.
     fn finish(&self, record: &Record<'_>);
+
+    /// Writes what waits: nothing more comes.
+    fn close(&self) {}
 }
 
 /// Every sink, in the order in which they are told.
@@ -34,6 +37,11 @@ impl Sinks {
     /// The refusal of the first sink that refuses.
     pub fn admit(&self, record: &Record<'_>) -> Result<(), Refusal> {
         self.0.iter().try_for_each(|sink| sink.admit(record))
+    }
+
+    /// Has every sink write what waits.
+    pub fn close(&self) {
+        self.0.iter().for_each(|sink| sink.close());
     }
 
     /// Tells every sink of an outcome.
