@@ -36,7 +36,7 @@ impl OpenStream<'_> {
         if let Some(refusal) = self.events.ended_by() {
             self.visit.refuse(refusal);
         }
-        self.request.end(&mut self.visit, written)?;
+        self.request.end_stream(&mut self.visit, written)?;
         // To finish takes more room than all before.
         Box::pin(self.session.finish()).await.ok()?
     }

@@ -117,6 +117,7 @@ impl Gateway {
             Ok(Some(events)) => {
                 // It lasts, and is in nobody's way.
                 visit.turn = None;
+                request.begin_stream(&visit);
                 return Answered::Stream(Box::new(OpenStream { session, events, request, visit, _busy: busy }));
             }
             Ok(None) => Ok(()),

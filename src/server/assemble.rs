@@ -21,7 +21,7 @@ pub(super) fn state(
     prepared.warn();
     let metrics = Arc::new(Metrics::new(routes::labels()).map_err(|error| error.to_string())?);
     let log = settings.logging.requests.then(|| {
-        RequestLog::open(&settings.logging.directory, metrics.dropped_lines.clone())
+        RequestLog::open(&settings.logging.directory, metrics.log.clone())
             .map_err(|error| format!("LOG_DIR {}: {error}", settings.logging.directory.display()))
     });
     let log = log.transpose()?.map(Arc::new);

@@ -71,7 +71,7 @@ impl<'a> Debt<'a> {
             Some(shared) => self.context.pay_together(shared, limits, now).await,
             None => charge_all(limits, now),
         };
-        charged.map_err(Refusal::RateLimited)
+        charged.map_err(|exceeded| self.context.limited(exceeded))
     }
 }
 
@@ -91,7 +91,13 @@ impl Context<'_> {
     /// [`Refusal::RateLimited`]; nothing is charged.
     pub(super) fn check_limits(&self, agent: &Agent) -> Result<(), Refusal> {
         let limits = self.limits_of(agent).into_iter().flatten();
-        check_all(limits, self.state.now()).map_err(Refusal::RateLimited)
+        check_all(limits, self.state.now()).map_err(|exceeded| self.limited(exceeded))
+    }
+
+    /// The refusal of a request that a limit does not let through, which is counted.
+    fn limited(&self, exceeded: Exceeded) -> Refusal {
+        self.state.metrics.limits.refused(exceeded.kind);
+        Refusal::RateLimited(exceeded)
     }
 
     fn limits_of<'s>(&'s self, agent: &'s Agent) -> [Option<&'s Limit>; 2] {
@@ -104,7 +110,7 @@ impl Context<'_> {
     /// [`Refusal::TooManyAtOnce`].
     pub(super) async fn turn(&self, identity: &Identity) -> Result<Turn, Refusal> {
         let turns = self.snapshot.limits.concurrency.of(&identity.agent.id);
-        let turn = turns.take(self.snapshot.limits.bounds.queue, &self.state.metrics.waiting).await;
+        let turn = turns.take(self.snapshot.limits.bounds.queue, &self.state.metrics.limits.waiting).await;
         turn.ok_or(Refusal::TooManyAtOnce)
     }
 

@@ -9,7 +9,7 @@ mod seldom;
 mod server;
 mod sink;
 
-pub use metrics::{ConnectionMetrics, InProgress, Metrics, RouteId};
+pub use metrics::{ConnectionMetrics, InProgress, LoginCounts, LoginFacts, Metrics, RouteId};
 pub use requests::RequestLog;
 pub use seldom::Seldom;
 pub use server::{start as start_server_log, tell_panics};

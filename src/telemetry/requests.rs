@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use prometheus::IntCounter;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::log_file::LogFile;
+use super::metrics::LogMetrics;
 use super::sink::{Calls, Record, Sink};
 
 /// Pauses between two looks of the writer: seldom while nothing comes; else often, so that it has
@@ -36,7 +36,7 @@ struct Shared {
     /// Bytes that the writer has taken and not written yet.
     unwritten: AtomicUsize,
     ending: AtomicBool,
-    dropped: IntCounter,
+    metrics: LogMetrics,
 }
 
 impl RequestLog {
@@ -44,11 +44,11 @@ impl RequestLog {
     ///
     /// # Errors
     /// The error of the file system.
-    pub fn open(directory: &Path, dropped: IntCounter) -> io::Result<Self> {
+    pub fn open(directory: &Path, metrics: LogMetrics) -> io::Result<Self> {
         LogFile::make_folder(directory)?;
         let file = LogFile::open(&directory.join("requests.log"))?;
         let (lines, unwritten, ending) = (Mutex::default(), AtomicUsize::new(0), AtomicBool::new(false));
-        let shared = Arc::new(Shared { lines, unwritten, ending, dropped });
+        let shared = Arc::new(Shared { lines, unwritten, ending, metrics });
         let writer = Writer { shared: Arc::clone(&shared), file, lines: Vec::new(), fails: false, told: 0 };
         let writer = thread::Builder::new().name("request-log".into()).spawn(move || writer.run())?;
         Ok(Self { shared, writer: Mutex::new(Some(writer)) })
@@ -69,7 +69,7 @@ impl Sink for RequestLog {
         let mut lines = lock(&self.shared.lines);
         if lines.len() + self.shared.unwritten.load(Ordering::Relaxed) > MOST {
             drop(lines);
-            self.shared.dropped.inc();
+            self.shared.metrics.dropped.inc();
             return;
         }
         record.write(&mut lines);
@@ -122,6 +122,7 @@ impl Writer {
 
     fn write(&mut self) {
         let (done, result) = self.file.write(&self.lines);
+        self.shared.metrics.written.inc_by(count(self.lines.get(..done).unwrap_or_default()));
         match result {
             Ok(()) if self.fails => {
                 tracing::warn!("the request log is written again");
@@ -135,17 +136,20 @@ impl Writer {
                     tracing::error!(%error, "the request log cannot be written: lines wait, up to 8 MiB of them");
                 }
                 self.fails = true;
+                let waiting = self.lines.len() + lock(&self.shared.lines).len();
+                self.shared.metrics.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
                 return self.shared.unwritten.store(self.lines.len(), Ordering::Relaxed);
             }
         }
         self.fails = false;
+        self.shared.metrics.waiting.set(0);
         self.shared.unwritten.store(0, Ordering::Relaxed);
         self.tell_lost();
     }
 
     /// Says once how many lines were lost, be it that the disk was full or slow.
     fn tell_lost(&mut self) {
-        let lost = self.shared.dropped.get();
+        let lost = self.shared.metrics.dropped.get();
         if lost > self.told && lock(&self.shared.lines).len() < MOST / 2 {
             tracing::error!(lost = lost - self.told, "lines of the request log were lost");
             self.told = lost;
@@ -155,10 +159,14 @@ impl Writer {
     /// Counts what was not written as lost.
     fn give_up(mut self) {
         let left = std::mem::take(&mut *lock(&self.shared.lines));
-        let lines = self.lines.iter().chain(&left).filter(|byte| **byte == b'\n').count();
-        self.shared.dropped.inc_by(lines as u64);
+        self.shared.metrics.dropped.inc_by(count(&self.lines) + count(&left));
         self.tell_lost();
     }
+}
+
+/// The number of lines.
+fn count(text: &[u8]) -> u64 {
+    text.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
 impl Record<'_> {
@@ -221,13 +229,15 @@ fn milliseconds(time: Duration, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Metrics;
 
     #[test]
     fn what_is_lost_for_want_of_room_is_counted() {
         let folder = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/dev/full", folder.path().join("requests.log")).unwrap();
-        let dropped = IntCounter::new("dropped", "x").unwrap();
-        let log = RequestLog::open(folder.path(), dropped.clone()).unwrap();
+        let LogMetrics { written, dropped, waiting } = Metrics::new(Vec::new()).unwrap().log;
+        let metrics = LogMetrics { written: written.clone(), dropped: dropped.clone(), waiting };
+        let log = RequestLog::open(folder.path(), metrics).unwrap();
         let record = Record { route: "/whoami", ..Record::default() };
         let mut line = Vec::new();
         record.write(&mut line);
@@ -237,7 +247,7 @@ mod tests {
         // Times are not all of one length.
         assert!(waiting.abs_diff(MOST as u64) < MOST as u64 / 10, "{waiting} bytes wait");
         log.close();
-        assert_eq!(dropped.get(), lines, "nothing was written");
+        assert_eq!((dropped.get(), written.get()), (lines, 0), "nothing was written");
     }
 
     #[test]

@@ -110,6 +110,7 @@ fn full(shared: &Shared) {
     ask(&client, 200);
     asked += 200;
     assert_eq!(gate.metric("portcullis_request_log_dropped_total"), 0.0, "they wait");
+    wait_for("it is told that they do", 10, || gate.metric("portcullis_request_log_waiting_bytes") > 0.0);
     disk.free();
     let mut text = Vec::new();
     wait_for("every line is written", 20, || {
@@ -118,6 +119,8 @@ fn full(shared: &Shared) {
     });
     wait_for("the end of it is told", 10, || gate.stderr().contains("the request log is written again"));
     assert_eq!(gate.metric("portcullis_request_log_dropped_total"), 0.0);
+    assert_eq!(gate.metric("portcullis_request_log_waiting_bytes"), 0.0);
+    assert!(gate.metric("portcullis_request_log_lines_total") >= asked as f64);
     assert!(matches!(disk, Disk::Pipe(..)) || gate.stderr().matches(FULL).count() == 1, "it is told once");
     assert_eq!(gate.terminate(), Some(0));
 }

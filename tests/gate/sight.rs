@@ -38,7 +38,8 @@ fn metrics(shared: &Shared) {
         "portcullis_operations_total{operation=\"kv.list\",outcome=\"served\"} 1",
         "portcullis_operations_total{operation=\"kv.read\",outcome=\"not_found\"} 2",
         "portcullis_child_tokens_total{outcome=\"minted\"} 1",
-        "portcullis_upstream_duration_seconds_count 3",
+        "portcullis_upstream_duration_seconds_count{operation=\"kv.read\"} 2",
+        "portcullis_decisions_total{decision=\"not_found\"} 4",
         "portcullis_snapshot_version 1",
     ] {
         assert!(text.lines().any(|other| other == line), "{line} is not in\n{text}");
