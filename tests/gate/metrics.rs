@@ -1,14 +1,15 @@
 //! Metrics, as Prometheus and its tools judge them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::events::Events;
-use tests::process::AGENTS;
-use tests::servers::promtool;
-use tests::{API_KEY, Client, Gate, Plan, wait_for};
+use tests::process::{AGENTS, root};
+use tests::servers::{Prometheus, promtool};
+use tests::{API_KEY, Client, Gate, Plan, free_port, wait_for};
 
 use crate::{Case, Shared};
 
@@ -19,6 +20,8 @@ pub const CASES: &[Case] = &[
     ("limits_and_failures_are_counted_by_kind", kinds),
     ("a_stream_is_counted_when_it_begins_and_timed_when_it_ends", streams),
     ("agents_that_are_not_told_apart_make_no_series", agents),
+    ("each_alert_fires_when_it_is_to_and_not_before", alerts),
+    ("every_query_of_dashboard_and_alerts_finds_its_series", queries),
 ];
 
 /// Asks a little of everything.
@@ -195,4 +198,73 @@ fn agents(shared: &Shared) {
     assert_eq!(["agent-1", "agent-2", "~others"].map(asked), [0.0, 0.0, 99.0], "who has gone is forgotten");
     reload(text);
     assert_eq!(gate.metric("portcullis_agent_requests_total"), 0.0);
+}
+
+fn alerts(_: &Shared) {
+    for arguments in [["check", "rules", "alerts.yml"], ["test", "rules", "alerts.test.yml"]] {
+        let judged = promtool(&arguments, &root().join("config/prometheus"), b"");
+        let told = [judged.stdout, judged.stderr].concat();
+        assert!(judged.status.success(), "{}", String::from_utf8_lossy(&told));
+    }
+}
+
+/// The queries of the dashboard, with what Grafana puts in place of its variables.
+fn dashboard() -> Vec<String> {
+    let text = fs::read_to_string(root().join("config/grafana/portcullis.json")).expect("the dashboard");
+    let dashboard: Value = serde_json::from_str(&text).expect("JSON");
+    let panels = dashboard["panels"].as_array().expect("panels");
+    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
+    let queries = targets.map(|target| target["expr"].as_str().expect("a query"));
+    queries.map(|query| query.replace("$__rate_interval", "10s").replace("$instance", ".*")).collect()
+}
+
+/// The selectors of this gate's series in a query, but for statuses, which it may never have answered with.
+fn selectors(query: &str) -> BTreeSet<String> {
+    let starts = query.match_indices("portcullis_").map(|(start, _)| &query[start..]);
+    let selector = |rest: &str| {
+        let name = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(rest.len());
+        let labels = rest[name..].starts_with('{').then(|| rest.find('}').expect("its end") + 1);
+        rest[..labels.unwrap_or(name)].to_owned()
+    };
+    starts.map(selector).collect()
+}
+
+fn queries(shared: &Shared) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let authority = certs::Authority::new("listed").expect("an authority");
+    let list = authority.crl(1, &[], certs::Validity::Now).expect("a list");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(at("ca.pem"), authority.pem()).expect("a file");
+    fs::write(at("ca.crl"), list.der).expect("a file");
+    let sections = format!(
+        "{AGENTS}[metrics]\nagents = true\n[[listeners]]\naddress = \"127.0.0.1:{}\"\n\
+         client_certificates = \"optional\"\ntls = {{ certificate = \"server.crt\", key = \"server.key\" }}\n\
+         client_ca = [\"{}\"]\nclient_crl = [\"{}\"]\n",
+        free_port(),
+        at("ca.pem"),
+        at("ca.crl")
+    );
+    let gate = Gate::start(shared.world(), &Plan { sections, ..Plan::default() });
+    let prometheus = Prometheus::start(gate.admin, &root().join("config/prometheus/alerts.yml"));
+    let found = |query: &str| !prometheus.query(query).unwrap_or_else(|error| panic!("{query}: {error}")).is_empty();
+    load(&gate);
+    wait_for("what it was asked is scraped as often as a rate takes", 30, || {
+        load(&gate);
+        found("rate(http_request_duration_seconds_count{route=\"/secrets/{path}\",status=\"403\"}[10s]) > 0")
+    });
+    let dashboard = dashboard();
+    assert!(dashboard.len() > 50, "{}", dashboard.len());
+    let missing: Vec<_> = dashboard.iter().filter(|query| !found(query)).collect();
+    assert!(missing.is_empty(), "nothing is found for {missing:#?}");
+
+    let rules = prometheus.rules();
+    assert!(rules.len() > 15, "{}", rules.len());
+    wait_for("every rule was evaluated", 30, || prometheus.rules().iter().all(|rule| rule["health"] == "ok"));
+    for rule in rules {
+        for selector in selectors(rule["query"].as_str().expect("a query")) {
+            // The gate has no audit yet.
+            let known = selector.starts_with("portcullis_audit_") || found(&format!("count({selector})"));
+            assert!(known, "{}: {selector}", rule["name"]);
+        }
+    }
 }

@@ -172,7 +172,8 @@ fn metrics(shared: &Shared) {
     let about = "Every metric of the gate, in Prometheus' text format at `/metrics` of \
                  [the operators' listener](../deploy/production.md#the-operators-side).\nA \
                  histogram has `_bucket`, `_sum` and `_count`, in seconds. The `outcome` of an operation is `served` \
-                 or the code of [its error](errors.md), a\n`decision` is `allow` or such a code.\n";
+                 or the code of [its error](errors.md), a\n`decision` is `allow` or such a code.\n\
+                 [Observing a gate](../guides/observing.md) has the dashboard and the alerts.\n";
     if (Page { file: "metrics.md", title: "Metrics", about }).check(&tables) {
         let counted = shared.gate().admin_client().get("/metrics");
         let counted = read(&String::from_utf8(counted.body).expect("text"));
