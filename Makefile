@@ -49,8 +49,8 @@ dev: ## Run OpenBao or, with BACKEND=vault, Vault, and the gate, until Ctrl-C (A
 
 # Tests of what comes before Vault is asked, and of what asks none: they run once.
 SAME_ON_BOTH := balancers:: certificates:: clients:: conditions:: configuration:: conformance:: docs:: documents:: \
-  dpop:: event_streams:: events:: files:: floods:: http:: issuers:: jwt:: kms:: layout:: limits:: logs:: notices:: \
-  pem:: preflight:: reference:: schemas:: schemathesis:: sessions:: sight:: stdio:: suggestions:: trust_domains:: wire::
+  dpop:: event_streams:: events:: files:: floods:: http:: issuers:: jwt:: kms:: layout:: limits:: logs:: metrics:: \
+  notices:: pem:: preflight:: reference:: schemas:: schemathesis:: sessions:: sight:: stdio:: suggestions:: trust_domains:: wire::
 
 # They wait for servers most of the time.
 test: export RUST_TEST_THREADS ?= $(shell echo $$(($$(nproc) * 3 / 2)))
@@ -184,6 +184,7 @@ servers: $(moto) $(schemathesis) $(openapi_validator) # What the tests put in fr
 	has redis-server /usr/bin/redis-server || missing+=(redis-server); \
 	has haproxy /usr/sbin/haproxy || missing+=(haproxy); \
 	has ssh /usr/bin/ssh || missing+=(openssh-client); \
+	has prometheus /usr/bin/prometheus || missing+=(prometheus); \
 	[ $${#missing[@]} = 0 ] && exit; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "installing $${missing[*]}"; \

@@ -1,5 +1,7 @@
 //! The state of the process: the current snapshot, and everything that requests share.
 
+mod facts;
+
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -138,9 +140,9 @@ impl State {
 
     /// Tells the metrics of the snapshot.
     fn show(&self, snapshot: &Snapshot) {
-        self.metrics.snapshot.set(i64::try_from(snapshot.about.version).unwrap_or(i64::MAX));
-        let ends = snapshot.listeners.iter().filter_map(|listener| listener.tls.as_ref()?.first_crl_end());
-        self.metrics.crl_end.set(ends.min().unwrap_or(0));
+        self.metrics.reloads.snapshot.set(i64::try_from(snapshot.about.version).unwrap_or(i64::MAX));
+        let agents = snapshot.agent_metrics.then(|| snapshot.agents.policy().entries().map(|agent| agent.id.as_str()));
+        self.metrics.agents.follow(agents);
     }
 
     /// Nanoseconds since the gate started: the clock of the limits.

@@ -39,6 +39,7 @@ mod gate {
     pub mod mcp;
     pub mod mcp_http;
     pub mod mcp_methods;
+    pub mod metrics;
     pub mod names;
     pub mod namespaces;
     pub mod notices;
@@ -196,6 +197,7 @@ fn main() -> ExitCode {
         ("suggestions", gate::suggestions::CASES),
         ("sight", gate::sight::CASES),
         ("logs", gate::logs::CASES),
+        ("metrics", gate::metrics::CASES),
         ("canary", gate::canary::CASES),
         ("docs", gate::docs::CASES),
         ("schemas", gate::schemas::CASES),

@@ -287,12 +287,13 @@ threads = 2
         fs::read_to_string(self.folder.path().join("logs").join(name)).unwrap_or_default()
     }
 
-    /// One metric's value, by its name and labels as they are printed.
+    /// One metric's value, by its name and labels as they are printed; by its name alone the sum of its series.
     pub fn metric(&self, name: &str) -> f64 {
         let body = self.admin_client().get("/metrics").body;
         let text = String::from_utf8(body).expect("text");
-        let line = text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
-        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0.0)
+        let series =
+            text.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])));
+        series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
     /// Its process id.

@@ -10,7 +10,7 @@ use crate::grants::{Agent, Role};
 use crate::identity::{Directory, Family, Principal, Source, UnknownAgents};
 use crate::jwt::Verified;
 use crate::names::{AgentId, Namespace};
-use crate::quota::{Cell, Limit, Rate, Terms};
+use crate::quota::{Cell, Limit, LimitKind, Rate, Terms};
 use crate::vault_policy::roles_policy;
 
 /// A policy as it is configured, checked and not yet compiled.
@@ -162,17 +162,19 @@ impl Policy {
         let roles = stranger.rule.map_or(self.built_in(), |rule| of_rule(rule).unwrap_or_default());
         let namespace = self.namespace_without_entry(id, roles).clone();
         let rates = self.defaults.rates.as_ref();
-        let limit = |rate: Rate, name: String| Limit { rate, cell: cell(&name), name: name.into() };
-        let of_role = |role: &Arc<Role>| rates.and(role.rate).map(|rate| limit(rate, role_limit(id, role)));
+        let limit = |rate, kind, name: String| Limit { rate, kind, cell: cell(&name), name: name.into() };
+        let of_role =
+            |role: &Arc<Role>| rates.and(role.rate).map(|rate| limit(rate, LimitKind::Role, role_limit(id, role)));
         let roles: Vec<_> = roles.iter().map(|role| (Arc::clone(role), of_role(role))).collect();
         let rate = rates.and_then(|rates| widest(&roles).or(rates.agent));
-        let of_operation = |&(name, rate): &(&'static str, Rate)| (name, limit(rate, operation_limit(id, name)));
+        let of_operation =
+            |&(name, rate): &(&'static str, Rate)| (name, limit(rate, LimitKind::Operation, operation_limit(id, name)));
         Agent {
             id: id.clone(),
             generation: 1,
             namespace,
             roles_policy: roles_policy(roles.iter().map(|(role, _)| &*role.name)).into(),
-            limit: rate.map(|rate| limit(rate, agent_limit(id))),
+            limit: rate.map(|rate| limit(rate, LimitKind::Agent, agent_limit(id))),
             roles,
             operations: self.defaults.operations().iter().map(of_operation).collect(),
             terms: self.defaults.terms,
@@ -258,7 +260,7 @@ impl Defaults {
             generation: entry.generation,
             namespace: entry.namespace.as_ref().or_else(named).unwrap_or(&self.namespace).clone(),
             roles_policy: roles_policy(roles.iter().map(|(role, _)| &*role.name)).into(),
-            limit: rate.map(|rate| Limit::new(rate, agent_limit(id), counted)),
+            limit: rate.map(|rate| Limit::new(rate, LimitKind::Agent, agent_limit(id), counted)),
             operations: of_operations(id, self.operations(), before),
             roles,
             terms: Terms { concurrent: entry.concurrent.unwrap_or(self.terms.concurrent), ..self.terms },
@@ -274,7 +276,7 @@ impl Defaults {
 fn limited(id: &AgentId, role: Arc<Role>, on: bool, before: Option<&Arc<Agent>>) -> (Arc<Role>, Option<Limit>) {
     let same = |other: &&(Arc<Role>, Option<Limit>)| other.0.name == role.name;
     let counted = before.and_then(|agent| agent.roles.iter().find(same)).and_then(|(_, limit)| limit.as_ref());
-    let limit = role.rate.filter(|_| on).map(|rate| Limit::new(rate, role_limit(id, &role), counted));
+    let limit = role.rate.filter(|_| on).map(|rate| Limit::new(rate, LimitKind::Role, role_limit(id, &role), counted));
     (role, limit)
 }
 
@@ -288,7 +290,10 @@ fn of_operations(
         let (_, limit) = before?.operations.iter().find(|(other, _)| *other == operation)?;
         Some(limit)
     };
-    let limit = |&(operation, rate)| (operation, Limit::new(rate, operation_limit(id, operation), counted(operation)));
+    let limit = |&(operation, rate)| {
+        let name = operation_limit(id, operation);
+        (operation, Limit::new(rate, LimitKind::Operation, name, counted(operation)))
+    };
     rates.iter().map(limit).collect()
 }
 

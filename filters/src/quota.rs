@@ -64,6 +64,7 @@ impl Rate {
             return Ok(next);
         }
         Err(Exceeded {
+            kind: LimitKind::Source,
             limit: self.requests,
             retry_after: seconds(ahead - self.tolerance).max(1),
             reset: seconds(seen.saturating_sub(now)),
@@ -88,9 +89,43 @@ impl fmt::Display for Rate {
 #[derive(Debug, Default)]
 pub struct Cell(AtomicU64);
 
+/// The requests that a limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitKind {
+    /// Failed authentications of one source address.
+    Source,
+    /// Requests of one agent.
+    Agent,
+    /// Requests of all agents together.
+    All,
+    /// Requests of one agent that one of its roles allows.
+    Role,
+    /// One operation of one agent.
+    Operation,
+}
+
+impl LimitKind {
+    /// Every kind, each at the place that it has as a number.
+    pub const EVERY: [Self; 5] = [Self::Source, Self::Agent, Self::All, Self::Role, Self::Operation];
+
+    /// The name in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Agent => "agent",
+            Self::All => "all",
+            Self::Role => "role",
+            Self::Operation => "operation",
+        }
+    }
+}
+
 /// Why a request may not pass now, and what to tell the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exceeded {
+    /// The kind of the limit.
+    pub kind: LimitKind,
     /// The most requests that can come at once.
     pub limit: u32,
     /// Seconds until one more request passes, rounded up, at least 1.
@@ -130,6 +165,8 @@ impl Cell {
 pub struct Limit {
     /// The rate of requests that may pass.
     pub rate: Rate,
+    /// The requests that it counts.
+    pub kind: LimitKind,
     /// The requests that have passed; shared by all snapshots, so that a reload forgives nothing.
     pub cell: Arc<Cell>,
     /// The name that tells it from every other limit, on this gate and on others.
@@ -139,8 +176,17 @@ pub struct Limit {
 impl Limit {
     /// A limit that is counted where it was `before`.
     #[must_use]
-    pub fn new(rate: Rate, name: impl Into<Arc<str>>, before: Option<&Self>) -> Self {
-        Self { rate, cell: before.map(|limit| Arc::clone(&limit.cell)).unwrap_or_default(), name: name.into() }
+    pub fn new(rate: Rate, kind: LimitKind, name: impl Into<Arc<str>>, before: Option<&Self>) -> Self {
+        let cell = before.map(|limit| Arc::clone(&limit.cell)).unwrap_or_default();
+        Self { rate, kind, cell, name: name.into() }
+    }
+
+    fn charge(&self, now: u64) -> Result<(), Exceeded> {
+        self.cell.charge(&self.rate, now).map_err(|exceeded| Exceeded { kind: self.kind, ..exceeded })
+    }
+
+    fn check(&self, now: u64) -> Result<(), Exceeded> {
+        self.cell.check(&self.rate, now).map_err(|exceeded| Exceeded { kind: self.kind, ..exceeded })
     }
 }
 
@@ -162,7 +208,7 @@ pub struct Terms {
 /// # Errors
 /// The bounds of the first limit that it would not pass.
 pub fn check_all<'a>(limits: impl IntoIterator<Item = &'a Limit>, now: u64) -> Result<(), Exceeded> {
-    limits.into_iter().try_for_each(|limit| limit.cell.check(&limit.rate, now))
+    limits.into_iter().try_for_each(|limit| limit.check(now))
 }
 
 /// Charges one request at `now` to every one of the limits, or to none.
@@ -174,7 +220,7 @@ pub fn check_all<'a>(limits: impl IntoIterator<Item = &'a Limit>, now: u64) -> R
 /// The bounds of the first limit that it does not pass.
 pub fn charge_all<'a>(limits: impl IntoIterator<Item = &'a Limit> + Clone, now: u64) -> Result<(), Exceeded> {
     check_all(limits.clone(), now)?;
-    limits.into_iter().try_for_each(|limit| limit.cell.charge(&limit.rate, now))
+    limits.into_iter().try_for_each(|limit| limit.charge(now))
 }
 
 const fn seconds(nanoseconds: u64) -> u64 {
@@ -199,7 +245,7 @@ mod tests {
             cell.charge(&rate, start).unwrap();
         }
         let refused = cell.charge(&rate, start).unwrap_err();
-        assert_eq!(refused, Exceeded { limit: 60, retry_after: 1, reset: 60 });
+        assert_eq!(refused, Exceeded { kind: LimitKind::Source, limit: 60, retry_after: 1, reset: 60 });
         assert!(cell.charge(&rate, start + SECOND).is_ok());
         assert!(cell.charge(&rate, start + SECOND).is_err());
     }
@@ -221,20 +267,27 @@ mod tests {
     #[test]
     fn several_limits_are_charged_together_or_not_at_all() {
         let now = SECOND;
-        let wide = Limit::new(rate(10, 3600, 10), "wide", None);
-        let narrow = Limit::new(rate(2, 3600, 2), "narrow", None);
+        let wide = Limit::new(rate(10, 3600, 10), LimitKind::Agent, "wide", None);
+        let narrow = Limit::new(rate(2, 3600, 2), LimitKind::Role, "narrow", None);
         for _ in 0..2 {
             charge_all([&wide, &narrow], now).unwrap();
         }
         for _ in 0..20 {
-            assert_eq!(charge_all([&wide, &narrow], now).unwrap_err().limit, 2);
+            let refused = charge_all([&wide, &narrow], now).unwrap_err();
+            assert_eq!((refused.kind, refused.limit), (LimitKind::Role, 2));
         }
         for _ in 0..8 {
             charge_all([&wide], now).unwrap();
         }
-        assert_eq!(charge_all([&wide, &narrow], now).unwrap_err().limit, 10, "the first one says it");
-        let after_a_reload = Limit::new(rate(4, 3600, 4), "narrow", Some(&narrow));
+        let refused = charge_all([&wide, &narrow], now).unwrap_err();
+        assert_eq!((refused.kind, refused.limit), (LimitKind::Agent, 10), "the first one says it");
+        let after_a_reload = Limit::new(rate(4, 3600, 4), LimitKind::Role, "narrow", Some(&narrow));
         assert!(check_all([&after_a_reload], now).is_err(), "half an hour's flow is used up");
+    }
+
+    #[test]
+    fn each_kind_stands_at_its_number() {
+        assert!(LimitKind::EVERY.iter().enumerate().all(|(place, kind)| *kind as usize == place));
     }
 
     #[test]

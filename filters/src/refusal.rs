@@ -345,8 +345,9 @@ const fn scope_text(scope: Scope) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quota::LimitKind;
 
-    const EXCEEDED: Exceeded = Exceeded { limit: 1, retry_after: 7, reset: 9 };
+    const EXCEEDED: Exceeded = Exceeded { kind: LimitKind::Agent, limit: 1, retry_after: 7, reset: 9 };
 
     fn all() -> Vec<(Refusal, u16, &'static str)> {
         vec![

@@ -244,6 +244,11 @@ section! {
 }
 
 section! {
+    METRICS, "metrics", "[metrics]",
+    Opt::file("agents", Kind::Flag, "false", "Whether `/metrics` counts the requests of each agent that has an entry, of the first 1,000 by name; those of all others are counted together."),
+}
+
+section! {
     LOGGING, "logging", "[logging]",
     Opt::file("requests", Kind::Flag, "true", "Whether one line per request is written: `requests.log`."),
     Opt::file("responses", Kind::Flag, "true", "Whether one line per operation is written: `responses.log`."),
@@ -257,7 +262,7 @@ section! {
 }
 
 /// Every section but for those of engines, in the order of the reference.
-pub(super) static ALL: [&Section; 35] = [
+pub(super) static ALL: [&Section; 36] = [
     &super::options::TOP,
     &LISTENER,
     &TLS,
@@ -292,5 +297,6 @@ pub(super) static ALL: [&Section; 35] = [
     &RATE,
     &RATE_LIMIT,
     &LIMITS,
+    &METRICS,
     &LOGGING,
 ];

@@ -81,6 +81,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Everything that callers are shown.
     pub surfaces: Surfaces,
+    /// True where metrics tell agents apart.
+    pub agent_metrics: bool,
     /// Settings that only a gate for development has.
     pub development: Option<Development>,
     /// The files this was read from, watched when reloading is on.

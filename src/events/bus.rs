@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use filters::event::{Event, EventId, EventKind};
 use filters::mcp::{Level, Watched};
@@ -112,7 +112,7 @@ impl Bus {
 
     /// Tells of something that was done here, on every gate.
     pub fn publish(&self, event: Event) {
-        self.metrics.events.inc();
+        self.metrics.events.made.inc();
         let mut state = self.lock();
         let told = state.tell(event, &self.metrics);
         // In the order in which they are told here.
@@ -247,7 +247,7 @@ impl State {
         let send = |streams: &mut Vec<Stream>| {
             let before = streams.len();
             streams.retain_mut(|stream| stream.hear(Heard::Event(Arc::clone(told))));
-            metrics.slow_streams.inc_by(u64::try_from(before - streams.len()).unwrap_or(0));
+            metrics.events.slow_streams.inc_by(u64::try_from(before - streams.len()).unwrap_or(0));
         };
         if told.event.is_shared() {
             self.streams.values_mut().for_each(send);
@@ -285,7 +285,14 @@ impl Subscription {
     pub async fn next(&mut self) -> Heard {
         match self.backlog.pop_front() {
             Some(heard) => heard,
-            None => self.receiver.next().await.unwrap_or(Heard::TooSlow),
+            None => {
+                let heard = self.receiver.next().await.unwrap_or(Heard::TooSlow);
+                if let Heard::Event(told) = &heard {
+                    let lag = milliseconds().saturating_sub(told.id.milliseconds());
+                    self.bus.metrics.events.lag.observe(Duration::from_millis(lag).as_secs_f64());
+                }
+                heard
+            }
         }
     }
 }

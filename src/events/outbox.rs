@@ -55,7 +55,7 @@ impl Outbox {
         if let Some(waiting) = &mut *self.lock() {
             if waiting.len() == MOST {
                 waiting.pop_front();
-                metrics.events_unshared.inc();
+                metrics.events.unshared.inc();
             }
             waiting.push_back(Arc::new(post()));
         }

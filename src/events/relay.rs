@@ -60,7 +60,7 @@ impl<'a> Relay<'a> {
                 Ok(never) => match never {},
                 Err(away) => away,
             };
-            self.metrics.events_shared.set(0);
+            self.metrics.events.shared.set(0);
             if !told {
                 tracing::error!(%away, "events are not shared now: streams are told of this gate's own");
                 told = true;
@@ -75,7 +75,7 @@ impl<'a> Relay<'a> {
         let (mut reader, mut writer) = tokio::try_join!(self.connect(), self.connect())?;
         let begin = self.catch_up(&mut reader, last.take()).await?;
         let begin = last.insert(begin);
-        self.metrics.events_shared.set(1);
+        self.metrics.events.shared.set(1);
         tracing::info!("events are shared");
         *told = false;
         tokio::select! {
@@ -183,7 +183,7 @@ impl std::fmt::Display for Away {
 
 /// Shares the events of `bus` through that server, for ever; without one they stay on this gate.
 pub async fn share(bus: &Arc<Bus>, settings: Option<&Redis>, metrics: &Metrics) {
-    metrics.events_shared.set(0);
+    metrics.events.shared.set(0);
     bus.outbox.open(settings.is_some());
     match settings {
         Some(settings) => Relay::new(bus, settings, metrics).run().await,

@@ -39,7 +39,7 @@ use tokio::time::timeout;
 
 use crate::config;
 use crate::telemetry::Seldom;
-use crate::tls;
+use crate::tls::{self, End, UsedAs};
 
 use answer::{Stop, answered, read_body};
 use doubt::Doubts;
@@ -61,6 +61,7 @@ struct Peers {
 struct Identity {
     key: Arc<CertKey>,
     digest: Digest,
+    ends: Vec<End>,
     /// 1 for the first, one more for each that follows: none's connections are another's.
     generation: u64,
 }
@@ -74,6 +75,8 @@ pub struct Upstream {
     /// The certificate that is presented to Vault.
     identity: ArcSwapOption<Identity>,
     settings: config::Upstream,
+    /// The ends of the authorities of Vault's certificate.
+    authority_ends: Vec<End>,
     host: HeaderValue,
     /// True where Vault says that it has namespaces; one without them would answer from its root.
     namespaces: AtomicBool,
@@ -91,10 +94,9 @@ impl Upstream {
     pub fn new(settings: config::Upstream) -> Result<Self, String> {
         let bracketed = settings.host.contains(':');
         let host = if bracketed { format!("[{}]", settings.host) } else { settings.host.clone() };
-        if let Some(authorities) = &settings.authority {
-            // The framework reads the file by itself, passes over what it does not know, and panics.
-            tls::check_authorities(authorities).map_err(|problem| format!("upstream.ca_file: {problem}"))?;
-        }
+        // The framework reads the file by itself, passes over what it does not know, and panics.
+        let checked = settings.authority.as_ref().map(|file| tls::check_authorities(file, UsedAs::VaultAuthority));
+        let authority_ends = checked.transpose().map_err(|problem| format!("upstream.ca_file: {problem}"))?;
         let mut options = ConnectorOptions::new(POOL);
         options.ca_file = settings.authority.as_ref().map(|path| path.to_string_lossy().into_owned());
         let upstream = Self {
@@ -104,6 +106,7 @@ impl Upstream {
             identity: ArcSwapOption::empty(),
             host: header(&format!("{host}:{}", settings.port))?,
             settings,
+            authority_ends: authority_ends.unwrap_or_default(),
             namespaces: AtomicBool::new(false),
             rejections: Seldom::default(),
             unsent: Seldom::default(),
@@ -140,6 +143,7 @@ impl Upstream {
         let Some((certificate, key)) = files else { return Ok(()) };
         let tls::Pair { chain, key, .. } =
             tls::pair(certificate, key).map_err(|problem| format!("the client certificate for Vault: {problem}"))?;
+        let ends = End::of_chain(UsedAs::VaultClient, certificate, &chain).collect();
         let chain: Vec<Vec<u8>> = chain.iter().map(|one| one.to_vec()).collect();
         let digest = Digest::of(&chain.concat());
         let now = self.identity.load();
@@ -148,8 +152,15 @@ impl Upstream {
         }
         let generation = now.as_ref().map_or(0, |now| now.generation) + 1;
         let key = Arc::new(CertKey::new(chain, key.secret_der().to_vec()));
-        self.identity.store(Some(Arc::new(Identity { key, digest, generation })));
+        self.identity.store(Some(Arc::new(Identity { key, digest, ends, generation })));
         Ok(())
+    }
+
+    /// The ends of the certificate that is presented to Vault, and of the authorities of Vault's.
+    #[must_use]
+    pub fn ends(&self) -> Vec<End> {
+        let identity = self.identity.load();
+        self.authority_ends.iter().chain(identity.iter().flat_map(|identity| &identity.ends)).cloned().collect()
     }
 
     /// Which certificate new connections present: 0 for none, one more for each that followed.

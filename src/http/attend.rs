@@ -48,7 +48,7 @@ impl<'a> OpenStream<'a> {
         if let Some(refusal) = self.events.ended_by() {
             self.visit.refuse(refusal);
         }
-        self.request.end(&mut self.visit, written);
+        self.request.end_stream(&mut self.visit, written);
     }
 
     /// The stream ends as a whole, unless its client has gone or takes nothing any more.

@@ -1,5 +1,7 @@
 //! The end of a request: it is counted, and told of.
 
+use std::time::Duration;
+
 use crate::service::RefusedLogin;
 use crate::telemetry::Record;
 
@@ -11,22 +13,44 @@ impl Request<'_> {
     /// Tells of the request once its answer is written or was given up; `None` where the connection is of
     /// no more use.
     pub(super) fn end(&self, visit: &mut Visit, written: Result<(), Unwritten>) -> Option<()> {
+        let took = visit.started.elapsed();
+        self.count(visit, took);
+        self.close(visit, written, took)
+    }
+
+    /// Counts a stream of events that has begun.
+    pub(super) fn begin_stream(&self, visit: &Visit) {
+        self.count(visit, visit.started.elapsed());
+    }
+
+    /// Tells of a stream of events once it has ended; the request was counted when it began.
+    pub(super) fn end_stream(&self, visit: &mut Visit, written: Result<(), Unwritten>) -> Option<()> {
+        let lived = visit.started.elapsed();
+        self.context.state.metrics.events.lives.observe(lived.as_secs_f64());
+        self.close(visit, written, lived)
+    }
+
+    fn close(&self, visit: &mut Visit, written: Result<(), Unwritten>, took: Duration) -> Option<()> {
         if let Err(Unwritten::Upstream(refusal)) = &written {
             visit.refuse(refusal);
-            self.context.state.metrics.upstream_broken.inc();
+            self.context.state.metrics.vault.broken.inc();
         }
-        self.tell(visit);
+        self.tell(visit, took);
         // Without its end, the answer is visibly broken.
         written.ok()
     }
 
-    /// Counts the answer, and tells the sinks of each outcome.
-    fn tell(&self, visit: &Visit) {
+    fn count(&self, visit: &Visit, took: Duration) {
+        let metrics = &self.context.state.metrics;
+        let route = visit.route.unwrap_or(routes::UNMATCHED);
+        metrics.answered(route, visit.status, took.as_secs_f64());
+        metrics.correlated.inc();
+    }
+
+    /// Tells the sinks of each outcome.
+    fn tell(&self, visit: &Visit, took: Duration) {
         let Self { context, head, .. } = self;
         let route = visit.route.unwrap_or(routes::UNMATCHED);
-        let took = visit.started.elapsed();
-        context.state.metrics.answered(route, visit.status, took.as_secs_f64());
-        context.state.metrics.correlated.inc();
         let login = visit.login.as_deref();
         let of_login = |field: fn(&RefusedLogin) -> &str| login.map_or("", field);
         let request = Record {

@@ -118,6 +118,7 @@ impl Gateway {
             Ok(Some(events)) => {
                 // It lasts, and is in nobody's way.
                 visit.turn = None;
+                request.begin_stream(&visit);
                 return Answered::Stream(Box::new(OpenStream::open(session, events, request, visit, busy)));
             }
             Ok(None) => Ok(()),

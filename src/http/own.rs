@@ -73,7 +73,7 @@ impl Request<'_> {
         Ok(Some(match route.serves {
             Serves::Life => Reply::json(200, "{\"ok\":true}"),
             Serves::Readiness => self.ready(),
-            Serves::Metrics => self.metrics(),
+            Serves::Metrics => Reply::of("text/plain; version=0.0.4", self.context.state.metrics_text()),
             Serves::Page(page) => page.serve(self.context.snapshot.surfaces.rest),
             Serves::Metadata(resource) => {
                 let base = self.base(session).ok_or(Refusal::Malformed("The request's host cannot be read."))?;
@@ -143,12 +143,6 @@ impl Request<'_> {
             reply.add("retry-after", 1.into());
         }
         reply
-    }
-
-    fn metrics(&self) -> Reply {
-        let state = self.context.state;
-        state.metrics.streams.set(i64::try_from(state.streams.held()).unwrap_or(i64::MAX));
-        Reply::of("text/plain; version=0.0.4", state.metrics.render())
     }
 }
 

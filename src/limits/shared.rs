@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use filters::quota::{Exceeded, Limit, Rate};
+use filters::quota::{Exceeded, Limit, LimitKind, Rate};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ExistenceCheck, Script, SetExpiry, SetOptions};
 use tokio::sync::Notify;
@@ -69,7 +69,8 @@ impl SharedLimits {
             client: redis_client(settings).map_err(|error| format!("rate_limit: {error}"))?,
             settings: settings.clone(),
             script: Script::new(include_str!("gcra.lua")),
-            probe: Rate::new(1_000_000, Duration::from_secs(1), 1_000_000).map(|rate| Limit::new(rate, "probe", None)),
+            probe: Rate::new(1_000_000, Duration::from_secs(1), 1_000_000)
+                .map(|rate| Limit::new(rate, LimitKind::All, "probe", None)),
             live: ArcSwapOption::empty(),
             lost: Notify::new(),
             told: AtomicBool::new(false),
@@ -126,11 +127,11 @@ impl SharedLimits {
         question: impl AsyncFnOnce(&MultiplexedConnection) -> Result<T, Away>,
     ) -> Option<T> {
         let Some(live) = self.live.load_full() else {
-            metrics.shared_limits.local.inc();
+            metrics.limits.local.inc();
             return None;
         };
         let lost = |away: &Away| {
-            metrics.shared_limits.local.inc();
+            metrics.limits.local.inc();
             match away {
                 Away::Key(_) if self.told_of_key.swap(true, Ordering::Relaxed) => {}
                 Away::Key(name) => tracing::error!(
@@ -167,8 +168,8 @@ impl SharedLimits {
             [0] => Ok(Ok(())),
             [place] => Err(limit(place).map_or(Away::Nonsense, |limit| Away::Key(limit.name.clone()))),
             [place, retry_after, reset] => {
-                let limit = limit(place).ok_or(Away::Nonsense)?.rate.burst();
-                Ok(Err(Exceeded { limit, retry_after, reset }))
+                let Limit { kind, rate, .. } = limit(place).ok_or(Away::Nonsense)?;
+                Ok(Err(Exceeded { kind: *kind, limit: rate.burst(), retry_after, reset }))
             }
             _ => Err(Away::Nonsense),
         }
@@ -193,7 +194,7 @@ impl SharedLimits {
     /// Uses the connection until it is lost.
     async fn keep(&self, connection: Arc<MultiplexedConnection>, metrics: &Metrics) {
         self.live.store(Some(Arc::clone(&connection)));
-        metrics.shared_limits.up.set(1);
+        metrics.limits.shared.set(1);
         self.told.store(false, Ordering::Relaxed);
         self.told_of_key.store(false, Ordering::Relaxed);
         tracing::info!("rate limits are shared");
@@ -232,7 +233,7 @@ impl SharedLimits {
     fn lose(&self, connection: &Arc<MultiplexedConnection>, away: &Away, metrics: &Metrics) {
         let before = self.live.compare_and_swap(connection, None);
         if before.as_ref().is_some_and(|before| Arc::ptr_eq(before, connection)) {
-            metrics.shared_limits.up.set(0);
+            metrics.limits.shared.set(0);
             self.tell(away);
             self.lost.notify_one();
         }

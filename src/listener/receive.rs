@@ -99,7 +99,7 @@ impl Receiver {
             NotReceived::Late => "late".to_owned(),
             NotReceived::Bad(bad) => bad.to_string(),
         };
-        self.state.metrics.bad_proxy_headers.inc();
+        self.state.metrics.connections.bad_proxy_headers.inc();
         tracing::warn!(%balancer, %problem, "the PROXY header of a trusted proxy is refused");
         None
     }

@@ -103,7 +103,7 @@ impl ClientCertVerifier for Clients {
         let material = material(&self.state, self.index);
         let material = material.ok_or_else(|| rustls::Error::General("no client authority".into()))?;
         material.verify(end_entity, intermediates, now).inspect_err(|error| {
-            self.state.metrics.failed_authentications.inc();
+            self.state.metrics.failed_authentications.certificate.inc();
             if let Some(more) = self.refused.due() {
                 let fingerprint = Digest::of(end_entity).to_hex();
                 let serial = PeerCertificate::parse(end_entity).map(|facts| facts.serial).unwrap_or_default();

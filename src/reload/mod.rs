@@ -180,12 +180,14 @@ impl Reader {
         let version = snapshot.about.version;
         tell(&self.state, &snapshot.about.outline.changes(&former.about.outline), version);
         self.state.publish(snapshot);
-        self.state.metrics.reloads.inc();
+        self.state.metrics.reloads.published.inc();
+        self.state.metrics.reloads.refused.set(0);
         Ok((version, former))
     }
 
     fn refuse(&self, report: String) -> String {
-        self.state.metrics.reload_failures.inc();
+        self.state.metrics.reloads.failed.inc();
+        self.state.metrics.reloads.refused.set(1);
         tracing::error!(%report, "the new configuration is not used; the last good one stays");
         report
     }
@@ -215,7 +217,7 @@ impl Reader {
 
 /// Says what changed, by names, and counts it.
 fn tell(state: &State, Changes { added, removed, changed }: &Changes<'_>, version: u64) {
-    let counters = &state.metrics.reload_changes;
+    let counters = &state.metrics.reloads;
     for (counter, names) in [(&counters.added, added), (&counters.removed, removed), (&counters.changed, changed)] {
         counter.inc_by(u64::try_from(names.0.len()).unwrap_or(u64::MAX));
     }

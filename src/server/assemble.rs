@@ -32,13 +32,14 @@ fn logs(logging: &Logging, metrics: &Metrics) -> Result<Vec<Arc<dyn Sink>>, Stri
     let destination = Destination { files: logging.files.clone(), stdout: logging.stdout };
     let mut logs: Vec<Arc<dyn Sink>> = Vec::new();
     if logging.server && logging.files.is_some() {
-        telemetry::keep_server_log(&Destination { stdout: false, ..destination.clone() }).map_err(told)?;
+        let destination = Destination { stdout: false, ..destination.clone() };
+        telemetry::keep_server_log(&destination, metrics.logs.server.clone()).map_err(told)?;
     }
     if logging.requests {
-        logs.push(Arc::new(RequestLog::open(&destination, metrics.dropped_lines.clone()).map_err(told)?));
+        logs.push(Arc::new(RequestLog::open(&destination, metrics.logs.requests.clone()).map_err(told)?));
     }
     if logging.responses {
-        let log = ResponseLog::open(&destination, logging.names, metrics.dropped_lines.clone());
+        let log = ResponseLog::open(&destination, logging.names, metrics.logs.responses.clone());
         logs.push(Arc::new(log.map_err(told)?));
     }
     Ok(logs)

@@ -142,7 +142,7 @@ impl Background {
     async fn share_limits(&self) {
         self.with_shared(|state, shared| {
             Box::pin(async move {
-                state.metrics.shared_limits.up.set(0);
+                state.metrics.limits.shared.set(0);
                 match shared {
                     Some(shared) => shared.run(&state.metrics).await,
                     None => std::future::pending().await,

@@ -225,6 +225,7 @@ impl Context<'_> {
         let rate = &self.snapshot.limits.bounds.failures;
         self.state.failures.check(client, rate, self.state.now()).map_err(|exceeded| {
             let failure = Failure::new("too many logins from there have failed");
+            self.state.metrics.limits.refused(exceeded.kind);
             Stop::Refused(Refusal::TooManyFailures(exceeded), Some(failure))
         })
     }
@@ -235,7 +236,7 @@ impl Context<'_> {
         let (refusal, failure) = match stop {
             Stop::Refused(refusal, failure) => (refusal, failure),
             Stop::Failed(refusal, failure) => {
-                self.count_failure(offer.client);
+                self.count_failure(offer);
                 (refusal, Some(failure))
             }
             Stop::UnknownKey(_) => (Refusal::Unauthenticated, None),
@@ -243,9 +244,18 @@ impl Context<'_> {
         Rejected { refusal, login: Some(Box::new(self.refused_login(offer, failure))), of: None }
     }
 
-    fn count_failure(&self, client: Option<IpAddr>) {
-        self.state.metrics.failed_authentications.inc();
-        if let Some(client) = client {
+    fn count_failure(&self, offer: &Offer<'_>) {
+        let failed = &self.state.metrics.failed_authentications;
+        let failed = match &offer.credential {
+            Offered::Nothing => &failed.certificate,
+            Offered::ApiKey(_) => &failed.api_key,
+            Offered::Bearer(_) => &failed.jwt,
+            Offered::Dpop(..) => &failed.dpop,
+            Offered::DistinguishedName(_) => &failed.trusted_proxy,
+            Offered::Process(_) => &failed.process,
+        };
+        failed.inc();
+        if let Some(client) = offer.client {
             self.state.failures.charge(client, &self.snapshot.limits.bounds.failures, self.state.now());
         }
     }

@@ -336,7 +336,7 @@ impl Context<'_> {
     fn heard<T>(&self, answer: Result<T, Unanswered>) -> Result<T, Refusal> {
         answer.map_err(|unanswered| {
             if let Unanswered::Broken(_) = unanswered {
-                self.state.metrics.upstream_broken.inc();
+                self.state.metrics.vault.broken.inc();
             }
             unanswered.into()
         })

@@ -93,7 +93,7 @@ impl Context<'_> {
         let identity = self.use_up(claimed, offer).await?;
         let Offer { client, request_id, correlation_id, .. } = *offer;
         let turns = self.snapshot.limits.concurrency.of(&identity.agent.id);
-        let place = turns.enter(self.snapshot.limits.bounds.queue, &self.state.metrics.waiting);
+        let place = turns.enter(self.snapshot.limits.bounds.queue, &self.state.metrics.limits.waiting);
         let (work, queued) = match place.ok_or(Refusal::TooManyAtOnce)? {
             Place::Turn(turn) => (Some(Work { turn, _share: self.begin_work(client)? }), None),
             Place::Queue(place) => (None, Some(place)),

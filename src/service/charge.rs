@@ -75,7 +75,7 @@ impl<'a> Debt<'a> {
             Some(shared) => self.context.pay_together(shared, limits, now).await,
             None => charge_all(limits, now),
         };
-        charged.map_err(Refusal::RateLimited)
+        charged.map_err(|exceeded| self.context.limited(exceeded))
     }
 }
 
@@ -95,7 +95,13 @@ impl Context<'_> {
     /// [`Refusal::RateLimited`]; nothing is charged.
     pub(super) fn check_limits(&self, agent: &Agent) -> Result<(), Refusal> {
         let limits = self.limits_of(agent).into_iter().flatten();
-        check_all(limits, self.state.now()).map_err(Refusal::RateLimited)
+        check_all(limits, self.state.now()).map_err(|exceeded| self.limited(exceeded))
+    }
+
+    /// The refusal of a request that a limit does not let through, which is counted.
+    fn limited(&self, exceeded: Exceeded) -> Refusal {
+        self.state.metrics.limits.refused(exceeded.kind);
+        Refusal::RateLimited(exceeded)
     }
 
     fn limits_of<'s>(&'s self, agent: &'s Agent) -> [Option<&'s Limit>; 2] {

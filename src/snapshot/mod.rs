@@ -16,7 +16,7 @@ use filters::grants::Agent;
 use filters::identity::Source;
 use filters::names::AgentId;
 use filters::policy::{Policy, PolicySource, Rates};
-use filters::quota::{Limit, Rate, Terms};
+use filters::quota::{Limit, LimitKind, Rate, Terms};
 use filters::secret::Digest;
 use filters::vault::Layout;
 use filters::vault::provision::Making;
@@ -43,6 +43,8 @@ pub struct Snapshot {
     pub vault: VaultTerms,
     /// The surfaces that callers are shown.
     pub surfaces: config::Surfaces,
+    /// True where metrics tell agents apart.
+    pub agent_metrics: bool,
     /// Names by which operators' address is asked, besides `localhost` and itself.
     pub admin_hosts: Vec<String>,
 }
@@ -186,6 +188,7 @@ impl Snapshot {
             },
             agents,
             surfaces: settings.surfaces,
+            agent_metrics: settings.agent_metrics,
             admin_hosts: settings.admin.hosts,
         }
     }
@@ -224,7 +227,7 @@ impl Limits {
             ),
             bounds,
             shared,
-            global: global.map(|rate| Limit::new(rate, "all", counted)),
+            global: global.map(|rate| Limit::new(rate, LimitKind::All, "all", counted)),
         }
     }
 }

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use prometheus::IntCounter;
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -15,6 +14,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::config::LogFiles;
 
 use super::log_file::LogFile;
+use super::metrics::LogMetrics;
 
 /// Pauses between two looks of the writer: seldom while nothing comes; else often, so that it has
 /// little to write each time and is never long in the way of what shares its core.
@@ -45,7 +45,7 @@ struct Shared {
     /// Bytes that the writer has taken and not written yet.
     unwritten: AtomicUsize,
     ending: AtomicBool,
-    dropped: IntCounter,
+    metrics: LogMetrics,
 }
 
 impl LineLog {
@@ -53,14 +53,14 @@ impl LineLog {
     ///
     /// # Errors
     /// The error of the file system.
-    pub(super) fn open(name: &'static str, destination: &Destination, dropped: IntCounter) -> io::Result<Self> {
+    pub(super) fn open(name: &'static str, destination: &Destination, metrics: LogMetrics) -> io::Result<Self> {
         let file = destination.files.as_ref().map(|files| {
             LogFile::make_folder(&files.folder)?;
             LogFile::open(&files.folder.join(format!("{name}.log")), files.clone())
         });
         let file = file.transpose()?;
         let (lines, unwritten, ending) = (Mutex::default(), AtomicUsize::new(0), AtomicBool::new(false));
-        let shared = Arc::new(Shared { lines, unwritten, ending, dropped });
+        let shared = Arc::new(Shared { lines, unwritten, ending, metrics });
         let stdout = destination.stdout;
         let writer =
             Writer { name, shared: Arc::clone(&shared), file, stdout, lines: Vec::new(), fails: false, told: 0 };
@@ -73,7 +73,7 @@ impl LineLog {
         let mut lines = lock(&self.shared.lines);
         if lines.len() + self.shared.unwritten.load(Ordering::Relaxed) > MOST {
             drop(lines);
-            self.shared.dropped.inc();
+            self.shared.metrics.dropped.inc();
             return;
         }
         write(&mut lines);
@@ -137,6 +137,11 @@ fn digits(number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
+/// Lines, of which each has its end.
+fn count(lines: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', lines).count() as u64
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -191,6 +196,7 @@ impl Writer {
         if self.stdout {
             self.print(done);
         }
+        self.shared.metrics.written.inc_by(count(self.lines.get(..done).unwrap_or_default()));
         let log = self.name;
         match result {
             Ok(()) if self.fails => {
@@ -205,11 +211,14 @@ impl Writer {
                     tracing::error!(%error, "{log}.log cannot be written: lines wait, up to 8 MiB of them");
                 }
                 self.fails = true;
-                return self.shared.unwritten.store(self.lines.len(), Ordering::Relaxed);
+                self.shared.unwritten.store(self.lines.len(), Ordering::Relaxed);
+                let waiting = self.lines.len() + lock(&self.shared.lines).len();
+                return self.shared.metrics.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
             }
         }
         self.fails = false;
         self.shared.unwritten.store(0, Ordering::Relaxed);
+        self.shared.metrics.waiting.set(0);
         self.tell_lost();
     }
 
@@ -218,13 +227,13 @@ impl Writer {
         let lines = self.lines.get(..bytes).unwrap_or_default();
         let mut stdout = io::stdout().lock();
         if stdout.write_all(lines).and_then(|()| stdout.flush()).is_err() {
-            self.shared.dropped.inc_by(lines.iter().filter(|byte| **byte == b'\n').count() as u64);
+            self.shared.metrics.dropped.inc_by(count(lines));
         }
     }
 
     /// Says once how many lines were lost, be it that the disk was full or slow.
     fn tell_lost(&mut self) {
-        let lost = self.shared.dropped.get();
+        let lost = self.shared.metrics.dropped.get();
         if lost > self.told && lock(&self.shared.lines).len() < MOST / 2 {
             tracing::error!(lost = lost - self.told, "lines of {}.log were lost", self.name);
             self.told = lost;
@@ -234,8 +243,7 @@ impl Writer {
     /// Counts what was not written as lost.
     fn give_up(mut self) {
         let left = std::mem::take(&mut *lock(&self.shared.lines));
-        let lines = self.lines.iter().chain(&left).filter(|byte| **byte == b'\n').count();
-        self.shared.dropped.inc_by(lines as u64);
+        self.shared.metrics.dropped.inc_by(count(&self.lines) + count(&left));
         self.tell_lost();
     }
 }

@@ -12,7 +12,7 @@ mod server;
 mod sink;
 
 pub use lines::Destination;
-pub use metrics::{ConnectionMetrics, InProgress, Metrics, RouteId};
+pub use metrics::{ConnectionMetrics, InProgress, LoginCounts, LoginFacts, Metrics, RouteId};
 pub use requests::RequestLog;
 pub use responses::ResponseLog;
 pub use seldom::Seldom;

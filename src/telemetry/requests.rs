@@ -2,9 +2,8 @@
 
 use std::io;
 
-use prometheus::IntCounter;
-
 use super::lines::{Destination, LineLog, begin, json, milliseconds, number, text};
+use super::metrics::LogMetrics;
 use super::sink::{Calls, Record, Sink};
 
 /// Where request lines go.
@@ -15,8 +14,8 @@ impl RequestLog {
     ///
     /// # Errors
     /// The error of the file system.
-    pub fn open(destination: &Destination, dropped: IntCounter) -> io::Result<Self> {
-        LineLog::open("requests", destination, dropped).map(Self)
+    pub fn open(destination: &Destination, metrics: LogMetrics) -> io::Result<Self> {
+        LineLog::open("requests", destination, metrics).map(Self)
     }
 }
 
@@ -78,6 +77,8 @@ impl Record<'_> {
 mod tests {
     use std::time::Duration;
 
+    use prometheus::{IntCounter, IntGauge};
+
     use super::super::lines::MOST;
     use super::*;
     use crate::config::LogFiles;
@@ -86,9 +87,11 @@ mod tests {
     fn what_is_lost_for_want_of_room_is_counted() {
         let folder = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/dev/full", folder.path().join("requests.log")).unwrap();
-        let dropped = IntCounter::new("dropped", "x").unwrap();
+        let [written, dropped] = ["written", "dropped"].map(|name| IntCounter::new(name, "x").unwrap());
+        let waiting = IntGauge::new("waiting", "x").unwrap();
+        let metrics = LogMetrics { written, dropped: dropped.clone(), waiting };
         let destination = Destination { files: Some(LogFiles::of(folder.path())), stdout: false };
-        let log = RequestLog::open(&destination, dropped.clone()).unwrap();
+        let log = RequestLog::open(&destination, metrics).unwrap();
         let record = Record { route: "/whoami", ..Record::default() };
         let mut line = Vec::new();
         record.write(&mut line);

@@ -2,11 +2,10 @@
 
 use std::io;
 
-use filters::grants::Resource;
-use prometheus::IntCounter;
-
 use super::lines::{Destination, LineLog, begin, milliseconds, number, text};
+use super::metrics::LogMetrics;
 use super::sink::{Call, Record, Sink};
+use filters::grants::Resource;
 
 /// Where lines of operations go.
 pub struct ResponseLog {
@@ -20,8 +19,8 @@ impl ResponseLog {
     ///
     /// # Errors
     /// The error of the file system.
-    pub fn open(destination: &Destination, names: bool, dropped: IntCounter) -> io::Result<Self> {
-        Ok(Self { log: LineLog::open("responses", destination, dropped)?, names })
+    pub fn open(destination: &Destination, names: bool, metrics: LogMetrics) -> io::Result<Self> {
+        Ok(Self { log: LineLog::open("responses", destination, metrics)?, names })
     }
 }
 

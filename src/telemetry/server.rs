@@ -1,7 +1,7 @@
 //! The server log: JSON lines on standard error and, where there is a folder of logs, in `server.log`.
 
 use std::fmt;
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, OnceLock};
 use std::thread;
@@ -17,6 +17,7 @@ use tracing_subscriber::{Layer, Registry, reload};
 
 use super::chatter::{Chatter, Quieted};
 use super::lines::{Destination, LineLog, begin, json, number, text};
+use super::metrics::LogMetrics;
 
 /// Pause between two reports of lines that were left out or lost.
 const TELL: Duration = Duration::from_secs(5);
@@ -62,10 +63,9 @@ pub fn set_level(level: Level) {
 ///
 /// # Errors
 /// The error of the file system.
-pub fn keep(destination: &Destination) -> io::Result<()> {
-    let lost = LOST.clone().ok_or(ErrorKind::Other)?;
+pub fn keep(destination: &Destination, metrics: LogMetrics) -> io::Result<()> {
     // As with the log itself, a second one keeps the first.
-    let _ = FILE.set(LineLog::open("server", destination, lost)?);
+    let _ = FILE.set(LineLog::open("server", destination, metrics)?);
     Ok(())
 }
 

@@ -17,6 +17,7 @@ use rustls::{CertificateError, RootCertStore};
 use crate::config::{ExpiredCrls, Tls};
 
 use super::crl::{self, Authorities, Crl};
+use super::ends::{End, UsedAs};
 use super::read::{TlsProblem, certificates};
 
 type Verifier = Arc<dyn ClientCertVerifier>;
@@ -31,6 +32,8 @@ pub(super) struct ClientAuthorities {
     domains: Vec<(TrustDomain, Option<Verifier>)>,
     /// The ends of all revocation lists, in seconds since the epoch, soonest first.
     pub(super) crl_ends: Vec<i64>,
+    /// The ends of authorities and lists, for those who watch over them.
+    pub(super) ends: Vec<End>,
 }
 
 impl ClientAuthorities {
@@ -42,11 +45,19 @@ impl ClientAuthorities {
         let common = read(&tls.client_authorities)?;
         let domains = tls.trust_domains.iter().map(|domain| read(&domain.authorities));
         let domains = domains.collect::<Result<Vec<_>, _>>()?;
-        let all: Vec<_> = common.iter().chain(domains.iter().flatten()).map(|(_, one)| one.clone()).collect();
+        let known = || common.iter().chain(domains.iter().flatten());
+        let all: Vec<_> = known().map(|(_, one)| one.clone()).collect();
+        let ends = known().flat_map(|(file, one)| End::of_chain(UsedAs::ClientAuthority, file, [one]));
+        let mut ends: Vec<_> = ends.collect();
         let authorities = Authorities::new(&all, provider);
         let crls = crl::read(&tls.client_crls, &authorities)?;
         let mut crl_ends: Vec<_> = crls.iter().map(|crl| crl.next_update).collect();
         crl_ends.sort_unstable();
+        ends.extend(crls.iter().map(|crl| End {
+            of: UsedAs::RevocationList,
+            file: crl.path.clone(),
+            at: crl.next_update,
+        }));
         let warnings = warnings(tls, &authorities, &crls);
         let verifier = |of: Vec<Authority>| match of.is_empty() {
             true => Ok(None),
@@ -56,7 +67,7 @@ impl ClientAuthorities {
         let names = tls.trust_domains.iter().map(|domain| domain.name.clone());
         let domains = names.zip(domains).map(|(name, own)| Ok((name, verifier(own)?)));
         let domains = domains.collect::<Result<_, _>>()?;
-        Ok((Self { common, domains, crl_ends }, warnings))
+        Ok((Self { common, domains, crl_ends, ends }, warnings))
     }
 
     /// The verifier that judges this leaf.

@@ -3,8 +3,10 @@
 
 mod clients;
 mod crl;
+mod ends;
 mod read;
 
+pub use ends::{End, UsedAs};
 pub use read::TlsProblem;
 
 use std::path::Path;
@@ -36,6 +38,7 @@ pub struct TlsMaterial {
     /// The authorities that judge them.
     authorities: ClientAuthorities,
     expired_crls: ExpiredCrls,
+    ends: Vec<End>,
 }
 
 /// Reads and checks the files of one listener.
@@ -43,12 +46,14 @@ pub struct TlsMaterial {
 /// # Errors
 /// The first file that cannot be used, and why.
 pub fn load(tls: &Tls) -> Result<TlsMaterial, TlsProblem> {
-    let Pair { certified, .. } = pair(&tls.certificate, &tls.key)?;
+    let Pair { certified, chain, .. } = pair(&tls.certificate, &tls.key)?;
     let (authorities, warnings) = match tls.clients {
         ClientCertificates::Off => Default::default(),
         ClientCertificates::Optional | ClientCertificates::Required => ClientAuthorities::load(tls, &provider())?,
     };
+    let ends = End::of_chain(UsedAs::Server, &tls.certificate, &chain).collect();
     Ok(TlsMaterial {
+        ends,
         key: Arc::new(certified),
         clients: tls.clients,
         warnings,
@@ -93,11 +98,11 @@ pub fn pair(certificate: &Path, key: &Path) -> Result<Pair, TlsProblem> {
 }
 
 /// Checks a file of authorities for a reader that skips text it does not know: every certificate in the
-/// file must be one that such a reader finds.
+/// file must be one that such a reader finds. Gives their ends.
 ///
 /// # Errors
 /// The file that cannot be used, and why.
-pub fn check_authorities(path: &Path) -> Result<(), TlsProblem> {
+pub fn check_authorities(path: &Path, of: UsedAs) -> Result<Vec<End>, TlsProblem> {
     let text = text(path, LARGEST)?;
     let all = pem::certificates(&text).map_err(|fault| TlsProblem::of_text(path, fault))?;
     let mut roots = RootCertStore::empty();
@@ -107,7 +112,9 @@ pub fn check_authorities(path: &Path) -> Result<(), TlsProblem> {
     }
     let plain = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
     match plain {
-        Ok(plain) if plain.iter().map(|certificate| &**certificate).eq(all.iter().map(Vec::as_slice)) => Ok(()),
+        Ok(plain) if plain.iter().map(|certificate| &**certificate).eq(all.iter().map(Vec::as_slice)) => {
+            Ok(End::of_chain(of, path, &plain).collect())
+        }
         _ => {
             let what = "must be plain PEM: each `-----BEGIN CERTIFICATE-----` and `-----END CERTIFICATE-----` on a \
                 line of its own, without indentation and byte order mark";
@@ -155,10 +162,9 @@ impl TlsMaterial {
         }
     }
 
-    /// The end of the first revocation list.
-    #[must_use]
-    pub fn first_crl_end(&self) -> Option<i64> {
-        self.authorities.crl_ends.first().copied()
+    /// The ends of its certificates, authorities and revocation lists.
+    pub fn ends(&self) -> impl Iterator<Item = &End> {
+        self.ends.iter().chain(&self.authorities.ends)
     }
 }
 
@@ -177,7 +183,12 @@ mod tests {
         let authorities = crl::Authorities::new(&[], &provider);
         for path in [pipe.as_path(), Path::new("/dev/zero")] {
             let lists = crl::read(&[path.to_owned()], &authorities).map(|_| ());
-            let told = [pair(path, path).map(|_| ()), check_authorities(path), certificates(path).map(|_| ()), lists];
+            let told = [
+                pair(path, path).map(|_| ()),
+                check_authorities(path, UsedAs::VaultAuthority).map(|_| ()),
+                certificates(path).map(|_| ()),
+                lists,
+            ];
             for problem in told.map(Result::unwrap_err) {
                 assert_eq!(problem.to_string(), format!("{}: cannot be read: is not a regular file", path.display()));
             }

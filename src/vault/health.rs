@@ -33,6 +33,10 @@ pub enum Health {
 }
 
 impl Health {
+    /// Every health, each at the place that it has as a number.
+    pub const EVERY: [Self; 6] =
+        [Self::Unknown, Self::Active, Self::Standby, Self::Sealed, Self::Uninitialised, Self::Unreachable];
+
     /// The health in one word, for people.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -56,15 +60,8 @@ impl Health {
         }
     }
 
-    const fn of_byte(byte: u8) -> Self {
-        match byte {
-            1 => Self::Active,
-            2 => Self::Standby,
-            3 => Self::Sealed,
-            4 => Self::Uninitialised,
-            5 => Self::Unreachable,
-            _ => Self::Unknown,
-        }
+    fn of_byte(byte: u8) -> Self {
+        Self::EVERY.get(usize::from(byte)).copied().unwrap_or(Self::Unknown)
     }
 }
 

@@ -25,7 +25,7 @@ use super::own::{Accessor, OwnCalls, Undone};
 use super::record::{self, SharedRecord, Unread, Unwritten, Versioned};
 use super::tokens::{AgentTokens, Profile};
 
-/// Most agents with a line of their own at once.
+/// Most agents with a line of their own at once, and most of which it is known how many leases live.
 const QUEUES: u64 = 10_000;
 
 /// The leases of agents.
@@ -33,6 +33,8 @@ pub struct Leases {
     own: OwnCalls,
     /// One line for each agent, so that a gate never changes a record twice at once.
     lines: Cache<AgentId, Arc<Mutex<()>>>,
+    /// The ends of each agent's leases on its record as it was seen last, soonest first.
+    seen: Cache<AgentId, Arc<[u64]>>,
 }
 
 /// The agent that wants a lease, and the settings for it.
@@ -94,9 +96,14 @@ enum LeaseEntry {
 
 impl LeaseEntry {
     const fn is_live_at(&self, now: u64) -> bool {
+        self.end() > now
+    }
+
+    /// Its end, in seconds since the epoch.
+    const fn end(&self) -> u64 {
         match self {
-            Self::Live(live) => live.expires > now,
-            Self::Malformed(_) => true,
+            Self::Live(live) => live.expires,
+            Self::Malformed(_) => u64::MAX,
         }
     }
 
@@ -115,6 +122,7 @@ type Leased = BTreeMap<Box<str>, LeaseEntry>;
 struct LeaseRecord<'a> {
     layout: &'a Layout,
     agent: &'a AgentId,
+    seen: &'a Cache<AgentId, Arc<[u64]>>,
 }
 
 #[derive(Deserialize)]
@@ -137,6 +145,7 @@ impl SharedRecord for LeaseRecord<'_> {
     }
 
     fn writing(&self, version: u64, leases: &Leased) -> Result<VaultRequest, PathProblem> {
+        self.note(leases);
         control::write_leases(self.layout, self.agent, version, leases)
     }
 
@@ -149,6 +158,7 @@ impl SharedRecord for LeaseRecord<'_> {
             let agent = self.agent;
             tracing::warn!(%agent, "the record of leases has entries that cannot be read; they count as live");
         }
+        self.note(&leases);
         leases
     }
 
@@ -159,6 +169,16 @@ impl SharedRecord for LeaseRecord<'_> {
 }
 
 impl LeaseRecord<'_> {
+    /// Notes what is on the record, or is about to be.
+    fn note(&self, leases: &Leased) {
+        if leases.is_empty() {
+            return self.seen.invalidate(self.agent);
+        }
+        let mut ends: Vec<_> = leases.values().map(LeaseEntry::end).collect();
+        ends.sort_unstable();
+        self.seen.insert(self.agent.clone(), ends.into());
+    }
+
     async fn read(&self, own: &OwnCalls) -> Result<Versioned<Leased>, Undone> {
         let (to_read, _) = self.envelopes();
         record::read(own, self, to_read).await.map_err(|unread| self.tell(unread))
@@ -189,7 +209,7 @@ impl Leases {
     #[must_use]
     pub fn new(own: OwnCalls) -> Self {
         let lines = Cache::builder().max_capacity(QUEUES).time_to_idle(Duration::from_secs(600)).build();
-        Self { own, lines }
+        Self { own, lines, seen: Cache::new(QUEUES) }
     }
 
     /// Asks for a lease with a token of its own. The record is written before, so that no live lease
@@ -205,7 +225,7 @@ impl Leases {
     ) -> Result<Issued, Refusal> {
         let holder = Arc::clone(request.actor().agent());
         let agent = &*holder;
-        let record = LeaseRecord { layout: wanted.layout, agent: &agent.id };
+        let record = self.record(wanted.layout, &agent.id);
         let line = self.lines.get_with(agent.id.clone(), Arc::default);
         let turn = line.lock().await;
         let known = record.read(&self.own).await?;
@@ -247,7 +267,7 @@ impl Leases {
     /// The record cannot be read or written.
     pub async fn last(&self, layout: &Layout, agent: &Agent, accessor: &str, expires: u64) -> Result<(), Undone> {
         let entry = self.entry(agent, expires);
-        self.change(LeaseRecord { layout, agent: &agent.id }, |leases| {
+        self.change(self.record(layout, &agent.id), |leases| {
             leases.insert(accessor.into(), entry.clone());
             Ok(())
         })
@@ -262,7 +282,7 @@ impl Leases {
         let envelope = Envelope { lane: Lane::Requests, ..Envelope::soon() };
         self.own.revoke(accessor, envelope).await?;
         let strike = |leases: &mut Leased| leases.remove(&accessor.text).map(drop).ok_or(Refusal::NotFound);
-        self.change(LeaseRecord { layout, agent }, strike).await
+        self.change(self.record(layout, agent), strike).await
     }
 
     /// Ends every lease on the agent's record; gives their number.
@@ -270,7 +290,7 @@ impl Leases {
     /// # Errors
     /// Vault does not end some of them; those stay on the record.
     pub async fn end_all(&self, layout: &Layout, agent: &AgentId) -> Result<usize, Undone> {
-        let record = LeaseRecord { layout, agent };
+        let record = self.record(layout, agent);
         let (mut ended, mut failed) = (record.read(&self.own).await?.entries, None);
         for (text, entry) in std::mem::take(&mut ended) {
             let namespace = entry.namespace().unwrap_or_else(|| self.own.namespace()).clone();
@@ -289,6 +309,18 @@ impl Leases {
             self.change(record, strike).await?;
         }
         failed.map_or(Ok(ended.len()), Err)
+    }
+
+    /// The number of leases that live at `now` on the records that this gate has seen, and the largest of
+    /// one agent.
+    #[must_use]
+    pub fn seen(&self, now: u64) -> (usize, usize) {
+        let live = self.seen.iter().map(|(_, ends)| ends.len() - ends.partition_point(|end| *end <= now));
+        live.fold((0, 0), |(all, most), live| (all + live, most.max(live)))
+    }
+
+    fn record<'a>(&'a self, layout: &'a Layout, agent: &'a AgentId) -> LeaseRecord<'a> {
+        LeaseRecord { layout, agent, seen: &self.seen }
     }
 
     /// An entry for the record; it names the namespace where that is not the record's own.

@@ -21,7 +21,9 @@ use tokio::time::Instant;
 
 use crate::config::{Login, SignedToken};
 use crate::exchange::{Answer, Envelope, Patience, Upstream};
+use crate::telemetry::{LoginCounts, LoginFacts};
 
+use super::clock::epoch_seconds;
 use failure::{LONGEST, LoginFailure, Pauses};
 
 /// Pause between two looks for replaced credentials.
@@ -48,6 +50,9 @@ pub struct LoginState {
     last: ArcSwap<LastAttempt>,
     generations: AtomicU64,
     wanted: Notify,
+    counts: LoginCounts,
+    /// The end of the token, in seconds since the epoch; 0 where it never ends.
+    ends: AtomicU64,
     /// True while Vault is asked for a login.
     asking: AtomicBool,
     /// Notified when refused credentials are worth another try.
@@ -114,6 +119,8 @@ impl LoginState {
             last: ArcSwap::from_pointee(LastAttempt { failed: LoginFailure::Nothing, next: None }),
             generations: AtomicU64::new(0),
             wanted: Notify::new(),
+            counts: LoginCounts::default(),
+            ends: AtomicU64::new(0),
             asking: AtomicBool::new(false),
             again: watch::Sender::new(()),
         }
@@ -148,6 +155,14 @@ impl LoginState {
             (none @ LoginFailure::NoCredentials, false) => none.to_string(),
             (failed, false) => format!("not logged in by {name}: {failed}"),
         }
+    }
+
+    /// The facts for metrics.
+    #[must_use]
+    pub fn facts(&self) -> LoginFacts<'_> {
+        let is_in = self.current.load().is_some();
+        let ends = if is_in { self.ends.load(Ordering::Relaxed) } else { 0 };
+        LoginFacts { is_in, ends, counts: &self.counts }
     }
 
     /// True where the credentials were refused, so that the next attempt is not soon.
@@ -216,8 +231,9 @@ impl LoginState {
             };
             self.asking.store(true, Ordering::Relaxed);
             let outcome = self.login(&method, &presented).await;
-            if let Ok(grant) = &outcome {
-                self.publish(grant, &method);
+            match &outcome {
+                Ok(grant) => self.publish(grant, &method),
+                Err(_) => _ = self.counts.failed.fetch_add(1, Ordering::Relaxed),
             }
             self.asking.store(false, Ordering::Relaxed);
             match outcome {
@@ -271,12 +287,19 @@ impl LoginState {
     /// Makes the token that of the gate; one that is known already keeps its generation.
     fn publish(&self, grant: &LoginGrant, method: &Login) {
         self.last.store(Arc::new(LastAttempt { failed: LoginFailure::Nothing, next: None }));
+        self.counts.made.fetch_add(1, Ordering::Relaxed);
+        self.note_end(grant);
         if self.current.load().as_ref().is_some_and(|login| login.token == grant.token) {
             return;
         }
         let generation = self.generations.fetch_add(1, Ordering::Relaxed) + 1;
         self.current.store(Some(Arc::new(GateLogin { token: grant.token.clone(), generation })));
         tracing::info!(generation, method = method.name(), "the gate is logged in to Vault");
+    }
+
+    fn note_end(&self, grant: &LoginGrant) {
+        let ends = grant.lifetime.map_or(0, |lifetime| epoch_seconds() + lifetime.as_secs());
+        self.ends.store(ends, Ordering::Relaxed);
     }
 
     /// Renews the login until renewal fails, the login ends, somebody rejects it, or there are other
@@ -300,10 +323,17 @@ impl LoginState {
                 return;
             }
             match self.renew(method).await {
-                // A renewal that gives much less than before nears the longest lifetime: log in anew.
-                Ok(renewed) if is_worth(&renewed, &grant) => grant = renewed,
-                Ok(_) => return,
+                Ok(renewed) => {
+                    self.counts.renewed.fetch_add(1, Ordering::Relaxed);
+                    self.note_end(&renewed);
+                    // One that gives much less than before nears the longest lifetime: log in anew.
+                    if !is_worth(&renewed, &grant) {
+                        return;
+                    }
+                    grant = renewed;
+                }
                 Err(failed) => {
+                    self.counts.unrenewed.fetch_add(1, Ordering::Relaxed);
                     tracing::warn!(method = method.name(), %failed, "the gate cannot renew its login");
                     return;
                 }

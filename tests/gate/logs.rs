@@ -111,7 +111,8 @@ fn full(shared: &Shared) {
     });
     ask(&client, 200);
     asked += 200;
-    assert_eq!(gate.metric("portcullis_request_log_dropped_total"), 0.0, "they wait");
+    assert_eq!(gate.metric("portcullis_log_dropped_total{log=\"requests\"}"), 0.0, "they wait");
+    wait_for("it is told that they do", 10, || gate.metric("portcullis_log_waiting_bytes{log=\"requests\"}") > 0.0);
     disk.free();
     let mut text = Vec::new();
     wait_for("every line is written", 20, || {
@@ -119,7 +120,9 @@ fn full(shared: &Shared) {
         ids(&text).len() == asked
     });
     wait_for("the end of it is told", 10, || gate.stderr().contains("requests.log is written again"));
-    assert_eq!(gate.metric("portcullis_request_log_dropped_total"), 0.0);
+    assert_eq!(gate.metric("portcullis_log_dropped_total{log=\"requests\"}"), 0.0);
+    assert_eq!(gate.metric("portcullis_log_waiting_bytes{log=\"requests\"}"), 0.0);
+    assert!(gate.metric("portcullis_log_lines_total{log=\"requests\"}") >= asked as f64);
     assert!(matches!(disk, Disk::Pipe(..)) || gate.stderr().matches(FULL).count() == 1, "it is told once");
     assert_eq!(gate.terminate(), Some(0));
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 use filters::catalog::CATALOG;
 use filters::decide::Concern;
@@ -11,6 +12,8 @@ use filters::openapi::document;
 use filters::reference;
 use portcullis::http::routes;
 use portcullis::telemetry::{Call, Calls, Metrics, Record, RouteId, Sink as _};
+use portcullis::tls::UsedAs;
+use portcullis::vault::Health;
 use serde_json::Value;
 use tests::process::{binary, root};
 
@@ -151,10 +154,18 @@ fn metrics(shared: &Shared) {
     // A metric with labels is told once something was counted.
     metrics.answered(RouteId::new(0), 200, 0.001);
     let mut calls = Calls::default();
-    let (entry, concern) = (CATALOG.iter().next().expect("an operation"), Concern::default());
-    calls.add(Call { entry, concern, refused: None, upstream: None, event: None });
+    let (entry, upstream) = (CATALOG.iter().next().expect("an operation"), Some(Duration::ZERO));
+    calls.add(Call { entry, concern: Concern::default(), refused: None, upstream, event: None });
     metrics.finish(&Record { calls: Some(&calls), ..Record::default() });
-    let known = read(&String::from_utf8(metrics.render()).expect("text"));
+    metrics.agents.follow(Some(["ci"].into_iter()));
+    for decision in ["allow", "bad_request", "not_found", "overloaded", "rate_limited", "suspended"] {
+        metrics.finish(&Record { agent: "ci", decision, ..Record::default() });
+    }
+    let told = metrics.render(|metrics| {
+        metrics.vault.show_health(Health::EVERY.map(Health::name).into_iter(), Health::Active.name());
+        metrics.vault.show_ends(UsedAs::EVERY.iter().map(|of| (of.name(), "server.crt".to_owned(), 0)));
+    });
+    let known = read(&String::from_utf8(told).expect("text"));
     let mut tables = String::from("| metric | type | labels | meaning |\n| --- | --- | --- | --- |\n");
     for metric in &known {
         writeln!(tables, "{}", metric.row()).expect("text");
@@ -162,7 +173,8 @@ fn metrics(shared: &Shared) {
     let about = "Every metric of the gate, in Prometheus' text format at `/metrics` of \
                  [the operators' listener](../deploy/production.md#the-operators-side).\nA \
                  histogram has `_bucket`, `_sum` and `_count`, in seconds. The `outcome` of an operation is `served` \
-                 or the code of [its error](errors.md).\n";
+                 or the code of [its error](errors.md), a\n`decision` is `allow` or such a code.\n\
+                 [Observing a gate](../guides/observing.md) has the dashboard and the alerts.\n";
     if (Page { file: "metrics.md", title: "Metrics", about }).check(&tables) {
         let counted = shared.gate().admin_client().get("/metrics");
         let counted = read(&String::from_utf8(counted.body).expect("text"));

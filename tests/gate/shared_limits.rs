@@ -4,7 +4,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use filters::quota::{Exceeded, Limit, Rate, charge_all};
+use filters::quota::{Exceeded, Limit, LimitKind, Rate, charge_all};
 use portcullis::config;
 use portcullis::limits::SharedLimits;
 use proptest::prelude::*;
@@ -262,7 +262,7 @@ fn agrees(_: &Shared) {
     let mut runner = TestRunner::new(Config { cases: 100, failure_persistence: None, ..Config::default() });
     let result = runner.run(&cases, |(rates, start, steps): ([Rate; 3], u64, Vec<Step>)| {
         let case = seen.fetch_add(1, Ordering::Relaxed);
-        let limit = |place: usize| Limit::new(rates[place], format!("{case}:{place}"), None);
+        let limit = |place: usize| Limit::new(rates[place], LimitKind::Agent, format!("{case}:{place}"), None);
         let limits = [limit(0), limit(1), limit(2)];
         let mut now = start;
         for (forward, chosen) in steps {

@@ -31,6 +31,8 @@ fn metrics(shared: &Shared) {
     for outside in [gate.keyed(), client.clone()] {
         assert_eq!(outside.get("/metrics").status, 404);
     }
+    let counted = || gate.metric("portcullis_decisions_total{decision=\"not_found\"}") == 4.0;
+    wait_for("what was answered last is counted", 10, counted);
     let body = gate.admin_client().get("/metrics").body;
     let text = String::from_utf8(body).expect("text");
     for line in [
@@ -40,7 +42,8 @@ fn metrics(shared: &Shared) {
         "portcullis_operations_total{operation=\"kv.list\",outcome=\"served\"} 1",
         "portcullis_operations_total{operation=\"kv.read\",outcome=\"not_found\"} 2",
         "portcullis_child_tokens_total{outcome=\"minted\"} 1",
-        "portcullis_upstream_duration_seconds_count 3",
+        "portcullis_upstream_duration_seconds_count{operation=\"kv.read\"} 2",
+        "portcullis_decisions_total{decision=\"not_found\"} 4",
         "portcullis_snapshot_version 1",
     ] {
         assert!(text.lines().any(|other| other == line), "{line} is not in\n{text}");

@@ -199,6 +199,6 @@ fn gone(shared: &Shared) {
         let mut some = [0; 4096];
         stream.read_exact(&mut some).expect("a part");
     }
-    wait_for("nothing is under way", 20, || gate.metric("portcullis_requests_in_progress") <= 1.0);
+    wait_for("nothing is under way", 20, || gate.metric("http_requests_in_progress") <= 1.0);
     assert_eq!(client.get("/whoami").status, 200);
 }

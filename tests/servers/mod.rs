@@ -6,6 +6,7 @@ mod haproxy;
 mod kms;
 mod kubernetes;
 mod postgres;
+mod prometheus;
 mod redis;
 mod sshd;
 
@@ -13,6 +14,7 @@ pub use haproxy::Haproxy;
 pub use kms::Kms;
 pub use kubernetes::Kubernetes;
 pub use postgres::Postgres;
+pub use prometheus::{Prometheus, promtool};
 pub use redis::{PASSWORD as REDIS_PASSWORD, Redis};
 pub use sshd::{Identity, Sshd};
 

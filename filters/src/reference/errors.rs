@@ -3,13 +3,13 @@
 use std::fmt::Write as _;
 
 use crate::path::PathProblem;
-use crate::quota::Exceeded;
+use crate::quota::{Exceeded, LimitKind};
 use crate::refusal::{Misfit, Refusal};
 use crate::scope::Scope;
 use crate::vault::reason::{REJECTED, meanings};
 
 /// A count of requests that is over a limit, for refusals that tell when to come again.
-const EXCEEDED: Exceeded = Exceeded { limit: 1, retry_after: 1, reset: 1 };
+const EXCEEDED: Exceeded = Exceeded { kind: LimitKind::Agent, limit: 1, retry_after: 1, reset: 1 };
 
 /// The table of errors, in the order of their statuses, and the sentences of those codes that have several.
 #[must_use]

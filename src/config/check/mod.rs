@@ -84,6 +84,7 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
             public_url,
             origins: identity::origins(&top),
         },
+        agent_metrics: top.table("metrics", &section::METRICS).flag("agents").unwrap_or(false),
         development: development(&top),
         listeners: listeners.into_iter().map(|listener| listener.value).collect(),
         files: Vec::new(),

@@ -189,7 +189,7 @@ impl AgentTokens {
         }
         let key = source.key(agent, profile);
         if let Some(token) = self.cache.get(&key).await {
-            self.metrics.child_tokens.cached.inc();
+            self.metrics.vault.child_tokens.cached.inc();
             return Ok(token);
         }
         let obtained = self.obtain(agent, profile, source);
@@ -199,7 +199,7 @@ impl AgentTokens {
     /// Forgets `token`, which Vault says is no token; another is obtained next.
     async fn forget(&self, actor: &Actor, profile: &Profile, token: &Arc<AgentToken>) {
         let (agent, bearer) = (&**actor.agent(), actor.bearer());
-        self.metrics.child_tokens.replaced.inc();
+        self.metrics.vault.child_tokens.replaced.inc();
         let Ok(source) = self.source(bearer, profile) else { return };
         if let Some(login) = source.shared(profile) {
             self.own.login().reject(login.generation);
@@ -248,7 +248,7 @@ impl AgentTokens {
             TokenSource::Mint(_) => self.minter.token(agent, profile).await,
             TokenSource::JwtLogin(bearer, login) => self.jwt_logins.token(agent, bearer, login).await,
         };
-        let counters = &self.metrics.child_tokens;
+        let counters = &self.metrics.vault.child_tokens;
         if obtained.is_ok() { &counters.minted } else { &counters.failed }.inc();
         obtained.map(Arc::new)
     }
@@ -257,6 +257,12 @@ impl AgentTokens {
     #[must_use]
     pub fn held(&self) -> usize {
         self.cache.iter().count()
+    }
+
+    /// The number of tokens that were held a moment ago, which is found at once.
+    #[must_use]
+    pub fn kept(&self) -> u64 {
+        self.cache.entry_count()
     }
 
     /// Revokes evicted tokens, for ever.

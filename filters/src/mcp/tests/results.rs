@@ -6,7 +6,7 @@ use super::*;
 use crate::grants::Space;
 use crate::names::AgentId;
 use crate::path::SecretPath;
-use crate::quota::Exceeded;
+use crate::quota::{Exceeded, LimitKind};
 use crate::refusal::Misfit;
 
 /// The result that `write` answers a call of this revision with.
@@ -160,7 +160,7 @@ fn a_handshake_and_a_discovery_name_the_features_of_their_clients() {
 #[test]
 fn an_error_says_what_a_program_needs() {
     let misfit = Misfit { pointer: "/path".into(), expected: "a string".into() };
-    let exceeded = Exceeded { limit: 1, retry_after: 7, reset: 9 };
+    let exceeded = Exceeded { kind: LimitKind::Agent, limit: 1, retry_after: 7, reset: 9 };
     for (failure, data) in [
         (Failure::Parse, Value::Null),
         (
