@@ -27,9 +27,10 @@ use crate::surfaces::events::{Attention, Events};
 use crate::surfaces::listen::{self, Stream};
 use crate::surfaces::progress::{self, Progress, Waiting};
 use crate::surfaces::{self, Asked, Reply, Served, mcp, sessions};
-use crate::telemetry::{self, Record, RequestLog};
+use crate::telemetry::{self, Record};
 use crate::vault::Parcel;
 
+use super::assemble::Logs;
 use super::{assemble, duties};
 
 /// The route that records name.
@@ -47,7 +48,7 @@ const REVOKE: Duration = Duration::from_secs(3);
 pub struct Inside {
     state: Arc<State>,
     agent: AgentId,
-    log: Option<Arc<RequestLog>>,
+    logs: Logs,
 }
 
 /// Who waits for the answer to one request.
@@ -73,7 +74,7 @@ impl Inside {
         let prepared = reload::prepare(&settings, None)?;
         let watched = settings.server.reload.then(|| settings.files.clone());
         let fixed = Fixed::of(&settings);
-        let (state, log) = assemble::state(settings, prepared, files)?;
+        let (state, logs) = assemble::state(settings, prepared, files)?;
         if state.snapshot().agents.find(&agent).is_none() {
             return Err(format!("no agent of the configuration is called `{agent}`"));
         }
@@ -86,17 +87,15 @@ impl Inside {
         if timeout(READY, ready).await.is_err() {
             tracing::error!(detail = state.vault.login.detail(), "the gate is not ready; it goes on trying");
         }
-        Ok(Self { state, agent, log })
+        Ok(Self { state, agent, logs })
     }
 
-    /// Drops the agent's tokens, and closes the log.
+    /// Drops the agent's tokens, and closes the logs.
     pub async fn end(&self) {
         self.state.drain();
         let layout = self.state.snapshot().vault.layout.clone();
         self.state.vault.leave(&layout, REVOKE).await;
-        if let Some(log) = &self.log {
-            log.close();
-        }
+        self.logs.close();
     }
 
     /// Serves one request, as the HTTP surface serves it.

@@ -5,6 +5,7 @@
 //! threads of their own, so that no load of callers' is in their way.
 
 mod assemble;
+mod auditing;
 mod duties;
 pub mod inside;
 pub mod preflight;
@@ -28,9 +29,10 @@ use crate::listener::{Accepted, Accepting, Address, Connections, Open, Socket};
 use crate::reload::{self, Reload};
 use crate::snapshot::Prepared;
 use crate::state::State;
-use crate::telemetry::{self, RequestLog};
+use crate::telemetry;
 use crate::upgrade::{self, Successor, Waiting};
 
+use assemble::Logs;
 use preflight::Preflight;
 
 /// Longest time to give everything back to Vault at the end, give or take a second.
@@ -56,8 +58,7 @@ struct Listeners {
 /// The process, once everything is put together.
 struct Server {
     state: Arc<State>,
-    /// The request log, where it is on.
-    log: Option<Arc<RequestLog>>,
+    logs: Logs,
     listeners: Listeners,
     callers: Handle,
     /// True from the moment the gate is to end.
@@ -152,7 +153,7 @@ impl Server {
         let fixed = Fixed::of(&settings);
         let (listeners, admin) = (settings.listeners.clone(), settings.admin.clone());
         let (upgrade_socket, drain) = (settings.server.upgrade_socket.clone(), settings.server.drain);
-        let (state, log) = assemble::state(settings, prepared, files)?;
+        let (state, logs) = assemble::state(settings, prepared, files)?;
         let edge = |(index, listener): (usize, &config::Listener)| {
             let endpoint = Endpoint::edge(&state, index, listener).map_err(|e| text(&e))?;
             Ok::<_, String>((Address::Tcp(listener.address), endpoint))
@@ -163,7 +164,7 @@ impl Server {
         let reload = Reload::new(source, Arc::clone(&state), fixed, watched);
         let listeners = Listeners { edges, admin, operators };
         let shutdown = watch::Sender::new(false);
-        Ok((Self { state, log, listeners, callers, shutdown, upgrade_socket, drain }, reload))
+        Ok((Self { state, logs, listeners, callers, shutdown, upgrade_socket, drain }, reload))
     }
 
     /// Serves on what is `bound`, or on the sockets of the gate that runs.
@@ -310,7 +311,7 @@ impl Server {
         }
     }
 
-    /// Lets requests end, drops the agents' tokens, and closes the log: nothing is accepted any more.
+    /// Lets requests end, drops the agents' tokens, and closes the logs: nothing is accepted any more.
     async fn end(&self, replaced: bool) {
         let deadline = Instant::now() + self.drain;
         // Where callers are served on by another gate, they are to notice nothing: a
@@ -328,9 +329,7 @@ impl Server {
         let left = self.state.metrics.in_progress.get();
         let layout = self.state.snapshot().vault.layout.clone();
         self.state.vault.leave(&layout, REVOKE).await;
-        if let Some(log) = &self.log {
-            log.close();
-        }
+        self.logs.close();
         tracing::info!(left, "the gate ends");
     }
 }

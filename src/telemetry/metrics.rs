@@ -10,6 +10,7 @@ use prometheus::{
     TextEncoder,
 };
 
+use super::audit::AuditCounters;
 use super::sink::{Calls, Record, Sink};
 
 /// Upper bounds of the duration's buckets, in seconds.
@@ -155,6 +156,8 @@ pub struct Metrics {
     pub failed_authentications: IntCounter,
     /// Lines of the request log that were lost.
     pub dropped_lines: IntCounter,
+    /// Records of the audit.
+    pub audit: AuditCounters,
     /// Reloads that were published.
     pub reloads: IntCounter,
     /// Reloads that were refused.
@@ -209,6 +212,11 @@ impl Metrics {
             &["change"],
         )?;
         register(&registry, changes.clone())?;
+        let audit = IntCounterVec::new(
+            Opts::new("portcullis_audit_records_total", "Records of the audit by what became of them."),
+            &["result"],
+        )?;
+        register(&registry, audit.clone())?;
         if let Some(lost) = super::server::lost() {
             register(&registry, lost)?;
         }
@@ -288,6 +296,11 @@ impl Metrics {
                 "portcullis_request_log_dropped_total",
                 "Lines of the request log that were lost: more waited than may, or the gate ended without room for them.",
             )?,
+            audit: AuditCounters {
+                written: audit.with_label_values(&["written"]),
+                lost: audit.with_label_values(&["lost"]),
+                unsent: audit.with_label_values(&["unsent"]),
+            },
             reloads: counter("portcullis_reloads_total", "Configurations that were published while running.")?,
             reload_failures: counter(
                 "portcullis_reload_failures_total",

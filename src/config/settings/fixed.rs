@@ -3,7 +3,7 @@
 use std::mem::{Discriminant, discriminant};
 use std::net::SocketAddr;
 
-use super::{Admin, Kms, Logging, Login, Server, Settings, Upstream};
+use super::{Admin, Audit, Kms, Logging, Login, Server, Settings, Upstream};
 
 /// The settings of the process's start, which stay whatever is read later.
 #[derive(Debug)]
@@ -13,6 +13,7 @@ pub struct Fixed {
     admin: Admin,
     server: Server,
     logging: Logging,
+    audit: Option<Audit>,
     upstream: Upstream,
     /// Its method; what it presents is read anew.
     login: Discriminant<Login>,
@@ -42,6 +43,7 @@ impl Fixed {
             admin: Admin { hosts: Vec::new(), ..settings.admin.clone() },
             server: settings.server.clone(),
             logging: settings.logging.clone(),
+            audit: settings.audit.clone(),
             upstream: settings.upstream.clone(),
             login: discriminant(&settings.login),
             kms: settings.kms.clone(),
@@ -56,6 +58,7 @@ impl Fixed {
             ("admin", self.admin != other.admin),
             ("server", self.server != other.server),
             ("logging", self.logging != other.logging),
+            ("audit", self.audit != other.audit),
             ("upstream", self.upstream != other.upstream),
             ("login", self.login != other.login),
             ("aws_kms", self.kms != other.kms),
