@@ -1,7 +1,8 @@
-//! Metrics of the logs.
+//! Metrics of the logs, and of the audit.
 
 use prometheus::{Error, IntCounter, IntGauge};
 
+use super::super::audit::AuditCounters;
 use super::families::Families;
 
 /// Metrics of each log.
@@ -49,4 +50,11 @@ impl LogsMetrics {
         };
         Ok(Self { requests: of("requests")?, responses: of("responses")?, server: of("server")? })
     }
+}
+
+pub(super) fn of_audit(families: Families<'_>) -> Result<AuditCounters, Error> {
+    let help = "Records of the audit by what became of them.";
+    let records = families.counters("portcullis_audit_records_total", help, &["result"])?;
+    let of = |result: &str| records.get_metric_with_label_values(&[result]);
+    Ok(AuditCounters { written: of("written")?, lost: of("lost")?, unsent: of("unsent")? })
 }
