@@ -116,6 +116,8 @@ pub struct Record<'a> {
     pub concern: Option<&'a Concern>,
     /// The reason why a login was refused.
     pub why: &'a str,
+    /// The kind of credential of a refused login that did not hold; empty where none was judged.
+    pub judged: &'static str,
     /// The principal of a refused login, where that was proved: at most 256 characters.
     pub principal: &'a str,
     /// First digits of the SHA-256 of a refused login's API key.

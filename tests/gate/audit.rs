@@ -1,15 +1,17 @@
 //! The audit: a record of each decision in a chain that shows where it was tampered with.
 
 use std::fs::{self, File};
-use std::io::{BufReader, Read as _};
+use std::io::BufReader;
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 use std::thread;
 
+use rustls::{ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::process::AGENTS;
+use tests::provider::acceptor;
 use tests::{Gate, Plan, free_port, wait_for};
 
 use super::configuration::{run, said};
@@ -83,6 +85,7 @@ fn records(shared: &Shared) {
     let refused = audited.get(&format!("/secrets/{path}"));
     assert_eq!(refused.status, 403);
     assert_eq!(gate.local().with("X-API-Key", "cnry7xnokey").get("/whoami").status, 401);
+    assert_eq!(gate.local().get("/whoami").status, 401);
     let call = |id: u8, tool: &str, arguments: Value| json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": tool, "arguments": arguments}});
     let batch = json!([
         call(1, "kv_read", json!({"path": path})),
@@ -117,7 +120,10 @@ fn records(shared: &Shared) {
     assert_eq!((&denied[0]["status_id"], &denied[0]["unmapped"]["decision"]), (&json!(2), &json!("forbidden")));
     assert_eq!(&denied[0]["resources"][0]["name"], named, "a refusal names its resource too");
     let login = awaited(&file, 1, |record| record["class_uid"] == 3002);
-    assert_eq!(login[0]["unmapped"]["decision"], "unauthenticated");
+    assert_eq!(
+        (&login[0]["auth_protocol"], &login[0]["status_detail"]),
+        (&json!("api_key"), &json!("the key is unknown, or has expired"))
+    );
     let messages = awaited(&file, 3, |record| record["unmapped"]["message"].is_u64() && ended(record));
     let told: Vec<_> = messages.iter().map(|record| (&record["unmapped"]["message"], &record["status_id"])).collect();
     assert_eq!(json!(told), json!([[0, 1], [1, 2], [2, 1]]));
@@ -129,6 +135,7 @@ fn records(shared: &Shared) {
     });
 
     assert_eq!(gate.terminate(), Some(0));
+    assert!(read(&file).iter().all(|record| record["actor"]["user"]["type_id"] != 0), "strangers leave no record");
     let text = fs::read_to_string(&file).expect("the audit");
     assert!(!text.to_lowercase().contains("cnry7x"), "a value, a key or a path stands in the audit");
     searched(&file, keys.path(), path);
@@ -285,13 +292,14 @@ fn pipe() -> (TempDir, File, String) {
     (folder, reader, options)
 }
 
-/// Reads the pipe for as long as the process lasts.
-fn drain(mut reader: File) {
-    thread::spawn(move || while reader.read(&mut [0; 4096]).is_ok_and(|count| count > 0) {});
+/// Reads the pipe for as long as the process lasts, into a file.
+fn drain(mut reader: File, into: &Path) {
+    let mut file = File::create(into).expect("a file");
+    thread::spawn(move || std::io::copy(&mut reader, &mut file));
 }
 
 fn required(shared: &Shared) {
-    let (_folder, reader, options) = pipe();
+    let (folder, reader, options) = pipe();
     let gate = Gate::start(shared.world(), &plan(&format!("{options}required = true\n")));
     let (client, operators) = (gate.keyed(), gate.admin_client());
     let mut refused = client.get("/whoami");
@@ -303,14 +311,14 @@ fn required(shared: &Shared) {
     let ready = operators.get("/readyz");
     assert_eq!((ready.status, &ready.json()["audit"]["ok"]), (503, &json!(false)));
     assert_eq!(client.get("/whoami").code(), "audit_unavailable", "whatever it is");
-    drain(reader);
+    drain(reader, &folder.path().join("drained"));
     wait_for("it goes on", 10, || operators.get("/readyz").status == 200);
     assert_eq!(client.get("/secrets/none").status, 404);
 }
 
 fn not_required(shared: &Shared) {
-    let (_folder, reader, options) = pipe();
-    let gate = Gate::start(shared.world(), &plan(&options));
+    let (folder, reader, options) = pipe();
+    let mut gate = Gate::start(shared.world(), &plan(&options));
     let client = gate.keyed();
     wait_for("it is told that the pipe is full", 30, || {
         (0..20).for_each(|_| assert_eq!(client.get("/whoami").status, 200));
@@ -318,10 +326,15 @@ fn not_required(shared: &Shared) {
     });
     assert_eq!(client.get("/secrets/none").status, 404);
     assert_eq!(gate.admin_client().get("/readyz").status, 200);
-    drain(reader);
+    drain(reader, &folder.path().join("drained"));
     wait_for("the end of it is told", 10, || gate.stderr().contains("the audit is written again"));
     assert!(gate.metric("portcullis_audit_records_total{result=\"written\"}") > 20.0);
     assert_eq!(gate.metric("portcullis_audit_records_total{result=\"lost\"}"), 0.0);
+    assert_eq!(gate.terminate(), Some(0));
+    let verify = || verb(folder.path(), &["audit", "verify", "drained"]);
+    wait_for("every record is there, whole", 10, || verify().1.contains("says that the gate ended"));
+    let (code, told) = verify();
+    assert!(code == Some(0) && told.contains("of 1 chains") && !told.contains("not finished"), "{told}");
 }
 
 /// A message with counted octets (RFC 6587).
@@ -360,6 +373,18 @@ fn syslog(shared: &Shared) {
     let (stream, _) = server.accept().expect("the gate, again");
     assert_eq!(record(&message(&mut BufReader::new(stream)))["api"]["operation"], "whoami");
 
+    let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let identity = shared.world().authority.issue(&certs::Leaf::server()).expect("a certificate");
+    let folder = tempfile::tempdir().expect("a folder");
+    let authority = folder.path().join("ca.crt");
+    fs::write(&authority, shared.world().authority.pem()).expect("a file");
+    let port = server.local_addr().expect("an address").port();
+    let with_ca = format!("{}syslog_ca = \"{}\"\n", options("tls", port), authority.display());
+    let _in_tls = Gate::start(shared.world(), &plan(&with_ca));
+    let connection = ServerConnection::new(acceptor(&identity)).expect("a connection");
+    let stream = StreamOwned::new(connection, server.accept().expect("the gate").0);
+    assert_eq!(record(&message(&mut BufReader::new(stream)))["unmapped"]["event"], "start");
+
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
     let port = socket.local_addr().expect("an address").port();
     let _gate = Gate::start(shared.world(), &plan(&options("udp", port)));
@@ -380,6 +405,10 @@ fn keys(_: &Shared) {
         "{told}"
     );
     assert!(!told.contains("cnry7x"), "{told}");
+    let config = "plain = true\n[audit]\nstdout = true\nnames = \"clear\"\n[agents.a]\nroles = []\n";
+    fs::write(folder.path().join("config.toml"), config).expect("a file");
+    let (code, told) = verb(folder.path(), &["stdio", "--vault", "--subject", "a", "--config", "config.toml"]);
+    assert!(code != Some(0) && told.contains("audit.stdout"), "MCP's own output is no place for records: {told}");
     let (code, told) = verb(folder.path(), &["audit", "key", "--names", "names.key"]);
     assert!(code == Some(1) && told.contains("cannot be written"), "a key is not replaced: {told}");
     let mode = fs::metadata(folder.path().join("notes.key")).expect("a key").permissions();

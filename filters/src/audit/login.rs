@@ -18,6 +18,8 @@ pub struct Login<'a> {
     pub client: Option<IpAddr>,
     /// The code of the refusal.
     pub decision: &'static str,
+    /// The kind of credential.
+    pub judged: &'static str,
     /// The reason.
     pub why: &'a str,
     /// The principal, where that was proved.
@@ -43,6 +45,7 @@ impl Login<'_> {
         );
         out.extend_from_slice(b",\"severity_id\":2,\"status_id\":2");
         member(",\"status_detail\":", self.why, out);
+        member(",\"auth_protocol_id\":99,\"auth_protocol\":", self.judged, out);
         out.extend_from_slice(b",\"user\":{\"type_id\":0");
         member(",\"name\":", self.principal, out);
         out.extend_from_slice(b"},\"src_endpoint\":{");

@@ -120,6 +120,7 @@ fn a_refused_login_and_what_the_gate_does_itself_are_records_too() {
         request_id: "r-1",
         client: Some("2001:db8::1".parse().unwrap()),
         decision: "unauthenticated",
+        judged: "bearer",
         why: "the token \"has\" ended",
         principal: "a\"}\n{\u{7f}",
         key: "ba7816bf",
@@ -131,6 +132,7 @@ fn a_refused_login_and_what_the_gate_does_itself_are_records_too() {
     login.write(&mut body);
     let record = sealed(&body);
     assert_eq!((&record["class_uid"], &record["user"]["name"]), (&json!(3002), &json!("a\"}\n{\u{7f}")));
+    assert_eq!(record["auth_protocol"], "bearer");
     assert_eq!(record["certificate"]["fingerprints"][0]["value"], "00ff");
     let (bob, digest) = (AgentId::parse("bob").unwrap(), Digest::of(b"x"));
     for (occurrence, event) in [

@@ -117,16 +117,23 @@ impl Sink for Audit {
     }
 
     fn finish(&self, record: &Record<'_>) {
+        // What strangers ask has no record, but for credentials that did not hold, which are limited by source: they
+        // would have older records rotated away.
         let by_operator = is_of_operators(record);
-        if record.decision.is_empty() && !by_operator {
+        let by_agent = !(record.agent.is_empty() || record.decision.is_empty());
+        if !(by_agent || by_operator || !record.judged.is_empty()) {
             return;
         }
         self.shared.put(|body| {
-            if !record.why.is_empty() {
+            if !record.judged.is_empty() {
                 return login(record).write(body);
             }
             let took = u64::try_from(record.took.as_millis()).unwrap_or(u64::MAX);
-            let decision = if record.decision.is_empty() { "allow" } else { record.decision };
+            let decision = match record.decision {
+                "" if record.status < 400 => "allow",
+                "" => "failed",
+                decision => decision,
+            };
             let ended =
                 Activity { decision, by_operator, ..activity(record, Stage::Ended { status: record.status, took }) };
             let concerns = record.calls.into_iter().flat_map(Calls::iter).map(|call| &call.concern);
@@ -184,6 +191,7 @@ fn login<'r>(record: &'r Record<'_>) -> Login<'r> {
         request_id: record.request_id,
         client: record.client,
         decision: record.decision,
+        judged: record.judged,
         why: record.why,
         principal: record.principal,
         key: record.key,
