@@ -73,20 +73,18 @@ bench: backend nginx ## Measure; one scenario with ONLY=mcp-kv-read
 docs: ## Write docs/reference/ from the code
 	BLESS=1 cargo test --workspace --test gate -- reference::
 
-# Coverage for libFuzzer, as stable compilers have it; `cargo fuzz` adds sanitizers to the same targets.
-COVERAGE := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
-  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
-  -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Cdebug-assertions -Coverflow-checks
 SECONDS_EACH ?= 10
-HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+parsers := $(basename $(notdir $(wildcard fuzz/targets/*.rs)))
 
+# `--workspace` has their dependencies built with the features that the tests have them with: once.
 .PHONY: fuzz
 fuzz: ## Fuzz each parser for SECONDS_EACH=10
-	RUSTFLAGS="$(COVERAGE)" cargo build --profile fuzz -p fuzz --target $(HOST) --target-dir target/fuzz
-	for target in fuzz/targets/*.rs; do \
-	  name=$$(basename $$target .rs); log=target/fuzz/$$name.log; mkdir -p target/fuzz/corpus/$$name; \
+	CARGO_INCREMENTAL=0 RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/fuzz/cover \
+	  cargo build --workspace $(addprefix --bin ,$(parsers))
+	for name in $(parsers); do \
+	  log=target/fuzz/$$name.log; mkdir -p target/fuzz/corpus/$$name; \
 	  seeds=fuzz/seeds/$$name; [ -d $$seeds ] || seeds=; \
-	  target/fuzz/$(HOST)/fuzz/$$name -max_total_time=$(SECONDS_EACH) -print_final_stats=1 \
+	  target/debug/$$name -max_total_time=$(SECONDS_EACH) -print_final_stats=1 \
 	    -artifact_prefix=target/fuzz/$$name- target/fuzz/corpus/$$name $$seeds >$$log 2>&1 || { tail -40 $$log; exit 1; }; \
 	  echo "$$name: $$(sed -n 's/^stat::number_of_executed_units: *//p' $$log) inputs in $(SECONDS_EACH) s"; \
 	done

@@ -279,7 +279,12 @@ threads = 2
 
     /// The lines of the request log.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("logs/requests.log")).unwrap_or_default()
+        self.log_file("requests.log")
+    }
+
+    /// The lines of a log.
+    pub fn log_file(&self, name: &str) -> String {
+        fs::read_to_string(self.folder.path().join("logs").join(name)).unwrap_or_default()
     }
 
     /// One metric's value, by its name and labels as they are printed; by its name alone the sum of its series.

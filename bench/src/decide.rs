@@ -67,7 +67,9 @@ fn call(identity: &Identity, arguments: &[u8], layout: &Layout) -> Result<Permit
     let operation = kind.parse(arguments).map_err(refused)?;
     let keyring = Keyring::default();
     let ground = DecisionContext { layout, keyring: &keyring, client: None, now: 0 };
-    decide(identity, operation, ground).and_then(|permit| permit.into_permitted(layout, 60)).map_err(refused)
+    decide(identity, operation, ground)
+        .and_then(|permit| permit.into_permitted(layout, 60))
+        .map_err(|denied| refused(denied.refusal))
 }
 
 /// Each agent has a role of its own, as the worst case in memory.

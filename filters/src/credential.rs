@@ -67,6 +67,14 @@ pub fn offered(headers: &HeaderMap, proxy: Option<&ProxyHeaders>) -> Result<Offe
     }
 }
 
+/// The headers of a head that [`offered`] looks at, and no others.
+#[must_use]
+pub fn credentials(headers: &HeaderMap, proxy: Option<&ProxyHeaders>) -> HeaderMap {
+    let of_proxy = proxy.into_iter().flat_map(|proxy| [&proxy.identity, &proxy.verify]);
+    let names = SINGLE.iter().chain(of_proxy);
+    names.flat_map(|name| headers.get_all(name).iter().map(move |value| (name.clone(), value.clone()))).collect()
+}
+
 fn stands_twice(headers: &HeaderMap, name: &HeaderName) -> bool {
     headers.get_all(name).iter().nth(1).is_some()
 }

@@ -54,7 +54,6 @@
 //! }
 //! ```
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -72,7 +71,10 @@ use crate::quota::Limit;
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::vault::Layout;
-use crate::verdict::{judge, named};
+use crate::verdict::{judge, name};
+
+/// The role that allows an operation, and its own limit.
+type HeldBy = (Arc<Role>, Option<Limit>);
 
 /// The context of a decision, beside the identity and the operation.
 #[derive(Clone, Copy, Debug)]
@@ -87,12 +89,48 @@ pub struct DecisionContext<'a> {
     pub now: u64,
 }
 
+/// The resource that an operation is about, for records: never a value of it.
+#[derive(Debug, Default)]
+pub struct Concern {
+    /// The resource; `None` where the gate answers itself, or a handle that did not open would say it.
+    pub resource: Option<Resource>,
+    /// The version of the secret that is asked for; `None` where that is the newest, or there are none.
+    pub version: Option<u64>,
+}
+
+impl From<Operation> for Concern {
+    fn from(operation: Operation) -> Self {
+        Self { version: operation.version(), resource: operation.resource }
+    }
+}
+
+impl From<Permit> for Concern {
+    fn from(permit: Permit) -> Self {
+        permit.operation.into()
+    }
+}
+
+/// An operation that was decided and is not done, and what it was about.
+#[derive(Debug)]
+pub struct Refused {
+    /// The refusal.
+    pub refusal: Refusal,
+    /// The resource.
+    pub concern: Concern,
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        refused.refusal
+    }
+}
+
 /// An operation that this agent may do now. Consumed by [`Permit::into_permitted`].
 #[derive(Debug)]
 pub struct Permit {
     actor: Actor,
     presented: Presented,
-    role: Option<(Arc<Role>, Option<Limit>)>,
+    role: Option<HeldBy>,
     operation: Operation,
     /// The claims of the handle that is redeemed.
     claims: Option<Claims>,
@@ -108,49 +146,51 @@ pub struct Permit {
 /// [`Refusal::HandleKeyUnknown`] for one whose key may be known soon,
 /// [`Refusal::BodyTooLarge`] where the role that allows it does not allow so much,
 /// [`Refusal::Forbidden`] for everything else.
-pub fn decide(identity: &Identity, mut operation: Operation, ground: DecisionContext<'_>) -> Result<Permit, Refusal> {
-    operation.resource = operation.resource.map(|resource| named(resource, ground.layout)).transpose()?;
-    let claims = opened(identity, &operation.ask, ground)?;
-    let role = match &operation.ask {
-        Ask::Own(_) => None,
-        Ask::Held(..) | Ask::Vault(_) | Ask::Issue(..) | Ask::Kms(_) => {
-            let needed = needed(&operation, claims.as_ref()).ok_or(Refusal::Forbidden)?;
-            Some(held_by(identity, &operation, needed, ground)?)
-        }
-    };
-    Ok(Permit { actor: identity.actor(), presented: identity.presented(), role, operation, claims })
-}
-
-/// The claims of the handle that is redeemed, where one is.
-fn opened(identity: &Identity, ask: &Ask, ground: DecisionContext<'_>) -> Result<Option<Claims>, Refusal> {
-    let Ask::Held(handle, redemption) = ask else { return Ok(None) };
-    let binding = Binding { purpose: redemption.purpose, agent: &identity.agent };
-    ground.keyring.redeem(handle, binding, ground.now).map(Some)
-}
-
-/// The scope and the resource that a grant must hold: of a handle those of the operation that
-/// issued it, where its own names no scope.
-fn needed<'a>(operation: &'a Operation, claims: Option<&Claims>) -> Option<(Scope, Cow<'a, Resource>)> {
-    let scope = operation.kind.spec.scope;
-    match claims {
-        Some(claims) => {
-            let issuer = catalog::find(&claims.operation)?;
-            let resource = claims.resource.clone().of(issuer.spec.engine?)?;
-            Some((scope.or(issuer.spec.scope)?, Cow::Owned(resource)))
-        }
-        None => Some((scope?, Cow::Borrowed(operation.resource.as_ref()?))),
+pub fn decide(identity: &Identity, mut operation: Operation, ground: DecisionContext<'_>) -> Result<Permit, Refused> {
+    let mut claims = None;
+    match judged(identity, &mut operation, &mut claims, ground) {
+        Ok(role) => Ok(Permit { actor: identity.actor(), presented: identity.presented(), role, operation, claims }),
+        Err(refusal) => Err(Refused { refusal, concern: operation.into() }),
     }
+}
+
+/// The role that allows it, if one is needed. The operation's resource is named, and what its handle was given
+/// out for is put beside it.
+fn judged(
+    identity: &Identity,
+    operation: &mut Operation,
+    claims: &mut Option<Claims>,
+    ground: DecisionContext<'_>,
+) -> Result<Option<HeldBy>, Refusal> {
+    if let Some(resource) = &mut operation.resource {
+        name(resource, ground.layout)?;
+    }
+    let scope = operation.kind.spec.scope;
+    let scope = match &operation.ask {
+        Ask::Own(_) => return Ok(None),
+        Ask::Held(handle, redemption) => {
+            let binding = Binding { purpose: redemption.purpose, agent: &identity.agent };
+            let opened = claims.insert(ground.keyring.redeem(handle, binding, ground.now)?);
+            let issuer = catalog::find(&opened.operation).and_then(|issuer| Some((issuer.spec, issuer.spec.engine?)));
+            let (issuer, engine) = issuer.ok_or(Refusal::Forbidden)?;
+            operation.resource = opened.resource.clone().of(engine);
+            scope.or(issuer.scope)
+        }
+        Ask::Vault(_) | Ask::Issue(..) | Ask::Kms(_) => scope,
+    };
+    let resource = operation.resource.as_ref().ok_or(Refusal::Forbidden)?;
+    held_by(identity, operation, (scope.ok_or(Refusal::Forbidden)?, resource), ground).map(Some)
 }
 
 /// The role that holds scope and resource, if the request is not larger than the role allows.
 fn held_by(
     identity: &Identity,
     operation: &Operation,
-    (scope, resource): (Scope, Cow<'_, Resource>),
+    (scope, resource): (Scope, &Resource),
     ground: DecisionContext<'_>,
-) -> Result<(Arc<Role>, Option<Limit>), Refusal> {
+) -> Result<HeldBy, Refusal> {
     let circumstances = Circumstances { client: ground.client, now: ground.now };
-    let need = Need { scope, resource: &resource, demand: &operation.demand, circumstances };
+    let need = Need { scope, resource, demand: &operation.demand, circumstances };
     let allowed = judge(identity, &need, ground.layout)?;
     match allowed.role.0.body {
         Some(most) if operation.size > most => Err(Refusal::BodyTooLarge),

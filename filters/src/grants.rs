@@ -82,6 +82,17 @@ impl Resource {
         }
     }
 
+    /// Its name, after the word for that; `None` for an engine alone, and for the default of a key.
+    #[must_use]
+    pub fn named(&self) -> Option<(&'static str, &str)> {
+        match self {
+            Self::Secret(_, path) => Some(("path", path.as_str())),
+            Self::Names(_, prefix) => Some(("prefix", prefix.as_ref().map_or("", SecretPath::as_str))),
+            Self::Key(engine, name) => Some((engine.word(), name)),
+            Self::Nameless(_) => None,
+        }
+    }
+
     /// The key under which a role of the configuration grants it.
     #[must_use]
     pub const fn key(&self) -> &'static str {

@@ -196,6 +196,16 @@ pub struct Operation {
     pub(crate) size: usize,
 }
 
+impl Operation {
+    /// The version of the secret that is asked for.
+    pub(crate) const fn version(&self) -> Option<u64> {
+        match &self.ask {
+            Ask::Vault(Call { query: Some((_, version)), .. }) => Some(*version),
+            Ask::Vault(_) | Ask::Issue(..) | Ask::Held(..) | Ask::Kms(_) | Ask::Own(_) => None,
+        }
+    }
+}
+
 /// A row of the catalog: a [`Describe`] whose types are forgotten.
 pub struct Entry {
     /// The description, as far as it needs no arguments.

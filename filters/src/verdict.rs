@@ -56,17 +56,16 @@ fn is_the_gates(resource: &Resource, layout: &Layout) -> bool {
     matches!(resource, Resource::Key(engine, name) if *name == layout.handle_key && engine.name() == HANDLES)
 }
 
-/// The same, with the configured name where the caller gave none: what is
-/// judged is what is asked.
-pub(crate) fn named(resource: Resource, layout: &Layout) -> Result<Resource, Refusal> {
-    match resource {
-        Resource::Key(engine, name) if name.is_empty() && engine.is_kms() => {
-            let key = layout.kms_default_key.clone();
-            let key = key.ok_or_else(|| unfit("/key_id", "a key's name: there is no default"))?;
-            Ok(Resource::Key(engine, key))
-        }
-        Resource::Secret(..) | Resource::Names(..) | Resource::Key(..) | Resource::Nameless(_) => Ok(resource),
+/// Puts the configured name where the caller gave none: what is judged is what is asked.
+pub(crate) fn name(resource: &mut Resource, layout: &Layout) -> Result<(), Refusal> {
+    if let Resource::Key(engine, name) = resource
+        && name.is_empty()
+        && engine.is_kms()
+    {
+        let key = layout.kms_default_key.clone();
+        *name = key.ok_or_else(|| unfit("/key_id", "a key's name: there is no default"))?;
     }
+    Ok(())
 }
 
 /// Most grants that are named.
@@ -141,8 +140,8 @@ impl Question {
             let question = Self { kind, needs: None, demand: Demand::default() };
             return if spec.named { Err(Unaskable::ByHandle) } else { Ok(question) };
         };
-        let Touched { resource, demand } = touch(about).map_err(Unaskable::Name)?;
-        let resource = named(resource, layout).map_err(Unaskable::Name)?;
+        let Touched { mut resource, demand } = touch(about).map_err(Unaskable::Name)?;
+        name(&mut resource, layout).map_err(Unaskable::Name)?;
         Ok(Self { kind, needs: Some((scope, resource)), demand })
     }
 

@@ -62,7 +62,7 @@ pub(super) fn run(asked: Suggest) -> ExitCode {
     let files = match asked.files.is_empty() {
         false => asked.files,
         true => match load_elsewhere(&asked.given.into()) {
-            Ok(settings) => configured(&settings.logging.directory),
+            Ok(settings) => settings.logging.files.map(|files| configured(&files.folder)).unwrap_or_default(),
             Err(report) => return refuse(&report),
         },
     };
@@ -87,11 +87,12 @@ pub(super) fn run(asked: Suggest) -> ExitCode {
     if proposed { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
 }
 
-/// The log, after what was set aside of it.
-fn configured(directory: &Path) -> Vec<PathBuf> {
-    let aside = directory.join("requests.log.1");
-    let aside = aside.exists().then_some(aside);
-    aside.into_iter().chain([directory.join("requests.log")]).collect()
+/// The log, after what was set aside of it, the oldest first.
+fn configured(folder: &Path) -> Vec<PathBuf> {
+    let aside = (1..).map(|number: u32| folder.join(format!("requests.log.{number}"))).take_while(|file| file.exists());
+    let mut files: Vec<PathBuf> = [folder.join("requests.log")].into_iter().chain(aside).collect();
+    files.reverse();
+    files
 }
 
 /// Adds the lines of a file, and tells how many are none.

@@ -250,7 +250,15 @@ section! {
 
 section! {
     LOGGING, "logging", "[logging]",
-    Opt::file("requests", Kind::Flag, "true", "Whether one line per request is written."),
+    Opt::file("requests", Kind::Flag, "true", "Whether one line per request is written: `requests.log`."),
+    Opt::file("responses", Kind::Flag, "true", "Whether one line per operation is written: `responses.log`."),
+    Opt::file("server", Kind::Flag, "true", "Whether the server log goes to `server.log` beside standard error."),
+    Opt::file("stdout", Kind::Flag, " `false` with LOG_DIR", "Whether requests and operations are told on standard output too."),
+    choice("names", &["clear", "off"], "clear", "Whether lines of operations name secrets, keys and roles."),
+    size("rotate_size", (64 * KIB, 1 << 40), "64MiB", "Size from which a file is set aside, as its name with `.1` behind it."),
+    time("rotate_every", (MINUTE, 366 * 24 * HOUR), " no time", "Age from which it is set aside."),
+    number("keep", (1, 100_000), "5", "Most files of one log that are kept aside."),
+    size("keep_size", (64 * KIB, 1 << 50), "1GiB", "Most bytes of them together."),
 }
 
 /// Every section but for those of engines, in the order of the reference.

@@ -225,10 +225,34 @@ pub struct Server {
 pub struct Logging {
     /// The least severe level of the server log.
     pub level: Level,
-    /// Where `requests.log` is written.
-    pub directory: PathBuf,
+    /// The folder of the logs, and when a file is set aside; `None` for no files.
+    pub files: Option<LogFiles>,
+    /// True where requests and operations are told on standard output too.
+    pub stdout: bool,
     /// True where one line per request is written.
     pub requests: bool,
+    /// True where one line per operation is written.
+    pub responses: bool,
+    /// True where that names secrets, keys and roles.
+    pub names: bool,
+    /// True where the server log has a file too.
+    pub server: bool,
+}
+
+/// Where logs are written, and when one is set aside: under its name with `.1` at the end, those before it with
+/// higher numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFiles {
+    /// The folder.
+    pub folder: PathBuf,
+    /// Bytes from which a file is set aside.
+    pub size: u64,
+    /// The age from which it is; `None` for none.
+    pub every: Option<Duration>,
+    /// Most files of one log that are kept aside.
+    pub keep: u32,
+    /// Most bytes of them together.
+    pub keep_size: u64,
 }
 
 /// Vault's address and how to talk to it.

@@ -83,7 +83,7 @@ fn nothing_at_all_is_a_valid_configuration() {
     assert_eq!(settings.rate.unwrap().burst(), 60);
     assert_eq!((settings.limits.body, settings.limits.answer), (1 << 20, 2 << 20));
     assert_eq!(settings.identity.directory.unknown(), UnknownAgents::OwnNamespace(None));
-    assert_eq!(settings.logging.directory, Path::new("./logs"));
+    assert_eq!(settings.logging.files.unwrap().folder, Path::new("./logs"));
     assert_eq!(settings.server.drain, Duration::from_secs(30));
     assert_eq!(settings.layout, CATALOG.layout());
     assert_eq!(settings.warnings.len(), 1, "{:?}", settings.warnings);

@@ -21,7 +21,7 @@ use super::request::Request;
 
 /// The time for which a body may come more slowly than `limits.body_rate`.
 const GRACE: Duration = Duration::from_secs(5);
-/// Bytes that no share is taken for: of such bodies an agent has no more than turns.
+/// Bytes that no share is taken for: of such bodies an agent has no more than turns and places to wait for one.
 const SMALL: usize = 16 << 10;
 /// Most bytes that are set aside before they have arrived.
 const AHEAD: usize = 64 << 10;

@@ -67,7 +67,10 @@ impl Gateway {
         let answer = Box::write(Box::new_uninit(), self.answer(session, connection, shutdown));
         match Box::into_pin(answer).await {
             Answered::Whole(next) => next,
-            Answered::Stream(stream) => Box::pin(stream.attend(shutdown)).await,
+            Answered::Stream(stream) => {
+                Box::pin(stream.attend(shutdown)).await;
+                None
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use filters::credential::{Offered, offered};
+use filters::credential::{Offered, ProxyHeaders, offered};
 use filters::names::AgentId;
 use filters::refusal::Refusal;
 use filters::rest::{Match, route as rest_route};
@@ -77,7 +77,7 @@ impl Request<'_> {
             return Ok(reply);
         }
         let matched = self.route(found, visit);
-        let caller = self.admit(session).await.map_err(|Rejected { refusal, login, of }| {
+        let caller = self.enter(session).await.map_err(|Rejected { refusal, login, of }| {
             visit.login = login;
             if let Some((agent, proof)) = of {
                 (visit.agent, visit.proof) = (Some(agent), proof.name());
@@ -85,6 +85,12 @@ impl Request<'_> {
             refusal
         })?;
         (visit.agent, visit.proof) = (Some(Arc::clone(caller.agent())), caller.identity.proof.name());
+        let matched = match matched {
+            // Messages are read before: they say if their client is to be told that they wait.
+            Ok(surface @ Surface::Mcp { .. }) => Ok(surface),
+            Ok(surface) => caller.turn().await.map(|()| surface),
+            Err(refusal) => Err(refusal),
+        };
         let reply = match matched {
             Ok(surface) => {
                 let served = self.serve_on(surface, session, &caller).await;
@@ -100,14 +106,15 @@ impl Request<'_> {
         };
         visit.trace = caller.trace().map(str::to_owned);
         let (held, settled) = caller.settle().await;
-        visit.turn = Some(held);
+        visit.turn = held;
         // A refusal of the limits' goes before whatever else there is to say.
         settled.and(reply)
     }
 
-    /// Admits the caller.
-    async fn admit(&self, session: &ServerSession) -> Result<Caller<'_>, Rejected> {
-        let offer = self.offer(session).map_err(|refusal| Rejected {
+    /// Admits the caller, who may have to wait for its turn.
+    async fn enter(&self, session: &ServerSession) -> Result<Caller<'_>, Rejected> {
+        let offer = self.offer(&session.req_header().headers, || self.base(session));
+        let offer = offer.map_err(|refusal| Rejected {
             refusal,
             login: Some(Box::new(RefusedLogin::unreadable(self.peer().map(|(peer, _)| peer)))),
             of: None,
@@ -115,15 +122,24 @@ impl Request<'_> {
         let most = self.context.snapshot.limits.bounds.connections.per_agent;
         // An agent that has as many connections as it may loses the one it asks on.
         let connects = |agent: &AgentId| self.connection.serves(agent, most).map_err(|_| Refusal::TooManyConnections);
-        self.context.admit(&offer, connects).await
+        self.context.enter(&offer, connects).await
     }
 
-    /// The credential in the head, and the facts it is judged with.
-    pub(super) fn offer(&self, session: &ServerSession) -> Result<Offer<'_>, Refusal> {
-        let proxy_headers = self.context.snapshot.credentials.proxies.headers_from(self.head.peer);
-        let credential = offered(&session.req_header().headers, proxy_headers)?;
+    /// The names of the headers by which the peer names its client, where it is a trusted proxy.
+    pub(super) fn proxy_headers(&self) -> Option<&ProxyHeaders> {
+        self.context.snapshot.credentials.proxies.headers_from(self.head.peer)
+    }
+
+    /// The credential in the head, and the facts it is judged with; `base` gives the address that a proof
+    /// is for.
+    pub(super) fn offer(
+        &self,
+        headers: &HeaderMap,
+        base: impl FnOnce() -> Option<String>,
+    ) -> Result<Offer<'_>, Refusal> {
+        let credential = offered(headers, self.proxy_headers())?;
         let proves = matches!(credential, Offered::Dpop(..));
-        let base = if proves { self.base(session).unwrap_or_default() } else { String::new() };
+        let base = if proves { base().unwrap_or_default() } else { String::new() };
         Ok(Offer {
             credential,
             peer: self.peer(),

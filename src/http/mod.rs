@@ -15,6 +15,7 @@ mod own;
 mod request;
 pub mod routes;
 mod side;
+mod wire;
 mod write;
 
 pub use endpoint::Endpoint;
@@ -118,7 +119,7 @@ impl Gateway {
                 // It lasts, and is in nobody's way.
                 visit.turn = None;
                 request.begin_stream(&visit);
-                return Answered::Stream(Box::new(OpenStream { session, events, request, visit, _busy: busy }));
+                return Answered::Stream(Box::new(OpenStream::open(session, events, request, visit, busy)));
             }
             Ok(None) => Ok(()),
             Err(unwritten) => Err(unwritten),

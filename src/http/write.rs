@@ -1,5 +1,7 @@
 //! The one place that writes answers.
 
+use std::io;
+
 use filters::headers::{CORRELATION_ID, REQUEST_ID};
 use filters::refusal::Refusal;
 use http::header::{
@@ -35,6 +37,18 @@ impl From<pingora_core::BError> for Unwritten {
 
 impl From<InvalidHeaderValue> for Unwritten {
     fn from(_: InvalidHeaderValue) -> Self {
+        Self::Caller
+    }
+}
+
+impl From<io::Error> for Unwritten {
+    fn from(_: io::Error) -> Self {
+        Self::Caller
+    }
+}
+
+impl From<h2::Error> for Unwritten {
+    fn from(_: h2::Error) -> Self {
         Self::Caller
     }
 }
@@ -168,6 +182,6 @@ fn all_headers(
 }
 
 /// True where a body of no known length has chunks, as in HTTP/1.1; before that it ends with the connection.
-fn takes_chunks(session: &ServerSession) -> bool {
+pub(super) fn takes_chunks(session: &ServerSession) -> bool {
     !session.is_http2() && session.req_header().version >= Version::HTTP_11
 }

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use filters::names::AgentId;
 use moka::sync::Cache;
@@ -48,9 +49,18 @@ impl Turn {
 }
 
 /// A place in the queue, given back when dropped, also where the caller goes.
-struct QueuePlace<'a> {
-    waiting: &'a AtomicUsize,
-    shown: &'a IntGauge,
+pub struct QueuePlace {
+    limit: Arc<ConcurrencyLimit>,
+    wait: Duration,
+    shown: IntGauge,
+}
+
+/// A request among those of its agent.
+pub enum Place {
+    /// It is its turn.
+    Turn(Turn),
+    /// It waits for that.
+    Queue(QueuePlace),
 }
 
 impl ConcurrencyLimits {
@@ -89,38 +99,39 @@ impl ConcurrencyLimit {
         Self { most, free, waiting: AtomicUsize::new(0) }
     }
 
-    /// Takes a turn: at once where one is free, else in the order of arrival. `None` where the queue is
-    /// full, or the turn does not come in time. `shown` counts requests that wait.
-    pub async fn take(&self, queue: Queue, shown: &IntGauge) -> Option<Turn> {
-        let free = || Arc::clone(&self.free);
+    /// A turn where one is free, else a place in the queue; `None` where that is full. `shown` counts
+    /// requests that wait.
+    pub fn enter(self: &Arc<Self>, queue: Queue, shown: &IntGauge) -> Option<Place> {
         // Waiting requests come first: a turn that is given back is theirs.
-        let permit = match free().try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => {
-                let _place = QueuePlace::take(&self.waiting, queue.length, shown)?;
-                let permit = timeout(queue.wait, free().acquire_owned()).await.ok()?.ok()?;
-                // Other tasks of this thread go first: a turn that is handed on within one agent must
-                // not keep others' requests from being noticed.
-                yield_now().await;
-                permit
-            }
-        };
+        match Arc::clone(&self.free).try_acquire_owned() {
+            Ok(permit) => Some(Place::Turn(Turn(permit))),
+            Err(_) => QueuePlace::take(self, queue, shown).map(Place::Queue),
+        }
+    }
+}
+
+impl QueuePlace {
+    fn take(limit: &Arc<ConcurrencyLimit>, queue: Queue, shown: &IntGauge) -> Option<Self> {
+        let before = limit.waiting.fetch_add(1, Ordering::Relaxed);
+        shown.inc();
+        let place = Self { limit: Arc::clone(limit), wait: queue.wait, shown: shown.clone() };
+        (before < queue.length).then_some(place)
+    }
+
+    /// Waits for a turn, among others in the order in which they begin to; `None` where it does not come
+    /// in time.
+    pub async fn turn(self) -> Option<Turn> {
+        let permit = timeout(self.wait, Arc::clone(&self.limit.free).acquire_owned()).await.ok()?.ok()?;
+        // Other tasks of this thread go first: a turn that is handed on within one agent must not keep
+        // others' requests from being noticed.
+        yield_now().await;
         Some(Turn(permit))
     }
 }
 
-impl<'a> QueuePlace<'a> {
-    fn take(waiting: &'a AtomicUsize, most: usize, shown: &'a IntGauge) -> Option<Self> {
-        let before = waiting.fetch_add(1, Ordering::Relaxed);
-        shown.inc();
-        let place = Self { waiting, shown };
-        (before < most).then_some(place)
-    }
-}
-
-impl Drop for QueuePlace<'_> {
+impl Drop for QueuePlace {
     fn drop(&mut self) {
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.limit.waiting.fetch_sub(1, Ordering::Relaxed);
         self.shown.dec();
     }
 }
@@ -134,18 +145,25 @@ mod tests {
 
     use super::*;
 
+    async fn take(turns: &Arc<ConcurrencyLimit>, queue: Queue, shown: &IntGauge) -> Option<Turn> {
+        match turns.enter(queue, shown)? {
+            Place::Turn(turn) => Some(turn),
+            Place::Queue(place) => place.turn().await,
+        }
+    }
+
     const QUEUE: Queue = Queue { length: 1, wait: Duration::from_secs(60) };
 
     #[tokio::test]
     async fn what_is_over_the_turns_waits_and_what_is_over_the_queue_does_not() {
-        let (turns, shown) = (ConcurrencyLimit::new(2), IntGauge::new("waiting", "How many wait.").unwrap());
-        let first = turns.take(QUEUE, &shown).await.unwrap();
-        let _second = turns.take(QUEUE, &shown).await.unwrap();
+        let (turns, shown) = (Arc::new(ConcurrencyLimit::new(2)), IntGauge::new("waiting", "How many wait.").unwrap());
+        let first = take(&turns, QUEUE, &shown).await.unwrap();
+        let _second = take(&turns, QUEUE, &shown).await.unwrap();
         let mut context = Context::from_waker(Waker::noop());
-        let mut third = pin!(turns.take(QUEUE, &shown));
+        let mut third = pin!(take(&turns, QUEUE, &shown));
         assert!(third.as_mut().poll(&mut context).is_pending());
         assert_eq!(shown.get(), 1);
-        assert!(turns.take(QUEUE, &shown).await.is_none(), "the queue is full");
+        assert!(take(&turns, QUEUE, &shown).await.is_none(), "the queue is full");
         drop(first);
         assert!(third.as_mut().poll(&mut context).is_pending(), "others are noticed first");
         assert!(third.await.is_some());
@@ -154,25 +172,25 @@ mod tests {
 
     #[tokio::test]
     async fn who_goes_leaves_the_queue() {
-        let (turns, shown) = (ConcurrencyLimit::new(1), IntGauge::new("waiting", "How many wait.").unwrap());
-        let held = turns.take(QUEUE, &shown).await.unwrap();
+        let (turns, shown) = (Arc::new(ConcurrencyLimit::new(1)), IntGauge::new("waiting", "How many wait.").unwrap());
+        let held = take(&turns, QUEUE, &shown).await.unwrap();
         let mut context = Context::from_waker(Waker::noop());
         {
-            let mut gone = pin!(turns.take(QUEUE, &shown));
+            let mut gone = pin!(take(&turns, QUEUE, &shown));
             assert!(gone.as_mut().poll(&mut context).is_pending());
             drop(held);
             // It has a turn by now, and does not take it.
         }
         assert_eq!(shown.get(), 0);
-        assert!(turns.take(QUEUE, &shown).await.is_some());
+        assert!(take(&turns, QUEUE, &shown).await.is_some());
     }
 
     #[tokio::test]
     async fn nobody_waits_for_ever() {
         let queue = Queue { wait: Duration::ZERO, ..QUEUE };
-        let (turns, shown) = (ConcurrencyLimit::new(1), IntGauge::new("waiting", "How many wait.").unwrap());
-        let _held = turns.take(queue, &shown).await.unwrap();
-        assert!(turns.take(queue, &shown).await.is_none());
+        let (turns, shown) = (Arc::new(ConcurrencyLimit::new(1)), IntGauge::new("waiting", "How many wait.").unwrap());
+        let _held = take(&turns, queue, &shown).await.unwrap();
+        assert!(take(&turns, queue, &shown).await.is_none());
         assert_eq!(shown.get(), 0);
     }
 
@@ -184,12 +202,12 @@ mod tests {
         let none = Queue { length: 0, ..QUEUE };
         let before = ConcurrencyLimits::new(agents(1), 1, None);
         let (a, other) = (before.of(&id("a")), before.of(&id("other")));
-        let _held = (a.take(none, &shown).await.unwrap(), other.take(none, &shown).await.unwrap());
+        let _held = (take(&a, none, &shown).await.unwrap(), take(&other, none, &shown).await.unwrap());
         let same = ConcurrencyLimits::new(agents(1), 1, Some(&before));
-        assert!(same.of(&id("a")).take(none, &shown).await.is_none());
-        assert!(same.of(&id("other")).take(none, &shown).await.is_none());
-        assert!(same.of(&id("b")).take(none, &shown).await.is_some());
+        assert!(take(&same.of(&id("a")), none, &shown).await.is_none());
+        assert!(take(&same.of(&id("other")), none, &shown).await.is_none());
+        assert!(take(&same.of(&id("b")), none, &shown).await.is_some());
         let more = ConcurrencyLimits::new(agents(2), 1, Some(&before));
-        assert!(more.of(&id("a")).take(none, &shown).await.is_some());
+        assert!(take(&more.of(&id("a")), none, &shown).await.is_some());
     }
 }

@@ -8,7 +8,7 @@ mod shared;
 mod shares;
 mod used_proofs;
 
-pub use concurrency::{ConcurrencyLimit, ConcurrencyLimits, Turn};
+pub use concurrency::{ConcurrencyLimit, ConcurrencyLimits, Place, QueuePlace, Turn};
 pub use failures::{Failures, network};
 pub use running::{CallName, Running, RunningCalls};
 pub use shared::SharedLimits;

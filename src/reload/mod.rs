@@ -22,6 +22,7 @@ use crate::issuers::Issuers;
 use crate::limits::SharedLimits;
 use crate::snapshot::{Prepared, Snapshot};
 use crate::state::State;
+use crate::telemetry;
 use crate::tls;
 
 /// Pause between two looks at a former snapshot that is still in use.
@@ -209,6 +210,7 @@ impl Reader {
         }
         prepared.warn();
         self.state.vault.login.take(&settings.login);
+        telemetry::set_level(settings.logging.level);
         Ok(Snapshot::build(settings, prepared, Some(current)))
     }
 }

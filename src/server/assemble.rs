@@ -1,35 +1,46 @@
 //! Puts together what the requests of a process share.
 
+use std::io;
 use std::sync::Arc;
 
-use crate::config::Settings;
+use crate::config::{Logging, Settings};
 use crate::events::Bus;
 use crate::http::routes;
 use crate::kms::Kms;
 use crate::snapshot::{Prepared, Snapshot};
 use crate::state::State;
-use crate::telemetry::{Metrics, RequestLog, Sink};
+use crate::telemetry::{self, Destination, Metrics, RequestLog, ResponseLog, Sink};
 use crate::vault::Vault;
 
-/// The state of a gate that has served nothing yet, and its request log where that is on; `files` is
-/// how many the process may open.
-pub(super) fn state(
-    settings: Settings,
-    prepared: Prepared,
-    files: usize,
-) -> Result<(Arc<State>, Option<Arc<RequestLog>>), String> {
+/// The state of a gate that has served nothing yet; `files` is how many the process may open.
+pub(super) fn state(settings: Settings, prepared: Prepared, files: usize) -> Result<Arc<State>, String> {
     prepared.warn();
     let metrics = Arc::new(Metrics::new(routes::labels()).map_err(|error| error.to_string())?);
-    let log = settings.logging.requests.then(|| {
-        RequestLog::open(&settings.logging.directory, metrics.log.clone())
-            .map_err(|error| format!("LOG_DIR {}: {error}", settings.logging.directory.display()))
-    });
-    let log = log.transpose()?.map(Arc::new);
     let events = Arc::new(Bus::new(Arc::clone(&metrics)));
     let always = [Arc::clone(&metrics) as Arc<dyn Sink>, Arc::clone(&events) as Arc<dyn Sink>];
-    let sinks = always.into_iter().chain(log.clone().map(|log| log as Arc<dyn Sink>)).collect();
+    let sinks = always.into_iter().chain(logs(&settings.logging, &metrics)?).collect();
     let vault = Vault::new(&settings, Arc::clone(&metrics)).map_err(|error| error.to_string())?;
     let kms = settings.kms.clone().map(Kms::new);
     let snapshot = Snapshot::build(settings, prepared, None);
-    Ok((Arc::new(State::new(snapshot, vault, kms, metrics, sinks, events, files)), log))
+    Ok(Arc::new(State::new(snapshot, vault, kms, metrics, sinks, events, files)))
+}
+
+/// The logs that are on. The server log goes to its file from now on.
+fn logs(logging: &Logging, metrics: &Metrics) -> Result<Vec<Arc<dyn Sink>>, String> {
+    let folder = logging.files.as_ref().map(|files| files.folder.display().to_string()).unwrap_or_default();
+    let told = |error: io::Error| format!("LOG_DIR {folder}: {error}");
+    let destination = Destination { files: logging.files.clone(), stdout: logging.stdout };
+    let mut logs: Vec<Arc<dyn Sink>> = Vec::new();
+    if logging.server && logging.files.is_some() {
+        let destination = Destination { stdout: false, ..destination.clone() };
+        telemetry::keep_server_log(&destination, metrics.logs.server.clone()).map_err(told)?;
+    }
+    if logging.requests {
+        logs.push(Arc::new(RequestLog::open(&destination, metrics.logs.requests.clone()).map_err(told)?));
+    }
+    if logging.responses {
+        let log = ResponseLog::open(&destination, logging.names, metrics.logs.responses.clone());
+        logs.push(Arc::new(log.map_err(told)?));
+    }
+    Ok(logs)
 }

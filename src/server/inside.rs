@@ -27,7 +27,7 @@ use crate::surfaces::events::{Attention, Events};
 use crate::surfaces::listen::{self, Stream};
 use crate::surfaces::progress::{self, Progress, Waiting};
 use crate::surfaces::{self, Asked, Reply, Served, mcp, sessions};
-use crate::telemetry::{self, Record, RequestLog};
+use crate::telemetry::{self, Record};
 use crate::vault::Parcel;
 
 use super::{assemble, duties};
@@ -47,7 +47,6 @@ const REVOKE: Duration = Duration::from_secs(3);
 pub struct Inside {
     state: Arc<State>,
     agent: AgentId,
-    log: Option<Arc<RequestLog>>,
 }
 
 /// Who waits for the answer to one request.
@@ -73,7 +72,7 @@ impl Inside {
         let prepared = reload::prepare(&settings, None)?;
         let watched = settings.server.reload.then(|| settings.files.clone());
         let fixed = Fixed::of(&settings);
-        let (state, log) = assemble::state(settings, prepared, files)?;
+        let state = assemble::state(settings, prepared, files)?;
         if state.snapshot().agents.find(&agent).is_none() {
             return Err(format!("no agent of the configuration is called `{agent}`"));
         }
@@ -86,17 +85,16 @@ impl Inside {
         if timeout(READY, ready).await.is_err() {
             tracing::error!(detail = state.vault.login.detail(), "the gate is not ready; it goes on trying");
         }
-        Ok(Self { state, agent, log })
+        Ok(Self { state, agent })
     }
 
-    /// Drops the agent's tokens, and closes the log.
+    /// Drops the agent's tokens, and closes the logs.
     pub async fn end(&self) {
         self.state.drain();
         let layout = self.state.snapshot().vault.layout.clone();
         self.state.vault.leave(&layout, REVOKE).await;
-        if let Some(log) = &self.log {
-            log.close();
-        }
+        self.state.sinks.close();
+        telemetry::close_server_log();
     }
 
     /// Serves one request, as the HTTP surface serves it.
@@ -144,7 +142,7 @@ impl Inside {
         if body.len() > context.snapshot.limits.bounds.body {
             return Err(Refusal::BodyTooLarge);
         }
-        let admitted = context.admit(&self.offer(id), |_| Ok(())).await;
+        let admitted = context.enter(&self.offer(id), |_| Ok(())).await;
         let caller = admitted.map_err(|Rejected { refusal, .. }| refusal)?;
         let served = match *method {
             Method::POST => {
@@ -152,9 +150,12 @@ impl Inside {
                 let asked = Asked { context, caller: &caller, headers, query: "", wrap_ttl: None, body, progress };
                 progress::attend(&asked.progress, &caller, pin!(mcp::serve(&asked)), client).await
             }
-            Method::GET => listen::serve(context, &caller, headers, Stream::Mcp),
-            Method::DELETE => sessions::end(context, &caller, headers),
-            _ => Served::refused("", Refusal::MethodNotAllowed("DELETE, GET, POST".into())),
+            _ => match caller.turn().await {
+                Err(refusal) => Served::refused("", refusal),
+                Ok(()) if *method == Method::GET => listen::serve(context, &caller, headers, Stream::Mcp),
+                Ok(()) if *method == Method::DELETE => sessions::end(context, &caller, headers),
+                Ok(()) => Served::refused("", Refusal::MethodNotAllowed("DELETE, GET, POST".into())),
+            },
         };
         let (_, settled) = caller.settle().await;
         Ok((served, settled))

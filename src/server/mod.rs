@@ -28,7 +28,7 @@ use crate::listener::{Accepted, Accepting, Address, Connections, Open, Socket};
 use crate::reload::{self, Reload};
 use crate::snapshot::Prepared;
 use crate::state::State;
-use crate::telemetry::{self, RequestLog};
+use crate::telemetry;
 use crate::upgrade::{self, Successor, Waiting};
 
 use preflight::Preflight;
@@ -56,8 +56,6 @@ struct Listeners {
 /// The process, once everything is put together.
 struct Server {
     state: Arc<State>,
-    /// The request log, where it is on.
-    log: Option<Arc<RequestLog>>,
     listeners: Listeners,
     callers: Handle,
     /// True from the moment the gate is to end.
@@ -152,7 +150,7 @@ impl Server {
         let fixed = Fixed::of(&settings);
         let (listeners, admin) = (settings.listeners.clone(), settings.admin.clone());
         let (upgrade_socket, drain) = (settings.server.upgrade_socket.clone(), settings.server.drain);
-        let (state, log) = assemble::state(settings, prepared, files)?;
+        let state = assemble::state(settings, prepared, files)?;
         let edge = |(index, listener): (usize, &config::Listener)| {
             let endpoint = Endpoint::edge(&state, index, listener).map_err(|e| text(&e))?;
             Ok::<_, String>((Address::Tcp(listener.address), endpoint))
@@ -163,7 +161,7 @@ impl Server {
         let reload = Reload::new(source, Arc::clone(&state), fixed, watched);
         let listeners = Listeners { edges, admin, operators };
         let shutdown = watch::Sender::new(false);
-        Ok((Self { state, log, listeners, callers, shutdown, upgrade_socket, drain }, reload))
+        Ok((Self { state, listeners, callers, shutdown, upgrade_socket, drain }, reload))
     }
 
     /// Serves on what is `bound`, or on the sockets of the gate that runs.
@@ -310,7 +308,7 @@ impl Server {
         }
     }
 
-    /// Lets requests end, drops the agents' tokens, and closes the log: nothing is accepted any more.
+    /// Lets requests end, drops the agents' tokens, and closes the logs: nothing is accepted any more.
     async fn end(&self, replaced: bool) {
         let deadline = Instant::now() + self.drain;
         // Where callers are served on by another gate, they are to notice nothing: a
@@ -328,9 +326,8 @@ impl Server {
         let left = self.state.metrics.in_progress.get();
         let layout = self.state.snapshot().vault.layout.clone();
         self.state.vault.leave(&layout, REVOKE).await;
-        if let Some(log) = &self.log {
-            log.close();
-        }
+        self.state.sinks.close();
+        telemetry::close_server_log();
         tracing::info!(left, "the gate ends");
     }
 }

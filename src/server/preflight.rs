@@ -12,7 +12,7 @@ use std::path::Path;
 
 use tokio::net::TcpSocket;
 
-use crate::config::{Logging, Settings};
+use crate::config::{LogFiles, Logging, Settings};
 use crate::exchange::Upstream;
 use crate::listener::is_stale;
 use crate::snapshot::Prepared;
@@ -92,21 +92,24 @@ fn socket(path: &Path) -> Result<Option<Taken>, String> {
     Ok(None)
 }
 
-/// Opens the request log, or tries the folder that it would be made in.
+/// Opens the logs, or tries the folder that they would be made in.
 fn logs(logging: &Logging) -> Result<(), String> {
-    let Logging { directory, requests, .. } = logging;
-    if !requests {
-        return Ok(());
-    }
+    let Logging { files, requests, responses, server, .. } = logging;
+    let logs = [("requests.log", *requests), ("responses.log", *responses), ("server.log", *server)];
+    let mut logs = logs.into_iter().filter_map(|(name, on)| on.then_some(name)).peekable();
+    let Some(LogFiles { folder, .. }) = files.as_ref().filter(|_| logs.peek().is_some()) else { return Ok(()) };
     let told = |path: &Path, error: io::Error| format!("LOG_DIR {}: {error}", path.display());
-    let there = directory.ancestors().find(|folder| exists(folder)).unwrap_or(directory);
+    let there = folder.ancestors().find(|folder| exists(folder)).unwrap_or(folder);
     try_folder(there).map_err(|error| told(there, error))?;
-    let file = directory.join("requests.log");
-    // A pipe that nobody reads would be waited for.
-    match OpenOptions::new().append(true).custom_flags(libc::O_NONBLOCK).open(&file) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(told(&file, error)),
-        _ => Ok(()),
+    for name in logs {
+        let file = folder.join(name);
+        // A pipe that nobody reads would be waited for.
+        match OpenOptions::new().append(true).custom_flags(libc::O_NONBLOCK).open(&file) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(told(&file, error)),
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 fn exists(path: &Path) -> bool {
@@ -166,8 +169,15 @@ mod tests {
     #[test]
     fn a_folder_of_logs_is_tried_where_it_would_be_made() {
         let folder = tempfile::tempdir().unwrap();
-        let logging =
-            |name: &str| Logging { level: tracing::Level::INFO, directory: folder.path().join(name), requests: true };
+        let logging = |name: &str| Logging {
+            level: tracing::Level::INFO,
+            files: Some(LogFiles::of(&folder.path().join(name))),
+            stdout: false,
+            requests: true,
+            responses: false,
+            server: false,
+            names: true,
+        };
         fs::write(folder.path().join("file"), "").unwrap();
         fs::create_dir_all(folder.path().join("odd/requests.log")).unwrap();
         for (name, usable) in [("", true), ("a/b", true), ("file", false), ("file/a", false), ("odd", false)] {

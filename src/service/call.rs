@@ -1,20 +1,19 @@
 //! From an operation to its answer: decide, ask Vault, have the answer formed, wrap.
 
+use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use filters::condition::Circumstances;
-use filters::decide::{AgentRequest, DecisionContext, Effect, Permitted, Wrap, decide};
+use filters::confirmation::ConfirmationId;
+use filters::decide::{AgentRequest, DecisionContext, Effect, Permit, Permitted, Refused, Wrap, decide};
 use filters::event::{Event, EventKind};
 use filters::grants::{Agent, Engine};
 use filters::handle::{Binding, Closed, Keyring, Purpose, StandsFor};
-use filters::identity::Identity;
 use filters::kms::KmsRequest;
 use filters::operation::{Entry, Operation};
 use filters::refusal::Refusal;
 use filters::vault::control;
-use filters::verdict::granted;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -25,6 +24,7 @@ use crate::vault::{Accessor, Given, epoch_seconds};
 
 use super::confirm::Confirm;
 use super::form::{Form, Unformed, read};
+use super::judge::ungranted;
 use super::streaming::{Performed, Streaming};
 use super::{Caller, Context, Outcome};
 
@@ -117,20 +117,21 @@ impl Context<'_> {
     async fn called(&self, caller: &Caller<'_>, operation: Operation, form: &dyn Form, terms: Terms<'_>) -> Called {
         let entry = operation.kind;
         let asking = Asking { correlation_id: caller.correlation_id(), form, running: caller.running() };
-        let (role, event, answer, upstream) = match self.permitted(caller, operation, terms).await {
+        let (role, concern, event, answer, upstream) = match self.permitted(caller, operation, terms).await {
             Ok(mut permitted) => {
                 let (role, event) = (permitted.role.clone(), permitted.event.take());
+                let concern = mem::take(&mut permitted.concern);
                 // What changes a secret is waited for: whoever may see that is told of it.
                 let changes = event.as_ref().is_some_and(|event| event.kind == EventKind::Changed);
                 let asking = if changes { Asking { running: None, ..asking } } else { asking };
                 let (answer, upstream) = self.performed(asking, permitted).await;
-                (role, event, answer, upstream)
+                (role, concern, event, answer, upstream)
             }
-            Err(refusal) => (None, None, Err(refusal), None),
+            Err(Refused { refusal, concern }) => (None, concern, None, Err(refusal), None),
         };
         let refused = answer.as_ref().err().map(|refusal| refusal.public().code);
         let event = event.and_then(|event| Some(completed(event, answer.as_ref().ok()?)));
-        Called { outcome: Outcome::of(Call { entry, refused, upstream, event }, role), answer }
+        Called { outcome: Outcome::of(Call { entry, concern, refused, upstream, event }, role), answer }
     }
 
     /// Does what is permitted. The time is that of Vault; `None` where it was not asked.
@@ -250,39 +251,71 @@ impl Context<'_> {
         }
     }
 
-    /// Decides, and charges all of the request's limits, by these terms. What is to be confirmed is asked
-    /// for before they are charged, and the answer is used up after.
+    /// Decides when it is the caller's turn, charges by these terms, and tells the sinks.
     async fn permitted(
         &self,
         caller: &Caller<'_>,
         operation: Operation,
         terms: Terms<'_>,
-    ) -> Result<Permitted, Refusal> {
+    ) -> Result<Permitted, Refused> {
+        if let Err(refusal) = caller.turn().await {
+            return Err(Refused { refusal, concern: operation.into() });
+        }
         if operation.kind.spec.engine.is_some_and(Engine::is_kms) && self.state.kms.is_none() {
-            return Err(Refusal::KmsDisabled);
+            return Err(Refused { refusal: Refusal::KmsDisabled, concern: operation.into() });
         }
         let keyring = self.state.vault.handles.keyring();
         let (entry, context) = (operation.kind, self.decision_context(caller, &keyring));
-        let permit = decide(&caller.identity, operation, context).map_err(|refusal| {
+        let permit = decide(&caller.identity, operation, context).map_err(|Refused { refusal, concern }| {
             self.seek_key(&refusal);
-            ungranted(refusal, &caller.identity, entry, context)
+            Refused { refusal: ungranted(refusal, &caller.identity, entry, context), concern }
         })?;
+        let confirmed = match self.charged(caller, entry, &permit, terms, &keyring).await {
+            Ok(confirmed) => confirmed,
+            Err(refusal) => return Err(Refused { refusal, concern: permit.into() }),
+        };
+        let permitted = permit.into_permitted(&self.snapshot.vault.layout, self.snapshot.vault.wrap_ttl)?;
+        match self.begun(caller, &permitted, confirmed, &keyring).await {
+            Ok(()) => Ok(permitted),
+            Err(refusal) => Err(Refused { refusal, concern: permitted.concern }),
+        }
+    }
+
+    /// Charges all of the request's limits. What is to be confirmed is asked for before they are charged; the
+    /// answer's id is what is to be used up.
+    async fn charged(
+        &self,
+        caller: &Caller<'_>,
+        entry: &'static Entry,
+        permit: &Permit,
+        terms: Terms<'_>,
+        keyring: &Keyring,
+    ) -> Result<Option<ConfirmationId>, Refusal> {
         let (charged, confirm) = match terms {
             Terms::Charged => (true, None),
             Terms::Free => (false, None),
             Terms::Confirmed(confirm) => (true, Some(confirm).filter(|_| permit.is_confirmed_first())),
         };
-        let confirmed = confirm.map(|confirm| self.confirmed(caller, entry, confirm, &keyring)).transpose()?;
+        let confirmed = confirm.map(|confirm| self.confirmed(caller, entry, confirm, keyring)).transpose()?;
         caller.debt.pay(if charged { permit.limits() } else { [None, None] }).await?;
-        let permitted = permit.into_permitted(&self.snapshot.vault.layout, self.snapshot.vault.wrap_ttl)?;
+        Ok(confirmed)
+    }
+
+    /// The last things before Vault is asked: a confirmation is used up, and the sinks are told.
+    async fn begun(
+        &self,
+        caller: &Caller<'_>,
+        permitted: &Permitted,
+        confirmed: Option<ConfirmationId>,
+        keyring: &Keyring,
+    ) -> Result<(), Refusal> {
         if permitted.gives_handle() && keyring.is_empty() {
             return Err(self.state.vault.handles.without());
         }
         if let Some(id) = confirmed {
             self.use_up_confirmation(id).await?;
         }
-        self.state.sinks.admit(&record(caller, &permitted))?;
-        Ok(permitted)
+        self.state.sinks.admit(&record(caller, permitted))
     }
 
     /// Has the keys of handles looked at where a handle names one that is not known here yet.
@@ -405,15 +438,7 @@ fn record<'r>(caller: &'r Caller<'_>, permitted: &'r Permitted) -> Record<'r> {
         operation: permitted.entry.spec.name,
         decision: "allow",
         role: permitted.role.as_ref().map_or("", |role| &*role.name),
+        concern: Some(&permitted.concern),
         ..Record::default()
     }
-}
-
-/// Tells with a refusal what the agent's roles hold of that kind.
-fn ungranted(refusal: Refusal, identity: &Identity, kind: &'static Entry, context: DecisionContext<'_>) -> Refusal {
-    if refusal != Refusal::Forbidden {
-        return refusal;
-    }
-    let circumstances = Circumstances { client: context.client, now: context.now };
-    granted(identity, kind.spec, circumstances).map_or(refusal, Refusal::Ungranted)
 }

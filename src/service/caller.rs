@@ -1,20 +1,21 @@
-//! A caller that is admitted: known, within its limits, and having its turn.
+//! A caller that is admitted: known, within its limits, and having its turn or waiting for that.
 
+use std::future::pending;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use filters::grants::Agent;
 use filters::identity::Identity;
 use filters::names::AgentId;
 use filters::refusal::Refusal;
 
-use crate::limits::{CallName, Full, Running, RunningCalls, Share, Turn, network};
+use crate::limits::{CallName, Full, Place, QueuePlace, Running, RunningCalls, Share, Turn, network};
 
 use super::authenticate::Claimed;
 use super::charge::Debt;
 use super::{Context, Offer, Rejected};
 
-/// A caller that may call.
+/// A caller that may call: what it calls for waits until it is its turn.
 pub struct Caller<'a> {
     /// The caller's identity.
     pub identity: Identity,
@@ -26,8 +27,15 @@ pub struct Caller<'a> {
     trace: OnceLock<Box<str>>,
     running: OnceLock<Running>,
     pub(super) debt: Debt<'a>,
+    work: OnceLock<Work>,
+    /// Its place in the queue for its turn, until it waits there.
+    queued: Mutex<Option<QueuePlace>>,
+}
+
+/// The work for one caller: its turn among those of its agent, and its share of all work.
+struct Work {
     turn: Turn,
-    _work: Share,
+    _share: Share,
 }
 
 /// The turn of a caller whose answer is still to be written.
@@ -42,12 +50,27 @@ impl Held {
 }
 
 impl Context<'_> {
+    /// Admits a caller, and waits until it is its turn.
+    ///
+    /// # Errors
+    /// As of [`Context::enter`] and [`Caller::turn`].
+    pub async fn admit<'c>(
+        &'c self,
+        offer: &Offer<'c>,
+        connects: impl FnOnce(&AgentId) -> Result<(), Refusal>,
+    ) -> Result<Caller<'c>, Rejected> {
+        let caller = self.enter(offer, connects).await?;
+        let of = || Some((Arc::clone(caller.agent()), caller.identity.proof));
+        caller.turn().await.map_err(|refusal| Rejected { of: of(), ..refusal.into() })?;
+        Ok(caller)
+    }
+
     /// Admits a caller: it is known, is not suspended, may have the connection by `connects`, is within
-    /// its limits, and has its turn.
+    /// its limits, and has its turn or a place in the queue for that.
     ///
     /// # Errors
     /// [`Rejected`], with the login that was refused where its credential is at fault.
-    pub async fn admit<'c>(
+    pub async fn enter<'c>(
         &'c self,
         offer: &Offer<'c>,
         connects: impl FnOnce(&AgentId) -> Result<(), Refusal>,
@@ -68,14 +91,19 @@ impl Context<'_> {
         self.check_limits(&claimed.identity.agent)?;
         // Who is over a limit has no proof remembered, and what is sent again is charged to nobody.
         let identity = self.use_up(claimed, offer).await?;
-        let turn = self.turn(&identity).await?;
-        let work = self.begin_work(offer.client)?;
-        // It may have waited.
-        self.check_suspension(&identity.agent.id)?;
         let Offer { client, request_id, correlation_id, .. } = *offer;
+        let turns = self.snapshot.limits.concurrency.of(&identity.agent.id);
+        let place = turns.enter(self.snapshot.limits.bounds.queue, &self.state.metrics.limits.waiting);
+        let (work, queued) = match place.ok_or(Refusal::TooManyAtOnce)? {
+            Place::Turn(turn) => (Some(Work { turn, _share: self.begin_work(client)? }), None),
+            Place::Queue(place) => (None, Some(place)),
+        };
+        // To use a proof up may have taken long.
+        self.check_suspension(&identity.agent.id)?;
         let debt = Debt::new(self, &identity.agent);
-        let (trace, running) = (OnceLock::new(), OnceLock::new());
-        Ok(Caller { identity, client, request_id, correlation_id, trace, running, debt, turn, _work: work })
+        let (trace, running, queued) = (OnceLock::new(), OnceLock::new(), Mutex::new(queued));
+        let work = work.map_or_else(OnceLock::new, OnceLock::from);
+        Ok(Caller { identity, client, request_id, correlation_id, trace, running, debt, work, queued })
     }
 
     /// A suspended agent is refused.
@@ -104,6 +132,45 @@ impl Context<'_> {
 }
 
 impl Caller<'_> {
+    /// Waits until it is its turn, unless it is cancelled.
+    ///
+    /// # Errors
+    /// [`Refusal::TooManyAtOnce`] where that does not come in time; [`Refusal::Overloaded`],
+    /// [`Refusal::TooManyFromAddress`], [`Refusal::Suspended`] and [`Refusal::Cancelled`].
+    pub async fn turn(&self) -> Result<(), Refusal> {
+        if self.has_turn() {
+            return Ok(());
+        }
+        let worked = Box::pin(self.wait()).await;
+        let work = worked.inspect_err(|_| self.debt.forgive())?;
+        let _ = self.work.set(work);
+        Ok(())
+    }
+
+    async fn wait(&self) -> Result<Work, Refusal> {
+        let queued = self.queued.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let place = queued.ok_or(Refusal::TooManyAtOnce)?;
+        let cancelled = async {
+            match self.running() {
+                Some(running) => running.cancelled().await,
+                None => pending().await,
+            }
+        };
+        let turn = tokio::select! {
+            turn = place.turn() => turn.ok_or(Refusal::TooManyAtOnce)?,
+            () = cancelled => return Err(Refusal::Cancelled),
+        };
+        let context = self.debt.context;
+        context.check_suspension(&self.agent().id)?;
+        Ok(Work { turn, _share: context.begin_work(self.client)? })
+    }
+
+    /// True where it is its turn.
+    #[must_use]
+    pub fn has_turn(&self) -> bool {
+        self.work.get().is_some()
+    }
+
     /// Its agent.
     #[must_use]
     pub const fn agent(&self) -> &Arc<Agent> {
@@ -164,7 +231,7 @@ impl Caller<'_> {
         self.debt.is_paid()
     }
 
-    /// Pays what is owed for a message of a batch.
+    /// Pays what is owed: for a message of a batch, or before it is told that it goes on.
     ///
     /// # Errors
     /// [`Refusal::RateLimited`].
@@ -177,10 +244,10 @@ impl Caller<'_> {
     ///
     /// # Errors
     /// [`Refusal::RateLimited`], which goes before whatever else there is to say.
-    pub async fn settle(self) -> (Held, Result<(), Refusal>) {
-        let Self { debt, turn, .. } = self;
+    pub async fn settle(self) -> (Option<Held>, Result<(), Refusal>) {
+        let Self { debt, work, .. } = self;
         let settled = debt.settle().await;
-        (Held(turn), settled)
+        (work.into_inner().map(|work| Held(work.turn)), settled)
     }
 }
 

@@ -9,18 +9,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use filters::grants::Agent;
-use filters::identity::Identity;
 use filters::quota::{Exceeded, Limit, charge_all, check_all};
 use filters::refusal::Refusal;
 
-use crate::limits::{SharedLimits, Turn};
+use crate::limits::SharedLimits;
 
 use super::Context;
 
 /// A caller's debt to its agent's limit and that of all. When it is dropped unpaid, this gate charges
 /// it by itself.
 pub(super) struct Debt<'a> {
-    context: &'a Context<'a>,
+    pub(super) context: &'a Context<'a>,
     agent: Arc<Agent>,
     owes: AtomicBool,
 }
@@ -44,6 +43,11 @@ impl<'a> Debt<'a> {
     /// True where nothing is owed.
     pub(super) fn is_paid(&self) -> bool {
         !self.owes.load(Ordering::Relaxed)
+    }
+
+    /// Owes nothing more, since nothing was done for it.
+    pub(super) fn forgive(&self) {
+        self.owes.store(false, Ordering::Relaxed);
     }
 
     /// Pays what is owed, where nothing was decided.
@@ -102,16 +106,6 @@ impl Context<'_> {
 
     fn limits_of<'s>(&'s self, agent: &'s Agent) -> [Option<&'s Limit>; 2] {
         [agent.limit.as_ref(), self.snapshot.limits.global.as_ref()]
-    }
-
-    /// Waits until it is the request's turn among those of its agent.
-    ///
-    /// # Errors
-    /// [`Refusal::TooManyAtOnce`].
-    pub(super) async fn turn(&self, identity: &Identity) -> Result<Turn, Refusal> {
-        let turns = self.snapshot.limits.concurrency.of(&identity.agent.id);
-        let turn = turns.take(self.snapshot.limits.bounds.queue, &self.state.metrics.limits.waiting).await;
-        turn.ok_or(Refusal::TooManyAtOnce)
     }
 
     /// Charges limits that gates share. What this gate has let through is

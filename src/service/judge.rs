@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 
 use filters::condition::Circumstances;
-use filters::decide::decide;
+use filters::decide::{DecisionContext, decide};
 use filters::event::Event;
 use filters::identity::Identity;
 use filters::operation::{Entry, Operation};
 use filters::refusal::Refusal;
-use filters::verdict::{About, Question};
+use filters::verdict::{About, Question, granted};
 
 use crate::vault::epoch_seconds;
 
@@ -21,7 +21,8 @@ impl Context<'_> {
     /// The refusal that a call would have.
     pub fn judge(&self, caller: &Caller<'_>, operation: Operation) -> Result<(), Refusal> {
         let keyring = self.state.vault.handles.keyring();
-        decide(&caller.identity, operation, self.decision_context(caller, &keyring)).map(drop)
+        decide(&caller.identity, operation, self.decision_context(caller, &keyring))?;
+        Ok(())
     }
 
     /// True where the caller may now have an operation of this kind done on what has this name, by some arguments.
@@ -39,4 +40,18 @@ impl Context<'_> {
         let circumstances = Circumstances { client, now: epoch_seconds() };
         event.is_seen_by(identity, &self.snapshot.vault.layout, circumstances)
     }
+}
+
+/// Tells with a refusal what the agent's roles hold of that kind.
+pub(super) fn ungranted(
+    refusal: Refusal,
+    identity: &Identity,
+    kind: &'static Entry,
+    context: DecisionContext<'_>,
+) -> Refusal {
+    if refusal != Refusal::Forbidden {
+        return refusal;
+    }
+    let circumstances = Circumstances { client: context.client, now: context.now };
+    granted(identity, kind.spec, circumstances).map_or(refusal, Refusal::Ungranted)
 }

@@ -58,6 +58,7 @@ impl Outcome {
             operation: self.operation,
             decision: self.decision,
             role: self.role.as_ref().map_or("", |role| &*role.name),
+            concern: self.calls.iter().next().map(|call| &call.concern),
             calls: Some(&self.calls),
             ..*request
         }
@@ -101,6 +102,7 @@ mod tests {
     use std::sync::Mutex;
 
     use filters::catalog;
+    use filters::decide::Concern;
 
     use super::*;
     use crate::telemetry::Sink;
@@ -117,7 +119,8 @@ mod tests {
     }
 
     fn called() -> Outcome {
-        Outcome::of(Call { entry: catalog::find("kv.read").unwrap(), refused: None, upstream: None, event: None }, None)
+        let (entry, concern) = (catalog::find("kv.read").unwrap(), Concern::default());
+        Outcome::of(Call { entry, concern, refused: None, upstream: None, event: None }, None)
     }
 
     #[test]

@@ -175,6 +175,9 @@ impl Asked<'_> {
                 (answer, outcome.into())
             }
             Ok(Body::Batch(messages)) => {
+                if let Err(refusal) = self.caller.turn().await {
+                    return (Err(refusal), Outcomes::default());
+                }
                 let (answered, outcomes) = self.batch(&messages, said).await;
                 (Ok(answered), Outcomes::Each(outcomes))
             }
@@ -236,9 +239,20 @@ impl Asked<'_> {
         if let Some(token) = call.progress.filter(|_| !said.is_bridged && lists_events(self.headers)) {
             self.progress.is_wanted(token);
         }
+        if let Err(refusal) = self.turn().await {
+            return Told { outcome: Outcome::refused("", &refusal), answer: Err(refusal) };
+        }
         let mut told = self.answer(&call, said).await;
         self.record(&call, said, &mut told);
         told
+    }
+
+    /// Waits for the caller's turn. Who is told of that has paid before: there is no other answer then.
+    async fn turn(&self) -> Result<(), Refusal> {
+        if !self.caller.has_turn() && self.progress.has_token() {
+            self.caller.pay().await?;
+        }
+        self.caller.turn().await
     }
 
     /// Adds a record of the call to its answer, where the client wants one.

@@ -38,6 +38,11 @@ impl Progress {
         self.token.get_or_init(|| token.to_owned());
     }
 
+    /// True where the client wants to be told.
+    pub(super) fn has_token(&self) -> bool {
+        self.token.get().is_some()
+    }
+
     /// True where the client was told, and waits for its answer on that stream.
     #[must_use]
     pub fn has_begun(&self) -> bool {

@@ -13,6 +13,7 @@ mod vault;
 
 pub use admission::ConnectionMetrics;
 pub(super) use log::LogMetrics;
+use log::LogsMetrics;
 pub use vault::{LoginCounts, LoginFacts};
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -113,7 +114,7 @@ pub struct Metrics {
     /// Requests that carry or received a correlation id.
     pub correlated: IntCounter,
     /// The request log.
-    pub log: LogMetrics,
+    pub logs: LogsMetrics,
 }
 
 impl Metrics {
@@ -164,7 +165,7 @@ impl Metrics {
             in_progress: families.gauge("http_requests_in_progress", "Requests under way.")?,
             correlated: families
                 .counter("http_requests_with_correlation_total", "Requests that carry or received a correlation id.")?,
-            log: LogMetrics::new(families)?,
+            logs: LogsMetrics::new(families)?,
             registry,
         })
     }

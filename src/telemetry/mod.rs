@@ -1,16 +1,22 @@
-//! Everything that operators see: metrics, one line per request, the server log; and the sinks by which
-//! records are kept.
+//! Everything that operators see: metrics, the logs of requests, of operations and of the server; and the sinks
+//! by which records are kept.
 
 mod chatter;
+mod lines;
 mod log_file;
 mod metrics;
 mod requests;
+mod responses;
 mod seldom;
 mod server;
 mod sink;
 
+pub use lines::Destination;
 pub use metrics::{ConnectionMetrics, InProgress, LoginCounts, LoginFacts, Metrics, RouteId};
 pub use requests::RequestLog;
+pub use responses::ResponseLog;
 pub use seldom::Seldom;
-pub use server::{start as start_server_log, tell_panics};
+pub use server::{
+    close as close_server_log, keep as keep_server_log, set_level, start as start_server_log, tell_panics,
+};
 pub use sink::{Call, Calls, Record, Sink, Sinks};

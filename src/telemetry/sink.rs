@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use filters::decide::Concern;
 use filters::event::Event;
 use filters::operation::Entry;
 use filters::refusal::Refusal;
@@ -20,6 +21,9 @@ pub trait Sink: Send + Sync {
 
     /// Takes an outcome: of a request, or of one message of a batch.
     fn finish(&self, record: &Record<'_>);
+
+    /// Writes what waits: nothing more comes.
+    fn close(&self) {}
 }
 
 /// Every sink, in the order in which they are told.
@@ -35,6 +39,11 @@ impl Sinks {
         self.0.iter().try_for_each(|sink| sink.admit(record))
     }
 
+    /// Has every sink write what waits.
+    pub fn close(&self) {
+        self.0.iter().for_each(|sink| sink.close());
+    }
+
     /// Tells every sink of an outcome.
     pub fn finish(&self, record: &Record<'_>) {
         self.0.iter().for_each(|sink| sink.finish(record));
@@ -47,8 +56,9 @@ impl FromIterator<Arc<dyn Sink>> for Sinks {
     }
 }
 
-/// The record of one operation, or of a request without any. It holds no free text of the caller's: paths
-/// are templates and ids are closed. The principal of a refused login is a name that was proved.
+/// The record of one operation, or of a request without any. Of the caller's own text it holds the name of what
+/// the operation is about, which was judged: the route is a template and ids are closed. The principal of a
+/// refused login is a name that was proved.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Record<'a> {
     /// The gate's id of the request.
@@ -75,6 +85,8 @@ pub struct Record<'a> {
     pub decision: &'static str,
     /// The role that allowed.
     pub role: &'a str,
+    /// The resource that it was about: of the first call, where several were made; `None` where none was judged.
+    pub concern: Option<&'a Concern>,
     /// The reason why a login was refused.
     pub why: &'a str,
     /// The principal of a refused login, where that was proved: at most 256 characters.
@@ -98,6 +110,8 @@ pub struct Record<'a> {
 pub struct Call {
     /// The operation.
     pub entry: &'static Entry,
+    /// The resource that it was about.
+    pub concern: Concern,
     /// The code of the refusal; `None` where it was served.
     pub refused: Option<&'static str>,
     /// The time that Vault took; `None` where it was not asked.

@@ -84,6 +84,8 @@ impl Search {
         let (log, errors) = (gate.log(), gate.stderr());
         assert!(errors.contains("the gate ends"), "nothing was written: {errors}");
         self.silent("the request log", &without_signed_names(&log));
+        self.silent("server.log", &without_signed_names(&gate.log_file("server.log")));
+        self.silent("responses.log", &without_names(&gate.log_file("responses.log")));
         self.silent("standard error", &without_signed_names(&errors));
     }
 }
@@ -96,6 +98,17 @@ fn without_signed_names(lines: &str) -> String {
             told.to_string()
         }
         _ => line.to_owned(),
+    };
+    lines.lines().map(without).collect::<Vec<_>>().join("\n")
+}
+
+/// The lines of operations, without the names of secrets, keys and roles.
+fn without_names(lines: &str) -> String {
+    let without = |line: &str| {
+        let mut told: Value = serde_json::from_str(line).expect("JSON");
+        let told = told.as_object_mut().expect("an object");
+        told.retain(|name, _| !["path", "prefix", "key", "role"].contains(&name.as_str()));
+        json!(told).to_string()
     };
     lines.lines().map(without).collect::<Vec<_>>().join("\n")
 }

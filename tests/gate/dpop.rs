@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use certs::{Leaf, Signer};
 use serde_json::{Value, json};
 use tests::client::tls_config;
+use tests::events::Events;
 use tests::process::AGENTS;
 use tests::servers::{REDIS_PASSWORD, Redis};
 use tests::{API_KEY, Client, Gate, Plan, Response, wait_for};
@@ -15,6 +16,7 @@ use crate::{Case, Shared};
 
 pub const CASES: &[Case] = &[
     ("a_bound_token_needs_a_proof_of_its_key_with_every_request", proven),
+    ("a_stream_lasts_by_the_proof_that_opened_it", stream),
     ("a_proof_that_does_not_hold_is_401_and_says_nothing_else", hostile),
     ("a_bound_token_is_no_bearer_token_nor_the_other_way_round", downgrade),
     ("a_proof_is_accepted_once_and_charged_once", replay),
@@ -133,6 +135,16 @@ fn proven(shared: &Shared) {
     is_agent(&holder.client(gate.stranger(), "GET", "https://localhost/whoami"), "agent_mtls");
     is_agent(&holder.client(gate.agent("agent_mtls"), "GET", "https://LOCALHOST:443/whoami"), "agent_mtls");
     over_http2(&gate, &holder);
+}
+
+fn stream(shared: &Shared) {
+    let gate = Gate::start(shared.world(), &plan("[mcp]\nkeep_alive = \"1s\"\n"));
+    let holder = holder();
+    let url = format!("http://127.0.0.1:{}/events", gate.plain);
+    let (token, proof) = (format!("DPoP {}", holder.token), holder.proof("GET", &url, &json!({})));
+    let client = reqwest::blocking::Client::builder().timeout(None).build().expect("a client");
+    let events = Events::open(&client, &url, &[("Authorization", &token), ("DPoP", &proof)]);
+    events.is_kept_alive("it is judged again every second");
 }
 
 fn over_http2(gate: &Gate, holder: &Holder) {

@@ -118,7 +118,7 @@ fn kept_alive(shared: &Shared) {
         }
     }
     let line =
-        "\"method\":\"GET\",\"route\":\"/mcp\",\"agent\":\"alice\",\"proof\":\"certificate\",\"decision\":\"allow\"";
+        "\"method\":\"GET\",\"path\":\"/mcp\",\"agent\":\"alice\",\"proof\":\"certificate\",\"decision\":\"allow\"";
     wait_for("the log has a line for each", 10, || gate.log().matches(line).count() == 2 * WAYS.len());
     // Before HTTP/1.1 it ends with the connection.
     let mut old = gate.agent("alice").connect().expect("a connection");
@@ -292,7 +292,7 @@ fn drained(shared: &Shared) {
     drop(unread);
     let said = gate.stderr();
     assert!(said.contains("\"left\":0"), "{said}");
-    assert_eq!(gate.log().matches("\"method\":\"GET\",\"route\":\"/mcp\"").count(), 9);
+    assert_eq!(gate.log().matches("\"method\":\"GET\",\"path\":\"/mcp\"").count(), 9);
 }
 
 fn bounded(shared: &Shared) {

@@ -52,7 +52,7 @@ const ROOMS: [(&str, &[&str]); 9] = [
     ("service", &["exchange", "issuers", "limits", "snapshot", "state", "telemetry", "vault"]),
     ("stdio", &["config", "random"]),
     ("surfaces", &["events", "limits", "service", "snapshot"]),
-    ("telemetry", &[]),
+    ("telemetry", &["config"]),
 ];
 
 /// Where a secret's text is taken out, each with the reason.

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 use tests::client::tls_config;
+use tests::process::AGENTS;
 use tests::{Client, Gate, Plan, wait_for};
 
 use crate::{Case, Shared};
@@ -91,16 +92,17 @@ fn ids(text: &[u8]) -> HashSet<String> {
     let read = |line| {
         let line: Value =
             serde_json::from_slice(line).unwrap_or_else(|_| panic!("a torn line: {}", String::from_utf8_lossy(line)));
-        (line["route"] == "/whoami").then(|| line["request_id"].as_str().expect("an id").to_owned())
+        (line["path"] == "/whoami").then(|| line["request_id"].as_str().expect("an id").to_owned())
     };
     lines.filter_map(read).collect()
 }
 
 fn full(shared: &Shared) {
-    const FULL: &str = "the request log cannot be written";
+    const FULL: &str = "requests.log cannot be written";
     let disk = Disk::new();
     let environment = vec![("LOG_DIR", disk.folder().display().to_string())];
-    let mut gate = Gate::start(shared.world(), &Plan { environment, ..Plan::default() });
+    let sections = format!("{AGENTS}[logging]\nresponses = false\nserver = false\n");
+    let mut gate = Gate::start(shared.world(), &Plan { environment, sections, ..Plan::default() });
     let (client, mut asked) = (gate.keyed(), 0);
     wait_for("the disk is full", 30, || {
         ask(&client, 100);
@@ -109,18 +111,18 @@ fn full(shared: &Shared) {
     });
     ask(&client, 200);
     asked += 200;
-    assert_eq!(gate.metric("portcullis_request_log_dropped_total"), 0.0, "they wait");
-    wait_for("it is told that they do", 10, || gate.metric("portcullis_request_log_waiting_bytes") > 0.0);
+    assert_eq!(gate.metric("portcullis_log_dropped_total{log=\"requests\"}"), 0.0, "they wait");
+    wait_for("it is told that they do", 10, || gate.metric("portcullis_log_waiting_bytes{log=\"requests\"}") > 0.0);
     disk.free();
     let mut text = Vec::new();
     wait_for("every line is written", 20, || {
         disk.read(&mut text);
         ids(&text).len() == asked
     });
-    wait_for("the end of it is told", 10, || gate.stderr().contains("the request log is written again"));
-    assert_eq!(gate.metric("portcullis_request_log_dropped_total"), 0.0);
-    assert_eq!(gate.metric("portcullis_request_log_waiting_bytes"), 0.0);
-    assert!(gate.metric("portcullis_request_log_lines_total") >= asked as f64);
+    wait_for("the end of it is told", 10, || gate.stderr().contains("requests.log is written again"));
+    assert_eq!(gate.metric("portcullis_log_dropped_total{log=\"requests\"}"), 0.0);
+    assert_eq!(gate.metric("portcullis_log_waiting_bytes{log=\"requests\"}"), 0.0);
+    assert!(gate.metric("portcullis_log_lines_total{log=\"requests\"}") >= asked as f64);
     assert!(matches!(disk, Disk::Pipe(..)) || gate.stderr().matches(FULL).count() == 1, "it is told once");
     assert_eq!(gate.terminate(), Some(0));
 }

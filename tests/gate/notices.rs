@@ -7,12 +7,14 @@ use serde_json::{Value, json};
 use tests::events::{Events, Http, WAYS, builder};
 use tests::front::{Door, Verdict};
 use tests::mcp::{STATELESS, Schema, hello, meta, request};
+use tests::process::AGENTS;
 use tests::{Front, Gate, Plan, wait_for};
 
 use crate::{Case, Shared};
 
 pub const CASES: &[Case] = &[
     ("who_waits_long_is_told_that_its_call_goes_on", progress),
+    ("who_waits_for_its_turn_is_told_so_too_and_a_cancellation_gets_through", turn),
     ("who_does_not_ask_is_told_nothing", quiet),
     ("who_leaves_a_call_that_goes_on_has_cancelled_it", left),
     ("a_session_has_records_of_its_calls_from_its_level_on", session_records),
@@ -30,8 +32,12 @@ struct Late {
 
 impl Late {
     fn start(shared: &Shared, path: &'static str) -> Self {
+        Self::with(shared, path, Plan::default())
+    }
+
+    fn with(shared: &Shared, path: &'static str, plan: Plan) -> Self {
         let front = Front::start(shared.world());
-        let gate = Gate::start(shared.world(), &Plan { environment: front.environment(), ..Plan::default() });
+        let gate = Gate::start(shared.world(), &Plan { environment: front.environment(), ..plan });
         let written = gate.agent("agent_mtls").put(&format!("/secrets/{path}"), &json!({"data": {"a": 1}}));
         assert_eq!(written.status, 200, "{written:?}");
         let door = Arc::new(Door::default());
@@ -94,6 +100,42 @@ fn progress(shared: &Shared) {
         assert_eq!((&answer["id"], &answer["result"]["structuredContent"]["data"]), (&json!(7), &json!({"a": 1})));
         events.ends("after the answer");
     }
+}
+
+fn turn(shared: &Shared) {
+    let sections = format!("{AGENTS}[limits]\nconcurrent = 1\nqueue_timeout = \"3s\"\n");
+    let late = Late::with(shared, "notices/turn", Plan { sections, ..Plan::default() });
+    let (client, url, schema) = (client(&late.gate, Http::Two), url(&late.gate), Schema::of(OLD));
+    let first = std::thread::spawn({
+        let (client, url) = (client.clone(), url.clone());
+        let (headers, mut message) = reading(OLD, "notices/turn", &json!({}));
+        message["id"] = json!("first");
+        move || Events::asked(&client, &url, &headers, &message).json::<Value>().expect("JSON")
+    });
+    wait_for("it has the only turn", 20, || late.door.waiting() == 1);
+    let (headers, message) = reading(OLD, "notices/turn", &json!({"progressToken": "t"}));
+    let waits = || {
+        let events = Events::post(&client, &url, &headers, &message);
+        schema.check("ProgressNotification", &events.message());
+        events
+    };
+    let answer = |events: &Events| {
+        std::iter::repeat_with(|| events.message()).find(|message| message["method"].is_null()).expect("an answer")
+    };
+    let in_vain = waits();
+    let refused = answer(&in_vain);
+    schema.check("CallToolResult", &refused["result"]);
+    assert!(refused.to_string().contains("too_many_at_once"), "{refused}");
+    in_vain.ends("after the answer");
+    let second = waits();
+    let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "first"}});
+    let version = [("MCP-Protocol-Version", OLD.to_owned())];
+    assert_eq!(Events::asked(&client, &url, &version, &cancel).status(), 202);
+    assert!(first.join().expect("an answer").to_string().contains("cancelled"));
+    wait_for("it has its turn", 20, || late.door.waiting() == 2);
+    late.door.open();
+    assert_eq!(answer(&second)["result"]["structuredContent"]["data"], json!({"a": 1}));
+    assert_eq!(late.gate.metric("portcullis_requests_waiting"), 0.0);
 }
 
 fn quiet(shared: &Shared) {

@@ -134,7 +134,7 @@ fn asked(identity: &Identity, settings: &Settings, kind: &'static Entry, argumen
     let operation = kind.parse(arguments.as_bytes()).expect("arguments");
     let keyring = Keyring::default();
     let ground = DecisionContext { layout: &settings.layout, keyring: &keyring, client: None, now: 0 };
-    let permit = match decide(identity, operation, ground) {
+    let permit = match decide(identity, operation, ground).map_err(Refusal::from) {
         Ok(permit) => permit,
         Err(Refusal::Forbidden) => return None,
         Err(other) => panic!("{other:?}"),

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use filters::catalog::CATALOG;
+use filters::decide::Concern;
 use filters::openapi::document;
 use filters::reference;
 use portcullis::http::routes;
@@ -154,7 +155,7 @@ fn metrics(shared: &Shared) {
     metrics.answered(RouteId::new(0), 200, 0.001);
     let mut calls = Calls::default();
     let (entry, upstream) = (CATALOG.iter().next().expect("an operation"), Some(Duration::ZERO));
-    calls.add(Call { entry, refused: None, upstream, event: None });
+    calls.add(Call { entry, concern: Concern::default(), refused: None, upstream, event: None });
     metrics.finish(&Record { calls: Some(&calls), ..Record::default() });
     metrics.agents.follow(Some(["ci"].into_iter()));
     for decision in ["allow", "bad_request", "not_found", "overloaded", "rate_limited", "suspended"] {

@@ -12,6 +12,8 @@ use crate::{Case, Shared};
 pub const CASES: &[Case] = &[
     ("metrics_are_for_operators_and_count_by_route_template", metrics),
     ("one_json_line_per_request_says_who_what_and_how_it_ended", log),
+    ("one_json_line_per_operation_names_what_it_was_about", responses),
+    ("the_level_of_the_server_log_changes_while_it_runs", level),
     ("the_line_of_a_refused_login_says_whose_it_was_and_why", refused_logins),
     ("readiness_details_are_for_operators", readiness),
     ("the_admin_socket_is_the_owners_alone", socket),
@@ -29,6 +31,8 @@ fn metrics(shared: &Shared) {
     for outside in [gate.keyed(), client.clone()] {
         assert_eq!(outside.get("/metrics").status, 404);
     }
+    let counted = || gate.metric("portcullis_decisions_total{decision=\"not_found\"}") == 4.0;
+    wait_for("what was answered last is counted", 10, counted);
     let body = gate.admin_client().get("/metrics").body;
     let text = String::from_utf8(body).expect("text");
     for line in [
@@ -61,7 +65,7 @@ fn log(shared: &Shared) {
     });
     let lines: Vec<Value> = gate.log().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let find = |route: &str, agent: &str| {
-        let found = lines.iter().find(|line| line["route"] == route && line["agent"].as_str().unwrap_or("") == agent);
+        let found = lines.iter().find(|line| line["path"] == route && line["agent"].as_str().unwrap_or("") == agent);
         found.unwrap_or_else(|| panic!("{route} {agent} is not in {lines:?}"))
     };
     let put = find("/secrets/{path}", "agent_mtls");
@@ -85,6 +89,82 @@ fn log(shared: &Shared) {
     assert_eq!(find("/whoami", "")["decision"], "unauthenticated");
     let file = std::fs::metadata(gate.folder().join("logs/requests.log")).expect("the log");
     assert_eq!(file.permissions().mode() & 0o777, 0o640, "it is for its owner and group");
+}
+
+fn responses(shared: &Shared) {
+    let told = |gate: &Gate| {
+        let client = gate.agent("agent_mtls").with("X-Correlation-Id", "trace-8");
+        assert_eq!(client.put("/secrets/told/x", &json!({"data": {"a": "a value"}})).status, 200);
+        client.call("kv.read", &json!({"path": "told/x", "version": 1}));
+        client.get("/secrets?prefix=told");
+        client.call("transit.encrypt", &json!({"key": "agents-key", "plaintext": "eA=="}));
+        gate.agent("agent_jwt").get("/secrets/told/x");
+        let lines = || gate.log_file("responses.log");
+        wait_for("the lines are written", 10, || lines().lines().count() == 5);
+        assert!(!lines().contains("a value"));
+        lines().lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")).collect::<Vec<_>>()
+    };
+    let gate = Gate::start(shared.world(), &Plan::default());
+    let (written, expected) = (
+        told(&gate),
+        [
+            ("kv_write", "info", "agent_mtls", "allow", "path", "told/x"),
+            ("kv_read", "info", "agent_mtls", "allow", "path", "told/x"),
+            ("kv_list", "info", "agent_mtls", "allow", "prefix", "told"),
+            ("transit_encrypt", "info", "agent_mtls", "allow", "key", "agents-key"),
+            ("kv_read", "warn", "agent_jwt", "forbidden", "path", "told/x"),
+        ],
+    );
+    for (line, (msg, lvl, subject, decision, word, name)) in written.iter().zip(expected) {
+        for (field, value) in [
+            ("msg", msg),
+            ("lvl", lvl),
+            ("logger", "portcullis.response"),
+            ("subject", subject),
+            ("decision", decision),
+            (word, name),
+        ] {
+            assert_eq!(line[field], value, "{field} in {line}");
+        }
+        assert!(line["request_id"].is_string() && line["ts"].is_string(), "{line}");
+    }
+    assert_eq!((&written[0]["correlation_id"], &written[0]["version"]), (&json!("trace-8"), &json!(1)));
+    assert_eq!(written[1]["version"], 1);
+    let sections = format!("{}[logging]\nnames = \"off\"\n", tests::process::AGENTS);
+    let gate = Gate::start(shared.world(), &Plan { sections, ..Plan::default() });
+    for line in told(&gate) {
+        assert!(["path", "prefix", "key"].iter().all(|word| line[word].is_null()), "{line}");
+    }
+}
+
+fn level(shared: &Shared) {
+    const TOLD: &str = "\"msg\":\"the configuration was reloaded\"";
+    let gate = Gate::start(shared.world(), &Plan::default());
+    let reload = || assert_eq!(gate.operator().post("/admin/reload", &Value::Null).status, 200);
+    let set = |level: &str| {
+        let file = gate.folder().join("config.toml");
+        let text = std::fs::read_to_string(&file).expect("the configuration");
+        let rest = text.lines().filter(|line| !line.starts_with("log_level")).collect::<Vec<_>>().join("\n");
+        std::fs::write(&file, format!("log_level = \"{level}\"\n{rest}")).expect("written");
+        reload();
+    };
+    reload();
+    let line: Value = gate
+        .stderr()
+        .lines()
+        .find(|line| line.contains(TOLD))
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .expect("a line");
+    assert_eq!((&line["lvl"], &line["logger"]), (&json!("info"), &json!("portcullis.reload")));
+    set("error");
+    let before = gate.stderr().matches(TOLD).count();
+    reload();
+    assert_eq!(gate.stderr().matches(TOLD).count(), before, "it is no error");
+    set("info");
+    reload();
+    assert!(gate.stderr().matches(TOLD).count() > before);
+    let written = || gate.log_file("server.log").matches(TOLD).count() == gate.stderr().matches(TOLD).count();
+    wait_for("the file has what standard error has", 10, written);
 }
 
 fn refused_logins(shared: &Shared) {

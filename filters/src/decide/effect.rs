@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::Permit;
+use super::{Concern, Permit, Refused};
 use crate::event::{Event, EventKind};
-use crate::grants::{Agent, Engine, Resource, Role, Space, Wrapping};
+use crate::grants::{Agent, Demand, Engine, Resource, Role, Space, Wrapping};
 use crate::handle::{Claims, StandsFor};
-use crate::identity::Actor;
+use crate::identity::{Actor, Presented};
 use crate::kms::KmsRequest;
 use crate::lifetime::WrapTtl;
 use crate::operation::{Ask, Call, Entry, IssuedKind, Operation, Reach, Redeem, Redemption};
@@ -26,6 +26,8 @@ pub struct Permitted {
     pub entry: &'static Entry,
     /// The role that allowed it; `None` where none was needed.
     pub role: Option<Arc<Role>>,
+    /// The resource that it is about.
+    pub concern: Concern,
     /// The way it is done.
     pub effect: Effect,
     /// The wrapping of the answer; `None` where it is given in the clear.
@@ -152,48 +154,20 @@ impl Permit {
     ///
     /// # Errors
     /// [`Refusal::Path`] where the rendered path would not be plain.
-    pub fn into_permitted(self, layout: &Layout, unsaid: u32) -> Result<Permitted, Refusal> {
+    pub fn into_permitted(self, layout: &Layout, unsaid: u32) -> Result<Permitted, Refused> {
         let wrap = self.wrap(unsaid);
         let event = self.event(wrap.is_some());
+        let concern = Concern { version: self.operation.version(), resource: None };
         let Self { actor, presented, role, operation, claims } = self;
         let (agent, role) = (Arc::clone(actor.agent()), role.map(|(role, _)| role));
         let Operation { kind, resource, ask, demand, .. } = operation;
-        let resource = || resource.ok_or(Refusal::Internal);
-        let render = |actor: Actor, resource: &Resource, call: Call| {
-            within(kind.spec.reach, &call.api)?;
-            let path = render(layout, actor.agent(), resource, &call.api)?;
-            let path = match call.query {
-                Some((name, number)) => path.with_number(name, number),
-                None => path,
-            };
-            let body = call.body.map(|body| body.render(role.as_deref(), &demand)).transpose()?;
-            let request = VaultRequest::new(call.method, path, body, call.repeatable);
-            Ok::<_, Refusal>(AgentRequest { actor, request })
-        };
-        let effect = match ask {
-            Ask::Own(own) => {
-                let mut answer = Vec::new();
-                own(&agent, presented, &mut answer);
-                Effect::Own(answer)
-            }
-            Ask::Vault(call) => Effect::Vault(render(actor, &resource()?, call)?),
-            Ask::Issue(issued, call) => {
-                let resource = resource()?;
-                let request = render(actor, &resource, call)?;
-                Effect::Issue(issued, Origin::of(kind, resource), request)
-            }
-            Ask::Kms(call) => {
-                let Resource::Key(_, key) = resource()? else { return Err(Refusal::Internal) };
-                if key.is_empty() {
-                    return Err(Refusal::Internal);
-                }
-                Effect::Kms(KmsRequest::new(key, call))
-            }
-            Ask::Held(_, redemption) => {
-                Effect::Redeem(Redeemed::new(layout, redemption, claims.ok_or(Refusal::Internal)?)?)
-            }
-        };
-        Ok(Permitted { agent, entry: kind, role, effect, wrap, event })
+        let terms = Terms { layout, kind, role: role.as_deref(), resource: resource.as_ref(), demand: &demand };
+        let effect = terms.effect(actor, presented, ask, claims);
+        let concern = Concern { resource, ..concern };
+        match effect {
+            Ok(effect) => Ok(Permitted { agent, entry: kind, role, concern, effect, wrap, event }),
+            Err(refusal) => Err(Refused { refusal, concern }),
+        }
     }
 
     /// The event that it makes, where it changes something; of a version nothing is known yet.
@@ -243,6 +217,55 @@ impl Permit {
         let asked = self.operation.wrap.map(WrapTtl::seconds);
         let ttl = asked.or_else(|| required.then_some(unsaid))?;
         Some(Wrap { ttl, origin: Origin::of(self.operation.kind, self.operation.resource.clone()?) })
+    }
+}
+
+/// The parts of a permit from which its effect is made.
+struct Terms<'a> {
+    layout: &'a Layout,
+    kind: &'static Entry,
+    role: Option<&'a Role>,
+    resource: Option<&'a Resource>,
+    demand: &'a Demand,
+}
+
+impl Terms<'_> {
+    fn effect(&self, actor: Actor, presented: Presented, ask: Ask, claims: Option<Claims>) -> Result<Effect, Refusal> {
+        let resource = || self.resource.ok_or(Refusal::Internal);
+        Ok(match ask {
+            Ask::Own(own) => {
+                let mut answer = Vec::new();
+                own(actor.agent(), presented, &mut answer);
+                Effect::Own(answer)
+            }
+            Ask::Vault(call) => Effect::Vault(self.request(actor, resource()?, call)?),
+            Ask::Issue(issued, call) => {
+                let resource = resource()?;
+                let request = self.request(actor, resource, call)?;
+                Effect::Issue(issued, Origin::of(self.kind, resource.clone()), request)
+            }
+            Ask::Kms(call) => match resource()? {
+                Resource::Key(_, key) if !key.is_empty() => Effect::Kms(KmsRequest::new(key.clone(), call)),
+                Resource::Key(..) | Resource::Secret(..) | Resource::Names(..) | Resource::Nameless(_) => {
+                    return Err(Refusal::Internal);
+                }
+            },
+            Ask::Held(_, redemption) => {
+                Effect::Redeem(Redeemed::new(self.layout, redemption, claims.ok_or(Refusal::Internal)?)?)
+            }
+        })
+    }
+
+    fn request(&self, actor: Actor, resource: &Resource, call: Call) -> Result<AgentRequest, Refusal> {
+        within(self.kind.spec.reach, &call.api)?;
+        let path = render(self.layout, actor.agent(), resource, &call.api)?;
+        let path = match call.query {
+            Some((name, number)) => path.with_number(name, number),
+            None => path,
+        };
+        let body = call.body.map(|body| body.render(self.role, self.demand)).transpose()?;
+        let request = VaultRequest::new(call.method, path, body, call.repeatable);
+        Ok(AgentRequest { actor, request })
     }
 }
 

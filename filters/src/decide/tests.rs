@@ -1,5 +1,6 @@
 //! Decisions, and the requests that they become.
 
+mod concerns;
 mod conditions;
 mod handles;
 mod kms;

@@ -104,6 +104,12 @@ impl Engine {
         }
     }
 
+    /// The word for one of those names: `key`, `role`, `path`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        self.names().map_or("path", |names| names.several.strip_suffix('s').unwrap_or(names.several))
+    }
+
     /// True where AWS KMS is asked and not Vault.
     #[must_use]
     pub const fn is_kms(self) -> bool {

@@ -232,9 +232,8 @@ fn an_engine_that_is_added_is_granted_mounted_and_held_by_vault() {
     let asked = |layout: &Layout, wheel: &str| {
         let json = json!({"wheel": wheel, "times": 1}).to_string();
         let context = DecisionContext { layout, keyring: &keyring, client: None, now: 0 };
-        decide(&bob, TURNS[0].parse(json.as_bytes())?, context)?
-            .into_permitted(layout, 60)
-            .map(|permitted| permitted.effect)
+        let operation = TURNS[0].parse(json.as_bytes()).unwrap();
+        decide(&bob, operation, context)?.into_permitted(layout, 60).map(|permitted| permitted.effect)
     };
     let layout = MADE_UP.layout();
     let other = Layout { mounts: vec![(WHEELS, "garage/wheels".into())], ..layout.clone() };
@@ -242,7 +241,7 @@ fn an_engine_that_is_added_is_granted_mounted_and_held_by_vault() {
         let Ok(Effect::Vault(request)) = asked(layout, "front") else { panic!("it is granted") };
         assert_eq!(request.rendered().path(), path);
     }
-    assert_eq!(asked(&layout, "rear").unwrap_err(), Refusal::Forbidden);
+    assert_eq!(asked(&layout, "rear").unwrap_err().refusal, Refusal::Forbidden);
     let role = &bob.agent.roles[0].0;
     let hcl = Policy::of(&MADE_UP, &[role], Own::Agent(&bob.agent.id), &other).unwrap().to_hcl("");
     assert!(hcl.contains("path \"garage/wheels/turn/front\" {\n  capabilities = [\"update\"]"), "{hcl}");

@@ -31,7 +31,7 @@ use super::fields::{Fields, Sited};
 use super::node::Node;
 use super::outline::Outline;
 use super::sections as section;
-use super::settings::{Admin, Development, Docs, Listener, Logging, Server, Settings, Surfaces};
+use super::settings::{Admin, Development, Docs, Listener, LogFiles, Logging, Server, Settings, Surfaces};
 use super::source::Source;
 
 /// Most listening sockets.
@@ -151,6 +151,15 @@ fn docs(top: &Fields<'_>) -> Docs {
 fn logging(top: &Fields<'_>) -> Logging {
     let fields = top.table("logging", &section::LOGGING);
     let level = top.text("log_level").map(|level| level.value);
+    let folder = top.text("log_dir").map(|path| path.value).unwrap_or_default();
+    let bytes = |name| fields.size(name).and_then(|size| u64::try_from(size).ok()).unwrap_or(u64::MAX);
+    let files = (!folder.is_empty()).then(|| LogFiles {
+        folder: folder.into(),
+        size: bytes("rotate_size"),
+        every: Some(fields.time("rotate_every")).filter(|every| !every.is_zero()),
+        keep: fields.number("keep").and_then(|keep| u32::try_from(keep).ok()).unwrap_or(1),
+        keep_size: bytes("keep_size"),
+    });
     Logging {
         level: match level.as_deref() {
             Some("trace") => Level::TRACE,
@@ -159,7 +168,12 @@ fn logging(top: &Fields<'_>) -> Logging {
             Some("error" | "critical") => Level::ERROR,
             _ => Level::INFO,
         },
-        directory: top.text("log_dir").map(|path| path.value).unwrap_or_default().into(),
+        // Somewhere they have to go.
+        stdout: fields.flag("stdout").unwrap_or(files.is_none()),
+        files,
         requests: fields.flag("requests").unwrap_or(true),
+        responses: fields.flag("responses").unwrap_or(true),
+        server: fields.flag("server").unwrap_or(true),
+        names: fields.text("names").is_none_or(|names| names.value != "off"),
     }
 }

@@ -3,6 +3,8 @@
 use std::mem::{Discriminant, discriminant};
 use std::net::SocketAddr;
 
+use tracing::Level;
+
 use super::{Admin, Kms, Logging, Login, Server, Settings, Upstream};
 
 /// The settings of the process's start, which stay whatever is read later.
@@ -41,7 +43,7 @@ impl Fixed {
             sockets: settings.listeners.iter().map(socket).collect(),
             admin: Admin { hosts: Vec::new(), ..settings.admin.clone() },
             server: settings.server.clone(),
-            logging: settings.logging.clone(),
+            logging: Logging { level: Level::INFO, ..settings.logging.clone() },
             upstream: settings.upstream.clone(),
             login: discriminant(&settings.login),
             kms: settings.kms.clone(),

@@ -1,10 +1,20 @@
-//! Metrics of the request log.
+//! Metrics of the logs.
 
 use prometheus::{Error, IntCounter, IntGauge};
 
 use super::families::Families;
 
-/// Metrics of the request log.
+/// Metrics of each log.
+pub struct LogsMetrics {
+    /// Of the request log.
+    pub requests: LogMetrics,
+    /// Of the log of operations.
+    pub responses: LogMetrics,
+    /// Of the server log's file.
+    pub server: LogMetrics,
+}
+
+/// Metrics of one log.
 #[derive(Clone)]
 pub struct LogMetrics {
     /// Lines that were written.
@@ -15,18 +25,28 @@ pub struct LogMetrics {
     pub waiting: IntGauge,
 }
 
-impl LogMetrics {
+impl LogsMetrics {
     pub(super) fn new(families: Families<'_>) -> Result<Self, Error> {
-        Ok(Self {
-            written: families.counter("portcullis_request_log_lines_total", "Lines of the request log that were written.")?,
-            dropped: families.counter(
-                "portcullis_request_log_dropped_total",
-                "Lines of the request log that were lost: more waited than may, or the gate ended without room for them.",
-            )?,
-            waiting: families.gauge(
-                "portcullis_request_log_waiting_bytes",
-                "Bytes of the request log that wait because they cannot be written, as on a full disk.",
-            )?,
-        })
+        const LOG: &[&str] = &["log"];
+        let written = families.counters("portcullis_log_lines_total", "Lines of the log that were written.", LOG)?;
+        let dropped = families.counters(
+            "portcullis_log_dropped_total",
+            "Lines of the log that were lost: more waited than may, or the gate ended without room for them.",
+            LOG,
+        )?;
+        let waiting = families.gauges(
+            "portcullis_log_waiting_bytes",
+            "Bytes of the log that wait because they cannot be written, as on a full disk.",
+            LOG,
+        )?;
+        let of = |log: &str| {
+            let log = &[log];
+            Ok::<_, Error>(LogMetrics {
+                written: written.get_metric_with_label_values(log)?,
+                dropped: dropped.get_metric_with_label_values(log)?,
+                waiting: waiting.get_metric_with_label_values(log)?,
+            })
+        };
+        Ok(Self { requests: of("requests")?, responses: of("responses")?, server: of("server")? })
     }
 }

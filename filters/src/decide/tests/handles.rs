@@ -68,7 +68,7 @@ fn a_handle_names_its_engine_as_it_always_has() {
         let json = json!({"lease_id": handle}).to_string();
         let operation = catalog::find("db.renew").unwrap().parse(json.as_bytes()).unwrap();
         let ground = DecisionContext { layout: &layout, keyring: &keyring, client: None, now: 1 };
-        assert_eq!(decide(&bob, operation, ground).unwrap_err(), Refusal::Forbidden, "{engine}");
+        assert_eq!(decide(&bob, operation, ground).unwrap_err().refusal, Refusal::Forbidden, "{engine}");
     }
 }
 
@@ -161,9 +161,9 @@ fn nothing_is_built_before_it_is_allowed() {
         let redemption = Redemption { redeem, purpose: Purpose::Lease, engine: None, call };
         asked("db.revoke", Ask::Held(keyring.seal(&claims, binding).unwrap().into(), redemption))
     };
-    assert_eq!(held("another").unwrap_err(), Refusal::Forbidden);
+    assert_eq!(held("another").unwrap_err().refusal, Refusal::Forbidden);
     let permit = held("k").unwrap();
     assert_eq!(built(), 1);
-    assert_eq!(permit.into_permitted(&layout, 60).unwrap_err(), Refusal::Internal);
+    assert_eq!(permit.into_permitted(&layout, 60).unwrap_err().refusal, Refusal::Internal);
     assert_eq!(built(), 2);
 }
