@@ -12,8 +12,7 @@ mod reloads;
 mod vault;
 
 pub use admission::ConnectionMetrics;
-pub(super) use log::LogMetrics;
-use log::LogsMetrics;
+pub(super) use log::{LogMetrics, lost};
 pub use vault::{LoginCounts, LoginFacts};
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -26,6 +25,7 @@ use admission::{FailedAuthentications, JwksCounters, LimitMetrics};
 use agents::AgentMetrics;
 use events::EventMetrics;
 use families::{BUCKETS, Families};
+use log::LogsMetrics;
 use operations::OperationMetrics;
 use process::ProcessMetrics;
 use reloads::ReloadMetrics;
@@ -114,7 +114,7 @@ pub struct Metrics {
     pub in_progress: IntGauge,
     /// Requests that carry or received a correlation id.
     pub correlated: IntCounter,
-    /// The request log.
+    /// The logs.
     pub logs: LogsMetrics,
     /// Records of the audit.
     pub audit: AuditCounters,
@@ -129,9 +129,6 @@ impl Metrics {
         let registry = Registry::new();
         let families = Families(&registry);
         let labels = ["method", "route", "status"];
-        if let Some(lost) = super::server::lost() {
-            families.add(lost)?;
-        }
         let build = families.gauges("portcullis_build_info", "1, with the version of the gate.", &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         Ok(Self {

@@ -7,7 +7,6 @@ use std::sync::{LazyLock, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use prometheus::IntCounter;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -17,20 +16,12 @@ use tracing_subscriber::{Layer, Registry, reload};
 
 use super::chatter::{Chatter, Quieted};
 use super::lines::{Destination, LineLog, begin, json, number, text};
-use super::metrics::LogMetrics;
+use super::metrics::{LogMetrics, lost};
 
 /// Pause between two reports of lines that were left out or lost.
 const TELL: Duration = Duration::from_secs(5);
 
 static CHATTER: LazyLock<Chatter> = LazyLock::new(Chatter::default);
-static LOST: LazyLock<Option<IntCounter>> = LazyLock::new(|| {
-    IntCounter::new("portcullis_server_log_dropped_total", "Lines of the server log that could not be written.").ok()
-});
-
-/// Lines of this process's server log that could not be written.
-pub(super) fn lost() -> Option<IntCounter> {
-    LOST.clone()
-}
 
 /// The file that lines go to beside standard error.
 static FILE: OnceLock<LineLog> = OnceLock::new();
@@ -191,7 +182,7 @@ fn print(line: &[u8]) {
     let written = if torn { error.write_all(b"\n") } else { Ok(()) }.and_then(|()| error.write_all(line));
     drop(error);
     TORN.store(written.is_err(), Ordering::Relaxed);
-    if let (Err(_), Some(lost)) = (written, &*LOST) {
+    if let (Err(_), Some(lost)) = (written, lost()) {
         lost.inc();
     }
     if let Some(file) = FILE.get() {

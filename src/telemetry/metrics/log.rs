@@ -1,9 +1,21 @@
 //! Metrics of the logs, and of the audit.
 
+use std::sync::LazyLock;
+
 use prometheus::{Error, IntCounter, IntGauge};
 
 use super::super::audit::AuditCounters;
 use super::families::Families;
+
+/// The server log is there before all metrics.
+static LOST: LazyLock<Option<IntCounter>> = LazyLock::new(|| {
+    IntCounter::new("portcullis_server_log_dropped_total", "Lines of the server log that could not be written.").ok()
+});
+
+/// Lines of this process's server log that could not be written.
+pub(in crate::telemetry) fn lost() -> Option<&'static IntCounter> {
+    LOST.as_ref()
+}
 
 /// Metrics of each log.
 pub struct LogsMetrics {
@@ -29,6 +41,9 @@ pub struct LogMetrics {
 impl LogsMetrics {
     pub(super) fn new(families: Families<'_>) -> Result<Self, Error> {
         const LOG: &[&str] = &["log"];
+        if let Some(lost) = lost() {
+            families.add(lost.clone())?;
+        }
         let written = families.counters("portcullis_log_lines_total", "Lines of the log that were written.", LOG)?;
         let dropped = families.counters(
             "portcullis_log_dropped_total",
