@@ -1,8 +1,9 @@
 //! The audit: a record of each decision in a chain that shows where it was tampered with.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::BufReader;
 use std::net::{TcpListener, UdpSocket};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -21,6 +22,7 @@ use crate::{Case, Shared};
 pub const CASES: &[Case] = &[
     ("each_decision_is_a_record_of_who_did_what_to_which_resource", records),
     ("a_killed_gate_loses_the_tail_and_the_next_one_follows", killed),
+    ("a_gate_and_the_one_that_replaces_it_write_apart", replaced),
     ("what_is_required_and_cannot_be_recorded_is_refused_until_it_can", required),
     ("an_audit_that_is_not_required_costs_no_request", not_required),
     ("records_reach_a_syslog_server_once_it_is_there", syslog),
@@ -276,6 +278,28 @@ fn killed(shared: &Shared) {
     assert!(code == Some(1) && told.contains("audit.log:1: truncated: records from"), "{told}");
 }
 
+fn replaced(shared: &Shared) {
+    let meeting = tempfile::tempdir().expect("a folder");
+    fs::set_permissions(meeting.path(), Permissions::from_mode(0o700)).expect("set");
+    let Plan { sections, .. } = plan("file = \"audit.log\"\nnames = \"clear\"\nrequired = true\n");
+    let sections = format!("upgrade_socket = \"{}\"\n{sections}", meeting.path().join("upgrade").display());
+    let mut gate = Gate::start(shared.world(), &Plan { sections, ..Plan::default() });
+    let folder = gate.folder().to_owned();
+    assert_eq!(gate.keyed().get("/whoami").status, 200);
+    let successor = gate.start_successor();
+    wait_for("the successor is ready", 60, || gate.stderr().contains("ready to take over"));
+    assert_eq!(gate.keyed().get("/secrets/none").status, 404);
+    gate.signal("QUIT");
+    assert_eq!(gate.replaced_by(successor), Some(0));
+    assert_eq!(gate.keyed().get("/whoami").status, 200);
+    assert_eq!(gate.terminate(), Some(0));
+    let by_old = read(&folder.join("audit.log.1"));
+    assert!(by_old.iter().any(|record| record["api"]["operation"] == "kv.read"), "it goes on: {by_old:#?}");
+    let (code, told) = verb(&folder, &["audit", "verify", "audit.log"]);
+    assert!(code == Some(0) && told.contains("of 2 chains in 2 files"), "{told}");
+    assert!(told.contains("says that the gate ended") && !told.contains("not finished"), "{told}");
+}
+
 /// The records of a file that has a line that is none.
 fn read_whole(file: &Path) -> Vec<Value> {
     let text = fs::read_to_string(file).unwrap_or_default();
@@ -412,5 +436,5 @@ fn keys(_: &Shared) {
     let (code, told) = verb(folder.path(), &["audit", "key", "--names", "names.key"]);
     assert!(code == Some(1) && told.contains("cannot be written"), "a key is not replaced: {told}");
     let mode = fs::metadata(folder.path().join("notes.key")).expect("a key").permissions();
-    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o600);
+    assert_eq!(mode.mode() & 0o777, 0o600);
 }

@@ -95,6 +95,18 @@ fn each_kind_of_tampering_is_found_and_its_place_told() {
 }
 
 #[test]
+fn a_byte_that_is_changed_in_any_record_but_the_last_is_found() {
+    let (lines, _) = chain(1, None);
+    for place in 0..lines.len() - 1 {
+        for byte in 0..lines[place].len() {
+            let mut changed = lines.clone();
+            changed[place][byte] ^= 1;
+            assert!(walked_with(&changed, None, &[]).is_err(), "{place} {byte}");
+        }
+    }
+}
+
+#[test]
 fn a_cut_at_the_end_is_found_by_what_follows() {
     let (lines, first) = chain(1, None);
     let cut = [&lines[..4], &lines[6..]].concat();
