@@ -254,7 +254,7 @@ section! {
     Opt::file("responses", Kind::Flag, "true", "Whether one line per operation is written: `responses.log`."),
     Opt::file("server", Kind::Flag, "true", "Whether the server log goes to `server.log` beside standard error."),
     Opt::file("stdout", Kind::Flag, " `false` with LOG_DIR", "Whether requests and operations are told on standard output too."),
-    choice("names", &["clear", "off"], "clear", "Whether lines of operations name secrets, keys and roles."),
+    choice("names", &["clear", "hmac", "off"], "clear", "How lines of operations name secrets, keys and roles: as they are, by their HMAC-SHA256 with `audit.name_key`, or not at all."),
     size("rotate_size", (64 * KIB, 1 << 40), "64MiB", "Size from which a file is set aside, as its name with `.1` behind it."),
     time("rotate_every", (MINUTE, 366 * 24 * HOUR), " no time", "Age from which it is set aside."),
     number("keep", (1, 100_000), "5", "Most files of one log that are kept aside."),

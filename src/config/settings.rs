@@ -237,10 +237,21 @@ pub struct Logging {
     pub requests: bool,
     /// True where one line per operation is written.
     pub responses: bool,
-    /// True where that names secrets, keys and roles.
-    pub names: bool,
+    /// The form in which that names secrets, keys and roles.
+    pub names: Names,
     /// True where the server log has a file too.
     pub server: bool,
+}
+
+/// The form of names in the log of operations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// As they are.
+    Clear,
+    /// As HMACs by the key in this file, which is the audit's.
+    Hmac(PathBuf),
+    /// Nothing is named.
+    Off,
 }
 
 /// Where logs are written, and when one is set aside: under its name with `.1` at the end, those before it with

@@ -3,7 +3,9 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::config::{Logging, Settings};
+use filters::audit::Naming;
+
+use crate::config::{Logging, Names, Settings};
 use crate::events::Bus;
 use crate::http::routes;
 use crate::kms::Kms;
@@ -42,7 +44,12 @@ fn logs(logging: &Logging, metrics: &Metrics) -> Result<Vec<Arc<dyn Sink>>, Stri
         logs.push(Arc::new(RequestLog::open(&destination, metrics.logs.requests.clone()).map_err(told)?));
     }
     if logging.responses {
-        let log = ResponseLog::open(&destination, logging.names, metrics.logs.responses.clone());
+        let naming = match &logging.names {
+            Names::Off => None,
+            Names::Clear => Some(Naming::Clear),
+            Names::Hmac(key) => Some(auditing::hmacs(key)?),
+        };
+        let log = ResponseLog::open(&destination, naming, metrics.logs.responses.clone());
         logs.push(Arc::new(log.map_err(told)?));
     }
     Ok(logs)

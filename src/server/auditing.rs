@@ -20,13 +20,7 @@ use crate::telemetry::{AuditFileTerms, AuditTerms, Outward, StandardOutput, Sysl
 /// # Errors
 /// A key cannot be read, or is none: which, and what to do.
 pub(super) fn terms(audit: &config::Audit, configuration: Digest) -> Result<AuditTerms, String> {
-    let naming = match &audit.name_key {
-        None => Naming::Clear,
-        Some(path) => {
-            let mend = "make one with `portcullis audit key --names FILE`";
-            Naming::of_key(&key(path, "name_key")?).ok_or_else(|| no_key(path, "name_key", mend))?
-        }
-    };
+    let naming = audit.name_key.as_deref().map_or(Ok(Naming::Clear), hmacs)?;
     let signer = |path: &std::path::PathBuf| {
         let mend = "make one with `portcullis audit key --checkpoints NAME FILE`";
         NoteSigner::parse(&key(path, "checkpoint_key")?).ok_or_else(|| no_key(path, "checkpoint_key", mend))
@@ -50,6 +44,15 @@ pub(super) fn terms(audit: &config::Audit, configuration: Digest) -> Result<Audi
         chain: ChainId::new(random::u64()),
         configuration,
     })
+}
+
+/// Names as HMACs by the key in this file.
+///
+/// # Errors
+/// The key cannot be read, or is none: what to do.
+pub(super) fn hmacs(path: &Path) -> Result<Naming, String> {
+    let mend = "make one with `portcullis audit key --names FILE`";
+    Naming::of_key(&key(path, "name_key")?).ok_or_else(|| no_key(path, "name_key", mend))
 }
 
 fn key(path: &Path, option: &str) -> Result<Zeroizing<String>, String> {

@@ -144,6 +144,7 @@ fn try_folder(folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Names;
 
     use std::os::unix::net::UnixListener;
 
@@ -194,7 +195,7 @@ mod tests {
             requests: true,
             responses: false,
             server: false,
-            names: true,
+            names: Names::Clear,
         };
         fs::write(folder.path().join("file"), "").unwrap();
         fs::create_dir_all(folder.path().join("odd/requests.log")).unwrap();

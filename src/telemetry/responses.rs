@@ -5,13 +5,14 @@ use std::io;
 use super::lines::{Destination, LineLog, begin, milliseconds, number, text};
 use super::metrics::LogMetrics;
 use super::sink::{Call, Record, Sink};
+use filters::audit::Naming;
 use filters::grants::Resource;
 
 /// Where lines of operations go.
 pub struct ResponseLog {
     log: LineLog,
-    /// True where secrets, keys and roles are named.
-    names: bool,
+    /// The form of names of secrets, keys and roles; `None` where nothing is named.
+    naming: Option<Naming>,
 }
 
 impl ResponseLog {
@@ -19,15 +20,15 @@ impl ResponseLog {
     ///
     /// # Errors
     /// The error of the file system.
-    pub fn open(destination: &Destination, names: bool, metrics: LogMetrics) -> io::Result<Self> {
-        Ok(Self { log: LineLog::open("responses", destination, metrics)?, names })
+    pub fn open(destination: &Destination, naming: Option<Naming>, metrics: LogMetrics) -> io::Result<Self> {
+        Ok(Self { log: LineLog::open("responses", destination, metrics)?, naming })
     }
 }
 
 impl Sink for ResponseLog {
     fn finish(&self, record: &Record<'_>) {
         for call in record.calls.into_iter().flat_map(|calls| calls.iter()) {
-            self.log.add(|lines| call.write(record, self.names, lines));
+            self.log.add(|lines| call.write(record, self.naming.as_ref(), lines));
         }
     }
 
@@ -37,7 +38,7 @@ impl Sink for ResponseLog {
 }
 
 impl Call {
-    fn write(&self, record: &Record<'_>, names: bool, out: &mut Vec<u8>) {
+    fn write(&self, record: &Record<'_>, naming: Option<&Naming>, out: &mut Vec<u8>) {
         let operation = self.entry.spec.name.replace('.', "_");
         begin(if self.refused.is_some() { "warn" } else { "info" }, &operation, "portcullis.response", out);
         for (name, value) in [
@@ -50,8 +51,10 @@ impl Call {
             text(name, value, out);
         }
         let concern = &self.concern;
-        if let Some((word, name)) = concern.resource.as_ref().filter(|_| names).and_then(Resource::named) {
-            text(word, name, out);
+        match (naming, concern.resource.as_ref().and_then(Resource::named)) {
+            (Some(Naming::Clear), Some((word, name))) => text(word, name, out),
+            (Some(naming), Some((word, name))) => text(word, &naming.of(name), out),
+            (None, _) | (_, None) => {}
         }
         let made = self.event.as_ref().and_then(|event| event.version);
         if let Some(version) = made.or(concern.version) {

@@ -130,6 +130,16 @@ fn responses(shared: &Shared) {
     }
     assert_eq!((&written[0]["correlation_id"], &written[0]["version"]), (&json!("trace-8"), &json!(1)));
     assert_eq!(written[1]["version"], 1);
+    let key = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(key.path(), "ab".repeat(32)).expect("written");
+    let path = key.path().display();
+    let sections = format!(
+        "{}[audit]\nname_key = \"{path}\"\nstdout = true\n[logging]\nnames = \"hmac\"\n",
+        tests::process::AGENTS
+    );
+    let gate = Gate::start(shared.world(), &Plan { sections, ..Plan::default() });
+    let hmac = filters::audit::Naming::of_key(&"ab".repeat(32)).expect("a key").of("told/x");
+    assert_eq!(told(&gate)[0]["path"], hmac);
     let sections = format!("{}[logging]\nnames = \"off\"\n", tests::process::AGENTS);
     let gate = Gate::start(shared.world(), &Plan { sections, ..Plan::default() });
     for line in told(&gate) {

@@ -48,6 +48,11 @@ pub(super) fn audit(top: &Fields<'_>) -> Option<Audit> {
     Some(audit)
 }
 
+/// The file of the key of names' HMACs, also where the audit itself is off.
+pub(super) fn name_key_of(top: &Fields<'_>) -> Option<PathBuf> {
+    key_file(&top.table("audit", &section::AUDIT), "name_key")
+}
+
 fn flag(fields: &Fields<'_>, name: &str) -> bool {
     fields.flag(name).unwrap_or(false)
 }

@@ -32,7 +32,7 @@ use super::fields::{Fields, Sited};
 use super::node::Node;
 use super::outline::Outline;
 use super::sections as section;
-use super::settings::{Admin, Development, Docs, Listener, LogFiles, Logging, Server, Settings, Surfaces};
+use super::settings::{Admin, Development, Docs, Listener, LogFiles, Logging, Names, Server, Settings, Surfaces};
 use super::source::Source;
 
 /// Most listening sockets.
@@ -176,6 +176,23 @@ fn logging(top: &Fields<'_>) -> Logging {
         requests: fields.flag("requests").unwrap_or(true),
         responses: fields.flag("responses").unwrap_or(true),
         server: fields.flag("server").unwrap_or(true),
-        names: fields.text("names").is_none_or(|names| names.value != "off"),
+        names: names(top, &fields),
+    }
+}
+
+/// The form of names in the log of operations.
+fn names(top: &Fields<'_>, fields: &Fields<'_>) -> Names {
+    let given = fields.text("names");
+    match given.as_ref().map(|names| names.value.as_str()) {
+        Some("off") => Names::Off,
+        Some("hmac") => audit::name_key_of(top).map_or_else(
+            || {
+                let mend = "make one with `portcullis audit key --names FILE`, and give it as `audit.name_key`";
+                fields.problem("names", &fields.place_of("names"), "needs a key", mend);
+                Names::Off
+            },
+            Names::Hmac,
+        ),
+        _ => Names::Clear,
     }
 }
