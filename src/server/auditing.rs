@@ -27,7 +27,7 @@ pub(super) fn terms(audit: &config::Audit, configuration: Digest) -> Result<Audi
     };
     let mut outlets: Vec<Box<dyn Outward>> = Vec::new();
     if audit.stdout {
-        outlets.push(Box::new(StandardOutput));
+        outlets.push(Box::new(StandardOutput::new().map_err(|error| format!("audit.stdout: {error}"))?));
     }
     if let Some(server) = &audit.syslog {
         outlets.push(Box::new(syslog(server)?));

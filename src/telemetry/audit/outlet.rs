@@ -1,7 +1,9 @@
 //! Outlets: ways on which records go elsewhere. Each has a thread and a bounded queue of its own, so that a slow one
 //! holds up nothing.
 
-use std::io::{self, Write as _};
+use std::fs::File;
+use std::io::{self, ErrorKind, Write as _};
+use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -23,14 +25,24 @@ pub trait Outward: Send {
     /// The name by which the server log tells of it.
     fn name(&self) -> &'static str;
 
-    /// Sends whole lines, each with its end; gives the number of bytes that are done with, whole lines too, and the
-    /// error that stopped the rest.
+    /// Sends whole lines, each with its end, or the rest of what it was given before; gives the number of bytes that
+    /// are done with, and the error that stopped the rest.
     fn send(&mut self, lines: &[u8]) -> (usize, io::Result<()>);
 }
 
 /// Standard output.
 #[derive(Debug)]
-pub struct StandardOutput;
+pub struct StandardOutput(File);
+
+impl StandardOutput {
+    /// The process's own, without a buffer: it is known how much was written.
+    ///
+    /// # Errors
+    /// It is closed.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self(io::stdout().as_fd().try_clone_to_owned()?.into()))
+    }
+}
 
 impl Outward for StandardOutput {
     fn name(&self) -> &'static str {
@@ -38,9 +50,16 @@ impl Outward for StandardOutput {
     }
 
     fn send(&mut self, lines: &[u8]) -> (usize, io::Result<()>) {
-        let mut out = io::stdout().lock();
-        // What is written of a line when it breaks off is not known, and not written again.
-        (lines.len(), out.write_all(lines).and_then(|()| out.flush()))
+        let mut written = 0;
+        while let Some(rest) = lines.get(written..).filter(|rest| !rest.is_empty()) {
+            match self.0.write(rest) {
+                Ok(0) => return (written, Err(ErrorKind::WriteZero.into())),
+                Ok(bytes) => written += bytes,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return (written, Err(error)),
+            }
+        }
+        (written, Ok(()))
     }
 }
 
@@ -126,7 +145,7 @@ impl Sender {
     fn send(&mut self, lines: &mut Vec<u8>) {
         let (done, sent) = self.outward.send(lines);
         lines.drain(..done.min(lines.len()));
-        let to = self.outward.name();
+        let (to, sent_fails) = (self.outward.name(), sent.is_err());
         match sent {
             Ok(()) if self.fails => tracing::warn!(to, "audit records are sent again"),
             Ok(()) => {}
@@ -135,6 +154,35 @@ impl Sender {
             }
             Err(_) => {}
         }
-        self.fails = !lines.is_empty();
+        self.fails = sent_fails;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_sent_waits_within_bounds_and_is_counted() {
+        let unsent = IntCounter::new("unsent", "x").unwrap();
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let outlet = Outlet::begin(Box::new(StandardOutput(full)), unsent.clone()).unwrap();
+        let lines = "x\n".repeat(1 << 20);
+        (0..5).for_each(|_| outlet.push(lines.as_bytes()));
+        outlet.end();
+        assert_eq!(unsent.get(), 5 << 20, "those that waited, and those for which there was no room");
+    }
+
+    #[test]
+    fn what_waits_at_the_end_is_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        let unsent = IntCounter::new("unsent", "x").unwrap();
+        let file = File::create(&path).unwrap();
+        let outlet = Outlet::begin(Box::new(StandardOutput(file)), unsent.clone()).unwrap();
+        outlet.push(b"one\n");
+        outlet.push(b"two\n");
+        outlet.end();
+        assert_eq!((std::fs::read_to_string(path).unwrap().as_str(), unsent.get()), ("one\ntwo\n", 0));
     }
 }
