@@ -11,6 +11,20 @@ use crate::config::LogFiles;
 /// Readable for its owner, and for the group that collects logs.
 const MODE: u32 = 0o640;
 
+/// Opens a file to add to it. It is made where it is missing, and nobody but its owner and group may read it.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    // Opening must not wait for a pipe that nobody reads.
+    options.create(true).append(true).mode(MODE).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    let file = options.open(path)?;
+    let found = file.metadata()?;
+    if found.is_file() && found.mode() & 0o007 != 0 {
+        // Somebody else's file stays as it is.
+        let _ = file.set_permissions(Permissions::from_mode(found.mode() & 0o770));
+    }
+    Ok(file)
+}
+
 #[cfg(test)]
 impl LogFiles {
     /// Those of a folder whose files are never set aside.
@@ -29,18 +43,10 @@ pub(super) struct LogFile {
 }
 
 impl LogFile {
-    /// Opens the file of that log to add to it. It is made where it is missing, and nobody but its owner and
-    /// group may read it.
+    /// Opens the file of that log to add to it.
     pub(super) fn open(path: &Path, files: LogFiles) -> io::Result<Self> {
-        let mut options = OpenOptions::new();
-        // Opening must not wait for a pipe that nobody reads.
-        options.create(true).append(true).mode(MODE).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
-        let file = options.open(path)?;
+        let file = open(path)?;
         let found = file.metadata()?;
-        if found.is_file() && found.mode() & 0o007 != 0 {
-            // Somebody else's file stays as it is.
-            let _ = file.set_permissions(Permissions::from_mode(found.mode() & 0o770));
-        }
         let now = Instant::now();
         let age = found.created().ok().and_then(|begun| begun.elapsed().ok()).unwrap_or_default();
         let since = now.checked_sub(age).unwrap_or(now);

@@ -1,16 +1,16 @@
 //! The file of records: locked by the gate that writes it, set aside by size and age, and taken up where a gate before
 //! has left it.
 
-use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use filters::audit::Position;
 
-/// Readable for its owner, and for the group that collects logs.
-const MODE: u32 = 0o640;
+use super::super::log_file::open;
+
 /// Bytes at the end of a file in which its last record is looked for.
 const TAIL: u64 = 1 << 20;
 /// The time between two looks for a file that somebody has removed.
@@ -45,19 +45,6 @@ fn aside(path: &Path, number: u32) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{number}"));
     name.into()
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    // Opening must not wait for a pipe that nobody reads.
-    options.create(true).append(true).mode(MODE).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
-    let file = options.open(path)?;
-    let found = file.metadata()?;
-    if found.is_file() && found.mode() & 0o007 != 0 {
-        // Somebody else's file stays as it is.
-        let _ = file.set_permissions(Permissions::from_mode(found.mode() & 0o770));
-    }
-    Ok(file)
 }
 
 impl AuditFile {
@@ -214,7 +201,7 @@ mod tests {
         let (_, last) = AuditFile::open(terms.clone()).unwrap();
         assert_eq!(last, chain.last());
         assert!(fs::read_to_string(&terms.path).unwrap().ends_with("{\"metadata\":\n"));
-        assert_eq!(fs::metadata(&terms.path).unwrap().mode() & 0o777, MODE);
+        assert_eq!(fs::metadata(&terms.path).unwrap().mode() & 0o777, 0o640);
     }
 
     #[test]
