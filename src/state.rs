@@ -155,13 +155,14 @@ impl State {
 
     /// True where requests can be served: Vault answers and has what agents' tokens are made by, the
     /// gate is logged in, knows the keys of handles and who is suspended, does all that it does beside
-    /// them, and is not about to end.
+    /// them, can keep the records that must be kept, and is not about to end.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let vault = &self.vault;
         let looked = vault.handles.are_current() && vault.suspensions.are_current() && vault.provision.serves();
         let active = vault.monitor.health() == Health::Active && vault.login.current().is_some();
-        active && looked && self.duties_down.is_empty() && !self.is_draining()
+        let able = self.duties_down.is_empty() && self.sinks.problem().is_none();
+        active && looked && able && !self.is_draining()
     }
 
     /// True where requests could be served within the last second. However often strangers ask, it is

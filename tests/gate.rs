@@ -5,6 +5,7 @@
 
 mod gate {
     pub mod access;
+    pub mod audit;
     pub mod balancers;
     pub mod canary;
     pub mod certificates;
@@ -198,6 +199,7 @@ fn main() -> ExitCode {
         ("sight", gate::sight::CASES),
         ("logs", gate::logs::CASES),
         ("metrics", gate::metrics::CASES),
+        ("audit", gate::audit::CASES),
         ("canary", gate::canary::CASES),
         ("docs", gate::docs::CASES),
         ("schemas", gate::schemas::CASES),

@@ -320,6 +320,11 @@ threads = 2
 }
 
 impl Process {
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Waits for its exit code.
     pub fn ended(&mut self) -> Option<i32> {
         let mut code = None;

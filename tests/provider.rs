@@ -118,7 +118,7 @@ impl Provider {
 }
 
 /// The TLS of a server with this certificate.
-pub(crate) fn acceptor(identity: &Issued) -> Arc<ServerConfig> {
+pub fn acceptor(identity: &Issued) -> Arc<ServerConfig> {
     let chain = CertificateDer::pem_slice_iter(identity.certificate.as_bytes()).collect::<Result<_, _>>();
     let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("a key");
     let builder = ServerConfig::builder().with_no_client_auth();

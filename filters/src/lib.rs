@@ -52,6 +52,7 @@ pub mod confirmation;
 pub mod verdict;
 pub mod event;
 pub mod decide;
+pub mod audit;
 pub mod vault_policy;
 pub mod policy;
 pub mod rest;

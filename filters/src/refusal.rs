@@ -115,6 +115,8 @@ pub enum Refusal {
     IssuerUnavailable,
     /// 404: the session of MCP has ended, or is not the caller's.
     NoSession,
+    /// 503: the audit must have a record of it, and cannot.
+    AuditUnavailable,
     /// 503: the handle was sealed under a later version of the key than this gate has seen.
     HandleKeyUnknown,
     /// A defect of the gate.
@@ -319,6 +321,11 @@ impl Refusal {
                 "issuer_unavailable",
                 "The keys of the token's issuer are not available.",
             ),
+            Self::AuditUnavailable => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "audit_unavailable",
+                "The audit cannot be written, without which nothing is done here.",
+            ),
             Self::Internal => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The gate met an unexpected condition.")
             }
@@ -406,6 +413,7 @@ mod tests {
             (Refusal::KmsUnavailable, 503, "kms_unavailable"),
             (Refusal::IssuerUnavailable, 503, "issuer_unavailable"),
             (Refusal::HandleKeyUnknown, 503, "handle_key_unknown"),
+            (Refusal::AuditUnavailable, 503, "audit_unavailable"),
             (Refusal::NoSession, 404, "no_session"),
         ]
     }

@@ -91,6 +91,12 @@ impl Digest {
         Some(Self(out))
     }
 
+    /// Its 32 bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The first eight bytes, by which digests are shelved in tables.
     #[must_use]
     pub fn shelf(&self) -> [u8; 8] {

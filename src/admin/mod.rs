@@ -125,5 +125,6 @@ pub fn readiness(context: &Context<'_>, ready: bool) -> Value {
         },
         "issuers": issuers.collect::<Vec<_>>(),
         "kms": {"enabled": state.kms.is_some()},
+        "audit": {"ok": state.sinks.problem().is_none(), "problem": state.sinks.problem()},
     })
 }

@@ -2,6 +2,7 @@
 
 mod access;
 mod admin;
+mod audit;
 mod check;
 mod common;
 mod diff;
@@ -84,6 +85,9 @@ enum Verb {
 /// Verbs: commands that end by themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Once {
+    /// Verify the audit, search it, and make its keys.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Check the configuration and say everything that is wrong with it.
     #[command(after_help = check::AFTER)]
     Check(Given),
@@ -165,6 +169,7 @@ impl Once {
     #[must_use]
     pub fn run(self) -> ExitCode {
         match self {
+            Self::Audit(audit) => audit::run(audit),
             Self::Check(given) => check::run(&given.into()),
             Self::Diff(files) => diff::run(&files),
             Self::Explain(asked) => explain::run(asked),

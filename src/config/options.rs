@@ -117,7 +117,7 @@ const DOCS: Kind = Kind::Choice(&["agents", "public", "off"]);
 pub(super) static TOP: Section = Section { label: "", title: "Top level", options: &OPTIONS };
 
 #[rustfmt::skip]
-static OPTIONS: [Opt; 77] = [
+static OPTIONS: [Opt; 78] = [
     both("VAULT_ADDR", "vault_addr", Kind::Text, "http://localhost:8200", "Where Vault or OpenBao is: `http://` or `https://`, host, port."),
     both("VAULT_NAMESPACE", "vault_namespace", Kind::Text, "", "The gate's own namespace in Vault (Enterprise, OpenBao), and that of agents for which no other is named."),
     both("VAULT_TOKEN", "vault_token", Kind::Secret, "", "The gate's own Vault token; AppRole goes first where both are given."),
@@ -195,4 +195,5 @@ static OPTIONS: [Opt; 77] = [
     Opt::file("limits", Kind::Table, "", "Bounds."),
     Opt::file("metrics", Kind::Table, "", "Metrics."),
     Opt::file("logging", Kind::Table, "", "Logs."),
+    Opt::file("audit", Kind::Table, "", "The audit: off unless it is told where records go."),
 ];

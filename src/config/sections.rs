@@ -261,8 +261,25 @@ section! {
     size("keep_size", (64 * KIB, 1 << 50), "1GiB", "Most bytes of them together."),
 }
 
+section! {
+    AUDIT, "audit", "[audit]",
+    text("file", "", "File of records; made where it is missing, in a folder that is there."),
+    Opt::file("stdout", Kind::Flag, "false", "Whether records go to standard output."),
+    text("syslog", "", "Syslog server that records go to (RFC 5424): `udp://`, `tcp://` or `tls://`, host, port."),
+    text("syslog_ca", "", "PEM file of the authorities of its certificate; needed for `tls://`."),
+    Opt::file("required", Kind::Flag, "false", "Whether an operation is refused where its record cannot be written to the file first."),
+    choice("sync", &["batch", "each"], "batch", "When records are synced to the disk: every 50 ms, or each before it counts as written."),
+    choice("names", &["hmac", "clear"], "hmac", "How secrets, keys and roles are named: by their HMAC-SHA256, or as they are."),
+    text("name_key", "", "File of the HMACs' key; needed for `hmac`."),
+    text("checkpoint_key", "", "File of the Ed25519 key that signs checkpoints; without it there are none."),
+    time("checkpoint_every", (1000, 24 * HOUR), "1m", "How often a checkpoint is written, where there are new records; also when the file is set aside, and at the end."),
+    size("rotate_size", (64 * KIB, 1 << 40), "256MiB", "Size from which the file is set aside, as its name with `.1` behind it."),
+    time("rotate_every", (MINUTE, 366 * 24 * HOUR), " no time", "Age from which it is set aside."),
+    number("keep", (1, 100_000), "10", "Most files that are kept aside; the oldest is removed."),
+}
+
 /// Every section but for those of engines, in the order of the reference.
-pub(super) static ALL: [&Section; 36] = [
+pub(super) static ALL: [&Section; 37] = [
     &super::options::TOP,
     &LISTENER,
     &TLS,
@@ -299,4 +316,5 @@ pub(super) static ALL: [&Section; 36] = [
     &LIMITS,
     &METRICS,
     &LOGGING,
+    &AUDIT,
 ];

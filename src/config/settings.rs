@@ -1,5 +1,6 @@
 //! Configuration that has been checked: what the rest of the gate reads.
 
+mod audit;
 mod fixed;
 mod limits;
 mod login;
@@ -24,6 +25,7 @@ use ipnet::IpNet;
 use tracing::Level;
 
 use super::outline::Outline;
+pub use audit::{Audit, Rotation, Syslog, SyslogTransport};
 pub use filters::policy::AgentEntry;
 pub use fixed::Fixed;
 pub use limits::{Bounds, ConnectionLimits, Limits, Queue};
@@ -43,6 +45,8 @@ pub struct Settings {
     pub server: Server,
     /// The logs, and their places.
     pub logging: Logging,
+    /// The audit; `None` where it is off.
+    pub audit: Option<Audit>,
     /// Where Vault is.
     pub upstream: Upstream,
     /// The gate's login to Vault.

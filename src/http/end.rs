@@ -63,6 +63,7 @@ impl Request<'_> {
             namespace: visit.agent.as_ref().map_or("", |agent| agent.namespace.as_str()),
             proof: visit.proof,
             why: of_login(|login| &login.why),
+            judged: login.map_or("", |login| login.judged),
             principal: of_login(|login| &login.principal),
             key: of_login(|login| &login.key),
             certificate: of_login(|login| &login.certificate),

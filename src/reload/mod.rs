@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use filters::audit::Occurrence;
 use filters::names::{AgentId, Namespace};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
@@ -178,8 +179,10 @@ impl Reader {
         let former = Arc::clone(&self.state.snapshot());
         let snapshot = self.read(&former)?;
         let version = snapshot.about.version;
+        let (old, new) = (former.about.digest, snapshot.about.digest);
         tell(&self.state, &snapshot.about.outline.changes(&former.about.outline), version);
         self.state.publish(snapshot);
+        self.state.sinks.note(&Occurrence::Reloaded { old, new, version });
         self.state.metrics.reloads.published.inc();
         self.state.metrics.reloads.refused.set(0);
         Ok((version, former))

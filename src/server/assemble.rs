@@ -9,8 +9,10 @@ use crate::http::routes;
 use crate::kms::Kms;
 use crate::snapshot::{Prepared, Snapshot};
 use crate::state::State;
-use crate::telemetry::{self, Destination, Metrics, RequestLog, ResponseLog, Sink};
+use crate::telemetry::{self, Audit, Destination, Metrics, RequestLog, ResponseLog, Sink};
 use crate::vault::Vault;
+
+use super::auditing;
 
 /// The state of a gate that has served nothing yet; `files` is how many the process may open.
 pub(super) fn state(settings: Settings, prepared: Prepared, files: usize) -> Result<Arc<State>, String> {
@@ -18,7 +20,8 @@ pub(super) fn state(settings: Settings, prepared: Prepared, files: usize) -> Res
     let metrics = Arc::new(Metrics::new(routes::labels()).map_err(|error| error.to_string())?);
     let events = Arc::new(Bus::new(Arc::clone(&metrics)));
     let always = [Arc::clone(&metrics) as Arc<dyn Sink>, Arc::clone(&events) as Arc<dyn Sink>];
-    let sinks = always.into_iter().chain(logs(&settings.logging, &metrics)?).collect();
+    let kept = logs(&settings.logging, &metrics)?.into_iter().chain(audit(&settings, &metrics)?);
+    let sinks = always.into_iter().chain(kept).collect();
     let vault = Vault::new(&settings, Arc::clone(&metrics)).map_err(|error| error.to_string())?;
     let kms = settings.kms.clone().map(Kms::new);
     let snapshot = Snapshot::build(settings, prepared, None);
@@ -43,4 +46,13 @@ fn logs(logging: &Logging, metrics: &Metrics) -> Result<Vec<Arc<dyn Sink>>, Stri
         logs.push(Arc::new(log.map_err(told)?));
     }
     Ok(logs)
+}
+
+/// The audit, where that is on.
+fn audit(settings: &Settings, metrics: &Metrics) -> Result<Option<Arc<dyn Sink>>, String> {
+    let Some(audit) = &settings.audit else { return Ok(None) };
+    let begun = Audit::begin(auditing::terms(audit, settings.digest)?, metrics.audit.clone());
+    let file = audit.file.clone().unwrap_or_default();
+    let audit = begun.map_err(|error| format!("audit.file {}: {error}", file.display()))?;
+    Ok(Some(Arc::new(audit)))
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use filters::audit::Occurrence;
 use filters::event::{Event, EventKind};
 use futures_util::future::BoxFuture;
 use tokio::task::JoinError;
@@ -113,6 +114,10 @@ impl Background {
             let now = suspensions.all();
             let begun = now.difference(&known).map(|agent| (agent, EventKind::Suspended));
             for (agent, kind) in begun.chain(known.difference(&now).map(|agent| (agent, EventKind::Resumed))) {
+                self.state.sinks.note(&match kind {
+                    EventKind::Resumed => Occurrence::Resumed(agent),
+                    _ => Occurrence::Suspended(agent),
+                });
                 if let Some(agent) = self.state.snapshot().agents.find(agent) {
                     self.state.events.publish_here(Event::of_operator(kind, &agent));
                 }

@@ -67,6 +67,9 @@ impl Inside {
     pub async fn start(flags: Flags, agent: AgentId, files: usize) -> Result<Self, String> {
         let source: reload::Source = Box::new(move || config::load(&flags, &config::variable));
         let settings = source().map_err(|report| report.to_string())?;
+        if settings.audit.as_ref().is_some_and(|audit| audit.stdout) {
+            return Err("audit.stdout: standard output is the client's here; give audit.file instead".to_owned());
+        }
         telemetry::start_server_log(settings.logging.level);
         settings.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let prepared = reload::prepare(&settings, None)?;

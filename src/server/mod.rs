@@ -5,6 +5,7 @@
 //! threads of their own, so that no load of callers' is in their way.
 
 mod assemble;
+mod auditing;
 mod duties;
 pub mod inside;
 pub mod preflight;

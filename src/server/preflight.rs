@@ -18,6 +18,8 @@ use crate::listener::is_stale;
 use crate::snapshot::Prepared;
 use crate::{reload, upgrade};
 
+use super::auditing;
+
 /// The outcome of the trial.
 pub struct Preflight {
     /// The prepared parts of the first snapshot; `None` where they cannot be made.
@@ -50,7 +52,7 @@ pub fn run(settings: &Settings) -> Preflight {
     let prepared = reload::prepare(settings, None).map_err(|problem| problems.push(problem)).ok();
     let upstream = Upstream::new(settings.upstream.clone()).map(drop);
     let upgrade = settings.server.upgrade_socket.as_deref().map_or(Ok(()), upgrade::check);
-    problems.extend([upstream, logs(&settings.logging), upgrade].into_iter().filter_map(Result::err));
+    problems.extend([upstream, logs(&settings.logging), audit(settings), upgrade].into_iter().filter_map(Result::err));
     let mut taken = Vec::new();
     let mut judge = |place: Result<Option<Taken>, String>| match place {
         Ok(found) => taken.extend(found),
@@ -110,6 +112,22 @@ fn logs(logging: &Logging) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Reads the keys of the audit, and opens its file or tries the folder that it would be made in.
+fn audit(settings: &Settings) -> Result<(), String> {
+    let Some(audit) = &settings.audit else { return Ok(()) };
+    auditing::terms(audit, settings.digest)?;
+    let Some(file) = &audit.file else { return Ok(()) };
+    let told = |error: io::Error| format!("audit.file {}: {error}", file.display());
+    match OpenOptions::new().append(true).custom_flags(libc::O_NONBLOCK).open(file) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+            try_folder(folder.unwrap_or(Path::new("."))).map_err(told)
+        }
+        Err(error) => Err(told(error)),
+    }
 }
 
 fn exists(path: &Path) -> bool {

@@ -233,15 +233,15 @@ impl Context<'_> {
     /// The refusal of a caller without an identity, and the line for the log. A credential that did
     /// not hold is counted.
     fn reject(&self, offer: &Offer<'_>, stop: Stop) -> Rejected {
-        let (refusal, failure) = match stop {
-            Stop::Refused(refusal, failure) => (refusal, failure),
+        let (refusal, failure, judged) = match stop {
+            Stop::Refused(refusal, failure) => (refusal, failure, false),
             Stop::Failed(refusal, failure) => {
                 self.count_failure(offer);
-                (refusal, Some(failure))
+                (refusal, Some(failure), true)
             }
-            Stop::UnknownKey(_) => (Refusal::Unauthenticated, None),
+            Stop::UnknownKey(_) => (Refusal::Unauthenticated, None, false),
         };
-        Rejected { refusal, login: Some(Box::new(self.refused_login(offer, failure))), of: None }
+        Rejected { refusal, login: Some(Box::new(self.refused_login(judged, offer, failure))), of: None }
     }
 
     fn count_failure(&self, offer: &Offer<'_>) {

@@ -315,7 +315,10 @@ impl Context<'_> {
         if let Some(id) = confirmed {
             self.use_up_confirmation(id).await?;
         }
-        self.state.sinks.admit(&record(caller, permitted))
+        for kept in self.state.sinks.admit(&record(caller, permitted))? {
+            kept.await?;
+        }
+        Ok(())
     }
 
     /// Has the keys of handles looked at where a handle names one that is not known here yet.

@@ -38,6 +38,8 @@ pub struct Rejected {
 pub struct RefusedLogin {
     /// The reason.
     pub why: Cow<'static, str>,
+    /// The kind of credential that did not hold; empty where none was judged.
+    pub judged: &'static str,
     /// The principal, where it was proved.
     pub principal: String,
     /// The first digits of the SHA-256 of its API key.
@@ -76,10 +78,11 @@ impl RefusedLogin {
 }
 
 impl Context<'_> {
-    /// The login that was refused.
-    pub(super) fn refused_login(&self, offer: &Offer<'_>, failure: Option<Failure>) -> RefusedLogin {
+    /// The login that was refused; `judged` where its credential did not hold.
+    pub(super) fn refused_login(&self, judged: bool, offer: &Offer<'_>, failure: Option<Failure>) -> RefusedLogin {
         let peer = offer.peer.map(|(peer, _)| peer);
-        let mut login = RefusedLogin { certificate: fingerprint(peer), ..RefusedLogin::default() };
+        let judged = if judged { kind(&offer.credential) } else { "" };
+        let mut login = RefusedLogin { judged, certificate: fingerprint(peer), ..RefusedLogin::default() };
         match &offer.credential {
             Offered::ApiKey(key) => login.key = key.digest().to_hex().chars().take(DIGITS).collect(),
             Offered::Bearer(token) | Offered::Dpop(token, _) => {
@@ -97,6 +100,18 @@ impl Context<'_> {
             }
         }
         login
+    }
+}
+
+/// The kind of a credential.
+const fn kind(offered: &Offered) -> &'static str {
+    match offered {
+        Offered::Nothing => "certificate",
+        Offered::ApiKey(_) => "api_key",
+        Offered::Bearer(_) => "bearer",
+        Offered::Dpop(..) => "dpop",
+        Offered::DistinguishedName(_) => "trusted_proxy",
+        Offered::Process(_) => "process",
     }
 }
 

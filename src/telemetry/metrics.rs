@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use prometheus::{Encoder as _, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
+use super::audit::AuditCounters;
 use super::sink::{Record, Sink};
 use admission::{FailedAuthentications, JwksCounters, LimitMetrics};
 use agents::AgentMetrics;
@@ -115,6 +116,8 @@ pub struct Metrics {
     pub correlated: IntCounter,
     /// The logs.
     pub logs: LogsMetrics,
+    /// Records of the audit.
+    pub audit: AuditCounters,
 }
 
 impl Metrics {
@@ -163,6 +166,7 @@ impl Metrics {
             correlated: families
                 .counter("http_requests_with_correlation_total", "Requests that carry or received a correlation id.")?,
             logs: LogsMetrics::new(families)?,
+            audit: log::of_audit(families)?,
             registry,
         })
     }

@@ -1,6 +1,7 @@
 //! Everything that operators see: metrics, the logs of requests, of operations and of the server; and the sinks
 //! by which records are kept.
 
+mod audit;
 mod chatter;
 mod lines;
 mod log_file;
@@ -11,6 +12,7 @@ mod seldom;
 mod server;
 mod sink;
 
+pub use audit::{Audit, AuditCounters, AuditFileTerms, AuditTerms, Outward, StandardOutput, Syslog};
 pub use lines::Destination;
 pub use metrics::{ConnectionMetrics, InProgress, LoginCounts, LoginFacts, Metrics, RouteId};
 pub use requests::RequestLog;
@@ -19,4 +21,4 @@ pub use seldom::Seldom;
 pub use server::{
     close as close_server_log, keep as keep_server_log, set_level, start as start_server_log, tell_panics,
 };
-pub use sink::{Call, Calls, Record, Sink, Sinks};
+pub use sink::{Call, Calls, Kept, Record, Sink, Sinks};

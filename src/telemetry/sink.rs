@@ -1,9 +1,11 @@
 //! Sinks: whatever keeps a record of what is asked. Each is told at two moments.
 
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use filters::audit::Occurrence;
 use filters::decide::Concern;
 use filters::event::Event;
 use filters::operation::Entry;
@@ -11,12 +13,12 @@ use filters::refusal::Refusal;
 
 /// Keeps records of operations: a log, metrics, an audit.
 pub trait Sink: Send + Sync {
-    /// Takes an operation that is permitted, before Vault is asked.
+    /// Takes an operation that is permitted, before Vault is asked; gives what is to be waited for until then.
     ///
     /// # Errors
     /// The caller's answer where a record must be kept and cannot be: Vault is not asked then.
-    fn admit(&self, _record: &Record<'_>) -> Result<(), Refusal> {
-        Ok(())
+    fn admit(&self, _record: &Record<'_>) -> Result<Option<Kept>, Refusal> {
+        Ok(None)
     }
 
     /// Takes an outcome: of a request, or of one message of a batch.
@@ -24,19 +26,44 @@ pub trait Sink: Send + Sync {
 
     /// Writes what waits: nothing more comes.
     fn close(&self) {}
+    /// Takes something that no agent asked for.
+    fn note(&self, _occurrence: &Occurrence<'_>) {}
+
+    /// The reason why operations are refused for want of a record; `None` where they are not.
+    fn problem(&self) -> Option<&'static str> {
+        None
+    }
 }
+
+/// Ends once a record is kept, or cannot be: with the caller's answer then.
+pub type Kept = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>;
 
 /// Every sink, in the order in which they are told.
 #[derive(Clone, Default)]
 pub struct Sinks(Vec<Arc<dyn Sink>>);
 
 impl Sinks {
-    /// Tells each sink of an operation that is permitted, until one refuses.
+    /// Tells each sink of an operation that is permitted, until one refuses; gives what is to be waited for.
     ///
     /// # Errors
     /// The refusal of the first sink that refuses.
-    pub fn admit(&self, record: &Record<'_>) -> Result<(), Refusal> {
-        self.0.iter().try_for_each(|sink| sink.admit(record))
+    pub fn admit(&self, record: &Record<'_>) -> Result<Vec<Kept>, Refusal> {
+        let mut kept = Vec::new();
+        for sink in &self.0 {
+            kept.extend(sink.admit(record)?);
+        }
+        Ok(kept)
+    }
+
+    /// Tells every sink of something that no agent asked for.
+    pub fn note(&self, occurrence: &Occurrence<'_>) {
+        self.0.iter().for_each(|sink| sink.note(occurrence));
+    }
+
+    /// The reason why operations are refused for want of a record; `None` where they are not.
+    #[must_use]
+    pub fn problem(&self) -> Option<&'static str> {
+        self.0.iter().find_map(|sink| sink.problem())
     }
 
     /// Has every sink write what waits.
@@ -89,6 +116,8 @@ pub struct Record<'a> {
     pub concern: Option<&'a Concern>,
     /// The reason why a login was refused.
     pub why: &'a str,
+    /// The kind of credential of a refused login that did not hold; empty where none was judged.
+    pub judged: &'static str,
     /// The principal of a refused login, where that was proved: at most 256 characters.
     pub principal: &'a str,
     /// First digits of the SHA-256 of a refused login's API key.

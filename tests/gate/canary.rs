@@ -2,6 +2,7 @@
 //! every place of requests and answers, and looked for in everything that the
 //! gate writes; only the answer of the read that asked for one may hold it.
 
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 use tests::process::AGENTS;
 use tests::{API_KEY, Client, Gate, Plan, Response, wait_for};
 
+use super::audit::keyed;
 use crate::{Case, Shared};
 
 pub const CASES: &[Case] = &[
@@ -83,6 +85,9 @@ impl Search {
         assert_eq!(gate.terminate(), Some(0));
         let (log, errors) = (gate.log(), gate.stderr());
         assert!(errors.contains("the gate ends"), "nothing was written: {errors}");
+        let audit = fs::read_to_string(gate.folder().join("audit.log")).expect("the audit");
+        assert!(audit.contains("\"event\":\"stop\""), "nothing was recorded: {audit}");
+        self.silent("the audit", &without_signed_names(&audit));
         self.silent("the request log", &without_signed_names(&log));
         self.silent("server.log", &without_signed_names(&gate.log_file("server.log")));
         self.silent("responses.log", &without_names(&gate.log_file("responses.log")));
@@ -93,6 +98,10 @@ impl Search {
 /// The lines, without the name that a client authority has signed: an operator maps by it.
 fn without_signed_names(lines: &str) -> String {
     let without = |line: &str| match serde_json::from_str::<Value>(line) {
+        Ok(mut told) if told["certificate"].is_object() => {
+            told.as_object_mut().map(|told| told.remove("user"));
+            told.to_string()
+        }
         Ok(mut told) if told["certificate"].is_string() || told["fingerprint"].is_string() => {
             told.as_object_mut().map(|told| told.remove("principal"));
             told.to_string()
@@ -130,11 +139,12 @@ fn canary(place: &str) -> String {
 }
 
 /// A gate that says as much as it can.
-fn plan(more: &[(&'static str, String)]) -> Plan {
+fn plan(keys: &str, more: &[(&'static str, String)]) -> Plan {
     let mut environment = vec![("LOG_LEVEL", "trace".to_owned()), ("RUST_LOG", "trace".to_owned())];
     environment.extend_from_slice(more);
     let sections = format!(
-        "{AGENTS}\n[agents.alice]\nroles = [\"all\"]\njwt = {{ subject = \"{}\" }}\n[limits]\nfailed_authentications = {{ requests = 100000, per = \"1s\" }}\n",
+        "{AGENTS}\n[agents.alice]\nroles = [\"all\"]\njwt = {{ subject = \"{}\" }}\n[limits]\nfailed_authentications = {{ requests = 100000, per = \"1s\" }}\n\
+         [audit]\nfile = \"audit.log\"\nrequired = true\n{keys}",
         canary("subject")
     );
     Plan { sections, environment, ..Plan::default() }
@@ -154,17 +164,21 @@ fn callers(shared: &Shared) {
         world.vault.root_token(),
     ]);
     let keys = json!({canary("envkey"): "alice"}).to_string();
+    let (_folder, _, of_audit) = keyed();
     let mut gate = Gate::start(
         world,
-        &plan(&[
-            ("API_KEYS_JSON", keys),
-            ("VAULT_TOKEN", canary("vaulttoken")),
-            ("JWT_HS256_SECRET", secret.clone()),
-            ("AWS_ACCESS_KEY_ID", canary("awsid")),
-            ("AWS_SECRET_ACCESS_KEY", canary("awskey")),
-            ("AWS_SESSION_TOKEN", canary("awstoken")),
-            ("AWS_KMS_ENDPOINT", aws.endpoint()),
-        ]),
+        &plan(
+            &of_audit,
+            &[
+                ("API_KEYS_JSON", keys),
+                ("VAULT_TOKEN", canary("vaulttoken")),
+                ("JWT_HS256_SECRET", secret.clone()),
+                ("AWS_ACCESS_KEY_ID", canary("awsid")),
+                ("AWS_SECRET_ACCESS_KEY", canary("awskey")),
+                ("AWS_SESSION_TOKEN", canary("awstoken")),
+                ("AWS_KMS_ENDPOINT", aws.endpoint()),
+            ],
+        ),
     );
     let key = aws.create_key("ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT");
     let by_variable = gate.local().with("X-API-Key", &canary("envkey"));
@@ -681,7 +695,8 @@ fn hostile_vault(path: &str) -> String {
 fn answers(shared: &Shared) {
     let search = Search::new(&[shared.world().secret_id()]);
     let address = fake_vault(hostile_vault);
-    let mut gate = Gate::start(shared.world(), &plan(&[("VAULT_ADDR", address)]));
+    let (_folder, _, of_audit) = keyed();
+    let mut gate = Gate::start(shared.world(), &plan(&of_audit, &[("VAULT_ADDR", address)]));
     let client = gate.keyed();
     for name in (0..15).chain([400, 403, 404, 405, 412, 429, 472, 473, 500, 502, 503]) {
         let target = format!("/secrets/{name}");
@@ -714,7 +729,8 @@ fn refused_login(shared: &Shared) {
     }
     let search = Search::new(&[]);
     let more = [("VAULT_ADDR", fake_vault(refusing)), ("VAULT_SECRET_ID", canary("secretid"))];
-    let mut gate = Gate::start_unready(shared.world(), &plan(&more));
+    let (_folder, _, of_audit) = keyed();
+    let mut gate = Gate::start_unready(shared.world(), &plan(&of_audit, &more));
     wait_for("the refusal is in the log", 20, || gate.stderr().contains("cannot log in"));
     for response in [gate.admin_client().get("/readyz"), gate.keyed().get("/readyz"), gate.keyed().get("/secrets/x")] {
         assert_eq!(response.status, 503);
@@ -727,7 +743,8 @@ fn own_token(shared: &Shared) {
     let root = shared.world().vault.root_token();
     let search = Search::new(&[root, API_KEY]);
     let more = [("VAULT_ROLE_ID", String::new()), ("VAULT_SECRET_ID", String::new()), ("VAULT_TOKEN", root.to_owned())];
-    let mut gate = Gate::start(shared.world(), &plan(&more));
+    let (_folder, _, of_audit) = keyed();
+    let mut gate = Gate::start(shared.world(), &plan(&of_audit, &more));
     secrets(&search, &gate.keyed());
     search.everything(&mut gate);
 }

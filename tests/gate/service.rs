@@ -16,7 +16,7 @@ use portcullis::service::{Caller, Context, Offer, Outcome, Rejected, Target};
 use portcullis::snapshot::Snapshot;
 use portcullis::state::State;
 use portcullis::surfaces::Json;
-use portcullis::telemetry::{Metrics, Record, Sink, Sinks};
+use portcullis::telemetry::{Kept, Metrics, Record, Sink, Sinks};
 use portcullis::vault::{Parcel, Vault};
 use serde_json::{Value, json};
 use tests::{API_KEY, World};
@@ -41,9 +41,9 @@ struct Reluctant {
 }
 
 impl Sink for Reluctant {
-    fn admit(&self, record: &Record<'_>) -> Result<(), Refusal> {
+    fn admit(&self, record: &Record<'_>) -> Result<Option<Kept>, Refusal> {
         self.admitted.lock().expect("a lock").push((record.agent.to_owned(), record.operation));
-        if self.refuses.load(Ordering::Relaxed) { Err(Refusal::Overloaded) } else { Ok(()) }
+        if self.refuses.load(Ordering::Relaxed) { Err(Refusal::Overloaded) } else { Ok(None) }
     }
 
     fn finish(&self, _: &Record<'_>) {}

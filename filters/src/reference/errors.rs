@@ -109,6 +109,7 @@ fn every() -> Vec<(Refusal, &'static str)> {
         (Refusal::KmsUnavailable, ""),
         (Refusal::IssuerUnavailable, ""),
         (Refusal::HandleKeyUnknown, ""),
+        (Refusal::AuditUnavailable, ""),
     ]
 }
 

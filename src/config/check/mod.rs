@@ -5,6 +5,7 @@
 //! are found in one pass; what it makes is used only where there were none.
 
 mod agents;
+mod audit;
 mod identity;
 mod jwt;
 mod keys;
@@ -58,6 +59,7 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
         admin,
         server,
         logging: logging(&top),
+        audit: audit::audit(&top),
         login: login::login(&top, &upstream),
         upstream,
         vault_identity: vault::identity(&top, &issuers),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use tracing::Level;
 
-use super::{Admin, Kms, Logging, Login, Server, Settings, Upstream};
+use super::{Admin, Audit, Kms, Logging, Login, Server, Settings, Upstream};
 
 /// The settings of the process's start, which stay whatever is read later.
 #[derive(Debug)]
@@ -15,6 +15,7 @@ pub struct Fixed {
     admin: Admin,
     server: Server,
     logging: Logging,
+    audit: Option<Audit>,
     upstream: Upstream,
     /// Its method; what it presents is read anew.
     login: Discriminant<Login>,
@@ -44,6 +45,7 @@ impl Fixed {
             admin: Admin { hosts: Vec::new(), ..settings.admin.clone() },
             server: settings.server.clone(),
             logging: Logging { level: Level::INFO, ..settings.logging.clone() },
+            audit: settings.audit.clone(),
             upstream: settings.upstream.clone(),
             login: discriminant(&settings.login),
             kms: settings.kms.clone(),
@@ -58,6 +60,7 @@ impl Fixed {
             ("admin", self.admin != other.admin),
             ("server", self.server != other.server),
             ("logging", self.logging != other.logging),
+            ("audit", self.audit != other.audit),
             ("upstream", self.upstream != other.upstream),
             ("login", self.login != other.login),
             ("aws_kms", self.kms != other.kms),

@@ -1,9 +1,10 @@
-//! Metrics of the logs.
+//! Metrics of the logs, and of the audit.
 
 use std::sync::LazyLock;
 
 use prometheus::{Error, IntCounter, IntGauge};
 
+use super::super::audit::AuditCounters;
 use super::families::Families;
 
 /// The server log is there before all metrics.
@@ -64,4 +65,11 @@ impl LogsMetrics {
         };
         Ok(Self { requests: of("requests")?, responses: of("responses")?, server: of("server")? })
     }
+}
+
+pub(super) fn of_audit(families: Families<'_>) -> Result<AuditCounters, Error> {
+    let help = "Records of the audit by what became of them.";
+    let records = families.counters("portcullis_audit_records_total", help, &["result"])?;
+    let of = |result: &str| records.get_metric_with_label_values(&[result]);
+    Ok(AuditCounters { written: of("written")?, lost: of("lost")?, unsent: of("unsent")? })
 }

@@ -1,0 +1,192 @@
+//! Records of operations: API Activity (OCSF class 6003).
+
+use std::io::Write as _;
+use std::net::IpAddr;
+
+use super::{Naming, member, number, text};
+use crate::catalog::{self, KV};
+use crate::decide::Concern;
+use crate::grants::{Engine, Resource, Space};
+use crate::operation::OperationSpec;
+use crate::path::SecretPath;
+use crate::scope::Scope;
+
+/// Most resources that one record names, where an operation made many calls.
+const NAMED: usize = 32;
+
+/// The moment of an operation that a record is made at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It is permitted, and Vault was not asked yet.
+    Permitted,
+    /// It has ended.
+    Ended {
+        /// The HTTP status.
+        status: u16,
+        /// Milliseconds from head to answer.
+        took: u64,
+    },
+}
+
+/// The facts of one operation.
+#[derive(Clone, Copy, Debug)]
+pub struct Activity<'a> {
+    /// Milliseconds since the epoch.
+    pub time: u64,
+    /// The moment.
+    pub stage: Stage,
+    /// The id that Vault's own audit has too.
+    pub correlation_id: &'a str,
+    /// The gate's id of the request.
+    pub request_id: &'a str,
+    /// The place of a message in its batch.
+    pub message: Option<usize>,
+    /// The client's address.
+    pub client: Option<IpAddr>,
+    /// The HTTP method, and the route's template.
+    pub asked: (&'static str, &'static str),
+    /// The agent; empty where an operator asks, or nobody is known.
+    pub agent: &'a str,
+    /// The agent's namespace in Vault.
+    pub namespace: &'a str,
+    /// The kind of proof of its identity.
+    pub proof: &'static str,
+    /// The operation's name; empty where there is none in the catalog.
+    pub operation: &'static str,
+    /// `allow`, or the code of the refusal.
+    pub decision: &'static str,
+    /// The role that allowed.
+    pub role: &'a str,
+    /// True where an operator asks.
+    pub by_operator: bool,
+}
+
+impl Activity<'_> {
+    /// Writes the body of the record; `concerns` are the resources that the operation was about.
+    pub fn write<'c>(&self, concerns: impl Iterator<Item = &'c Concern>, naming: &Naming, out: &mut Vec<u8>) {
+        member(",\"correlation_uid\":", self.correlation_id, out);
+        let (id, allowed) = (self.activity(), self.decision == "allow");
+        number("},\"class_uid\":6003,\"category_uid\":6,\"activity_id\":", id, out);
+        number(",\"type_uid\":", 600_300 + id, out);
+        number(",\"time\":", self.time, out);
+        number(",\"severity_id\":", if allowed { 1 } else { 2 }, out);
+        let status = match self.stage {
+            Stage::Permitted => 0,
+            Stage::Ended { .. } if allowed => 1,
+            Stage::Ended { .. } => 2,
+        };
+        number(",\"status_id\":", status, out);
+        self.actor(out);
+        let operation = if self.operation.is_empty() { self.asked.1 } else { self.operation };
+        out.extend_from_slice(b",\"api\":{\"operation\":");
+        text(operation, out);
+        member(",\"request\":{\"uid\":", self.request_id, out);
+        out.extend_from_slice(if self.request_id.is_empty() { b"}" } else { b"}}" });
+        if let (method, Stage::Ended { status, took }) = (self.asked.0, self.stage) {
+            member(",\"http_request\":{\"http_method\":", method, out);
+            out.extend_from_slice(if method.is_empty() { b"" } else { b"}" });
+            number(",\"http_response\":{\"code\":", status.into(), out);
+            number("},\"duration\":", took, out);
+        }
+        self.resources(concerns, naming, out);
+        self.unmapped(out);
+    }
+
+    fn actor(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b",\"actor\":{\"user\":{");
+        match (self.agent, self.by_operator) {
+            ("", true) => out.extend_from_slice(b"\"type_id\":2,\"type\":\"Operator\""),
+            ("", false) => out.extend_from_slice(b"\"type_id\":0"),
+            (agent, _) => {
+                member("\"type_id\":99,\"type\":\"Agent\",\"name\":", agent, out);
+            }
+        }
+        out.extend_from_slice(b"}},\"src_endpoint\":{");
+        if let Some(client) = self.client {
+            // Writing to memory does not fail.
+            let _ = write!(out, "\"ip\":\"{client}\"");
+        }
+        out.push(b'}');
+    }
+
+    fn resources<'c>(&self, concerns: impl Iterator<Item = &'c Concern>, naming: &Naming, out: &mut Vec<u8>) {
+        let mut first = true;
+        let touched = concerns.filter_map(|concern| Some((concern.resource.as_ref()?, concern.version)));
+        for (resource, version) in touched.take(NAMED) {
+            out.extend_from_slice(if first { b",\"resources\":[" } else { b"," });
+            first = false;
+            self.resource(resource, version, naming, out);
+        }
+        if !first {
+            out.push(b']');
+        }
+    }
+
+    fn resource(&self, resource: &Resource, version: Option<u64>, naming: &Naming, out: &mut Vec<u8>) {
+        let (engine, shared, name) = parts(resource);
+        member("{\"type\":", engine.name(), out);
+        if let Some(name) = name {
+            out.extend_from_slice(b",\"name\":");
+            naming.write(name, out);
+        }
+        member(",\"namespace\":", self.namespace, out);
+        if let Some(version) = version {
+            number(",\"version\":\"", version, out);
+            out.push(b'"');
+        }
+        if shared {
+            out.extend_from_slice(b",\"labels\":[\"shared\"]");
+        }
+        out.push(b'}');
+    }
+
+    fn unmapped(&self, out: &mut Vec<u8>) {
+        member(",\"unmapped\":{\"decision\":", self.decision, out);
+        out.extend_from_slice(match self.stage {
+            Stage::Permitted => b",\"stage\":\"permitted\"",
+            Stage::Ended { .. } => b",\"stage\":\"ended\"",
+        });
+        member(",\"role\":", self.role, out);
+        member(",\"proof\":", self.proof, out);
+        member(",\"route\":", self.asked.1, out);
+        if let Some(message) = self.message {
+            number(",\"message\":", message as u64, out);
+        }
+    }
+
+    /// The activity: 1 create, 2 read, 3 update, 4 delete, 99 another.
+    fn activity(&self) -> u64 {
+        match catalog::find(self.operation) {
+            Some(entry) => activity(entry.spec),
+            None if self.by_operator && self.asked.0 != "GET" => 3,
+            None if self.by_operator => 2,
+            None => 99,
+        }
+    }
+}
+
+/// The activity of an operation of the catalog's.
+fn activity(spec: &OperationSpec) -> u64 {
+    // A secret that is written anew is updated, though what was there may be lost.
+    let of_kv = spec.engine == Some(KV);
+    let ends = spec.scope == Some(Scope::Delete) || spec.annotations.destructive && !of_kv;
+    let of_handle = spec.reach.apis.is_empty() && !spec.engine.is_some_and(Engine::is_kms);
+    match (spec.annotations.read_only, ends) {
+        (true, _) => 2,
+        (false, true) => 4,
+        (false, false) if of_kv || of_handle => 3,
+        (false, false) => 1,
+    }
+}
+
+/// The engine, true where it is shared, and the name; `None` where it has none.
+fn parts(resource: &Resource) -> (Engine, bool, Option<&str>) {
+    match resource {
+        Resource::Secret(space, path) => (KV, *space == Space::Shared, Some(path.as_str())),
+        Resource::Names(space, prefix) => {
+            (KV, *space == Space::Shared, Some(prefix.as_ref().map_or("", SecretPath::as_str)))
+        }
+        Resource::Key(engine, name) => (*engine, false, Some(name)),
+        Resource::Nameless(engine) => (*engine, false, None),
+    }
+}

@@ -1,0 +1,48 @@
+//! The audit: one record for each decision, as a line of JSON in the form of OCSF, chained to the line before it
+//! (DESIGN section 15). A record names who did what to which resource and by which role, never a value.
+//!
+//! A line is made in two steps: whoever has the facts writes a *body*, and the chain, which is one for each
+//! process, *seals* it with its number and the digest of the line before.
+//!
+//! OCSF: <https://schema.ocsf.io/1.3.0>
+
+mod activity;
+mod chain;
+mod login;
+mod naming;
+mod note;
+mod occurrence;
+mod walk;
+
+pub use activity::{Activity, Stage};
+pub use chain::{Chain, ChainId, Position};
+pub use login::Login;
+pub use naming::Naming;
+pub use note::{Checkpoint, NoteSigner, NoteVerifier};
+pub use occurrence::Occurrence;
+pub use walk::{Broken, Fault, Found, Walk};
+
+/// The version of OCSF that records are in.
+const SCHEMA: &str = "1.3.0";
+
+/// Writes a member whose value is a text, unless that is empty; `before` is all up to the value.
+fn member(before: &str, value: &str, out: &mut Vec<u8>) {
+    if !value.is_empty() {
+        out.extend_from_slice(before.as_bytes());
+        text(value, out);
+    }
+}
+
+/// Writes a JSON string.
+fn text(value: &str, out: &mut Vec<u8>) {
+    // Writing to memory does not fail.
+    let _ = serde_json::to_writer(out, value);
+}
+
+fn number(before: &str, number: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(before.as_bytes());
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+#[cfg(test)]
+mod tests;

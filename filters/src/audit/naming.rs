@@ -1,0 +1,101 @@
+//! Names in records: in clear, or as HMACs, by which a record can be found and from which nothing is read.
+
+use std::fmt::{self, Write as _};
+
+use aws_lc_rs::hmac;
+
+/// The text before an HMAC, as Vault's own audit writes it.
+const PREFIX: &str = "hmac-sha256:";
+
+/// The form in which records name secrets, keys and roles.
+pub enum Naming {
+    /// As they are.
+    Clear,
+    /// As HMAC-SHA256 by a key of the gate's own, in hexadecimal.
+    Hmac(Box<hmac::Key>),
+}
+
+impl fmt::Debug for Naming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Clear => "clear",
+            Self::Hmac(_) => "hmac",
+        })
+    }
+}
+
+impl Naming {
+    /// Bytes of a key.
+    pub const KEY: usize = 32;
+
+    /// HMACs by the key that `text` has, in 64 hexadecimal digits; `None` for any other text.
+    #[must_use]
+    pub fn of_key(text: &str) -> Option<Self> {
+        let text = text.trim_ascii();
+        if text.len() != 2 * Self::KEY || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return None;
+        }
+        let pairs = (0..Self::KEY).map(|place| u8::from_str_radix(text.get(2 * place..2 * place + 2)?, 16).ok());
+        let key: Vec<u8> = pairs.collect::<Option<_>>()?;
+        Some(Self::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, &key))))
+    }
+
+    /// The name as records have it.
+    #[must_use]
+    pub fn of(&self, name: &str) -> String {
+        match self {
+            Self::Clear => name.to_owned(),
+            Self::Hmac(key) => {
+                let mut text = PREFIX.to_owned();
+                for byte in hmac::sign(key, name.as_bytes()).as_ref() {
+                    let _ = write!(text, "{byte:02x}");
+                }
+                text
+            }
+        }
+    }
+
+    /// Writes it as a JSON string.
+    pub(super) fn write(&self, name: &str, out: &mut Vec<u8>) {
+        const DIGITS: [u8; 16] = *b"0123456789abcdef";
+        match self {
+            Self::Clear => super::text(name, out),
+            Self::Hmac(key) => {
+                let digit = |place: u8| DIGITS.get(usize::from(place)).copied().unwrap_or_default();
+                out.push(b'"');
+                out.extend_from_slice(PREFIX.as_bytes());
+                for byte in hmac::sign(key, name.as_bytes()).as_ref() {
+                    out.extend_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+                }
+                out.push(b'"');
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_its_hmac_and_is_written_as_it_is_computed() {
+        // RFC 4231 has no key of this length; the value is that of OpenSSL's `dgst -sha256 -mac HMAC`.
+        let naming = Naming::of_key(&format!("{}\n", "0b".repeat(32))).unwrap();
+        let mut out = Vec::new();
+        naming.write("Hi There", &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), format!("\"{}\"", naming.of("Hi There")));
+        assert_eq!(
+            naming.of("Hi There"),
+            "hmac-sha256:198a607eb44bfbc69903a0f1cf2bbdc5ba0aa3f3d9ae3c1c7a3b1696a0b68cf7"
+        );
+        assert_ne!(naming.of("a"), naming.of("b"));
+        assert_eq!(Naming::Clear.of("team/db"), "team/db");
+    }
+
+    #[test]
+    fn a_key_is_hexadecimal_and_whole() {
+        for bad in ["", "0b", &"0b".repeat(31), &"0b".repeat(33), &"0g".repeat(32), &"é".repeat(32)] {
+            assert!(Naming::of_key(bad).is_none(), "{bad}");
+        }
+    }
+}

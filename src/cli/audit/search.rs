@@ -1,0 +1,165 @@
+//! `portcullis audit search`.
+
+use std::fs;
+use std::io::{self, BufWriter, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use filters::audit::Naming;
+use filters::lifetime::Lifetime;
+use serde::Deserialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use zeroize::Zeroizing;
+
+use super::files;
+use crate::cli::common::{FAILED, Given, REFUSED, load_elsewhere, refuse};
+
+pub(super) const AFTER: &str = "\
+Prints the records that fit all that is given, as they are, one line each. --path is a
+secret's path, or a key's or role's name, as agents write it; where records have HMACs
+of names, the same HMAC is computed by the key. Without FILE, the file and the key are
+those of the configuration. Of one FILE, those that were set aside of it are read too.
+Nothing is verified: see `portcullis audit verify`.
+
+Exit codes:
+  0  records were printed
+  1  none fits, or a file cannot be read
+  2  the configuration or the command line was refused
+
+Examples:
+  portcullis audit search --agent bob --path team/db --since 24h
+  portcullis audit search --decision forbidden --name-key names.key audit.log";
+
+/// Records that are searched for, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Search {
+    /// The agent.
+    #[arg(long, value_name = "NAME")]
+    agent: Option<String>,
+    /// The secret's path, or the name of the key or role.
+    #[arg(long, value_name = "PATH")]
+    path: Option<String>,
+    /// The decision: `allow`, or the code of a refusal.
+    #[arg(long, value_name = "CODE")]
+    decision: Option<String>,
+    /// The earliest time: `2030-01-31T12:00:00Z`, or how long ago, as `24h`.
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<i128>,
+    /// File of the key of names' HMACs.
+    #[arg(long, value_name = "KEYFILE")]
+    name_key: Option<PathBuf>,
+    /// Files of records.
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    given: Given,
+}
+
+/// Milliseconds since the epoch.
+fn since(text: &str) -> Result<i128, &'static str> {
+    if let Ok(time) = OffsetDateTime::parse(text, &Rfc3339) {
+        return Ok(time.unix_timestamp_nanos() / 1_000_000);
+    }
+    let ago: Lifetime = text.parse().map_err(|_| "write such as `2030-01-31T12:00:00Z` or `24h`")?;
+    Ok(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000 - i128::from(ago.seconds()) * 1000)
+}
+
+/// The parts of a record that are compared.
+#[derive(Deserialize)]
+struct Line {
+    time: i128,
+    #[serde(default)]
+    actor: Actor,
+    #[serde(default)]
+    user: Named,
+    #[serde(default)]
+    resources: Vec<Named>,
+    unmapped: Unmapped,
+}
+
+#[derive(Default, Deserialize)]
+struct Actor {
+    user: Named,
+}
+
+#[derive(Default, Deserialize)]
+struct Named {
+    name: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Unmapped {
+    decision: Option<String>,
+}
+
+pub(super) fn run(mut asked: Search) -> ExitCode {
+    if asked.files.is_empty() {
+        match load_elsewhere(&std::mem::take(&mut asked.given).into()) {
+            Ok(settings) => {
+                let audit = settings.audit;
+                asked.files.extend(audit.as_ref().and_then(|audit| audit.file.clone()));
+                asked.name_key = asked.name_key.or_else(|| audit.and_then(|audit| audit.name_key));
+            }
+            Err(report) => return refuse(&report),
+        }
+    }
+    if asked.files.is_empty() {
+        eprintln!("portcullis: the configuration has no audit.file: name files");
+        return ExitCode::from(REFUSED);
+    }
+    match found(&asked) {
+        Ok(0) => {
+            eprintln!("portcullis: no record fits");
+            ExitCode::from(FAILED)
+        }
+        Ok(_) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("portcullis: {problem}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// Prints what fits, and gives how many that are.
+fn found(asked: &Search) -> Result<u64, String> {
+    let naming = match &asked.name_key {
+        None => Naming::Clear,
+        Some(path) => {
+            let text = fs::read_to_string(path).map(Zeroizing::new);
+            let text = text.map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+            Naming::of_key(&text).ok_or_else(|| format!("{} holds no key of names", path.display()))?
+        }
+    };
+    let name = asked.path.as_ref().map(|path| naming.of(path));
+    let (mut out, mut count) = (BufWriter::new(io::stdout().lock()), 0);
+    for path in &files::all(&asked.files) {
+        let read = files::lines(path, |text, _, _| {
+            let line = serde_json::from_slice(text);
+            if line.is_ok_and(|line| fits(asked, name.as_deref(), &line)) {
+                count += 1;
+                out.write_all(text)?;
+                out.write_all(b"\n")?;
+            }
+            Ok::<_, io::Error>(())
+        });
+        match read {
+            Ok(read) => read.map_err(|error| format!("{} cannot be read: {error}", path.display()))?,
+            // A reader that has gone wants no more.
+            Err(_) => return Ok(count),
+        }
+    }
+    let _ = out.flush();
+    Ok(count)
+}
+
+fn fits(asked: &Search, name: Option<&str>, line: &Line) -> bool {
+    let is = |wanted: Option<&str>, told: &Option<String>| wanted.is_none_or(|wanted| told.as_deref() == Some(wanted));
+    let agent = asked.agent.as_deref();
+    let about = |name| line.resources.iter().any(|resource| is(Some(name), &resource.name));
+    (is(agent, &line.actor.user.name) || is(agent, &line.user.name))
+        && name.is_none_or(about)
+        && is(asked.decision.as_deref(), &line.unmapped.decision)
+        && asked.since.is_none_or(|since| line.time >= since)
+}

@@ -1,0 +1,214 @@
+//! The audit's writer: seals bodies into the chain, writes them, syncs, sets the file aside, signs checkpoints.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use filters::audit::{Chain, NoteSigner, Occurrence};
+
+use super::file::AuditFile;
+use super::outlet::Outlet;
+use super::shared::{Shared, Written, now};
+
+/// Pauses between two looks: seldom while nothing comes; else often, so that there is little to write each time.
+const SELDOM: Duration = Duration::from_millis(50);
+const OFTEN: Duration = Duration::from_millis(5);
+/// Pause before it tries again where it cannot write.
+const AGAIN: Duration = Duration::from_millis(200);
+/// The time between two syncs.
+const SYNC: Duration = Duration::from_millis(50);
+
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    file: Option<AuditFile>,
+    outlets: Vec<Outlet>,
+    chain: Chain,
+    signer: Option<NoteSigner>,
+    checkpoint_every: Duration,
+    /// When the last checkpoint was made, and the records since.
+    checkpoint: (Instant, u64),
+    pub(super) sync_each: bool,
+    /// When the file was synced last, and true where it was written since.
+    synced: (Instant, bool),
+    /// Lines that are sealed and not written yet, and the number of bodies they are of.
+    lines: Vec<u8>,
+    bodies: u64,
+    /// How many bodies are written.
+    written: u64,
+    fails: bool,
+    /// Count of the lost records that were told of.
+    told: u64,
+}
+
+impl Writer {
+    pub(super) fn new(shared: Arc<Shared>, file: Option<AuditFile>, outlets: Vec<Outlet>, chain: Chain) -> Self {
+        let now = Instant::now();
+        Self {
+            shared,
+            file,
+            outlets,
+            chain,
+            signer: None,
+            checkpoint_every: Duration::MAX,
+            checkpoint: (now, 0),
+            sync_each: false,
+            synced: (now, false),
+            lines: Vec::new(),
+            bodies: 0,
+            written: 0,
+            fails: false,
+            told: 0,
+        }
+    }
+
+    pub(super) fn sign(&mut self, signer: Option<NoteSigner>, every: Duration) {
+        (self.signer, self.checkpoint_every) = (signer, every);
+    }
+
+    pub(super) fn run(mut self) {
+        let mut taken = Vec::new();
+        loop {
+            let ending = self.shared.ending.load(Ordering::Acquire);
+            let busy = self.take(&mut taken);
+            if self.is_checkpoint_due() {
+                self.seal_checkpoint();
+            }
+            self.write();
+            if ending && (self.fails || !busy) {
+                return self.end();
+            }
+            let pause = match (self.fails, busy) {
+                (true, _) => AGAIN,
+                (false, true) => OFTEN,
+                (false, false) => SELDOM,
+            };
+            if !ending {
+                thread::park_timeout(pause);
+            }
+        }
+    }
+
+    /// Seals what waits, once all before is written; true where there was something.
+    fn take(&mut self, taken: &mut Vec<u8>) -> bool {
+        if !self.lines.is_empty() {
+            return true;
+        }
+        std::mem::swap(&mut self.shared.bodies().text, taken);
+        self.shared.unwritten.store(taken.len(), Ordering::Relaxed);
+        for body in taken.split(|byte| *byte == b'\n').filter(|body| !body.is_empty()) {
+            self.seal(body);
+            self.bodies += 1;
+        }
+        taken.clear();
+        self.tell_lost();
+        !self.lines.is_empty()
+    }
+
+    fn seal(&mut self, body: &[u8]) {
+        let start = self.lines.len();
+        self.chain.seal(body, &mut self.lines);
+        self.checkpoint.1 += 1;
+        let line = self.lines.get(start..).unwrap_or_default();
+        self.outlets.iter().for_each(|outlet| outlet.push(line));
+    }
+
+    fn seal_own(&mut self, occurrence: &Occurrence<'_>) {
+        let mut body = Vec::new();
+        occurrence.write(now(), &mut body);
+        self.seal(&body);
+    }
+
+    fn is_checkpoint_due(&self) -> bool {
+        let (made, since) = self.checkpoint;
+        self.signer.is_some() && since > 0 && made.elapsed() >= self.checkpoint_every
+    }
+
+    fn seal_checkpoint(&mut self) {
+        let note = self.signer.as_ref().and_then(|signer| self.chain.checkpoint(signer));
+        if let Some(note) = note.filter(|_| self.checkpoint.1 > 0) {
+            self.seal_own(&Occurrence::Checkpoint { note: &note });
+            self.checkpoint = (Instant::now(), 0);
+        }
+    }
+
+    /// Has a record say how many were lost.
+    fn tell_lost(&mut self) {
+        let lost = self.shared.counters.lost.get();
+        if lost > self.told {
+            tracing::error!(lost = lost - self.told, "audit records were lost");
+            self.seal_own(&Occurrence::Lost { records: lost - self.told });
+            self.told = lost;
+        }
+    }
+
+    fn write(&mut self) {
+        let is_due = self.file.as_ref().is_some_and(AuditFile::is_due);
+        if is_due && !self.fails {
+            self.seal_checkpoint();
+        }
+        if self.lines.is_empty() && !self.synced.1 && !is_due {
+            return;
+        }
+        self.shared.writes_since.store(self.shared.milliseconds(), Ordering::Relaxed);
+        let tried = self.try_write(is_due);
+        self.shared.writes_since.store(0, Ordering::Relaxed);
+        if let Err(error) = &tried
+            && !self.fails
+        {
+            tracing::error!(%error, "the audit cannot be written: records wait, up to 8 MiB of them");
+        }
+        if tried.is_ok() && self.fails {
+            tracing::warn!("the audit is written again");
+        }
+        self.fails = tried.is_err();
+        let now = Written { count: self.written, fails: self.fails };
+        self.shared.written.send_if_modified(|written| {
+            let differs = (written.count, written.fails) != (now.count, now.fails);
+            *written = now;
+            differs
+        });
+    }
+
+    fn try_write(&mut self, is_due: bool) -> io::Result<()> {
+        let Some(file) = &mut self.file else {
+            self.lines.clear();
+            self.all_written();
+            return Ok(());
+        };
+        let (done, result) = file.write(&self.lines);
+        self.synced.1 |= done > 0;
+        self.lines.drain(..done);
+        result?;
+        if self.synced.1 && (self.sync_each || is_due || self.synced.0.elapsed() >= SYNC) {
+            file.sync()?;
+            self.synced = (Instant::now(), false);
+        }
+        if is_due {
+            file.rotate()?;
+        }
+        self.all_written();
+        Ok(())
+    }
+
+    fn all_written(&mut self) {
+        self.shared.counters.written.inc_by(self.bodies);
+        self.written += std::mem::take(&mut self.bodies);
+        self.shared.unwritten.store(0, Ordering::Relaxed);
+    }
+
+    /// Writes the last records, and tells of what is left.
+    fn end(mut self) {
+        self.seal_own(&Occurrence::Ended);
+        self.seal_checkpoint();
+        self.sync_each = true;
+        self.write();
+        let left = self.bodies + self.shared.bodies().text.iter().filter(|byte| **byte == b'\n').count() as u64;
+        if self.fails && left > 0 {
+            self.shared.counters.lost.inc_by(left);
+            tracing::error!(left, "audit records were lost: the gate ends and cannot write them");
+        }
+        self.outlets.into_iter().for_each(Outlet::end);
+    }
+}
