@@ -89,48 +89,69 @@ impl LineLog {
     }
 }
 
+/// The begin of a member of that name, which needs no escape.
+macro_rules! key {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
+}
+
+pub(super) use key;
+
 /// Begins a line: when, how severe, what happened, and the logger.
 pub(super) fn begin(level: &'static str, message: &str, logger: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"ts\":\"");
     let _ = OffsetDateTime::now_utc().format_into(out, &Rfc3339);
     out.push(b'"');
-    for (name, value) in [("lvl", level), ("msg", message), ("logger", logger)] {
-        text(name, value, out);
-    }
+    plain(key!("lvl"), level, out);
+    text(key!("msg"), message, out);
+    text(key!("logger"), logger, out);
 }
 
-/// Adds a text under a name that needs no escape; an empty one is left out.
-pub(super) fn text(name: &str, value: &str, out: &mut Vec<u8>) {
+/// Adds a text that needs no escape behind its key; an empty one is left out.
+pub(super) fn plain(key: &str, value: &str, out: &mut Vec<u8>) {
     if !value.is_empty() {
-        json(name, value, out);
+        out.reserve(key.len() + value.len() + 2);
+        out.extend_from_slice(key.as_bytes());
+        out.push(b'"');
+        out.extend_from_slice(value.as_bytes());
+        out.push(b'"');
     }
 }
 
-/// Adds a value under a name that needs no escape.
-pub(super) fn json(name: &str, value: &(impl Serialize + ?Sized), out: &mut Vec<u8>) {
-    key(name, out);
+/// Adds a text behind its key; an empty one is left out.
+pub(super) fn text(key: &str, value: &str, out: &mut Vec<u8>) {
+    if !value.is_empty() {
+        json(key, value, out);
+    }
+}
+
+/// Adds a value behind its key.
+pub(super) fn json(key: &str, value: &(impl Serialize + ?Sized), out: &mut Vec<u8>) {
+    out.extend_from_slice(key.as_bytes());
     let _ = serde_json::to_writer(&mut *out, value);
 }
 
-/// Adds a number.
-pub(super) fn number(name: &str, number: u64, out: &mut Vec<u8>) {
-    key(name, out);
+/// Adds a value under a name that needs no escape.
+pub(super) fn member(name: &str, value: &(impl Serialize + ?Sized), out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    json("\":", value, out);
+}
+
+/// Adds a number behind its key.
+pub(super) fn number(key: &str, number: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(key.as_bytes());
     digits(number, out);
 }
 
-/// Adds milliseconds, with the microseconds as three digits after the point.
-pub(super) fn milliseconds(name: &str, time: Duration, out: &mut Vec<u8>) {
-    key(name, out);
+/// Adds milliseconds behind their key, with the microseconds as three digits after the point.
+pub(super) fn milliseconds(key: &str, time: Duration, out: &mut Vec<u8>) {
+    out.extend_from_slice(key.as_bytes());
     let microseconds = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     digits(microseconds / 1000, out);
     out.push(b'.');
     [100, 10, 1].into_iter().for_each(|place| digits(microseconds / place % 10, out));
-}
-
-fn key(name: &str, out: &mut Vec<u8>) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":");
 }
 
 fn digits(number: u64, out: &mut Vec<u8>) {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::lines::{Destination, LineLog, begin, json, milliseconds, number, text};
+use super::lines::{Destination, LineLog, begin, json, key, milliseconds, number, plain, text};
 use super::metrics::LogMetrics;
 use super::sink::{Calls, Record, Sink};
 
@@ -41,34 +41,39 @@ impl Record<'_> {
 
     fn write(&self, out: &mut Vec<u8>) {
         begin(self.level(), "request", "portcullis.request", out);
-        for (name, value) in [
-            ("request_id", self.request_id),
-            ("correlation_id", self.correlation_id),
-            ("method", self.method),
-            ("path", self.route),
-            ("agent", self.agent),
-            ("namespace", self.namespace),
-            ("proof", self.proof),
-            ("operation", self.operation),
-            ("decision", self.decision),
-            ("role", self.role),
-            ("why", self.why),
-            ("principal", self.principal),
-            ("key", self.key),
-            ("certificate", self.certificate),
-            ("issuer", self.issuer),
+        // Of closed sets, or judged when they came.
+        for (key, value) in [
+            (key!("request_id"), self.request_id),
+            (key!("correlation_id"), self.correlation_id),
+            (key!("method"), self.method),
+            (key!("path"), self.route),
+            (key!("agent"), self.agent),
+            (key!("proof"), self.proof),
+            (key!("operation"), self.operation),
+            (key!("decision"), self.decision),
         ] {
-            text(name, value, out);
+            plain(key, value, out);
+        }
+        for (key, value) in [
+            (key!("namespace"), self.namespace),
+            (key!("role"), self.role),
+            (key!("why"), self.why),
+            (key!("principal"), self.principal),
+            (key!("key"), self.key),
+            (key!("certificate"), self.certificate),
+            (key!("issuer"), self.issuer),
+        ] {
+            text(key, value, out);
         }
         if let Some(message) = self.message {
-            number("message", message as u64, out);
+            number(key!("message"), message as u64, out);
         }
         if let Some(client) = self.client {
-            json("client", &client, out);
+            json(key!("client"), &client, out);
         }
-        number("status", self.status.into(), out);
-        milliseconds("duration_ms", self.took, out);
-        milliseconds("vault_ms", self.calls.map(Calls::upstream).unwrap_or_default(), out);
+        number(key!("status"), self.status.into(), out);
+        milliseconds(key!("duration_ms"), self.took, out);
+        milliseconds(key!("vault_ms"), self.calls.map(Calls::upstream).unwrap_or_default(), out);
         out.extend_from_slice(b"}\n");
     }
 }

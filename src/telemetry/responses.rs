@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::lines::{Destination, LineLog, begin, milliseconds, number, text};
+use super::lines::{Destination, LineLog, begin, key, member, milliseconds, number, plain, text};
 use super::metrics::LogMetrics;
 use super::sink::{Call, Record, Sink};
 use filters::audit::Naming;
@@ -41,27 +41,28 @@ impl Call {
     fn write(&self, record: &Record<'_>, naming: Option<&Naming>, out: &mut Vec<u8>) {
         let operation = self.entry.spec.name.replace('.', "_");
         begin(if self.refused.is_some() { "warn" } else { "info" }, &operation, "portcullis.response", out);
-        for (name, value) in [
-            ("request_id", record.request_id),
-            ("correlation_id", record.correlation_id),
-            ("subject", record.agent),
-            ("namespace", record.namespace),
-            ("decision", self.refused.unwrap_or("allow")),
+        // Of closed sets, or judged when they came.
+        for (key, value) in [
+            (key!("request_id"), record.request_id),
+            (key!("correlation_id"), record.correlation_id),
+            (key!("subject"), record.agent),
+            (key!("decision"), self.refused.unwrap_or("allow")),
         ] {
-            text(name, value, out);
+            plain(key, value, out);
         }
+        text(key!("namespace"), record.namespace, out);
         let concern = &self.concern;
         match (naming, concern.resource.as_ref().and_then(Resource::named)) {
-            (Some(Naming::Clear), Some((word, name))) => text(word, name, out),
-            (Some(naming), Some((word, name))) => text(word, &naming.of(name), out),
+            (Some(Naming::Clear), Some((word, name))) => member(word, name, out),
+            (Some(naming), Some((word, name))) => member(word, &naming.of(name), out),
             (None, _) | (_, None) => {}
         }
         let made = self.event.as_ref().and_then(|event| event.version);
         if let Some(version) = made.or(concern.version) {
-            number("version", version, out);
+            number(key!("version"), version, out);
         }
         if let Some(took) = self.upstream {
-            milliseconds("vault_ms", took, out);
+            milliseconds(key!("vault_ms"), took, out);
         }
         out.extend_from_slice(b"}\n");
     }

@@ -15,7 +15,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry, reload};
 
 use super::chatter::{Chatter, Quieted};
-use super::lines::{Destination, LineLog, begin, json, number, text};
+use super::lines::{Destination, LineLog, begin, key, member, text};
 use super::metrics::{LogMetrics, lost};
 
 /// Pause between two reports of lines that were left out or lost.
@@ -84,7 +84,7 @@ pub fn tell_panics() {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let mut line = Vec::new();
         begin("error", "a panic: this is a defect of the gate", "portcullis", &mut line);
-        text("place", &place, &mut line);
+        text(key!("place"), &place, &mut line);
         line.extend_from_slice(b"}\n");
         print(&line);
     }));
@@ -144,26 +144,26 @@ impl Visit for Told {
             "log.target" => self.target = Some(value.to_owned()),
             // The place in some crate's source.
             name if name.starts_with("log.") => {}
-            name => text(name, value, &mut self.fields),
+            name => member(name, value, &mut self.fields),
         }
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
         if !field.name().starts_with("log.") {
-            number(field.name(), value, &mut self.fields);
+            member(field.name(), &value, &mut self.fields);
         }
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        json(field.name(), &value, &mut self.fields);
+        member(field.name(), &value, &mut self.fields);
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        json(field.name(), &value, &mut self.fields);
+        member(field.name(), &value, &mut self.fields);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        json(field.name(), &value, &mut self.fields);
+        member(field.name(), &value, &mut self.fields);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {

@@ -243,8 +243,8 @@ fn reasons(shared: &Shared) {
     assert!(lines.len() >= rejected().len(), "{log}");
     assert!(lines.iter().any(|line| line.contains("common name * not allowed by this role")), "{lines:?}");
     assert!(lines.iter().all(|line| !line.contains("canary") && !line.contains("192.0.2.1")), "{lines:?}");
-    let warnings = lines.iter().filter(|line| line.contains("WARN")).count();
-    assert!(lines[0].contains("WARN") && warnings < lines.len(), "{lines:?}");
+    let warnings = lines.iter().filter(|line| line.contains("\"lvl\":\"warn\"")).count();
+    assert!(lines[0].contains("\"lvl\":\"warn\"") && warnings < lines.len(), "{lines:?}");
 }
 
 fn verbs(shared: &Shared) {
