@@ -57,9 +57,9 @@ pub struct QueuePlace {
 
 /// A request among those of its agent.
 pub enum Place {
-    /// It is its turn.
+    /// One that has its turn.
     Turn(Turn),
-    /// It waits for that.
+    /// One that waits for its turn.
     Queue(QueuePlace),
 }
 

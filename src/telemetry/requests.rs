@@ -31,7 +31,7 @@ impl Sink for RequestLog {
 
 impl Record<'_> {
     /// The severity of its line.
-    pub(super) const fn level(&self) -> &'static str {
+    const fn level(&self) -> &'static str {
         match self.status {
             500.. => "error",
             400.. => "warn",

@@ -1,12 +1,14 @@
 //! The log of what was done: one line for each operation, with the name of what it was about.
 
+use std::borrow::Cow;
 use std::io;
+
+use filters::audit::Naming;
+use filters::grants::Resource;
 
 use super::lines::{Destination, LineLog, begin, key, member, milliseconds, number, plain, text};
 use super::metrics::LogMetrics;
 use super::sink::{Call, Record, Sink};
-use filters::audit::Naming;
-use filters::grants::Resource;
 
 /// Where lines of operations go.
 pub struct ResponseLog {
@@ -28,7 +30,9 @@ impl ResponseLog {
 impl Sink for ResponseLog {
     fn finish(&self, record: &Record<'_>) {
         for call in record.calls.into_iter().flat_map(|calls| calls.iter()) {
-            self.log.add(|lines| call.write(record, self.naming.as_ref(), lines));
+            // An HMAC takes long: nobody waits for another's.
+            let named = self.naming.as_ref().and_then(|naming| call.named(naming));
+            self.log.add(|lines| call.write(record, named, lines));
         }
     }
 
@@ -38,7 +42,13 @@ impl Sink for ResponseLog {
 }
 
 impl Call {
-    fn write(&self, record: &Record<'_>, naming: Option<&Naming>, out: &mut Vec<u8>) {
+    /// The name of what it was about, in this form, behind the word for it.
+    fn named(&self, naming: &Naming) -> Option<(&'static str, Cow<'_, str>)> {
+        let (word, name) = self.concern.resource.as_ref().and_then(Resource::named)?;
+        Some((word, if let Naming::Clear = naming { name.into() } else { naming.of(name).into() }))
+    }
+
+    fn write(&self, record: &Record<'_>, named: Option<(&str, Cow<'_, str>)>, out: &mut Vec<u8>) {
         let operation = self.entry.spec.name.replace('.', "_");
         begin(if self.refused.is_some() { "warn" } else { "info" }, &operation, "portcullis.response", out);
         // Of closed sets, or judged when they came.
@@ -51,14 +61,11 @@ impl Call {
             plain(key, value, out);
         }
         text(key!("namespace"), record.namespace, out);
-        let concern = &self.concern;
-        match (naming, concern.resource.as_ref().and_then(Resource::named)) {
-            (Some(Naming::Clear), Some((word, name))) => member(word, name, out),
-            (Some(naming), Some((word, name))) => member(word, &naming.of(name), out),
-            (None, _) | (_, None) => {}
+        if let Some((word, name)) = named {
+            member(word, &name, out);
         }
         let made = self.event.as_ref().and_then(|event| event.version);
-        if let Some(version) = made.or(concern.version) {
+        if let Some(version) = made.or(self.concern.version) {
             number(key!("version"), version, out);
         }
         if let Some(took) = self.upstream {

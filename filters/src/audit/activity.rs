@@ -17,9 +17,9 @@ const NAMED: usize = 32;
 /// The moment of an operation that a record is made at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// It is permitted, and Vault was not asked yet.
+    /// After the operation was permitted, before Vault is asked.
     Permitted,
-    /// It has ended.
+    /// After the operation has ended.
     Ended {
         /// The HTTP status.
         status: u16,

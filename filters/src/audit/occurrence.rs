@@ -19,7 +19,7 @@ pub enum Occurrence<'a> {
     Ended,
     /// Records were lost: more waited than may.
     Lost {
-        /// How many.
+        /// The number of lost records.
         records: u64,
     },
     /// The chain up to here, signed.

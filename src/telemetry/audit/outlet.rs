@@ -35,10 +35,10 @@ pub trait Outward: Send {
 pub struct StandardOutput(File);
 
 impl StandardOutput {
-    /// The process's own, without a buffer: it is known how much was written.
+    /// Standard output of the process, without a buffer, so that it is known how much was written.
     ///
     /// # Errors
-    /// It is closed.
+    /// Standard output is closed.
     pub fn new() -> io::Result<Self> {
         Ok(Self(io::stdout().as_fd().try_clone_to_owned()?.into()))
     }

@@ -9,6 +9,8 @@ use tokio::sync::watch;
 
 /// Most bytes of bodies that wait; over it records are lost and counted.
 const MOST: usize = 8 << 20;
+/// Bytes that a body has, mostly.
+const BODY: usize = 1024;
 /// Longest time that an operation waits for its record, and the longest that a write may take before the audit
 /// counts as away.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
@@ -41,14 +43,14 @@ pub(super) struct Shared {
 #[derive(Default)]
 pub(super) struct Bodies {
     pub(super) text: Vec<u8>,
-    /// How many were ever put in.
+    /// The number of bodies that were put in since the gate began.
     pub(super) count: u64,
 }
 
-/// How far the writer has come.
+/// The progress of the writer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Written {
-    /// How many bodies are written.
+    /// The number of bodies that are written.
     pub(super) count: u64,
     /// True after an attempt that failed.
     pub(super) fails: bool,
@@ -78,13 +80,16 @@ impl Shared {
 
     /// Puts a body in, and gives its number; `None` where there is no room: it is lost then.
     pub(super) fn put(&self, write: impl FnOnce(&mut Vec<u8>)) -> Option<u64> {
+        // HMACs take long: nobody waits for another's.
+        let mut body = Vec::with_capacity(BODY);
+        write(&mut body);
         let mut bodies = self.bodies();
         if bodies.text.len() + self.unwritten.load(Ordering::Relaxed) > MOST {
             drop(bodies);
             self.counters.lost.inc();
             return None;
         }
-        write(&mut bodies.text);
+        bodies.text.extend_from_slice(&body);
         bodies.text.push(b'\n');
         bodies.count += 1;
         Some(bodies.count)

@@ -35,7 +35,7 @@ pub(super) struct Writer {
     /// Lines that are sealed and not written yet, and the number of bodies they are of.
     lines: Vec<u8>,
     bodies: u64,
-    /// How many bodies are written.
+    /// The number of bodies that are written.
     written: u64,
     fails: bool,
     /// Count of the lost records that were told of.
