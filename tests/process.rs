@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 use certs::Issued;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::world::World;
@@ -282,7 +283,15 @@ threads = 2
         self.log_file("requests.log")
     }
 
-    /// The lines of a log.
+    /// The lines of the request log that have all of these members.
+    pub fn logged(&self, members: &Value) -> Vec<Value> {
+        let wanted = members.as_object().expect("an object");
+        let log = self.log();
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| wanted.iter().all(|(name, value)| line[name] == *value)).collect()
+    }
+
+    /// The text of a log.
     pub fn log_file(&self, name: &str) -> String {
         fs::read_to_string(self.folder.path().join("logs").join(name)).unwrap_or_default()
     }

@@ -110,12 +110,8 @@ fn confirmed(shared: &Shared) {
     assert_eq!(made(&client, "kv.write", &json!({"path": "confirm/b", "data": {}}), &json!({})), None);
     let refused = made(&client, "kv.destroy", &json!({"path": "../b", "versions": [1]}), &json!({}));
     assert_eq!(refused.as_deref(), Some("invalid_path"));
-    let asked_for = || {
-        gate.log().lines().any(|line| {
-            let line: Value = serde_json::from_str(line).unwrap_or_default();
-            (&line["operation"], &line["decision"]) == (&json!("kv.destroy"), &json!("confirmation_required"))
-        })
-    };
+    let asked_for =
+        || !gate.logged(&json!({"operation": "kv.destroy", "decision": "confirmation_required"})).is_empty();
     wait_for("its line", 10, asked_for);
 }
 

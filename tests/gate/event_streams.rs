@@ -117,9 +117,8 @@ fn kept_alive(shared: &Shared) {
             wait_for("its client has gone", 10, || open(&gate) == 0.0);
         }
     }
-    let line =
-        "\"method\":\"GET\",\"path\":\"/mcp\",\"agent\":\"alice\",\"proof\":\"certificate\",\"decision\":\"allow\"";
-    wait_for("the log has a line for each", 10, || gate.log().matches(line).count() == 2 * WAYS.len());
+    let line = json!({"method": "GET", "path": "/mcp", "agent": "alice", "proof": "certificate", "decision": "allow"});
+    wait_for("the log has a line for each", 10, || gate.logged(&line).len() == 2 * WAYS.len());
     // Before HTTP/1.1 it ends with the connection.
     let mut old = gate.agent("alice").connect().expect("a connection");
     old.write_all(b"GET /mcp HTTP/1.0\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n").expect("asked");
@@ -236,7 +235,7 @@ fn suspended(_: &Shared) {
     bobs.iter().for_each(|events| events.is_kept_alive("another is suspended"));
     let again = refusal(events::ask(&client(first, "alice"), &at(first, "/mcp"), &[]));
     assert_eq!(again, (403, "suspended".into()));
-    wait_for("the log tells why", 10, || first.log().matches("\"decision\":\"suspended\"").count() >= 4);
+    wait_for("the log tells why", 10, || first.logged(&json!({"decision": "suspended"})).len() >= 4);
 }
 
 fn tokens(shared: &Shared) {
@@ -292,7 +291,7 @@ fn drained(shared: &Shared) {
     drop(unread);
     let said = gate.stderr();
     assert!(said.contains("\"left\":0"), "{said}");
-    assert_eq!(gate.log().matches("\"method\":\"GET\",\"path\":\"/mcp\"").count(), 9);
+    assert_eq!(gate.logged(&json!({"method": "GET", "path": "/mcp"})).len(), 9);
 }
 
 fn bounded(shared: &Shared) {

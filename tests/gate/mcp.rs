@@ -310,11 +310,7 @@ fn batch_lines(shared: &Shared) {
     let response = client.mcp_with(&[("MCP-Protocol-Version", "2025-03-26")], &batch);
     assert_eq!(response.status, 200, "{response:?}");
     let id = response.header("x-request-id").expect("an id").to_owned();
-    let lines = || -> Vec<Value> {
-        let log = gate.log();
-        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines.filter(|line| line["request_id"] == id.as_str()).collect()
-    };
+    let lines = || gate.logged(&json!({"request_id": id}));
     wait_for("the lines are written", 10, || lines().len() == 3);
     for (place, (line, (operation, decision, role))) in lines()
         .iter()
@@ -328,8 +324,8 @@ fn batch_lines(shared: &Shared) {
     // What is asked for alone is no message of a batch.
     let alone = client.call("kv.read", &json!({"path": "line/a"}));
     let id = alone.header("x-request-id").expect("an id").to_owned();
-    wait_for("its line", 10, || gate.log().contains(&id));
-    assert!(gate.log().lines().filter(|line| line.contains(&id)).all(|line| !line.contains("\"message\"")));
+    wait_for("its line", 10, || !gate.logged(&json!({"request_id": id})).is_empty());
+    assert!(gate.logged(&json!({"request_id": id})).iter().all(|line| line.get("message").is_none()));
 }
 
 fn batches_over_the_limit(shared: &Shared) {
@@ -356,14 +352,8 @@ fn batches_over_the_limit(shared: &Shared) {
     }
     // The message that was stopped names its operation in the log.
     let id = response.header("x-request-id").expect("an id");
-    let stopped = || {
-        gate.log().lines().any(|line| {
-            let line: Value = serde_json::from_str(line).unwrap_or_default();
-            let told = (&line["request_id"], &line["message"], &line["operation"], &line["decision"]);
-            told == (&json!(id), &json!(4), &json!("whoami"), &json!("rate_limited"))
-        })
-    };
-    wait_for("its line", 10, stopped);
+    let stopped = json!({"request_id": id, "message": 4, "operation": "whoami", "decision": "rate_limited"});
+    wait_for("its line", 10, || !gate.logged(&stopped).is_empty());
     assert_eq!(gate.keyed().mcp_with(&[], &json!([messages[0]])).status, 429);
 }
 

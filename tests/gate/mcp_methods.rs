@@ -199,8 +199,7 @@ fn named(shared: &Shared) {
         let names: Vec<_> = listed["prompts"].as_array().expect("prompts").iter().map(|one| &one["name"]).collect();
         assert_eq!(json!(names), json!(["transit_encrypt", "transit_sign"]));
     }
-    let log = gate.log();
-    let listed = log.lines().filter(|line| line.contains("\"kv.list\"")).collect::<Vec<_>>();
+    let listed = gate.logged(&json!({"operation": "kv.list"}));
     assert!(listed.is_empty(), "{listed:?}");
 }
 
@@ -295,12 +294,7 @@ fn cancelled(shared: &Shared) {
         let answer = call.join().expect("an answer");
         assert_eq!(answer["result"]["structuredContent"]["data"], json!({"a": 1}), "{answer}");
     }
-    let line = || {
-        gate.log().lines().any(|line| {
-            let line: Value = serde_json::from_str(line).unwrap_or_default();
-            (&line["operation"], &line["decision"]) == (&json!("kv.read"), &json!("cancelled"))
-        })
-    };
+    let line = || !gate.logged(&json!({"operation": "kv.read", "decision": "cancelled"})).is_empty();
     wait_for("its line", 10, line);
     // Nothing is kept: the id may be used again.
     cancel(&client, &json!(7), &one);
@@ -349,12 +343,7 @@ fn reset(shared: &Shared) {
     let asking = asking.header("content-type", "application/json").body(message.to_string());
     let given_up = asking.timeout(Duration::from_secs(2)).send();
     assert!(given_up.is_err_and(|error| error.is_timeout()));
-    wait_for("it is ended", 20, || {
-        gate.log().lines().any(|line| {
-            let line: Value = serde_json::from_str(line).unwrap_or_default();
-            (&line["operation"], &line["decision"]) == (&json!("kv.read"), &json!("cancelled"))
-        })
-    });
+    wait_for("it is ended", 20, || !gate.logged(&json!({"operation": "kv.read", "decision": "cancelled"})).is_empty());
     assert_eq!(door.waiting(), 1, "while Vault has it");
     door.open();
 }
@@ -373,10 +362,7 @@ fn traces(shared: &Shared) {
         let said = |name: &str| response.header(name).expect("an id").to_owned();
         let (request_id, correlation) = (said("x-request-id"), said("x-correlation-id"));
         wait_for("its line", 10, || {
-            gate.log().lines().any(|line| {
-                let line: Value = serde_json::from_str(line).unwrap_or_default();
-                (&line["request_id"], &line["correlation_id"]) == (&json!(request_id), &json!(correlation))
-            })
+            !gate.logged(&json!({"request_id": request_id, "correlation_id": correlation})).is_empty()
         });
         (correlation == request_id, correlation)
     };
