@@ -196,6 +196,21 @@ pub enum Shortfall {
     Condition(Failed),
 }
 
+impl Shortfall {
+    /// A word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Scope => "the scope",
+            Self::Resource => "a grant",
+            Self::Ttl => "so long a ttl",
+            Self::Principals => "the principals",
+            Self::Extensions => "the extensions",
+            Self::Condition(_) => "its conditions",
+        }
+    }
+}
+
 /// The role and the grant of an agent that allow a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Allowed<'a> {

@@ -42,6 +42,7 @@ pub mod identity;
 pub mod credential;
 pub mod jwt;
 pub mod vault;
+pub mod notes;
 pub mod shape;
 pub mod handle;
 pub mod lifetime;

@@ -19,6 +19,7 @@ use serde_json::Value;
 use crate::grants::{Demand, Engine, Resource};
 use crate::json::Bounds;
 use crate::lifetime::WrapTtl;
+use crate::notes::Notes;
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::Shape;
@@ -194,6 +195,7 @@ pub struct Operation {
     pub(crate) wrap: Option<WrapTtl>,
     /// Bytes of its body or arguments.
     pub(crate) size: usize,
+    pub(crate) notes: Notes,
 }
 
 impl Operation {
@@ -302,10 +304,10 @@ fn wrapped_schema() -> Value {
 fn parse<D: Describe>(kind: &'static Entry, arguments: &[u8]) -> Result<Operation, Refusal> {
     let size = arguments.len();
     let arguments = arguments::read::<D::Arguments<'_>>(arguments)?;
-    let Plan { touched, ask, wrap } = D::plan(arguments)?;
+    let Plan { touched, ask, wrap, notes } = D::plan(arguments)?;
     let (resource, demand) = match touched {
         Some(Touched { resource, demand }) => (Some(resource), demand),
         None => (None, Demand::default()),
     };
-    Ok(Operation { kind, resource, ask, demand, wrap, size })
+    Ok(Operation { kind, resource, ask, demand, wrap, size, notes })
 }

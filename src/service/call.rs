@@ -2,15 +2,16 @@
 
 use std::mem;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use filters::confirmation::ConfirmationId;
 use filters::decide::{AgentRequest, DecisionContext, Effect, Permit, Permitted, Refused, Wrap, decide};
-use filters::event::{Event, EventKind};
+use filters::event::EventKind;
 use filters::grants::{Agent, Engine};
 use filters::handle::{Binding, Closed, Keyring, Purpose, StandsFor};
 use filters::kms::KmsRequest;
+use filters::notes::{LEASE, Note};
 use filters::operation::{Entry, Operation};
 use filters::refusal::Refusal;
 use filters::vault::control;
@@ -88,6 +89,8 @@ pub(super) struct Asking<'a> {
     pub(super) form: &'a dyn Form,
     /// Tells when its client cancels it.
     pub(super) running: Option<&'a Running>,
+    /// Takes what records tell of the lease that is made.
+    pub(super) lease: &'a OnceLock<Note>,
 }
 
 impl Context<'_> {
@@ -116,8 +119,9 @@ impl Context<'_> {
 
     async fn called(&self, caller: &Caller<'_>, operation: Operation, form: &dyn Form, terms: Terms<'_>) -> Called {
         let entry = operation.kind;
-        let asking = Asking { correlation_id: caller.correlation_id(), form, running: caller.running() };
-        let (role, concern, event, answer, upstream) = match self.permitted(caller, operation, terms).await {
+        let lease = OnceLock::new();
+        let asking = Asking { correlation_id: caller.correlation_id(), form, running: caller.running(), lease: &lease };
+        let (role, mut concern, mut event, answer, upstream) = match self.permitted(caller, operation, terms).await {
             Ok(mut permitted) => {
                 let (role, event) = (permitted.role.clone(), permitted.event.take());
                 let concern = mem::take(&mut permitted.concern);
@@ -130,7 +134,15 @@ impl Context<'_> {
             Err(Refused { refusal, concern }) => (None, concern, None, Err(refusal), None),
         };
         let refused = answer.as_ref().err().map(|refusal| refusal.public().code);
-        let event = event.and_then(|event| Some(completed(event, answer.as_ref().ok()?)));
+        match &answer {
+            Ok(Performed::Whole(answer)) => concern.answered(entry, answer),
+            Ok(Performed::Streaming(_)) => {}
+            Err(_) => event = None,
+        }
+        if let Some(event) = &mut event {
+            event.version = concern.version;
+        }
+        lease.into_inner().into_iter().for_each(|lease| concern.notes.add(LEASE, lease));
         Called { outcome: Outcome::of(Call { entry, concern, refused, upstream, event }, role), answer }
     }
 
@@ -415,18 +427,6 @@ impl Context<'_> {
         let binding = Binding { purpose, agent };
         self.state.vault.handles.keyring().seal(claims, binding).map_err(|_| self.state.vault.handles.without())
     }
-}
-
-/// The event of what was done, with the version that the answer tells.
-fn completed(mut event: Box<Event>, answer: &Performed) -> Box<Event> {
-    #[derive(Deserialize)]
-    struct Versioned {
-        version: Option<u64>,
-    }
-    if let (EventKind::Changed, Performed::Whole(answer)) = (event.kind, answer) {
-        event.version = serde_json::from_slice(answer).ok().and_then(|Versioned { version }| version);
-    }
-    event
 }
 
 /// The record of an operation that is permitted.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use filters::grants::Role;
+use filters::notes::WHY;
 use filters::refusal::Refusal;
 
 use crate::telemetry::{Call, Calls, Record, Sinks};
@@ -54,11 +55,13 @@ impl Outcome {
     }
 
     fn record<'r>(&'r self, request: &Record<'r>) -> Record<'r> {
+        let concern = self.calls.iter().next().map(|call| &call.concern);
         Record {
             operation: self.operation,
             decision: self.decision,
             role: self.role.as_ref().map_or("", |role| &*role.name),
-            concern: self.calls.iter().next().map(|call| &call.concern),
+            why: concern.and_then(|concern| concern.notes.text(WHY)).unwrap_or(request.why),
+            concern,
             calls: Some(&self.calls),
             ..*request
         }

@@ -130,6 +130,12 @@ fn responses(shared: &Shared) {
     }
     assert_eq!((&written[0]["correlation_id"], &written[0]["version"]), (&json!("trace-8"), &json!(1)));
     assert_eq!(written[1]["version"], 1);
+    for line in &written[..2] {
+        assert_eq!((&line["keys"], &line["count"]), (&json!(["a"]), &json!(1)), "{line}");
+    }
+    assert_eq!(written[2]["count"], 1);
+    assert_eq!(written[3]["key_version"], 1);
+    assert!(written[4]["why"].as_str().is_some_and(|why| why.starts_with("no role grants it: ")), "{}", written[4]);
     let key = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(key.path(), "ab".repeat(32)).expect("written");
     let path = key.path().display();
@@ -138,12 +144,13 @@ fn responses(shared: &Shared) {
         tests::process::AGENTS
     );
     let gate = Gate::start(shared.world(), &Plan { sections, ..Plan::default() });
-    let hmac = filters::audit::Naming::of_key(&"ab".repeat(32)).expect("a key").of("told/x");
-    assert_eq!(told(&gate)[0]["path"], hmac);
+    let naming = filters::audit::Naming::of_key(&"ab".repeat(32)).expect("a key");
+    let first = &told(&gate)[0];
+    assert_eq!((&first["path"], &first["keys"]), (&json!(naming.of("told/x")), &json!([naming.of("a")])));
     let sections = format!("{}[logging]\nnames = \"off\"\n", tests::process::AGENTS);
     let gate = Gate::start(shared.world(), &Plan { sections, ..Plan::default() });
     for line in told(&gate) {
-        assert!(["path", "prefix", "key"].iter().all(|word| line[word].is_null()), "{line}");
+        assert!(["path", "prefix", "key", "keys"].iter().all(|word| line[word].is_null()), "{line}");
     }
 }
 

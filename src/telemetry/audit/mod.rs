@@ -180,6 +180,7 @@ fn activity<'r>(record: &'r Record<'_>, stage: Stage) -> Activity<'r> {
         operation: record.operation,
         decision: record.decision,
         role: record.role,
+        why: record.why,
         by_operator: false,
     }
 }
