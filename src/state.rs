@@ -3,6 +3,7 @@
 mod facts;
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -61,12 +62,21 @@ pub struct State {
     draining: AtomicBool,
     /// When it was last looked whether requests can be served, by the clock of the limits, and the answer.
     readiness: Mutex<Option<(u64, bool)>>,
-    /// Files that the process may open.
+    /// Terms of the machine.
+    pub host: Host,
+}
+
+/// Terms of the machine for the process.
+#[derive(Debug)]
+pub struct Host {
+    /// Files that it may open.
     pub files: usize,
+    /// The folder of its logs; `None` where they have no files.
+    pub logs: Option<PathBuf>,
 }
 
 impl State {
-    /// The state of a gate that has served nothing yet; `files` is how many the process may open.
+    /// The state of a gate that has served nothing yet.
     #[must_use]
     pub fn new(
         snapshot: Snapshot,
@@ -75,7 +85,7 @@ impl State {
         metrics: Arc<Metrics>,
         sinks: Sinks,
         events: Arc<Bus>,
-        files: usize,
+        host: Host,
     ) -> Self {
         vault.suspensions.configure(snapshot.agents.policy().suspended().iter().cloned());
         let state = Self {
@@ -101,7 +111,7 @@ impl State {
             started: Instant::now(),
             draining: AtomicBool::new(false),
             readiness: Mutex::default(),
-            files,
+            host,
         };
         state.show(&state.snapshot());
         state
@@ -143,6 +153,12 @@ impl State {
         self.metrics.reloads.snapshot.set(i64::try_from(snapshot.about.version).unwrap_or(i64::MAX));
         let agents = snapshot.agent_metrics.then(|| snapshot.agents.policy().entries().map(|agent| agent.id.as_str()));
         self.metrics.agents.follow(agents);
+    }
+
+    /// The time since the gate started.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Nanoseconds since the gate started: the clock of the limits.
@@ -190,7 +206,7 @@ impl State {
     /// what is done for them.
     #[must_use]
     pub fn most_connections(&self) -> usize {
-        self.snapshot().limits.bounds.connections.all.min(self.files / 4 * 3)
+        self.snapshot().limits.bounds.connections.all.min(self.host.files / 4 * 3)
     }
 
     /// Says that the gate is about to end.

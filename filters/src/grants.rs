@@ -257,6 +257,8 @@ pub struct Role {
     pub tools: Option<Box<[&'static str]>>,
     /// Operations that are confirmed first where a surface can ask for it, by their names.
     pub confirm: Vec<&'static str>,
+    /// True where its agents may look at what operators look at: logs, agents, the configuration in force.
+    pub observe: bool,
     /// The role's own limit, if it has one.
     pub rate: Option<Rate>,
     /// Most bytes of a request's body or of a tool's arguments.

@@ -112,6 +112,8 @@ pub struct Surfaces {
     pub docs: Docs,
     /// Scheme and authority by which callers reach the gate, where it is told.
     pub public_url: Option<Box<str>>,
+    /// True where the headers of a request are shown to those who may look: in development only.
+    pub echo: bool,
     /// Origins (RFC 6454) whose pages may call; `*` is refused.
     pub origins: Vec<String>,
 }

@@ -10,7 +10,7 @@ use crate::events::Bus;
 use crate::http::routes;
 use crate::kms::Kms;
 use crate::snapshot::{Prepared, Snapshot};
-use crate::state::State;
+use crate::state::{Host, State};
 use crate::telemetry::{self, Audit, Destination, Metrics, RequestLog, ResponseLog, Sink};
 use crate::vault::Vault;
 
@@ -26,8 +26,9 @@ pub(super) fn state(settings: Settings, prepared: Prepared, files: usize) -> Res
     let sinks = always.into_iter().chain(kept).collect();
     let vault = Vault::new(&settings, Arc::clone(&metrics)).map_err(|error| error.to_string())?;
     let kms = settings.kms.clone().map(Kms::new);
+    let host = Host { files, logs: settings.logging.files.as_ref().map(|files| files.folder.clone()) };
     let snapshot = Snapshot::build(settings, prepared, None);
-    Ok(Arc::new(State::new(snapshot, vault, kms, metrics, sinks, events, files)))
+    Ok(Arc::new(State::new(snapshot, vault, kms, metrics, sinks, events, host)))
 }
 
 /// The logs that are on. The server log goes to its file from now on.

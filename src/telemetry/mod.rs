@@ -11,6 +11,7 @@ mod responses;
 mod seldom;
 mod server;
 mod sink;
+mod tail;
 
 pub use audit::{Audit, AuditCounters, AuditFileTerms, AuditTerms, Outward, StandardOutput, Syslog};
 pub use lines::Destination;
@@ -22,3 +23,4 @@ pub use server::{
     close as close_server_log, keep as keep_server_log, set_level, start as start_server_log, tell_panics,
 };
 pub use sink::{Call, Calls, Kept, Record, Sink, Sinks};
+pub use tail::{Tail, tail};

@@ -44,7 +44,7 @@ const FRAMEWORK: [&str; 3] = ["src/listener/", "src/http/", "src/exchange/"];
 
 /// The folders of the gate that the modules of a folder may name.
 const ROOMS: [(&str, &[&str]); 9] = [
-    ("admin", &["service", "surfaces", "vault"]),
+    ("admin", &["service", "surfaces", "telemetry", "vault"]),
     ("config", &[]),
     ("exchange", &["config", "telemetry", "tls"]),
     ("events", &["config", "random", "redis", "telemetry"]),

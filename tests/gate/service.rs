@@ -14,7 +14,7 @@ use portcullis::config::{self, Flags};
 use portcullis::events::Bus;
 use portcullis::service::{Caller, Context, Offer, Outcome, Rejected, Target};
 use portcullis::snapshot::Snapshot;
-use portcullis::state::State;
+use portcullis::state::{Host, State};
 use portcullis::surfaces::Json;
 use portcullis::telemetry::{Kept, Metrics, Record, Sink, Sinks};
 use portcullis::vault::{Parcel, Vault};
@@ -70,7 +70,15 @@ fn state_with(world: &World, more: &str, sinks: Sinks) -> Arc<State> {
     let metrics = Arc::new(Metrics::new(Vec::new()).expect("metrics"));
     let vault = Vault::new(&settings, Arc::clone(&metrics)).expect("a way to Vault");
     let events = Arc::new(Bus::new(Arc::clone(&metrics)));
-    Arc::new(State::new(Snapshot::of_policy(settings), vault, None, metrics, sinks, events, 1024))
+    Arc::new(State::new(
+        Snapshot::of_policy(settings),
+        vault,
+        None,
+        metrics,
+        sinks,
+        events,
+        Host { files: 1024, logs: None },
+    ))
 }
 
 /// Runs `test` when the gate is logged in and knows who is suspended.

@@ -84,6 +84,7 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
             keep_alive: top.table("mcp", &section::MCP).time("keep_alive"),
             docs: docs(&top),
             public_url,
+            echo: development(&top).is_some(),
             origins: identity::origins(&top),
         },
         agent_metrics: top.table("metrics", &section::METRICS).flag("agents").unwrap_or(false),
