@@ -20,7 +20,7 @@ use serde_json::json;
 use crate::exchange::{Answer, Envelope, Lane, Opened, Unanswered};
 use crate::limits::Running;
 use crate::telemetry::{Call, Record};
-use crate::vault::{Accessor, Given, epoch_seconds};
+use crate::vault::{Accessor, CallTokens, Given, epoch_seconds};
 
 use super::confirm::Confirm;
 use super::form::{Form, Unformed, read};
@@ -196,7 +196,7 @@ impl Context<'_> {
         entry: &'static Entry,
         request: AgentRequest,
     ) -> Result<Performed, Refusal> {
-        let tokens = self.state.vault.tokens.by(&self.snapshot.vault.child_tokens);
+        let tokens = self.tokens(asking);
         self.check_circuit()?;
         let opened = self.state.vault.upstream.open_for(request, &tokens, self.envelope(asking)).await;
         match self.heard(opened)? {
@@ -330,7 +330,7 @@ impl Context<'_> {
 
     /// Asks with the agent's token, and reads the whole answer.
     pub(super) async fn ask_vault(&self, asking: Asking<'_>, request: AgentRequest) -> Result<Answer, Refusal> {
-        let tokens = self.state.vault.tokens.by(&self.snapshot.vault.child_tokens);
+        let tokens = self.tokens(asking);
         self.check_circuit()?;
         self.heard(self.state.vault.upstream.ask_for(request, &tokens, self.envelope(asking)).await)
     }
@@ -360,6 +360,11 @@ impl Context<'_> {
     /// Nothing is asked of a Vault that is known to be away.
     pub(super) fn check_circuit(&self) -> Result<(), Refusal> {
         if self.state.vault.monitor.is_open() { Ok(()) } else { Err(Refusal::UpstreamUnavailable) }
+    }
+
+    /// The tokens of agents, for this request.
+    pub(super) fn tokens<'s>(&'s self, asking: Asking<'s>) -> CallTokens<'s> {
+        self.state.vault.tokens.by(&self.snapshot.vault.child_tokens, Some(asking.correlation_id))
     }
 
     /// The envelope of every call to Vault for this request.

@@ -8,6 +8,7 @@
 
 mod activity;
 mod chain;
+mod correlation;
 mod login;
 mod naming;
 mod note;
@@ -16,6 +17,7 @@ mod walk;
 
 pub use activity::{Activity, Stage};
 pub use chain::{Chain, ChainId, Position};
+pub use correlation::OwnId;
 pub use login::Login;
 pub use naming::Naming;
 pub use note::{Checkpoint, NoteSigner, NoteVerifier};

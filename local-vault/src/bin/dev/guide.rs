@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use crate::CERTIFICATES;
+use crate::{CERTIFICATES, VAULT_AUDIT};
 
 /// The agent whose certificate the printed commands use: `agent_mtls`, or the first one.
 pub(crate) fn caller<'a>(agents: &[&'a str]) -> &'a str {
@@ -11,10 +11,12 @@ pub(crate) fn caller<'a>(agents: &[&'a str]) -> &'a str {
     }
 }
 
-/// Prints three commands that work when pasted, in any folder.
+/// Prints three commands that work when pasted, in any folder, and where Vault's audit is.
 pub(crate) fn print(root: &Path, port: u16, agent: &str) {
     let certificates = root.join(CERTIFICATES);
     let folder = certificates.display();
+    let vault_audit = root.join(VAULT_AUDIT);
+    let vault_audit = vault_audit.display();
     let curl = format!(
         "curl -sS -w '\\n' --cacert '{folder}/ca.crt' --cert '{folder}/{agent}.crt' --key '{folder}/{agent}.key'"
     );
@@ -37,6 +39,8 @@ The gate is ready at https://localhost:{port}. As {agent}:
   -H 'Content-Type: application/json' -H 'Accept: application/json, text/event-stream' \
   -H 'MCP-Protocol-Version: 2025-06-18' \
   -d '{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"kv.read","arguments":{{"path":"configs/demo"}}}}}}'
+
+# Vault's own audit is {vault_audit}
 
 Ctrl-C ends everything.
 "#
