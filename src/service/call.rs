@@ -20,7 +20,7 @@ use serde_json::json;
 use crate::exchange::{Answer, Envelope, Lane, Opened, Unanswered};
 use crate::limits::Running;
 use crate::telemetry::{Call, Record};
-use crate::vault::{Accessor, CallTokens, Given, epoch_seconds};
+use crate::vault::{Accessor, Given, epoch_seconds};
 
 use super::confirm::Confirm;
 use super::form::{Form, Unformed, read};
@@ -360,11 +360,6 @@ impl Context<'_> {
     /// Nothing is asked of a Vault that is known to be away.
     pub(super) fn check_circuit(&self) -> Result<(), Refusal> {
         if self.state.vault.monitor.is_open() { Ok(()) } else { Err(Refusal::UpstreamUnavailable) }
-    }
-
-    /// The tokens of agents, for this request.
-    pub(super) fn tokens<'s>(&'s self, asking: Asking<'s>) -> CallTokens<'s> {
-        self.state.vault.tokens.by(&self.snapshot.vault.child_tokens, Some(asking.correlation_id))
     }
 
     /// The envelope of every call to Vault for this request.

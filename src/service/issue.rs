@@ -13,7 +13,7 @@ use filters::vault::{VaultRequest, is_nothing, is_refusal};
 use serde::Deserialize;
 
 use crate::exchange::{Answer, Envelope};
-use crate::vault::{Accessor, Books, Given, Issued, Wanted, epoch_seconds};
+use crate::vault::{Accessor, Books, CallTokens, Given, Issued, Wanted, epoch_seconds};
 
 use super::Context;
 use super::call::Asking;
@@ -157,6 +157,11 @@ impl Context<'_> {
             _ => {}
         }
         read(asking.form, entry, &answer)
+    }
+
+    /// The tokens of agents, for this request.
+    pub(super) fn tokens<'s>(&'s self, asking: Asking<'s>) -> CallTokens<'s> {
+        self.state.vault.tokens.by(&self.snapshot.vault.child_tokens, Some(asking.correlation_id))
     }
 
     /// The records of leases, as they are kept for this request.

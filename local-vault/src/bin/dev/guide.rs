@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use crate::gate::CONFIGURATION;
 use crate::{CERTIFICATES, VAULT_AUDIT};
 
 /// The agent whose certificate the printed commands use: `agent_mtls`, or the first one.
@@ -11,12 +12,11 @@ pub(crate) fn caller<'a>(agents: &[&'a str]) -> &'a str {
     }
 }
 
-/// Prints three commands that work when pasted, in any folder, and where Vault's audit is.
+/// Prints commands that work when pasted, in any folder.
 pub(crate) fn print(root: &Path, port: u16, agent: &str) {
     let certificates = root.join(CERTIFICATES);
     let folder = certificates.display();
-    let vault_audit = root.join(VAULT_AUDIT);
-    let vault_audit = vault_audit.display();
+    let root = root.display();
     let curl = format!(
         "curl -sS -w '\\n' --cacert '{folder}/ca.crt' --cert '{folder}/{agent}.crt' --key '{folder}/{agent}.key'"
     );
@@ -40,7 +40,8 @@ The gate is ready at https://localhost:{port}. As {agent}:
   -H 'MCP-Protocol-Version: 2025-06-18' \
   -d '{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"kv.read","arguments":{{"path":"configs/demo"}}}}}}'
 
-# Vault's own audit is {vault_audit}
+# put the gate's audit beside Vault's
+cd '{root}' && target/debug/portcullis audit join --config {CONFIGURATION} --vault-log {VAULT_AUDIT} --missing
 
 Ctrl-C ends everything.
 "#
