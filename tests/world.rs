@@ -35,7 +35,8 @@ impl World {
         Self::with(Options { storage: Storage::Disk, tls: Some(tls), ..Options::default() })
     }
 
-    fn with(options: Options) -> Self {
+    /// Starts and provisions a Vault with these options.
+    pub fn with(options: Options) -> Self {
         let ca = options.tls.as_ref().map(|tls| std::fs::read_to_string(&tls.ca).expect("PEM"));
         let binary = binary(&root()).expect("a Vault to run");
         let vault = Vault::start(&binary, options).expect("Vault starts");

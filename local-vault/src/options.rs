@@ -14,6 +14,9 @@ pub struct Options {
     pub tls: Option<Tls>,
     /// Where it keeps what it is given.
     pub storage: Storage,
+    /// The file of its audit, with the correlation ids of requests: begun anew by [`crate::Vault::start`]. Without one
+    /// no audit is kept, and audit devices can be made through the API.
+    pub audit: Option<PathBuf>,
 }
 
 /// A server certificate, by the paths of its PEM files.
@@ -57,7 +60,7 @@ impl Options {
                 format!("-dev-root-token-id={root_token}"),
                 format!("-dev-listen-address=127.0.0.1:{port}"),
                 "-dev-no-store-token".to_owned(),
-                format!("-config={}", written(folder, &audited(product))?),
+                format!("-config={}", written(folder, &self.audited(product))?),
             ]),
             Storage::Disk => {
                 let data = folder.join("data");
@@ -68,7 +71,7 @@ impl Options {
     }
 
     fn config(&self, product: Product, port: u16, data: &Path) -> Value {
-        let mut config = audited(product);
+        let mut config = self.audited(product);
         let mut listener = json!({
             "address": format!("127.0.0.1:{port}"),
             "tls_disable": self.tls.is_none(),
@@ -89,14 +92,19 @@ impl Options {
         }
         config
     }
-}
 
-/// Lets audit devices be made through the API, which is how they are made for a while. OpenBao takes
-/// them from its configuration alone otherwise.
-fn audited(product: Product) -> Value {
-    match product {
-        Product::Vault => json!({}),
-        Product::OpenBao => json!({ "unsafe_allow_api_audit_creation": true }),
+    /// OpenBao takes audit devices from its configuration, and through the API only where that allows it; Vault has
+    /// them through the API alone.
+    fn audited(&self, product: Product) -> Value {
+        match (product, &self.audit) {
+            (Product::Vault, _) => json!({}),
+            (Product::OpenBao, None) => json!({ "unsafe_allow_api_audit_creation": true }),
+            (Product::OpenBao, Some(file)) => {
+                // An object of one member alone is taken for a part of the name above it.
+                let device = json!({ "description": "development", "options": { "file_path": absolute(file) } });
+                json!({ "audit": [{ "file": { "file": device } }] })
+            }
+        }
     }
 }
 

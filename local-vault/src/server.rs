@@ -1,5 +1,5 @@
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -63,6 +63,9 @@ impl Vault {
             token: random_token()?,
             ca: options.tls.as_ref().map(|tls| tls.ca.clone()),
         };
+        if let Some(audit) = &options.audit {
+            begin_anew(audit)?;
+        }
         let mut vault =
             Vault { binary: binary.clone(), options, port, endpoint, unseal_key: String::new(), folder, process: None };
         vault.restart()?;
@@ -109,7 +112,8 @@ impl Vault {
         match self.options.storage {
             Storage::Memory => {
                 self.until(deadline, Vault::read_unseal_key)?;
-                self.until(deadline, Vault::takes_token)
+                self.until(deadline, Vault::takes_token)?;
+                self.audit()
             }
             Storage::Disk => self.open(deadline),
         }
@@ -151,11 +155,24 @@ impl Vault {
 
     /// Initialises the storage the first time, and unseals.
     fn open(&mut self, deadline: Instant) -> Result<(), Error> {
-        if self.unseal_key.is_empty() {
+        let is_new = self.unseal_key.is_empty();
+        if is_new {
             self.initialise()?;
         }
         self.cli().run(&["operator", "unseal", &self.unseal_key])?;
-        self.until(deadline, Vault::takes_token)
+        self.until(deadline, Vault::takes_token)?;
+        if is_new { self.audit() } else { Ok(()) }
+    }
+
+    /// Has a new server write its audit, and correlation ids in it. Vault does the second by itself.
+    fn audit(&self) -> Result<(), Error> {
+        let Some(file) = &self.options.audit else { return Ok(()) };
+        if self.product() == Product::Vault {
+            let file = std::path::absolute(file).map_err(Error::file(file))?;
+            self.cli().run(&["audit", "enable", "file", &format!("file_path={}", file.display())])?;
+        }
+        let header = "sys/config/auditing/request-headers/X-Correlation-Id";
+        self.cli().run(&["write", header, "hmac=false"]).map(drop)
     }
 
     fn initialise(&mut self) -> Result<(), Error> {
@@ -218,6 +235,17 @@ impl Vault {
         let log = fs::read_to_string(self.log_path()).unwrap_or_default();
         let skipped = log.lines().count().saturating_sub(15);
         log.lines().skip(skipped).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// Removes the file, and makes the folder for it.
+fn begin_anew(file: &Path) -> Result<(), Error> {
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder).map_err(Error::file(folder))?;
+    }
+    match fs::remove_file(file) {
+        Err(cause) if cause.kind() != ErrorKind::NotFound => Err(Error::File(file.to_path_buf(), cause)),
+        _ => Ok(()),
     }
 }
 
@@ -315,7 +343,7 @@ mod tests {
         fs::write(&certificate, minted.cert.pem()).unwrap();
         fs::write(&key, minted.signing_key.serialize_pem()).unwrap();
         let tls = Some(Tls { ca: certificate.clone(), certificate, key });
-        let vault = start(Options { tls, storage: Storage::Disk, port: None });
+        let vault = start(Options { tls, storage: Storage::Disk, ..Options::default() });
         assert!(vault.address().starts_with("https://"));
         vault.provision(&["a"]).unwrap();
     }

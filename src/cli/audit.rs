@@ -1,6 +1,8 @@
 //! `portcullis audit`.
 
+mod criteria;
 mod files;
+mod join;
 mod keys;
 mod search;
 mod verify;
@@ -21,6 +23,9 @@ pub enum AuditCommand {
     /// Print the records of an agent, of a secret, or since a time.
     #[command(after_help = search::AFTER)]
     Search(search::Search),
+    /// Put the records beside the requests in Vault's own audit, and tell what either lacks.
+    #[command(after_help = join::AFTER)]
+    Join(Box<join::Join>),
 }
 
 pub(super) fn run(command: AuditCommand) -> ExitCode {
@@ -28,5 +33,6 @@ pub(super) fn run(command: AuditCommand) -> ExitCode {
         AuditCommand::Key(key) => keys::run(&key),
         AuditCommand::Verify(asked) => verify::run(&asked),
         AuditCommand::Search(asked) => search::run(asked),
+        AuditCommand::Join(asked) => join::run(*asked),
     }
 }

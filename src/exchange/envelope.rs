@@ -30,7 +30,8 @@ pub struct Envelope<'a> {
     pub namespace: Option<&'a Namespace>,
     /// Seconds that Vault wraps the answer for: `X-Vault-Wrap-TTL`.
     pub wrap_ttl: Option<u32>,
-    /// Goes to Vault as `X-Correlation-Id`.
+    /// The id of the agent's call that this is asked for, which goes to Vault as `X-Correlation-Id`; the gate's own
+    /// where absent.
     pub correlation: Option<&'a str>,
     /// Most bytes of the answer.
     pub limit: usize,

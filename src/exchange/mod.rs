@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use filters::audit::OwnId;
 use filters::headers::{CORRELATION_ID, VAULT_NAMESPACE, VAULT_REQUEST, VAULT_TOKEN, VAULT_WRAP_TTL};
 use filters::names::Namespace;
 use filters::secret::Digest;
@@ -78,6 +79,8 @@ pub struct Upstream {
     /// The ends of the authorities of Vault's certificate.
     authority_ends: Vec<End>,
     host: HeaderValue,
+    /// The correlation id of requests that no agent's call caused.
+    own: HeaderValue,
     /// True where Vault says that it has namespaces; one without them would answer from its root.
     namespaces: AtomicBool,
     rejections: Seldom,
@@ -86,12 +89,12 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Prepares connections; none is made yet.
+    /// Prepares connections; none is made yet. `own` is the correlation id of requests without one.
     ///
     /// # Errors
     /// A host that cannot stand in a header, authorities or a client
     /// certificate that cannot be used.
-    pub fn new(settings: config::Upstream) -> Result<Self, String> {
+    pub fn new(settings: config::Upstream, own: OwnId) -> Result<Self, String> {
         let bracketed = settings.host.contains(':');
         let host = if bracketed { format!("[{}]", settings.host) } else { settings.host.clone() };
         // The framework reads the file by itself, passes over what it does not know, and panics.
@@ -105,6 +108,7 @@ impl Upstream {
             current: AtomicUsize::new(0),
             identity: ArcSwapOption::empty(),
             host: header(&format!("{host}:{}", settings.port))?,
+            own: header(&own.to_string())?,
             settings,
             authority_ends: authority_ends.unwrap_or_default(),
             namespaces: AtomicBool::new(false),
@@ -232,9 +236,9 @@ impl Upstream {
     /// True where Vault does not find the token. A token that may not look itself up is known.
     async fn is_gone(&self, envelope: Envelope<'_>) -> bool {
         let Ok(request) = control::lookup_self() else { return false };
-        let Envelope { lane, token, namespace, .. } = envelope;
-        let envelope =
-            Envelope { lane, token, namespace, patience: Patience::Look(doubt::LOOK), ..Envelope::default() };
+        let Envelope { lane, token, namespace, correlation, .. } = envelope;
+        let patience = Patience::Look(doubt::LOOK);
+        let envelope = Envelope { lane, token, namespace, correlation, patience, ..Envelope::default() };
         self.ask(request, envelope).await.is_ok_and(|answer| doubt::is_unknown(&answer))
     }
 
@@ -375,9 +379,8 @@ impl Upstream {
         if let Some(seconds) = envelope.wrap_ttl {
             headers.insert(VAULT_WRAP_TTL, seconds.into());
         }
-        if let Some(correlation) = envelope.correlation {
-            headers.insert(CORRELATION_ID, HeaderValue::try_from(correlation)?);
-        }
+        let correlation = envelope.correlation.map_or_else(|| Ok(self.own.clone()), HeaderValue::try_from)?;
+        headers.insert(CORRELATION_ID, correlation);
         if let Some(body) = request.body() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(request.method().media()));
             headers.insert(CONTENT_LENGTH, body.len().into());

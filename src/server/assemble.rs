@@ -3,12 +3,13 @@
 use std::io;
 use std::sync::Arc;
 
-use filters::audit::Naming;
+use filters::audit::{ChainId, Naming};
 
 use crate::config::{Logging, Names, Settings};
 use crate::events::Bus;
 use crate::http::routes;
 use crate::kms::Kms;
+use crate::random;
 use crate::snapshot::{Prepared, Snapshot};
 use crate::state::{Host, State};
 use crate::telemetry::{self, Audit, Destination, Metrics, RequestLog, ResponseLog, Sink};
@@ -20,11 +21,12 @@ use super::auditing;
 pub(super) fn state(settings: Settings, prepared: Prepared, files: usize) -> Result<Arc<State>, String> {
     prepared.warn();
     let metrics = Arc::new(Metrics::new(routes::labels()).map_err(|error| error.to_string())?);
+    let chain = ChainId::new(random::u64());
     let events = Arc::new(Bus::new(Arc::clone(&metrics)));
     let always = [Arc::clone(&metrics) as Arc<dyn Sink>, Arc::clone(&events) as Arc<dyn Sink>];
-    let kept = logs(&settings.logging, &metrics)?.into_iter().chain(audit(&settings, &metrics)?);
+    let kept = logs(&settings.logging, &metrics)?.into_iter().chain(audit(&settings, &metrics, chain)?);
     let sinks = always.into_iter().chain(kept).collect();
-    let vault = Vault::new(&settings, Arc::clone(&metrics)).map_err(|error| error.to_string())?;
+    let vault = Vault::new(&settings, Arc::clone(&metrics), chain).map_err(|error| error.to_string())?;
     let kms = settings.kms.clone().map(Kms::new);
     let host = Host { files, logs: settings.logging.files.as_ref().map(|files| files.folder.clone()) };
     let snapshot = Snapshot::build(settings, prepared, None);
@@ -57,9 +59,9 @@ fn logs(logging: &Logging, metrics: &Metrics) -> Result<Vec<Arc<dyn Sink>>, Stri
 }
 
 /// The audit, where that is on.
-fn audit(settings: &Settings, metrics: &Metrics) -> Result<Option<Arc<dyn Sink>>, String> {
+fn audit(settings: &Settings, metrics: &Metrics, chain: ChainId) -> Result<Option<Arc<dyn Sink>>, String> {
     let Some(audit) = &settings.audit else { return Ok(None) };
-    let begun = Audit::begin(auditing::terms(audit, settings.digest)?, metrics.audit.clone());
+    let begun = Audit::begin(auditing::terms(audit, settings.digest, chain)?, metrics.audit.clone());
     let file = audit.file.clone().unwrap_or_default();
     let audit = begun.map_err(|error| format!("audit.file {}: {error}", file.display()))?;
     Ok(Some(Arc::new(audit)))

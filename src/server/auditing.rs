@@ -12,14 +12,13 @@ use rustls::{ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
 
 use crate::config::{self, SyslogTransport};
-use crate::random;
 use crate::telemetry::{AuditFileTerms, AuditTerms, Outward, StandardOutput, Syslog};
 
-/// The terms of the audit of a gate that starts with the configuration of this digest.
+/// The terms of the audit of a gate that starts with the configuration of this digest; `chain` names its chain.
 ///
 /// # Errors
 /// A key cannot be read, or is none: which, and what to do.
-pub(super) fn terms(audit: &config::Audit, configuration: Digest) -> Result<AuditTerms, String> {
+pub(super) fn terms(audit: &config::Audit, configuration: Digest, chain: ChainId) -> Result<AuditTerms, String> {
     let naming = audit.name_key.as_deref().map_or(Ok(Naming::Clear), hmacs)?;
     let signer = |path: &std::path::PathBuf| {
         let mend = "make one with `portcullis audit key --checkpoints NAME FILE`";
@@ -41,7 +40,7 @@ pub(super) fn terms(audit: &config::Audit, configuration: Digest) -> Result<Audi
         naming,
         signer: audit.checkpoint_key.as_ref().map(signer).transpose()?,
         checkpoint_every: audit.checkpoint_every,
-        chain: ChainId::new(random::u64()),
+        chain,
         configuration,
     })
 }

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use filters::audit::{ChainId, OwnId};
 use tokio::net::TcpSocket;
 
 use crate::config::{LogFiles, Logging, Settings};
@@ -45,12 +46,15 @@ impl fmt::Display for Taken {
     }
 }
 
+/// Nothing that is tried asks Vault or writes a record.
+const NO_CHAIN: ChainId = ChainId::new(0);
+
 /// Tries everything. The process's provider of cryptography is installed by then.
 #[must_use]
 pub fn run(settings: &Settings) -> Preflight {
     let mut problems = Vec::new();
     let prepared = reload::prepare(settings, None).map_err(|problem| problems.push(problem)).ok();
-    let upstream = Upstream::new(settings.upstream.clone()).map(drop);
+    let upstream = Upstream::new(settings.upstream.clone(), OwnId::Command(NO_CHAIN)).map(drop);
     let upgrade = settings.server.upgrade_socket.as_deref().map_or(Ok(()), upgrade::check);
     problems.extend([upstream, logs(&settings.logging), audit(settings), upgrade].into_iter().filter_map(Result::err));
     let mut taken = Vec::new();
@@ -117,7 +121,7 @@ fn logs(logging: &Logging) -> Result<(), String> {
 /// Reads the keys of the audit, and opens its file or tries the folder that it would be made in.
 fn audit(settings: &Settings) -> Result<(), String> {
     let Some(audit) = &settings.audit else { return Ok(()) };
-    auditing::terms(audit, settings.digest)?;
+    auditing::terms(audit, settings.digest, NO_CHAIN)?;
     let Some(file) = &audit.file else { return Ok(()) };
     let told = |error: io::Error| format!("audit.file {}: {error}", file.display());
     match OpenOptions::new().append(true).custom_flags(libc::O_NONBLOCK).open(file) {

@@ -208,7 +208,7 @@ impl Context<'_> {
         entry: &'static Entry,
         request: AgentRequest,
     ) -> Result<Performed, Refusal> {
-        let tokens = self.state.vault.tokens.by(&self.snapshot.vault.child_tokens);
+        let tokens = self.tokens(asking);
         self.check_circuit()?;
         let opened = self.state.vault.upstream.open_for(request, &tokens, self.envelope(asking)).await;
         match self.heard(opened)? {
@@ -342,7 +342,7 @@ impl Context<'_> {
 
     /// Asks with the agent's token, and reads the whole answer.
     pub(super) async fn ask_vault(&self, asking: Asking<'_>, request: AgentRequest) -> Result<Answer, Refusal> {
-        let tokens = self.state.vault.tokens.by(&self.snapshot.vault.child_tokens);
+        let tokens = self.tokens(asking);
         self.check_circuit()?;
         self.heard(self.state.vault.upstream.ask_for(request, &tokens, self.envelope(asking)).await)
     }

@@ -14,7 +14,7 @@ use filters::vault::{VaultRequest, is_nothing, is_refusal};
 use serde::Deserialize;
 
 use crate::exchange::{Answer, Envelope};
-use crate::vault::{Accessor, Given, Issued, Wanted, epoch_seconds};
+use crate::vault::{Accessor, Books, CallTokens, Given, Issued, Wanted, epoch_seconds};
 
 use super::Context;
 use super::call::Asking;
@@ -67,14 +67,14 @@ impl Context<'_> {
     ) -> Result<Vec<u8>, Refusal> {
         let agent = Arc::clone(request.actor().agent());
         let wanted = Wanted {
-            profile: &self.snapshot.vault.child_tokens,
             settings: &self.snapshot.vault.leases,
-            layout: &self.snapshot.vault.layout,
+            books: self.books(asking),
             envelope: self.envelope(asking),
             parcel: &self.parcel,
         };
         let vault = &self.state.vault;
-        let Issued { answer, id, accessor, lasts, ends } = vault.leases.issue(wanted, &vault.tokens, request).await?;
+        let Issued { answer, id, accessor, lasts, ends } =
+            vault.leases.issue(wanted, self.tokens(asking), request).await?;
         let _ = asking.lease.set(Note::lease(&id));
         let claims = origin.claims(ends, StandsFor::Lease { id, accessor: accessor.text });
         let handle = self.seal(&agent, Purpose::Lease, &claims)?;
@@ -91,8 +91,7 @@ impl Context<'_> {
         request: AgentRequest,
     ) -> Result<Vec<u8>, Refusal> {
         let (leases, vault) = (&self.snapshot.vault.leases, &self.state.vault);
-        let (profile, seconds) = (&self.snapshot.vault.child_tokens, leases.password_ttl);
-        let token = vault.tokens.lease_token(request.actor(), profile, leases, seconds).await?;
+        let token = self.tokens(asking).lease_token(request.actor(), leases, leases.password_ttl).await?;
         let given = Given::Token { accessor: token.accessor.clone() };
         self.parcel.put(given.clone());
         let answer = vault.upstream.ask_for(request, &token, self.envelope(asking)).await?;
@@ -143,23 +142,33 @@ impl Context<'_> {
             400 | 404 if is_refusal(&answer.body) || is_nothing(&answer.body) => return Err(Refusal::NotFound),
             _ => return Err(answer.refusal()),
         }
-        let (leases, layout) = (&self.state.vault.leases, &self.snapshot.vault.layout);
+        let (leases, books) = (&self.state.vault.leases, self.books(asking));
         match (redeem, claims.stands_for) {
             (Redeem::RevokeLease, StandsFor::Lease { accessor: text, .. }) => {
                 // The handle opens in the namespace only that the lease was made in.
-                leases.end(layout, &agent.id, &Accessor { text, namespace: agent.namespace.clone() }).await?;
+                leases.end(books, &agent.id, &Accessor { text, namespace: agent.namespace.clone() }).await?;
             }
             (Redeem::RenewLease(_), StandsFor::Lease { accessor, .. }) => {
                 let renewed: RenewAnswer = answer.json()?;
                 let now = epoch_seconds();
                 let lasts = renewed.lease_duration.min(claims.expires.saturating_sub(now));
-                leases.last(layout, agent, &accessor, now + lasts).await?;
+                leases.last(books, agent, &accessor, now + lasts).await?;
                 let given = [("lease_duration", lasts.into())];
                 return asking.form.whole(Unformed { entry, body: Some(&answer.body), given: &given });
             }
             _ => {}
         }
         read(asking.form, entry, &answer)
+    }
+
+    /// The tokens of agents, for this request.
+    pub(super) fn tokens<'s>(&'s self, asking: Asking<'s>) -> CallTokens<'s> {
+        self.state.vault.tokens.by(&self.snapshot.vault.child_tokens, Some(asking.correlation_id))
+    }
+
+    /// The records of leases, as they are kept for this request.
+    fn books<'s>(&'s self, asking: Asking<'s>) -> Books<'s> {
+        Books { layout: &self.snapshot.vault.layout, correlation: Some(asking.correlation_id) }
     }
 
     async fn ask_about(

@@ -132,7 +132,7 @@ impl SharedRecord for GateRecord<'_> {
         stored.as_ref().map(reports).unwrap_or_default()
     }
 
-    fn envelopes(&self) -> (Envelope<'static>, Envelope<'static>) {
+    fn envelopes(&self) -> (Envelope<'_>, Envelope<'_>) {
         (Envelope::look(), Envelope::soon())
     }
 }

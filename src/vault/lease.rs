@@ -23,7 +23,7 @@ use super::clock::epoch_seconds;
 use super::handover::{Given, Parcel};
 use super::own::{Accessor, OwnCalls, Undone};
 use super::record::{self, SharedRecord, Unread, Unwritten, Versioned};
-use super::tokens::{AgentTokens, Profile};
+use super::tokens::CallTokens;
 
 /// Most agents with a line of their own at once, and most of which it is known how many leases live.
 const QUEUES: u64 = 10_000;
@@ -37,15 +37,22 @@ pub struct Leases {
     seen: Cache<AgentId, Arc<[u64]>>,
 }
 
+/// The records of leases, and the agent's call that they are kept for.
+#[derive(Clone, Copy)]
+pub struct Books<'a> {
+    /// The mounts and prefixes in Vault.
+    pub layout: &'a Layout,
+    /// The call's correlation id; the gate's own where absent.
+    pub correlation: Option<&'a str>,
+}
+
 /// The agent that wants a lease, and the settings for it.
 #[derive(Clone, Copy)]
 pub struct Wanted<'a> {
-    /// The settings of agents' tokens.
-    pub profile: &'a Profile,
     /// The settings of leases.
     pub settings: &'a config::Leases,
-    /// The mounts and prefixes in Vault.
-    pub layout: &'a Layout,
+    /// The records.
+    pub books: Books<'a>,
     /// The settings that go along with the request.
     pub envelope: Envelope<'a>,
     /// Holds the lease until its agent has it.
@@ -120,7 +127,7 @@ type Leased = BTreeMap<Box<str>, LeaseEntry>;
 
 /// The record of one agent's leases.
 struct LeaseRecord<'a> {
-    layout: &'a Layout,
+    books: Books<'a>,
     agent: &'a AgentId,
     seen: &'a Cache<AgentId, Arc<[u64]>>,
 }
@@ -141,12 +148,12 @@ impl SharedRecord for LeaseRecord<'_> {
     type Entries = Leased;
 
     fn reading(&self) -> Result<VaultRequest, PathProblem> {
-        control::read_leases(self.layout, self.agent)
+        control::read_leases(self.books.layout, self.agent)
     }
 
     fn writing(&self, version: u64, leases: &Leased) -> Result<VaultRequest, PathProblem> {
         self.note(leases);
-        control::write_leases(self.layout, self.agent, version, leases)
+        control::write_leases(self.books.layout, self.agent, version, leases)
     }
 
     /// The leases that have not ended.
@@ -162,9 +169,9 @@ impl SharedRecord for LeaseRecord<'_> {
         leases
     }
 
-    fn envelopes(&self) -> (Envelope<'static>, Envelope<'static>) {
-        let lane = Lane::Requests;
-        (Envelope { lane, ..Envelope::soon() }, Envelope { lane, ..Envelope::default() })
+    fn envelopes(&self) -> (Envelope<'_>, Envelope<'_>) {
+        let (lane, correlation) = (Lane::Requests, self.books.correlation);
+        (Envelope { lane, correlation, ..Envelope::soon() }, Envelope { lane, correlation, ..Envelope::default() })
     }
 }
 
@@ -220,17 +227,17 @@ impl Leases {
     pub async fn issue(
         &self,
         wanted: Wanted<'_>,
-        tokens: &AgentTokens,
+        tokens: CallTokens<'_>,
         request: AgentRequest,
     ) -> Result<Issued, Refusal> {
         let holder = Arc::clone(request.actor().agent());
         let agent = &*holder;
-        let record = self.record(wanted.layout, &agent.id);
+        let record = self.record(wanted.books, &agent.id);
         let line = self.lines.get_with(agent.id.clone(), Arc::default);
         let turn = line.lock().await;
         let known = record.read(&self.own).await?;
         wanted.check_room(&known.entries)?;
-        let token = tokens.lease_token(request.actor(), wanted.profile, wanted.settings, wanted.settings.ttl).await?;
+        let token = tokens.lease_token(request.actor(), wanted.settings, wanted.settings.ttl).await?;
         let accessor = token.accessor.clone();
         let ends = epoch_seconds() + token.ttl;
         let entry = self.entry(agent, ends);
@@ -247,13 +254,13 @@ impl Leases {
             let answer = self.own.upstream().ask_for(request, &token, wanted.envelope).await?;
             let lease: LeaseAnswer = answer.json()?;
             let lasts = lease.lease_duration.min(token.ttl);
-            self.last(wanted.layout, agent, &accessor.text, epoch_seconds() + lasts).await?;
+            self.last(wanted.books, agent, &accessor.text, epoch_seconds() + lasts).await?;
             Ok(Issued { answer, id: lease.lease_id, accessor: accessor.clone(), lasts, ends })
         };
         let outcome = outcome.await;
         if outcome.is_err() {
             // A lease that cannot be ended now is tried again with the rest of the parcel.
-            let ended = self.end(wanted.layout, &agent.id, &accessor).await;
+            let ended = self.end(wanted.books, &agent.id, &accessor).await;
             if matches!(ended, Ok(()) | Err(Undone { refusal: Refusal::NotFound, .. })) {
                 wanted.parcel.remove(&given);
             }
@@ -265,9 +272,9 @@ impl Leases {
     ///
     /// # Errors
     /// The record cannot be read or written.
-    pub async fn last(&self, layout: &Layout, agent: &Agent, accessor: &str, expires: u64) -> Result<(), Undone> {
+    pub async fn last(&self, books: Books<'_>, agent: &Agent, accessor: &str, expires: u64) -> Result<(), Undone> {
         let entry = self.entry(agent, expires);
-        self.change(self.record(layout, &agent.id), |leases| {
+        self.change(self.record(books, &agent.id), |leases| {
             leases.insert(accessor.into(), entry.clone());
             Ok(())
         })
@@ -278,11 +285,12 @@ impl Leases {
     ///
     /// # Errors
     /// [`Refusal::NotFound`] where it is not on the record; others where Vault does not do it.
-    pub async fn end(&self, layout: &Layout, agent: &AgentId, accessor: &Accessor) -> Result<(), Undone> {
-        let envelope = Envelope { lane: Lane::Requests, ..Envelope::soon() };
+    pub async fn end(&self, books: Books<'_>, agent: &AgentId, accessor: &Accessor) -> Result<(), Undone> {
+        let Books { correlation, .. } = books;
+        let envelope = Envelope { lane: Lane::Requests, correlation, ..Envelope::soon() };
         self.own.revoke(accessor, envelope).await?;
         let strike = |leases: &mut Leased| leases.remove(&accessor.text).map(drop).ok_or(Refusal::NotFound);
-        self.change(self.record(layout, agent), strike).await
+        self.change(self.record(books, agent), strike).await
     }
 
     /// Ends every lease on the agent's record; gives their number.
@@ -290,7 +298,7 @@ impl Leases {
     /// # Errors
     /// Vault does not end some of them; those stay on the record.
     pub async fn end_all(&self, layout: &Layout, agent: &AgentId) -> Result<usize, Undone> {
-        let record = self.record(layout, agent);
+        let record = self.record(Books { layout, correlation: None }, agent);
         let (mut ended, mut failed) = (record.read(&self.own).await?.entries, None);
         for (text, entry) in std::mem::take(&mut ended) {
             let namespace = entry.namespace().unwrap_or_else(|| self.own.namespace()).clone();
@@ -319,8 +327,8 @@ impl Leases {
         live.fold((0, 0), |(all, most), live| (all + live, most.max(live)))
     }
 
-    fn record<'a>(&'a self, layout: &'a Layout, agent: &'a AgentId) -> LeaseRecord<'a> {
-        LeaseRecord { layout, agent, seen: &self.seen }
+    fn record<'a>(&'a self, books: Books<'a>, agent: &'a AgentId) -> LeaseRecord<'a> {
+        LeaseRecord { books, agent, seen: &self.seen }
     }
 
     /// An entry for the record; it names the namespace where that is not the record's own.

@@ -21,18 +21,19 @@ pub use gates::{Gates, LIVELY, Reports};
 pub use handles::Handles;
 pub use handover::{Given, Parcel, Returns};
 pub use health::{Health, Monitor};
-pub use lease::{Issued, Leases, Wanted};
+pub use lease::{Books, Issued, Leases, Wanted};
 pub use login::{GateLogin, LoginState};
 pub use operator::{NoLogin, logged_in};
 pub use own::{Accessor, OwnCalls, Undone};
 pub use provision::Provision;
 pub use record::{Unread, Unwritten};
 pub use suspension::{SuspendedAgents, Suspension, SuspensionEntry, Suspensions};
-pub use tokens::{AgentToken, AgentTokens, Profile};
+pub use tokens::{AgentToken, AgentTokens, CallTokens, Profile};
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use filters::audit::{ChainId, OwnId};
 use filters::vault::Layout;
 
 use crate::config::Settings;
@@ -64,12 +65,12 @@ pub struct Vault {
 }
 
 impl Vault {
-    /// Prepares everything; nothing is asked yet.
+    /// Prepares everything; nothing is asked yet. `chain` names this process in Vault's audit too.
     ///
     /// # Errors
     /// The reason why Vault cannot be reached as the configuration says.
-    pub fn new(settings: &Settings, metrics: Arc<Metrics>) -> Result<Self, String> {
-        let upstream = Arc::new(Upstream::new(settings.upstream.clone())?);
+    pub fn new(settings: &Settings, metrics: Arc<Metrics>, chain: ChainId) -> Result<Self, String> {
+        let upstream = Arc::new(Upstream::new(settings.upstream.clone(), OwnId::Gate(chain))?);
         let login = Arc::new(LoginState::new(settings.login.clone(), Arc::clone(&upstream)));
         let monitor = Monitor::new(Arc::clone(&upstream));
         let capacity = settings.child_tokens.capacity;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use filters::audit::{ChainId, OwnId};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Login, Settings};
@@ -42,7 +43,8 @@ pub async fn logged_in<T, E: From<NoLogin>>(
     if matches!(settings.login, Login::None) {
         return Err(NoLogin("the configuration has no credentials for Vault".to_owned()).into());
     }
-    let upstream = Arc::new(Upstream::new(settings.upstream.clone()).map_err(NoLogin)?);
+    let id = OwnId::Command(ChainId::new(crate::random::u64()));
+    let upstream = Arc::new(Upstream::new(settings.upstream.clone(), id).map_err(NoLogin)?);
     upstream.refresh().await.map_err(NoLogin)?;
     let login = Arc::new(LoginState::new(settings.login.clone(), Arc::clone(&upstream)));
     let own = OwnCalls::new(Arc::clone(&upstream), Arc::clone(&login));

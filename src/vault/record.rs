@@ -126,7 +126,7 @@ pub(super) trait SharedRecord {
     fn entries(&self, stored: Option<Self::Stored>) -> Self::Entries;
 
     /// The envelopes of a change: of its read, and of its write.
-    fn envelopes(&self) -> (Envelope<'static>, Envelope<'static>);
+    fn envelopes(&self) -> (Envelope<'_>, Envelope<'_>);
 }
 
 /// A record at one of its versions.

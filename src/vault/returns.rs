@@ -9,7 +9,7 @@ use filters::vault::{Layout, control};
 use crate::exchange::Envelope;
 
 use super::handover::{Given, Returns};
-use super::lease::Leases;
+use super::lease::{Books, Leases};
 use super::own::Undone;
 
 /// Most attempts to give one thing back.
@@ -30,7 +30,9 @@ impl Returns {
     async fn give_back(&self, given: &Given, leases: &Leases, layout: &Layout) {
         for attempt in 1..=ATTEMPTS {
             let outcome = match given {
-                Given::Lease { agent, accessor } => leases.end(layout, agent, accessor).await,
+                Given::Lease { agent, accessor } => {
+                    leases.end(Books { layout, correlation: None }, agent, accessor).await
+                }
                 Given::Token { accessor } => self.own.revoke(accessor, Envelope::soon()).await,
                 Given::Certificate { serial, namespace } => {
                     let envelope = Envelope { namespace: Some(namespace), ..Envelope::soon() };

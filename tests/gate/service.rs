@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use filters::audit::ChainId;
 use filters::catalog;
 use filters::credential::Offered;
 use filters::names::AgentId;
@@ -68,7 +69,7 @@ fn state_with(world: &World, more: &str, sinks: Sinks) -> Arc<State> {
     let settings = config::load(&Flags { config: Some(file), ..Flags::default() }, &|_| None);
     let settings = settings.unwrap_or_else(|report| panic!("{report}"));
     let metrics = Arc::new(Metrics::new(Vec::new()).expect("metrics"));
-    let vault = Vault::new(&settings, Arc::clone(&metrics)).expect("a way to Vault");
+    let vault = Vault::new(&settings, Arc::clone(&metrics), ChainId::new(1)).expect("a way to Vault");
     let events = Arc::new(Bus::new(Arc::clone(&metrics)));
     Arc::new(State::new(
         Snapshot::of_policy(settings),

@@ -12,7 +12,7 @@ use crate::path::SecretPath;
 use crate::scope::Scope;
 
 /// Most resources that one record names, where an operation made many calls.
-const NAMED: usize = 32;
+pub(super) const NAMED: usize = 32;
 
 /// The moment of an operation that a record is made at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

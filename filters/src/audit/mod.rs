@@ -8,6 +8,8 @@
 
 mod activity;
 mod chain;
+mod correlation;
+mod join;
 mod login;
 mod naming;
 mod note;
@@ -16,6 +18,8 @@ mod walk;
 
 pub use activity::{Activity, Stage};
 pub use chain::{Chain, ChainId, Position};
+pub use correlation::OwnId;
+pub use join::{Fit, HeardRequest, RecordedCall};
 pub use login::Login;
 pub use naming::Naming;
 pub use note::{Checkpoint, NoteSigner, NoteVerifier};

@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use aws_lc_rs::hmac;
 
 /// The text before an HMAC, as Vault's own audit writes it.
-const PREFIX: &str = "hmac-sha256:";
+pub(super) const PREFIX: &str = "hmac-sha256:";
 
 /// The form in which records name secrets, keys and roles.
 pub enum Naming {

@@ -105,6 +105,14 @@ pub fn write_token_role(role: &TokenRole) -> Result<VaultRequest, PathProblem> {
     Ok(post(VaultPath::render(&[TOKEN_ROLES, &role.name])?, &role.body(), true))
 }
 
+/// Asks for the HMAC that an audit device of Vault's writes in place of `text`.
+///
+/// # Errors
+/// A bad name of the device.
+pub fn audit_hash(device: &str, text: &str) -> Result<VaultRequest, PathProblem> {
+    Ok(post(VaultPath::render(&["sys/audit-hash", device])?, &json!({"input": text}), true))
+}
+
 /// Asks for the accessor of the token method, by which entities' aliases are named.
 ///
 /// # Errors

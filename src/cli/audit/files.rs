@@ -27,14 +27,22 @@ pub(super) fn all(files: &[PathBuf]) -> Vec<PathBuf> {
 ///
 /// # Errors
 /// The file cannot be read, or `take` has had enough.
-pub(super) fn lines<E>(
-    path: &Path,
+pub(super) fn lines<E>(path: &Path, take: impl FnMut(&[u8], bool, u64) -> Result<(), E>) -> Result<io::Result<()>, E> {
+    match File::open(path) {
+        Ok(file) => lines_of(file, take),
+        Err(error) => Ok(Err(error)),
+    }
+}
+
+/// Calls `take` with each line of `input` in the same way.
+///
+/// # Errors
+/// As [`lines`].
+pub(super) fn lines_of<E>(
+    input: impl io::Read,
     mut take: impl FnMut(&[u8], bool, u64) -> Result<(), E>,
 ) -> Result<io::Result<()>, E> {
-    let mut input = match File::open(path) {
-        Ok(file) => BufReader::with_capacity(BUFFER, file),
-        Err(error) => return Ok(Err(error)),
-    };
+    let mut input = BufReader::with_capacity(BUFFER, input);
     let mut line = Vec::new();
     for number in 1.. {
         line.clear();

@@ -1,19 +1,13 @@
 //! `portcullis audit search`.
 
-use std::fs;
 use std::io::{self, BufWriter, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use filters::audit::Naming;
-use filters::lifetime::Lifetime;
 use serde::Deserialize;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
-use zeroize::Zeroizing;
 
-use super::files;
+use super::{criteria, files};
 use crate::cli::common::{FAILED, Given, REFUSED, load_elsewhere, refuse};
 
 pub(super) const AFTER: &str = "\
@@ -45,7 +39,7 @@ pub struct Search {
     #[arg(long, value_name = "CODE")]
     decision: Option<String>,
     /// The earliest time: `2030-01-31T12:00:00Z`, or how long ago, as `24h`.
-    #[arg(long, value_name = "TIME", value_parser = since)]
+    #[arg(long, value_name = "TIME", value_parser = criteria::since)]
     since: Option<i128>,
     /// File of the key of names' HMACs.
     #[arg(long, value_name = "KEYFILE")]
@@ -55,15 +49,6 @@ pub struct Search {
     files: Vec<PathBuf>,
     #[command(flatten)]
     given: Given,
-}
-
-/// Milliseconds since the epoch.
-fn since(text: &str) -> Result<i128, &'static str> {
-    if let Ok(time) = OffsetDateTime::parse(text, &Rfc3339) {
-        return Ok(time.unix_timestamp_nanos() / 1_000_000);
-    }
-    let ago: Lifetime = text.parse().map_err(|_| "write such as `2030-01-31T12:00:00Z` or `24h`")?;
-    Ok(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000 - i128::from(ago.seconds()) * 1000)
 }
 
 /// The parts of a record that are compared.
@@ -124,14 +109,7 @@ pub(super) fn run(mut asked: Search) -> ExitCode {
 
 /// Prints what fits, and gives how many that are.
 fn found(asked: &Search) -> Result<u64, String> {
-    let naming = match &asked.name_key {
-        None => Naming::Clear,
-        Some(path) => {
-            let text = fs::read_to_string(path).map(Zeroizing::new);
-            let text = text.map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
-            Naming::of_key(&text).ok_or_else(|| format!("{} holds no key of names", path.display()))?
-        }
-    };
+    let naming = criteria::naming(asked.name_key.as_deref())?;
     let name = asked.path.as_ref().map(|path| naming.of(path));
     let (mut out, mut count) = (BufWriter::new(io::stdout().lock()), 0);
     for path in &files::all(&asked.files) {

@@ -7,10 +7,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 use filters::audit::{Broken, Checkpoint, Fault, Found, NoteVerifier, Position, Walk};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
-use super::files;
+use super::{criteria, files};
 use crate::cli::common::{FAILED, REFUSED, print};
 
 pub(super) const AFTER: &str = "\
@@ -136,7 +134,7 @@ fn holds(files: &[PathBuf], found: &Found, signed: bool) -> String {
         None => text.push_str("no checkpoint: records may have been cut off at the end, or all made anew\n"),
         Some((position, time)) => {
             let by = if signed { "signed by the key" } else { "its signature was not checked: give --key" };
-            let time = at(*time);
+            let time = criteria::at(*time);
             let _ = writeln!(text, "proved up to record {position}, by the checkpoint of {time}: {by}");
             let _ = writeln!(text, "records from that checkpoint on, which it does not prove: {}", found.unproved);
         }
@@ -156,9 +154,4 @@ fn holds(files: &[PathBuf], found: &Found, signed: bool) -> String {
         (None, _) => {}
     }
     text
-}
-
-fn at(milliseconds: u64) -> String {
-    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(milliseconds) * 1_000_000);
-    time.ok().and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_default()
 }

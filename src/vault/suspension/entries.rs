@@ -96,7 +96,7 @@ impl SharedRecord for SuspensionRecord<'_> {
         stored.map(StoredSuspensions::record).unwrap_or_default()
     }
 
-    fn envelopes(&self) -> (Envelope<'static>, Envelope<'static>) {
+    fn envelopes(&self) -> (Envelope<'_>, Envelope<'_>) {
         (Envelope::default(), Envelope::default())
     }
 }

@@ -15,6 +15,13 @@ use crate::vault::clock::epoch_seconds;
 
 use super::token::{AgentToken, Auth, LeaseToken, lifetime};
 
+/// An agent's JWT, and the login that takes it.
+#[derive(Clone, Copy)]
+pub(super) struct JwtLogin<'a> {
+    pub(super) bearer: &'a Bearer,
+    pub(super) login: &'a TokenLogin,
+}
+
 /// Logs agents in by their JWTs.
 pub(super) struct JwtLogins {
     upstream: Arc<Upstream>,
@@ -33,11 +40,11 @@ impl JwtLogins {
     pub(super) async fn token(
         &self,
         agent: &Agent,
-        bearer: &Bearer,
-        login: &TokenLogin,
+        by: JwtLogin<'_>,
+        correlation: Option<&str>,
     ) -> Result<AgentToken, Refusal> {
-        let auth = self.log_in(agent, bearer, login).await?;
-        let left = u64::try_from(bearer.expires).unwrap_or(0).saturating_sub(epoch_seconds());
+        let auth = self.log_in(agent, by, correlation).await?;
+        let left = u64::try_from(by.bearer.expires).unwrap_or(0).saturating_sub(epoch_seconds());
         let left = Duration::from_secs(left);
         let lifetime = auth.seconds().map_or(left, |seconds| lifetime(seconds).min(left));
         Ok(auth.into_token(agent, lifetime))
@@ -51,18 +58,20 @@ impl JwtLogins {
     pub(super) async fn lease_token(
         &self,
         agent: &Agent,
-        bearer: &Bearer,
-        login: &TokenLogin,
+        by: JwtLogin<'_>,
+        correlation: Option<&str>,
         ttl: u32,
     ) -> Result<LeaseToken, Refusal> {
-        let auth = self.log_in(agent, bearer, login).await?;
+        let auth = self.log_in(agent, by, correlation).await?;
         let ttl = auth.seconds().unwrap_or(ttl.into());
         auth.into_lease_token(agent, ttl)
     }
 
-    async fn log_in(&self, agent: &Agent, bearer: &Bearer, login: &TokenLogin) -> Result<Auth, Refusal> {
+    async fn log_in(&self, agent: &Agent, by: JwtLogin<'_>, correlation: Option<&str>) -> Result<Auth, Refusal> {
+        let JwtLogin { bearer, login } = by;
         let request = control::login_jwt(&login.mount, login.role.as_deref(), &bearer.token)?;
-        let envelope = Envelope { lane: Lane::Requests, namespace: Some(&agent.namespace), ..Envelope::default() };
+        let namespace = Some(&agent.namespace);
+        let envelope = Envelope { lane: Lane::Requests, namespace, correlation, ..Envelope::default() };
         let answer = self.upstream.ask(request, envelope).await?;
         if !answer.is_success() {
             return Err(refused(agent, login, &answer));

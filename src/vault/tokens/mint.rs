@@ -12,7 +12,7 @@ use crate::telemetry::Seldom;
 use crate::vault::own::OwnCalls;
 use crate::vault::provision::Provision;
 
-use super::profile::Profile;
+use super::profile::Occasion;
 use super::token::{AgentToken, Auth, LeaseToken, lifetime};
 
 /// Makes child tokens.
@@ -32,10 +32,11 @@ impl Minter {
     ///
     /// # Errors
     /// [`Refusal::NotProvisioned`], [`Refusal::UpstreamUnavailable`] and the like.
-    pub(super) async fn token(&self, agent: &Agent, profile: &Profile) -> Result<AgentToken, Refusal> {
+    pub(super) async fn token(&self, agent: &Agent, occasion: Occasion<'_>) -> Result<AgentToken, Refusal> {
+        let Occasion { profile, correlation } = occasion;
         let settings = profile.settings();
         let wanted = profile.child_token(agent, settings.batch, settings.ttl);
-        let auth = self.create(&settings.role, &wanted).await?;
+        let auth = self.create(&settings.role, &wanted, correlation).await?;
         let lifetime = lifetime(auth.seconds().unwrap_or(settings.ttl.into()));
         Ok(auth.into_token(agent, lifetime))
     }
@@ -47,17 +48,24 @@ impl Minter {
     pub(super) async fn lease_token(
         &self,
         agent: &Agent,
-        profile: &Profile,
+        occasion: Occasion<'_>,
         role: &str,
         ttl: u32,
     ) -> Result<LeaseToken, Refusal> {
-        let auth = self.create(role, &profile.child_token(agent, false, ttl)).await?;
+        let wanted = occasion.profile.child_token(agent, false, ttl);
+        let auth = self.create(role, &wanted, occasion.correlation).await?;
         auth.into_lease_token(agent, ttl.into())
     }
 
-    async fn create(&self, role: &str, wanted: &control::ChildToken) -> Result<Auth, Refusal> {
+    async fn create(
+        &self,
+        role: &str,
+        wanted: &control::ChildToken,
+        correlation: Option<&str>,
+    ) -> Result<Auth, Refusal> {
         let control::ChildToken { agent, namespace, .. } = wanted;
-        let envelope = Envelope { lane: Lane::Requests, namespace: Some(namespace), ..Envelope::default() };
+        let namespace = Some(namespace);
+        let envelope = Envelope { lane: Lane::Requests, namespace, correlation, ..Envelope::default() };
         let answer = self.own.ask(control::create_child(role, wanted), envelope).await?;
         if !answer.is_success() {
             return Err(self.not_made(wanted, role, &answer));

@@ -35,8 +35,9 @@ use crate::telemetry::Metrics;
 use super::login::GateLogin;
 use super::own::OwnCalls;
 use super::provision::Provision;
-use jwt_login::JwtLogins;
+use jwt_login::{JwtLogin, JwtLogins};
 use mint::Minter;
+use profile::Occasion;
 use token::LeaseToken;
 
 /// Most evicted tokens that wait to be revoked; further ones expire by themselves.
@@ -124,18 +125,18 @@ pub struct AgentTokens {
     evicted: Mutex<mpsc::Receiver<Arc<AgentToken>>>,
 }
 
-/// The tokens of this gate's agents, as one profile has them made.
+/// The tokens of this gate's agents, as one profile has them made for one call.
 #[derive(Clone, Copy)]
-pub struct ProfileTokens<'a> {
+pub struct CallTokens<'a> {
     tokens: &'a AgentTokens,
-    profile: &'a Profile,
+    occasion: Occasion<'a>,
 }
 
-impl Tokens for ProfileTokens<'_> {
+impl Tokens for CallTokens<'_> {
     type Token = Arc<AgentToken>;
 
     async fn token_of(&self, actor: &Actor) -> Result<Self::Token, Refusal> {
-        self.tokens.token_for(actor, self.profile).await
+        self.tokens.token_for(actor, self.occasion).await
     }
 
     fn secret<'t>(&self, token: &'t Self::Token) -> &'t Secret {
@@ -143,16 +144,35 @@ impl Tokens for ProfileTokens<'_> {
     }
 
     async fn forget(&self, actor: &Actor, token: &Self::Token) -> bool {
-        self.tokens.forget(actor, self.profile, token).await;
+        self.tokens.forget(actor, self.occasion.profile, token).await;
         true
     }
 }
 
+impl CallTokens<'_> {
+    /// A token of `ttl` seconds for one lease, which ends with it; it is not kept. It carries the
+    /// agent's own policies, also where child tokens are off. A token that Vault gives for a JWT
+    /// lives as long as Vault's role says.
+    ///
+    /// # Errors
+    /// As [`Tokens::token_of`]; [`Refusal::UpstreamNonsense`] for a token that cannot be revoked.
+    pub async fn lease_token(&self, actor: &Actor, leases: &config::Leases, ttl: u32) -> Result<LeaseToken, Refusal> {
+        let (agent, bearer, occasion) = (&**actor.agent(), actor.bearer(), self.occasion);
+        match self.tokens.source(bearer, occasion.profile)? {
+            TokenSource::Mint(_) => self.tokens.minter.lease_token(agent, occasion, &leases.role, ttl).await,
+            TokenSource::JwtLogin(bearer, login) => {
+                let logins = &self.tokens.jwt_logins;
+                logins.lease_token(agent, JwtLogin { bearer, login }, occasion.correlation, ttl).await
+            }
+        }
+    }
+}
+
 impl AgentTokens {
-    /// The tokens that `profile` has made.
+    /// The tokens that `profile` has made for the call of this correlation id.
     #[must_use]
-    pub const fn by<'a>(&'a self, profile: &'a Profile) -> ProfileTokens<'a> {
-        ProfileTokens { tokens: self, profile }
+    pub const fn by<'a>(&'a self, profile: &'a Profile, correlation: Option<&'a str>) -> CallTokens<'a> {
+        CallTokens { tokens: self, occasion: Occasion { profile, correlation } }
     }
 
     /// An empty cache of at most `capacity` tokens.
@@ -181,8 +201,8 @@ impl AgentTokens {
     /// # Errors
     /// [`Refusal::UpstreamUnavailable`] and the like where there is none; [`Refusal::TokenRequired`]
     /// and [`Refusal::LoginDenied`] where Vault is asked with agents' own JWTs.
-    async fn token_for(&self, actor: &Actor, profile: &Profile) -> Result<Arc<AgentToken>, Refusal> {
-        let (agent, bearer) = (&**actor.agent(), actor.bearer());
+    async fn token_for(&self, actor: &Actor, occasion: Occasion<'_>) -> Result<Arc<AgentToken>, Refusal> {
+        let (agent, bearer, profile) = (&**actor.agent(), actor.bearer(), occasion.profile);
         let source = self.source(bearer, profile)?;
         if let Some(login) = source.shared(profile) {
             return Ok(Arc::new(AgentToken { token: login.token.clone(), accessor: None, lifetime: Duration::ZERO }));
@@ -192,7 +212,7 @@ impl AgentTokens {
             self.metrics.vault.child_tokens.cached.inc();
             return Ok(token);
         }
-        let obtained = self.obtain(agent, profile, source);
+        let obtained = self.obtain(agent, occasion, source);
         Box::pin(self.cache.try_get_with(key, obtained)).await.map_err(|refusal| (*refusal).clone())
     }
 
@@ -211,26 +231,6 @@ impl AgentTokens {
         }
     }
 
-    /// A token of `ttl` seconds for one lease, which ends with it; it is not kept. It carries the
-    /// agent's own policies, also where child tokens are off. A token that Vault gives for a JWT
-    /// lives as long as Vault's role says.
-    ///
-    /// # Errors
-    /// As [`AgentTokens::token_for`]; [`Refusal::UpstreamNonsense`] for a token that cannot be revoked.
-    pub async fn lease_token(
-        &self,
-        actor: &Actor,
-        profile: &Profile,
-        leases: &config::Leases,
-        ttl: u32,
-    ) -> Result<LeaseToken, Refusal> {
-        let (agent, bearer) = (&**actor.agent(), actor.bearer());
-        match self.source(bearer, profile)? {
-            TokenSource::Mint(_) => self.minter.lease_token(agent, profile, &leases.role, ttl).await,
-            TokenSource::JwtLogin(bearer, login) => self.jwt_logins.lease_token(agent, bearer, login, ttl).await,
-        }
-    }
-
     fn source<'a>(&self, bearer: Option<&'a Bearer>, profile: &'a Profile) -> Result<TokenSource<'a>, Refusal> {
         if let Some((bearer, login)) = profile.jwt_login(bearer)? {
             return Ok(TokenSource::JwtLogin(bearer, login));
@@ -241,12 +241,14 @@ impl AgentTokens {
     async fn obtain(
         &self,
         agent: &Agent,
-        profile: &Profile,
+        occasion: Occasion<'_>,
         source: TokenSource<'_>,
     ) -> Result<Arc<AgentToken>, Refusal> {
         let obtained = match source {
-            TokenSource::Mint(_) => self.minter.token(agent, profile).await,
-            TokenSource::JwtLogin(bearer, login) => self.jwt_logins.token(agent, bearer, login).await,
+            TokenSource::Mint(_) => self.minter.token(agent, occasion).await,
+            TokenSource::JwtLogin(bearer, login) => {
+                self.jwt_logins.token(agent, JwtLogin { bearer, login }, occasion.correlation).await
+            }
         };
         let counters = &self.metrics.vault.child_tokens;
         if obtained.is_ok() { &counters.minted } else { &counters.failed }.inc();

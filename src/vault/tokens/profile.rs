@@ -12,6 +12,14 @@ use filters::vault::provision::Making;
 
 use crate::config::{ChildPolicies, ChildTokens, TokenLogin, VaultIdentity};
 
+/// The profile that a token is obtained by, and the agent's call that it is obtained for.
+#[derive(Clone, Copy)]
+pub(super) struct Occasion<'a> {
+    pub(super) profile: &'a Profile,
+    /// The call's correlation id.
+    pub(super) correlation: Option<&'a str>,
+}
+
 /// The settings that tokens are obtained by, and one text that stands for those of child tokens.
 #[derive(Clone, Debug)]
 pub struct Profile {

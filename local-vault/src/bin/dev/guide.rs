@@ -1,6 +1,7 @@
 use std::path::Path;
 
-use crate::CERTIFICATES;
+use crate::gate::CONFIGURATION;
+use crate::{CERTIFICATES, VAULT_AUDIT};
 
 /// The agent whose certificate the printed commands use: `agent_mtls`, or the first one.
 pub(crate) fn caller<'a>(agents: &[&'a str]) -> &'a str {
@@ -11,10 +12,11 @@ pub(crate) fn caller<'a>(agents: &[&'a str]) -> &'a str {
     }
 }
 
-/// Prints three commands that work when pasted, in any folder.
+/// Prints commands that work when pasted, in any folder.
 pub(crate) fn print(root: &Path, port: u16, agent: &str) {
     let certificates = root.join(CERTIFICATES);
     let folder = certificates.display();
+    let root = root.display();
     let curl = format!(
         "curl -sS -w '\\n' --cacert '{folder}/ca.crt' --cert '{folder}/{agent}.crt' --key '{folder}/{agent}.key'"
     );
@@ -37,6 +39,9 @@ The gate is ready at https://localhost:{port}. As {agent}:
   -H 'Content-Type: application/json' -H 'Accept: application/json, text/event-stream' \
   -H 'MCP-Protocol-Version: 2025-06-18' \
   -d '{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"kv.read","arguments":{{"path":"configs/demo"}}}}}}'
+
+# put the gate's audit beside Vault's
+cd '{root}' && target/debug/portcullis audit join --config {CONFIGURATION} --vault-log {VAULT_AUDIT} --missing
 
 Ctrl-C ends everything.
 "#

@@ -24,6 +24,9 @@ use crate::ports::Ports;
 /// Where the development certificates are, below the folder.
 const CERTIFICATES: &str = ".dev/certs";
 
+/// The file of Vault's audit, below the folder.
+const VAULT_AUDIT: &str = ".dev/vault-audit.log";
+
 type Failure = Box<dyn std::error::Error>;
 
 /// Runs OpenBao or Vault, mints certificates and runs the gate in front of it, until Ctrl-C.
@@ -76,7 +79,7 @@ fn serve(cli: &Cli, root: &Path) -> Result<(), Failure> {
     let binary = binary(root)?;
     println!("{binary}");
     let ended = end_flag()?;
-    let vault = Vault::start(&binary, Options::default())?;
+    let vault = Vault::start(&binary, Options { audit: Some(VAULT_AUDIT.into()), ..Options::default() })?;
     println!("{}: in memory, at {}; provisioning", vault.product(), vault.address());
     let agents: Vec<&str> = cli.agents.iter().map(String::as_str).collect();
     let login = vault.provision(&agents)?;
