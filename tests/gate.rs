@@ -5,6 +5,7 @@
 
 mod gate {
     pub mod access;
+    pub mod agents;
     pub mod audit;
     pub mod balancers;
     pub mod canary;
@@ -197,6 +198,7 @@ fn main() -> ExitCode {
         ("verbs", gate::verbs::CASES),
         ("suggestions", gate::suggestions::CASES),
         ("sight", gate::sight::CASES),
+        ("agents", gate::agents::CASES),
         ("logs", gate::logs::CASES),
         ("metrics", gate::metrics::CASES),
         ("audit", gate::audit::CASES),

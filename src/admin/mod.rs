@@ -1,5 +1,7 @@
-//! The operators' application: who is suspended, which configuration is in force, readiness with its
-//! details. Agents' secrets are not reached from here.
+//! The operators' application: the agents and who of them is suspended, which configuration is in force, readiness
+//! with its details. Agents' secrets are not reached from here.
+
+mod agents;
 
 use filters::names::AgentId;
 use filters::refusal::Refusal;
@@ -16,6 +18,8 @@ pub struct Asked<'a> {
     pub context: &'a Context<'a>,
     /// Its method; `GET` for a `HEAD`.
     pub method: &'a Method,
+    /// Its query, as it came.
+    pub query: &'a str,
     /// The gate's id of it.
     pub request_id: &'a str,
     /// True for one that came by the Unix socket, which has an owner: anybody on the machine can
@@ -29,6 +33,7 @@ enum Verb {
     Suspensions,
     Configuration,
     Reload,
+    Agents,
 }
 
 /// A route of operators'.
@@ -43,10 +48,11 @@ pub struct Route {
 }
 
 /// Every route of operators'.
-pub static ROUTES: [Route; 3] = [
+pub static ROUTES: [Route; 4] = [
     Route { path: "/admin/suspensions", label: "POST", allowed: "GET, POST", verb: Verb::Suspensions },
     Route { path: "/admin/config", label: "GET", allowed: "GET", verb: Verb::Configuration },
     Route { path: "/admin/reload", label: "POST", allowed: "POST", verb: Verb::Reload },
+    Route { path: "/admin/agents", label: "GET", allowed: "GET", verb: Verb::Agents },
 ];
 
 /// Serves a request for such a route. A change is asked for by the Unix socket only.
@@ -59,6 +65,7 @@ pub async fn serve(asked: &Asked<'_>, route: &Route) -> Result<Reply, Refusal> {
     }
     match (route.verb, asked.method) {
         (Verb::Configuration, &Method::GET) => Ok(configuration(asked.context)),
+        (Verb::Agents, &Method::GET) => agents::page(asked.context, asked.query),
         (Verb::Reload, &Method::POST) => reload(asked).await,
         (Verb::Suspensions, &Method::GET) => Ok(suspended(asked.context)),
         (Verb::Suspensions, &Method::POST) => {
@@ -75,11 +82,18 @@ fn suspended(context: &Context<'_>) -> Reply {
     Reply::json(200, json!({"suspended": names}).to_string())
 }
 
-/// Which configuration is in force.
+/// The configuration in force, and the outcome of the last reload.
 fn configuration(context: &Context<'_>) -> Reply {
     let snapshot = &context.snapshot;
+    let last = context
+        .state
+        .last_reload
+        .get()
+        .map(|(at, outcome)| json!({"at": agents::text(at), "ok": outcome.is_ok(), "problem": outcome.err()}));
     let body = json!({
         "snapshot": snapshot.about.version,
+        "loaded": agents::text(snapshot.about.loaded),
+        "last_reload": last,
         "digest": snapshot.about.digest.to_hex(),
         "agents": snapshot.agents.policy().entries().len(),
         "pending": snapshot.about.pending,

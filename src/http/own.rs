@@ -110,7 +110,8 @@ impl Request<'_> {
         self.check_origin()?;
         visit.route = Some(routes::of_operators(place));
         let (method, request_id) = (&self.head.method, self.head.request_id.as_str());
-        let asked = admin::Asked { context: &self.context, method, request_id, by_socket: self.head.by_socket };
+        let (context, query, by_socket) = (&self.context, self.head.query.as_str(), self.head.by_socket);
+        let asked = admin::Asked { context, method, query, request_id, by_socket };
         admin::serve(&asked, route).await.map(Some)
     }
 
