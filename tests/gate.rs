@@ -68,6 +68,7 @@ mod gate {
     pub mod tokens;
     pub mod tools;
     pub mod upgrade;
+    pub mod top;
     pub mod trust_domains;
     pub mod upstream;
     pub mod vault_identity;
@@ -199,6 +200,7 @@ fn main() -> ExitCode {
         ("suggestions", gate::suggestions::CASES),
         ("sight", gate::sight::CASES),
         ("agents", gate::agents::CASES),
+        ("top", gate::top::CASES),
         ("logs", gate::logs::CASES),
         ("metrics", gate::metrics::CASES),
         ("audit", gate::audit::CASES),
