@@ -24,8 +24,11 @@ use crate::snapshot::Snapshot;
 use crate::telemetry::{Metrics, Sinks};
 use crate::vault::{Health, Vault};
 
+/// A second in nanoseconds.
+const SECOND: u64 = 1_000_000_000;
+
 /// Nanoseconds for which strangers are told the same of readiness.
-const READINESS: u64 = 1_000_000_000;
+const READINESS: u64 = SECOND;
 
 /// Everything a request shares with the others.
 pub struct State {
@@ -157,15 +160,15 @@ impl State {
     /// Nanoseconds since the gate started: the clock of the limits.
     #[must_use]
     pub fn now(&self) -> u64 {
-        self.at(Instant::now())
+        self.after(Instant::now(), Duration::ZERO)
     }
 
-    /// That moment by the same clock.
+    /// The time so long after that moment, by the same clock.
     #[must_use]
-    pub fn at(&self, moment: Instant) -> u64 {
+    pub fn after(&self, moment: Instant, time: Duration) -> u64 {
         // One second ahead, so that no limit's cell begins at zero.
-        let ahead = moment.saturating_duration_since(self.started) + Duration::from_secs(1);
-        u64::try_from(ahead.as_nanos()).unwrap_or(u64::MAX)
+        let ahead = nanoseconds(moment.saturating_duration_since(self.started)).saturating_add(SECOND);
+        ahead.saturating_add(nanoseconds(time))
     }
 
     /// True where requests can be served: Vault answers and has what agents' tokens are made by, the
@@ -218,6 +221,10 @@ impl State {
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    time.as_secs().saturating_mul(SECOND).saturating_add(time.subsec_nanos().into())
 }
 
 /// Reloads that operators ask for, one at a time, with the outcome of each.

@@ -12,7 +12,7 @@ const ALLOWED: &str = "allow";
 #[derive(Debug, Default)]
 pub struct Tally {
     allowed: AtomicU64,
-    /// Microseconds that all of them took.
+    /// Nanoseconds that all of them took.
     took: AtomicU64,
     last: AtomicU64,
     /// Refusals by code, of which there are as many as the gate has kinds of refusals at most.
@@ -45,7 +45,8 @@ impl Tally {
         if decision.is_empty() {
             return;
         }
-        self.took.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let took = took.as_secs().saturating_mul(1_000_000_000).saturating_add(took.subsec_nanos().into());
+        self.took.fetch_add(took, Ordering::Relaxed);
         if decision == ALLOWED {
             self.allowed.fetch_add(1, Ordering::Relaxed);
         } else {
@@ -73,7 +74,7 @@ impl Tally {
         Counts {
             allowed: self.allowed.load(Ordering::Relaxed),
             refused: self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            took: Duration::from_micros(self.took.load(Ordering::Relaxed)),
+            took: Duration::from_nanos(self.took.load(Ordering::Relaxed)),
             last: self.last(),
         }
     }

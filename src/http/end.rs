@@ -32,7 +32,7 @@ impl Request<'_> {
         self.context.state.metrics.events.lives.observe(lived.as_secs_f64());
         self.note(visit, &written);
         if let Some(agent) = &visit.agent {
-            agent.tally.see(self.context.state.at(visit.started + lived));
+            agent.tally.see(self.context.state.after(visit.started, lived));
         }
         self.tell(visit, lived);
         written.ok()
@@ -52,7 +52,7 @@ impl Request<'_> {
         state.metrics.answered(route, visit.status, took.as_secs_f64());
         state.metrics.correlated.inc();
         if let Some(agent) = &visit.agent {
-            visit.outcomes.count(&agent.tally, took, state.at(visit.started + took));
+            visit.outcomes.count(&agent.tally, took, state.after(visit.started, took));
         }
     }
 

@@ -138,4 +138,12 @@ fn terminal(shared: &Shared) {
     let ended = Command::new("kill").args(["-s", "TERM", text(&folder, "pid").trim()]).status();
     assert!(ended.is_ok_and(|status| status.success()), "kill");
     restored(&folder, top);
+
+    let mut top = on_terminal(&folder);
+    shows(&folder, 0, "READY");
+    let stat = format!("/proc/{}/stat", text(&folder, "pid").trim());
+    let is_there = || fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
+    assert!(is_there());
+    top.kill().and_then(|()| top.wait()).expect("its terminal is gone");
+    wait_for("nothing is left of it", 20, || !is_there());
 }

@@ -77,7 +77,7 @@ struct Column {
 }
 
 const COLUMNS: [Column; 8] = [
-    Column { title: "/s", width: 8, from: 0, text: |row| rate(row.rate) },
+    Column { title: "REQ/s", width: 8, from: 0, text: |row| rate(row.rate) },
     Column { title: "REF/s", width: 7, from: 0, text: |row| rate(row.refused_rate) },
     Column { title: "MEAN", width: 8, from: 70, text: |row| latency(row.latency) },
     Column { title: "ALLOWED", width: 8, from: 80, text: |row| number(row.allowed as f64) },

@@ -286,7 +286,7 @@ fn problems(now: &Sample) -> Vec<String> {
         of_part("login", logged_in, Some(&vault.detail)),
         of_part("tokens", vault.provisioned.ok, vault.provisioned.problem.as_deref()),
         of_part("handles", vault.handles, Some("their keys are not known")),
-        of_part("suspensions", vault.suspensions.ok, Some(&vault.suspensions.problems.to_string())),
+        of_part("suspensions", vault.suspensions.ok, Some(&vault.suspensions.problems.join(", "))),
         of_part("audit", ready.audit.ok, ready.audit.problem.as_deref()),
         of_part("duties", ready.duties_down.is_empty(), Some(&ready.duties_down.join(", "))),
         of_part("the gate", !ready.draining, Some("it is about to end")),

@@ -1,11 +1,11 @@
 //! The gate as it is asked again and again, and its answers.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
 use serde::Deserialize;
-use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -95,7 +95,7 @@ pub(super) struct Part {
 #[serde(default)]
 pub(super) struct Suspensions {
     pub(super) ok: bool,
-    pub(super) problems: Value,
+    pub(super) problems: Vec<String>,
 }
 
 /// The configuration in force.
@@ -226,8 +226,20 @@ impl Gate {
         }
     }
 
+    /// The reason why it is not reached, with its socket and address.
+    fn unanswered(&self, error: &io::Error) -> String {
+        let socket = self.admin.socket.as_ref().map(|socket| socket.display().to_string());
+        let address = self.admin.address.map(|address| address.to_string());
+        let places = socket.into_iter().chain(address).collect::<Vec<_>>().join(" and ");
+        let why = match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "it does not answer in time".to_owned(),
+            _ => error.to_string(),
+        };
+        format!("{why}, at {places}")
+    }
+
     fn get(&self, path: &str, expected: &[u16]) -> Result<String, String> {
-        let answer = admin::ask(&self.admin, "GET", path).map_err(|error| error.to_string())?;
+        let answer = admin::ask(&self.admin, "GET", path).map_err(|error| self.unanswered(&error))?;
         match expected.contains(&answer.status) {
             true => Ok(answer.body),
             false => Err(format!("it answers {path} with {}", answer.status)),

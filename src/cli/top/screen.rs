@@ -1,6 +1,8 @@
 //! The terminal: frames, keys, and that it is left as it was found.
 
+use std::future::pending;
 use std::io;
+use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
@@ -21,6 +23,8 @@ use super::view::View;
 
 /// The time after which it is looked for samples and signals while no key is pressed.
 const LOOK: Duration = Duration::from_millis(100);
+/// The time in which the process ends by itself once a signal asks for it.
+const GRACE: Duration = Duration::from_millis(500);
 /// Longest part of a name that can be filtered by: agents' names are no longer.
 const LONGEST: usize = 63;
 
@@ -58,9 +62,9 @@ impl History {
 pub(super) fn run(gate: Gate, interval: Duration, mut view: View) -> io::Result<()> {
     let samples = ask(gate, interval);
     let ended = on_signals();
-    let mut terminal = ratatui::try_init().inspect_err(|_| ratatui::restore())?;
+    let mut terminal = ratatui::try_init().inspect_err(|_| _ = ratatui::try_restore())?;
     let shown = show(&mut terminal, &samples, &ended, &mut view);
-    ratatui::restore();
+    let _ = ratatui::try_restore();
     shown
 }
 
@@ -75,7 +79,7 @@ fn ask(mut gate: Gate, interval: Duration) -> Receiver<Result<Sample, String>> {
     samples
 }
 
-/// True once the process was asked to end. In raw mode Ctrl-C is a key and no signal.
+/// True once the process was asked to end, which it does soon after. In raw mode Ctrl-C is a key and no signal.
 fn on_signals() -> Arc<AtomicBool> {
     let ended = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&ended);
@@ -83,14 +87,20 @@ fn on_signals() -> Arc<AtomicBool> {
         let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
         runtime.block_on(async {
             let kinds = [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt()];
-            let [Ok(mut terminate), Ok(mut hangup), Ok(mut interrupt)] = kinds.map(signal) else { return };
+            let [Ok(mut terminate), Ok(mut hangup), Ok(mut interrupt)] = kinds.map(signal) else {
+                return pending().await;
+            };
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = hangup.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            told.store(true, Ordering::Relaxed);
         });
+        told.store(true, Ordering::Relaxed);
+        // A terminal that has gone is never done with reading.
+        thread::sleep(GRACE);
+        let _ = ratatui::try_restore();
+        process::exit(0);
     });
     ended
 }

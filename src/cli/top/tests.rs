@@ -149,7 +149,7 @@ fn a_frame_of_the_usual_size_has_all_of_it() {
             "forbidden                     5.0       50",
             "not_found                     0.0     1000",
             "",
-            "AGENTS 2 by requests          /s  REF/s    MEAN ALLOWED REFUSED     LEFT    SEEN",
+            "AGENTS 2 by requests       REQ/s  REF/s    MEAN ALLOWED REFUSED     LEFT    SEEN",
             "bad            SUSPENDED     1.0    0.5    10ms     105       5    58/60   1m15s",
             "ci                           1.0    0.5    10ms     105       5    58/60   1m15s",
             "",

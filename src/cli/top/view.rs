@@ -163,7 +163,7 @@ impl View {
         lines.extend(self.flows(figures, columns));
         lines.extend(gap.clone());
         // A third of what is left is for reasons, at most ten of them.
-        let shown = (height.saturating_sub(lines.len()) / 3).saturating_sub(1).clamp(1, 10);
+        let shown = (height.saturating_sub(lines.len()) / 3).saturating_sub(1).clamp(2, 10);
         lines.extend(self.refusals(figures, columns, shown.min(figures.refusals.len().max(1))));
         lines.extend(gap.clone());
         let strangers = match height {
@@ -250,8 +250,8 @@ up, down           scroll; PgUp, PgDn by ten, Home to the first
 p                  pause, and go on
 ?                  this, and back
 
-/s is a second's mean since the figures before. p50 and p99 are of
-that time, interpolated within the buckets of the metrics.
+/s is the number in a second, since the figures before. p50 and p99
+are of that time too, interpolated within the metrics' buckets.
 MEAN is an agent's own, from head to answer.
 LEFT is what an agent's limit lets through at once now.";
 
