@@ -5,6 +5,7 @@
 
 mod gate {
     pub mod access;
+    pub mod agents;
     pub mod audit;
     pub mod audit_join;
     pub mod balancers;
@@ -68,6 +69,7 @@ mod gate {
     pub mod tokens;
     pub mod tools;
     pub mod upgrade;
+    pub mod top;
     pub mod trust_domains;
     pub mod upstream;
     pub mod vault_identity;
@@ -198,6 +200,8 @@ fn main() -> ExitCode {
         ("verbs", gate::verbs::CASES),
         ("suggestions", gate::suggestions::CASES),
         ("sight", gate::sight::CASES),
+        ("agents", gate::agents::CASES),
+        ("top", gate::top::CASES),
         ("logs", gate::logs::CASES),
         ("metrics", gate::metrics::CASES),
         ("audit", gate::audit::CASES),

@@ -161,6 +161,11 @@ impl<A> ApiKeys<A> {
         fresh
     }
 
+    /// Every entry, in no order.
+    pub fn entries(&self) -> impl Iterator<Item = &KeyEntry<A>> {
+        self.0.values().flatten()
+    }
+
     /// The entry of `key`, where it is valid at `now`, seconds since the epoch.
     #[must_use]
     pub fn find(&self, key: &Secret, now: i64) -> Option<&KeyEntry<A>> {

@@ -30,6 +30,7 @@ pub mod character;
 pub mod path;
 pub mod scope;
 pub mod quota;
+pub mod tally;
 pub mod refusal;
 pub mod pattern;
 pub mod condition;

@@ -1,6 +1,7 @@
-//! The operators' application: who is suspended, which configuration is in force, readiness with its
-//! details, the ends of logs. Agents' secrets are not reached from here.
+//! The operators' application: the agents and who of them is suspended, which configuration is in force, readiness
+//! with its details, the ends of logs. Agents' secrets are not reached from here.
 
+mod agents;
 mod observe;
 mod readiness;
 
@@ -45,6 +46,7 @@ enum Verb {
     Summary,
     Log(&'static str),
     Echo,
+    Agents,
 }
 
 /// A route of operators'.
@@ -65,10 +67,11 @@ impl Route {
 }
 
 /// Every route of operators'.
-pub static ROUTES: [Route; 8] = [
+pub static ROUTES: [Route; 9] = [
     Route { path: "/admin/suspensions", label: "POST", allowed: "GET, POST", verb: Verb::Suspensions },
     Route::get("/admin/config", Verb::Configuration),
     Route { path: "/admin/reload", label: "POST", allowed: "POST", verb: Verb::Reload },
+    Route::get("/admin/agents", Verb::Agents),
     Route::get("/observability/summary", Verb::Summary),
     Route::get("/observability/logs/requests", Verb::Log("requests")),
     Route::get("/observability/logs/responses", Verb::Log("responses")),
@@ -89,6 +92,7 @@ pub async fn serve(asked: &Asked<'_>, route: &Route) -> Result<Reply, Refusal> {
         (Verb::Summary, &Method::GET) => Ok(observe::summary(asked.context)),
         (Verb::Log(name), &Method::GET) => observe::log(asked.context, name, asked.query).await,
         (Verb::Echo, &Method::GET) => observe::echo(asked.context, asked.headers),
+        (Verb::Agents, &Method::GET) => agents::page(asked.context, asked.query),
         (Verb::Reload, &Method::POST) => reload(asked).await,
         (Verb::Suspensions, &Method::GET) => Ok(suspended(asked.context)),
         (Verb::Suspensions, &Method::POST) => {
@@ -105,11 +109,18 @@ fn suspended(context: &Context<'_>) -> Reply {
     Reply::json(200, json!({"suspended": names}).to_string())
 }
 
-/// Which configuration is in force.
+/// The configuration in force, and the outcome of the last reload.
 fn configuration(context: &Context<'_>) -> Reply {
     let snapshot = &context.snapshot;
+    let last = context
+        .state
+        .last_reload
+        .get()
+        .map(|(at, outcome)| json!({"at": agents::text(at), "ok": outcome.is_ok(), "problem": outcome.err()}));
     let body = json!({
         "snapshot": snapshot.about.version,
+        "loaded": agents::text(snapshot.about.loaded),
+        "last_reload": last,
         "digest": snapshot.about.digest.to_hex(),
         "agents": snapshot.agents.policy().entries().len(),
         "pending": snapshot.about.pending,

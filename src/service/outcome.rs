@@ -6,6 +6,7 @@ use std::time::Duration;
 use filters::grants::Role;
 use filters::notes::WHY;
 use filters::refusal::Refusal;
+use filters::tally::Tally;
 
 use crate::telemetry::{Call, Calls, Record, Sinks};
 
@@ -84,6 +85,16 @@ impl Outcomes {
             Self::Each(outcomes) => outcomes.iter().enumerate().for_each(|(place, outcome)| {
                 sinks.finish(&Record { message: Some(place), took: outcome.took, ..outcome.record(request) });
             }),
+        }
+    }
+
+    /// Counts the outcomes of an agent's request, which took so long and ended at `now`, on the clock of the limits.
+    pub fn count(&self, tally: &Tally, took: Duration, now: u64) {
+        match self {
+            Self::One(outcome) => tally.count(outcome.decision, took, now),
+            Self::Each(outcomes) => {
+                outcomes.iter().for_each(|outcome| tally.count(outcome.decision, outcome.took, now));
+            }
         }
     }
 }

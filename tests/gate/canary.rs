@@ -12,6 +12,7 @@ use tests::process::AGENTS;
 use tests::{API_KEY, Client, Gate, Plan, Response, wait_for};
 
 use super::audit::keyed;
+use super::top;
 use crate::{Case, Shared};
 
 pub const CASES: &[Case] = &[
@@ -82,6 +83,13 @@ impl Search {
             let response = gate.admin_client().get(path);
             self.silent(path, &format!("{:?} {}", response.headers, String::from_utf8_lossy(&response.body)));
         }
+        for path in ["/admin/agents", "/admin/config"] {
+            self.silent(path, &without_proved_names(gate.admin_client().get(path).json()));
+        }
+        let (code, frame) = top::frame(gate.folder(), &[("COLUMNS", "300"), ("LINES", "90")]);
+        assert!(code == Some(0) && frame.contains("\nalice "), "{frame}");
+        let is_signed = |line: &&str| line.starts_with("certificate: ");
+        self.silent("top", &frame.lines().filter(|line| !is_signed(line)).collect::<Vec<_>>().join("\n"));
         assert_eq!(gate.terminate(), Some(0));
         let (log, errors) = (gate.log(), gate.stderr());
         assert!(errors.contains("the gate ends"), "nothing was written: {errors}");
@@ -93,6 +101,13 @@ impl Search {
         self.silent("responses.log", &without_names(&gate.log_file("responses.log")));
         self.silent("standard error", &without_signed_names(&errors));
     }
+}
+
+/// A page of operators', without the names of refused credentials that a client authority has signed.
+fn without_proved_names(mut page: Value) -> String {
+    let nobody = page["nobody"].as_array_mut().into_iter().flatten();
+    nobody.filter(|refused| refused["certificate"] != "").for_each(|refused| refused["principal"] = json!(null));
+    page.to_string()
 }
 
 /// The lines, without the name that a client authority has signed: an operator maps by it.

@@ -9,6 +9,7 @@ use crate::names::{AgentId, Namespace};
 use crate::path::SecretPath;
 use crate::quota::{Limit, Terms};
 use crate::scope::Scope;
+use crate::tally::Tally;
 
 /// An agent: its roles in the order in which they are asked.
 pub struct Agent {
@@ -29,6 +30,8 @@ pub struct Agent {
     pub operations: Vec<(&'static str, Limit)>,
     /// Other bounds.
     pub terms: Terms,
+    /// The count of its requests.
+    pub tally: Arc<Tally>,
 }
 
 impl Agent {
