@@ -26,6 +26,7 @@ pub fn readiness(context: &Context<'_>, ready: bool) -> Value {
             "detail": state.vault.login.detail(),
             "provisioned": {"ok": provision.is_whole(), "problem": provision.problem()},
             "handles": !state.vault.handles.keyring().is_empty(),
+            "handles_are_current": state.vault.handles.are_current(),
             "child_tokens": state.vault.tokens.held(),
             "suspended": suspensions.agents().iter().map(AgentId::as_str).collect::<Vec<_>>(),
             "suspensions": {"ok": suspensions.are_current(), "problems": suspensions.problems()},

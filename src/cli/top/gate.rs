@@ -79,6 +79,7 @@ pub(super) struct Vault {
     pub(super) detail: String,
     pub(super) provisioned: Part,
     pub(super) handles: bool,
+    pub(super) handles_are_current: bool,
     pub(super) suspended: HashSet<String>,
     pub(super) suspensions: Suspensions,
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::text::Text;
@@ -23,6 +23,8 @@ use super::view::View;
 
 /// The time after which it is looked for samples and signals while no key is pressed.
 const LOOK: Duration = Duration::from_millis(100);
+/// The time that a gate may take for its answers, beside two intervals, before it is said that it is silent.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// The time in which the process ends by itself once a signal asks for it.
 const GRACE: Duration = Duration::from_millis(500);
 /// Longest part of a name that can be filtered by: agents' names are no longer.
@@ -63,7 +65,7 @@ pub(super) fn run(gate: Gate, interval: Duration, mut view: View) -> io::Result<
     let samples = ask(gate, interval);
     let ended = on_signals();
     let mut terminal = ratatui::try_init().inspect_err(|_| _ = ratatui::try_restore())?;
-    let shown = show(&mut terminal, &samples, &ended, &mut view);
+    let shown = show(&mut terminal, (&samples, interval * 2 + PATIENCE), &ended, &mut view);
     let _ = ratatui::try_restore();
     shown
 }
@@ -105,18 +107,22 @@ fn on_signals() -> Arc<AtomicBool> {
     ended
 }
 
+/// Shows samples as they come, and that none comes for longer than `patience`.
 fn show(
     terminal: &mut DefaultTerminal,
-    samples: &Receiver<Result<Sample, String>>,
+    (samples, patience): (&Receiver<Result<Sample, String>>, Duration),
     ended: &AtomicBool,
     view: &mut View,
 ) -> io::Result<()> {
-    let (mut history, mut is_new) = (History::default(), true);
+    let (mut history, mut is_new, mut heard) = (History::default(), true, Instant::now());
     while !ended.load(Ordering::Relaxed) {
         for told in samples.try_iter() {
             history.take(told, view);
-            is_new = true;
+            (is_new, heard) = (true, Instant::now());
         }
+        let silence = Some(heard.elapsed()).filter(|silence| *silence > patience).map(|silence| silence.as_secs());
+        is_new |= silence != view.silence;
+        view.silence = silence;
         if is_new {
             terminal.draw(|frame| draw(frame, view))?;
         }

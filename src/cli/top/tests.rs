@@ -46,7 +46,7 @@ fn sample(begin: Instant, seconds: u64, requests: u64, agents: &[Agent]) -> Samp
         1000 * seconds,
         requests - refused,
     );
-    let ready = r#"{"ok": true, "vault": {"health": "active", "provisioned": {"ok": true}, "handles": true,
+    let ready = r#"{"ok": true, "vault": {"health": "active", "provisioned": {"ok": true}, "handles": true, "handles_are_current": true,
                     "suspensions": {"ok": true}, "suspended": ["bad"]}, "audit": {"ok": true}}"#;
     let configuration = Configuration {
         snapshot: 3,
@@ -203,6 +203,8 @@ fn a_gate_that_is_lost_or_not_well_says_so_in_words() {
     let told = frame(&lost, 80, 24);
     assert!(told[0].contains("NOT REACHABLE") && told[0].ends_with("figures of 02:10:15 UTC"), "{told:#?}");
     assert!(told.iter().any(|line| line == "no agent is known"), "{told:#?}");
+    let silent = View { lost: None, silence: Some(7), ..lost };
+    assert!(frame(&silent, 80, 24)[0].contains("NO ANSWER for 7s"), "it is not said to be ready");
 
     let mut unwell = sample(Instant::now(), 0, 0, &[]);
     unwell.ready = serde_json::from_str(r#"{"ok": false, "draining": true, "vault": {"health": "sealed"}}"#).unwrap();

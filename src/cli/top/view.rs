@@ -21,6 +21,8 @@ pub(super) struct View {
     pub(super) figures: Option<Figures>,
     /// The moment since which the gate cannot be asked, and the reason.
     pub(super) lost: Option<(OffsetDateTime, String)>,
+    /// Whole seconds for which it has said nothing, where that is long.
+    pub(super) silence: Option<u64>,
     /// The agents that are shown, and their order.
     pub(super) choice: Choice,
     /// True while the filter is written.
@@ -79,17 +81,19 @@ impl View {
             return lines;
         };
         let mut first = vec![self.paint.piece(Tone::Title, format!("portcullis {}  ", figures.version))];
-        first.push(match (&self.lost, figures.is_ready) {
-            (Some(_), _) => self.paint.piece(Tone::Bad, "NOT REACHABLE"),
-            (None, true) => self.paint.piece(Tone::Good, "READY"),
-            (None, false) => self.paint.piece(Tone::Bad, "NOT READY"),
+        first.push(match (&self.lost, self.silence, figures.is_ready) {
+            (Some(_), _, _) => self.paint.piece(Tone::Bad, "NOT REACHABLE"),
+            (None, Some(seconds), _) => self.paint.piece(Tone::Bad, format!("NO ANSWER for {seconds}s")),
+            (None, None, true) => self.paint.piece(Tone::Good, "READY"),
+            (None, None, false) => self.paint.piece(Tone::Bad, "NOT READY"),
         });
-        if self.lost.is_none() {
+        let is_old = self.lost.is_some() || self.silence.is_some();
+        if !is_old {
             first.push(Span::raw(format!("  up {}", span(figures.up))));
         }
         let mark = if self.is_paused { "PAUSED " } else { "" };
         let of = figures.time.map(clock).unwrap_or_default();
-        let time = format!("{mark}{}{of} UTC", if self.lost.is_some() { "figures of " } else { "" });
+        let time = format!("{mark}{}{of} UTC", if is_old { "figures of " } else { "" });
         let used: usize = first.iter().map(Span::width).sum();
         first.push(Span::raw(right(&time, columns.saturating_sub(used))));
         lines.push(first.into());
