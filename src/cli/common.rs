@@ -6,8 +6,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 use filters::scope::Scope;
+use filters::secret::Secret;
 
-use crate::config::{self, Environment, Flags, Report, Settings};
+use crate::config::{self, Environment, Flags, Login, Report, Settings};
 
 /// The exit code where the command could not be carried out.
 pub(super) const FAILED: u8 = 1;
@@ -50,6 +51,18 @@ pub(super) fn load(flags: &Flags) -> Result<Settings, ExitCode> {
 /// there is not looked at.
 pub(super) fn load_elsewhere(flags: &Flags) -> Result<Settings, Report> {
     config::load_from(flags, &Environment { probe: &|_| Ok(()), ..Environment::of_process() })
+}
+
+/// Takes an operator's VAULT_TOKEN in place of the gate's own login, for what the gate itself may not do, and says so
+/// where both are given.
+pub(super) fn as_operator(settings: &mut Settings) {
+    let token = config::variable("VAULT_TOKEN").filter(|token| !token.is_empty());
+    let Some(token) = token.map(Secret::new) else { return };
+    if !matches!(settings.login, Login::None | Login::Token(_)) {
+        let own = settings.login.name();
+        eprintln!("portcullis: Vault is asked by VAULT_TOKEN, and not by the gate's own login ({own})");
+    }
+    settings.login = Login::Token(token);
 }
 
 /// Tells the problems of a configuration.

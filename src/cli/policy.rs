@@ -13,7 +13,7 @@ use crate::config::{Flags, Login, Settings};
 use crate::reload::{self, Seen};
 use crate::vault::NoLogin;
 
-use super::common::{FAILED, Given, REFUSED, load, print};
+use super::common::{FAILED, Given, REFUSED, as_operator, load, print};
 
 use vault_policy::{PolicyProblem, Sync};
 
@@ -22,10 +22,9 @@ const DIFFERS: u8 = 3;
 
 pub(super) const AFTER: &str = "\
 Reads the same file, environment and flags as `portcullis run` would. --sync
-logs in to Vault as the gate would: give it VAULT_TOKEN of somebody who may
-write policies and token roles, in each of Vault's namespaces that agents are
-in, with empty VAULT_ROLE_ID and VAULT_SECRET_ID. Policies are removed only where
-they were written by this command.
+asks Vault by VAULT_TOKEN of somebody who may write policies and token roles, in
+each of Vault's namespaces that agents are in, and without one as the gate would.
+Policies are removed only where they were written by this command.
 
 Exit codes:
   0  printed; or Vault is as the configuration has it
@@ -64,7 +63,7 @@ pub struct Policy {
 
 pub(super) fn run(Policy { agent, gate, sync: _, yes, watch, given }: Policy) -> ExitCode {
     let flags = given.into();
-    let settings = match load(&flags) {
+    let mut settings = match load(&flags) {
         Ok(settings) => settings,
         Err(code) => return code,
     };
@@ -80,7 +79,10 @@ pub(super) fn run(Policy { agent, gate, sync: _, yes, watch, given }: Policy) ->
             print(&gate::of_gate(&settings));
             Ok(ExitCode::SUCCESS)
         }
-        None => sync_all(&flags, &settings, yes, watch),
+        None => {
+            as_operator(&mut settings);
+            sync_all(&flags, &settings, yes, watch)
+        }
     };
     outcome.unwrap_or_else(|problem| {
         eprintln!("portcullis: {problem}{}", asked_by(&problem, &settings));
@@ -98,10 +100,9 @@ fn asked_by(problem: &PolicyProblem, settings: &Settings) -> String {
         (PolicyProblem::Vault(..), Login::Token(_)) => {
             "; it was asked by VAULT_TOKEN, which must be an operator's".to_owned()
         }
-        (PolicyProblem::Vault(..), _) => format!(
-            "; it was asked by the gate's own login ({by}): give VAULT_TOKEN of an operator, and VAULT_ROLE_ID and \
-             VAULT_SECRET_ID empty"
-        ),
+        (PolicyProblem::Vault(..), _) => {
+            format!("; it was asked by the gate's own login ({by}): give VAULT_TOKEN of an operator")
+        }
         _ => String::new(),
     }
 }
@@ -148,7 +149,8 @@ async fn sync_for_ever(flags: &Flags, files: &[PathBuf], seen: Seen) {
     let syncing = async {
         loop {
             changed.notified().await;
-            let Ok(settings) = load(flags) else { continue };
+            let Ok(mut settings) = load(flags) else { continue };
+            as_operator(&mut settings);
             if let Err(problem) = sync_once(&settings, true).await {
                 eprintln!("portcullis: {problem}{}", asked_by(&problem, &settings));
             }

@@ -207,7 +207,7 @@ impl Audited {
         let vault = self.of_vault().display().to_string();
         let arguments = ["audit", "join", "--correlation-id", "hide-me", "--vault-log", &vault];
         let join = |more: &[&str], token: &str| {
-            let login = [("VAULT_TOKEN", token), ("VAULT_ROLE_ID", ""), ("VAULT_SECRET_ID", "")];
+            let login = [("VAULT_TOKEN", token)];
             said(&run(self.gate.folder(), &[&arguments, more].concat(), &login))
         };
         let (code, told) = join(&[], "");

@@ -148,13 +148,13 @@ fn commands(shared: &Shared) {
     let weak = weak["auth"]["client_token"].as_str().unwrap_or_else(|| panic!("{weak}"));
     let (role_id, secret_id) = (world.role_id(), world.secret_id());
     let gates = [("VAULT_ROLE_ID", role_id), ("VAULT_SECRET_ID", secret_id)];
-    let beside = [gates[0], gates[1], ("VAULT_TOKEN", world.vault.root_token())];
+    let beside = [gates[0], gates[1], ("VAULT_TOKEN", weak)];
     let alone = [("VAULT_ROLE_ID", ""), ("VAULT_SECRET_ID", ""), ("VAULT_TOKEN", weak)];
-    let by_gate = "it was asked by the gate's own login (AppRole): give VAULT_TOKEN of an operator, and VAULT_ROLE_ID \
-                   and VAULT_SECRET_ID empty";
+    let by_gate = "it was asked by the gate's own login (AppRole): give VAULT_TOKEN of an operator";
+    let by_token = "Vault is asked by VAULT_TOKEN, and not by the gate's own login (AppRole)";
     for (verb, environment, told_by) in [
         (&["policy", "--sync"][..], &gates[..], by_gate),
-        (&["policy", "--sync"], &beside, by_gate),
+        (&["policy", "--sync"], &beside, by_token),
         (&["policy", "--sync", "--yes"], &alone, "it was asked by VAULT_TOKEN, which must be an operator's"),
         (&["suspended"], &alone, "Vault was asked by the gate's own login (token)"),
         (&["suspend", "alice", "--yes"], &alone, "Vault was asked by the gate's own login (token)"),

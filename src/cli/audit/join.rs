@@ -15,7 +15,7 @@ use serde::Deserialize;
 use time::OffsetDateTime;
 
 use super::{criteria, files};
-use crate::cli::common::{FAILED, Given, REFUSED, load_elsewhere, refuse};
+use crate::cli::common::{FAILED, Given, REFUSED, as_operator, load_elsewhere, refuse};
 use crate::config::Settings;
 use crate::exchange::Envelope;
 use crate::vault::{NoLogin, logged_in};
@@ -98,7 +98,12 @@ pub(super) fn run(mut asked: Join) -> ExitCode {
     let mut settings = None;
     if asked.files.is_empty() || asked.audit_hash.is_some() {
         match load_elsewhere(&std::mem::take(&mut asked.given).into()) {
-            Ok(loaded) => settings = Some(loaded),
+            Ok(mut loaded) => {
+                if asked.audit_hash.is_some() {
+                    as_operator(&mut loaded);
+                }
+                settings = Some(loaded);
+            }
             Err(report) => return refuse(&report),
         }
     }

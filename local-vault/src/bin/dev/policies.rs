@@ -31,9 +31,6 @@ fn sync(program: &Path, vault: &Vault, more: &[&str]) -> Command {
         .args(more)
         .env("VAULT_ADDR", vault.address())
         .env("VAULT_TOKEN", vault.root_token())
-        // Empty, since the token is passed over beside them.
-        .env("VAULT_ROLE_ID", "")
-        .env("VAULT_SECRET_ID", "")
         .stdin(Stdio::null())
         .stdout(Stdio::null());
     command
