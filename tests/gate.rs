@@ -66,6 +66,7 @@ mod gate {
     pub mod suggestions;
     pub mod tokens;
     pub mod tools;
+    pub mod traces;
     pub mod upgrade;
     pub mod trust_domains;
     pub mod upstream;
@@ -199,6 +200,7 @@ fn main() -> ExitCode {
         ("sight", gate::sight::CASES),
         ("logs", gate::logs::CASES),
         ("metrics", gate::metrics::CASES),
+        ("traces", gate::traces::CASES),
         ("audit", gate::audit::CASES),
         ("canary", gate::canary::CASES),
         ("docs", gate::docs::CASES),

@@ -73,5 +73,9 @@ impl Request<'_> {
             ..Record::default()
         };
         visit.outcomes.finish(&request, &context.state.sinks);
+        let recording = context.recording.as_deref().filter(|_| !routes::tells_of_gate(route));
+        if let (Some(traces), Some(recording)) = (context.state.sinks.traces(), recording) {
+            traces.finish(recording, &visit.outcomes.record(&request));
+        }
     }
 }

@@ -131,6 +131,13 @@ pub(super) fn is_probe(id: RouteId) -> bool {
     ROUTES.get(id.place()).is_some_and(|route| matches!(route.serves, Serves::Life | Serves::Readiness))
 }
 
+/// True for what is asked again and again to watch the gate, and is in no trace.
+pub(super) fn tells_of_gate(id: RouteId) -> bool {
+    ROUTES
+        .get(id.place())
+        .is_some_and(|route| matches!(route.serves, Serves::Life | Serves::Readiness | Serves::Metrics))
+}
+
 /// A route of operators', by its place in their table.
 pub(super) const fn of_operators(place: usize) -> RouteId {
     RouteId::new(ROUTES.len() + place)

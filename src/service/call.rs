@@ -19,7 +19,7 @@ use serde_json::json;
 
 use crate::exchange::{Answer, Envelope, Lane, Opened, Unanswered};
 use crate::limits::Running;
-use crate::telemetry::{Call, Record};
+use crate::telemetry::{Call, Recording, Step};
 use crate::vault::{Accessor, Given, epoch_seconds};
 
 use super::confirm::Confirm;
@@ -88,6 +88,8 @@ pub(super) struct Asking<'a> {
     pub(super) form: &'a dyn Form,
     /// Tells when its client cancels it.
     pub(super) running: Option<&'a Running>,
+    /// The notes for its trace, and the operation.
+    pub(super) traced: Option<(&'a Recording, &'static Entry)>,
 }
 
 impl Context<'_> {
@@ -116,8 +118,11 @@ impl Context<'_> {
 
     async fn called(&self, caller: &Caller<'_>, operation: Operation, form: &dyn Form, terms: Terms<'_>) -> Called {
         let entry = operation.kind;
-        let asking = Asking { correlation_id: caller.correlation_id(), form, running: caller.running() };
-        let (role, concern, event, answer, upstream) = match self.permitted(caller, operation, terms).await {
+        let traced = self.recording.as_deref().map(|recording| (recording, entry));
+        let asking = Asking { correlation_id: caller.correlation_id(), form, running: caller.running(), traced };
+        let deciding = self.timed(Step::Decide);
+        let permitted = deciding.over(self.permitted(caller, operation, terms).await, |refused| &refused.refusal);
+        let (role, concern, event, answer, upstream) = match permitted {
             Ok(mut permitted) => {
                 let (role, event) = (permitted.role.clone(), permitted.event.take());
                 let concern = mem::take(&mut permitted.concern);
@@ -315,7 +320,7 @@ impl Context<'_> {
         if let Some(id) = confirmed {
             self.use_up_confirmation(id).await?;
         }
-        for kept in self.state.sinks.admit(&record(caller, permitted))? {
+        for kept in self.state.sinks.admit(&caller.record(permitted))? {
             kept.await?;
         }
         Ok(())
@@ -352,7 +357,8 @@ impl Context<'_> {
         entry: &'static Entry,
         request: KmsRequest,
     ) -> Result<Vec<u8>, Refusal> {
-        let answer = self.state.kms.as_ref().ok_or(Refusal::KmsDisabled)?.ask(request).await?;
+        let kms = self.state.kms.as_ref().ok_or(Refusal::KmsDisabled)?;
+        let answer = self.timed(Step::Kms).over(kms.ask(request).await, |refusal| refusal)?;
         let unformed = Unformed { entry, body: Some(&answer), given: &[] };
         asking.form.whole(unformed).map_err(|_| Refusal::KmsUnavailable)
     }
@@ -368,6 +374,7 @@ impl Context<'_> {
             lane: Lane::Requests,
             correlation: Some(asking.correlation_id),
             limit: self.snapshot.limits.bounds.answer,
+            traced: asking.traced,
             ..Envelope::default()
         }
     }
@@ -427,21 +434,4 @@ fn completed(mut event: Box<Event>, answer: &Performed) -> Box<Event> {
         event.version = serde_json::from_slice(answer).ok().and_then(|Versioned { version }| version);
     }
     event
-}
-
-/// The record of an operation that is permitted.
-fn record<'r>(caller: &'r Caller<'_>, permitted: &'r Permitted) -> Record<'r> {
-    Record {
-        request_id: caller.request_id,
-        correlation_id: caller.correlation_id(),
-        client: caller.client,
-        agent: permitted.agent.id.as_str(),
-        namespace: permitted.agent.namespace.as_str(),
-        proof: caller.identity.proof.name(),
-        operation: permitted.entry.spec.name,
-        decision: "allow",
-        role: permitted.role.as_ref().map_or("", |role| &*role.name),
-        concern: Some(&permitted.concern),
-        ..Record::default()
-    }
 }

@@ -9,10 +9,12 @@ mod log;
 mod operations;
 mod process;
 mod reloads;
+mod traces;
 mod vault;
 
 pub use admission::ConnectionMetrics;
 pub(super) use log::{LogMetrics, lost};
+pub(super) use traces::SpanCounters;
 pub use vault::{LoginCounts, LoginFacts};
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -118,6 +120,8 @@ pub struct Metrics {
     pub logs: LogsMetrics,
     /// Records of the audit.
     pub audit: AuditCounters,
+    /// Spans of traces.
+    pub spans: SpanCounters,
 }
 
 impl Metrics {
@@ -167,6 +171,7 @@ impl Metrics {
                 .counter("http_requests_with_correlation_total", "Requests that carry or received a correlation id.")?,
             logs: LogsMetrics::new(families)?,
             audit: log::of_audit(families)?,
+            spans: SpanCounters::new(families)?,
             registry,
         })
     }
