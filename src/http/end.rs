@@ -44,6 +44,9 @@ impl Request<'_> {
         let metrics = &self.context.state.metrics;
         let route = visit.route.unwrap_or(routes::UNMATCHED);
         metrics.answered(route, visit.status, took.as_secs_f64());
+        if let Some(recording) = self.context.recording.as_ref().filter(|recording| recording.is_sampled()) {
+            metrics.recorded(route, visit.status, took.as_secs_f64(), recording.trace_id());
+        }
         metrics.correlated.inc();
     }
 

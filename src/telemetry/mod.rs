@@ -16,7 +16,7 @@ mod traces;
 
 pub use audit::{Audit, AuditCounters, AuditFileTerms, AuditTerms, Outward, StandardOutput, Syslog};
 pub use lines::Destination;
-pub use metrics::{ConnectionMetrics, InProgress, LoginCounts, LoginFacts, Metrics, RouteId};
+pub use metrics::{ConnectionMetrics, InProgress, LoginCounts, LoginFacts, Metrics, MetricsForm, RouteId};
 pub use requests::RequestLog;
 pub use responses::ResponseLog;
 pub use seldom::Seldom;
