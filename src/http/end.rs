@@ -76,8 +76,7 @@ impl Request<'_> {
             ..Record::default()
         };
         visit.outcomes.finish(&request, &context.state.sinks);
-        let recording = context.recording.as_deref().filter(|_| !routes::tells_of_gate(route));
-        if let (Some(traces), Some(recording)) = (context.state.sinks.traces(), recording) {
+        if let (Some(traces), Some(recording)) = (context.state.sinks.traces(), &context.recording) {
             traces.finish(recording, &visit.outcomes.record(&request));
         }
     }

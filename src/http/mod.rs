@@ -161,6 +161,10 @@ impl Gateway {
             metadata::challenge(&request.context.snapshot, &refusal, authorization, at, &mut reply);
             reply
         });
+        // Whoever watches the gate is in no trace.
+        if visit.route.is_some_and(routes::tells_of_gate) {
+            request.context.recording = None;
+        }
         if let Some(parent) = visit.parent.take() {
             request.head.belongs_to(parent);
         }

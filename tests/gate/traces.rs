@@ -153,7 +153,8 @@ fn tree(shared: &Shared) {
     let spans = self::spans(&collector, refused.header("x-trace-id").expect("an id"), 2);
     facts(named(&spans, "authenticate"), &[("error.type", "unauthenticated")]);
     facts(named(&spans, "GET /whoami"), &[("url.scheme", "http")]);
-    assert_eq!(gate.local().get("/healthz").status, 200);
+    let watched = gate.local().get("/healthz");
+    assert_eq!((watched.status, watched.header("x-trace-id")), (200, None));
     assert!(collector.spans("").iter().all(|span| !span.name.contains("healthz")), "nobody asked for that");
     // No secret's name is in any of it, and the collector's key in nothing else.
     let requests = collector.requests();
