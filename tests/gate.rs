@@ -68,6 +68,7 @@ mod gate {
     pub mod suggestions;
     pub mod tokens;
     pub mod tools;
+    pub mod traces;
     pub mod upgrade;
     pub mod top;
     pub mod trust_domains;
@@ -204,6 +205,7 @@ fn main() -> ExitCode {
         ("top", gate::top::CASES),
         ("logs", gate::logs::CASES),
         ("metrics", gate::metrics::CASES),
+        ("traces", gate::traces::CASES),
         ("audit", gate::audit::CASES),
         ("audit_join", gate::audit_join::CASES),
         ("canary", gate::canary::CASES),

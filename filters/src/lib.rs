@@ -24,6 +24,7 @@
 pub mod secret;
 pub mod names;
 pub mod headers;
+pub mod trace;
 pub mod json;
 pub mod pem;
 pub mod character;

@@ -16,7 +16,7 @@ use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::grants::{Demand, Engine, Resource};
+use crate::grants::{Demand, Engine, Holds, Resource};
 use crate::json::Bounds;
 use crate::lifetime::WrapTtl;
 use crate::notes::Notes;
@@ -85,6 +85,18 @@ impl OperationSpec {
         secret: false,
         rest_only: false,
     };
+
+    /// The paths in Vault that it asks, as templates: `{kv}` stands for a mount, `…` for a resource. None where Vault
+    /// is not asked, or for something that only a handle says.
+    pub fn vault_paths(&self) -> impl Iterator<Item = String> {
+        let below = self.engine.map(|engine| match engine.spec().holds {
+            Holds::Paths => (engine.name(), "/{prefix}/{agent}/…"),
+            Holds::Names(_) => (engine.name(), "/…"),
+        });
+        below
+            .into_iter()
+            .flat_map(|(mount, below)| self.reach.apis.iter().map(move |api| format!("{{{mount}}}/{api}{below}")))
+    }
 }
 
 /// The part of Vault's API that an operation asks with the agent's token.

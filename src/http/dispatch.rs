@@ -111,7 +111,7 @@ impl Request<'_> {
             }
             Err(refusal) => Err(refusal),
         };
-        visit.trace = caller.trace().map(str::to_owned);
+        visit.parent = caller.parent();
         let (held, settled) = caller.settle().await;
         visit.turn = held;
         // A refusal of the limits' goes before whatever else there is to say.
@@ -270,7 +270,7 @@ impl Waiting for Client<'_> {
         let Self { request, caller, session } = self;
         let told = async {
             if session.response_written().is_none() {
-                request.begin(session, caller.trace()).await?;
+                request.begin(session, caller).await?;
             }
             session.write_response_body(text.into(), false).await.map_err(Unwritten::from)
         };

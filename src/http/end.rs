@@ -50,6 +50,9 @@ impl Request<'_> {
         let state = self.context.state;
         let route = visit.route.unwrap_or(routes::UNMATCHED);
         state.metrics.answered(route, visit.status, took.as_secs_f64());
+        if let Some(recording) = self.context.recording.as_ref().filter(|recording| recording.is_sampled()) {
+            state.metrics.recorded(route, visit.status, took.as_secs_f64(), recording.trace_id());
+        }
         state.metrics.correlated.inc();
         if let Some(agent) = &visit.agent {
             visit.outcomes.count(&agent.tally, took, state.after(visit.started, took));
@@ -84,6 +87,9 @@ impl Request<'_> {
         visit.outcomes.finish(&request, &context.state.sinks);
         if login.is_some() {
             context.state.refused_logins.note(&request, SystemTime::now());
+        }
+        if let (Some(traces), Some(recording)) = (context.state.sinks.traces(), &context.recording) {
+            traces.finish(recording, &visit.outcomes.record(&request));
         }
     }
 }

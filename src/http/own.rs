@@ -5,15 +5,15 @@ use std::str::FromStr as _;
 
 use filters::headers::MCP_PARAM;
 use filters::refusal::Refusal;
-use http::header::ACCESS_CONTROL_REQUEST_HEADERS;
+use http::header::{ACCEPT, ACCESS_CONTROL_REQUEST_HEADERS};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use pingora_core::protocols::http::ServerSession;
 use serde_json::json;
 
 use crate::admin;
 use crate::config::Docs;
-use crate::surfaces::{Reply, metadata};
-use crate::telemetry::RouteId;
+use crate::surfaces::{Reply, metadata, text};
+use crate::telemetry::{MetricsForm, RouteId};
 
 use super::request::{Request, Visit};
 use super::routes::{self, Audience, Route, Serves};
@@ -73,7 +73,11 @@ impl Request<'_> {
         Ok(Some(match route.serves {
             Serves::Life => Reply::json(200, "{\"ok\":true}"),
             Serves::Readiness => self.ready(),
-            Serves::Metrics => Reply::of("text/plain; version=0.0.4", self.context.state.metrics_text()),
+            Serves::Metrics => {
+                let accept = text(&session.req_header().headers, ACCEPT).unwrap_or_default();
+                let form = MetricsForm::wanted(accept);
+                Reply::of(form.media(), self.context.state.metrics_text(form))
+            }
             Serves::Page(page) => page.serve(self.context.snapshot.surfaces.rest),
             Serves::Metadata(resource) => {
                 let base = self.base(session).ok_or(Refusal::Malformed("The request's host cannot be read."))?;

@@ -137,6 +137,13 @@ pub(super) fn of_operators(path: &str) -> Option<(RouteId, &'static admin::Route
     Some((RouteId::new(ROUTES.len() + place), route))
 }
 
+/// True for what is asked again and again to watch the gate, and is in no trace.
+pub(super) fn tells_of_gate(id: RouteId) -> bool {
+    ROUTES
+        .get(id.place())
+        .is_some_and(|route| matches!(route.serves, Serves::Life | Serves::Readiness | Serves::Metrics))
+}
+
 /// The REST route of an operation.
 pub(super) fn of_operation(entry: &'static Entry) -> RouteId {
     let place = CATALOG.iter().position(|other| std::ptr::eq(other, entry));

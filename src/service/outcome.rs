@@ -78,6 +78,15 @@ impl Outcome {
 }
 
 impl Outcomes {
+    /// The record of the request as a whole, which `request` is without its outcome.
+    #[must_use]
+    pub fn record<'r>(&'r self, request: &Record<'r>) -> Record<'r> {
+        match self {
+            Self::One(outcome) => outcome.record(request),
+            Self::Each(_) => *request,
+        }
+    }
+
     /// Tells the sinks of each outcome; `request` is what all of them have in common.
     pub fn finish(&self, request: &Record<'_>, sinks: &Sinks) {
         match self {

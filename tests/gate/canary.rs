@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tests::process::AGENTS;
+use tests::servers::collector::Collector;
 use tests::{API_KEY, Client, Gate, Plan, Response, wait_for};
 
 use super::audit::keyed;
@@ -180,6 +181,7 @@ fn callers(shared: &Shared) {
     ]);
     let keys = json!({canary("envkey"): "alice"}).to_string();
     let (_folder, _, of_audit) = keyed();
+    let collector = Collector::start();
     let mut gate = Gate::start(
         world,
         &plan(
@@ -192,6 +194,9 @@ fn callers(shared: &Shared) {
                 ("AWS_SECRET_ACCESS_KEY", canary("awskey")),
                 ("AWS_SESSION_TOKEN", canary("awstoken")),
                 ("AWS_KMS_ENDPOINT", aws.endpoint()),
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint()),
+                ("OTEL_EXPORTER_OTLP_HEADERS", format!("authorization={}", canary("otlp"))),
+                ("OTEL_BSP_MAX_QUEUE_SIZE", "100000".to_owned()),
             ],
         ),
     );
@@ -217,6 +222,11 @@ fn callers(shared: &Shared) {
     let requests = gate.log();
     assert!(requests.contains("\"agent\":\"alice\"") && requests.contains("kv.write"), "{requests}");
     search.everything(&mut gate);
+    let spans = collector.spans("");
+    assert!(spans.iter().any(|span| span.name == "tools/call kv.write"), "nothing was sent: {spans:#?}");
+    for (_, body) in collector.requests() {
+        search.silent("a trace", &String::from_utf8_lossy(&body));
+    }
 }
 
 /// Alice's, from an issuer that knows the secret.

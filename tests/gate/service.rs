@@ -103,7 +103,12 @@ fn run(state: &Arc<State>, test: impl Future<Output = ()>) {
 }
 
 fn context(state: &State) -> Context<'_> {
-    Context { state, snapshot: Arc::clone(&state.snapshot()), parcel: Parcel::new(&state.vault.returns) }
+    Context {
+        state,
+        snapshot: Arc::clone(&state.snapshot()),
+        parcel: Parcel::new(&state.vault.returns),
+        recording: None,
+    }
 }
 
 fn offer(credential: Offered) -> Offer<'static> {
