@@ -173,7 +173,7 @@ mod tests {
         let mut context = Context::from_waker(Waker::noop());
         let mut third = pin!(take(&turns, QUEUE, &shown));
         assert!(third.as_mut().poll(&mut context).is_pending());
-        assert_eq!(shown.get(), 1);
+        assert_eq!((shown.get(), turns.taken()), (1, 2));
         assert!(take(&turns, QUEUE, &shown).await.is_none(), "the queue is full");
         drop(first);
         assert!(third.as_mut().poll(&mut context).is_pending(), "others are noticed first");
@@ -214,6 +214,7 @@ mod tests {
         let before = ConcurrencyLimits::new(agents(1), 1, None);
         let (a, other) = (before.of(&id("a")), before.of(&id("other")));
         let _held = (take(&a, none, &shown).await.unwrap(), take(&other, none, &shown).await.unwrap());
+        assert_eq!(["a", "b", "other", "else"].map(|name| before.taken(&id(name))[0]), [1, 0, 1, 0]);
         let same = ConcurrencyLimits::new(agents(1), 1, Some(&before));
         assert!(take(&same.of(&id("a")), none, &shown).await.is_none());
         assert!(take(&same.of(&id("other")), none, &shown).await.is_none());

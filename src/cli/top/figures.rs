@@ -284,7 +284,7 @@ fn problems(now: &Sample) -> Vec<String> {
     let mut problems: Vec<String> = [
         of_part("Vault", vault.health == "active", Some(&vault.health)),
         of_part("login", logged_in, Some(&vault.detail)),
-        of_part("tokens", vault.provisioned.ok, vault.provisioned.problem.as_deref()),
+        of_part("tokens", vault.provisioned.problem.is_none(), vault.provisioned.problem.as_deref()),
         of_part("handles", vault.handles, Some("Vault has no key for them")),
         of_part("handles", vault.handles_are_current, Some("Vault has not told of their key lately")),
         of_part("suspensions", vault.suspensions.ok, Some(&vault.suspensions.problems.join(", "))),

@@ -77,11 +77,18 @@ pub(super) struct Ready {
 pub(super) struct Vault {
     pub(super) health: String,
     pub(super) detail: String,
-    pub(super) provisioned: Part,
+    pub(super) provisioned: Provisioned,
     pub(super) handles: bool,
     pub(super) handles_are_current: bool,
     pub(super) suspended: HashSet<String>,
     pub(super) suspensions: Suspensions,
+}
+
+/// What Vault has of the gate's.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Provisioned {
+    pub(super) problem: Option<String>,
 }
 
 /// A part that is well or not.
