@@ -61,6 +61,11 @@ fn open(shared: &Shared) {
     let of_route = |line: &&&str| line.contains("route=\"/whoami\"") && line.contains("status=\"200\"");
     assert!(exemplars.iter().find(of_route).is_some_and(|line| line.contains(trace)), "{exemplars:#?}");
     assert!(exemplars.iter().all(|line| line.starts_with("http_request_duration_seconds_bucket{")), "{exemplars:#?}");
+    for line in &exemplars {
+        let bound = line.split("le=\"").nth(1).and_then(|rest| rest.split('"').next()?.parse::<f64>().ok());
+        let value = line.rsplit(' ').nth(1).and_then(|value| value.parse::<f64>().ok());
+        assert!(value.expect("a value") <= bound.expect("a bound"), "{line}");
+    }
     assert!(text.ends_with("\n# EOF\n") && text.matches("# EOF").count() == 1);
     // The same families and series as in Prometheus' own form.
     let plain = String::from_utf8(gate.admin_client().get("/metrics").body).expect("text");

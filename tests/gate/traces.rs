@@ -257,14 +257,15 @@ fn away(shared: &Shared) {
     let plan = Plan { sections: AGENTS.to_owned(), environment: more.to_vec(), ..Plan::default() };
     let mut gate = Gate::start(shared.world(), &plan);
     let client = gate.keyed();
+    let first = client.get("/whoami").header("x-trace-id").expect("an id").to_owned();
+    let lines = |text: &str| gate.stderr().matches(text).count();
+    wait_for("it is told", 10, || lines("the collector takes no spans") == 1);
     for _ in 0..40 {
         assert_eq!(client.get("/whoami").status, 200);
     }
-    let lines = |text: &str| gate.stderr().matches(text).count();
-    wait_for("it is told", 10, || lines("the collector takes no spans") == 1);
     assert!(gate.metric("portcullis_spans_total{result=\"lost\"}") > 0.0, "more than may wait");
     let collector = Collector::at(port);
-    wait_for("they are sent", 10, || !collector.spans("").is_empty());
+    wait_for("what waited is sent", 10, || collector.spans(&first).len() == 3);
     wait_for("that is told", 10, || lines("the collector takes spans again") == 1);
     // One that cannot take them now is asked again; what one never takes is lost.
     collector.answer(503);
