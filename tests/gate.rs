@@ -6,6 +6,7 @@
 mod gate {
     pub mod access;
     pub mod audit;
+    pub mod audit_disk;
     pub mod audit_join;
     pub mod balancers;
     pub mod canary;
@@ -201,6 +202,7 @@ fn main() -> ExitCode {
         ("logs", gate::logs::CASES),
         ("metrics", gate::metrics::CASES),
         ("audit", gate::audit::CASES),
+        ("audit_disk", gate::audit_disk::CASES),
         ("audit_join", gate::audit_join::CASES),
         ("canary", gate::canary::CASES),
         ("docs", gate::docs::CASES),
