@@ -1,11 +1,15 @@
 //! The state of the process: the current snapshot, and everything that requests share.
 
 mod facts;
+mod refused_logins;
+
+pub use refused_logins::{RefusedCredential, RefusedLogins};
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::{ArcSwap, Guard};
 use filters::confirmation::{ConfirmationId, LASTS};
@@ -21,8 +25,11 @@ use crate::snapshot::Snapshot;
 use crate::telemetry::{Metrics, Sinks};
 use crate::vault::{Health, Vault};
 
+/// A second in nanoseconds.
+const SECOND: u64 = 1_000_000_000;
+
 /// Nanoseconds for which strangers are told the same of readiness.
-const READINESS: u64 = 1_000_000_000;
+const READINESS: u64 = SECOND;
 
 /// Everything a request shares with the others.
 pub struct State {
@@ -55,18 +62,31 @@ pub struct State {
     pub proofs: UsedOnce<ProofId>,
     /// Confirmations of calls that were used.
     pub confirmations: UsedOnce<ConfirmationId>,
+    /// Credentials of nobody that were refused last.
+    pub refused_logins: RefusedLogins,
     /// Reloads that operators ask for.
     pub reloads: ReloadRequests,
+    /// The outcome of the last reload, whoever asked for it.
+    pub last_reload: LastReload,
     started: Instant,
     draining: AtomicBool,
     /// When it was last looked whether requests can be served, by the clock of the limits, and the answer.
     readiness: Mutex<Option<(u64, bool)>>,
-    /// Files that the process may open.
+    /// Terms of the machine.
+    pub host: Host,
+}
+
+/// Terms of the machine for the process.
+#[derive(Debug)]
+pub struct Host {
+    /// Files that it may open.
     pub files: usize,
+    /// The folder of its logs; `None` where they have no files.
+    pub logs: Option<PathBuf>,
 }
 
 impl State {
-    /// The state of a gate that has served nothing yet; `files` is how many the process may open.
+    /// The state of a gate that has served nothing yet.
     #[must_use]
     pub fn new(
         snapshot: Snapshot,
@@ -75,7 +95,7 @@ impl State {
         metrics: Arc<Metrics>,
         sinks: Sinks,
         events: Arc<Bus>,
-        files: usize,
+        host: Host,
     ) -> Self {
         vault.suspensions.configure(snapshot.agents.policy().suspended().iter().cloned());
         let state = Self {
@@ -97,11 +117,13 @@ impl State {
             failures: Failures::default(),
             proofs: UsedOnce::new(WINDOW),
             confirmations: UsedOnce::new(i64::try_from(LASTS).unwrap_or(i64::MAX)),
+            refused_logins: RefusedLogins::default(),
             reloads: ReloadRequests::default(),
+            last_reload: LastReload::default(),
             started: Instant::now(),
             draining: AtomicBool::new(false),
             readiness: Mutex::default(),
-            files,
+            host,
         };
         state.show(&state.snapshot());
         state
@@ -145,12 +167,24 @@ impl State {
         self.metrics.agents.follow(agents);
     }
 
+    /// The time since the gate started.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
     /// Nanoseconds since the gate started: the clock of the limits.
     #[must_use]
     pub fn now(&self) -> u64 {
+        self.after(Instant::now(), Duration::ZERO)
+    }
+
+    /// The time so long after that moment, by the same clock.
+    #[must_use]
+    pub fn after(&self, moment: Instant, time: Duration) -> u64 {
         // One second ahead, so that no limit's cell begins at zero.
-        let ahead = self.started.elapsed() + Duration::from_secs(1);
-        u64::try_from(ahead.as_nanos()).unwrap_or(u64::MAX)
+        let ahead = nanoseconds(moment.saturating_duration_since(self.started)).saturating_add(SECOND);
+        ahead.saturating_add(nanoseconds(time))
     }
 
     /// True where requests can be served: Vault answers and has what agents' tokens are made by, the
@@ -190,7 +224,7 @@ impl State {
     /// what is done for them.
     #[must_use]
     pub fn most_connections(&self) -> usize {
-        self.snapshot().limits.bounds.connections.all.min(self.files / 4 * 3)
+        self.snapshot().limits.bounds.connections.all.min(self.host.files / 4 * 3)
     }
 
     /// Says that the gate is about to end.
@@ -203,6 +237,10 @@ impl State {
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    time.as_secs().saturating_mul(SECOND).saturating_add(time.subsec_nanos().into())
 }
 
 /// Reloads that operators ask for, one at a time, with the outcome of each.
@@ -232,6 +270,24 @@ impl ReloadRequests {
     /// Waits for the next request.
     pub async fn next(&self) -> Option<ReloadRequest> {
         self.receiver.lock().await.recv().await
+    }
+}
+
+/// The outcome of the last reload.
+#[derive(Debug, Default)]
+pub struct LastReload(Mutex<Option<(SystemTime, Result<u64, String>)>>);
+
+impl LastReload {
+    /// Notes the version that a reload published now, or why it was refused; no value of the configuration is in
+    /// that.
+    pub fn note(&self, outcome: Result<u64, String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((SystemTime::now(), outcome));
+    }
+
+    /// The outcome of the last reload and its moment; `None` before the first.
+    #[must_use]
+    pub fn get(&self) -> Option<(SystemTime, Result<u64, String>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

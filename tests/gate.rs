@@ -5,6 +5,7 @@
 
 mod gate {
     pub mod access;
+    pub mod agents;
     pub mod audit;
     pub mod audit_disk;
     pub mod audit_join;
@@ -68,7 +69,9 @@ mod gate {
     pub mod suggestions;
     pub mod tokens;
     pub mod tools;
+    pub mod traces;
     pub mod upgrade;
+    pub mod top;
     pub mod trust_domains;
     pub mod upstream;
     pub mod vault_identity;
@@ -199,8 +202,11 @@ fn main() -> ExitCode {
         ("verbs", gate::verbs::CASES),
         ("suggestions", gate::suggestions::CASES),
         ("sight", gate::sight::CASES),
+        ("agents", gate::agents::CASES),
+        ("top", gate::top::CASES),
         ("logs", gate::logs::CASES),
         ("metrics", gate::metrics::CASES),
+        ("traces", gate::traces::CASES),
         ("audit", gate::audit::CASES),
         ("audit_disk", gate::audit_disk::CASES),
         ("audit_join", gate::audit_join::CASES),

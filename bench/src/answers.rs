@@ -48,6 +48,8 @@ pub(crate) fn of_vault() -> Result<Vec<Answer>> {
         ("POST", "sys/wrapping/lookup", Some(of_operation("wrap.lookup")?)),
         ("POST", "sys/wrapping/unwrap", Some(of_operation("wrap.unwrap")?)),
         ("POST", "sys/leases/revoke", None),
+        // A collector's.
+        ("POST", "traces", None),
         ("POST", "auth/token/revoke-accessor", None),
         ("GET", "transit/keys/", Some(json!({"data": {"keys": {"1": 1_767_225_600}}}).to_string())),
         ("POST", "transit/hmac/portcullis-handles/", Some(handle_key())),

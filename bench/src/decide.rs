@@ -85,6 +85,7 @@ fn identity(number: u32) -> Result<Identity> {
         generation: 1,
         namespace: Namespace::default(),
         roles_policy: "".into(),
+        tally: Arc::default(),
         roles: vec![(Arc::new(role), None)],
         limit: None,
         operations: Vec::new(),

@@ -21,6 +21,8 @@ pub(crate) struct Upstream {
     pub(crate) address: String,
     pub(crate) role_id: String,
     pub(crate) secret_id: String,
+    /// Gets one trace of a hundred; none where absent.
+    pub(crate) collector: Option<String>,
 }
 
 /// The gate's binary: `GATE_BINARY`, or the one beside the bench's own.
@@ -69,6 +71,10 @@ pub(crate) async fn start(
         .env_clear()
         .env("VAULT_ROLE_ID", &upstream.role_id)
         .env("VAULT_SECRET_ID", &upstream.secret_id);
+    if let Some(collector) = &upstream.collector {
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector);
+        command.env("OTEL_TRACES_SAMPLER", "parentbased_traceidratio").env("OTEL_TRACES_SAMPLER_ARG", "0.01");
+    }
     let mut process = Process::start("gate", &mut command, core, &home)?;
     process.ready(async |_| (wire::status_of(admin, READY).await.ok()? == 200).then_some(())).await?;
     Ok(Started { process, address, admin, file })

@@ -48,7 +48,7 @@ async fn measure(binary: &Binary, cores: Option<Cores>) -> Result<Row> {
     let pki = Pki::mint(folder.path())?;
     let vault = on_core(cores.map(|cores| cores.rest), || Vault::start(binary, Options::default()))?;
     let Provisioned { role_id, secret_id } = vault.provision(&[AGENT])?;
-    let upstream = Upstream { address: vault.address(), role_id, secret_id };
+    let upstream = Upstream { address: vault.address(), role_id, secret_id, collector: None };
     let gate = gate::find()?;
     let started = gate::start(&gate, folder.path(), &pki, &upstream, cores.map(|cores| cores.measured)).await?;
     let file = started.file.clone();
@@ -93,6 +93,7 @@ async fn measure(binary: &Binary, cores: Option<Cores>) -> Result<Row> {
         failed: late,
         ratio: Ratio::default(),
         p99_ratio: None,
+        off_ratio: None,
         vault_cpu_us_per_request: None,
     })
 }

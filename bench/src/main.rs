@@ -21,6 +21,7 @@ mod requests;
 mod scenarios;
 mod servers;
 mod stub;
+mod traces;
 mod turns;
 mod vault;
 mod wire;

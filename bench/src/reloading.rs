@@ -40,7 +40,8 @@ async fn undisturbed_and_disturbed(plan: Plan, cores: Option<Cores>) -> Result<R
     let folder = tempfile::Builder::new().prefix("portcullis-bench-").tempdir()?;
     let pki = Pki::mint(folder.path())?;
     let (_stub, address) = start_stub(folder.path(), cores.map(|cores| cores.rest)).await?;
-    let vault = Upstream { address: format!("http://{address}"), role_id: "bench".into(), secret_id: "bench".into() };
+    let address = format!("http://{address}");
+    let vault = Upstream { address, role_id: "bench".into(), secret_id: "bench".into(), collector: None };
     let started = gate::start(&gate::find()?, folder.path(), &pki, &vault, cores.map(|cores| cores.measured)).await?;
     let Started { admin, ref file, .. } = started;
     let agents = file.parent().context("the gate's folder")?.join(gate::AGENTS);

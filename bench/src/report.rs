@@ -37,6 +37,9 @@ pub(crate) struct Row {
     /// The 99th percentile as a multiple of what it is without the disturbance.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) p99_ratio: Option<f64>,
+    /// CPU per request, as a multiple of that of a gate without what is measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) off_ratio: Option<f64>,
 }
 
 /// CPU per request, as a multiple of a baseline's in the same rounds.
@@ -130,6 +133,7 @@ impl Figures {
             ratio,
             vault_cpu_us_per_request: None,
             p99_ratio: None,
+            off_ratio: None,
         }
     }
 
@@ -169,6 +173,9 @@ impl Report {
         }
         for (row, ratio) in self.scenarios.iter().filter_map(|row| Some((row, row.p99_ratio?))) {
             println!("{}: its p99 is {ratio:.2} times that without the disturbance", row.name);
+        }
+        for (row, ratio) in self.scenarios.iter().filter_map(|row| Some((row, row.off_ratio?))) {
+            println!("{}: CPU per request is {ratio:.3} times that of a gate without", row.name);
         }
         for cost in &self.decisions {
             println!(

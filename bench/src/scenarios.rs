@@ -13,6 +13,7 @@ use crate::report::{Ratio, Report, Row, rounded};
 use crate::requests::{self, Request};
 use crate::servers::Servers;
 use crate::subscribers;
+use crate::traces;
 use crate::turns::{Plan, take_turns};
 use crate::vault;
 use anyhow::{Context, Result, bail};
@@ -76,6 +77,7 @@ pub(crate) async fn run(
         flood::NAME,
         kill_switch::NAME,
         reloading::NAME,
+        traces::NAME,
         idle::NAME,
         subscribers::NAME,
     ]
@@ -121,6 +123,9 @@ pub(crate) async fn run(
     }
     if wanted(reloading::NAME) {
         reloading::measure(plan, cores, &mut report).await;
+    }
+    if wanted(traces::NAME) {
+        traces::measure(plan, cores, &mut report).await;
     }
     if wanted(idle::NAME) {
         idle::measure(cores, &mut report).await;

@@ -48,6 +48,7 @@ impl Servers {
                     address: format!("http://{upstream}"),
                     role_id: "bench".into(),
                     secret_id: "bench".into(),
+                    collector: None,
                 };
                 gate::start(&binary, folder, pki, &vault, measured).await
             }

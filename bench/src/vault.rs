@@ -37,7 +37,7 @@ async fn measure(binary: &Binary, plan: Plan, cores: Option<Cores>) -> Result<[R
     let server = address.trim_start_matches("http://").parse().context("Vault's address")?;
     write_demo(server, vault.root_token()).await?;
     let Provisioned { role_id, secret_id } = vault.provision(&[AGENT])?;
-    let upstream = Upstream { address, role_id, secret_id };
+    let upstream = Upstream { address, role_id, secret_id, collector: None };
     let beside = cores.map(|cores| cores.rest);
     let started = gate::start(&gate::find()?, folder.path(), &pki, &upstream, beside).await?;
     let gate = Server::new(started, &pki);

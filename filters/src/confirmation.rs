@@ -72,6 +72,8 @@ impl Confirmation {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::catalog;
     use crate::names::{AgentId, Namespace};
@@ -83,6 +85,7 @@ mod tests {
             generation: 1,
             namespace: Namespace::default(),
             roles_policy: "".into(),
+            tally: Arc::default(),
             roles: Vec::new(),
             limit: None,
             operations: Vec::new(),

@@ -75,6 +75,26 @@ pub fn credentials(headers: &HeaderMap, proxy: Option<&ProxyHeaders>) -> HeaderM
     names.flat_map(|name| headers.get_all(name).iter().map(move |value| (name.clone(), value.clone()))).collect()
 }
 
+/// True for a header whose value may be a secret, by the words in its name.
+#[must_use]
+pub fn may_be_secret(name: &HeaderName) -> bool {
+    const WORDS: [&str; 12] = [
+        "assertion",
+        "auth",
+        "cookie",
+        "credential",
+        "dpop",
+        "jwt",
+        "key",
+        "password",
+        "secret",
+        "session",
+        "signature",
+        "token",
+    ];
+    WORDS.iter().any(|word| name.as_str().contains(word))
+}
+
 fn stands_twice(headers: &HeaderMap, name: &HeaderName) -> bool {
     headers.get_all(name).iter().nth(1).is_some()
 }
@@ -139,6 +159,11 @@ impl<A> ApiKeys<A> {
             slot.push(entry);
         }
         fresh
+    }
+
+    /// Every entry, in no order.
+    pub fn entries(&self) -> impl Iterator<Item = &KeyEntry<A>> {
+        self.0.values().flatten()
     }
 
     /// The entry of `key`, where it is valid at `now`, seconds since the epoch.

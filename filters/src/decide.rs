@@ -66,12 +66,13 @@ use crate::condition::Circumstances;
 use crate::grants::{Need, Resource, Role};
 use crate::handle::{Binding, Claims, Keyring};
 use crate::identity::{Actor, Identity, Presented};
-use crate::operation::{Ask, Operation};
+use crate::notes::Notes;
+use crate::operation::{Ask, Entry, Operation};
 use crate::quota::Limit;
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::vault::Layout;
-use crate::verdict::{judge, name};
+use crate::verdict::{judge_noting, name};
 
 /// The role that allows an operation, and its own limit.
 type HeldBy = (Arc<Role>, Option<Limit>);
@@ -96,11 +97,21 @@ pub struct Concern {
     pub resource: Option<Resource>,
     /// The version of the secret that is asked for; `None` where that is the newest, or there are none.
     pub version: Option<u64>,
+    /// Whatever else records tell of it.
+    pub notes: Notes,
+}
+
+impl Concern {
+    /// Takes from an answer, as its caller gets it, what records tell of it.
+    pub fn answered(&mut self, entry: &Entry, answer: &[u8]) {
+        entry.shape.note(answer, &mut self.notes);
+        self.version = self.notes.take_number("version").or(self.version);
+    }
 }
 
 impl From<Operation> for Concern {
     fn from(operation: Operation) -> Self {
-        Self { version: operation.version(), resource: operation.resource }
+        Self { version: operation.version(), resource: operation.resource, notes: operation.notes }
     }
 }
 
@@ -178,20 +189,20 @@ fn judged(
         }
         Ask::Vault(_) | Ask::Issue(..) | Ask::Kms(_) => scope,
     };
-    let resource = operation.resource.as_ref().ok_or(Refusal::Forbidden)?;
-    held_by(identity, operation, (scope.ok_or(Refusal::Forbidden)?, resource), ground).map(Some)
+    held_by(identity, operation, scope.ok_or(Refusal::Forbidden)?, ground).map(Some)
 }
 
 /// The role that holds scope and resource, if the request is not larger than the role allows.
 fn held_by(
     identity: &Identity,
-    operation: &Operation,
-    (scope, resource): (Scope, &Resource),
+    operation: &mut Operation,
+    scope: Scope,
     ground: DecisionContext<'_>,
 ) -> Result<HeldBy, Refusal> {
     let circumstances = Circumstances { client: ground.client, now: ground.now };
-    let need = Need { scope, resource, demand: &operation.demand, circumstances };
-    let allowed = judge(identity, &need, ground.layout)?;
+    let Operation { resource, demand, notes, .. } = operation;
+    let need = Need { scope, resource: resource.as_ref().ok_or(Refusal::Forbidden)?, demand, circumstances };
+    let allowed = judge_noting(identity, &need, ground.layout, notes)?;
     match allowed.role.0.body {
         Some(most) if operation.size > most => Err(Refusal::BodyTooLarge),
         Some(_) | None => Ok(allowed.role.clone()),

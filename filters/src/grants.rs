@@ -196,6 +196,21 @@ pub enum Shortfall {
     Condition(Failed),
 }
 
+impl Shortfall {
+    /// A word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Scope => "the scope",
+            Self::Resource => "a grant",
+            Self::Ttl => "so long a ttl",
+            Self::Principals => "the principals",
+            Self::Extensions => "the extensions",
+            Self::Condition(_) => "its conditions",
+        }
+    }
+}
+
 /// The role and the grant of an agent that allow a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Allowed<'a> {
@@ -242,6 +257,8 @@ pub struct Role {
     pub tools: Option<Box<[&'static str]>>,
     /// Operations that are confirmed first where a surface can ask for it, by their names.
     pub confirm: Vec<&'static str>,
+    /// True where its agents may look at what operators look at: logs, agents, the configuration in force.
+    pub observe: bool,
     /// The role's own limit, if it has one.
     pub rate: Option<Rate>,
     /// Most bytes of a request's body or of a tool's arguments.

@@ -31,6 +31,10 @@ pub const MCP_PARAMS: [HeaderName; 3] = [
 ];
 /// The trace that a request belongs to (W3C Trace Context, section 3.2).
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// Facts about that trace that tracing systems add (W3C Trace Context, section 3.3).
+pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+/// The id of the trace that a request belongs to.
+pub const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 /// The beginning of the names of headers that repeat an argument of a tool (revision 2026-07-28).
 pub const MCP_PARAM: &str = "mcp-param-";
 /// The time for which an answer is wrapped.

@@ -262,6 +262,20 @@ impl Directory {
         (!taken).then_some(name)
     }
 
+    /// The kinds of proof by which some principal may come to be this agent; those of forwarded names are
+    /// certificates'.
+    pub fn proofs_of(&self, agent: &AgentId) -> impl Iterator<Item = Proof> {
+        let pins = self.named.get(agent).copied();
+        let kinds = self.families.iter().filter(|family| family.could_be(agent)).map(|family| family.source.kind());
+        let mut kinds = kinds.fold(pins.unwrap_or_default(), |all, kind| all | kind);
+        if let (None, 0, UnknownAgents::OwnNamespace(Some(source))) = (pins, kinds, self.unknown) {
+            kinds = source.kind();
+        }
+        let token = Source::Jwt(0).kind();
+        let proofs = [(Proof::Certificate, kinds & !token != 0), (Proof::Jwt, kinds & token != 0)];
+        proofs.into_iter().filter_map(|(proof, is_one)| is_one.then_some(proof))
+    }
+
     /// Every principal that is mapped by itself, and its agent.
     pub fn principals(&self) -> impl Iterator<Item = (&Principal, &AgentId)> {
         self.exact.iter()

@@ -156,46 +156,9 @@ pub fn is_correlation_id(text: &[u8]) -> bool {
     (1..=128).contains(&text.len()) && text.iter().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(b))
 }
 
-/// The trace id in a `traceparent`, 32 hexadecimal digits; `None` for one that is not valid
-/// (W3C Trace Context, section 3.2).
-#[must_use]
-pub fn trace_id(traceparent: &str) -> Option<&str> {
-    let hex = |text: &&str, length: usize| {
-        text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let names = |text: &&str| text.bytes().any(|byte| byte != b'0');
-    let mut parts = traceparent.splitn(5, '-');
-    let version = parts.next().filter(|part| hex(part, 2) && *part != "ff")?;
-    let trace = parts.next().filter(|part| hex(part, 32) && names(part))?;
-    parts.next().filter(|part| hex(part, 16) && names(part))?;
-    parts.next().filter(|part| hex(part, 2))?;
-    // Later versions may have more.
-    (version != "00" || parts.next().is_none()).then_some(trace)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_trace_has_its_id_in_a_valid_traceparent_only() {
-        const ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
-        for (text, valid) in [
-            ("00-ID-00f067aa0ba902b7-01", true),
-            ("cc-ID-00f067aa0ba902b7-01-more", true),
-            ("00-ID-00f067aa0ba902b7-01-more", false),
-            ("ff-ID-00f067aa0ba902b7-01", false),
-            ("00-ID-0000000000000000-01", false),
-            ("00-00000000000000000000000000000000-00f067aa0ba902b7-01", false),
-            ("00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01", false),
-            ("00-ID-00f067aa0ba902b7", false),
-            ("00-ID0-00f067aa0ba902b7-01", false),
-            ("ID", false),
-            ("", false),
-        ] {
-            assert_eq!(trace_id(&text.replace("ID", ID)), valid.then_some(ID), "{text}");
-        }
-    }
 
     #[test]
     fn namespaces_are_closed() {

@@ -16,9 +16,10 @@ use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::grants::{Demand, Engine, Resource};
+use crate::grants::{Demand, Engine, Holds, Resource};
 use crate::json::Bounds;
 use crate::lifetime::WrapTtl;
+use crate::notes::Notes;
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::Shape;
@@ -84,6 +85,18 @@ impl OperationSpec {
         secret: false,
         rest_only: false,
     };
+
+    /// The paths in Vault that it asks, as templates: `{kv}` stands for a mount, `…` for a resource. None where Vault
+    /// is not asked, or for something that only a handle says.
+    pub fn vault_paths(&self) -> impl Iterator<Item = String> {
+        let below = self.engine.map(|engine| match engine.spec().holds {
+            Holds::Paths => (engine.name(), "/{prefix}/{agent}/…"),
+            Holds::Names(_) => (engine.name(), "/…"),
+        });
+        below
+            .into_iter()
+            .flat_map(|(mount, below)| self.reach.apis.iter().map(move |api| format!("{{{mount}}}/{api}{below}")))
+    }
 }
 
 /// The part of Vault's API that an operation asks with the agent's token.
@@ -194,6 +207,7 @@ pub struct Operation {
     pub(crate) wrap: Option<WrapTtl>,
     /// Bytes of its body or arguments.
     pub(crate) size: usize,
+    pub(crate) notes: Notes,
 }
 
 impl Operation {
@@ -302,10 +316,10 @@ fn wrapped_schema() -> Value {
 fn parse<D: Describe>(kind: &'static Entry, arguments: &[u8]) -> Result<Operation, Refusal> {
     let size = arguments.len();
     let arguments = arguments::read::<D::Arguments<'_>>(arguments)?;
-    let Plan { touched, ask, wrap } = D::plan(arguments)?;
+    let Plan { touched, ask, wrap, notes } = D::plan(arguments)?;
     let (resource, demand) = match touched {
         Some(Touched { resource, demand }) => (Some(resource), demand),
         None => (None, Demand::default()),
     };
-    Ok(Operation { kind, resource, ask, demand, wrap, size })
+    Ok(Operation { kind, resource, ask, demand, wrap, size, notes })
 }

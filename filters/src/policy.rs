@@ -11,6 +11,7 @@ use crate::identity::{Directory, Family, Principal, Source, UnknownAgents};
 use crate::jwt::Verified;
 use crate::names::{AgentId, Namespace};
 use crate::quota::{Cell, Limit, LimitKind, Rate, Terms};
+use crate::tally::Tally;
 use crate::vault_policy::roles_policy;
 
 /// A policy as it is configured, checked and not yet compiled.
@@ -154,9 +155,15 @@ impl Policy {
         }
     }
 
-    /// Makes an agent without an entry. `cell` gives the state of the limit of that name.
+    /// Makes an agent without an entry, whose requests `tally` counts. `cell` gives the state of the limit of that
+    /// name.
     #[must_use]
-    pub fn agent_without_entry(&self, stranger: &Stranger, cell: impl Fn(&str) -> Arc<Cell>) -> Agent {
+    pub fn agent_without_entry(
+        &self,
+        stranger: &Stranger,
+        tally: Arc<Tally>,
+        cell: impl Fn(&str) -> Arc<Cell>,
+    ) -> Agent {
         let id = &stranger.id;
         let of_rule = |(issuer, rule): RoleRule| self.role_rules.get(issuer)?.get(rule).map(Vec::as_slice);
         let roles = stranger.rule.map_or(self.built_in(), |rule| of_rule(rule).unwrap_or_default());
@@ -178,6 +185,7 @@ impl Policy {
             roles,
             operations: self.defaults.operations().iter().map(of_operation).collect(),
             terms: self.defaults.terms,
+            tally,
         }
     }
 
@@ -254,6 +262,8 @@ impl Defaults {
         let roles: Vec<_> = roles.map(|role| limited(id, role, rates.is_some(), before)).collect();
         let rate = rates.and_then(|rates| entry.rate.or_else(|| widest(&roles)).or(rates.agent));
         let counted = before.and_then(|agent| agent.limit.as_ref());
+        // Of whoever had the name before, nothing is told.
+        let same = before.filter(|agent| agent.generation == entry.generation);
         let named = || directory.namespace_of(id, roles.iter().map(|(role, _)| &**role));
         Agent {
             id: id.clone(),
@@ -264,6 +274,7 @@ impl Defaults {
             operations: of_operations(id, self.operations(), before),
             roles,
             terms: Terms { concurrent: entry.concurrent.unwrap_or(self.terms.concurrent), ..self.terms },
+            tally: same.map(|agent| Arc::clone(&agent.tally)).unwrap_or_default(),
         }
     }
 
@@ -363,7 +374,9 @@ mod tests {
     fn made(policy: &Policy, known: Option<Known<'_>>) -> Arc<Agent> {
         match known.expect("an agent") {
             Known::Entry(agent) => Arc::clone(agent),
-            Known::Stranger(stranger) => Arc::new(policy.agent_without_entry(&stranger, |_| Arc::default())),
+            Known::Stranger(stranger) => {
+                Arc::new(policy.agent_without_entry(&stranger, Arc::default(), |_| Arc::default()))
+            }
         }
     }
 
@@ -408,5 +421,11 @@ mod tests {
         let before = Policy::compile(source(true), None);
         let after = Policy::compile(source(true), Some(&before));
         assert!(cells(&before).iter().zip(&cells(&after)).all(|(one, other)| Arc::ptr_eq(one, other)));
+        let tally = |policy: &Policy| Arc::clone(&made(policy, policy.agent(&id("known"))).tally);
+        assert!(Arc::ptr_eq(&tally(&before), &tally(&after)), "its requests are counted on");
+        let mut of_another = source(true);
+        of_another.agents[0].generation = 2;
+        let of_another = Policy::compile(of_another, Some(&before));
+        assert!(!Arc::ptr_eq(&tally(&before), &tally(&of_another)), "the name was given to somebody else");
     }
 }

@@ -151,6 +151,13 @@ impl Cell {
         }
     }
 
+    /// The number of requests that would pass at `now` one after the other; charges nothing.
+    #[must_use]
+    pub fn left(&self, rate: &Rate, now: u64) -> u64 {
+        let ahead = self.0.load(Ordering::Relaxed).saturating_sub(now);
+        rate.tolerance.saturating_sub(ahead) / rate.interval
+    }
+
     /// Checks that a request would pass at `now`; charges nothing.
     ///
     /// # Errors
@@ -241,9 +248,11 @@ mod tests {
     fn a_burst_passes_at_once_and_then_the_even_flow() {
         let (cell, rate) = (Cell::default(), rate(60, 60, 60));
         let start = 5 * SECOND;
-        for _ in 0..60 {
+        for left in (0..60).rev() {
             cell.charge(&rate, start).unwrap();
+            assert_eq!(cell.left(&rate, start), left);
         }
+        assert_eq!([1, 2, 600].map(|later| cell.left(&rate, start + later * SECOND)), [1, 2, 60]);
         let refused = cell.charge(&rate, start).unwrap_err();
         assert_eq!(refused, Exceeded { kind: LimitKind::Source, limit: 60, retry_after: 1, reset: 60 });
         assert!(cell.charge(&rate, start + SECOND).is_ok());

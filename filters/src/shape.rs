@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::refusal::Refusal;
 
 mod machine;
+mod told;
 
 pub use machine::Projection;
 
@@ -44,6 +45,9 @@ pub struct Member {
     pub about: &'static str,
     /// True where it may be absent, or null in Vault's answer.
     pub optional: bool,
+    /// The name under which records tell of it: its value, of an object the names in it, of a list its length;
+    /// `None` where they do not.
+    pub told: Option<&'static str>,
 }
 
 /// The kind of a member's value.
@@ -77,7 +81,7 @@ impl Member {
     /// A member that is always there.
     #[must_use]
     pub const fn new(name: &'static str, from: &'static [&'static str], holds: Type, about: &'static str) -> Self {
-        Self { name, from, holds, about, optional: false }
+        Self { name, from, holds, about, optional: false, told: None }
     }
 
     /// One that the gate adds itself.
@@ -90,6 +94,13 @@ impl Member {
     #[must_use]
     pub const fn or_absent(mut self) -> Self {
         self.optional = true;
+        self
+    }
+
+    /// The same, told of in records under this name. Not for what may hold a secret's value.
+    #[must_use]
+    pub const fn told(mut self, name: &'static str) -> Self {
+        self.told = Some(name);
         self
     }
 }

@@ -256,6 +256,9 @@ fn remark(remarks: &mut Vec<String>, role: &Role) {
     if !role.confirm.is_empty() {
         say(format!("over MCP, {} is confirmed first", role.confirm.join(", ")));
     }
+    if role.observe {
+        say("its agents may read the gate's logs".to_owned());
+    }
     for condition in role.conditions.iter().flat_map(|conditions| conditions.told()) {
         say(format!("holds {condition} only"));
     }

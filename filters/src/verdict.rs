@@ -4,6 +4,7 @@
 use crate::condition::Circumstances;
 use crate::grants::{Agent, Allowed, Demand, EngineSpec, Holds, Need, Resource, Role, Shortfall, Unheld};
 use crate::identity::Identity;
+use crate::notes::{Note, Notes, WHY};
 pub use crate::operation::About;
 use crate::operation::{Entry, OperationSpec, Touched, unfit};
 use crate::pattern::PathPattern;
@@ -24,6 +25,27 @@ pub enum Denial<'a> {
     NoRole,
 }
 
+impl Denial<'_> {
+    /// Notes the reason for operators: of a deny its pattern, and of what no role holds the shortfall of each role.
+    fn note(&self, agent: &Agent, need: &Need<'_>, notes: &mut Notes) {
+        let why = match self {
+            Self::OfTheGate => "the key is the gate's own".to_owned(),
+            Self::Credential(scope) => format!("the credential lacks the scope {}", scope.name()),
+            Self::Denied(role, pattern) => {
+                notes.add("deny", Note::Name(pattern.to_string().into()));
+                format!("role {} denies it", role.name)
+            }
+            Self::NoRole if agent.roles.is_empty() => "the agent has no role".to_owned(),
+            Self::NoRole => {
+                let short = |role: &Role| Some(format!("{} lacks {}", role.name, role.judge(need).err()?.name()));
+                let each: Vec<_> = agent.roles.iter().filter_map(|(role, _)| short(role)).collect();
+                format!("no role grants it: {}", each.join(", "))
+            }
+        };
+        notes.add(WHY, Note::text(&why));
+    }
+}
+
 impl From<Denial<'_>> for Refusal {
     fn from(denial: Denial<'_>) -> Self {
         match denial {
@@ -31,6 +53,20 @@ impl From<Denial<'_>> for Refusal {
             Denial::OfTheGate | Denial::Denied(..) | Denial::NoRole => Self::Forbidden,
         }
     }
+}
+
+/// The same, with the reason of a refusal noted.
+///
+/// # Errors
+/// As [`judge`].
+pub(crate) fn judge_noting<'a>(
+    identity: &'a Identity,
+    need: &Need<'_>,
+    layout: &Layout,
+    notes: &mut Notes,
+) -> Result<Allowed<'a>, Refusal> {
+    let denied = |denial: &Denial<'_>| denial.note(&identity.agent, need, notes);
+    judge(identity, need, layout).inspect_err(denied).map_err(Refusal::from)
 }
 
 /// The role and grant of the agent that allow this.

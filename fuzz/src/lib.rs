@@ -46,6 +46,7 @@ pub static IDENTITY: LazyLock<Identity> = LazyLock::new(|| {
         generation: 1,
         namespace: Namespace::default(),
         roles_policy: "".into(),
+        tally: Arc::default(),
         roles: vec![(Arc::new(role), None)],
         limit: None,
         operations: Vec::new(),

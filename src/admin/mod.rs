@@ -1,14 +1,24 @@
-//! The operators' application: who is suspended, which configuration is in force, readiness with its
-//! details. Agents' secrets are not reached from here.
+//! The operators' application: the agents and who of them is suspended, which configuration is in force, readiness
+//! with its details, the ends of logs. Agents' secrets are not reached from here.
+
+mod agents;
+mod observe;
+mod readiness;
+
+pub use readiness::readiness;
 
 use filters::names::AgentId;
 use filters::refusal::Refusal;
-use http::Method;
-use serde_json::{Value, json};
+use http::{HeaderMap, Method};
+use serde_json::json;
 
 use crate::service::Context;
 use crate::surfaces::Reply;
-use crate::vault::Health;
+
+/// The proof of an operator: the Unix socket, which has an owner, or the address, which has none.
+pub const BY_SOCKET: &str = "admin_socket";
+/// See [`BY_SOCKET`].
+pub const BY_ADDRESS: &str = "admin_address";
 
 /// A request of an operator's.
 pub struct Asked<'a> {
@@ -16,6 +26,10 @@ pub struct Asked<'a> {
     pub context: &'a Context<'a>,
     /// Its method; `GET` for a `HEAD`.
     pub method: &'a Method,
+    /// Its query, as it came.
+    pub query: &'a str,
+    /// Its headers.
+    pub headers: &'a HeaderMap,
     /// The gate's id of it.
     pub request_id: &'a str,
     /// True for one that came by the Unix socket, which has an owner: anybody on the machine can
@@ -29,6 +43,10 @@ enum Verb {
     Suspensions,
     Configuration,
     Reload,
+    Summary,
+    Log(&'static str),
+    Echo,
+    Agents,
 }
 
 /// A route of operators'.
@@ -42,11 +60,23 @@ pub struct Route {
     verb: Verb,
 }
 
+impl Route {
+    const fn get(path: &'static str, verb: Verb) -> Self {
+        Self { path, label: "GET", allowed: "GET", verb }
+    }
+}
+
 /// Every route of operators'.
-pub static ROUTES: [Route; 3] = [
+pub static ROUTES: [Route; 9] = [
     Route { path: "/admin/suspensions", label: "POST", allowed: "GET, POST", verb: Verb::Suspensions },
-    Route { path: "/admin/config", label: "GET", allowed: "GET", verb: Verb::Configuration },
+    Route::get("/admin/config", Verb::Configuration),
     Route { path: "/admin/reload", label: "POST", allowed: "POST", verb: Verb::Reload },
+    Route::get("/admin/agents", Verb::Agents),
+    Route::get("/observability/summary", Verb::Summary),
+    Route::get("/observability/logs/requests", Verb::Log("requests")),
+    Route::get("/observability/logs/responses", Verb::Log("responses")),
+    Route::get("/observability/logs/server", Verb::Log("server")),
+    Route::get("/echo-headers", Verb::Echo),
 ];
 
 /// Serves a request for such a route. A change is asked for by the Unix socket only.
@@ -59,6 +89,10 @@ pub async fn serve(asked: &Asked<'_>, route: &Route) -> Result<Reply, Refusal> {
     }
     match (route.verb, asked.method) {
         (Verb::Configuration, &Method::GET) => Ok(configuration(asked.context)),
+        (Verb::Summary, &Method::GET) => Ok(observe::summary(asked.context)),
+        (Verb::Log(name), &Method::GET) => observe::log(asked.context, name, asked.query).await,
+        (Verb::Echo, &Method::GET) => observe::echo(asked.context, asked.headers),
+        (Verb::Agents, &Method::GET) => agents::page(asked.context, asked.query),
         (Verb::Reload, &Method::POST) => reload(asked).await,
         (Verb::Suspensions, &Method::GET) => Ok(suspended(asked.context)),
         (Verb::Suspensions, &Method::POST) => {
@@ -75,11 +109,18 @@ fn suspended(context: &Context<'_>) -> Reply {
     Reply::json(200, json!({"suspended": names}).to_string())
 }
 
-/// Which configuration is in force.
+/// The configuration in force, and the outcome of the last reload.
 fn configuration(context: &Context<'_>) -> Reply {
     let snapshot = &context.snapshot;
+    let last = context
+        .state
+        .last_reload
+        .get()
+        .map(|(at, outcome)| json!({"at": agents::text(at), "ok": outcome.is_ok(), "problem": outcome.err()}));
     let body = json!({
         "snapshot": snapshot.about.version,
+        "loaded": agents::text(snapshot.about.loaded),
+        "last_reload": last,
         "digest": snapshot.about.digest.to_hex(),
         "agents": snapshot.agents.policy().entries().len(),
         "pending": snapshot.about.pending,
@@ -97,43 +138,4 @@ async fn reload(asked: &Asked<'_>) -> Result<Reply, Refusal> {
         }
         None => Err(Refusal::Overloaded),
     }
-}
-
-/// The state of AWS KMS: its problem refuses its own operations alone, and does not make the gate unready.
-fn kms(context: &Context<'_>) -> Value {
-    let problem = context.state.kms.as_ref().map(|kms| kms.problem());
-    match problem {
-        None => json!({"enabled": false}),
-        Some(problem) => json!({"enabled": true, "ok": problem.is_none(), "problem": problem}),
-    }
-}
-
-/// Readiness with its details.
-#[must_use]
-pub fn readiness(context: &Context<'_>, ready: bool) -> Value {
-    let state = context.state;
-    let health = state.vault.monitor.health();
-    let login = state.vault.login.current().is_some();
-    let (suspensions, provision) = (&state.vault.suspensions, &state.vault.provision);
-    let draining = state.is_draining();
-    let issuers = context.snapshot.credentials.issuers.keys().map(|(name, keys)| json!({"name": name, "keys": keys}));
-    json!({
-        "ok": ready,
-        "draining": draining,
-        "duties_down": state.duties_down.names(),
-        "snapshot": context.snapshot.about.version,
-        "vault": {
-            "ok": health == Health::Active && login,
-            "health": health.name(),
-            "detail": state.vault.login.detail(),
-            "provisioned": {"ok": provision.is_whole(), "problem": provision.problem()},
-            "handles": !state.vault.handles.keyring().is_empty(),
-            "child_tokens": state.vault.tokens.held(),
-            "suspended": suspensions.agents().iter().map(AgentId::as_str).collect::<Vec<_>>(),
-            "suspensions": {"ok": suspensions.are_current(), "problems": suspensions.problems()},
-        },
-        "issuers": issuers.collect::<Vec<_>>(),
-        "kms": kms(context),
-        "audit": {"ok": state.sinks.problem().is_none(), "problem": state.sinks.problem()},
-    })
 }

@@ -12,7 +12,7 @@ use crate::config::Admin;
 const PATIENCE: Duration = Duration::from_secs(6);
 
 /// Most bytes of an answer.
-const MOST: u64 = 1 << 20;
+const MOST: u64 = 1 << 23;
 
 /// The gate's answer.
 pub(super) struct AdminAnswer {

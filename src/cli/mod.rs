@@ -17,6 +17,7 @@ mod schema;
 mod stdio;
 mod suspend;
 mod suggest;
+mod top;
 mod watch;
 
 pub use common::Given;
@@ -130,6 +131,9 @@ pub enum Once {
     /// Speak MCP over standard input and output, for a desktop client.
     #[command(after_help = stdio::AFTER)]
     Stdio(stdio::Stdio),
+    /// Show what a gate does, as it does it.
+    #[command(after_help = top::AFTER)]
+    Top(top::Top),
     /// Print the events that a gate tells, as they happen.
     #[command(after_help = watch::AFTER)]
     Watch(watch::Watch),
@@ -184,6 +188,7 @@ impl Once {
             Self::Options => options::run(),
             Self::Schema => schema::run(),
             Self::Stdio(stdio) => stdio::run(&stdio),
+            Self::Top(top) => top::run(top),
             Self::Watch(watched) => watch::run(&watched),
             Self::SuggestLimits(asked) => suggest::run(asked),
         }

@@ -117,7 +117,7 @@ const DOCS: Kind = Kind::Choice(&["agents", "public", "off"]);
 pub(super) static TOP: Section = Section { label: "", title: "Top level", options: &OPTIONS };
 
 #[rustfmt::skip]
-static OPTIONS: [Opt; 78] = [
+static OPTIONS: [Opt; 77] = [
     both("VAULT_ADDR", "vault_addr", Kind::Text, "http://localhost:8200", "Where Vault or OpenBao is: `http://` or `https://`, host, port."),
     both("VAULT_NAMESPACE", "vault_namespace", Kind::Text, "", "The gate's own namespace in Vault (Enterprise, OpenBao), and that of agents for which no other is named."),
     both("VAULT_TOKEN", "vault_token", Kind::Secret, "", "The gate's own Vault token; AppRole goes first where both are given."),
@@ -172,8 +172,6 @@ static OPTIONS: [Opt; 78] = [
     both("AWS_ACCESS_KEY_ID", "aws_access_key_id", Kind::Secret, "", "AWS credentials; where absent, they are found as AWS's own tools find them."),
     both("AWS_SECRET_ACCESS_KEY", "aws_secret_access_key", Kind::Secret, "", "AWS credentials."),
     both("AWS_SESSION_TOKEN", "aws_session_token", Kind::Secret, "", "AWS credentials, where they are temporary."),
-    both("OTEL_EXPORTER_OTLP_ENDPOINT", "otel_exporter_otlp_endpoint", Kind::Text, "", "Of traces, which are not exported yet: it is checked, and has no effect."),
-    both("OTEL_SERVICE_NAME", "otel_service_name", Kind::Text, "vault-mcp", "Of traces, too: no effect yet."),
     Opt::file("listeners", Kind::Tables, "", "Where callers connect."),
     Opt::file("admin", Kind::Table, "", "Where operators connect."),
     Opt::file("server", Kind::Table, "", "The process."),
@@ -195,5 +193,6 @@ static OPTIONS: [Opt; 78] = [
     Opt::file("limits", Kind::Table, "", "Bounds."),
     Opt::file("metrics", Kind::Table, "", "Metrics."),
     Opt::file("logging", Kind::Table, "", "Logs."),
+    Opt::file("otel", Kind::Table, "", "Traces, by OpenTelemetry's variables: off unless an endpoint is given."),
     Opt::file("audit", Kind::Table, "", "The audit: off unless it is told where records go."),
 ];

@@ -12,8 +12,10 @@ macro_rules! section {
     };
 }
 
+mod otel;
 mod policy;
 
+pub(super) use otel::OTEL;
 pub(super) use policy::{AGENT, API_KEY, GRANT, HOURS, PRINCIPAL, RATE, ROLE, SUBJECT};
 
 section! {
@@ -279,7 +281,7 @@ section! {
 }
 
 /// Every section but for those of engines, in the order of the reference.
-pub(super) static ALL: [&Section; 37] = [
+pub(super) static ALL: [&Section; 38] = [
     &super::options::TOP,
     &LISTENER,
     &TLS,
@@ -317,4 +319,5 @@ pub(super) static ALL: [&Section; 37] = [
     &METRICS,
     &LOGGING,
     &AUDIT,
+    &OTEL,
 ];

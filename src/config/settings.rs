@@ -4,6 +4,7 @@ mod audit;
 mod fixed;
 mod limits;
 mod login;
+mod otel;
 mod vault;
 
 use std::net::SocketAddr;
@@ -30,6 +31,7 @@ pub use filters::policy::AgentEntry;
 pub use fixed::Fixed;
 pub use limits::{Bounds, ConnectionLimits, Limits, Queue};
 pub use login::{Login, SignedToken};
+pub use otel::{Otlp, Traces};
 pub use vault::{ChildPolicies, ChildTokens, Leases, TokenLogin, VaultIdentity};
 
 /// A whole configuration, every value of which was checked.
@@ -47,6 +49,8 @@ pub struct Settings {
     pub logging: Logging,
     /// The audit; `None` where it is off.
     pub audit: Option<Audit>,
+    /// Traces; `None` where they are off.
+    pub traces: Option<Traces>,
     /// Where Vault is.
     pub upstream: Upstream,
     /// The gate's login to Vault.
@@ -112,6 +116,8 @@ pub struct Surfaces {
     pub docs: Docs,
     /// Scheme and authority by which callers reach the gate, where it is told.
     pub public_url: Option<Box<str>>,
+    /// True where the headers of a request are shown to those who may look: in development only.
+    pub echo: bool,
     /// Origins (RFC 6454) whose pages may call; `*` is refused.
     pub origins: Vec<String>,
 }

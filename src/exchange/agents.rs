@@ -28,6 +28,8 @@ use filters::identity::Actor;
 use filters::refusal::Refusal;
 use filters::secret::Secret;
 
+use crate::telemetry::{Step, Timed};
+
 use super::{Answer, Arrival, Broken, Envelope, Upstream};
 
 /// Most bytes of an answer that are held before it is sent on.
@@ -136,7 +138,8 @@ impl Upstream {
         let actor = request.actor();
         let mut again = false;
         loop {
-            let token = tokens.token_of(actor).await.map_err(Unanswered::NoToken)?;
+            let finding = Timed::begin(envelope.traced.map(|(recording, _)| recording), Step::Token);
+            let token = finding.over(tokens.token_of(actor).await, |refusal| refusal).map_err(Unanswered::NoToken)?;
             let (secret, namespace) = (tokens.secret(&token), &actor.agent().namespace);
             let envelope = Envelope { token: Some(secret), namespace: Some(namespace), ..envelope };
             let opened = self.open(&request, envelope, holds).await?;

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use filters::names::Namespace;
+use filters::operation::Entry;
 use filters::secret::Secret;
+
+use crate::telemetry::{Recording, Timed};
 
 /// Most bytes of an answer where nothing else is said.
 const LIMIT: usize = 1 << 20;
@@ -20,7 +23,7 @@ pub enum Lane {
 }
 
 /// The settings that go along with one request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Envelope<'a> {
     /// The pool of connections it takes one of.
     pub lane: Lane,
@@ -33,6 +36,10 @@ pub struct Envelope<'a> {
     /// The id of the agent's call that this is asked for, which goes to Vault as `X-Correlation-Id`; the gate's own
     /// where absent.
     pub correlation: Option<&'a str>,
+    /// The notes for the trace of the request that it is asked for, and the operation.
+    pub traced: Option<(&'a Recording, &'static Entry)>,
+    /// The step of the trace that this is.
+    pub span: Option<&'a Timed<'a>>,
     /// Most bytes of the answer.
     pub limit: usize,
     /// The time that the answer is waited for.
@@ -60,6 +67,8 @@ impl Default for Envelope<'_> {
             namespace: None,
             wrap_ttl: None,
             correlation: None,
+            traced: None,
+            span: None,
             limit: LIMIT,
             patience: Patience::default(),
         }

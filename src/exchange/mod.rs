@@ -25,7 +25,9 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use filters::audit::OwnId;
-use filters::headers::{CORRELATION_ID, VAULT_NAMESPACE, VAULT_REQUEST, VAULT_TOKEN, VAULT_WRAP_TTL};
+use filters::headers::{
+    CORRELATION_ID, TRACEPARENT, TRACESTATE, VAULT_NAMESPACE, VAULT_REQUEST, VAULT_TOKEN, VAULT_WRAP_TTL,
+};
 use filters::names::Namespace;
 use filters::secret::Digest;
 use filters::vault::{VaultRequest, control};
@@ -39,7 +41,7 @@ use pingora_http::RequestHeader;
 use tokio::time::timeout;
 
 use crate::config;
-use crate::telemetry::Seldom;
+use crate::telemetry::{Seldom, Step, Timed};
 use crate::tls::{self, End, UsedAs};
 
 use answer::{Stop, answered, read_body};
@@ -252,9 +254,15 @@ impl Upstream {
             }
             Patience::Look(time) => time,
         };
+        let span = span(request, envelope);
         // It is large, and stays where it is made.
-        let exchange = pin!(self.exchange(request, envelope));
-        timeout(time, exchange).await.unwrap_or(Err(Broken::Late))
+        let exchange = pin!(self.exchange(request, Envelope { span: Some(&span), ..envelope }));
+        let answer = timeout(time, exchange).await.unwrap_or(Err(Broken::Late));
+        match &answer {
+            Ok(answer) => span.answered(answer.status),
+            Err(broken) => span.refused(&(*broken).into()),
+        }
+        answer
     }
 
     async fn exchange(&self, request: &VaultRequest, envelope: Envelope<'_>) -> Result<Answer, Broken> {
@@ -277,10 +285,12 @@ impl Upstream {
     /// [`Broken`] before the answer's head.
     async fn arrive(&self, request: &VaultRequest, envelope: Envelope<'_>) -> Result<Arrival, Broken> {
         let silence = self.settings.timeout;
-        let conversing = pin!(self.converse_anywhere(request, envelope));
-        let conversed = timeout(silence, conversing).await;
-        let (session, peer) = conversed.map_err(|_| Broken::Late)??;
+        let span = span(request, envelope);
+        let conversing = pin!(self.converse_anywhere(request, Envelope { span: Some(&span), ..envelope }));
+        let conversed = timeout(silence, conversing).await.unwrap_or(Err(Broken::Late));
+        let (session, peer) = conversed.inspect_err(|broken| span.refused(&(*broken).into()))?;
         let status = session.get_status().map_or(0, |status| status.as_u16());
+        span.answered(status);
         let deadline = Instant::now() + silence * PARTS;
         let (pool, arrived) = (Arc::clone(&self.pool), VecDeque::new());
         Ok(Arrival { pool, session, peer, status, arrived, silence, deadline })
@@ -381,12 +391,25 @@ impl Upstream {
         }
         let correlation = envelope.correlation.map_or_else(|| Ok(self.own.clone()), HeaderValue::try_from)?;
         headers.insert(CORRELATION_ID, correlation);
+        if let Some((parent, state)) = envelope.span.and_then(Timed::context) {
+            headers.insert(TRACEPARENT, HeaderValue::from_bytes(&parent.render())?);
+            if !state.is_empty() {
+                headers.insert(TRACESTATE, HeaderValue::try_from(state)?);
+            }
+        }
         if let Some(body) = request.body() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(request.method().media()));
             headers.insert(CONTENT_LENGTH, body.len().into());
         }
         Ok(headers)
     }
+}
+
+/// The step of the trace in which this is asked.
+fn span<'a>(request: &VaultRequest, envelope: Envelope<'a>) -> Timed<'a> {
+    let method = request.method().name();
+    let (recording, entry) = envelope.traced.unzip();
+    Timed::begin(recording, Step::Exchange { method, entry })
 }
 
 /// The number by which the pool keeps connections to one address apart.

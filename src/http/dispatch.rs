@@ -12,6 +12,7 @@ use filters::rest::{Match, route as rest_route};
 use http::{HeaderMap, Version};
 use pingora_core::protocols::http::ServerSession;
 
+use crate::admin;
 use crate::service::{Caller, Offer, Outcome, Outcomes, Peer, RefusedLogin, Rejected, Target};
 use crate::surfaces::docs::Page;
 use crate::surfaces::listen::Stream;
@@ -36,6 +37,8 @@ enum Surface<'a> {
     RecentEvents,
     EndOfSession,
     Docs(Page),
+    /// That of operators, for an agent that may look at it.
+    Operators(&'static admin::Route),
     Rest(Match<'a>),
 }
 
@@ -58,6 +61,10 @@ impl Request<'_> {
                 }
             };
         }
+        if let Some((id, route)) = routes::of_operators(&self.head.path) {
+            visit.route = Some(id);
+            return Ok(Surface::Operators(route));
+        }
         if !self.context.snapshot.surfaces.rest {
             return Err(Refusal::NotFound);
         }
@@ -69,7 +76,7 @@ impl Request<'_> {
 
     /// Serves the request; what is told of it is noted in `visit`.
     pub(super) async fn serve(&self, session: &mut ServerSession, visit: &mut Visit) -> Result<Reply, Refusal> {
-        if let Some(reply) = self.of_operators(visit).await? {
+        if let Some(reply) = self.of_operators(&session.req_header().headers, visit).await? {
             return Ok(reply);
         }
         let found = self.own_route();
@@ -104,7 +111,7 @@ impl Request<'_> {
             }
             Err(refusal) => Err(refusal),
         };
-        visit.trace = caller.trace().map(str::to_owned);
+        visit.parent = caller.parent();
         let (held, settled) = caller.settle().await;
         visit.turn = held;
         // A refusal of the limits' goes before whatever else there is to say.
@@ -165,6 +172,13 @@ impl Request<'_> {
             Surface::EndOfSession => sessions::end(&self.context, caller, &session.req_header().headers),
             Surface::Docs(page) => {
                 Served { reply: Ok(page.serve(self.context.snapshot.surfaces.rest)), outcomes: Outcomes::default() }
+            }
+            Surface::Operators(route) => {
+                let reply = match self.context.check_observer(caller) {
+                    Ok(()) => self.operators(&session.req_header().headers, route).await,
+                    Err(refusal) => Err(refusal),
+                };
+                Served::decided(reply)
             }
             Surface::Rest(matched) => {
                 let takes_body = rest::takes_body(&matched, &session.req_header().headers);
@@ -256,7 +270,7 @@ impl Waiting for Client<'_> {
         let Self { request, caller, session } = self;
         let told = async {
             if session.response_written().is_none() {
-                request.begin(session, caller.trace()).await?;
+                request.begin(session, caller).await?;
             }
             session.write_response_body(text.into(), false).await.map_err(Unwritten::from)
         };

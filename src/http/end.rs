@@ -1,6 +1,6 @@
 //! The end of a request: it is counted, and told of.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::service::RefusedLogin;
 use crate::telemetry::Record;
@@ -14,8 +14,11 @@ impl Request<'_> {
     /// no more use.
     pub(super) fn end(&self, visit: &mut Visit, written: Result<(), Unwritten>) -> Option<()> {
         let took = visit.started.elapsed();
+        self.note(visit, &written);
         self.count(visit, took);
-        self.close(visit, written, took)
+        self.tell(visit, took);
+        // Without its end, the answer is visibly broken.
+        written.ok()
     }
 
     /// Counts a stream of events that has begun.
@@ -27,24 +30,33 @@ impl Request<'_> {
     pub(super) fn end_stream(&self, visit: &mut Visit, written: Result<(), Unwritten>) -> Option<()> {
         let lived = visit.started.elapsed();
         self.context.state.metrics.events.lives.observe(lived.as_secs_f64());
-        self.close(visit, written, lived)
-    }
-
-    fn close(&self, visit: &mut Visit, written: Result<(), Unwritten>, took: Duration) -> Option<()> {
-        if let Err(Unwritten::Upstream(refusal)) = &written {
-            visit.refuse(refusal);
-            self.context.state.metrics.vault.broken.inc();
+        self.note(visit, &written);
+        if let Some(agent) = &visit.agent {
+            agent.tally.see(self.context.state.after(visit.started, lived));
         }
-        self.tell(visit, took);
-        // Without its end, the answer is visibly broken.
+        self.tell(visit, lived);
         written.ok()
     }
 
+    /// Notes that the answer of Vault's broke off, where it did.
+    fn note(&self, visit: &mut Visit, written: &Result<(), Unwritten>) {
+        if let Err(Unwritten::Upstream(refusal)) = written {
+            visit.refuse(refusal);
+            self.context.state.metrics.vault.broken.inc();
+        }
+    }
+
     fn count(&self, visit: &Visit, took: Duration) {
-        let metrics = &self.context.state.metrics;
+        let state = self.context.state;
         let route = visit.route.unwrap_or(routes::UNMATCHED);
-        metrics.answered(route, visit.status, took.as_secs_f64());
-        metrics.correlated.inc();
+        state.metrics.answered(route, visit.status, took.as_secs_f64());
+        if let Some(recording) = self.context.recording.as_ref().filter(|recording| recording.is_sampled()) {
+            state.metrics.recorded(route, visit.status, took.as_secs_f64(), recording.trace_id());
+        }
+        state.metrics.correlated.inc();
+        if let Some(agent) = &visit.agent {
+            visit.outcomes.count(&agent.tally, took, state.after(visit.started, took));
+        }
     }
 
     /// Tells the sinks of each outcome.
@@ -73,5 +85,11 @@ impl Request<'_> {
             ..Record::default()
         };
         visit.outcomes.finish(&request, &context.state.sinks);
+        if login.is_some() {
+            context.state.refused_logins.note(&request, SystemTime::now());
+        }
+        if let (Some(traces), Some(recording)) = (context.state.sinks.traces(), &context.recording) {
+            traces.finish(recording, &visit.outcomes.record(&request));
+        }
     }
 }

@@ -4,10 +4,11 @@ use std::net::IpAddr;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use filters::headers::{CORRELATION_ID, TRACEPARENT, VAULT_WRAP_TTL};
-use filters::names::{is_correlation_id, trace_id};
+use filters::headers::{CORRELATION_ID, TRACEPARENT, TRACESTATE, VAULT_WRAP_TTL};
+use filters::names::is_correlation_id;
 use filters::path::PathProblem;
 use filters::refusal::Refusal;
+use filters::trace::{TraceParent, is_trace_state};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, ORIGIN};
 use http::uri::Authority;
 use http::{HeaderMap, Method, Version};
@@ -41,6 +42,8 @@ pub(crate) fn request_id() -> String {
 pub(super) struct Head {
     pub(super) request_id: String,
     pub(super) correlation_id: String,
+    /// The span that the request belongs to, as it says.
+    pub(super) parent: Option<TraceParent>,
     /// Who has the connection and may be a proxy whose headers count: behind a
     /// balancer nobody, whose headers are those of anyone it serves.
     pub(super) peer: Option<IpAddr>,
@@ -75,9 +78,10 @@ impl Head {
         let request = session.req_header();
         let headers = &request.headers;
         let request_id = request_id();
+        let parent = text(headers, TRACEPARENT).and_then(TraceParent::parse);
         let correlation_id = match headers.get(CORRELATION_ID) {
             Some(value) if is_correlation_id(value.as_bytes()) => value.to_str().unwrap_or_default().to_owned(),
-            _ => text(headers, TRACEPARENT).and_then(trace_id).unwrap_or(&request_id).to_owned(),
+            _ => parent.map_or_else(|| request_id.clone(), |parent| parent.trace.to_string()),
         };
         let target = std::str::from_utf8(request.raw_path());
         let asks_all = request.method == Method::OPTIONS;
@@ -114,6 +118,7 @@ impl Head {
         let head = Self {
             request_id,
             correlation_id,
+            parent,
             peer,
             client,
             method,
@@ -126,6 +131,14 @@ impl Head {
             by_socket,
         };
         (head, problem)
+    }
+
+    /// Notes the span that the request belongs to, as its body says: what the head says goes first.
+    pub(super) fn belongs_to(&mut self, parent: TraceParent) {
+        if self.correlation_id == self.request_id {
+            self.correlation_id = parent.trace.to_string();
+        }
+        self.parent.get_or_insert(parent);
     }
 
     pub(super) fn is_mcp(&self) -> bool {
@@ -145,6 +158,11 @@ impl Head {
             _ => "OTHER",
         }
     }
+}
+
+/// What tracing systems say of the span that the request belongs to; empty for what is not passed on.
+pub(super) fn trace_state(headers: &HeaderMap) -> &str {
+    text(headers, TRACESTATE).filter(|state| is_trace_state(state.as_bytes())).unwrap_or_default()
 }
 
 /// The path and query of a target, or `*`; `None` for what has neither. Of a URL (RFC 9112, section

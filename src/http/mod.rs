@@ -35,11 +35,11 @@ use crate::listener::Connection;
 use crate::service::{Context, Held};
 use crate::state::State;
 use crate::surfaces::{Reply, metadata};
-use crate::telemetry::InProgress;
+use crate::telemetry::{InProgress, Recording, Step};
 use crate::vault::Parcel;
 
 use attend::OpenStream;
-use head::Head;
+use head::{Head, trace_state};
 use request::{Request, Visit, shielded};
 use side::Side;
 use write::write_unread;
@@ -139,7 +139,8 @@ impl Gateway {
         let snapshot = Arc::clone(&self.state.snapshot());
         let (head, problem) = Head::read(session, &snapshot, self.side, connection.client());
         let parcel = Parcel::new(&self.state.vault.returns);
-        let context = Context { state: &self.state, snapshot, parcel };
+        let recording = self.recording(&head, session, connection);
+        let context = Context { state: &self.state, snapshot, parcel, recording };
         let mut request = Request { context, side: self.side, head, connection };
         let served = match problem {
             Some(refusal) => Err(refusal),
@@ -160,9 +161,29 @@ impl Gateway {
             metadata::challenge(&request.context.snapshot, &refusal, authorization, at, &mut reply);
             reply
         });
-        if let Some(trace) = visit.trace.take() {
-            request.head.correlation_id = trace;
+        // Whoever watches the gate is in no trace.
+        if visit.route.is_some_and(routes::tells_of_gate) {
+            request.context.recording = None;
+        }
+        if let Some(parent) = visit.parent.take() {
+            request.head.belongs_to(parent);
         }
         (reply, request)
+    }
+
+    /// The notes for the trace of a caller's request, where traces are on.
+    fn recording(&self, head: &Head, session: &ServerSession, connection: &Connection) -> Option<Box<Recording>> {
+        let Side::Edge { index, .. } = self.side else { return None };
+        let traces = self.state.sinks.traces()?;
+        let handshake = connection.take_handshake();
+        let request = session.req_header();
+        let recording = traces.record(request.version, self.state.snapshot().tls_of(index).is_some());
+        if let Some(parent) = head.parent {
+            recording.belongs_to(parent, trace_state(&request.headers));
+        }
+        if let Some((from, to)) = handshake {
+            recording.done(Step::Handshake, from, to);
+        }
+        Some(recording)
     }
 }

@@ -5,15 +5,15 @@ use std::str::FromStr as _;
 
 use filters::headers::MCP_PARAM;
 use filters::refusal::Refusal;
-use http::header::ACCESS_CONTROL_REQUEST_HEADERS;
+use http::header::{ACCEPT, ACCESS_CONTROL_REQUEST_HEADERS};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use pingora_core::protocols::http::ServerSession;
 use serde_json::json;
 
 use crate::admin;
 use crate::config::Docs;
-use crate::surfaces::{Reply, metadata};
-use crate::telemetry::RouteId;
+use crate::surfaces::{Reply, metadata, text};
+use crate::telemetry::{MetricsForm, RouteId};
 
 use super::request::{Request, Visit};
 use super::routes::{self, Audience, Route, Serves};
@@ -73,7 +73,11 @@ impl Request<'_> {
         Ok(Some(match route.serves {
             Serves::Life => Reply::json(200, "{\"ok\":true}"),
             Serves::Readiness => self.ready(),
-            Serves::Metrics => Reply::of("text/plain; version=0.0.4", self.context.state.metrics_text()),
+            Serves::Metrics => {
+                let accept = text(&session.req_header().headers, ACCEPT).unwrap_or_default();
+                let form = MetricsForm::wanted(accept);
+                Reply::of(form.media(), self.context.state.metrics_text(form))
+            }
             Serves::Page(page) => page.serve(self.context.snapshot.surfaces.rest),
             Serves::Metadata(resource) => {
                 let base = self.base(session).ok_or(Refusal::Malformed("The request's host cannot be read."))?;
@@ -99,19 +103,28 @@ impl Request<'_> {
     }
 
     /// Answers operators' own routes.
-    pub(super) async fn of_operators(&self, visit: &mut Visit) -> Result<Option<Reply>, Refusal> {
-        let place = match self.side {
-            Side::Admin => admin::ROUTES.iter().position(|route| route.path == self.head.path),
-            Side::Edge { .. } => None,
-        };
-        let Some((place, route)) = place.and_then(|place| Some((place, admin::ROUTES.get(place)?))) else {
+    pub(super) async fn of_operators(&self, headers: &HeaderMap, visit: &mut Visit) -> Result<Option<Reply>, Refusal> {
+        let Some((id, route)) = routes::of_operators(&self.head.path).filter(|_| matches!(self.side, Side::Admin))
+        else {
             return Ok(None);
         };
         self.check_origin()?;
-        visit.route = Some(routes::of_operators(place));
-        let (method, request_id) = (&self.head.method, self.head.request_id.as_str());
-        let asked = admin::Asked { context: &self.context, method, request_id, by_socket: self.head.by_socket };
-        admin::serve(&asked, route).await.map(Some)
+        visit.route = Some(id);
+        visit.proof = if self.head.by_socket { admin::BY_SOCKET } else { admin::BY_ADDRESS };
+        self.operators(headers, route).await.map(Some)
+    }
+
+    /// Serves a route of operators'.
+    pub(super) async fn operators(&self, headers: &HeaderMap, route: &admin::Route) -> Result<Reply, Refusal> {
+        let asked = admin::Asked {
+            context: &self.context,
+            method: &self.head.method,
+            query: &self.head.query,
+            headers,
+            request_id: &self.head.request_id,
+            by_socket: self.head.by_socket && matches!(self.side, Side::Admin),
+        };
+        admin::serve(&asked, route).await
     }
 
     /// A page may call from the configured origins and the gate's own only (invariant 11).

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use filters::grants::Agent;
 use filters::refusal::Refusal;
+use filters::trace::TraceParent;
 use futures_util::FutureExt as _;
 
 use crate::listener::Connection;
@@ -26,8 +27,8 @@ pub(super) struct Visit {
     pub(super) proof: &'static str,
     pub(super) login: Option<Box<RefusedLogin>>,
     pub(super) outcomes: Outcomes,
-    /// The trace by which the request is known, where its body says it.
-    pub(super) trace: Option<String>,
+    /// The span that the request belongs to, where its body says it.
+    pub(super) parent: Option<TraceParent>,
     /// The turn of its agent, held until the answer is written.
     pub(super) turn: Option<Held>,
 }
@@ -51,7 +52,7 @@ impl Visit {
             proof: "",
             login: None,
             outcomes: Outcomes::default(),
-            trace: None,
+            parent: None,
             turn: None,
         }
     }

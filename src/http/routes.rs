@@ -131,9 +131,17 @@ pub(super) fn is_probe(id: RouteId) -> bool {
     ROUTES.get(id.place()).is_some_and(|route| matches!(route.serves, Serves::Life | Serves::Readiness))
 }
 
-/// A route of operators', by its place in their table.
-pub(super) const fn of_operators(place: usize) -> RouteId {
-    RouteId::new(ROUTES.len() + place)
+/// The route of operators' of a path.
+pub(super) fn of_operators(path: &str) -> Option<(RouteId, &'static admin::Route)> {
+    let (place, route) = admin::ROUTES.iter().enumerate().find(|(_, route)| route.path == path)?;
+    Some((RouteId::new(ROUTES.len() + place), route))
+}
+
+/// True for what is asked again and again to watch the gate, and is in no trace.
+pub(super) fn tells_of_gate(id: RouteId) -> bool {
+    ROUTES
+        .get(id.place())
+        .is_some_and(|route| matches!(route.serves, Serves::Life | Serves::Readiness | Serves::Metrics))
 }
 
 /// The REST route of an operation.
@@ -171,7 +179,8 @@ mod tests {
             [PREFLIGHT, UNMATCHED, UNREAD].map(label),
             [("OPTIONS", "*"), ("OTHER", "unmatched"), ("OTHER", "unread")]
         );
-        assert_eq!(label(of_operators(0)), ("POST", "/admin/suspensions"));
+        let operators = ["/admin/suspensions", "/echo-headers"].map(|path| label(of_operators(path).unwrap().0));
+        assert_eq!(operators, [("POST", "/admin/suspensions"), ("GET", "/echo-headers")]);
         for entry in CATALOG.iter() {
             assert_eq!(label(of_operation(entry)), (entry.spec.method, entry.spec.template));
         }

@@ -2,8 +2,9 @@
 
 use std::io;
 
-use filters::headers::{CORRELATION_ID, REQUEST_ID};
+use filters::headers::{CORRELATION_ID, REQUEST_ID, TRACE_ID};
 use filters::refusal::Refusal;
+use filters::trace::TraceParent;
 use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE,
     InvalidHeaderValue, TRANSFER_ENCODING, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
@@ -12,13 +13,14 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
 
+use crate::service::Caller;
 use crate::surfaces::events::Events;
 use crate::surfaces::{Body, Reply};
 
 use super::request::Request;
 
 /// The headers that pages of other origins may read beside those that browsers show them anyway.
-const EXPOSED: HeaderValue = HeaderValue::from_static("x-request-id, x-correlation-id, www-authenticate");
+const EXPOSED: HeaderValue = HeaderValue::from_static("x-request-id, x-correlation-id, x-trace-id, www-authenticate");
 
 /// Why an answer was not written to its end.
 #[derive(Debug)]
@@ -65,28 +67,37 @@ impl Request<'_> {
             // What is no rest of it leaves it without its end.
             return if reply.is_stream() { send_body(reply.body, session).await } else { Err(Unwritten::Caller) };
         }
-        let headers = self.headers(&reply, session, &self.head.correlation_id)?;
+        let headers = self.headers(&reply, session, (&self.head.correlation_id, self.head.parent))?;
         if self.head.is_bodiless {
             return send_head(reply.status, session, headers).await.map(|()| None);
         }
         send(reply, session, headers).await
     }
 
-    /// Begins an answer that is a stream of events; `trace` is what the request is known by where its head
-    /// says nothing else.
-    pub(super) async fn begin(&self, session: &mut ServerSession, trace: Option<&str>) -> Result<(), Unwritten> {
+    /// Begins an answer to the caller that is a stream of events.
+    pub(super) async fn begin(&self, session: &mut ServerSession, caller: &Caller<'_>) -> Result<(), Unwritten> {
         // Its head says if another request may follow.
         if self.context.state.is_draining() {
             session.set_keepalive(None);
         }
         let begun = Reply::told(String::new());
-        let headers = self.headers(&begun, session, trace.unwrap_or(&self.head.correlation_id))?;
+        let known = (caller.correlation_id(), self.head.parent.or(caller.parent()));
+        let headers = self.headers(&begun, session, known)?;
         Ok(session.write_response_header(response(begun.status, headers)).await?)
     }
 
-    /// All headers of its answer.
-    fn headers(&self, reply: &Reply, session: &ServerSession, correlation: &str) -> Result<HeaderMap, Unwritten> {
+    /// All headers of its answer, with what the request is known by.
+    fn headers(
+        &self,
+        reply: &Reply,
+        session: &ServerSession,
+        (correlation, parent): (&str, Option<TraceParent>),
+    ) -> Result<HeaderMap, Unwritten> {
         let mut headers = all_headers(reply, session, [&self.head.request_id, correlation])?;
+        let recorded = self.context.recording.as_ref().map(|recording| recording.trace_id());
+        if let Some(trace) = recorded.or(parent.map(|parent| parent.trace)) {
+            headers.insert(TRACE_ID, HeaderValue::try_from(trace.to_string())?);
+        }
         let shown = |origin: &&String| self.context.snapshot.surfaces.origins.contains(origin);
         if let Some(origin) = self.head.origin.as_ref().filter(shown) {
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::try_from(origin)?);

@@ -89,6 +89,13 @@ impl ConcurrencyLimits {
             None => self.others.get_with_by_ref(id, || Arc::new(ConcurrencyLimit::new(self.concurrent))),
         }
     }
+
+    /// The number of that agent's requests that have their turn, and of those that wait for it.
+    #[must_use]
+    pub fn taken(&self, id: &AgentId) -> [usize; 2] {
+        let limit = self.known.get(id).cloned().or_else(|| self.others.get(id));
+        limit.map_or([0; 2], |limit| [limit.taken(), limit.waiting.load(Ordering::Relaxed)])
+    }
 }
 
 impl ConcurrencyLimit {
@@ -97,6 +104,10 @@ impl ConcurrencyLimit {
     pub fn new(most: usize) -> Self {
         let free = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
         Self { most, free, waiting: AtomicUsize::new(0) }
+    }
+
+    fn taken(&self) -> usize {
+        self.most.min(Semaphore::MAX_PERMITS).saturating_sub(self.free.available_permits())
     }
 
     /// A turn where one is free, else a place in the queue; `None` where that is full. `shown` counts

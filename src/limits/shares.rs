@@ -65,6 +65,13 @@ impl<K: Eq + Hash> Shares<K> {
         self.all.load(Ordering::Relaxed)
     }
 
+    /// The amount that this owner holds.
+    #[must_use]
+    pub fn held_by(&self, owner: &K) -> usize {
+        let owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        owners.held.get(owner).map_or(0, |own| own.load(Ordering::Relaxed))
+    }
+
     fn of(&self, owner: K) -> Arc<AtomicUsize> {
         let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(own) = owners.held.get(&owner) {
@@ -123,7 +130,7 @@ mod tests {
         assert_eq!(take("a").unwrap_err(), Full::Own);
         let other = take("b").unwrap();
         assert_eq!(take("c").unwrap_err(), Full::All);
-        assert_eq!(shares.held(), 3);
+        assert_eq!((shares.held(), shares.held_by(&"a"), shares.held_by(&"d")), (3, 2, 0));
         drop(held);
         assert!(take("c").is_ok());
         drop(other);

@@ -52,6 +52,8 @@ pub struct Connection {
     source: OnceLock<IpAddr>,
     /// The peer's certificate, once the handshake is complete.
     peer: OnceLock<Peer>,
+    /// The beginning and end of its handshake, until that is told.
+    handshake: Mutex<Option<(Instant, Instant)>>,
     /// Its shares: of its source, and of the agent that asked last.
     held: Mutex<HeldShares>,
     /// The handle that ends the task which serves it.
@@ -99,6 +101,7 @@ impl Connections {
             client: OnceLock::new(),
             source: OnceLock::new(),
             peer: OnceLock::new(),
+            handshake: Mutex::default(),
             held: Mutex::default(),
             task: OnceLock::new(),
         });
@@ -190,6 +193,16 @@ impl Connection {
     /// Keeps the certificate of the peer.
     pub fn presented(&self, peer: Peer) {
         let _ = self.peer.set(peer);
+    }
+
+    /// Notes a handshake that ends now, for the trace of the first request.
+    pub fn shook_hands(&self, begun: Instant) {
+        *self.handshake.lock().unwrap_or_else(PoisonError::into_inner) = Some((begun, Instant::now()));
+    }
+
+    /// The beginning and end of its handshake, told once.
+    pub fn take_handshake(&self) -> Option<(Instant, Instant)> {
+        self.handshake.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The certificate of the peer, where it presented one.

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use filters::proxy_protocol::{self, BadHeader, FIXED};
 use pingora_core::listeners::tls::Acceptor;
@@ -62,6 +63,7 @@ impl Receiver {
             self.count(client, connection, &snapshot)?;
         }
         let Some(tls) = &self.tls else { return Some(Box::new(stream)) };
+        let begun = self.state.sinks.traces().map(|_| Instant::now());
         // A failed handshake is counted and not logged: anybody can cause one.
         let Ok(Ok(stream)) = timeout(patience, tls.tls_handshake(stream)).await else {
             self.state.metrics.connections.handshakes_failed.inc();
@@ -70,6 +72,9 @@ impl Receiver {
         let chain = stream.get_ssl().and_then(|tls| tls.peer_cert_chain_der());
         if let Some(peer) = chain.and_then(Peer::of_chain) {
             connection.presented(peer);
+        }
+        if let Some(begun) = begun {
+            connection.shook_hands(begun);
         }
         Some(Box::new(stream))
     }

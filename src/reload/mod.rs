@@ -148,14 +148,16 @@ impl Reload {
     /// Publishes what is read now; gives its version, or why the last good one stays.
     async fn reload(&self) -> Result<u64, String> {
         let reader = Arc::clone(&self.0);
-        match spawn_blocking(move || reader.reload()).await {
+        let outcome = match spawn_blocking(move || reader.reload()).await {
             Ok(Ok((version, former))) => {
                 tokio::spawn(retire(former, Arc::clone(&self.0.state)));
                 Ok(version)
             }
             Ok(Err(report)) => Err(self.0.refuse(report)),
             Err(_) => Err(self.0.refuse("it cannot be read: this is a defect of the program, report it".to_owned())),
-        }
+        };
+        self.0.state.last_reload.note(outcome.clone());
+        outcome
     }
 }
 

@@ -11,8 +11,8 @@ use crate::http::routes;
 use crate::kms::Kms;
 use crate::random;
 use crate::snapshot::{Prepared, Snapshot};
-use crate::state::State;
-use crate::telemetry::{self, Audit, Destination, Metrics, RequestLog, ResponseLog, Sink};
+use crate::state::{Host, State};
+use crate::telemetry::{self, Audit, Destination, Metrics, RequestLog, ResponseLog, Sink, Sinks, Traces};
 use crate::vault::Vault;
 
 use super::auditing;
@@ -25,11 +25,13 @@ pub(super) fn state(settings: Settings, prepared: Prepared, files: usize) -> Res
     let events = Arc::new(Bus::new(Arc::clone(&metrics)));
     let always = [Arc::clone(&metrics) as Arc<dyn Sink>, Arc::clone(&events) as Arc<dyn Sink>];
     let kept = logs(&settings.logging, &metrics)?.into_iter().chain(audit(&settings, &metrics, chain)?);
-    let sinks = always.into_iter().chain(kept).collect();
+    let sinks: Sinks = always.into_iter().chain(kept).collect();
+    let sinks = sinks.with_traces(traces(&settings, &metrics)?);
     let vault = Vault::new(&settings, Arc::clone(&metrics), chain).map_err(|error| error.to_string())?;
     let kms = settings.kms.clone().map(Kms::new);
+    let host = Host { files, logs: settings.logging.files.as_ref().map(|files| files.folder.clone()) };
     let snapshot = Snapshot::build(settings, prepared, None);
-    Ok(Arc::new(State::new(snapshot, vault, kms, metrics, sinks, events, files)))
+    Ok(Arc::new(State::new(snapshot, vault, kms, metrics, sinks, events, host)))
 }
 
 /// The logs that are on. The server log goes to its file from now on.
@@ -55,6 +57,12 @@ fn logs(logging: &Logging, metrics: &Metrics) -> Result<Vec<Arc<dyn Sink>>, Stri
         logs.push(Arc::new(log.map_err(told)?));
     }
     Ok(logs)
+}
+
+/// The recorder of traces, where they are on.
+fn traces(settings: &Settings, metrics: &Metrics) -> Result<Option<Traces>, String> {
+    let begin = |traces| Traces::begin(traces, &settings.upstream, metrics.spans.clone());
+    settings.traces.as_ref().map(begin).transpose().map_err(|error| format!("otel: {error}"))
 }
 
 /// The audit, where that is on.

@@ -166,7 +166,7 @@ impl Inside {
 
     fn context(&self) -> Context<'_> {
         let snapshot = Arc::clone(&self.state.snapshot());
-        Context { state: &self.state, snapshot, parcel: Parcel::new(&self.state.vault.returns) }
+        Context { state: &self.state, snapshot, parcel: Parcel::new(&self.state.vault.returns), recording: None }
     }
 
     fn offer<'a>(&self, id: &'a str) -> Offer<'a> {

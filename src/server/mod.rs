@@ -239,7 +239,7 @@ impl Server {
     fn accept(&mut self, sockets: &[Socket]) -> Result<(), String> {
         let metrics = &self.state.metrics.connections;
         let operators = Arc::new(Connections::new(metrics.operators.clone(), metrics.gave_way.clone()));
-        let most = OPERATORS.min(self.state.files / 8);
+        let most = OPERATORS.min(self.state.host.files / 8);
         let socket = |address: &Address| sockets.iter().find(|socket| socket.address == *address);
         for address in &self.listeners.operators {
             let accepting = self.accepting(address, socket(address), &operators, Box::new(move || most))?;

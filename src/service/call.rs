@@ -2,15 +2,16 @@
 
 use std::mem;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use filters::confirmation::ConfirmationId;
 use filters::decide::{AgentRequest, DecisionContext, Effect, Permit, Permitted, Refused, Wrap, decide};
-use filters::event::{Event, EventKind};
+use filters::event::EventKind;
 use filters::grants::{Agent, Engine};
 use filters::handle::{Binding, Closed, Keyring, Purpose, StandsFor};
 use filters::kms::KmsRequest;
+use filters::notes::{LEASE, Note};
 use filters::operation::{Entry, Operation};
 use filters::refusal::Refusal;
 use filters::vault::control;
@@ -19,7 +20,7 @@ use serde_json::json;
 
 use crate::exchange::{Answer, Envelope, Lane, Opened, Unanswered};
 use crate::limits::Running;
-use crate::telemetry::{Call, Record};
+use crate::telemetry::{Call, Recording, Step};
 use crate::vault::{Accessor, Given, epoch_seconds};
 
 use super::confirm::Confirm;
@@ -88,6 +89,10 @@ pub(super) struct Asking<'a> {
     pub(super) form: &'a dyn Form,
     /// Tells when its client cancels it.
     pub(super) running: Option<&'a Running>,
+    /// Takes what records tell of the lease that is made.
+    pub(super) lease: &'a OnceLock<Note>,
+    /// The notes for its trace, and the operation.
+    pub(super) traced: Option<(&'a Recording, &'static Entry)>,
 }
 
 impl Context<'_> {
@@ -116,8 +121,13 @@ impl Context<'_> {
 
     async fn called(&self, caller: &Caller<'_>, operation: Operation, form: &dyn Form, terms: Terms<'_>) -> Called {
         let entry = operation.kind;
-        let asking = Asking { correlation_id: caller.correlation_id(), form, running: caller.running() };
-        let (role, concern, event, answer, upstream) = match self.permitted(caller, operation, terms).await {
+        let traced = self.recording.as_deref().map(|recording| (recording, entry));
+        let lease = OnceLock::new();
+        let (correlation_id, running) = (caller.correlation_id(), caller.running());
+        let asking = Asking { correlation_id, form, running, lease: &lease, traced };
+        let deciding = self.timed(Step::Decide);
+        let permitted = deciding.over(self.permitted(caller, operation, terms).await, |refused| &refused.refusal);
+        let (role, mut concern, mut event, answer, upstream) = match permitted {
             Ok(mut permitted) => {
                 let (role, event) = (permitted.role.clone(), permitted.event.take());
                 let concern = mem::take(&mut permitted.concern);
@@ -130,7 +140,15 @@ impl Context<'_> {
             Err(Refused { refusal, concern }) => (None, concern, None, Err(refusal), None),
         };
         let refused = answer.as_ref().err().map(|refusal| refusal.public().code);
-        let event = event.and_then(|event| Some(completed(event, answer.as_ref().ok()?)));
+        match &answer {
+            Ok(Performed::Whole(answer)) => concern.answered(entry, answer),
+            Ok(Performed::Streaming(_)) => {}
+            Err(_) => event = None,
+        }
+        if let Some(event) = &mut event {
+            event.version = concern.version;
+        }
+        lease.into_inner().into_iter().for_each(|lease| concern.notes.add(LEASE, lease));
         Called { outcome: Outcome::of(Call { entry, concern, refused, upstream, event }, role), answer }
     }
 
@@ -315,7 +333,7 @@ impl Context<'_> {
         if let Some(id) = confirmed {
             self.use_up_confirmation(id).await?;
         }
-        for kept in self.state.sinks.admit(&record(caller, permitted))? {
+        for kept in self.state.sinks.admit(&caller.record(permitted))? {
             kept.await?;
         }
         Ok(())
@@ -352,7 +370,8 @@ impl Context<'_> {
         entry: &'static Entry,
         request: KmsRequest,
     ) -> Result<Vec<u8>, Refusal> {
-        let answer = self.state.kms.as_ref().ok_or(Refusal::KmsDisabled)?.ask(request).await?;
+        let kms = self.state.kms.as_ref().ok_or(Refusal::KmsDisabled)?;
+        let answer = self.timed(Step::Kms).over(kms.ask(request).await, |refusal| refusal)?;
         let unformed = Unformed { entry, body: Some(&answer), given: &[] };
         asking.form.whole(unformed).map_err(|_| Refusal::KmsUnavailable)
     }
@@ -368,6 +387,7 @@ impl Context<'_> {
             lane: Lane::Requests,
             correlation: Some(asking.correlation_id),
             limit: self.snapshot.limits.bounds.answer,
+            traced: asking.traced,
             ..Envelope::default()
         }
     }
@@ -414,34 +434,5 @@ impl Context<'_> {
     pub fn seal<T: Serialize>(&self, agent: &Agent, purpose: Purpose, claims: &T) -> Result<String, Refusal> {
         let binding = Binding { purpose, agent };
         self.state.vault.handles.keyring().seal(claims, binding).map_err(|_| self.state.vault.handles.without())
-    }
-}
-
-/// The event of what was done, with the version that the answer tells.
-fn completed(mut event: Box<Event>, answer: &Performed) -> Box<Event> {
-    #[derive(Deserialize)]
-    struct Versioned {
-        version: Option<u64>,
-    }
-    if let (EventKind::Changed, Performed::Whole(answer)) = (event.kind, answer) {
-        event.version = serde_json::from_slice(answer).ok().and_then(|Versioned { version }| version);
-    }
-    event
-}
-
-/// The record of an operation that is permitted.
-fn record<'r>(caller: &'r Caller<'_>, permitted: &'r Permitted) -> Record<'r> {
-    Record {
-        request_id: caller.request_id,
-        correlation_id: caller.correlation_id(),
-        client: caller.client,
-        agent: permitted.agent.id.as_str(),
-        namespace: permitted.agent.namespace.as_str(),
-        proof: caller.identity.proof.name(),
-        operation: permitted.entry.spec.name,
-        decision: "allow",
-        role: permitted.role.as_ref().map_or("", |role| &*role.name),
-        concern: Some(&permitted.concern),
-        ..Record::default()
     }
 }

@@ -4,12 +4,15 @@ use std::future::pending;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use filters::decide::Permitted;
 use filters::grants::Agent;
 use filters::identity::Identity;
 use filters::names::AgentId;
 use filters::refusal::Refusal;
+use filters::trace::TraceParent;
 
 use crate::limits::{CallName, Full, Place, QueuePlace, Running, RunningCalls, Share, Turn, network};
+use crate::telemetry::{Record, Step};
 
 use super::authenticate::Claimed;
 use super::charge::Debt;
@@ -24,7 +27,8 @@ pub struct Caller<'a> {
     /// The gate's id of the request.
     pub request_id: &'a str,
     correlation_id: &'a str,
-    trace: OnceLock<Box<str>>,
+    /// The span that it belongs to by its body, and the id of that trace.
+    trace: OnceLock<(TraceParent, Box<str>)>,
     running: OnceLock<Running>,
     pub(super) debt: Debt<'a>,
     work: OnceLock<Work>,
@@ -71,6 +75,14 @@ impl Context<'_> {
     /// # Errors
     /// [`Rejected`], with the login that was refused where its credential is at fault.
     pub async fn enter<'c>(
+        &'c self,
+        offer: &Offer<'c>,
+        connects: impl FnOnce(&AgentId) -> Result<(), Refusal>,
+    ) -> Result<Caller<'c>, Rejected> {
+        self.timed(Step::Authenticate).over(self.entered(offer, connects).await, |rejected| &rejected.refusal)
+    }
+
+    async fn entered<'c>(
         &'c self,
         offer: &Offer<'c>,
         connects: impl FnOnce(&AgentId) -> Result<(), Refusal>,
@@ -184,14 +196,22 @@ impl Caller<'_> {
     }
 
     /// The trace by which the request is known, where its head gave it no other id.
-    #[must_use]
-    pub fn trace(&self) -> Option<&str> {
-        self.trace.get().map(|trace| &**trace).filter(|_| self.correlation_id == self.request_id)
+    fn trace(&self) -> Option<&str> {
+        self.trace.get().map(|(_, trace)| &**trace).filter(|_| self.correlation_id == self.request_id)
     }
 
-    /// Notes the trace that the request belongs to, as its body says; the first one counts.
-    pub fn belongs_to(&self, trace: &str) {
-        self.trace.get_or_init(|| trace.into());
+    /// The span that the request belongs to, as its body says.
+    #[must_use]
+    pub fn parent(&self) -> Option<TraceParent> {
+        self.trace.get().map(|(parent, _)| *parent)
+    }
+
+    /// Notes the span that the request belongs to, as its body says; the first one counts.
+    pub fn belongs_to(&self, parent: TraceParent) {
+        self.trace.get_or_init(|| (parent, parent.trace.to_string().into()));
+        if let Some(recording) = &self.debt.context.recording {
+            recording.belongs_to(parent, "");
+        }
     }
 
     /// Lets the client cancel the request by this id, in JSON, and by its session; the first id counts.
@@ -237,6 +257,23 @@ impl Caller<'_> {
     /// [`Refusal::RateLimited`].
     pub async fn pay(&self) -> Result<(), Refusal> {
         self.debt.settle().await
+    }
+
+    /// The record of an operation that is permitted it.
+    pub(super) fn record<'r>(&'r self, permitted: &'r Permitted) -> Record<'r> {
+        Record {
+            request_id: self.request_id,
+            correlation_id: self.correlation_id(),
+            client: self.client,
+            agent: permitted.agent.id.as_str(),
+            namespace: permitted.agent.namespace.as_str(),
+            proof: self.identity.proof.name(),
+            operation: permitted.entry.spec.name,
+            decision: "allow",
+            role: permitted.role.as_ref().map_or("", |role| &*role.name),
+            concern: Some(&permitted.concern),
+            ..Record::default()
+        }
     }
 
     /// Pays what is still owed, and gives back all but the turn: nothing that others need is held while

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use filters::decide::{AgentRequest, Origin, Redeemed};
 use filters::grants::Agent;
 use filters::handle::{Purpose, StandsFor};
+use filters::notes::Note;
 use filters::operation::{Entry, IssuedKind, Redeem};
 use filters::refusal::Refusal;
 use filters::secret::Secret;
@@ -74,6 +75,7 @@ impl Context<'_> {
         let vault = &self.state.vault;
         let Issued { answer, id, accessor, lasts, ends } =
             vault.leases.issue(wanted, self.tokens(asking), request).await?;
+        let _ = asking.lease.set(Note::lease(&id));
         let claims = origin.claims(ends, StandsFor::Lease { id, accessor: accessor.text });
         let handle = self.seal(&agent, Purpose::Lease, &claims)?;
         let given = [("lease_id", handle.into()), ("lease_duration", lasts.into())];

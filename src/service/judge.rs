@@ -34,6 +34,15 @@ impl Context<'_> {
         question.is_ok_and(|question| question.answer(&caller.identity, layout, circumstances).is_ok())
     }
 
+    /// Lets the caller look at what operators look at, where a role of its says so.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`].
+    pub fn check_observer(&self, caller: &Caller<'_>) -> Result<(), Refusal> {
+        let circumstances = Circumstances { client: caller.client, now: epoch_seconds() };
+        if caller.agent().observes(circumstances) { Ok(()) } else { Err(Refusal::Forbidden) }
+    }
+
     /// True where `identity`, who listens from the address `client`, may be told of this event now.
     #[must_use]
     pub fn may_hear(&self, identity: &Identity, client: Option<IpAddr>, event: &Event) -> bool {

@@ -32,8 +32,12 @@ pub use streaming::{Performed, Streaming};
 
 use std::sync::Arc;
 
+use filters::operation::Entry;
+use filters::trace::TraceParent;
+
 use crate::snapshot::Snapshot;
 use crate::state::State;
+use crate::telemetry::{Recording, Step, Timed};
 use crate::vault::Parcel;
 
 /// Everything that one request may look at.
@@ -44,4 +48,25 @@ pub struct Context<'a> {
     pub snapshot: Arc<Snapshot>,
     /// Holds what Vault has given out for the request, until its caller has it.
     pub parcel: Parcel<'a>,
+    /// The notes for its trace; `None` where traces are off.
+    pub recording: Option<Box<Recording>>,
+}
+
+impl Context<'_> {
+    /// Begins a step of the request, which is noted for its trace.
+    #[must_use]
+    pub fn timed(&self, step: Step) -> Timed<'_> {
+        Timed::begin(self.recording.as_deref(), step)
+    }
+
+    /// Begins the answer to a message: its method, the tool that it calls, its revision, the span that it belongs to.
+    #[must_use]
+    pub fn answering(
+        &self,
+        (method, tool): (&'static str, Option<&'static Entry>),
+        revision: &'static str,
+        parent: Option<TraceParent>,
+    ) -> Timed<'_> {
+        self.timed(Step::Message { method, tool, revision, parent })
+    }
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use filters::grants::Role;
+use filters::notes::WHY;
 use filters::refusal::Refusal;
+use filters::tally::Tally;
 
 use crate::telemetry::{Call, Calls, Record, Sinks};
 
@@ -54,11 +56,13 @@ impl Outcome {
     }
 
     fn record<'r>(&'r self, request: &Record<'r>) -> Record<'r> {
+        let concern = self.calls.iter().next().map(|call| &call.concern);
         Record {
             operation: self.operation,
             decision: self.decision,
             role: self.role.as_ref().map_or("", |role| &*role.name),
-            concern: self.calls.iter().next().map(|call| &call.concern),
+            why: concern.and_then(|concern| concern.notes.text(WHY)).unwrap_or(request.why),
+            concern,
             calls: Some(&self.calls),
             ..*request
         }
@@ -74,6 +78,15 @@ impl Outcome {
 }
 
 impl Outcomes {
+    /// The record of the request as a whole, which `request` is without its outcome.
+    #[must_use]
+    pub fn record<'r>(&'r self, request: &Record<'r>) -> Record<'r> {
+        match self {
+            Self::One(outcome) => outcome.record(request),
+            Self::Each(_) => *request,
+        }
+    }
+
     /// Tells the sinks of each outcome; `request` is what all of them have in common.
     pub fn finish(&self, request: &Record<'_>, sinks: &Sinks) {
         match self {
@@ -81,6 +94,16 @@ impl Outcomes {
             Self::Each(outcomes) => outcomes.iter().enumerate().for_each(|(place, outcome)| {
                 sinks.finish(&Record { message: Some(place), took: outcome.took, ..outcome.record(request) });
             }),
+        }
+    }
+
+    /// Counts the outcomes of an agent's request, which took so long and ended at `now`, on the clock of the limits.
+    pub fn count(&self, tally: &Tally, took: Duration, now: u64) {
+        match self {
+            Self::One(outcome) => tally.count(outcome.decision, took, now),
+            Self::Each(outcomes) => {
+                outcomes.iter().for_each(|outcome| tally.count(outcome.decision, outcome.took, now));
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use filters::jwt::Verified;
 use filters::names::AgentId;
 use filters::policy::{Known, Policy, PolicySource, Stranger};
 use filters::quota::Cell;
+use filters::tally::Tally;
 use moka::sync::Cache;
 
 /// Most agents without an entry that are kept at once.
@@ -20,6 +21,8 @@ pub struct Agents {
     strangers: Cache<Stranger, Arc<Agent>>,
     /// The state of each limit of agents without an entry, by its name; shared by all snapshots.
     cells: Cache<(AgentId, Box<str>), Arc<Cell>>,
+    /// The counts of requests of agents without an entry; shared by all snapshots.
+    tallies: Cache<AgentId, Arc<Tally>>,
 }
 
 impl Agents {
@@ -29,6 +32,7 @@ impl Agents {
             policy: Policy::compile(source, previous.map(|previous| &previous.policy)),
             strangers: Cache::new(MAX_STRANGERS),
             cells: previous.map_or_else(|| Cache::new(MAX_STRANGERS), |previous| previous.cells.clone()),
+            tallies: previous.map_or_else(|| Cache::new(MAX_STRANGERS), |previous| previous.tallies.clone()),
         }
     }
 
@@ -50,12 +54,20 @@ impl Agents {
         self.policy.agent_of_token(issuer, token).map(|known| self.made(known))
     }
 
+    /// The agents without an entry that have come to this snapshot, in no order; one may stand there for each
+    /// rule that gave it roles.
+    #[must_use]
+    pub fn strangers(&self) -> Vec<Arc<Agent>> {
+        self.strangers.iter().map(|(_, agent)| agent).collect()
+    }
+
     fn made(&self, known: Known<'_>) -> Arc<Agent> {
         match known {
             Known::Entry(agent) => Arc::clone(agent),
             Known::Stranger(stranger) => self.strangers.get_with_by_ref(&stranger, || {
                 let cell = |name: &str| self.cells.get_with((stranger.id().clone(), name.into()), Arc::default);
-                Arc::new(self.policy.agent_without_entry(&stranger, cell))
+                let tally = self.tallies.get_with_by_ref(stranger.id(), Arc::default);
+                Arc::new(self.policy.agent_without_entry(&stranger, tally, cell))
             }),
         }
     }

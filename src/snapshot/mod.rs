@@ -10,6 +10,7 @@ pub use agents::Agents;
 pub use proxies::TrustedProxies;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use filters::credential::{ApiKeys, KeyEntry};
 use filters::grants::Agent;
@@ -53,6 +54,8 @@ pub struct Snapshot {
 pub struct About {
     /// 1 for the first, one more for each that follows.
     pub version: u64,
+    /// The moment in which it was read.
+    pub loaded: SystemTime,
     /// SHA-256 of the configuration's files.
     pub digest: Digest,
     /// The names of everything that the configuration and its files say.
@@ -166,6 +169,7 @@ impl Snapshot {
         Self {
             about: About {
                 version: previous.map_or(1, |previous| previous.about.version + 1),
+                loaded: SystemTime::now(),
                 digest: settings.digest,
                 outline,
                 pending,

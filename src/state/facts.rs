@@ -1,15 +1,15 @@
 //! The facts that metrics tell and that are kept elsewhere, read when they are asked for.
 
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, MetricsForm};
 use crate::vault::{Health, epoch_seconds};
 
 use super::State;
 
 impl State {
-    /// Every metric, in Prometheus' text format.
+    /// Every metric, in this form.
     #[must_use]
-    pub fn metrics_text(&self) -> Vec<u8> {
-        self.metrics.render(|metrics| self.show_facts(metrics))
+    pub fn metrics_text(&self, form: MetricsForm) -> Vec<u8> {
+        self.metrics.render(form, |metrics| self.show_facts(metrics))
     }
 
     fn show_facts(&self, metrics: &Metrics) {

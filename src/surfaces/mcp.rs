@@ -233,9 +233,11 @@ impl Asked<'_> {
             }
             (_, Ok(Understood::Call(call))) => call,
         };
-        if let Some(trace) = call.trace {
-            self.caller.belongs_to(trace);
+        if let Some(parent) = call.trace {
+            self.caller.belongs_to(parent);
         }
+        let tool = if let Wanted::CallTool { kind, .. } = &call.request { Some(*kind) } else { None };
+        let timed = self.context.answering((call.request.method(), tool), call.revision.name(), call.trace);
         if let Some(token) = call.progress.filter(|_| !said.is_bridged && lists_events(self.headers)) {
             self.progress.is_wanted(token);
         }
@@ -244,6 +246,7 @@ impl Asked<'_> {
         }
         let mut told = self.answer(&call, said).await;
         self.record(&call, said, &mut told);
+        timed.decided(told.outcome.decision);
         told
     }
 

@@ -54,7 +54,8 @@ pub struct Served {
 
 impl Served {
     /// A request that asks for no operation, and is allowed where it has an answer.
-    fn decided(reply: Result<Reply, Refusal>) -> Self {
+    #[must_use]
+    pub fn decided(reply: Result<Reply, Refusal>) -> Self {
         let outcome = match &reply {
             Ok(_) => Outcome::allowed(),
             Err(refusal) => Outcome::refused("", refusal),

@@ -98,14 +98,12 @@ macro_rules! key {
 
 pub(super) use key;
 
-/// Begins a line: when, how severe, what happened, and the logger.
-pub(super) fn begin(level: &'static str, message: &str, logger: &str, out: &mut Vec<u8>) {
+/// Begins a line: when, and how severe.
+pub(super) fn begin(level: &'static str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"ts\":\"");
     let _ = OffsetDateTime::now_utc().format_into(out, &Rfc3339);
     out.push(b'"');
     plain(key!("lvl"), level, out);
-    text(key!("msg"), message, out);
-    text(key!("logger"), logger, out);
 }
 
 /// Adds a text that needs no escape behind its key; an empty one is left out.

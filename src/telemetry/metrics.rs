@@ -4,19 +4,25 @@
 mod admission;
 mod agents;
 mod events;
+mod exemplars;
 mod families;
 mod log;
+mod openmetrics;
 mod operations;
 mod process;
 mod reloads;
+mod traces;
 mod vault;
 
 pub use admission::ConnectionMetrics;
 pub(super) use log::{LogMetrics, lost};
+pub(super) use traces::SpanCounters;
 pub use vault::{LoginCounts, LoginFacts};
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use filters::trace::TraceId;
 use prometheus::{Encoder as _, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
 use super::audit::AuditCounters;
@@ -24,6 +30,7 @@ use super::sink::{Record, Sink};
 use admission::{FailedAuthentications, JwksCounters, LimitMetrics};
 use agents::AgentMetrics;
 use events::EventMetrics;
+use exemplars::{Exemplars, Latest};
 use families::{BUCKETS, Families};
 use log::LogsMetrics;
 use operations::OperationMetrics;
@@ -34,6 +41,41 @@ use vault::VaultMetrics;
 /// Every status the gate answers with; the last place is for any other.
 const STATUSES: [u16; 21] =
     [200, 202, 204, 400, 401, 403, 404, 405, 406, 408, 409, 413, 415, 422, 429, 431, 500, 502, 503, 504, 0];
+
+/// The family of the durations of requests.
+const DURATIONS: &str = "http_request_duration_seconds";
+
+/// The text form of metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricsForm {
+    /// Prometheus' own, version 0.0.4.
+    Prometheus,
+    /// OpenMetrics 1.0, which has exemplars.
+    OpenMetrics,
+}
+
+impl MetricsForm {
+    /// The form that an `Accept` header asks for; Prometheus' own where it names no OpenMetrics.
+    #[must_use]
+    pub fn wanted(accept: &str) -> Self {
+        let named = accept.split(',').map(str::trim).any(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let open = parts.next().is_some_and(|media| media.eq_ignore_ascii_case("application/openmetrics-text"));
+            let zero = |part: &str| part.strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0));
+            open && !parts.any(zero)
+        });
+        if named { Self::OpenMetrics } else { Self::Prometheus }
+    }
+
+    /// Its media type.
+    #[must_use]
+    pub const fn media(self) -> &'static str {
+        match self {
+            Self::Prometheus => "text/plain; version=0.0.4",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
 
 /// A method and route template whose handles are kept: its place among those that [`Metrics::new`]
 /// was given.
@@ -83,6 +125,8 @@ pub struct Metrics {
     /// Method and template of each route.
     routes: Vec<(&'static str, &'static str)>,
     handles: Vec<OnceLock<(IntCounter, Histogram)>>,
+    /// The last recorded traces of each handle.
+    latest: Vec<Latest>,
     operations: OperationMetrics,
     /// Requests of each agent, where they are asked for.
     pub agents: AgentMetrics,
@@ -118,6 +162,8 @@ pub struct Metrics {
     pub logs: LogsMetrics,
     /// Records of the audit.
     pub audit: AuditCounters,
+    /// Spans of traces.
+    pub spans: SpanCounters,
 }
 
 impl Metrics {
@@ -136,11 +182,12 @@ impl Metrics {
             process: ProcessMetrics::new(families)?,
             requests: families.counters("http_requests_total", "Requests by method, route and status.", &labels)?,
             durations: families.histograms(
-                ("http_request_duration_seconds", "From head to answer; of a stream of events to its beginning."),
+                (DURATIONS, "From head to answer; of a stream of events to its beginning."),
                 &BUCKETS,
                 &labels,
             )?,
             handles: (0..routes.len() * STATUSES.len()).map(|_| OnceLock::new()).collect(),
+            latest: (0..routes.len() * STATUSES.len()).map(|_| Latest::default()).collect(),
             routes,
             operations: OperationMetrics::new(families)?,
             agents: AgentMetrics::new(families)?,
@@ -167,23 +214,28 @@ impl Metrics {
                 .counter("http_requests_with_correlation_total", "Requests that carry or received a correlation id.")?,
             logs: LogsMetrics::new(families)?,
             audit: log::of_audit(families)?,
+            spans: SpanCounters::new(families)?,
             registry,
         })
     }
 
     /// Counts one answer.
     pub fn answered(&self, route: RouteId, status: u16, seconds: f64) {
-        let place = STATUSES.iter().position(|known| *known == status).unwrap_or(STATUSES.len() - 1);
-        let Some(slot) = self.handles.get(route.0 * STATUSES.len() + place) else { return };
+        let Some(slot) = self.handles.get(place(route, status)) else { return };
         let (count, duration) = slot.get_or_init(|| {
             let (method, template) = self.label(route);
-            let known = STATUSES.contains(&status);
-            let status = if known { status.to_string() } else { "other".to_owned() };
-            let labels = [method, template, status.as_str()];
+            let labels = [method, template, &status_label(status)];
             (self.requests.with_label_values(&labels), self.durations.with_label_values(&labels))
         });
         count.inc();
         duration.observe(seconds);
+    }
+
+    /// Notes the trace of an answer that is recorded.
+    pub fn recorded(&self, route: RouteId, status: u16, seconds: f64, trace: TraceId) {
+        if let Some(latest) = self.latest.get(place(route, status)) {
+            latest.note(trace, seconds);
+        }
     }
 
     /// The template of a route.
@@ -196,17 +248,46 @@ impl Metrics {
         self.routes.get(route.0).copied().unwrap_or(("OTHER", "unmatched"))
     }
 
-    /// Everything, in Prometheus' text format, once `read` has set what is known elsewhere.
-    pub fn render(&self, read: impl FnOnce(&Self)) -> Vec<u8> {
+    /// Everything in this form, once `read` has set what is known elsewhere.
+    pub fn render(&self, form: MetricsForm, read: impl FnOnce(&Self)) -> Vec<u8> {
         let _told = self.rendering.lock().unwrap_or_else(PoisonError::into_inner);
         self.process.read();
         read(self);
+        if let MetricsForm::OpenMetrics = form {
+            return openmetrics::encode(&self.registry.gather(), DURATIONS, &self.exemplars()).into_bytes();
+        }
         let mut out = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut out) {
             tracing::error!(%error, "the metrics cannot be rendered");
         }
         out
     }
+}
+
+impl Metrics {
+    /// The exemplars of the durations of requests.
+    fn exemplars(&self) -> Exemplars {
+        let mut exemplars = Exemplars::default();
+        for (place, latest) in self.latest.iter().enumerate() {
+            let all = latest.all();
+            if let Some(status) = STATUSES.get(place % STATUSES.len()).filter(|_| !all.is_empty()) {
+                let (method, template) = self.label(RouteId(place / STATUSES.len()));
+                exemplars.add([method, template, &status_label(*status)], all);
+            }
+        }
+        exemplars
+    }
+}
+
+/// The place of an answer's handles.
+fn place(route: RouteId, status: u16) -> usize {
+    let place = STATUSES.iter().position(|known| *known == status).unwrap_or(STATUSES.len() - 1);
+    route.0 * STATUSES.len() + place
+}
+
+/// The value of the label `status`; zero stands for what is not known beforehand.
+fn status_label(status: u16) -> Cow<'static, str> {
+    if status > 0 && STATUSES.contains(&status) { status.to_string().into() } else { "other".into() }
 }
 
 impl Sink for Metrics {
@@ -230,12 +311,40 @@ mod tests {
             (metrics.template(RouteId::new(0)), metrics.template(RouteId::new(7))),
             ("/secrets/{path}", "unmatched")
         );
-        let text = String::from_utf8(metrics.render(|_| ())).unwrap();
+        let text = String::from_utf8(metrics.render(MetricsForm::Prometheus, |_| ())).unwrap();
         assert!(
             text.contains("http_requests_total{method=\"GET\",route=\"/secrets/{path}\",status=\"200\"} 2"),
             "{text}"
         );
         assert!(text.contains("status=\"other\"} 1"));
+    }
+
+    #[test]
+    fn openmetrics_is_for_those_who_ask_for_it() {
+        let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3";
+        assert_eq!(MetricsForm::wanted(prometheus), MetricsForm::OpenMetrics);
+        for accept in ["", "*/*", "text/plain", "application/openmetrics-text;q=0.0"] {
+            assert_eq!(MetricsForm::wanted(accept), MetricsForm::Prometheus, "{accept}");
+        }
+    }
+
+    #[test]
+    fn a_recorded_answer_is_the_exemplar_of_its_bucket() {
+        let metrics = Metrics::new(vec![("GET", "/whoami"), ("GET", "/whoami")]).unwrap();
+        for (route, seconds) in [(0, 0.001), (1, 0.0011), (1, 0.002)] {
+            metrics.answered(RouteId::new(route), 418, seconds);
+            metrics.recorded(RouteId::new(route), 418, seconds, TraceId::of([1, (seconds * 1e6) as u64]));
+        }
+        let text = String::from_utf8(metrics.render(MetricsForm::OpenMetrics, |_| ())).unwrap();
+        let bucket = |bound: &str| {
+            let line = format!(
+                "http_request_duration_seconds_bucket{{method=\"GET\",route=\"/whoami\",status=\"other\",le=\"{bound}\"}}"
+            );
+            text.lines().find(|other| other.starts_with(&line)).unwrap().to_owned()
+        };
+        assert!(bucket("0.001").contains("} 1 # {trace_id=\"") && bucket("0.001").contains("\"} 0.001 "), "{text}");
+        assert!(bucket("0.0025").contains("} 3 # {trace_id=\"") && bucket("0.0025").contains("\"} 0.002 "), "{text}");
+        assert!(!bucket("0.005").contains('#') && text.ends_with("# EOF\n"), "{text}");
     }
 
     #[test]
@@ -249,7 +358,7 @@ mod tests {
                 }
                 metrics.answered(RouteId::new(0), 200, 0.001);
             }
-            metrics.render(|_| ()).iter().filter(|byte| **byte == b'\n').count()
+            metrics.render(MetricsForm::Prometheus, |_| ()).iter().filter(|byte| **byte == b'\n').count()
         };
         assert_eq!(ask(1), ask(10_000));
         metrics.agents.follow(Some(["agent-7"].into_iter()));

@@ -1,4 +1,4 @@
-//! Everything that operators see: metrics, the logs of requests, of operations and of the server; and the sinks
+//! Everything that operators see: metrics, traces, the logs of requests, of operations and of the server; and the sinks
 //! by which records are kept.
 
 mod audit;
@@ -11,14 +11,20 @@ mod responses;
 mod seldom;
 mod server;
 mod sink;
+mod sinks;
+mod tail;
+mod traces;
 
 pub use audit::{Audit, AuditCounters, AuditFileTerms, AuditTerms, Outward, StandardOutput, Syslog};
 pub use lines::Destination;
-pub use metrics::{ConnectionMetrics, InProgress, LoginCounts, LoginFacts, Metrics, RouteId};
+pub use metrics::{ConnectionMetrics, InProgress, LoginCounts, LoginFacts, Metrics, MetricsForm, RouteId};
 pub use requests::RequestLog;
 pub use responses::ResponseLog;
 pub use seldom::Seldom;
 pub use server::{
     close as close_server_log, keep as keep_server_log, set_level, start as start_server_log, tell_panics,
 };
-pub use sink::{Call, Calls, Kept, Record, Sink, Sinks};
+pub use sink::{Call, Calls, Kept, Record, Sink};
+pub use sinks::Sinks;
+pub use tail::{Tail, tail};
+pub use traces::{Recording, Step, Timed, Traces};

@@ -40,9 +40,11 @@ impl Record<'_> {
     }
 
     fn write(&self, out: &mut Vec<u8>) {
-        begin(self.level(), "request", "portcullis.request", out);
+        begin(self.level(), out);
         // Of closed sets, or judged when they came.
         for (key, value) in [
+            (key!("msg"), "request"),
+            (key!("logger"), "portcullis.request"),
             (key!("request_id"), self.request_id),
             (key!("correlation_id"), self.correlation_id),
             (key!("method"), self.method),

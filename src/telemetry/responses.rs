@@ -1,10 +1,10 @@
 //! The log of what was done: one line for each operation, with the name of what it was about.
 
-use std::borrow::Cow;
 use std::io;
 
 use filters::audit::Naming;
 use filters::grants::Resource;
+use filters::notes::{Fields, Note};
 
 use super::lines::{Destination, LineLog, begin, key, member, milliseconds, number, plain, text};
 use super::metrics::LogMetrics;
@@ -31,8 +31,9 @@ impl Sink for ResponseLog {
     fn finish(&self, record: &Record<'_>) {
         for call in record.calls.into_iter().flat_map(|calls| calls.iter()) {
             // An HMAC takes long: nobody waits for another's.
-            let named = self.naming.as_ref().and_then(|naming| call.named(naming));
-            self.log.add(|lines| call.write(record, named, lines));
+            let mut line = Vec::with_capacity(512);
+            call.write(record, self.naming.as_ref(), &mut line);
+            self.log.add(|lines| lines.extend_from_slice(&line));
         }
     }
 
@@ -42,17 +43,15 @@ impl Sink for ResponseLog {
 }
 
 impl Call {
-    /// The name of what it was about, in this form, behind the word for it.
-    fn named(&self, naming: &Naming) -> Option<(&'static str, Cow<'_, str>)> {
-        let (word, name) = self.concern.resource.as_ref().and_then(Resource::named)?;
-        Some((word, if let Naming::Clear = naming { name.into() } else { naming.of(name).into() }))
-    }
-
-    fn write(&self, record: &Record<'_>, named: Option<(&str, Cow<'_, str>)>, out: &mut Vec<u8>) {
-        let operation = self.entry.spec.name.replace('.', "_");
-        begin(if self.refused.is_some() { "warn" } else { "info" }, &operation, "portcullis.response", out);
+    fn write(&self, record: &Record<'_>, naming: Option<&Naming>, out: &mut Vec<u8>) {
+        begin(if self.refused.is_some() { "warn" } else { "info" }, out);
+        out.extend_from_slice(key!("msg").as_bytes());
+        out.push(b'"');
+        out.extend(self.entry.spec.name.bytes().map(|byte| if byte == b'.' { b'_' } else { byte }));
+        out.push(b'"');
         // Of closed sets, or judged when they came.
         for (key, value) in [
+            (key!("logger"), "portcullis.response"),
             (key!("request_id"), record.request_id),
             (key!("correlation_id"), record.correlation_id),
             (key!("subject"), record.agent),
@@ -61,16 +60,47 @@ impl Call {
             plain(key, value, out);
         }
         text(key!("namespace"), record.namespace, out);
-        if let Some((word, name)) = named {
-            member(word, &name, out);
+        let named = self.concern.resource.as_ref().and_then(Resource::named);
+        if let (Some((word, name)), Some(naming)) = (named, naming) {
+            match naming {
+                Naming::Clear => member(word, name, out),
+                Naming::Hmac(_) => member(word, &naming.of(name), out),
+            }
         }
-        let made = self.event.as_ref().and_then(|event| event.version);
-        if let Some(version) = made.or(self.concern.version) {
+        if let Some(version) = self.concern.version {
             number(key!("version"), version, out);
+        }
+        for (name, note) in self.concern.notes.iter() {
+            write(name, note, naming, out);
         }
         if let Some(took) = self.upstream {
             milliseconds(key!("vault_ms"), took, out);
         }
         out.extend_from_slice(b"}\n");
+    }
+}
+
+/// Adds a note; names of fields in this form, or not at all.
+fn write(name: &str, note: &Note, naming: Option<&Naming>, out: &mut Vec<u8>) {
+    match note {
+        Note::Number(number) => member(name, number, out),
+        Note::Numbers(numbers) => member(name, numbers, out),
+        Note::Flag(flag) => member(name, flag, out),
+        Note::Text(text) => member(name, text, out),
+        Note::Name(text) => match naming {
+            Some(Naming::Clear) => member(name, text, out),
+            Some(naming @ Naming::Hmac(_)) => member(name, &naming.of(text), out),
+            None => {}
+        },
+        Note::Fields(Fields { names, more }) => {
+            match naming {
+                Some(Naming::Clear) => member(name, names, out),
+                Some(naming @ Naming::Hmac(_)) => {
+                    member(name, &names.iter().map(|name| naming.of(name)).collect::<Vec<_>>(), out)
+                }
+                None => {}
+            }
+            member("count", &(names.len() as u64 + more), out);
+        }
     }
 }

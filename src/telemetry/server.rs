@@ -15,7 +15,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry, reload};
 
 use super::chatter::{Chatter, Quieted};
-use super::lines::{Destination, LineLog, begin, key, member, text};
+use super::lines::{Destination, LineLog, begin, key, member, plain, text};
 use super::metrics::{LogMetrics, lost};
 
 /// Pause between two reports of lines that were left out or lost.
@@ -83,7 +83,9 @@ pub fn tell_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let mut line = Vec::new();
-        begin("error", "a panic: this is a defect of the gate", "portcullis", &mut line);
+        begin("error", &mut line);
+        plain(key!("msg"), "a panic: this is a defect of the gate", &mut line);
+        plain(key!("logger"), "portcullis", &mut line);
         text(key!("place"), &place, &mut line);
         line.extend_from_slice(b"}\n");
         print(&line);
@@ -121,7 +123,9 @@ impl<S: Subscriber> Layer<S> for Lines {
         };
         let logger = told.target.as_deref().unwrap_or_else(|| event.metadata().target()).replace("::", ".");
         let mut line = Vec::with_capacity(256);
-        begin(level, &told.message, &logger, &mut line);
+        begin(level, &mut line);
+        text(key!("msg"), &told.message, &mut line);
+        text(key!("logger"), &logger, &mut line);
         line.extend_from_slice(&told.fields);
         line.extend_from_slice(b"}\n");
         print(&line);
@@ -216,14 +220,14 @@ mod tests {
         });
         let told = kept.lock().unwrap().pop().unwrap();
         let mut line = Vec::new();
-        begin("warn", &told.message, "portcullis.x", &mut line);
+        begin("warn", &mut line);
+        text(key!("msg"), &told.message, &mut line);
         line.extend_from_slice(&told.fields);
         line.extend_from_slice(b"}\n");
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
         let line: serde_json::Value = serde_json::from_slice(&line).unwrap();
-        let told = ["lvl", "msg", "logger", "count", "ready", "who", "why"].map(|name| line[name].to_string());
-        let expected =
-            ["\"warn\"", "\"something happened\"", "\"portcullis.x\"", "3", "true", "\"a\\nb\"", "\"c\\\"d\""];
+        let told = ["lvl", "msg", "count", "ready", "who", "why"].map(|name| line[name].to_string());
+        let expected = ["\"warn\"", "\"something happened\"", "3", "true", "\"a\\nb\"", "\"c\\\"d\""];
         assert_eq!(told, expected);
     }
 }

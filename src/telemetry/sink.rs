@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use filters::audit::Occurrence;
@@ -37,51 +36,6 @@ pub trait Sink: Send + Sync {
 
 /// Ends once a record is kept, or cannot be: with the caller's answer then.
 pub type Kept = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>;
-
-/// Every sink, in the order in which they are told.
-#[derive(Clone, Default)]
-pub struct Sinks(Vec<Arc<dyn Sink>>);
-
-impl Sinks {
-    /// Tells each sink of an operation that is permitted, until one refuses; gives what is to be waited for.
-    ///
-    /// # Errors
-    /// The refusal of the first sink that refuses.
-    pub fn admit(&self, record: &Record<'_>) -> Result<Vec<Kept>, Refusal> {
-        let mut kept = Vec::new();
-        for sink in &self.0 {
-            kept.extend(sink.admit(record)?);
-        }
-        Ok(kept)
-    }
-
-    /// Tells every sink of something that no agent asked for.
-    pub fn note(&self, occurrence: &Occurrence<'_>) {
-        self.0.iter().for_each(|sink| sink.note(occurrence));
-    }
-
-    /// The reason why operations are refused for want of a record; `None` where they are not.
-    #[must_use]
-    pub fn problem(&self) -> Option<&'static str> {
-        self.0.iter().find_map(|sink| sink.problem())
-    }
-
-    /// Has every sink write what waits.
-    pub fn close(&self) {
-        self.0.iter().for_each(|sink| sink.close());
-    }
-
-    /// Tells every sink of an outcome.
-    pub fn finish(&self, record: &Record<'_>) {
-        self.0.iter().for_each(|sink| sink.finish(record));
-    }
-}
-
-impl FromIterator<Arc<dyn Sink>> for Sinks {
-    fn from_iter<I: IntoIterator<Item = Arc<dyn Sink>>>(sinks: I) -> Self {
-        Self(sinks.into_iter().collect())
-    }
-}
 
 /// The record of one operation, or of a request without any. Of the caller's own text it holds the name of what
 /// the operation is about, which was judged: the route is a template and ids are closed. The principal of a

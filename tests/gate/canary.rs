@@ -9,9 +9,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tests::process::AGENTS;
+use tests::servers::collector::Collector;
 use tests::{API_KEY, Client, Gate, Plan, Response, wait_for};
 
 use super::audit::keyed;
+use super::top;
 use crate::{Case, Shared};
 
 pub const CASES: &[Case] = &[
@@ -82,6 +84,13 @@ impl Search {
             let response = gate.admin_client().get(path);
             self.silent(path, &format!("{:?} {}", response.headers, String::from_utf8_lossy(&response.body)));
         }
+        for path in ["/admin/agents", "/admin/config"] {
+            self.silent(path, &without_proved_names(gate.admin_client().get(path).json()));
+        }
+        let (code, frame) = top::frame(gate.folder(), &[("COLUMNS", "300"), ("LINES", "90")]);
+        assert!(code == Some(0) && frame.contains("\nalice "), "{frame}");
+        let is_signed = |line: &&str| line.starts_with("certificate: ");
+        self.silent("top", &frame.lines().filter(|line| !is_signed(line)).collect::<Vec<_>>().join("\n"));
         assert_eq!(gate.terminate(), Some(0));
         let (log, errors) = (gate.log(), gate.stderr());
         assert!(errors.contains("the gate ends"), "nothing was written: {errors}");
@@ -93,6 +102,13 @@ impl Search {
         self.silent("responses.log", &without_names(&gate.log_file("responses.log")));
         self.silent("standard error", &without_signed_names(&errors));
     }
+}
+
+/// A page of operators', without the names of refused credentials that a client authority has signed.
+fn without_proved_names(mut page: Value) -> String {
+    let nobody = page["nobody"].as_array_mut().into_iter().flatten();
+    nobody.filter(|refused| refused["certificate"] != "").for_each(|refused| refused["principal"] = json!(null));
+    page.to_string()
 }
 
 /// The lines, without the name that a client authority has signed: an operator maps by it.
@@ -165,6 +181,7 @@ fn callers(shared: &Shared) {
     ]);
     let keys = json!({canary("envkey"): "alice"}).to_string();
     let (_folder, _, of_audit) = keyed();
+    let collector = Collector::start();
     let mut gate = Gate::start(
         world,
         &plan(
@@ -177,6 +194,9 @@ fn callers(shared: &Shared) {
                 ("AWS_SECRET_ACCESS_KEY", canary("awskey")),
                 ("AWS_SESSION_TOKEN", canary("awstoken")),
                 ("AWS_KMS_ENDPOINT", aws.endpoint()),
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint()),
+                ("OTEL_EXPORTER_OTLP_HEADERS", format!("authorization={}", canary("otlp"))),
+                ("OTEL_BSP_MAX_QUEUE_SIZE", "100000".to_owned()),
             ],
         ),
     );
@@ -202,6 +222,11 @@ fn callers(shared: &Shared) {
     let requests = gate.log();
     assert!(requests.contains("\"agent\":\"alice\"") && requests.contains("kv.write"), "{requests}");
     search.everything(&mut gate);
+    let spans = collector.spans("");
+    assert!(spans.iter().any(|span| span.name == "tools/call kv.write"), "nothing was sent: {spans:#?}");
+    for (_, body) in collector.requests() {
+        search.silent("a trace", &String::from_utf8_lossy(&body));
+    }
 }
 
 /// Alice's, from an issuer that knows the secret.

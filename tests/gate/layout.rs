@@ -44,7 +44,7 @@ const FRAMEWORK: [&str; 3] = ["src/listener/", "src/http/", "src/exchange/"];
 
 /// The folders of the gate that the modules of a folder may name.
 const ROOMS: [(&str, &[&str]); 9] = [
-    ("admin", &["service", "surfaces", "vault"]),
+    ("admin", &["service", "surfaces", "telemetry", "vault"]),
     ("config", &[]),
     ("exchange", &["config", "telemetry", "tls"]),
     ("events", &["config", "random", "redis", "telemetry"]),
@@ -52,12 +52,13 @@ const ROOMS: [(&str, &[&str]); 9] = [
     ("service", &["exchange", "issuers", "limits", "snapshot", "state", "telemetry", "vault"]),
     ("stdio", &["config", "random"]),
     ("surfaces", &["events", "limits", "service", "snapshot"]),
-    ("telemetry", &["config"]),
+    ("telemetry", &["config", "random"]),
 ];
 
 /// Where a secret's text is taken out, each with the reason.
-const EXPOSURES: [(&str, &str); 8] = [
+const EXPOSURES: [(&str, &str); 9] = [
     ("src/exchange/mod.rs", "the token's header to Vault"),
+    ("src/config/check/otel.rs", "the headers of requests to a collector, which are sensitive from there on"),
     ("src/redis.rs", "the password of the server that gates share"),
     ("src/kms/mod.rs", "the gate's own AWS credentials"),
     ("src/stdio/credentials.rs", "the credential's header to a gate, as a client of it"),

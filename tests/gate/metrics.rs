@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use tests::events::Events;
 use tests::process::{AGENTS, root};
+use tests::servers::collector::Collector;
 use tests::servers::{Prometheus, promtool};
 use tests::{API_KEY, Client, Gate, Plan, free_port, wait_for};
 
@@ -15,6 +16,7 @@ use crate::{Case, Shared};
 
 pub const CASES: &[Case] = &[
     ("prometheus_finds_nothing_to_mend_in_the_metrics", checked),
+    ("openmetrics_has_exemplars_that_prometheus_takes", open),
     ("the_facts_of_a_gate_that_serves", facts),
     ("a_gate_without_vault_says_so", without_vault),
     ("limits_and_failures_are_counted_by_kind", kinds),
@@ -41,6 +43,36 @@ fn checked(shared: &Shared) {
     let judged = promtool(&["check", "metrics"], Path::new("."), &metrics);
     let told = [judged.stdout, judged.stderr].concat();
     assert!(judged.status.success() && told.is_empty(), "{}", String::from_utf8_lossy(&told));
+}
+
+fn open(shared: &Shared) {
+    let collector = Collector::start();
+    let environment = vec![("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint())];
+    let gate = Gate::start(shared.world(), &Plan { environment, ..Plan::default() });
+    load(&gate);
+    let asked = gate.keyed().get("/whoami");
+    let trace = asked.header("x-trace-id").expect("an id");
+    let operator = gate.admin_client().with("Accept", "application/openmetrics-text; version=1.0.0");
+    wait_for("it is counted", 10, || String::from_utf8_lossy(&operator.get("/metrics").body).contains(trace));
+    let answer = operator.get("/metrics");
+    assert_eq!(answer.header("content-type"), Some("application/openmetrics-text; version=1.0.0; charset=utf-8"));
+    let text = String::from_utf8(answer.body).expect("text");
+    let exemplars: Vec<_> = text.lines().filter(|line| line.contains(" # {")).collect();
+    let of_route = |line: &&&str| line.contains("route=\"/whoami\"") && line.contains("status=\"200\"");
+    assert!(exemplars.iter().find(of_route).is_some_and(|line| line.contains(trace)), "{exemplars:#?}");
+    assert!(exemplars.iter().all(|line| line.starts_with("http_request_duration_seconds_bucket{")), "{exemplars:#?}");
+    assert!(text.ends_with("\n# EOF\n") && text.matches("# EOF").count() == 1);
+    // The same families and series as in Prometheus' own form.
+    let plain = String::from_utf8(gate.admin_client().get("/metrics").body).expect("text");
+    let series = |text: &str| {
+        let names = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split([' ', '{']).next());
+        names.map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(series(&text), series(&plain));
+    // A Prometheus asks for this form, and takes it.
+    let prometheus = Prometheus::start(gate.admin, &root().join("config/prometheus/alerts.yml"));
+    let of_trace = prometheus.exemplars("http_request_duration_seconds_bucket");
+    assert!(of_trace.iter().any(|exemplar| exemplar["labels"]["trace_id"] == trace), "{of_trace:#?}");
 }
 
 /// The end of a file's certificates, as the gate tells it.

@@ -121,6 +121,7 @@ fn identity(roles: Vec<Role>) -> Identity {
         generation: 1,
         namespace: Namespace::default(),
         roles_policy: "".into(),
+        tally: Arc::default(),
         roles,
         limit: None,
         operations: Vec::new(),

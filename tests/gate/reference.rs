@@ -11,7 +11,7 @@ use filters::decide::Concern;
 use filters::openapi::document;
 use filters::reference;
 use portcullis::http::routes;
-use portcullis::telemetry::{Call, Calls, Metrics, Record, RouteId, Sink as _};
+use portcullis::telemetry::{Call, Calls, Metrics, MetricsForm, Record, RouteId, Sink as _};
 use portcullis::tls::UsedAs;
 use portcullis::vault::Health;
 use serde_json::Value;
@@ -161,7 +161,7 @@ fn metrics(shared: &Shared) {
     for decision in ["allow", "bad_request", "not_found", "overloaded", "rate_limited", "suspended"] {
         metrics.finish(&Record { agent: "ci", decision, ..Record::default() });
     }
-    let told = metrics.render(|metrics| {
+    let told = metrics.render(MetricsForm::Prometheus, |metrics| {
         metrics.vault.show_health(Health::EVERY.map(Health::name).into_iter(), Health::Active.name());
         metrics.vault.show_ends(UsedAs::EVERY.iter().map(|of| (of.name(), "server.crt".to_owned(), 0)));
     });

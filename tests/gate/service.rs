@@ -15,7 +15,7 @@ use portcullis::config::{self, Flags};
 use portcullis::events::Bus;
 use portcullis::service::{Caller, Context, Offer, Outcome, Rejected, Target};
 use portcullis::snapshot::Snapshot;
-use portcullis::state::State;
+use portcullis::state::{Host, State};
 use portcullis::surfaces::Json;
 use portcullis::telemetry::{Kept, Metrics, Record, Sink, Sinks};
 use portcullis::vault::{Parcel, Vault};
@@ -71,7 +71,15 @@ fn state_with(world: &World, more: &str, sinks: Sinks) -> Arc<State> {
     let metrics = Arc::new(Metrics::new(Vec::new()).expect("metrics"));
     let vault = Vault::new(&settings, Arc::clone(&metrics), ChainId::new(1)).expect("a way to Vault");
     let events = Arc::new(Bus::new(Arc::clone(&metrics)));
-    Arc::new(State::new(Snapshot::of_policy(settings), vault, None, metrics, sinks, events, 1024))
+    Arc::new(State::new(
+        Snapshot::of_policy(settings),
+        vault,
+        None,
+        metrics,
+        sinks,
+        events,
+        Host { files: 1024, logs: None },
+    ))
 }
 
 /// Runs `test` when the gate is logged in and knows who is suspended.
@@ -95,7 +103,12 @@ fn run(state: &Arc<State>, test: impl Future<Output = ()>) {
 }
 
 fn context(state: &State) -> Context<'_> {
-    Context { state, snapshot: Arc::clone(&state.snapshot()), parcel: Parcel::new(&state.vault.returns) }
+    Context {
+        state,
+        snapshot: Arc::clone(&state.snapshot()),
+        parcel: Parcel::new(&state.vault.returns),
+        recording: None,
+    }
 }
 
 fn offer(credential: Offered) -> Offer<'static> {

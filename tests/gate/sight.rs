@@ -13,6 +13,7 @@ pub const CASES: &[Case] = &[
     ("metrics_are_for_operators_and_count_by_route_template", metrics),
     ("one_json_line_per_request_says_who_what_and_how_it_ended", log),
     ("one_json_line_per_operation_names_what_it_was_about", responses),
+    ("an_agent_that_may_look_sees_what_operators_see", observed),
     ("the_level_of_the_server_log_changes_while_it_runs", level),
     ("the_line_of_a_refused_login_says_whose_it_was_and_why", refused_logins),
     ("readiness_details_are_for_operators", readiness),
@@ -130,6 +131,12 @@ fn responses(shared: &Shared) {
     }
     assert_eq!((&written[0]["correlation_id"], &written[0]["version"]), (&json!("trace-8"), &json!(1)));
     assert_eq!(written[1]["version"], 1);
+    for line in &written[..2] {
+        assert_eq!((&line["keys"], &line["count"]), (&json!(["a"]), &json!(1)), "{line}");
+    }
+    assert_eq!(written[2]["count"], 1);
+    assert_eq!(written[3]["key_version"], 1);
+    assert!(written[4]["why"].as_str().is_some_and(|why| why.starts_with("no role grants it: ")), "{}", written[4]);
     let key = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(key.path(), "ab".repeat(32)).expect("written");
     let path = key.path().display();
@@ -138,13 +145,55 @@ fn responses(shared: &Shared) {
         tests::process::AGENTS
     );
     let gate = Gate::start(shared.world(), &Plan { sections, ..Plan::default() });
-    let hmac = filters::audit::Naming::of_key(&"ab".repeat(32)).expect("a key").of("told/x");
-    assert_eq!(told(&gate)[0]["path"], hmac);
+    let naming = filters::audit::Naming::of_key(&"ab".repeat(32)).expect("a key");
+    let first = &told(&gate)[0];
+    assert_eq!((&first["path"], &first["keys"]), (&json!(naming.of("told/x")), &json!([naming.of("a")])));
     let sections = format!("{}[logging]\nnames = \"off\"\n", tests::process::AGENTS);
     let gate = Gate::start(shared.world(), &Plan { sections, ..Plan::default() });
     for line in told(&gate) {
-        assert!(["path", "prefix", "key"].iter().all(|word| line[word].is_null()), "{line}");
+        assert!(["path", "prefix", "key", "keys"].iter().all(|word| line[word].is_null()), "{line}");
     }
+}
+
+fn observed(shared: &Shared) {
+    let top = format!("environment = \"development\"\n{}", Plan::default().top);
+    let sections = format!(
+        "{}[roles.auditor]\nscopes = [\"read\"]\nobserve = true\n[roles.late]\nscopes = [\"read\"]\nobserve = true\n\
+         sources = [\"192.0.2.0/24\"]\n[agents.auditor]\nroles = [\"auditor\"]\n[agents.late]\nroles = [\"late\"]\n",
+        tests::process::AGENTS
+    );
+    let gate = Gate::start(shared.world(), &Plan { top, sections: sections.clone(), ..Plan::default() });
+    let (auditor, operators) = (gate.agent("auditor"), gate.admin_client());
+    gate.agent("agent_mtls").put("/secrets/seen/x", &json!({"data": {"a": "a value"}}));
+    gate.agent("agent_jwt").get("/secrets/seen/x");
+    for client in [&auditor, &operators] {
+        let lines = |log: &str, query: &str| {
+            let answer = client.get(&format!("/observability/logs/{log}?{query}"));
+            assert_eq!(answer.status, 200, "{answer:?}");
+            answer.json()["lines"].as_array().expect("lines").clone()
+        };
+        wait_for("its line", 10, || lines("responses", "msg=kv_write&path=seen%2Fx").len() == 1);
+        let refused = lines("requests", "agent=agent_jwt&status=403&limit=1");
+        assert_eq!((refused.len(), &refused[0]["decision"]), (1, &json!("forbidden")));
+        assert!(!lines("server", "").is_empty());
+        let summary = client.get("/observability/summary").json();
+        assert_eq!((&summary["ok"], &summary["readiness"]["vault"]["ok"]), (&json!(true), &json!(true)), "{summary}");
+        assert!(summary["in_flight"]["requests"].is_u64() && summary["uptime_seconds"].is_u64());
+        assert!(client.get("/admin/config").json()["digest"].is_string());
+        assert_eq!(client.get("/observability/logs/requests?limit=0").status, 400);
+        assert_eq!(client.post("/admin/reload", &Value::Null).status, 403, "a look is no change");
+    }
+    let echoed = auditor.with("X-Api-Key-Of-Mine", "s3cr3t").with("X-Seen", "yes").get("/echo-headers");
+    assert_eq!(
+        (&echoed.json()["headers"]["x-seen"], format!("{echoed:?}").contains("s3cr3t")),
+        (&json!(["yes"]), false)
+    );
+    let paths = ["/observability/summary", "/observability/logs/requests", "/echo-headers", "/admin/config"];
+    for (client, status) in [(gate.agent("agent_mtls"), 403), (gate.agent("late"), 403), (gate.local(), 401)] {
+        assert_eq!(paths.map(|path| client.get(path).status), [status; 4]);
+    }
+    let gate = Gate::start(shared.world(), &Plan { sections, ..Plan::default() });
+    assert_eq!(paths.map(|path| gate.agent("auditor").get(path).status), [200, 200, 404, 200], "not in production");
 }
 
 fn level(shared: &Shared) {

@@ -1,5 +1,7 @@
 //! Questions that come before an answer (multi round-trip requests, revision 2026-07-28).
 
+use std::sync::Arc;
+
 use filters::grants::Agent;
 use filters::handle::{Binding, Keyring, Purpose};
 use filters::mcp::Failure;
@@ -127,6 +129,7 @@ impl Default for Seal {
             generation: 1,
             namespace: Namespace::default(),
             roles_policy: "".into(),
+            tally: Arc::default(),
             roles: Vec::new(),
             limit: None,
             operations: Vec::new(),

@@ -2,6 +2,7 @@
 //! loopback port of its own, with its files in a folder of its own, ended when
 //! dropped.
 
+pub mod collector;
 mod haproxy;
 mod kms;
 mod kubernetes;

@@ -33,6 +33,7 @@ impl Prometheus {
         let log = std::fs::File::create(log).expect("a file");
         let port = free_port();
         let mut command = Command::new(program("prometheus", "/usr/lib/prometheus"));
+        command.arg("--enable-feature=exemplar-storage");
         command.arg(format!("--config.file={}", file.display()));
         command.arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()));
         command.arg(format!("--web.listen-address=127.0.0.1:{port}")).current_dir(folder.path());
@@ -54,6 +55,14 @@ impl Prometheus {
             Some(series) if answer["status"] == "success" => Ok(series.clone()),
             _ => Err(answer.to_string()),
         }
+    }
+
+    /// The exemplars of these series that it has.
+    pub fn exemplars(&self, query: &str) -> Vec<Value> {
+        let answer = Client::plain(self.port).get(&format!("/api/v1/query_exemplars?query={query}&start=1&end=4e9"));
+        let answer = answer.json();
+        let series = answer["data"].as_array().unwrap_or_else(|| panic!("{answer}")).clone();
+        series.iter().flat_map(|one| one["exemplars"].as_array().cloned().unwrap_or_default()).collect()
     }
 
     /// The rules, each as the server tells it.

@@ -57,6 +57,8 @@ pub struct Activity<'a> {
     pub decision: &'static str,
     /// The role that allowed.
     pub role: &'a str,
+    /// The reason of a refusal, where one is known; without names of secrets.
+    pub why: &'a str,
     /// True where an operator asks.
     pub by_operator: bool,
 }
@@ -76,6 +78,7 @@ impl Activity<'_> {
             Stage::Ended { .. } => 2,
         };
         number(",\"status_id\":", status, out);
+        member(",\"status_detail\":", self.why, out);
         self.actor(out);
         let operation = if self.operation.is_empty() { self.asked.1 } else { self.operation };
         out.extend_from_slice(b",\"api\":{\"operation\":");

@@ -43,6 +43,7 @@ const READ: Activity<'_> = Activity {
     operation: "kv.read",
     decision: "allow",
     role: "reader",
+    why: "",
     by_operator: false,
 };
 
@@ -55,7 +56,7 @@ fn written(activity: &Activity<'_>, concerns: &[Concern], naming: &Naming) -> Va
 #[test]
 fn an_operation_is_an_activity_of_its_agent_about_its_resource() {
     let secret = Resource::Secret(Space::Shared, SecretPath::parse("team/db").unwrap());
-    let concerns = [Concern { resource: Some(secret), version: Some(3) }, Concern::default()];
+    let concerns = [Concern { resource: Some(secret), version: Some(3), ..Concern::default() }, Concern::default()];
     let naming = Naming::of_key(&"07".repeat(32)).unwrap();
     let client = Some("192.0.2.7".parse().unwrap());
     let record = written(&Activity { client, ..READ }, &concerns, &naming);

@@ -101,7 +101,7 @@ impl Describe for IssueCreds {
             Member::given("lease_id", Type::Text, "The lease's handle: only this agent can renew or revoke it."),
             Member::given("lease_duration", Type::Count, "Seconds the login lasts, unless it is renewed."),
             Member::new("renewable", &["renewable"], Type::Flag, "True if the lease can be renewed."),
-            Member::new("username", &["data", "username"], Type::Text, "The user's name.").or_absent(),
+            Member::new("username", &["data", "username"], Type::Text, "The user's name.").or_absent().told("user"),
             Member::new("password", &["data", "password"], Type::Text, "The password.").or_absent(),
             Member::new(
                 "rsa_private_key",

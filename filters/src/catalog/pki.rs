@@ -11,6 +11,7 @@ use super::{named, post, posted};
 use crate::grants::{Demand, Engine, EngineSpec, Service, Ttl};
 use crate::handle::{Purpose, StandsFor};
 use crate::lifetime::{Lifetime, WrapTtl};
+use crate::notes::Note;
 use crate::operation::{
     About, Annotations, Ask, Body, Call, Capability, Describe, Entry, IssuedKind, OperationSpec, Plan, Reach, Redeem,
     Redemption, Touched,
@@ -40,7 +41,8 @@ const ISSUER: Member =
     Member::new("issuing_ca", &["data", "issuing_ca"], Type::Text, "The certificate of its issuer, PEM.");
 const CHAIN: Member =
     Member::new("ca_chain", &["data", "ca_chain"], Type::Texts, "The authorities above it, PEM.").or_absent();
-const SERIAL: Member = Member::new("serial_number", &["data", "serial_number"], Type::Text, "Its serial number.");
+const SERIAL: Member =
+    Member::new("serial_number", &["data", "serial_number"], Type::Text, "Its serial number.").told("serial_number");
 const EXPIRATION: Member = Member::new(
     "expiration",
     &["data", "expiration"],
@@ -113,7 +115,8 @@ impl Describe for Issue {
     };
 
     fn plan(arguments: IssueArguments<'_>) -> Result<Plan, Refusal> {
-        Ok(issue(&arguments.role, "issue", arguments.ttl, &arguments)?.wrapped(arguments.wrap_ttl))
+        let plan = issue(&arguments.role, "issue", arguments.ttl, &arguments)?.wrapped(arguments.wrap_ttl);
+        Ok(plan.noting("common_name", Note::text(&arguments.common_name)))
     }
 }
 

@@ -12,6 +12,7 @@ use super::{named, post, posted};
 use crate::grants::{Demand, Duration, Engine, EngineSpec, Extensions, GrantNames, Holds, Login, Service, Ttl};
 use crate::json::Whole;
 use crate::lifetime::{Lifetime, WrapTtl};
+use crate::notes::Note;
 use crate::operation::{
     About, Annotations, Ask, Body, Capability, Describe, Entry, IssuedKind, OperationSpec, Plan, Reach, Touched, unfit,
 };
@@ -119,7 +120,8 @@ impl Describe for Sign {
         about: "A certificate of the key.",
         members: &[
             Member::new("signed_key", &["data", "signed_key"], Type::Text, "The certificate, as in `-cert.pub` files."),
-            Member::new("serial_number", &["data", "serial_number"], Type::Text, "Its serial number, in hexadecimal."),
+            Member::new("serial_number", &["data", "serial_number"], Type::Text, "Its serial number, in hexadecimal.")
+                .told("serial_number"),
         ],
     };
 
@@ -152,7 +154,11 @@ impl Describe for Sign {
         let call = posted("sign", Body::bounded(&body, arguments.ttl, extensions)?, true);
         let ttl = arguments.ttl.map(Lifetime::seconds);
         let touched = certificate(About { ttl, login, ..About::named(&arguments.role) })?;
-        Ok(Plan::about(touched, Ask::Vault(call)))
+        let plan = Plan::about(touched, Ask::Vault(call));
+        Ok(match arguments.valid_principals {
+            Some(names) => plan.noting("user", Note::text(&names)),
+            None => plan,
+        })
     }
 }
 
@@ -236,6 +242,7 @@ impl Describe for Otp {
         let call = post("creds", &arguments, false)?;
         let login = Login { principals: vec![(&*arguments.username).into()], extensions: Extensions::Fixed };
         let touched = password(About { login, ..About::named(&arguments.role) })?;
-        Ok(Plan::about(touched, Ask::Issue(IssuedKind::Password, call)).wrapped(arguments.wrap_ttl))
+        let plan = Plan::about(touched, Ask::Issue(IssuedKind::Password, call)).wrapped(arguments.wrap_ttl);
+        Ok(plan.noting("ip", Note::text(&arguments.ip)).noting("user", Note::text(&arguments.username)))
     }
 }

@@ -9,6 +9,7 @@ use crate::handle::{Claims, StandsFor};
 use crate::identity::{Actor, Presented};
 use crate::kms::KmsRequest;
 use crate::lifetime::WrapTtl;
+use crate::notes::{LEASE, Note, Notes};
 use crate::operation::{Ask, Call, Entry, IssuedKind, Operation, Reach, Redeem, Redemption};
 use crate::path::{SecretPath, VaultPath};
 use crate::refusal::Refusal;
@@ -147,6 +148,15 @@ impl Redeemed {
     }
 }
 
+/// Notes Vault's name of what a handle stands for, as far as records tell it.
+fn note(held: &StandsFor, notes: &mut Notes) {
+    match held {
+        StandsFor::Lease { id, .. } => notes.add(LEASE, Note::lease(id)),
+        StandsFor::Certificate { serial } => notes.add("serial_number", Note::text(serial)),
+        StandsFor::Wrapped { .. } => {}
+    }
+}
+
 impl Permit {
     /// The operation, ready to be done: a request to Vault, rendered below the agent's own namespace, a request to AWS
     /// KMS, or the gate's own answer. An answer that only the role has wrapped waits for `unsaid`
@@ -157,13 +167,14 @@ impl Permit {
     pub fn into_permitted(self, layout: &Layout, unsaid: u32) -> Result<Permitted, Refused> {
         let wrap = self.wrap(unsaid);
         let event = self.event(wrap.is_some());
-        let concern = Concern { version: self.operation.version(), resource: None };
+        let version = self.operation.version();
         let Self { actor, presented, role, operation, claims } = self;
         let (agent, role) = (Arc::clone(actor.agent()), role.map(|(role, _)| role));
-        let Operation { kind, resource, ask, demand, .. } = operation;
+        let Operation { kind, resource, ask, demand, mut notes, .. } = operation;
+        claims.iter().for_each(|claims| note(&claims.stands_for, &mut notes));
         let terms = Terms { layout, kind, role: role.as_deref(), resource: resource.as_ref(), demand: &demand };
         let effect = terms.effect(actor, presented, ask, claims);
-        let concern = Concern { resource, ..concern };
+        let concern = Concern { resource, version, notes };
         match effect {
             Ok(effect) => Ok(Permitted { agent, entry: kind, role, concern, effect, wrap, event }),
             Err(refusal) => Err(Refused { refusal, concern }),

@@ -48,6 +48,7 @@ fn identity(scopes: Scopes, roles: Vec<Role>) -> Identity {
         generation: 1,
         namespace: Namespace::default(),
         roles_policy: "".into(),
+        tally: Arc::default(),
         roles,
         limit: None,
         operations: Vec::new(),

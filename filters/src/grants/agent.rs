@@ -4,10 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{Allowed, Need, Role, Space, Unheld};
+use crate::condition::Circumstances;
 use crate::names::{AgentId, Namespace};
 use crate::path::SecretPath;
 use crate::quota::{Limit, Terms};
 use crate::scope::Scope;
+use crate::tally::Tally;
 
 /// An agent: its roles in the order in which they are asked.
 pub struct Agent {
@@ -28,6 +30,8 @@ pub struct Agent {
     pub operations: Vec<(&'static str, Limit)>,
     /// Other bounds.
     pub terms: Terms,
+    /// The count of its requests.
+    pub tally: Arc<Tally>,
 }
 
 impl Agent {
@@ -44,6 +48,13 @@ impl Agent {
         let mut roles = self.roles.iter();
         let allowed = roles.find_map(|role| Some(Allowed { role, grant: role.0.judge(need).ok()? }));
         allowed.ok_or(Unheld::NoRole)
+    }
+
+    /// True where a role of its, under these circumstances, lets it look at what operators look at.
+    #[must_use]
+    pub fn observes(&self, circumstances: Circumstances) -> bool {
+        let holds = |role: &Role| role.conditions.as_ref().is_none_or(|all| all.hold(circumstances).is_ok());
+        self.roles.iter().any(|(role, _)| role.observe && holds(role))
     }
 
     /// The folders that roles with the scope `list` name directly below `prefix`: the way to what may be

@@ -1,5 +1,7 @@
 //! A handle opens for its holder alone, for its purpose alone, and never after its end.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -17,6 +19,7 @@ fn agent_in(namespace: &str, name: &str, generation: u32) -> Agent {
         generation,
         namespace: Namespace::parse(namespace).unwrap_or_default(),
         roles_policy: "".into(),
+        tally: Arc::default(),
         roles: Vec::new(),
         limit: None,
         operations: Vec::new(),

@@ -172,6 +172,7 @@ mod tests {
             generation: 0,
             namespace: Namespace::default(),
             roles_policy: Arc::from(""),
+            tally: Arc::default(),
             roles: roles.into_iter().map(|role| (Arc::new(role), None)).collect(),
             limit: None,
             operations: Vec::new(),

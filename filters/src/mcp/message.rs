@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::subscription::Filter;
 use super::{Failure, Features, Input, Level, Params as ParamHeaders, Revision, Vault, complete, prompts};
 use crate::json::text;
-use crate::names::trace_id;
+use crate::trace::TraceParent;
 
 /// Longest id, in bytes of JSON.
 const MAX_ID: usize = 256;
@@ -64,8 +64,8 @@ pub struct Call<'a, F: Features = Vault> {
     pub revision: Revision,
     /// The request.
     pub request: Request<'a, F>,
-    /// The id of the trace that it says it belongs to.
-    pub trace: Option<&'a str>,
+    /// The span that it says it belongs to.
+    pub trace: Option<TraceParent>,
     /// The token by which its client wants to be told that it goes on, in JSON.
     pub progress: Option<&'a RawValue>,
     /// The least severity of the records of it that its client wants, where the revision has that in the
@@ -217,8 +217,8 @@ struct Meta<'a> {
 }
 
 impl<'a> Meta<'a> {
-    fn trace(&self) -> Option<&'a str> {
-        trace_id(self.traceparent?.get().strip_prefix('"')?.strip_suffix('"')?)
+    fn trace(&self) -> Option<TraceParent> {
+        TraceParent::parse(self.traceparent?.get().strip_prefix('"')?.strip_suffix('"')?)
     }
 }
 

@@ -11,6 +11,7 @@ mod failure;
 mod features;
 mod input;
 mod message;
+mod method;
 mod notices;
 mod params;
 mod prompts;

@@ -8,6 +8,7 @@ use crate::grants::{Agent, Demand, Login, Resource};
 use crate::identity::Presented;
 use crate::kms::KmsCall;
 use crate::lifetime::WrapTtl;
+use crate::notes::{Note, Notes};
 use crate::refusal::Refusal;
 use crate::vault::Method;
 
@@ -55,27 +56,38 @@ pub struct Plan {
     pub(crate) touched: Option<Touched>,
     pub(crate) ask: Ask,
     pub(crate) wrap: Option<WrapTtl>,
+    pub(crate) notes: Notes,
 }
 
 impl Plan {
     /// An answer of the gate's own.
-    pub(crate) const fn own(answer: Own) -> Self {
-        Self { touched: None, ask: Ask::Own(answer), wrap: None }
+    pub(crate) fn own(answer: Own) -> Self {
+        Self::of(None, Ask::Own(answer))
     }
 
     /// A request about a resource.
-    pub(crate) const fn about(touched: Touched, ask: Ask) -> Self {
-        Self { touched: Some(touched), ask, wrap: None }
+    pub(crate) fn about(touched: Touched, ask: Ask) -> Self {
+        Self::of(Some(touched), ask)
     }
 
     /// A request about the lease, certificate or wrapped answer that a handle stands for.
     pub(crate) fn held(handle: &str, redemption: Redemption) -> Self {
-        Self { touched: None, ask: Ask::Held(handle.into(), redemption), wrap: None }
+        Self::of(None, Ask::Held(handle.into(), redemption))
+    }
+
+    fn of(touched: Option<Touched>, ask: Ask) -> Self {
+        Self { touched, ask, wrap: None, notes: Notes::default() }
     }
 
     /// The same plan, its answer wrapped.
-    pub(crate) const fn wrapped(mut self, wrap: Option<WrapTtl>) -> Self {
+    pub(crate) fn wrapped(mut self, wrap: Option<WrapTtl>) -> Self {
         self.wrap = wrap;
+        self
+    }
+
+    /// The same plan, of which records tell this.
+    pub(crate) fn noting(mut self, name: &'static str, note: Note) -> Self {
+        self.notes.add(name, note);
         self
     }
 }

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 pub use errors::errors;
 
 use crate::catalog::Catalog;
-use crate::grants::{Holds, Service};
+use crate::grants::Service;
 use crate::operation::OperationSpec;
 
 /// One row per operation, in the order of the catalog.
@@ -42,11 +42,7 @@ fn vault(spec: &OperationSpec) -> String {
     if spec.reach.apis.is_empty() {
         return "the gate itself, by handle".to_owned();
     }
-    let below = match engine.spec().holds {
-        Holds::Paths => "/{prefix}/{agent}/…",
-        Holds::Names(_) => "/…",
-    };
-    let paths = spec.reach.apis.iter().map(|api| format!("`{{{}}}/{api}{below}`", engine.name()));
+    let paths = spec.vault_paths().map(|path| format!("`{path}`"));
     let may: Vec<_> = spec.reach.may.iter().map(|capability| capability.name()).collect();
     format!("{}: {}", paths.collect::<Vec<_>>().join(", "), may.join(", "))
 }

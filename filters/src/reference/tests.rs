@@ -218,6 +218,7 @@ fn driver() -> Identity {
         generation: 1,
         namespace: Namespace::default(),
         roles_policy: "".into(),
+        tally: Arc::default(),
         roles: vec![(Arc::new(role), None)],
         limit: None,
         operations: Vec::new(),

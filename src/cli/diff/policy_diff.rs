@@ -136,6 +136,11 @@ impl Holdings {
                 let line = format!("tools that MCP shows by role {}: {tools}", role.name);
                 lines.insert((Part::Shown, line), Held::default());
             }
+            if role.observe {
+                let conditions: Vec<String> = role.conditions.iter().flat_map(|all| all.told()).collect();
+                let line = format!("looks at what operators look at {}", conditions.join(", "));
+                lines.insert((Part::Grant, line.trim_end().to_owned()), Held::default());
+            }
             for pattern in &role.deny {
                 lines.insert((Part::Deny, format!("denied: kv {:?}", pattern.to_string())), Held::default());
             }

@@ -9,9 +9,10 @@ use filters::jwt::{self, Binding, KeySet, LEAST_SECRET, RoleRules};
 use super::super::fields::{Fields, Sited};
 use super::super::sections as section;
 use super::super::settings::{Fetched, Issuer, KeyPlace, KeySource, TokenLogin};
+use super::namespaces;
 use super::roles::{Roles, role_indices, scopes};
+use super::values::url;
 use super::values::{authorities, plain_path, whole_seconds};
-use super::{later, namespaces};
 
 /// Where OpenID providers have their configuration, below their name.
 const DISCOVERY: &str = "/.well-known/openid-configuration";
@@ -207,7 +208,7 @@ fn keys(fields: &Fields<'_>, name: Option<&Sited<String>>, development: bool) ->
 /// The URL of `name`, where it is one.
 fn web(fields: &Fields<'_>, name: &str) -> Option<String> {
     let text = fields.text(name)?;
-    if !later::url(fields, name) {
+    if !url(fields, name) {
         return None;
     }
     let plain = text.value.starts_with("http:");

@@ -5,8 +5,8 @@ use http::Uri;
 
 use super::super::fields::Fields;
 use super::super::settings::{AwsKeys, Kms};
-use super::later::url;
 use super::upstream::is_local;
+use super::values::url;
 
 /// The settings of AWS KMS; `None` where it is not enabled. All that is given is
 /// checked in either case, so that enabling it is no surprise.

@@ -10,12 +10,12 @@ mod identity;
 mod jwt;
 mod keys;
 mod kms;
-mod later;
 mod limits;
 mod listeners;
 mod rate_limit;
 mod login;
 mod namespaces;
+mod otel;
 mod roles;
 mod unknown;
 mod upstream;
@@ -49,7 +49,6 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
     let issuers = jwt::issuers(&top, &roles, public_url.as_deref());
     let (agents, mut api_keys) = agents::agents(&top, &roles, &issuers);
     keys::from_json(&top, &mut api_keys);
-    later::check(&top);
     let bounds = top.table("limits", &section::LIMITS);
     let server = server(&top, &listeners, &admin);
     let limits = limits::limits(&bounds, server.threads);
@@ -60,6 +59,7 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
         server,
         logging: logging(&top),
         audit: audit::audit(&top),
+        traces: otel::traces(&top),
         login: login::login(&top, &upstream),
         upstream,
         vault_identity: vault::identity(&top, &issuers),
@@ -84,6 +84,7 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
             keep_alive: top.table("mcp", &section::MCP).time("keep_alive"),
             docs: docs(&top),
             public_url,
+            echo: development(&top).is_some(),
             origins: identity::origins(&top),
         },
         agent_metrics: top.table("metrics", &section::METRICS).flag("agents").unwrap_or(false),

@@ -128,6 +128,7 @@ fn role(name: &Sited<&str>, fields: &Fields<'_>, own: &Namespace) -> Role {
             _ => Wrapping::Optional,
         },
         confirm: confirmed(fields),
+        observe: fields.flag("observe").unwrap_or(false),
         deny: patterns(fields, "deny", PATH, PathPattern::parse),
         tools: tools(fields),
         rate: limits::rate(fields, "rate"),

@@ -1,8 +1,9 @@
-//! Values that several sections hold: names, paths, networks, whole seconds, authorities.
+//! Values that several sections hold: names, paths, networks, URLs, whole seconds, authorities.
 
 use std::net::IpAddr;
 
 use filters::path::SecretPath;
+use http::Uri;
 use ipnet::IpNet;
 
 use super::super::fields::{Fields, Sited};
@@ -69,4 +70,21 @@ pub(super) fn is_plain_name(text: &str) -> bool {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     let begins = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
     begins && text.len() <= 63 && text.bytes().all(fits)
+}
+
+/// True where it is a URL, where it is given; notes one that is none.
+pub(super) fn url(top: &Fields<'_>, name: &str) -> bool {
+    let Some(text) = top.text(name) else { return true };
+    let uri = text.value.parse::<Uri>().ok();
+    let good = uri.is_some_and(|uri| {
+        let web = matches!(uri.scheme_str(), Some("http" | "https"));
+        web && uri
+            .authority()
+            .is_some_and(|authority| !authority.host().is_empty() && !authority.as_str().contains('@'))
+    });
+    if !good {
+        let mend = "write `http://` or `https://`, a host and a path, without a user or password";
+        top.problem(name, &text.place, "is not a URL", mend);
+    }
+    good
 }

@@ -20,6 +20,7 @@ section! {
     choice("wrap", &["optional", "required"], "optional", "Whether secret material is answered as a handle only."),
     words("tools", "Tools that MCP shows of those that it gives, such as `kv_read` or `kv.*`; where absent, all. It bounds no call."),
     words("confirm", "Operations that change something, such as `kv.destroy`, and over MCP are confirmed by the client's user first."),
+    Opt::file("observe", Kind::Flag, "false", "Whether its agents may look at what operators look at, on any listener: every agent's logs, `/admin/agents`, `/admin/config`."),
     table("rate", "The role's own limit."),
     size("body", (KIB, 64 * MIB), " `limits.body`", "Most bytes of a request's body, on MCP of a tool's arguments; not more than `limits.body`."),
     words("sources", "Networks, such as `10.0.0.0/8`, from which the role holds; where absent, from anywhere."),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use tracing::Level;
 
-use super::{Admin, Audit, Kms, Logging, Login, Server, Settings, Upstream};
+use super::{Admin, Audit, Kms, Logging, Login, Server, Settings, Traces, Upstream};
 
 /// The settings of the process's start, which stay whatever is read later.
 #[derive(Debug)]
@@ -16,6 +16,7 @@ pub struct Fixed {
     server: Server,
     logging: Logging,
     audit: Option<Audit>,
+    traces: Option<Traces>,
     upstream: Upstream,
     /// Its method; what it presents is read anew.
     login: Discriminant<Login>,
@@ -46,6 +47,7 @@ impl Fixed {
             server: settings.server.clone(),
             logging: Logging { level: Level::INFO, ..settings.logging.clone() },
             audit: settings.audit.clone(),
+            traces: settings.traces.clone(),
             upstream: settings.upstream.clone(),
             login: discriminant(&settings.login),
             kms: settings.kms.clone(),
@@ -61,6 +63,7 @@ impl Fixed {
             ("server", self.server != other.server),
             ("logging", self.logging != other.logging),
             ("audit", self.audit != other.audit),
+            ("otel", self.traces != other.traces),
             ("upstream", self.upstream != other.upstream),
             ("login", self.login != other.login),
             ("aws_kms", self.kms != other.kms),

@@ -160,9 +160,11 @@ impl Sink for Audit {
     }
 }
 
-/// True for what an operator asks for at the operators' side.
+/// True for what an operator changes, and for a look into a log: without an agent's name there is no other proof.
+/// What else operators look at, they mostly do all the time.
 fn is_of_operators(record: &Record<'_>) -> bool {
-    record.agent.is_empty() && record.route.starts_with("/admin/")
+    let is_told = record.method != "GET" || record.route.starts_with("/observability/logs/");
+    record.agent.is_empty() && !record.proof.is_empty() && is_told
 }
 
 fn activity<'r>(record: &'r Record<'_>, stage: Stage) -> Activity<'r> {
@@ -180,6 +182,7 @@ fn activity<'r>(record: &'r Record<'_>, stage: Stage) -> Activity<'r> {
         operation: record.operation,
         decision: record.decision,
         role: record.role,
+        why: record.why,
         by_operator: false,
     }
 }

@@ -11,6 +11,7 @@ fn moved() -> [Agent; 2] {
         generation: 1,
         namespace: Namespace::parse(namespace).unwrap(),
         roles_policy: "".into(),
+        tally: Arc::default(),
         roles: Vec::new(),
         limit: None,
         operations: Vec::new(),

@@ -28,9 +28,10 @@ fn recorded(operation: &'static str, resource: Resource, decision: &'static str,
         operation,
         decision,
         role: "reader",
+        why: "",
         by_operator: false,
     };
-    let concern = Concern { resource: Some(resource), version: None };
+    let concern = Concern { resource: Some(resource), version: None, ..Concern::default() };
     let (mut body, mut line) = (Vec::new(), Vec::new());
     activity.write(std::iter::once(&concern), naming, &mut body);
     Chain::begin(ChainId::new(1), None).seal(&body, &mut line);

@@ -119,7 +119,7 @@ impl Describe for Verify {
     };
     const SHAPE: &'static Shape = &Shape {
         about: "The result of the verification.",
-        members: &[Member::new("valid", &["valid"], Type::Flag, "True if the key signed this message.")],
+        members: &[Member::new("valid", &["valid"], Type::Flag, "True if the key signed this message.").told("valid")],
     };
 
     fn plan(arguments: VerifyArguments<'_>) -> Result<Plan, Refusal> {

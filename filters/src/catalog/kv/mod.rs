@@ -86,7 +86,7 @@ const fn absent(none: &'static str) -> Absent {
 const WRITTEN: &Shape = &Shape {
     about: "The version that was written.",
     members: &[
-        Member::new("version", &["data", "version"], Type::Count, "Its number, from 1."),
+        Member::new("version", &["data", "version"], Type::Count, "Its number, from 1.").told("version"),
         Member::new(
             "created_time",
             &["data", "created_time"],

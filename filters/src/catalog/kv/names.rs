@@ -47,7 +47,8 @@ impl Describe for List {
     const SHAPE: &'static Shape = &Shape {
         about: "Names directly below a prefix.",
         members: &[
-            Member::new("keys", &["data", "keys"], Type::Names, "The names; one that ends in '/' has names below it."),
+            Member::new("keys", &["data", "keys"], Type::Names, "The names; one that ends in '/' has names below it.")
+                .told("count"),
             Member::given(
                 UNREADABLE,
                 Type::Texts,
@@ -110,7 +111,8 @@ impl Describe for Metadata {
     const SHAPE: &'static Shape = &Shape {
         about: "A secret's versions and times, never its values.",
         members: &[
-            Member::new("current_version", &["data", "current_version"], Type::Count, "The latest version."),
+            Member::new("current_version", &["data", "current_version"], Type::Count, "The latest version.")
+                .told("version"),
             Member::new("oldest_version", &["data", "oldest_version"], Type::Count, "The oldest version that is kept."),
             Member::new(
                 "max_versions",

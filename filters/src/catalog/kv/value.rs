@@ -8,6 +8,7 @@ use super::{KV, NO_SECRET, PATH_SHARED, SECRET, WRITTEN, absent, ask, secret};
 use crate::catalog::text::{Path, Text};
 use crate::json::Whole;
 use crate::lifetime::WrapTtl;
+use crate::notes::Note;
 use crate::operation::{Annotations, Ask, Call, Capability, Describe, Kind, OperationSpec, Plan, Reach, unfit};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
@@ -59,8 +60,9 @@ impl Describe for Read {
     const SHAPE: &'static Shape = &Shape {
         about: "A secret and which version of it this is.",
         members: &[
-            Member::new("data", &["data", "data"], Type::Object, "The secret's fields."),
-            Member::new("version", &["data", "metadata", "version"], Type::Count, "Its version, from 1."),
+            Member::new("data", &["data", "data"], Type::Object, "The secret's fields.").told("keys"),
+            Member::new("version", &["data", "metadata", "version"], Type::Count, "Its version, from 1.")
+                .told("version"),
             Member::new(
                 "created_time",
                 &["data", "metadata", "created_time"],
@@ -140,7 +142,8 @@ fn plan_write(method: Method, arguments: &WriteArguments<'_>) -> Result<Plan, Re
         body.push(b'}');
     }
     body.push(b'}');
-    Ok(Plan::about(secret(&arguments.path, arguments.shared == Some(true))?, ask(method, "data", Some(body), false)))
+    let touched = secret(&arguments.path, arguments.shared == Some(true))?;
+    Ok(Plan::about(touched, ask(method, "data", Some(body), false)).noting("keys", Note::fields(data)))
 }
 
 /// `kv.patch`.

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::{KV, NO_SECRET, PATH_SHARED, PathArguments, SECRET, ask, secret};
 use crate::catalog::text::{Path, Text};
 use crate::json::Whole;
+use crate::notes::Note;
 use crate::operation::{Annotations, Capability, Describe, OperationSpec, Plan, Reach, unfit};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
@@ -68,7 +69,9 @@ fn plan_versions(api: &'static str, arguments: &VersionsArguments<'_>) -> Result
         return Err(unfit("/versions", "1 to 100 versions, each from 1"));
     }
     let body = serde_json::to_vec(&serde_json::json!({ "versions": versions })).map_err(|_| Refusal::Internal)?;
-    Ok(Plan::about(secret(&arguments.path, arguments.shared == Some(true))?, ask(Method::Post, api, Some(body), true)))
+    let touched = secret(&arguments.path, arguments.shared == Some(true))?;
+    let told = Note::Numbers(versions.iter().map(|version| version.get()).collect());
+    Ok(Plan::about(touched, ask(Method::Post, api, Some(body), true)).noting("versions", told))
 }
 
 /// `kv.undelete`.

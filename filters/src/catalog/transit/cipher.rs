@@ -46,14 +46,17 @@ const CIPHERTEXT: &Shape = &Shape {
             "The ciphertext, which names its key's version.",
         )
         .or_absent(),
-        Member::new("key_version", &["data", "key_version"], Type::Count, "The version of the key.").or_absent(),
+        Member::new("key_version", &["data", "key_version"], Type::Count, "The version of the key.")
+            .or_absent()
+            .told("key_version"),
         Member::new(
             "batch_results",
             &["data", "batch_results"],
             Type::List(ENCRYPTED),
             "One result per item, in their order; one that failed has an error.",
         )
-        .or_absent(),
+        .or_absent()
+        .told("count"),
     ],
 };
 
@@ -210,7 +213,8 @@ impl Describe for Decrypt {
                 Type::List(DECRYPTED),
                 "One result per item, in their order; one that failed has an error.",
             )
-            .or_absent(),
+            .or_absent()
+            .told("count"),
         ],
     };
 

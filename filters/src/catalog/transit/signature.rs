@@ -171,7 +171,9 @@ impl Describe for Sign {
         about: "A signature.",
         members: &[
             Member::new("signature", &["data", "signature"], Type::Text, "The value, prefixed with the key's version."),
-            Member::new("key_version", &["data", "key_version"], Type::Count, "The version of the key.").or_absent(),
+            Member::new("key_version", &["data", "key_version"], Type::Count, "The version of the key.")
+                .or_absent()
+                .told("key_version"),
         ],
     };
 
@@ -199,7 +201,8 @@ impl Describe for Verify {
     };
     const SHAPE: &'static Shape = &Shape {
         about: "The result of the verification.",
-        members: &[Member::new("valid", &["data", "valid"], Type::Flag, "True if the key made it over this input.")],
+        members: &[Member::new("valid", &["data", "valid"], Type::Flag, "True if the key made it over this input.")
+            .told("valid")],
     };
 
     fn plan(arguments: VerifyArguments<'_>) -> Result<Plan, Refusal> {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::grants::Space;
+use crate::notes::Note;
 use crate::path::SecretPath;
 
 /// The concern of an operation that was decided, and true where it is permitted.
@@ -14,6 +15,56 @@ fn concern(who: &Identity, name: &str, json: &str, keyring: &Keyring, layout: &L
     }
 }
 
+/// Its notes, as text.
+fn notes(concern: &Concern) -> String {
+    let one = |(name, note): (&str, &Note)| match note {
+        Note::Number(number) => format!("{name}={number}"),
+        Note::Numbers(numbers) => format!("{name}={numbers:?}"),
+        Note::Flag(flag) => format!("{name}={flag}"),
+        Note::Text(text) | Note::Name(text) => format!("{name}={text}"),
+        Note::Fields(fields) => format!("{name}={:?} +{}", fields.names, fields.more),
+    };
+    concern.notes.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn a_refusal_says_by_which_rule() {
+    let (layout, keyring) = (CATALOG.layout(), Keyring::new([]));
+    let named = |name: &str, role: Role| Role { name: name.into(), ..role };
+    let night = named("night", role(&[Scope::Read], &["b/**"], &[], &[]));
+    let writer = named("writer", role(&[Scope::Write], &["**"], &[], &[]));
+    let denying = named("denying", role(&[Scope::Read], &["**"], &[], &["a/*"]));
+    for (scopes, roles, told) in [
+        (Scopes::ALL, vec![], "why=the agent has no role"),
+        (Scopes::ALL, vec![night, writer], "why=no role grants it: night lacks a grant, writer lacks the scope"),
+        (Scopes::ALL, vec![denying], "deny=a/*, why=role denying denies it"),
+        ([Scope::Write].into_iter().collect(), vec![], "why=the credential lacks the scope read"),
+    ] {
+        let who = identity(scopes, roles);
+        let (permitted, concern) = concern(&who, "kv.read", r#"{"path":"a/b"}"#, &keyring, &layout);
+        assert!(!permitted);
+        assert_eq!(notes(&concern), told);
+    }
+}
+
+#[test]
+fn an_answer_tells_what_it_was_and_no_value() {
+    for (name, answer, version, told) in [
+        ("kv.read", r#"{"data":{"user":"x","pass":"y"},"version":3}"#, Some(3), r#"keys=["user", "pass"] +0"#),
+        ("kv.write", r#"{"version":7,"created_time":"t"}"#, Some(7), ""),
+        ("kv.list", r#"{"keys":["a","b/"]}"#, None, "count=2"),
+        ("transit.verify", r#"{"valid":false}"#, None, "valid=false"),
+        ("transit.encrypt", r#"{"ciphertext":"c","key_version":2}"#, None, "key_version=2"),
+        ("db.issue_creds", r#"{"username":"u","password":"y"}"#, None, "user=u"),
+        ("kv.read", r#"{"wrapped":{"handle":"h","operation":"kv.read","ttl":60}}"#, None, ""),
+        ("kv.delete", r#"{"ok":true}"#, None, ""),
+    ] {
+        let mut concern = Concern::default();
+        concern.answered(catalog::find(name).unwrap(), answer.as_bytes());
+        assert_eq!((concern.version, notes(&concern).as_str()), (version, told), "{name}");
+    }
+}
+
 #[test]
 fn an_operation_names_its_resource_whether_it_is_allowed_or_refused() {
     let layout = Layout { kms_default_key: Some("alias/own".into()), ..CATALOG.layout() };
@@ -21,6 +72,8 @@ fn an_operation_names_its_resource_whether_it_is_allowed_or_refused() {
     let holds = [
         (catalog::DATABASE, names("k")),
         (catalog::TRANSIT, names("k")),
+        (catalog::SSH, names("k")),
+        (catalog::PKI, names("k")),
         (catalog::KMS, vec![NamePattern::parse_slashed("alias/*").unwrap()]),
     ];
     let bob = identity(Scopes::ALL, vec![Role { named: holds.into(), ..role(&Scope::ALL, &["a/**"], &[], &[]) }]);
@@ -30,7 +83,7 @@ fn an_operation_names_its_resource_whether_it_is_allowed_or_refused() {
         operation: "db.issue_creds".into(),
         resource: Resource::Key("database".into(), "k".into()),
         expires: 100,
-        stands_for: StandsFor::Lease { id: "l".into(), accessor: "a".into() },
+        stands_for: StandsFor::Lease { id: "database/creds/k/1234567890.ns1".into(), accessor: "a".into() },
     };
     let handle = keyring.seal(&lease, Binding { purpose: Purpose::Lease, agent: &bob.agent }).unwrap();
     let redeem = format!(r#"{{"lease_id":"{handle}"}}"#);
@@ -43,9 +96,20 @@ fn an_operation_names_its_resource_whether_it_is_allowed_or_refused() {
         ("db.revoke", &redeem, Some(Resource::Key(catalog::DATABASE, "k".into())), None),
     ] {
         for (who, allowed) in [(&bob, true), (&nobody, false)] {
-            let (permitted, Concern { resource: told, version: asked }) = concern(who, name, json, &keyring, &layout);
+            let (permitted, Concern { resource: told, version: asked, .. }) =
+                concern(who, name, json, &keyring, &layout);
             assert_eq!((permitted, &told, asked), (allowed, &resource, version), "{name}");
         }
+    }
+    for (name, json, noted) in [
+        ("kv.write", r#"{"path":"a/b","data":{"user":"x","pass":{"y":1}}}"#, r#"keys=["user", "pass"] +0"#),
+        ("kv.destroy", r#"{"path":"a/b","versions":[2,3]}"#, "versions=[2, 3]"),
+        ("db.renew", &redeem, "lease_id_suffix=34567890"),
+        ("ssh.otp", r#"{"role":"k","ip":"192.0.2.1","username":"deploy"}"#, "ip=192.0.2.1, user=deploy"),
+        ("pki.issue", r#"{"role":"k","common_name":"a.example"}"#, "common_name=a.example"),
+        ("kv.read", r#"{"path":"a/b"}"#, ""),
+    ] {
+        assert_eq!(notes(&concern(&bob, name, json, &keyring, &layout).1), noted, "{name}");
     }
     let (_, foreign) = concern(&bob, "db.revoke", r#"{"lease_id":"none"}"#, &keyring, &layout);
     assert!(foreign.resource.is_none(), "a handle that does not open says nothing");

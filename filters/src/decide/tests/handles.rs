@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::grants::{Demand, Space};
+use crate::notes::Notes;
 use crate::operation::{Redeem, Redemption};
 
 #[test]
@@ -133,7 +134,7 @@ fn nothing_is_built_before_it_is_allowed() {
     let asked = |name: &str, ask| {
         let kind = catalog::find(name).unwrap();
         let (resource, demand) = (None, Demand::default());
-        decide(&bob, Operation { kind, resource, ask, demand, wrap: None, size: 0 }, ground)
+        decide(&bob, Operation { kind, resource, ask, demand, wrap: None, size: 0, notes: Notes::default() }, ground)
     };
     let permit = asked(
         "whoami",
