@@ -7,6 +7,7 @@ mod gate {
     pub mod access;
     pub mod agents;
     pub mod audit;
+    pub mod audit_disk;
     pub mod audit_join;
     pub mod balancers;
     pub mod canary;
@@ -207,6 +208,7 @@ fn main() -> ExitCode {
         ("metrics", gate::metrics::CASES),
         ("traces", gate::traces::CASES),
         ("audit", gate::audit::CASES),
+        ("audit_disk", gate::audit_disk::CASES),
         ("audit_join", gate::audit_join::CASES),
         ("canary", gate::canary::CASES),
         ("docs", gate::docs::CASES),

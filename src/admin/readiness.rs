@@ -6,6 +6,15 @@ use serde_json::{Value, json};
 use crate::service::Context;
 use crate::vault::Health;
 
+/// The state of AWS KMS: its problem refuses its own operations alone, and does not make the gate unready.
+fn kms(context: &Context<'_>) -> Value {
+    let problem = context.state.kms.as_ref().map(|kms| kms.problem());
+    match problem {
+        None => json!({"enabled": false}),
+        Some(problem) => json!({"enabled": true, "ok": problem.is_none(), "problem": problem}),
+    }
+}
+
 /// Readiness with its details.
 #[must_use]
 pub fn readiness(context: &Context<'_>, ready: bool) -> Value {
@@ -32,7 +41,7 @@ pub fn readiness(context: &Context<'_>, ready: bool) -> Value {
             "suspensions": {"ok": suspensions.are_current(), "problems": suspensions.problems()},
         },
         "issuers": issuers.collect::<Vec<_>>(),
-        "kms": {"enabled": state.kms.is_some()},
+        "kms": kms(context),
         "audit": {"ok": state.sinks.problem().is_none(), "problem": state.sinks.problem()},
     })
 }

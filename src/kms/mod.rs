@@ -3,6 +3,7 @@
 //! No words of AWS's reach a caller: its errors become refusals by their codes, and its answers are
 //! projected by the operation's shape.
 
+mod health;
 mod http;
 
 use std::time::Duration;
@@ -26,6 +27,7 @@ use zeroize::Zeroizing;
 
 use crate::config::Kms as Settings;
 
+use health::KmsProblem;
 use http::Bounded;
 
 /// Longest time of one call: finding credentials, and asking twice.
@@ -36,11 +38,14 @@ const CONNECT: Duration = Duration::from_secs(2);
 const ATTEMPT: Duration = Duration::from_secs(4);
 /// Most attempts.
 const ATTEMPTS: u32 = 2;
+/// The key that is asked about where there is no default one: nobody needs to have it.
+const ANY_KEY: &str = "alias/portcullis-health";
 
 /// AWS KMS, as the gate uses it.
 pub struct Kms {
     settings: Settings,
     client: OnceCell<Client>,
+    problem: KmsProblem,
 }
 
 /// The answer of AWS, in the form that shapes project.
@@ -67,7 +72,43 @@ impl Kms {
     /// A client that neither asks nor looks for credentials before the first call.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings, client: OnceCell::new() }
+        Self { settings, client: OnceCell::new(), problem: KmsProblem::default() }
+    }
+
+    async fn client(&self) -> &Client {
+        self.client.get_or_init(|| connect(&self.settings)).await
+    }
+
+    /// The reason why KMS cannot be used, for operators; `None` where it can.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        self.problem.get()
+    }
+
+    /// Asks about the default key by `DescribeKey`, once a minute, for ever.
+    pub async fn watch(&self, default_key: impl Fn() -> Option<Box<str>>) {
+        loop {
+            let problem = self.probe(default_key()).await.err();
+            tokio::time::sleep(self.problem.note(problem)).await;
+        }
+    }
+
+    /// Asks once. Who may not describe the key is known to AWS, and may be allowed to use it.
+    async fn probe(&self, default_key: Option<Box<str>>) -> Result<(), String> {
+        let asked = async {
+            let client = self.client().await;
+            client.describe_key().key_id(default_key.as_deref().unwrap_or(ANY_KEY)).send().await
+        };
+        let told = timeout(TIMEOUT, asked).await.map_err(|_| "no answer in time".to_owned())?;
+        told.map(drop).or_else(|error| {
+            let code = error.code().unwrap_or_default();
+            match meaning(code) {
+                Refusal::NotFound if default_key.is_some() => Err("AWS_KMS_DEFAULT_KEY_ID names no key".to_owned()),
+                Refusal::KmsUnavailable if code.is_empty() => Err(stage(&error).to_owned()),
+                Refusal::KmsUnavailable => Err(format!("AWS says {code}")),
+                _ => Ok(()),
+            }
+        })
     }
 
     /// Asks AWS; gives its answer as a JSON object.
@@ -78,7 +119,7 @@ impl Kms {
         let (key, call) = request.into_parts();
         let action = call.action();
         let asked = async {
-            let client = self.client.get_or_init(|| connect(&self.settings)).await;
+            let client = self.client().await;
             ask(client, key.into(), call).await
         };
         let answer = timeout(TIMEOUT, asked).await.map_err(|_| {
@@ -182,16 +223,20 @@ fn refusal<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Refusal {
     let code = error.code().unwrap_or_default();
     let refusal = meaning(code);
     if refusal == Refusal::KmsUnavailable {
-        let stage = match error {
-            SdkError::ConstructionFailure(_) => "before it was sent",
-            SdkError::TimeoutError(_) => "no answer in time",
-            SdkError::DispatchFailure(_) => "no credentials or no connection",
-            SdkError::ResponseError(_) => "no answer of its API",
-            _ => "an error of AWS's",
-        };
-        tracing::warn!(code, stage, "AWS KMS cannot be used");
+        tracing::warn!(code, stage = stage(error), "AWS KMS cannot be used");
     }
     refusal
+}
+
+/// The stage of a call that failed.
+const fn stage<E, R>(error: &SdkError<E, R>) -> &'static str {
+    match error {
+        SdkError::ConstructionFailure(_) => "before it was sent",
+        SdkError::TimeoutError(_) => "no answer in time",
+        SdkError::DispatchFailure(_) => "no credentials or no connection",
+        SdkError::ResponseError(_) => "no answer of its API",
+        _ => "an error of AWS's",
+    }
 }
 
 /// The refusal of an AWS error code.

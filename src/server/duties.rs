@@ -30,11 +30,12 @@ struct Background {
     reload: Reload,
 }
 
-const DUTIES: [Duty; 12] = [
+const DUTIES: [Duty; 13] = [
     ("health", |all| Box::pin(async move { all.state.vault.monitor.run().await })),
     ("login", |all| Box::pin(async move { all.state.vault.login.run().await })),
     ("handles", |all| Box::pin(async move { all.watch_handles().await })),
     ("provision", |all| Box::pin(async move { all.watch_provision().await })),
+    ("kms", |all| Box::pin(async move { all.watch_kms().await })),
     ("tokens", |all| Box::pin(async move { all.state.vault.tokens.run().await })),
     ("suspensions", |all| Box::pin(async move { all.watch_suspensions().await })),
     ("returns", |all| Box::pin(async move { all.give_back().await })),
@@ -98,6 +99,11 @@ impl Background {
 
     async fn watch_provision(&self) {
         self.state.vault.provision.run(|| self.state.snapshot().vault.makings.clone()).await;
+    }
+
+    async fn watch_kms(&self) {
+        let Some(kms) = &self.state.kms else { return std::future::pending().await };
+        kms.watch(|| self.state.snapshot().vault.layout.kms_default_key.clone()).await;
     }
 
     async fn watch_suspensions(&self) {

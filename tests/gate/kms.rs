@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
-use tests::{Client, Gate, Plan, free_port};
+use tests::{Client, Gate, Plan, free_port, wait_for};
 
 use crate::{Case, Shared};
 
@@ -208,6 +208,14 @@ fn default_key(shared: &Shared) {
     let hers = gate(shared, &kms.endpoint(), "aws_kms_default_key_id = \"alias/alice-default\"\n");
     let anothers = gate(shared, &kms.endpoint(), &format!("aws_kms_default_key_id = \"{key}\"\n"));
     let none = gate(shared, &kms.endpoint(), "");
+    let state = |gate: &Gate| gate.admin_client().get("/readyz").json()["kms"].clone();
+    for well in [&hers, &none] {
+        wait_for("KMS was asked", 30, || state(well) == json!({"enabled": true, "ok": true, "problem": null}));
+    }
+    let wrong = gate(shared, &kms.endpoint(), "aws_kms_default_key_id = \"alias/alice-none\"\n");
+    wait_for("the default key is missed", 30, || {
+        state(&wrong)["problem"].as_str().is_some_and(|why| why.contains("AWS_KMS_DEFAULT_KEY_ID"))
+    });
     for surface in SURFACES {
         let sealed = ask(surface, &hers.agent("alice"), "kms.encrypt", &least("kms.encrypt")).expect("by grant");
         assert!(sealed["key_id"].as_str().is_some_and(|used| used.ends_with(&key)), "{sealed}");
@@ -308,7 +316,13 @@ fn away(shared: &Shared) {
     // Nobody listens there; and whoever listens here is no AWS.
     for endpoint in [format!("http://127.0.0.1:{}", free_port()), shared.world().vault_address()] {
         let gate = gate(shared, &endpoint, "");
-        assert_eq!(gate.admin_client().get("/readyz").json()["kms"], json!({"enabled": true}));
+        let operators = gate.admin_client();
+        wait_for("it is told why", 30, || {
+            let ready = operators.get("/readyz");
+            let (status, kms) = (ready.status, ready.json()["kms"].clone());
+            let why = kms["problem"].as_str().unwrap_or_default();
+            status == 200 && kms["ok"] == false && !why.is_empty() && why != "not asked yet"
+        });
         let client = gate.agent("agent_mtls");
         for (name, route) in ROUTES {
             let response = client.post(route, &with_key(name, "alias/alice-1"));

@@ -21,7 +21,7 @@ pub const CASES: &[Case] = &[
 ];
 
 /// A place for logs that has little room.
-enum Disk {
+pub enum Disk {
     /// A file system of its own, and a file that takes most of it.
     Mounted(TempDir),
     /// A pipe, which takes no more than it holds, for machines on which none may be mounted.
@@ -29,7 +29,7 @@ enum Disk {
 }
 
 impl Disk {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"]).arg(folder.path()).stderr(Stdio::null());
@@ -43,14 +43,14 @@ impl Disk {
         Self::Pipe(folder, reader)
     }
 
-    fn folder(&self) -> &Path {
+    pub fn folder(&self) -> &Path {
         match self {
             Self::Mounted(folder) | Self::Pipe(folder, _) => folder.path(),
         }
     }
 
     /// Makes room.
-    fn free(&self) {
+    pub fn free(&self) {
         if let Self::Mounted(folder) = self {
             fs::remove_file(folder.path().join("filler")).expect("removed");
         }
