@@ -94,7 +94,7 @@ fn page(shared: &Shared) {
         assert_eq!((refused.status, refused.code().as_str()), (400, "bad_request"), "{query}");
     }
     assert_eq!(gate.operator().post("/admin/agents", &json!({})).status, 405);
-    assert_eq!(gate.agent("alice").get("/admin/agents").status, 404, "operators see it, and nobody else");
+    assert_eq!(gate.agent("alice").get("/admin/agents").status, 403, "operators see it, and nobody else");
     reloaded(&gate);
 }
 
@@ -115,6 +115,6 @@ fn reloaded(gate: &Gate) {
     let told = configuration();
     assert_eq!((&told["last_reload"]["ok"], &told["last_reload"]["problem"]), (&json!(true), &json!(null)));
     assert!(told["loaded"].as_str() <= told["last_reload"]["at"].as_str(), "{told}");
-    assert_eq!(agent(gate, "alice")["refused"], json!({"not_found": 5}), "it counts on");
+    assert_eq!(agent(gate, "alice")["refused"], json!({"forbidden": 1, "not_found": 4}), "it counts on");
     assert_eq!(names(&asked(gate, "?name=b")), ["bill"]);
 }

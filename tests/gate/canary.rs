@@ -127,12 +127,12 @@ fn without_signed_names(lines: &str) -> String {
     lines.lines().map(without).collect::<Vec<_>>().join("\n")
 }
 
-/// The lines of operations, without the names of secrets, keys and roles.
+/// The lines of operations, without the names of secrets, of their fields, of keys and of roles.
 fn without_names(lines: &str) -> String {
     let without = |line: &str| {
         let mut told: Value = serde_json::from_str(line).expect("JSON");
         let told = told.as_object_mut().expect("an object");
-        told.retain(|name, _| !["path", "prefix", "key", "role"].contains(&name.as_str()));
+        told.retain(|name, _| !["path", "prefix", "keys", "key", "role"].contains(&name.as_str()));
         json!(told).to_string()
     };
     lines.lines().map(without).collect::<Vec<_>>().join("\n")

@@ -1,7 +1,7 @@
 //! The terminal: frames, keys, and that it is left as it was found.
 
 use std::future::pending;
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -81,6 +81,13 @@ fn ask(mut gate: Gate, interval: Duration) -> Receiver<Result<Sample, String>> {
     samples
 }
 
+/// Returns once the terminal has gone. Where hang-ups are ignored, as below `nohup`, no signal says it.
+async fn terminal_gone() {
+    while io::stdout().is_terminal() {
+        tokio::time::sleep(GRACE).await;
+    }
+}
+
 /// True once the process was asked to end, which it does soon after. In raw mode Ctrl-C is a key and no signal.
 fn on_signals() -> Arc<AtomicBool> {
     let ended = Arc::new(AtomicBool::new(false));
@@ -96,6 +103,7 @@ fn on_signals() -> Arc<AtomicBool> {
                 _ = terminate.recv() => {}
                 _ = hangup.recv() => {}
                 _ = interrupt.recv() => {}
+                () = terminal_gone() => {}
             }
         });
         told.store(true, Ordering::Relaxed);
