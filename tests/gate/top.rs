@@ -86,7 +86,8 @@ fn once(shared: &Shared) {
 fn on_terminal(folder: &Path) -> Child {
     let top = format!("'{}' top --config config.toml", binary().display());
     let line = format!(
-        "trap '' HUP; stty rows 24 cols 80; stty -g > before; (sh -c 'echo $PPID' > pid; exec {top}) 2> problem; stty -g > after"
+        "trap '' HUP; stty rows 24 cols 80; stty -g > before; (sh -c 'echo $PPID' > pid; exec {top}) 2> problem; \
+         stty -g > after"
     );
     for before in ["screen", "pid", "after"] {
         let _ = fs::remove_file(folder.join(before));

@@ -91,8 +91,34 @@ pub enum Fit {
     Unproved,
     /// The gate asked it for the same call, such as for a token.
     Beside,
-    /// It is something else; what differs.
-    Differs(&'static str),
+    /// It is something else.
+    Differs(Difference),
+}
+
+/// The first thing in which a request is not what a record tells of; what is nearest to fitting comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Difference {
+    /// The name in the path.
+    Path,
+    /// What is done there.
+    Operation,
+    /// The part of Vault's API.
+    Kind,
+    /// The agent whose token it is.
+    Agent,
+}
+
+impl Difference {
+    /// As it is told.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Path => "the path is another",
+            Self::Operation => "the operation is another",
+            Self::Kind => "the path is of something else",
+            Self::Agent => "the token is another agent's",
+        }
+    }
 }
 
 impl RecordedCall {
@@ -184,7 +210,7 @@ impl RecordedCall {
     #[must_use]
     pub fn fit(&self, heard: &HeardRequest, naming: &Naming) -> Fit {
         if heard.agent.as_ref().is_some_and(|agent| *agent != self.agent) {
-            return Fit::Differs("the token is another agent's");
+            return Fit::Differs(Difference::Agent);
         }
         let Some(spec) = self.spec().filter(|spec| !spec.reach.apis.is_empty()) else { return Fit::Same };
         let is_gates = ["auth/", "sys/"].iter().any(|prefix| heard.path.starts_with(prefix));
@@ -195,9 +221,9 @@ impl RecordedCall {
             _ if is_gates => Fit::Beside,
             // The gate's bookkeeping is asked with its own token.
             None if heard.agent.is_none() => Fit::Beside,
-            None => Fit::Differs("the path is of something else"),
+            None => Fit::Differs(Difference::Kind),
             Some(_) if !spec.reach.may.iter().any(|may| may.name() == &*heard.operation) => {
-                Fit::Differs("the operation is another")
+                Fit::Differs(Difference::Operation)
             }
             Some(rest) => self.compare(rest, &heard.namespace, naming),
         }
@@ -221,7 +247,7 @@ impl RecordedCall {
                 return Fit::Same;
             }
         }
-        if unproved { Fit::Unproved } else { Fit::Differs("the path is another") }
+        if unproved { Fit::Unproved } else { Fit::Differs(Difference::Path) }
     }
 
     /// The names that the rest of a path may be of: what stands behind a prefix, which for an agent's own secrets ends

@@ -19,7 +19,7 @@ mod walk;
 pub use activity::{Activity, Stage};
 pub use chain::{Chain, ChainId, Position};
 pub use correlation::OwnId;
-pub use join::{Fit, HeardRequest, RecordedCall};
+pub use join::{Difference, Fit, HeardRequest, RecordedCall};
 pub use login::Login;
 pub use naming::Naming;
 pub use note::{Checkpoint, NoteSigner, NoteVerifier};

@@ -328,10 +328,10 @@ impl Joining<'_> {
             let call = self.index.read(at)?;
             let fit = call.fit(heard, &self.naming);
             let rank = match fit {
-                Fit::Same => 0,
-                Fit::Unproved => 1,
-                Fit::Beside => 2,
-                Fit::Differs(_) => 3,
+                Fit::Same => (0, None),
+                Fit::Unproved => (1, None),
+                Fit::Beside => (2, None),
+                Fit::Differs(in_what) => (3, Some(in_what)),
             };
             Some(((rank, self.index.is_seen(at), call.began.abs_diff(heard.time)), at, call, fit))
         });
@@ -355,9 +355,9 @@ impl Joining<'_> {
                 self.tally.beside += 1;
                 (Finding::Beside, "")
             }
-            Fit::Differs(why) => {
+            Fit::Differs(in_what) => {
                 self.tally.differs += 1;
-                (Finding::Differs, why)
+                (Finding::Differs, in_what.text())
             }
         };
         self.printer.print(finding, Some(&call), Some(heard), why)

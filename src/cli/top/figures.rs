@@ -266,7 +266,7 @@ impl Stranger {
 
 /// True for a route that is asked for callers.
 fn is_load(route: &str) -> bool {
-    !route.starts_with("/admin/") && !LOOKS.contains(&route)
+    !route.starts_with("/admin/") && !route.starts_with("/observability/") && !LOOKS.contains(&route)
 }
 
 /// An agent's requests, its refusals, and the seconds that all of them took.

@@ -76,8 +76,8 @@ fn lines_of_both_audits_are_read() {
 
 #[test]
 fn a_request_is_what_a_record_tells_of_where_the_path_is_the_same() {
-    const ELSE: Fit = Fit::Differs("the path is of something else");
-    const OTHER: Fit = Fit::Differs("the path is another");
+    const ELSE: Fit = Fit::Differs(Difference::Kind);
+    const OTHER: Fit = Fit::Differs(Difference::Path);
     let own = || secret(Space::Own, "team/db");
     let transit = || Resource::Key(catalog::find("transit.encrypt").unwrap().spec.engine.unwrap(), "k".into());
     let root = || Resource::Names(Space::Own, None);
@@ -115,11 +115,11 @@ fn the_same_id_alone_proves_little() {
     let path = "secret/data/mcp/bob/team/db";
     assert_eq!(record.fit(&heard("secret/", path, Some("bob")), &Naming::Clear), Fit::Unproved, "without the key");
     let alice = heard("secret/", path, Some("alice"));
-    assert_eq!(record.fit(&alice, &key()), Fit::Differs("the token is another agent's"));
+    assert_eq!(record.fit(&alice, &key()), Fit::Differs(Difference::Agent));
     let written = HeardRequest { operation: "update".into(), ..heard("secret/", path, Some("bob")) };
-    assert_eq!(record.fit(&written, &key()), Fit::Differs("the operation is another"));
+    assert_eq!(record.fit(&written, &key()), Fit::Differs(Difference::Operation));
     let elsewhere = HeardRequest { namespace: "team-a".into(), ..heard("secret/", path, Some("bob")) };
-    assert_eq!(record.fit(&elsewhere, &key()), Fit::Differs("the path is another"));
+    assert_eq!(record.fit(&elsewhere, &key()), Fit::Differs(Difference::Path));
     let minted = heard("auth/token/", "auth/token/create/portcullis", None);
     assert_eq!(record.fit(&minted, &key()), Fit::Beside);
     let bookkeeping = heard("secret/", "secret/metadata/portcullis/leases/bob", None);
