@@ -15,7 +15,7 @@ pub const LEASE: &str = "lease_id_suffix";
 /// The name under which the reason of a refusal is noted.
 pub const WHY: &str = "why";
 
-/// What is told of one operation, in the order in which it became known.
+/// The notes of one operation, each under a name, in the order in which they became known.
 #[derive(Debug, Default)]
 pub struct Notes(Vec<(&'static str, Note)>);
 

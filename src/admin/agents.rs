@@ -1,5 +1,6 @@
 //! The page of agents: who is known, when each was seen last, and what became of its requests.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, SystemTime};
 
@@ -15,6 +16,8 @@ use time::format_description::well_known::Rfc3339;
 use crate::service::Context;
 use crate::surfaces::Reply;
 
+use super::query::parameters;
+
 /// Agents of a page that asks for no number of them, and most of any page.
 const PAGE: (usize, usize) = (100, 1000);
 
@@ -27,9 +30,9 @@ const PARAMETERS: Refusal = Refusal::Malformed(
 #[derive(Debug, PartialEq, Eq)]
 struct Wanted<'a> {
     /// A part of their names.
-    name: &'a str,
+    name: Cow<'a, str>,
     /// The name after which they stand.
-    cursor: &'a str,
+    cursor: Cow<'a, str>,
     /// The moment since which they were seen; all, where there is none.
     seen_since: Option<SystemTime>,
     /// Most of them.
@@ -38,17 +41,14 @@ struct Wanted<'a> {
 
 impl<'a> Wanted<'a> {
     fn parse(query: &'a str) -> Result<Self, Refusal> {
-        let mut given = HashSet::new();
-        let mut wanted = Self { name: "", cursor: "", seen_since: None, limit: PAGE.0 };
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (parameter, value) = pair.split_once('=').ok_or(PARAMETERS)?;
+        let mut wanted = Self { name: "".into(), cursor: "".into(), seen_since: None, limit: PAGE.0 };
+        for (parameter, value) in parameters(query).ok_or(PARAMETERS)? {
             let is_name = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
             match parameter {
-                _ if !given.insert(parameter) => return Err(PARAMETERS),
                 "name" if is_name => wanted.name = value,
                 "cursor" if is_name => wanted.cursor = value,
                 "seen_since" => {
-                    let time = OffsetDateTime::parse(&value.replace("%3A", ":"), &Rfc3339);
+                    let time = OffsetDateTime::parse(&value, &Rfc3339);
                     wanted.seen_since = Some(time.map_err(|_| PARAMETERS)?.into());
                 }
                 "limit" => {
@@ -63,8 +63,8 @@ impl<'a> Wanted<'a> {
 }
 
 /// The agents of the running snapshot by name, as `query` asks for them: `name`, `cursor`, `seen_since`, `limit`.
-/// Those without an entry stand there once they have come. Last come the credentials of nobody that were refused
-/// last.
+/// An agent without an entry is among them once it has sent a request. Beside them are told the refused credentials
+/// that are no agent's, the latest of them.
 ///
 /// # Errors
 /// [`Refusal::Malformed`] for any other query.
@@ -76,7 +76,7 @@ pub(super) fn page(context: &Context<'_>, query: &str) -> Result<Reply, Refusal>
     let since = wanted.seen_since.map(|time| clock.at(time));
     let is_wanted = |agent: &&Agent| {
         let (name, last) = (agent.id.as_str(), agent.tally.last());
-        name > wanted.cursor && name.contains(wanted.name) && since.is_none_or(|since| last >= Some(since))
+        name > &*wanted.cursor && name.contains(&*wanted.name) && since.is_none_or(|since| last >= Some(since))
     };
     let entries = snapshot.agents.policy().entries().map(|agent| (agent, true));
     let others = strangers.iter().filter(|agent| agent.tally.last().is_some()).map(|agent| (&**agent, false));
@@ -185,10 +185,10 @@ mod tests {
     fn a_query_names_known_parameters_once() {
         let wanted = Wanted::parse("name=ci&cursor=b.c&limit=1000&seen_since=2026-11-29T02%3A00:00Z").unwrap();
         let since = OffsetDateTime::from_unix_timestamp(1_795_917_600).unwrap().into();
-        assert_eq!(wanted, Wanted { name: "ci", cursor: "b.c", seen_since: Some(since), limit: 1000 });
+        assert_eq!(wanted, Wanted { name: "ci".into(), cursor: "b.c".into(), seen_since: Some(since), limit: 1000 });
         assert_eq!(Wanted::parse("").unwrap().limit, 100);
         for query in
-            ["limit=0", "limit=1001", "limit", "name=a/b", "name=a&name=b", "cursor=%41", "else=1", "seen_since=x"]
+            ["limit=0", "limit=1001", "limit", "name=a/b", "name=a&name=b", "cursor=%2F", "else=1", "seen_since=x"]
         {
             assert!(Wanted::parse(query).is_err(), "{query}");
         }

@@ -3,6 +3,7 @@
 
 mod agents;
 mod observe;
+mod query;
 mod readiness;
 
 pub use readiness::readiness;

@@ -1,10 +1,9 @@
 //! Pages that tell how the gate is: a summary, the ends of its logs, and the headers of the request itself.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use filters::credential::may_be_secret;
-use filters::path;
 use filters::refusal::Refusal;
 use http::HeaderMap;
 use serde_json::json;
@@ -15,6 +14,7 @@ use crate::service::Context;
 use crate::surfaces::Reply;
 use crate::telemetry::{Tail, tail};
 
+use super::query::parameters;
 use super::readiness::readiness;
 
 /// Lines that are told where no number is asked for, and most of any.
@@ -85,14 +85,8 @@ pub(super) async fn log(context: &Context<'_>, name: &'static str, query: &str) 
 }
 
 fn asked(query: &str) -> Result<Tail, Refusal> {
-    let mut given = HashSet::new();
     let mut tail = Tail { limit: LINES.0, members: Vec::new() };
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').ok_or(PARAMETERS)?;
-        if !given.insert(name) {
-            return Err(PARAMETERS);
-        }
-        let value = path::decode(value.as_bytes()).map_err(|_| PARAMETERS)?;
+    for (name, value) in parameters(query).ok_or(PARAMETERS)? {
         if name == "limit" {
             tail.limit = value.parse().ok().filter(|limit| (1..=LINES.1).contains(limit)).ok_or(PARAMETERS)?;
         } else if MEMBERS.contains(&name) {
@@ -134,5 +128,7 @@ mod tests {
         for broken in ["limit=0", "limit=1001", "limit", "x=1", "agent=a&agent=b", "agent=%ff"] {
             assert_eq!(asked(broken).unwrap_err(), PARAMETERS, "{broken}");
         }
+        let Refusal::Malformed(text) = PARAMETERS else { panic!() };
+        assert!(text.contains(&MEMBERS.join(", ")), "the refusal names them all");
     }
 }

@@ -25,6 +25,11 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// The name of the file that was set aside so many times ago.
+pub(super) fn aside(path: &Path, number: u32) -> PathBuf {
+    path.with_extension(format!("log.{number}"))
+}
+
 #[cfg(test)]
 impl LogFiles {
     /// Those of a folder whose files are never set aside.
@@ -114,9 +119,8 @@ impl LogFile {
         Ok(())
     }
 
-    /// The name of the file that was set aside so many times ago.
     fn aside(&self, number: u32) -> PathBuf {
-        self.path.with_extension(format!("log.{number}"))
+        aside(&self.path, number)
     }
 
     /// Moves each file that was set aside one number on, and removes those that are too many or too large

@@ -60,12 +60,8 @@ impl Call {
             plain(key, value, out);
         }
         text(key!("namespace"), record.namespace, out);
-        let named = self.concern.resource.as_ref().and_then(Resource::named);
-        if let (Some((word, name)), Some(naming)) = (named, naming) {
-            match naming {
-                Naming::Clear => member(word, name, out),
-                Naming::Hmac(_) => member(word, &naming.of(name), out),
-            }
+        if let Some((word, name)) = self.concern.resource.as_ref().and_then(Resource::named) {
+            named(word, name, naming, out);
         }
         if let Some(version) = self.concern.version {
             number(key!("version"), version, out);
@@ -80,6 +76,15 @@ impl Call {
     }
 }
 
+/// Adds a name in this form, or not at all.
+fn named(word: &str, name: &str, naming: Option<&Naming>, out: &mut Vec<u8>) {
+    match naming {
+        Some(Naming::Clear) => member(word, name, out),
+        Some(naming @ Naming::Hmac(_)) => member(word, &naming.of(name), out),
+        None => {}
+    }
+}
+
 /// Adds a note; names of fields in this form, or not at all.
 fn write(name: &str, note: &Note, naming: Option<&Naming>, out: &mut Vec<u8>) {
     match note {
@@ -87,11 +92,7 @@ fn write(name: &str, note: &Note, naming: Option<&Naming>, out: &mut Vec<u8>) {
         Note::Numbers(numbers) => member(name, numbers, out),
         Note::Flag(flag) => member(name, flag, out),
         Note::Text(text) => member(name, text, out),
-        Note::Name(text) => match naming {
-            Some(Naming::Clear) => member(name, text, out),
-            Some(naming @ Naming::Hmac(_)) => member(name, &naming.of(text), out),
-            None => {}
-        },
+        Note::Name(text) => named(name, text, naming, out),
         Note::Fields(Fields { names, more }) => {
             match naming {
                 Some(Naming::Clear) => member(name, names, out),

@@ -2,9 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
+
+use super::log_file::aside;
 
 /// Most bytes of a log that are looked at, from its end.
 const MOST: u64 = 8 << 20;
@@ -38,9 +40,10 @@ impl Tail {
 /// The error of the file system; a file that is missing has no lines.
 pub fn tail(folder: &Path, name: &str, asked: &Tail) -> io::Result<Vec<Value>> {
     let current = folder.join(format!("{name}.log"));
+    let set_aside = aside(&current, 1);
     let mut lines = Vec::new();
     let mut left = MOST;
-    for path in [current.clone(), aside(&current)] {
+    for path in [current, set_aside] {
         let text = end(&path, left)?;
         left -= text.len() as u64;
         let fitting = text.split(|byte| *byte == b'\n').rev().filter_map(|line| asked.read(line));
@@ -51,12 +54,6 @@ pub fn tail(folder: &Path, name: &str, asked: &Tail) -> io::Result<Vec<Value>> {
     }
     lines.reverse();
     Ok(lines)
-}
-
-fn aside(current: &Path) -> PathBuf {
-    let mut path = current.as_os_str().to_owned();
-    path.push(".1");
-    path.into()
 }
 
 /// At most so many bytes from the end of a file.

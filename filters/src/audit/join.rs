@@ -85,13 +85,13 @@ pub struct HeardRequest {
 /// The relation of a request to a record that has its correlation id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fit {
-    /// It is what the record tells of.
+    /// The request is the one that the record tells of.
     Same,
-    /// It may be: the record has an HMAC in place of the name, and its key is not here.
+    /// The request may be that one: the record has an HMAC in place of the name, and its key is not here.
     Unproved,
-    /// The gate asked it for the same call, such as for a token.
+    /// The gate made the request for the same call, such as for a token.
     Beside,
-    /// It is something else.
+    /// The request is another.
     Differs(Difference),
 }
 
@@ -100,7 +100,7 @@ pub enum Fit {
 pub enum Difference {
     /// The name in the path.
     Path,
-    /// What is done there.
+    /// The operation on that path.
     Operation,
     /// The part of Vault's API.
     Kind,

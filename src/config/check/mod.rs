@@ -53,6 +53,7 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
     let server = server(&top, &listeners, &admin);
     let limits = limits::limits(&bounds, server.threads);
     let upstream = upstream::upstream(&top, roles.namespace.clone());
+    let development = development(&top);
     let settings = Settings {
         catalog: source.table.catalog,
         admin,
@@ -84,11 +85,11 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
             keep_alive: top.table("mcp", &section::MCP).time("keep_alive"),
             docs: docs(&top),
             public_url,
-            echo: development(&top).is_some(),
+            echo: development.is_some(),
             origins: identity::origins(&top),
         },
         agent_metrics: top.table("metrics", &section::METRICS).flag("agents").unwrap_or(false),
-        development: development(&top),
+        development,
         listeners: listeners.into_iter().map(|listener| listener.value).collect(),
         files: Vec::new(),
         warnings: Vec::new(),

@@ -24,9 +24,9 @@ const HASHED: usize = 100_000;
 pub(super) enum Need {
     /// Vault must have been asked.
     Vault,
-    /// It was refused, or answered without Vault.
+    /// Nothing was needed of Vault: the call was refused, or the gate answered it alone.
     Nothing,
-    /// It was permitted, and its end is not recorded.
+    /// Nobody knows: the call was permitted, and its end is not recorded.
     Unknown,
 }
 
