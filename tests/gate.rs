@@ -74,6 +74,7 @@ mod gate {
     pub mod top;
     pub mod trust_domains;
     pub mod upstream;
+    pub mod vault_api;
     pub mod vault_identity;
     pub mod verbs;
     pub mod wire;
@@ -169,6 +170,7 @@ fn main() -> ExitCode {
         ("trust_domains", gate::trust_domains::CASES),
         ("pem", gate::pem::CASES),
         ("isolation", gate::isolation::CASES),
+        ("vault_api", gate::vault_api::CASES),
         ("service", gate::service::CASES),
         ("jwt", gate::jwt::CASES),
         ("issuers", gate::issuers::CASES),

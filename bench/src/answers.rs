@@ -108,6 +108,7 @@ fn sample(holds: Type) -> Value {
         Type::Object | Type::Labels | Type::Map(_) | Type::Record(_) => {
             json!({"username": "demo", "password": "correct-horse-battery"})
         }
+        Type::Any => Value::Null,
         Type::List(_) | Type::Texts | Type::Names => (0..10).map(|number| format!("name-{number}")).collect(),
     }
 }

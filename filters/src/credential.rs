@@ -4,7 +4,7 @@
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 
-use crate::headers::{API_KEY, DPOP, MCP_METHOD, MCP_NAME, MCP_PROTOCOL_VERSION, VAULT_WRAP_TTL};
+use crate::headers::{API_KEY, DPOP, MCP_METHOD, MCP_NAME, MCP_PROTOCOL_VERSION, VAULT_TOKEN, VAULT_WRAP_TTL};
 use crate::names::AgentId;
 use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
@@ -12,6 +12,9 @@ use crate::secret::{Digest, Secret};
 /// Headers that may stand once at most.
 static SINGLE: [HeaderName; 7] =
     [AUTHORIZATION, DPOP, API_KEY, VAULT_WRAP_TTL, MCP_PROTOCOL_VERSION, MCP_METHOD, MCP_NAME];
+
+/// The beginning of every key that the gate makes: `pck_[A-Za-z0-9_-]{43}` finds one that leaked.
+pub const KEY_PREFIX: &str = "pck_";
 
 /// The names of the headers by which a trusted proxy names its client.
 #[derive(Clone, Debug)]
@@ -65,6 +68,35 @@ pub fn offered(headers: &HeaderMap, proxy: Option<&ProxyHeaders>) -> Result<Offe
         (None, None, Some(name)) => Ok(Offered::DistinguishedName(name)),
         _ => Err(Refusal::Unauthenticated),
     }
+}
+
+/// Reads the credential that a client of Vault's offers as its token, where the head offers no other: a key, a JWT.
+/// Beside another credential, such as the connection's certificate, a text that cannot be one is passed over: clients
+/// send what an earlier login has left.
+///
+/// # Errors
+/// 400 for a header that stands twice, 401 for two credentials or one that is not text.
+pub fn offered_to_vault(headers: &HeaderMap, offered: Offered, has_certificate: bool) -> Result<Offered, Refusal> {
+    let Some(value) = headers.get(VAULT_TOKEN) else { return Ok(offered) };
+    if stands_twice(headers, &VAULT_TOKEN) {
+        return Err(Refusal::Malformed("A header that may stand once stands twice."));
+    }
+    let token = text(value)?;
+    let secret = || Secret::new(token.to_owned());
+    let alone = offered == Offered::Nothing;
+    match token {
+        "" => Ok(offered),
+        _ if is_jwt(token) && alone => Ok(Offered::Bearer(secret())),
+        _ if token.starts_with(KEY_PREFIX) && alone => Ok(Offered::ApiKey(secret())),
+        _ if is_jwt(token) || token.starts_with(KEY_PREFIX) => Err(Refusal::Unauthenticated),
+        _ if alone && !has_certificate => Ok(Offered::ApiKey(secret())),
+        _ => Ok(offered),
+    }
+}
+
+/// True for three parts of base64 (RFC 7515 section 3.1), of which the first is a JSON object.
+fn is_jwt(token: &str) -> bool {
+    token.starts_with("ey") && token.split('.').count() == 3
 }
 
 /// The headers of a head that [`offered`] looks at, and no others.

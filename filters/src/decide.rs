@@ -67,7 +67,7 @@ use crate::grants::{Need, Resource, Role};
 use crate::handle::{Binding, Claims, Keyring};
 use crate::identity::{Actor, Identity, Presented};
 use crate::notes::Notes;
-use crate::operation::{Ask, Entry, Operation};
+use crate::operation::{Ask, Operation};
 use crate::quota::Limit;
 use crate::refusal::Refusal;
 use crate::scope::Scope;
@@ -102,9 +102,8 @@ pub struct Concern {
 }
 
 impl Concern {
-    /// Takes from an answer, as its caller gets it, what records tell of it.
-    pub fn answered(&mut self, entry: &Entry, answer: &[u8]) {
-        entry.shape.note(answer, &mut self.notes);
+    /// Takes the version out of the notes of an answer, where it is among them.
+    pub fn answered(&mut self) {
         self.version = self.notes.take_number("version").or(self.version);
     }
 }

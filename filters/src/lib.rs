@@ -59,6 +59,7 @@ pub mod audit;
 pub mod vault_policy;
 pub mod policy;
 pub mod rest;
+pub mod vault_api;
 pub mod mcp;
 pub mod openapi;
 pub mod reference;

@@ -23,6 +23,7 @@ use crate::notes::Notes;
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::Shape;
+use crate::vault::Method;
 
 /// The description of an operation, as far as it needs no arguments.
 #[derive(Debug)]
@@ -81,7 +82,7 @@ impl OperationSpec {
         takes_body: true,
         success: 200,
         absent: Absent::NotFound,
-        reach: Reach { apis: &[], may: &[] },
+        reach: Reach::NOWHERE,
         secret: false,
         rest_only: false,
     };
@@ -102,10 +103,27 @@ impl OperationSpec {
 /// The part of Vault's API that an operation asks with the agent's token.
 #[derive(Clone, Copy, Debug)]
 pub struct Reach {
+    /// The method.
+    pub method: Method,
     /// The part between mount and resource: `data`, `datakey/plaintext`.
     pub apis: &'static [&'static str],
     /// The capabilities that a policy must allow there.
     pub may: &'static [Capability],
+    /// The argument that may stand behind the resource.
+    pub behind: Option<&'static str>,
+    /// Members of Vault's body that are arguments by another name; by an empty one, objects whose members are.
+    pub aliases: &'static [(&'static str, &'static str)],
+}
+
+impl Reach {
+    /// None of it.
+    pub const NOWHERE: Self = Self { method: Method::Post, apis: &[], may: &[], behind: None, aliases: &[] };
+
+    /// What is posted to, and changes or computes something.
+    #[must_use]
+    pub const fn update(apis: &'static [&'static str]) -> Self {
+        Self { apis, may: &[Capability::Update], ..Self::NOWHERE }
+    }
 }
 
 /// A capability of Vault's policies.

@@ -133,9 +133,8 @@ pub fn operation(matched: &Match<'_>, carried: Carried<'_>) -> Result<Operation,
         let value = path::decode(raw.as_bytes())?;
         member(&mut json, name, &value, Kind::Text);
     }
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let (name, value) = (form(name)?, form(value)?);
+    for pair in pairs(query) {
+        let (name, value) = pair?;
         member(&mut json, &name, &value, kind_of(spec, &name, &value)?);
     }
     if let Some(text) = wrap_ttl {
@@ -156,9 +155,8 @@ pub fn operation(matched: &Match<'_>, carried: Carried<'_>) -> Result<Operation,
 /// declare is refused, an argument of the body's too.
 fn kind_of(spec: &OperationSpec, name: &str, value: &str) -> Result<Kind, Refusal> {
     let declared = spec.query.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind);
-    let plain = value == "true" || value == "false" || is_number(value);
     match declared {
-        Some(Kind::Plain) if plain => Ok(Kind::Plain),
+        Some(Kind::Plain) if is_plain(value) => Ok(Kind::Plain),
         Some(_) => Ok(Kind::Text),
         None => {
             let known: Vec<_> = spec.query.iter().map(|(known, _)| format!("`{known}`")).collect();
@@ -169,12 +167,14 @@ fn kind_of(spec: &OperationSpec, name: &str, value: &str) -> Result<Kind, Refusa
     }
 }
 
-fn is_number(value: &str) -> bool {
+/// True for a text that stands for a flag or a whole number.
+pub(crate) fn is_plain(value: &str) -> bool {
     let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-    digits && (value == "0" || !value.starts_with('0'))
+    matches!(value, "true" | "false") || digits && (value == "0" || !value.starts_with('0'))
 }
 
-fn member(json: &mut Vec<u8>, name: &str, value: &str, kind: Kind) {
+/// Adds a member to an object that has begun.
+pub(crate) fn member(json: &mut Vec<u8>, name: &str, value: &str, kind: Kind) {
     if json.len() > 1 {
         json.push(b',');
     }
@@ -187,6 +187,14 @@ fn member(json: &mut Vec<u8>, name: &str, value: &str, kind: Kind) {
             let _ = serde_json::to_writer(&mut *json, value);
         }
     }
+}
+
+/// The parameters of a query, decoded.
+pub(crate) fn pairs(query: &str) -> impl Iterator<Item = Result<(Cow<'_, str>, Cow<'_, str>), Refusal>> {
+    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        Ok((form(name)?, form(value)?))
+    })
 }
 
 /// Decodes one part of a query (`application/x-www-form-urlencoded`).

@@ -75,6 +75,8 @@ pub enum Type {
     Names,
     /// Such an object.
     Record(&'static Shape),
+    /// Any value, `null` too.
+    Any,
 }
 
 impl Member {
@@ -114,6 +116,7 @@ impl Type {
             Self::Flag => matches!(byte, b't' | b'f'),
             Self::Object | Self::Labels | Self::Map(_) | Self::Record(_) => byte == b'{',
             Self::List(_) | Self::Texts | Self::Names => byte == b'[',
+            Self::Any => true,
         }
     }
 
@@ -129,6 +132,7 @@ impl Type {
             Self::Record(shape) => shape.schema(),
             Self::List(each) => json!({"type": "array", "items": each.schema()}),
             Self::Texts | Self::Names => json!({"type": "array", "items": {"type": "string"}}),
+            Self::Any => json!({}),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Subcommand;
+use filters::credential::KEY_PREFIX;
 use filters::names::AgentId;
 use filters::secret::Digest;
 use rustls::crypto::{GetRandomFailed, aws_lc_rs};
@@ -54,8 +55,6 @@ pub(super) fn run(KeyCommand::New { agent }: &KeyCommand) -> ExitCode {
     }
 }
 
-/// The beginning of every key: `pck_[A-Za-z0-9_-]{43}` finds one that leaked.
-const PREFIX: &str = "pck_";
 
 /// Random bytes in a key.
 const BYTES: usize = 32;
@@ -71,7 +70,7 @@ impl NewKey {
     fn generate() -> Result<Self, GetRandomFailed> {
         let mut bytes = Zeroizing::new([0; BYTES]);
         aws_lc_rs::default_provider().secure_random.fill(&mut *bytes)?;
-        let mut text = Zeroizing::new(PREFIX.to_owned());
+        let mut text = Zeroizing::new(KEY_PREFIX.to_owned());
         URL_SAFE_NO_PAD.encode_string(*bytes, &mut text);
         Ok(Self(text))
     }
@@ -98,7 +97,7 @@ mod tests {
             (0..100).map(|_| NewKey::generate().unwrap().text().to_owned()).collect();
         assert_eq!(keys.len(), 100);
         for key in keys {
-            let random = key.strip_prefix(PREFIX).unwrap();
+            let random = key.strip_prefix(KEY_PREFIX).unwrap();
             assert_eq!(URL_SAFE_NO_PAD.decode(random).unwrap().len(), BYTES);
         }
     }

@@ -117,7 +117,7 @@ const DOCS: Kind = Kind::Choice(&["agents", "public", "off"]);
 pub(super) static TOP: Section = Section { label: "", title: "Top level", options: &OPTIONS };
 
 #[rustfmt::skip]
-static OPTIONS: [Opt; 77] = [
+static OPTIONS: [Opt; 78] = [
     both("VAULT_ADDR", "vault_addr", Kind::Text, "http://localhost:8200", "Where Vault or OpenBao is: `http://` or `https://`, host, port."),
     both("VAULT_NAMESPACE", "vault_namespace", Kind::Text, "", "The gate's own namespace in Vault (Enterprise, OpenBao), and that of agents for which no other is named."),
     both("VAULT_TOKEN", "vault_token", Kind::Secret, "", "The gate's own Vault token; AppRole goes first where both are given."),
@@ -161,6 +161,7 @@ static OPTIONS: [Opt; 77] = [
     both("RELOAD", "reload", Kind::Flag, "false", "Whether the files are watched and reloaded.").or_flag("--reload"),
     both("LOG_LEVEL", "log_level", LEVELS, "info", "Least severe level of the server log.").or_flag("--log-level"),
     both("LOG_DIR", "log_dir", Kind::Text, "./logs", "Folder of `requests.log`, `responses.log` and `server.log`; made where it is missing. Empty for none: to standard output and standard error alone."),
+    both("EXPOSE_VAULT_API", "expose_vault_api", Kind::Flag, "true", "Whether Vault's own API is there, below /v1, for unchanged clients of Vault."),
     both("EXPOSE_REST_ROUTES", "expose_rest_routes", Kind::Flag, "true", "Whether the REST surface is there; MCP, health and metadata always are."),
     both("DOCS", "docs", DOCS, "agents", "Who sees `/openapi.json`, `/docs` and `/redoc`: agents with a credential, anyone, or nobody."),
     both("PUBLIC_URL", "public_url", Kind::Text, "", "How callers reach the gate, such as `https://gate.example`: an audience that tokens may name, it and its `/mcp`, what OAuth clients are told, and what DPoP proofs must name; as requests have it where absent."),

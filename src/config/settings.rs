@@ -108,6 +108,8 @@ pub struct Settings {
 pub struct Surfaces {
     /// True where the REST surface is shown.
     pub rest: bool,
+    /// True where Vault's own API is there.
+    pub vault_api: bool,
     /// The spelling of MCP tools' names.
     pub tool_names: ToolNames,
     /// The time between two comments on an open stream of events.

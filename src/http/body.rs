@@ -50,7 +50,8 @@ impl Request<'_> {
             return Ok(Body { bytes: Bytes::new(), _share: None });
         }
         let headers = &session.req_header().headers;
-        let (is_json, is_plain) = (head::is_json(headers), head::is_plain(headers));
+        // Clients of Vault's declare nothing, or a form.
+        let (is_json, is_plain) = (self.is_vault_api() || head::is_json(headers), head::is_plain(headers));
         let expects = text(headers, EXPECT).is_some_and(|e| e.eq_ignore_ascii_case("100-continue"));
         let (bodies, started) = (&self.context.state.load.bodies, Instant::now());
         let mut arriving = Arriving { limits, agent, bodies, share: None, started, received: 0 };

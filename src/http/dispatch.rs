@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use filters::credential::{Offered, ProxyHeaders, offered};
+use filters::credential::{Offered, ProxyHeaders, offered, offered_to_vault};
 use filters::names::AgentId;
 use filters::refusal::Refusal;
 use filters::rest::{Match, route as rest_route};
@@ -17,7 +17,7 @@ use crate::service::{Caller, Offer, Outcome, Outcomes, Peer, RefusedLogin, Rejec
 use crate::surfaces::docs::Page;
 use crate::surfaces::listen::Stream;
 use crate::surfaces::progress::{Progress, Waiting, attend, may_be_wanted};
-use crate::surfaces::{self, Asked, Json, Reply, Served, listen, mcp, rest, sessions};
+use crate::surfaces::{self, Asked, Json, Reply, Served, listen, mcp, rest, sessions, vault_api};
 use crate::telemetry::RouteId;
 
 use super::body::Body;
@@ -40,6 +40,7 @@ enum Surface<'a> {
     /// That of operators, for an agent that may look at it.
     Operators(&'static admin::Route),
     Rest(Match<'a>),
+    Vault(vault_api::Wanted),
 }
 
 impl Request<'_> {
@@ -56,7 +57,14 @@ impl Request<'_> {
                 Serves::RecentEvents => Ok(Surface::RecentEvents),
                 Serves::EndOfSession => Ok(Surface::EndOfSession),
                 Serves::Page(page) => Ok(Surface::Docs(page)),
-                Serves::Life | Serves::Readiness | Serves::Metrics | Serves::Metadata(_) | Serves::Nothing => {
+                Serves::Life
+                | Serves::Readiness
+                | Serves::Metrics
+                | Serves::Metadata(_)
+                | Serves::VaultHealth
+                | Serves::VaultSealStatus
+                | Serves::VaultLeader
+                | Serves::Nothing => {
                     Err(Refusal::NotFound)
                 }
             };
@@ -64,6 +72,14 @@ impl Request<'_> {
         if let Some((id, route)) = routes::of_operators(&self.head.path) {
             visit.route = Some(id);
             return Ok(Surface::Operators(route));
+        }
+        if self.is_vault_api() {
+            visit.route = Some(routes::VAULT_API);
+            let wanted = vault_api::route(&self.context, self.head.method.as_str(), &self.head.path, &self.head.query)?;
+            if let vault_api::Wanted::Operation(matched) = &wanted {
+                visit.outcomes = Outcome { operation: matched.kind().spec.name, ..Outcome::default() }.into();
+            }
+            return Ok(Surface::Vault(wanted));
         }
         if !self.context.snapshot.surfaces.rest {
             return Err(Refusal::NotFound);
@@ -144,7 +160,10 @@ impl Request<'_> {
         headers: &HeaderMap,
         base: impl FnOnce() -> Option<String>,
     ) -> Result<Offer<'_>, Refusal> {
-        let credential = offered(headers, self.proxy_headers())?;
+        let mut credential = offered(headers, self.proxy_headers())?;
+        if self.is_vault_api() {
+            credential = offered_to_vault(headers, credential, self.peer().is_some())?;
+        }
         let proves = matches!(credential, Offered::Dpop(..));
         let base = if proves { base().unwrap_or_default() } else { String::new() };
         Ok(Offer {
@@ -180,6 +199,7 @@ impl Request<'_> {
                 };
                 Served::decided(reply)
             }
+            Surface::Vault(wanted) => Box::pin(self.serve_vault(session, caller, wanted)).await,
             Surface::Rest(matched) => {
                 let takes_body = rest::takes_body(&matched, &session.req_header().headers);
                 let body = match takes_body {
@@ -199,6 +219,23 @@ impl Request<'_> {
                     Err(refusal) => Served::refused(matched.kind.spec.name, refusal),
                 }
             }
+        }
+    }
+
+    async fn serve_vault(&self, session: &mut ServerSession, caller: &Caller<'_>, wanted: vault_api::Wanted) -> Served {
+        match wanted {
+            vault_api::Wanted::Mounts(path) => {
+                let asked = self.asked(&session.req_header().headers, caller, Bytes::new());
+                vault_api::mounts(&asked, path.as_deref())
+            }
+            vault_api::Wanted::Operation(matched) => match self.body(session, caller.agent()).await {
+                Ok(body) => {
+                    let framed = session.req_header().version >= Version::HTTP_11;
+                    let asked = self.asked(&session.req_header().headers, caller, body.into_bytes());
+                    vault_api::serve(&asked, &matched, framed).await
+                }
+                Err(refusal) => Served::refused(matched.kind().spec.name, refusal),
+            },
         }
     }
 

@@ -34,7 +34,7 @@ use tokio::time::timeout;
 use crate::listener::Connection;
 use crate::service::{Context, Held};
 use crate::state::State;
-use crate::surfaces::{Reply, metadata};
+use crate::surfaces::{Reply, metadata, vault_api};
 use crate::telemetry::{InProgress, Recording, Step};
 use crate::vault::Parcel;
 
@@ -155,7 +155,9 @@ impl Gateway {
             if matches!(refusal, Refusal::Suspended | Refusal::TooManyConnections) {
                 session.set_keepalive(None);
             }
-            let mut reply = Reply::refused(&refusal, &request.head.request_id);
+            let id = &request.head.request_id;
+            let vaults = request.is_vault_api();
+            let mut reply = if vaults { vault_api::refused(&refusal, id) } else { Reply::refused(&refusal, id) };
             let authorization = session.req_header().headers.get(AUTHORIZATION);
             let at = (request.base(session), request.head.is_mcp());
             metadata::challenge(&request.context.snapshot, &refusal, authorization, at, &mut reply);

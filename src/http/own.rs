@@ -5,6 +5,7 @@ use std::str::FromStr as _;
 
 use filters::headers::MCP_PARAM;
 use filters::refusal::Refusal;
+use filters::vault_api::PREFIX;
 use http::header::{ACCEPT, ACCESS_CONTROL_REQUEST_HEADERS};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use pingora_core::protocols::http::ServerSession;
@@ -12,7 +13,7 @@ use serde_json::json;
 
 use crate::admin;
 use crate::config::Docs;
-use crate::surfaces::{Reply, metadata, text};
+use crate::surfaces::{Reply, metadata, text, vault_api};
 use crate::telemetry::{MetricsForm, RouteId};
 
 use super::request::{Request, Visit};
@@ -36,14 +37,21 @@ impl Request<'_> {
                 snapshot.listeners.get(index).is_some_and(|listener| listener.metrics)
             }
             (Audience::Documentation, Side::Edge { .. }) => snapshot.surfaces.docs != Docs::Off,
+            (Audience::VaultClients, Side::Edge { .. }) => snapshot.surfaces.vault_api,
             (Audience::Metadata, Side::Edge { .. }) => !snapshot.credentials.issuers.is_empty(),
         })
+    }
+
+    /// True for a request of Vault's own API, where that is served.
+    pub(super) fn is_vault_api(&self) -> bool {
+        let served = self.context.snapshot.surfaces.vault_api && matches!(self.side, Side::Edge { .. });
+        served && self.head.path.starts_with(PREFIX)
     }
 
     /// True where a route is served to callers without a credential.
     fn is_public(&self, route: &Route) -> bool {
         match route.audience {
-            Audience::Anyone | Audience::Metrics | Audience::Metadata => true,
+            Audience::Anyone | Audience::Metrics | Audience::Metadata | Audience::VaultClients => true,
             Audience::Documentation => self.context.snapshot.surfaces.docs == Docs::Public,
             Audience::Callers | Audience::Nobody => false,
         }
@@ -83,6 +91,9 @@ impl Request<'_> {
                 let base = self.base(session).ok_or(Refusal::Malformed("The request's host cannot be read."))?;
                 metadata::serve(&self.context.snapshot, &format!("{base}{resource}"))
             }
+            Serves::VaultHealth => vault_api::health(self.context.state, &self.head.query)?,
+            Serves::VaultSealStatus => vault_api::seal_status(self.context.state)?,
+            Serves::VaultLeader => vault_api::leader(),
             Serves::Events(_)
             | Serves::RecentEvents
             | Serves::EndOfSession

@@ -24,6 +24,8 @@ pub(super) enum Audience {
     Documentation,
     /// Anyone, where tokens are believed at all.
     Metadata,
+    /// Anyone, where Vault's own API is served.
+    VaultClients,
     /// Nobody: what is told of other requests.
     Nobody,
 }
@@ -45,6 +47,9 @@ pub(super) enum Serves {
     Mcp,
     /// Messages of MCP that are answered on a stream of events.
     AnsweredOnStream,
+    VaultHealth,
+    VaultSealStatus,
+    VaultLeader,
     Nothing,
 }
 
@@ -72,12 +77,16 @@ const fn mcp(path: &'static str, allowed: &'static str, method: &'static str, se
     Route { allowed, audience: Audience::Callers, serves, path, label: (method, "/mcp") }
 }
 
+const fn vault(path: &'static str, serves: Serves) -> Route {
+    get(path, Audience::VaultClients, serves)
+}
+
 const fn told(method: &'static str, template: &'static str) -> Route {
     Route { allowed: "", audience: Audience::Nobody, serves: Serves::Nothing, path: "", label: (method, template) }
 }
 
 /// The table. A path that stands twice is served by the row of its method, else by the first.
-static ROUTES: [Route; 27] = [
+static ROUTES: [Route; 31] = [
     mcp("/mcp", "GET, POST, DELETE", "POST", Serves::Mcp),
     mcp("/mcp", "GET, POST, DELETE", "GET", Serves::Events(Stream::Mcp)),
     mcp("/mcp", "GET, POST, DELETE", "DELETE", Serves::EndOfSession),
@@ -91,6 +100,9 @@ static ROUTES: [Route; 27] = [
     get("/healthz", Audience::Anyone, Serves::Life),
     get("/livez", Audience::Anyone, Serves::Life),
     get("/readyz", Audience::Anyone, Serves::Readiness),
+    vault("/v1/sys/health", Serves::VaultHealth),
+    vault("/v1/sys/seal-status", Serves::VaultSealStatus),
+    vault("/v1/sys/leader", Serves::VaultLeader),
     get("/metrics", Audience::Metrics, Serves::Metrics),
     get(metadata::PATH, Audience::Metadata, Serves::Metadata("")),
     Route {
@@ -105,11 +117,14 @@ static ROUTES: [Route; 27] = [
     asset("/docs/start.js", docs::SWAGGER_UI_START),
     asset("/redoc/redoc.js", docs::REDOC_SCRIPT),
     asset("/redoc/start.js", docs::REDOC_START),
+    told("ANY", "/v1/{path}"),
     told("OPTIONS", "*"),
     told("OTHER", "unmatched"),
     told("OTHER", "unread"),
 ];
 
+/// Vault's own API.
+pub(super) const VAULT_API: RouteId = RouteId::new(ROUTES.len() - 4);
 /// A browser's preflight, and `OPTIONS *`.
 pub(super) const PREFLIGHT: RouteId = RouteId::new(ROUTES.len() - 3);
 /// No route.

@@ -141,7 +141,10 @@ impl Context<'_> {
         };
         let refused = answer.as_ref().err().map(|refusal| refusal.public().code);
         match &answer {
-            Ok(Performed::Whole(answer)) => concern.answered(entry, answer),
+            Ok(Performed::Whole(answer)) => {
+                form.note(entry, answer, &mut concern.notes);
+                concern.answered();
+            }
             Ok(Performed::Streaming(_)) => {}
             Err(_) => event = None,
         }
@@ -220,7 +223,7 @@ impl Context<'_> {
         match self.heard(opened)? {
             Opened::Whole(answer) => read(asking.form, entry, &answer).map(Performed::Whole),
             Opened::Part(arrival) => {
-                let (form, suspensions) = (asking.form.begin(entry), Arc::clone(&self.state.vault.suspensions));
+                let (form, suspensions) = ((asking.form, entry), Arc::clone(&self.state.vault.suspensions));
                 let streaming = Streaming::begin(arrival, form, agent.id.clone(), suspensions)?;
                 Ok(Performed::Streaming(Box::new(streaming)))
             }

@@ -1,5 +1,6 @@
 //! The form of answers, which is the surface's: the service only says when there is one to be formed.
 
+use filters::notes::Notes;
 use filters::operation::{Absent, Entry};
 use filters::refusal::Refusal;
 use filters::vault::is_partial;
@@ -16,11 +17,19 @@ pub trait Form: Sync {
     /// [`Refusal::UpstreamNonsense`] where it is not as the operation's answers are.
     fn whole(&self, answer: Unformed<'_>) -> Result<Vec<u8>, Refusal>;
 
+    /// Is shown an answer that tells of a version which is deleted or destroyed.
+    fn gone(&self, _: &'static Entry, _: &[u8]) {}
+
+    /// Adds what records tell of an answer that has this form.
+    fn note(&self, entry: &'static Entry, answer: &[u8], notes: &mut Notes) {
+        entry.shape.note(answer, notes);
+    }
+
     /// True where an answer may be sent on as it arrives; the surface needs all of it at once else.
     fn takes_parts(&self) -> bool;
 
-    /// Begins an answer that is formed as it arrives.
-    fn begin(&self, entry: &'static Entry) -> Box<dyn InParts>;
+    /// Begins an answer that is formed as it arrives, and writes what can be sent before that to `out`.
+    fn begin(&self, entry: &'static Entry, out: &mut Vec<u8>) -> Box<dyn InParts>;
 }
 
 /// Forms an answer as it arrives.
@@ -61,11 +70,9 @@ pub(super) fn read(form: &dyn Form, entry: &'static Entry, answer: &Answer) -> R
         _ => match (answer.refusal(), entry.spec.absent) {
             (Refusal::NotFound, Absent::Empty(_)) => None,
             (Refusal::NotFound, Absent::Version { none, deleted, destroyed }) => {
-                return Err(Refusal::Absent(match is_destroyed(&answer.body) {
-                    Some(true) => destroyed,
-                    Some(false) => deleted,
-                    None => none,
-                }));
+                let Some(for_good) = is_destroyed(&answer.body) else { return Err(Refusal::Absent(none)) };
+                form.gone(entry, &answer.body);
+                return Err(Refusal::Absent(if for_good { destroyed } else { deleted }));
             }
             (refusal, _) => return Err(refusal),
         },

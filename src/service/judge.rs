@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 
+use filters::catalog::CATALOG;
 use filters::condition::Circumstances;
 use filters::decide::{DecisionContext, decide};
 use filters::event::Event;
+use filters::grants::{Engine, Role};
 use filters::identity::Identity;
 use filters::operation::{Entry, Operation};
 use filters::refusal::Refusal;
@@ -32,6 +34,15 @@ impl Context<'_> {
         let circumstances = Circumstances { client: caller.client, now: epoch_seconds() };
         let question = Question::new(kind, about, layout).map(Question::by_name);
         question.is_ok_and(|question| question.answer(&caller.identity, layout, circumstances).is_ok())
+    }
+
+    /// True where a role of the caller's gives it anything of this engine.
+    #[must_use]
+    pub fn may_use_any(&self, caller: &Caller<'_>, engine: Engine) -> bool {
+        let kinds = CATALOG.iter().filter(|kind| kind.spec.engine == Some(engine));
+        let needs: Vec<_> = kinds.filter_map(|kind| Some((kind.spec.scope?, kind.spec.named))).collect();
+        let gives = |role: &Role| needs.iter().any(|(scope, named)| role.reaches(*scope, engine, *named));
+        caller.agent().roles.iter().any(|(role, _)| gives(role))
     }
 
     /// Lets the caller look at what operators look at, where a role of its says so.

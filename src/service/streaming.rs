@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use filters::names::AgentId;
+use filters::operation::Entry;
 use filters::refusal::Refusal;
 
 use crate::exchange::Arrival;
 use crate::vault::Suspensions;
 
-use super::form::InParts;
+use super::form::{Form, InParts};
 
 /// Bytes of an answer that there is room for before it is sent on.
 const ROOM: usize = 64 << 10;
@@ -39,11 +40,12 @@ impl Streaming {
     /// Where these cannot be formed.
     pub(super) fn begin(
         mut arrival: Box<Arrival>,
-        mut form: Box<dyn InParts>,
+        (form, entry): (&dyn Form, &'static Entry),
         agent: AgentId,
         suspensions: Arc<Suspensions>,
     ) -> Result<Self, Refusal> {
         let mut ready = Vec::with_capacity(ROOM);
+        let mut form = form.begin(entry, &mut ready);
         while let Some(part) = arrival.read_ahead() {
             form.push(&part, &mut ready)?;
         }

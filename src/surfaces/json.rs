@@ -41,7 +41,7 @@ impl Form for Json {
         matches!(self, Self::InParts)
     }
 
-    fn begin(&self, entry: &'static Entry) -> Box<dyn InParts> {
+    fn begin(&self, entry: &'static Entry, _: &mut Vec<u8>) -> Box<dyn InParts> {
         Box::new(Projection::new(entry.shape))
     }
 }

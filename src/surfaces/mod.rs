@@ -13,6 +13,7 @@ mod reply;
 mod resources;
 pub mod rest;
 pub mod sessions;
+pub mod vault_api;
 
 pub use json::Json;
 pub use reply::{Body, Reply};

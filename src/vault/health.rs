@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use filters::vault::control;
+use arc_swap::ArcSwapOption;
+use filters::vault::control::{self, About};
 
 use crate::exchange::{Envelope, Upstream};
 
@@ -69,19 +70,26 @@ impl Health {
 pub struct Monitor {
     upstream: Arc<Upstream>,
     state: AtomicU8,
+    version: ArcSwapOption<Box<str>>,
 }
 
 impl Monitor {
     /// Nothing is asked before [`Monitor::run`].
     #[must_use]
-    pub const fn new(upstream: Arc<Upstream>) -> Self {
-        Self { upstream, state: AtomicU8::new(Health::Unknown as u8) }
+    pub fn new(upstream: Arc<Upstream>) -> Self {
+        Self { upstream, state: AtomicU8::new(Health::Unknown as u8), version: ArcSwapOption::empty() }
     }
 
     /// The last health that was found.
     #[must_use]
     pub fn health(&self) -> Health {
         Health::of_byte(self.state.load(Ordering::Relaxed))
+    }
+
+    /// Vault's version, as it was told last.
+    #[must_use]
+    pub fn version(&self) -> Option<Arc<Box<str>>> {
+        self.version.load_full()
     }
 
     /// True where requests may go to Vault: false while it is known to be away.
@@ -133,8 +141,11 @@ impl Monitor {
         let envelope = Envelope::look();
         match self.upstream.ask(request, envelope).await {
             Ok(answer) => {
-                if let Some(known) = control::has_namespaces(&answer.body) {
-                    self.upstream.note_namespaces(known);
+                if let Some(About { version, has_namespaces }) = control::about(&answer.body) {
+                    self.upstream.note_namespaces(has_namespaces);
+                    if self.version().is_none_or(|known| **known != *version) {
+                        self.version.store(Some(Arc::new(version.into_owned().into_boxed_str())));
+                    }
                 }
                 Health::of_status(answer.status)
             }

@@ -91,7 +91,7 @@ impl Describe for IssueCreds {
         touch: Some(role),
         annotations: Annotations { read_only: false, destructive: false, idempotent: false },
         template: "/db/creds/{role}",
-        reach: Reach { apis: &["creds"], may: &[Capability::Read] },
+        reach: Reach { method: Method::Get, apis: &["creds"], may: &[Capability::Read], ..Reach::NOWHERE },
         secret: true,
         ..OperationSpec::POST
     };
@@ -123,7 +123,7 @@ impl Describe for IssueCreds {
     };
 
     fn plan(arguments: IssueArguments<'_>) -> Result<Plan, Refusal> {
-        let call = Call { method: Method::Get, api: "creds".into(), query: None, body: None, repeatable: false };
+        let call = Call { api: "creds".into(), query: None, body: None, repeatable: false };
         Ok(Plan::about(role(About::named(&arguments.role))?, Ask::Issue(IssuedKind::Lease, call))
             .wrapped(arguments.wrap_ttl))
     }

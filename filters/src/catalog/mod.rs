@@ -25,7 +25,7 @@ use crate::grants::{Engine, Resource};
 use crate::operation::{Body, Call, Entry, Touched};
 use crate::path;
 use crate::refusal::Refusal;
-use crate::vault::{Layout, Method};
+use crate::vault::Layout;
 
 /// Engines with their operations, and the operations that are of no engine.
 #[derive(Debug)]
@@ -92,7 +92,7 @@ fn post(api: &'static str, body: &impl Serialize, repeatable: bool) -> Result<Ca
 }
 
 fn posted(api: &'static str, body: Body, repeatable: bool) -> Call {
-    Call { method: Method::Post, api: api.into(), query: None, body: Some(body), repeatable }
+    Call { api: api.into(), query: None, body: Some(body), repeatable }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::handle::{Purpose, StandsFor};
 use crate::lifetime::{Lifetime, WrapTtl};
 use crate::notes::Note;
 use crate::operation::{
-    About, Annotations, Ask, Body, Call, Capability, Describe, Entry, IssuedKind, OperationSpec, Plan, Reach, Redeem,
+    About, Annotations, Ask, Body, Call, Describe, Entry, IssuedKind, OperationSpec, Plan, Reach, Redeem,
     Redemption, Touched,
 };
 use crate::refusal::Refusal;
@@ -96,7 +96,7 @@ impl Describe for Issue {
         touch: Some(certificate),
         annotations: MAKES,
         template: "/pki/issue",
-        reach: Reach { apis: &["issue"], may: &[Capability::Update] },
+        reach: Reach::update(&["issue"]),
         secret: true,
         ..OperationSpec::POST
     };
@@ -165,7 +165,7 @@ impl Describe for Sign {
         touch: Some(certificate),
         annotations: MAKES,
         template: "/pki/sign",
-        reach: Reach { apis: &["sign"], may: &[Capability::Update] },
+        reach: Reach::update(&["sign"]),
         ..OperationSpec::POST
     };
     const SHAPE: &'static Shape =

@@ -14,7 +14,7 @@ use crate::json::Whole;
 use crate::lifetime::{Lifetime, WrapTtl};
 use crate::notes::Note;
 use crate::operation::{
-    About, Annotations, Ask, Body, Capability, Describe, Entry, IssuedKind, OperationSpec, Plan, Reach, Touched, unfit,
+    About, Annotations, Ask, Body, Describe, Entry, IssuedKind, OperationSpec, Plan, Reach, Touched, unfit,
 };
 use crate::refusal::Refusal;
 use crate::scope::Scope;
@@ -113,7 +113,7 @@ impl Describe for Sign {
         touch: Some(certificate),
         annotations: MAKES,
         template: "/ssh/sign",
-        reach: Reach { apis: &["sign"], may: &[Capability::Update] },
+        reach: Reach::update(&["sign"]),
         ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = &Shape {
@@ -221,7 +221,7 @@ impl Describe for Otp {
         touch: Some(password),
         annotations: MAKES,
         template: "/ssh/otp",
-        reach: Reach { apis: &["creds"], may: &[Capability::Update] },
+        reach: Reach::update(&["creds"]),
         secret: true,
         ..OperationSpec::POST
     };

@@ -14,7 +14,7 @@ use crate::operation::{Ask, Call, Entry, IssuedKind, Operation, Reach, Redeem, R
 use crate::path::{SecretPath, VaultPath};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
-use crate::vault::{Layout, VaultRequest};
+use crate::vault::{Layout, Method, VaultRequest};
 
 /// An operation that an agent may have done now, ready to be done once. Only a [`Permit`] turns into
 /// one.
@@ -137,13 +137,13 @@ impl Redeemed {
 
     fn new(layout: &Layout, redemption: Redemption, claims: Claims) -> Result<Self, Refusal> {
         let Redemption { redeem, engine, call, .. } = redemption;
-        let Call { method, api, body, repeatable, .. } = call(redeem, &claims.stands_for)?;
+        let Call { api, body, repeatable, .. } = call(redeem, &claims.stands_for)?;
         let mount = match engine {
             Some(engine) => layout.mount(engine).ok_or(Refusal::Internal)?,
             None => "sys",
         };
         let body = body.map(|body| body.render(None, &Default::default())).transpose()?;
-        let request = VaultRequest::new(method, VaultPath::render(&[mount, &api])?, body, repeatable);
+        let request = VaultRequest::new(Method::Post, VaultPath::render(&[mount, &api])?, body, repeatable);
         Ok(Self { redeem, claims, request })
     }
 }
@@ -275,7 +275,7 @@ impl Terms<'_> {
             None => path,
         };
         let body = call.body.map(|body| body.render(self.role, self.demand)).transpose()?;
-        let request = VaultRequest::new(call.method, path, body, call.repeatable);
+        let request = VaultRequest::new(self.kind.spec.reach.method, path, body, call.repeatable);
         Ok(AgentRequest { actor, request })
     }
 }

@@ -10,7 +10,6 @@ use crate::kms::KmsCall;
 use crate::lifetime::WrapTtl;
 use crate::notes::{Note, Notes};
 use crate::refusal::Refusal;
-use crate::vault::Method;
 
 /// The part of a request that grants are compared with: read from an operation's arguments, or
 /// named by a person who asks for an explanation.
@@ -121,11 +120,10 @@ pub enum IssuedKind {
     Password,
 }
 
-/// A request of Vault's API below a mount.
+/// A request of Vault's API below a mount, but for its method: that of the operation's [`Reach`](super::Reach), or
+/// `POST` where a handle says what it is about.
 #[derive(Debug)]
 pub struct Call {
-    /// The method.
-    pub method: Method,
     /// The part between mount and resource: `data`, `metadata`, `random/32`.
     pub api: Cow<'static, str>,
     /// A numeric query parameter.

@@ -72,7 +72,7 @@ impl Describe for Turn {
         &Shape { about: "Where it stands.", members: &[Member::given("angle", Type::Count, "In degrees.")] };
 
     fn plan(turns: Turns) -> Result<Plan, Refusal> {
-        let call = Call { method: Method::Post, api: "turn".into(), query: None, body: None, repeatable: false };
+        let call = Call { api: "turn".into(), query: None, body: None, repeatable: false };
         Ok(Plan::about(wheel(About::named(&turns.wheel))?, Ask::Vault(call)))
     }
 }

@@ -248,7 +248,7 @@ impl Projection {
         let is = self.is.take();
         if let (None, Some((index, member))) =
             (self.copies, is.and_then(|index| Some((index, self.members.get(index)?))))
-            && !(member.optional && byte == b'n')
+            && !(member.optional && byte == b'n' && !matches!(member.holds, Type::Any))
         {
             self.copy(index, member, byte, out)?;
         }

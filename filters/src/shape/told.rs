@@ -11,16 +11,41 @@ impl Shape {
     /// Adds the notes of an answer of this shape, as a caller gets it. Of an object the names of its members are
     /// noted, of a list its length. None is added from what is no such answer, as one that is wrapped.
     pub fn note(&self, answer: &[u8], notes: &mut Notes) {
+        self.walk(answer, |member| std::slice::from_ref(&member.name), notes);
+    }
+
+    /// Adds the same notes from Vault's own answer.
+    pub fn note_in(&self, answer: &[u8], notes: &mut Notes) {
+        self.walk(answer, |member| member.from, notes);
+    }
+
+    fn walk(&self, answer: &[u8], place: Place, notes: &mut Notes) {
         if self.members.iter().any(|member| member.told.is_some()) {
             let mut json = serde_json::Deserializer::from_slice(answer);
-            let _ = json.deserialize_map(Members { of: self.members, notes });
+            let _ = Members { of: self.members, place, depth: 0, live: u32::MAX, notes }.deserialize(&mut json);
         }
     }
 }
 
+/// The way to a member, name by name.
+type Place = fn(&'static Member) -> &'static [&'static str];
+
+/// Reads an object in which members lie, or lead to.
 struct Members<'a> {
     of: &'static [Member],
+    place: Place,
+    depth: usize,
+    /// A bit for each member whose way leads here.
+    live: u32,
     notes: &'a mut Notes,
+}
+
+impl<'de> DeserializeSeed<'de> for Members<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, object: D) -> Result<(), D::Error> {
+        object.deserialize_map(self)
+    }
 }
 
 impl<'de> Visitor<'de> for Members<'_> {
@@ -31,41 +56,27 @@ impl<'de> Visitor<'de> for Members<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(member) = map.next_key_seed(Named(self.of))? {
-            match member.and_then(|member| Some((member.told?, member.holds))) {
+        let Self { of, place, depth, live, notes } = self;
+        while let Some(Name(name)) = map.next_key()? {
+            let here = |member: &'static Member| place(member).get(depth).is_some_and(|part| **part == *name);
+            let leads = |(index, member): &(usize, &'static Member)| {
+                live & (1 << index) != 0 && member.told.is_some() && here(member)
+            };
+            let fitting = of.iter().enumerate().filter(leads);
+            let is = fitting.clone().find(|(_, member)| place(member).len() == depth + 1);
+            let live = fitting.fold(0, |live, (index, _)| live | 1 << index);
+            match is.and_then(|(_, member)| Some((member.told?, member.holds))) {
                 Some((told, holds)) => {
                     let note = map.next_value_seed(Told(holds))?;
-                    note.into_iter().for_each(|note| self.notes.add(told, note));
+                    note.into_iter().for_each(|note| notes.add(told, note));
                 }
+                None if live != 0 => map.next_value_seed(Members { of, place, depth: depth + 1, live, notes: &mut *notes })?,
                 None => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
         }
         Ok(())
-    }
-}
-
-/// Reads the name of one of these.
-struct Named(&'static [Member]);
-
-impl<'de> DeserializeSeed<'de> for Named {
-    type Value = Option<&'static Member>;
-
-    fn deserialize<D: Deserializer<'de>>(self, name: D) -> Result<Self::Value, D::Error> {
-        name.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Named {
-    type Value = Option<&'static Member>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(self.0.iter().find(|member| member.name == name))
     }
 }
 
@@ -84,7 +95,7 @@ impl<'de> DeserializeSeed<'de> for Told {
                 Note::Fields(Deserialize::deserialize(value)?)
             }
             Type::List(_) | Type::Texts | Type::Names => Note::Number(Length::deserialize(value)?.0),
-            Type::Number => {
+            Type::Number | Type::Any => {
                 IgnoredAny::deserialize(value)?;
                 return Ok(None);
             }

@@ -188,10 +188,18 @@ pub fn health() -> Result<VaultRequest, PathProblem> {
     Ok(VaultRequest::new(Method::Get, VaultPath::render(&["sys/health"])?, None, true))
 }
 
-/// True where the Vault that gives this answer to [`health`] has namespaces: OpenBao, and the
-/// Enterprise edition of HashiCorp's. Another takes no notice of them. `None` where it is no such answer.
+/// The facts of a Vault that do not change while it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About<'a> {
+    /// Its version.
+    pub version: Cow<'a, str>,
+    /// True for OpenBao, and the Enterprise edition of HashiCorp's. Another takes no notice of namespaces.
+    pub has_namespaces: bool,
+}
+
+/// The facts of the Vault that gives this answer to [`health`]; `None` where it is no such answer.
 #[must_use]
-pub fn has_namespaces(body: &[u8]) -> Option<bool> {
+pub fn about(body: &[u8]) -> Option<About<'_>> {
     #[derive(Deserialize)]
     struct Health<'a> {
         #[serde(borrow)]
@@ -201,7 +209,8 @@ pub fn has_namespaces(body: &[u8]) -> Option<bool> {
     let told: Health<'_> = serde_json::from_slice(body).ok()?;
     // Before 1.17 HashiCorp's tells the edition in its version only; OpenBao's begin with 2.
     let community = || told.version.starts_with("1.") && !told.version.contains("+ent");
-    Some(told.enterprise.unwrap_or_else(|| !community()))
+    let has_namespaces = told.enterprise.unwrap_or_else(|| !community());
+    Some(About { version: told.version, has_namespaces })
 }
 
 /// The input that the keys of handles are derived over.
@@ -349,7 +358,7 @@ mod tests {
             ("<html>", None),
             ("{}", None),
         ] {
-            assert_eq!(has_namespaces(body.as_bytes()), has, "{body}");
+            assert_eq!(about(body.as_bytes()).map(|about| about.has_namespaces), has, "{body}");
         }
     }
 }

@@ -81,6 +81,7 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
         limits: limits?,
         surfaces: Surfaces {
             rest: top.flag("expose_rest_routes").unwrap_or(true),
+            vault_api: top.flag("expose_vault_api").unwrap_or(true),
             tool_names: tool_names(&top),
             keep_alive: top.table("mcp", &section::MCP).time("keep_alive"),
             docs: docs(&top),

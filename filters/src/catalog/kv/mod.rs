@@ -15,7 +15,6 @@ use crate::operation::{Absent, Ask, Body, Call, Entry, Kind, Touch, Touched};
 use crate::path::SecretPath;
 use crate::refusal::Refusal;
 use crate::shape::{Member, Shape, Type};
-use crate::vault::Method;
 
 /// The engine. The gate's own records lie in it too.
 pub const KV: Engine = Engine::of(&EngineSpec {
@@ -60,9 +59,8 @@ fn names_below(prefix: &str, shared: bool) -> Result<Touched, Refusal> {
     Ok(Resource::Names(space(shared), SecretPath::parse_prefix(prefix)?).into())
 }
 
-fn ask(method: Method, api: &'static str, body: Option<Vec<u8>>, repeatable: bool) -> Ask {
+fn ask(api: &'static str, body: Option<Vec<u8>>, repeatable: bool) -> Ask {
     Ask::Vault(Call {
-        method,
         api: api.into(),
         query: None,
         body: body.map(|body| Body::Whole(Bytes::from(body))),

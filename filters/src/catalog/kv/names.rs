@@ -41,7 +41,7 @@ impl Describe for List {
         query: &[("prefix", Kind::Text), ("shared", Kind::Plain)],
         takes_body: false,
         absent: Absent::Empty("{\"keys\":[]}"),
-        reach: Reach { apis: &["metadata"], may: &[Capability::List] },
+        reach: Reach { method: Method::List, apis: &["metadata"], may: &[Capability::List], ..Reach::NOWHERE },
         ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = &Shape {
@@ -68,7 +68,7 @@ impl Describe for List {
     fn plan(arguments: ListArguments<'_>) -> Result<Plan, Refusal> {
         let prefix = arguments.prefix.as_deref().unwrap_or_default();
         let touched = names_below(prefix, arguments.shared == Some(true))?;
-        Ok(Plan::about(touched, ask(Method::List, "metadata", None, true)))
+        Ok(Plan::about(touched, ask("metadata", None, true)))
     }
 }
 
@@ -105,7 +105,7 @@ impl Describe for Metadata {
         query: PATH_SHARED,
         takes_body: false,
         absent: NO_SECRET,
-        reach: Reach { apis: &["metadata"], may: &[Capability::Read] },
+        reach: Reach { method: Method::Get, apis: &["metadata"], may: &[Capability::Read], ..Reach::NOWHERE },
         ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = &Shape {
@@ -157,7 +157,7 @@ impl Describe for Metadata {
     fn plan(arguments: PathArguments<'_>) -> Result<Plan, Refusal> {
         Ok(Plan::about(
             secret(&arguments.path, arguments.shared == Some(true))?,
-            ask(Method::Get, "metadata", None, true),
+            ask("metadata", None, true),
         ))
     }
 }

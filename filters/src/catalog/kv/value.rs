@@ -53,7 +53,7 @@ impl Describe for Read {
         query: &[("version", Kind::Plain), ("shared", Kind::Plain)],
         takes_body: false,
         absent: NO_SECRET,
-        reach: Reach { apis: &["data"], may: &[Capability::Read] },
+        reach: Reach { method: Method::Get, apis: &["data"], may: &[Capability::Read], ..Reach::NOWHERE },
         secret: true,
         ..OperationSpec::POST
     };
@@ -74,7 +74,7 @@ impl Describe for Read {
 
     fn plan(arguments: ReadArguments<'_>) -> Result<Plan, Refusal> {
         let query = arguments.version.map(|version| ("version", version.get()));
-        let call = Call { method: Method::Get, api: "data".into(), query, body: None, repeatable: true };
+        let call = Call { api: "data".into(), query, body: None, repeatable: true };
         let resource = secret(&arguments.path, arguments.shared == Some(true))?;
         Ok(Plan::about(resource, Ask::Vault(call)).wrapped(arguments.wrap_ttl))
     }
@@ -117,18 +117,21 @@ impl Describe for Write {
         method: "PUT",
         template: "/secrets/{path}",
         query: PATH_SHARED,
-        reach: Reach { apis: &["data"], may: &[Capability::Create, Capability::Update] },
+        reach: Reach { apis: &["data"], may: &[Capability::Create, Capability::Update], aliases: OPTIONS, ..Reach::NOWHERE },
         ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = WRITTEN;
 
     fn plan(arguments: WriteArguments<'_>) -> Result<Plan, Refusal> {
-        plan_write(Method::Post, &arguments)
+        plan_write(&arguments)
     }
 }
 
+/// The object of Vault's body in which `cas` stands.
+const OPTIONS: &[(&str, &str)] = &[("options", "")];
+
 /// `{"data": …, "options": {"cas": …}}`, which writing and patching share.
-fn plan_write(method: Method, arguments: &WriteArguments<'_>) -> Result<Plan, Refusal> {
+fn plan_write(arguments: &WriteArguments<'_>) -> Result<Plan, Refusal> {
     let data = arguments.data.get();
     if !data.starts_with('{') {
         return Err(unfit("/data", "an object"));
@@ -143,7 +146,7 @@ fn plan_write(method: Method, arguments: &WriteArguments<'_>) -> Result<Plan, Re
     }
     body.push(b'}');
     let touched = secret(&arguments.path, arguments.shared == Some(true))?;
-    Ok(Plan::about(touched, ask(method, "data", Some(body), false)).noting("keys", Note::fields(data)))
+    Ok(Plan::about(touched, ask("data", Some(body), false)).noting("keys", Note::fields(data)))
 }
 
 /// `kv.patch`.
@@ -163,12 +166,12 @@ impl Describe for Patch {
         template: "/secrets/{path}",
         query: PATH_SHARED,
         absent: absent("There is no such secret to patch: kv.write writes a new one."),
-        reach: Reach { apis: &["data"], may: &[Capability::Patch] },
+        reach: Reach { method: Method::Patch, apis: &["data"], may: &[Capability::Patch], aliases: OPTIONS, ..Reach::NOWHERE },
         ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = WRITTEN;
 
     fn plan(arguments: WriteArguments<'_>) -> Result<Plan, Refusal> {
-        plan_write(Method::Patch, &arguments)
+        plan_write(&arguments)
     }
 }

@@ -34,7 +34,7 @@ impl Describe for Delete {
         query: PATH_SHARED,
         takes_body: false,
         success: 204,
-        reach: Reach { apis: &["data"], may: &[Capability::Delete] },
+        reach: Reach { method: Method::Delete, apis: &["data"], may: &[Capability::Delete], ..Reach::NOWHERE },
         ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = &Shape::DONE;
@@ -42,7 +42,7 @@ impl Describe for Delete {
     fn plan(arguments: PathArguments<'_>) -> Result<Plan, Refusal> {
         Ok(Plan::about(
             secret(&arguments.path, arguments.shared == Some(true))?,
-            ask(Method::Delete, "data", None, true),
+            ask("data", None, true),
         ))
     }
 }
@@ -71,7 +71,7 @@ fn plan_versions(api: &'static str, arguments: &VersionsArguments<'_>) -> Result
     let body = serde_json::to_vec(&serde_json::json!({ "versions": versions })).map_err(|_| Refusal::Internal)?;
     let touched = secret(&arguments.path, arguments.shared == Some(true))?;
     let told = Note::Numbers(versions.iter().map(|version| version.get()).collect());
-    Ok(Plan::about(touched, ask(Method::Post, api, Some(body), true)).noting("versions", told))
+    Ok(Plan::about(touched, ask(api, Some(body), true)).noting("versions", told))
 }
 
 /// `kv.undelete`.
@@ -90,7 +90,7 @@ impl Describe for Undelete {
         template: "/secrets/{path}:undelete",
         query: PATH_SHARED,
         absent: NO_SECRET,
-        reach: Reach { apis: &["undelete"], may: &[Capability::Update] },
+        reach: Reach::update(&["undelete"]),
         ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = &Shape::DONE;
@@ -116,7 +116,7 @@ impl Describe for Destroy {
         template: "/secrets/{path}:destroy",
         query: PATH_SHARED,
         absent: NO_SECRET,
-        reach: Reach { apis: &["destroy"], may: &[Capability::Update] },
+        reach: Reach::update(&["destroy"]),
         ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = &Shape::DONE;

@@ -9,7 +9,7 @@ use super::{TRANSIT, about, key, one_or_batch};
 use crate::catalog::text::{Segment, Text};
 use crate::json::Whole;
 use crate::lifetime::WrapTtl;
-use crate::operation::{Annotations, Capability, Describe, OperationSpec, Plan, Reach};
+use crate::operation::{Annotations, Describe, OperationSpec, Plan, Reach};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};
@@ -170,7 +170,7 @@ impl Describe for Encrypt {
         touch: Some(key),
         annotations: PURE,
         template: "/transit/encrypt",
-        reach: Reach { apis: &["encrypt"], may: &[Capability::Update] },
+        reach: Reach::update(&["encrypt"]),
         ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = CIPHERTEXT;
@@ -199,7 +199,7 @@ impl Describe for Decrypt {
         touch: Some(key),
         annotations: PURE,
         template: "/transit/decrypt",
-        reach: Reach { apis: &["decrypt"], may: &[Capability::Update] },
+        reach: Reach::update(&["decrypt"]),
         secret: true,
         ..OperationSpec::POST
     };
@@ -239,7 +239,7 @@ impl Describe for Rewrap {
         touch: Some(key),
         annotations: PURE,
         template: "/transit/rewrap",
-        reach: Reach { apis: &["rewrap"], may: &[Capability::Update] },
+        reach: Reach::update(&["rewrap"]),
         ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = CIPHERTEXT;
@@ -324,7 +324,7 @@ impl Describe for DataKey {
         touch: Some(key),
         annotations: PURE,
         template: "/transit/data-key",
-        reach: Reach { apis: &["datakey/plaintext"], may: &[Capability::Update] },
+        reach: Reach::update(&["datakey/plaintext"]),
         secret: true,
         ..OperationSpec::POST
     };

@@ -9,12 +9,11 @@ use crate::grants::Resource;
 use crate::json::Whole;
 use crate::lifetime::WrapTtl;
 use crate::operation::{
-    About, Annotations, Ask, Body, Call, Capability, Describe, Kind, OperationSpec, Plan, Reach, Touched,
+    About, Annotations, Ask, Body, Call, Describe, Kind, OperationSpec, Plan, Reach, Touched,
 };
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};
-use crate::vault::Method;
 
 /// Most random bytes in one call; Vault's own limit is 128 KiB.
 const MAX_BYTES: u64 = 65_536;
@@ -65,7 +64,7 @@ impl Describe for Random {
         template: "/transit/random",
         query: &[("bytes", Kind::Plain), ("format", Kind::Text)],
         takes_body: false,
-        reach: Reach { apis: &["random"], may: &[Capability::Update] },
+        reach: Reach { behind: Some("bytes"), ..Reach::update(&["random"]) },
         secret: true,
         ..OperationSpec::POST
     };
@@ -86,7 +85,6 @@ impl Describe for Random {
             Format::Hex => "{\"format\":\"hex\"}",
         };
         let call = Call {
-            method: Method::Post,
             api: format!("random/{bytes}").into(),
             query: None,
             body: Some(Body::Whole(Bytes::from_static(body.as_bytes()))),

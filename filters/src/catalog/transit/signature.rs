@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{TRANSIT, about, key};
 use crate::catalog::text::{Segment, Text};
 use crate::json::Whole;
-use crate::operation::{Annotations, Capability, Describe, OperationSpec, Plan, Reach, unfit};
+use crate::operation::{Annotations, Describe, OperationSpec, Plan, Reach, unfit};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};
@@ -164,7 +164,7 @@ impl Describe for Sign {
         touch: Some(key),
         annotations: Annotations { read_only: true, destructive: false, idempotent: false },
         template: "/transit/sign",
-        reach: Reach { apis: &["sign"], may: &[Capability::Update] },
+        reach: Reach { behind: Some("hash_algorithm"), ..Reach::update(&["sign"]) },
         ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = &Shape {
@@ -196,7 +196,7 @@ impl Describe for Verify {
         touch: Some(key),
         annotations: Annotations { read_only: true, destructive: false, idempotent: true },
         template: "/transit/verify",
-        reach: Reach { apis: &["verify"], may: &[Capability::Update] },
+        reach: Reach { behind: Some("hash_algorithm"), ..Reach::update(&["verify"]) },
         ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = &Shape {
@@ -227,7 +227,11 @@ impl Describe for Hmac {
         touch: Some(key),
         annotations: Annotations { read_only: true, destructive: false, idempotent: true },
         template: "/transit/hmac",
-        reach: Reach { apis: &["hmac"], may: &[Capability::Update] },
+        reach: Reach {
+            behind: Some("hash_algorithm"),
+            aliases: &[("algorithm", "hash_algorithm")],
+            ..Reach::update(&["hmac"])
+        },
         ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = &Shape {

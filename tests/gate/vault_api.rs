@@ -1,0 +1,203 @@
+//! Vault's own API at `/v1`: clients of Vault's as they are.
+
+use std::fs;
+use std::process::{Command, Output};
+
+use local_vault::binary;
+use serde_json::{Value, json};
+use tests::process::root;
+use tests::{API_KEY, Gate};
+
+use crate::{Case, Shared};
+
+pub const CASES: &[Case] = &[
+    ("the_command_line_works_with_a_certificate", certificate),
+    ("the_command_line_works_with_a_key", key),
+    ("what_is_not_granted_is_refused_in_vaults_words", refused),
+    ("a_path_is_the_agents_own_however_it_is_spelled", spelled),
+    ("answers_are_vaults_but_for_what_is_the_gates", answers),
+];
+
+/// Runs Vault's own command line, or OpenBao's, against the gate.
+struct Cli<'a> {
+    gate: &'a Gate,
+    home: tempfile::TempDir,
+    environment: Vec<(&'static str, String)>,
+}
+
+impl<'a> Cli<'a> {
+    fn new(gate: &'a Gate) -> Self {
+        let home = tempfile::tempdir().expect("a folder");
+        fs::write(home.path().join("ca.crt"), gate.authority()).expect("a file");
+        Self { gate, home, environment: Vec::new() }
+    }
+
+    /// With the certificate of an agent.
+    fn of(gate: &'a Gate, agent: &str) -> Self {
+        let mut cli = Self::new(gate);
+        gate.issue(&certs::Leaf::agent(agent)).write(cli.home.path(), "agent").expect("files");
+        for (name, file) in [("VAULT_CLIENT_CERT", "agent.crt"), ("VAULT_CLIENT_KEY", "agent.key")] {
+            cli.environment.push((name, cli.home.path().join(file).display().to_string()));
+        }
+        cli
+    }
+
+    /// With this token.
+    fn with(mut self, token: &str) -> Self {
+        self.environment.push(("VAULT_TOKEN", token.to_owned()));
+        self
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(binary(&root()).expect("a Vault").path);
+        command.env_clear().args(arguments).current_dir(self.home.path());
+        command.env("HOME", self.home.path()).env("PATH", "/usr/bin:/bin").env("NO_COLOR", "1");
+        command.env("VAULT_ADDR", format!("https://localhost:{}", self.gate.tls));
+        command.env("VAULT_CACERT", self.home.path().join("ca.crt")).env("VAULT_MAX_RETRIES", "0");
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.output().expect("the command line runs")
+    }
+
+    /// What it prints, where it succeeds.
+    fn said(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let (said, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{arguments:?}: {said}{error}\n{}", self.gate.log());
+        said.into_owned()
+    }
+
+    /// What it prints, whether it succeeds or not.
+    fn json_of(&self, arguments: &[&str]) -> Value {
+        serde_json::from_slice(&self.run(arguments).stdout).unwrap_or_default()
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        serde_json::from_str(&self.said(arguments)).expect("JSON")
+    }
+
+    /// What it says of why it fails.
+    fn error(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(!output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+}
+
+/// Everything that the command line does with secrets.
+fn uses_secrets(cli: &Cli<'_>, path: &str) {
+    let secret = &format!("secret/{path}");
+    cli.said(&["kv", "put", secret, "user=app", "password=one"]);
+    let read = cli.json(&["kv", "get", "-format=json", secret]);
+    assert_eq!(read["data"]["data"], json!({"user": "app", "password": "one"}));
+    assert_eq!(cli.said(&["kv", "get", "-field=password", "-mount=secret", path]).trim(), "one");
+    cli.said(&["kv", "patch", secret, "password=two"]);
+    cli.said(&["kv", "put", "-cas=2", secret, "user=app", "password=three"]);
+    let stale = cli.error(&["kv", "put", "-cas=2", secret, "user=app"]);
+    assert!(stale.contains("current version"), "{stale}");
+    assert_eq!(cli.said(&["kv", "get", "-version=2", "-field=password", secret]).trim(), "two");
+    let (folder, name) = path.rsplit_once('/').expect("a folder");
+    assert_eq!(cli.json(&["kv", "list", "-format=json", &format!("secret/{folder}")]), json!([name]));
+    let metadata = cli.json(&["kv", "metadata", "get", "-format=json", secret]);
+    assert_eq!(metadata["data"]["current_version"], 3);
+    cli.said(&["kv", "delete", secret]);
+    let deleted = cli.json_of(&["kv", "get", "-format=json", secret]);
+    assert!(!deleted["data"]["metadata"]["deletion_time"].as_str().unwrap_or_default().is_empty(), "{deleted}");
+    cli.said(&["kv", "undelete", "-versions=3", secret]);
+    assert_eq!(cli.said(&["kv", "get", "-field=password", secret]).trim(), "three");
+    cli.said(&["kv", "rollback", "-version=1", secret]);
+    assert_eq!(cli.said(&["kv", "get", "-field=password", secret]).trim(), "one");
+    cli.said(&["kv", "destroy", "-versions=1,2", secret]);
+    let destroyed = cli.json_of(&["kv", "get", "-format=json", "-version=1", secret]);
+    assert_eq!(destroyed["data"]["metadata"]["destroyed"], true);
+    let none = cli.error(&["kv", "get", "secret/none/at/all"]);
+    assert!(none.contains("No value found at"), "{none}");
+}
+
+fn certificate(shared: &Shared) {
+    let cli = Cli::of(shared.gate(), "agent_mtls");
+    let status = cli.json(&["status", "-format=json"]);
+    assert_eq!((&status["sealed"], &status["initialized"]), (&json!(false), &json!(true)));
+    uses_secrets(&cli, "v1-cert/apps/db");
+    // A token that an earlier login has left is nobody's business.
+    let cli = cli.with("hvs.CAESIJsomething");
+    assert_eq!(cli.json(&["kv", "list", "-format=json", "secret/v1-cert"]), json!(["apps/"]));
+}
+
+fn key(shared: &Shared) {
+    let cli = Cli::new(shared.gate()).with(API_KEY);
+    uses_secrets(&cli, "v1-key/apps/db");
+    // It is the agent's own secret, on every surface.
+    let read = shared.gate().keyed().get("/secrets/v1-key/apps/db").json();
+    assert_eq!(read["data"]["password"], "one");
+}
+
+fn refused(shared: &Shared) {
+    let gate = shared.gate();
+    let nobody = Cli::new(gate).with("hvs.CAESIJsomething");
+    let told = nobody.error(&["kv", "get", "secret/apps/db"]);
+    assert!(told.contains("Code: 403") && told.contains("permission denied"), "{told}");
+    let client = gate.keyed();
+    for (method, path, status) in [
+        ("GET", "/v1/sys/mounts", 403),
+        ("GET", "/v1/sys/policies/acl/portcullis-gate", 403),
+        ("GET", "/v1/auth/token/lookup-self", 403),
+        ("GET", "/v1/cubbyhole/a", 403),
+        ("GET", "/v1/", 403),
+        ("GET", "/v1/secretdata/x", 403),
+        ("GET", "/v1/secret/config", 403),
+        ("GET", "/v1/secret/data", 400),
+        ("GET", "/v1/secret/data/a//b", 400),
+        ("GET", "/v1/secret/undelete/a", 405),
+        ("GET", "/v1/secret/data/v1-none", 404),
+        ("POST", "/v1/sys/internal/ui/mounts", 405),
+        ("GET", "/v1/sys/internal/ui/mounts/nowhere/at/all", 403),
+    ] {
+        let answer = client.send(method, path, &[], b"");
+        let told = answer.json();
+        assert_eq!(answer.status, status, "{method} {path}: {told}");
+        let errors = told["errors"].as_array().unwrap_or_else(|| panic!("{method} {path}: {told}"));
+        assert_eq!(errors.is_empty(), status == 404, "{method} {path}: {told}");
+        assert_eq!(told["request_id"].as_str(), answer.header("x-request-id"), "{method} {path}: {told}");
+    }
+}
+
+fn spelled(shared: &Shared) {
+    let client = shared.gate().keyed();
+    assert_eq!(client.put("/secrets/v1-spelled/a%20b", &json!({"data": {"a": 1}})).status, 200);
+    assert_eq!(client.get("/v1/secret/data/v1-spelled/a%20b").json()["data"]["data"], json!({"a": 1}));
+    assert_eq!(client.get("/v1/secret%2fdata%2Fv1-spelled%2fa%20b").json()["data"]["data"], json!({"a": 1}));
+    for path in [
+        "secret/data/../x",
+        "secret/data/%2e%2e/agent_mtls/x",
+        "secret/data/..%2fagent_mtls/x",
+        "secret/data/%252e%252e/agent_mtls/x",
+        "secret/data/x/.",
+        "secret/./data/x",
+        "secret/data//x",
+        "secret//data/x",
+        "../v1/secret/data/x",
+        "secret/data/a%00b",
+        "secret/metadata/../../sys/mounts",
+    ] {
+        let answer = client.get(&format!("/v1/{path}"));
+        assert!(matches!(answer.status, 400 | 403), "{path}: {} {:?}", answer.status, answer.json());
+    }
+}
+
+fn answers(shared: &Shared) {
+    let (client, world) = (shared.gate().keyed(), shared.world());
+    assert_eq!(client.put("/secrets/v1-answers", &json!({"data": {"a": {"b": [1, 2.50, "ü"]}}})).status, 200);
+    let answer = client.get("/v1/secret/data/v1-answers").json();
+    let (status, vaults) = world.ask("GET", "secret/data/mcp/agent_api/v1-answers", &Value::Null);
+    assert_eq!(status, 200);
+    for member in ["data", "renewable", "lease_id", "lease_duration", "wrap_info", "warnings", "auth"] {
+        assert_eq!(answer[member], vaults[member], "{member}: {answer}");
+    }
+    let mounts = client.get("/v1/sys/internal/ui/mounts").json();
+    assert_eq!(mounts["data"]["secret"]["secret/"]["options"]["version"], "2", "{mounts}");
+    for (method, body) in [("POST", json!({"plaintext": "aGk="})), ("PUT", json!({"plaintext": "aGk="}))] {
+        let answer = client.send(method, "/v1/transit/encrypt/agents-key", &[], body.to_string().as_bytes());
+        assert_eq!(answer.status, 200, "{:?}", answer.json());
+        assert!(answer.json()["data"]["ciphertext"].as_str().is_some_and(|text| text.starts_with("vault:v1:")));
+    }
+}
