@@ -70,27 +70,28 @@ pub fn offered(headers: &HeaderMap, proxy: Option<&ProxyHeaders>) -> Result<Offe
     }
 }
 
-/// Reads the credential that a client of Vault's offers as its token, where the head offers no other: a key, a JWT.
-/// Beside another credential, such as the connection's certificate, a text that cannot be one is passed over: clients
-/// send what an earlier login has left.
+/// The text that a client of Vault's sends as its token, if it sends one.
 ///
 /// # Errors
-/// 400 for a header that stands twice, 401 for two credentials or one that is not text.
-pub fn offered_to_vault(headers: &HeaderMap, offered: Offered, has_certificate: bool) -> Result<Offered, Refusal> {
-    let Some(value) = headers.get(VAULT_TOKEN) else { return Ok(offered) };
+/// 400 for a header that stands twice, 401 for one that is not text.
+pub fn vault_token(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+    let Some(value) = headers.get(VAULT_TOKEN) else { return Ok(None) };
     if stands_twice(headers, &VAULT_TOKEN) {
         return Err(Refusal::Malformed("A header that may stand once stands twice."));
     }
-    let token = text(value)?;
-    let secret = || Secret::new(token.to_owned());
-    let alone = offered == Offered::Nothing;
-    match token {
-        "" => Ok(offered),
-        _ if is_jwt(token) && alone => Ok(Offered::Bearer(secret())),
-        _ if token.starts_with(KEY_PREFIX) && alone => Ok(Offered::ApiKey(secret())),
-        _ if is_jwt(token) || token.starts_with(KEY_PREFIX) => Err(Refusal::Unauthenticated),
-        _ if alone && !has_certificate => Ok(Offered::ApiKey(secret())),
-        _ => Ok(offered),
+    text(value).map(|token| Some(token).filter(|token| !token.is_empty()))
+}
+
+impl Offered {
+    /// The credential that such a token is by its form; `None` for one that has no form of a credential's.
+    #[must_use]
+    pub fn by_form(token: &str) -> Option<Self> {
+        let secret = || Secret::new(token.to_owned());
+        match token {
+            _ if is_jwt(token) => Some(Self::Bearer(secret())),
+            _ if token.starts_with(KEY_PREFIX) => Some(Self::ApiKey(secret())),
+            _ => None,
+        }
     }
 }
 

@@ -17,10 +17,13 @@ use crate::grants::{Agent, Resource};
 use crate::refusal::Refusal;
 
 /// The prefix of every handle, by which one that leaked is recognised.
-const PREFIX: &str = "pch1_";
+pub const PREFIX: &str = "pch1_";
 /// Longest handle that is looked at, in bytes of text.
 pub const MAX_HANDLE: usize = 4096;
 const NONCE: usize = 12;
+
+/// The binding of what whoever has it may have opened.
+const BEARER: &str = "portcullis handle 1\nbearer";
 
 /// The purpose of a handle: one domain per kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -164,9 +167,21 @@ impl Keyring {
     /// # Errors
     /// [`NoKey`] where there is no key.
     pub fn seal<T: Serialize>(&self, claims: &T, binding: Binding<'_>) -> Result<String, NoKey> {
+        self.seal_for(claims, binding.text())
+    }
+
+    /// Seals what whoever has it may have opened: the gate itself says whose it is.
+    ///
+    /// # Errors
+    /// [`NoKey`] where there is no key.
+    pub fn seal_for_bearer<T: Serialize>(&self, claims: &T) -> Result<String, NoKey> {
+        self.seal_for(claims, BEARER.to_owned())
+    }
+
+    fn seal_for<T: Serialize>(&self, claims: &T, binding: String) -> Result<String, NoKey> {
         let (version, key) = self.keys.first().ok_or(NoKey)?;
         let mut sealed = Zeroizing::new(serde_json::to_vec(claims).map_err(|_| NoKey)?);
-        let nonce = key.seal_in_place_append_tag(Aad::from(binding.text()), &mut *sealed).map_err(|_| NoKey)?;
+        let nonce = key.seal_in_place_append_tag(Aad::from(binding), &mut *sealed).map_err(|_| NoKey)?;
         let mut bytes = Vec::with_capacity(4 + NONCE + sealed.len());
         bytes.extend_from_slice(&version.to_be_bytes());
         bytes.extend_from_slice(nonce.as_ref());
@@ -179,6 +194,18 @@ impl Keyring {
     /// # Errors
     /// [`Closed`].
     pub fn open<T: for<'a> Deserialize<'a>>(&self, handle: &str, binding: Binding<'_>) -> Result<T, Closed> {
+        self.open_for(handle, binding.text())
+    }
+
+    /// Opens what was sealed for whoever has it.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub fn open_for_bearer<T: for<'a> Deserialize<'a>>(&self, handle: &str) -> Result<T, Closed> {
+        self.open_for(handle, BEARER.to_owned())
+    }
+
+    fn open_for<T: for<'a> Deserialize<'a>>(&self, handle: &str, binding: String) -> Result<T, Closed> {
         let Sealed { version, nonce, sealed } = Sealed::parse(handle).ok_or(Closed::Foreign)?;
         let Some((_, key)) = self.keys.iter().find(|(known, _)| *known == version) else {
             let later = self.keys.iter().all(|(known, _)| *known < version);
@@ -230,9 +257,9 @@ fn unseal<T: for<'a> Deserialize<'a>>(
     key: &RandomizedNonceKey,
     nonce: Nonce,
     mut sealed: Zeroizing<Vec<u8>>,
-    binding: Binding<'_>,
+    binding: String,
 ) -> Option<T> {
-    let plain = key.open_in_place(nonce, Aad::from(binding.text()), &mut sealed).ok()?;
+    let plain = key.open_in_place(nonce, Aad::from(binding), &mut sealed).ok()?;
     serde_json::from_slice(plain).ok()
 }
 

@@ -47,6 +47,7 @@ pub mod vault;
 pub mod notes;
 pub mod shape;
 pub mod handle;
+pub mod gate_token;
 pub mod lifetime;
 pub mod kms;
 pub mod operation;

@@ -41,8 +41,17 @@ impl Body {
 }
 
 impl Request<'_> {
-    /// Reads the whole body.
+    /// Reads the whole body of a caller's.
     pub(super) async fn body(&self, session: &mut ServerSession, agent: &Agent) -> Result<Body, Refusal> {
+        self.body_of(session, Some(agent)).await
+    }
+
+    /// Reads the whole body of whoever is nobody yet, which is small.
+    pub(super) async fn body_of_login(&self, session: &mut ServerSession) -> Result<Bytes, Refusal> {
+        self.body_of(session, None).await.map(Body::into_bytes)
+    }
+
+    async fn body_of(&self, session: &mut ServerSession, agent: Option<&Agent>) -> Result<Body, Refusal> {
         let limits = &self.context.snapshot.limits.bounds;
         let declared = declared(session)?;
         // Nothing is of no type. A page of another origin is refused by its origin.
@@ -87,7 +96,7 @@ fn declared(session: &ServerSession) -> Result<Option<usize>, Refusal> {
 /// A body that arrives, and what it has been charged for.
 struct Arriving<'a> {
     limits: &'a Limits,
-    agent: &'a Agent,
+    agent: Option<&'a Agent>,
     bodies: &'a Shares<AgentId>,
     share: Option<Share>,
     started: Instant,
@@ -128,16 +137,17 @@ impl Arriving<'_> {
             return Err(Refusal::BodyTooLarge);
         }
         if self.received > SMALL {
-            self.charge(chunk.len()).map_err(refused)?;
+            let agent = self.agent.ok_or(Refusal::BodyTooLarge)?;
+            self.charge(agent, chunk.len()).map_err(refused)?;
         }
         Ok(Some(chunk))
     }
 
-    fn charge(&mut self, bytes: usize) -> Result<(), Full> {
+    fn charge(&mut self, agent: &Agent, bytes: usize) -> Result<(), Full> {
         match &mut self.share {
             Some(share) => share.grow(bytes, self.limits.bodies)?,
             None => {
-                let share = self.bodies.take(self.agent.id.clone(), self.received, self.limits.bodies)?;
+                let share = self.bodies.take(agent.id.clone(), self.received, self.limits.bodies)?;
                 self.share = Some(share);
             }
         }

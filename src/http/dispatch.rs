@@ -5,10 +5,11 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use filters::credential::{Offered, ProxyHeaders, offered, offered_to_vault};
+use filters::credential::{Offered, ProxyHeaders, offered, vault_token};
 use filters::names::AgentId;
 use filters::refusal::Refusal;
 use filters::rest::{Match, route as rest_route};
+use filters::secret::Digest;
 use http::{HeaderMap, Version};
 use pingora_core::protocols::http::ServerSession;
 
@@ -16,6 +17,7 @@ use crate::admin;
 use crate::service::{Caller, Offer, Outcome, Outcomes, Peer, RefusedLogin, Rejected, Target};
 use crate::surfaces::docs::Page;
 use crate::surfaces::listen::Stream;
+use crate::surfaces::vault_api::Login;
 use crate::surfaces::progress::{Progress, Waiting, attend, may_be_wanted};
 use crate::surfaces::{self, Asked, Json, Reply, Served, listen, mcp, rest, sessions, vault_api};
 use crate::telemetry::RouteId;
@@ -41,6 +43,7 @@ enum Surface<'a> {
     Operators(&'static admin::Route),
     Rest(Match<'a>),
     Vault(vault_api::Wanted),
+    Login(Login),
 }
 
 impl Request<'_> {
@@ -100,7 +103,12 @@ impl Request<'_> {
             return Ok(reply);
         }
         let matched = self.route(found, visit);
-        let caller = self.enter(session).await.map_err(|Rejected { refusal, login, of }| {
+        let matched = match matched {
+            Ok(Surface::Vault(vault_api::Wanted::Login(way))) => Ok(Surface::Login(self.login(session, way).await?)),
+            matched => matched,
+        };
+        let login = if let Ok(Surface::Login(login)) = &matched { Some(login) } else { None };
+        let caller = self.enter(session, login).await.map_err(|Rejected { refusal, login, of }| {
             visit.login = login;
             if let Some((agent, proof)) = of {
                 (visit.agent, visit.proof) = (Some(agent), proof.name());
@@ -135,8 +143,11 @@ impl Request<'_> {
     }
 
     /// Admits the caller, who may have to wait for its turn.
-    async fn enter(&self, session: &ServerSession) -> Result<Caller<'_>, Rejected> {
-        let offer = self.offer(&session.req_header().headers, || self.base(session));
+    async fn enter(&self, session: &ServerSession, login: Option<&Login>) -> Result<Caller<'_>, Rejected> {
+        let offer = match login {
+            Some(login) => Ok(self.offer_of(login.offered(), String::new())),
+            None => self.offer(&session.req_header().headers, || self.base(session)),
+        };
         let offer = offer.map_err(|refusal| Rejected {
             refusal,
             login: Some(Box::new(RefusedLogin::unreadable(self.peer().map(|(peer, _)| peer)))),
@@ -160,27 +171,44 @@ impl Request<'_> {
         headers: &HeaderMap,
         base: impl FnOnce() -> Option<String>,
     ) -> Result<Offer<'_>, Refusal> {
-        let mut credential = offered(headers, self.proxy_headers())?;
-        if self.is_vault_api() {
-            credential = offered_to_vault(headers, credential, self.peer().is_some())?;
+        let (mut credential, mut of_token) = (offered(headers, self.proxy_headers())?, None);
+        if self.is_vault_api()
+            && let Some(token) = vault_token(headers)?
+        {
+            (credential, of_token) = self.context.offered_beside(credential, token, self.fingerprint())?;
         }
         let proves = matches!(credential, Offered::Dpop(..));
         let base = if proves { base().unwrap_or_default() } else { String::new() };
-        Ok(Offer {
+        Ok(Offer { of_token, ..self.offer_of(credential, base) })
+    }
+
+    fn offer_of(&self, credential: Offered, base: String) -> Offer<'_> {
+        Offer {
             credential,
+            of_token: None,
             peer: self.peer(),
             proxy: self.head.peer,
             client: self.head.client,
             target: Target { method: self.head.method_name(), base, path: &self.head.path },
             request_id: &self.head.request_id,
             correlation_id: &self.head.correlation_id,
-        })
+        }
+    }
+
+    /// Reads the login of a client of Vault's.
+    async fn login(&self, session: &mut ServerSession, way: vault_api::Way) -> Result<Login, Refusal> {
+        let body = self.body_of_login(session).await?;
+        Login::read(way, &body, self.fingerprint())
     }
 
     /// The peer that presented a certificate to the edge, and the listener's index.
     fn peer(&self) -> Option<(&Peer, usize)> {
         let Side::Edge { index, .. } = self.side else { return None };
         Some((self.connection.peer()?, index))
+    }
+
+    fn fingerprint(&self) -> Option<Digest> {
+        self.peer().and_then(|(peer, _)| peer.fingerprint())
     }
 
     async fn serve_on(&self, surface: Surface<'_>, session: &mut ServerSession, caller: &Caller<'_>) -> Served {
@@ -198,6 +226,9 @@ impl Request<'_> {
                     Err(refusal) => Err(refusal),
                 };
                 Served::decided(reply)
+            }
+            Surface::Login(login) => {
+                login.serve(&self.asked(&session.req_header().headers, caller, Bytes::new()))
             }
             Surface::Vault(wanted) => Box::pin(self.serve_vault(session, caller, wanted)).await,
             Surface::Rest(matched) => {
@@ -224,6 +255,12 @@ impl Request<'_> {
 
     async fn serve_vault(&self, session: &mut ServerSession, caller: &Caller<'_>, wanted: vault_api::Wanted) -> Served {
         match wanted {
+            vault_api::Wanted::Own(own) => {
+                let asked = self.asked(&session.req_header().headers, caller, Bytes::new());
+                vault_api::own(&asked, own)
+            }
+            // It was read before its caller was known.
+            vault_api::Wanted::Login(_) => Served::decided(Err(Refusal::Internal)),
             vault_api::Wanted::Mounts(path) => {
                 let asked = self.asked(&session.req_header().headers, caller, Bytes::new());
                 vault_api::mounts(&asked, path.as_deref())

@@ -171,6 +171,7 @@ impl Inside {
 
     fn offer<'a>(&self, id: &'a str) -> Offer<'a> {
         Offer {
+            of_token: None,
             credential: Offered::Process(self.agent.clone()),
             peer: None,
             proxy: None,

@@ -78,6 +78,10 @@ impl Context<'_> {
             Offered::Nothing | Offered::DistinguishedName(_) | Offered::Process(_) => {}
         }
         let (identity, key) = self.recognised(offer)?;
+        if offer.of_token.as_ref().is_some_and(|of| !of.is(&identity.agent)) {
+            let failure = Failure::new("the token is another agent's, or of an earlier generation");
+            return Err(Stop::failed(failure.of(identity.agent.id.as_str())));
+        }
         let proof = match (&offer.credential, key) {
             (Offered::Dpop(token, proof), Some(key)) => Some(proven(&offer.target, token, key, proof)?),
             _ => None,

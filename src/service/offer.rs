@@ -4,12 +4,14 @@ use std::net::IpAddr;
 
 use filters::credential::Offered;
 
-use super::Peer;
+use super::{Peer, TokenOf};
 
 /// The credential of a request, and the facts it is judged with.
 pub struct Offer<'a> {
     /// The credential in its head.
     pub credential: Offered,
+    /// Whose token of the gate's own it came as.
+    pub of_token: Option<TokenOf>,
     /// The peer that presented a certificate, and the place of its listener.
     pub peer: Option<(&'a Peer, usize)>,
     /// The address of the peer, where it may be a proxy whose headers count.

@@ -114,6 +114,7 @@ fn context(state: &State) -> Context<'_> {
 fn offer(credential: Offered) -> Offer<'static> {
     let target = Target { method: "GET", base: String::new(), path: "/" };
     Offer {
+        of_token: None,
         credential,
         peer: None,
         proxy: None,

@@ -13,6 +13,7 @@ use crate::{Case, Shared};
 pub const CASES: &[Case] = &[
     ("the_command_line_works_with_a_certificate", certificate),
     ("the_command_line_works_with_a_key", key),
+    ("a_login_gives_a_token_of_the_gates_own", logins),
     ("what_is_not_granted_is_refused_in_vaults_words", refused),
     ("a_path_is_the_agents_own_however_it_is_spelled", spelled),
     ("answers_are_vaults_but_for_what_is_the_gates", answers),
@@ -140,7 +141,7 @@ fn refused(shared: &Shared) {
     for (method, path, status) in [
         ("GET", "/v1/sys/mounts", 403),
         ("GET", "/v1/sys/policies/acl/portcullis-gate", 403),
-        ("GET", "/v1/auth/token/lookup-self", 403),
+        ("GET", "/v1/auth/token/lookup", 403),
         ("GET", "/v1/cubbyhole/a", 403),
         ("GET", "/v1/", 403),
         ("GET", "/v1/secretdata/x", 403),
@@ -199,5 +200,52 @@ fn answers(shared: &Shared) {
         let answer = client.send(method, "/v1/transit/encrypt/agents-key", &[], body.to_string().as_bytes());
         assert_eq!(answer.status, 200, "{:?}", answer.json());
         assert!(answer.json()["data"]["ciphertext"].as_str().is_some_and(|text| text.starts_with("vault:v1:")));
+    }
+}
+
+/// What a login gives.
+fn logged_in(client: &tests::Client, path: &str, body: &Value) -> Value {
+    let answer = client.send("PUT", &format!("/v1/auth/{path}"), &[], body.to_string().as_bytes());
+    let told = answer.json();
+    assert_eq!(answer.status, 200, "{path}: {told}");
+    told["auth"].clone()
+}
+
+fn logins(shared: &Shared) {
+    let gate = shared.gate();
+    let cli = Cli::of(gate, "agent_mtls");
+    cli.said(&["login", "-method=cert"]);
+    let token = fs::read_to_string(cli.home.path().join(".vault-token")).expect("a token");
+    let look = cli.json(&["token", "lookup", "-format=json"]);
+    assert_eq!((&look["data"]["display_name"], &look["data"]["id"]), (&json!("agent_mtls"), &json!(token.trim())));
+    cli.said(&["kv", "put", "secret/v1-login/a", "b=c"]);
+    // The token is the certificate's: without that it is nothing.
+    let told = Cli::new(gate).with(token.trim()).error(&["kv", "get", "secret/v1-login/a"]);
+    assert!(told.contains("Code: 403"), "{told}");
+    let other = gate.agent("alice").with("X-Vault-Token", token.trim());
+    assert_eq!(other.get("/v1/secret/data/v1-login/a").status, 403);
+
+    let login = json!({"role_id": "agent_api", "secret_id": API_KEY});
+    let auth = logged_in(&gate.stranger(), "approle/login", &login);
+    let token = auth["client_token"].as_str().expect("a token");
+    assert!(!token.contains(API_KEY) && auth["lease_duration"] == 3600 && auth["token_type"] == "service", "{auth}");
+    let caller = gate.local().with("X-Vault-Token", token);
+    assert_eq!(caller.put("/v1/secret/data/v1-login/b", &json!({"data": {"d": "e"}})).status, 200);
+    // It is a token of this surface alone.
+    assert_eq!(caller.get("/secrets/v1-login/b").status, 401);
+    assert_eq!(caller.send("POST", "/v1/auth/token/renew-self", &[], b"").status, 400);
+    assert_eq!(caller.send("POST", "/v1/auth/token/revoke-self", &[], b"").status, 204);
+    assert_eq!(caller.get("/v1/secret/data/v1-login/b").status, 403);
+    for (path, body, status) in [
+        ("approle/login", json!({"role_id": "agent_mtls", "secret_id": API_KEY}), 403),
+        ("approle/login", json!({"role_id": "agent_api", "secret_id": "pck_none"}), 403),
+        ("approle/login", json!({"role_id": "agent_api"}), 400),
+        ("jwt/login", json!({"jwt": "ey.ey.ey"}), 403),
+        ("jwt/login", json!({"jwt": "x".repeat(17_000)}), 413),
+        ("cert/login", json!({}), 400),
+        ("userpass/login/x", json!({"password": "x"}), 403),
+    ] {
+        let answer = gate.stranger().send("POST", &format!("/v1/auth/{path}"), &[], body.to_string().as_bytes());
+        assert_eq!(answer.status, status, "{path} {:?}", answer.json());
     }
 }

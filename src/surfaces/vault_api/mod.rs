@@ -2,11 +2,15 @@
 
 mod form;
 mod health;
+mod login;
 mod mounts;
 mod refused;
+mod tokens;
 
 pub use health::{health, leader, seal_status};
+pub use login::{Login, Way};
 pub use refused::refused;
+pub use tokens::Own;
 
 use filters::operation::Operation;
 use filters::refusal::Refusal;
@@ -26,6 +30,10 @@ pub enum Wanted {
     Operation(Match),
     /// Which engines the caller may use: all, or the one at this path.
     Mounts(Option<Box<str>>),
+    /// To log in.
+    Login(Way),
+    /// Something of the caller's own token.
+    Own(Own),
 }
 
 /// Finds what a request asks for: by its method, its raw path and its query.
@@ -35,8 +43,10 @@ pub enum Wanted {
 pub fn route(context: &Context<'_>, method: &str, path: &str, query: &str) -> Result<Wanted, Refusal> {
     let below = path.strip_prefix(vault_api::PREFIX).ok_or(Refusal::NotFound)?;
     let method = vault_api::method(method, query);
-    if let Some(wanted) = mounts::wanted(method, below)? {
-        return Ok(wanted);
+    for own in [mounts::wanted, login::wanted, tokens::wanted] {
+        if let Some(wanted) = own(method, below)? {
+            return Ok(wanted);
+        }
     }
     vault_api::route(method, below, &context.snapshot.vault.layout).map(Wanted::Operation)
 }
@@ -62,6 +72,12 @@ pub async fn serve(asked: &Asked<'_>, matched: &Match, framed: bool) -> Served {
 #[must_use]
 pub fn mounts(asked: &Asked<'_>, path: Option<&str>) -> Served {
     Served::decided(mounts::serve(asked, path))
+}
+
+/// Serves what is asked of the caller's own token.
+#[must_use]
+pub fn own(asked: &Asked<'_>, own: Own) -> Served {
+    tokens::serve(asked, own)
 }
 
 fn operation(asked: &Asked<'_>, matched: &Match) -> Result<Operation, Refusal> {

@@ -1,0 +1,164 @@
+//! Logins: the credential that a client logs in with comes back as a token of the gate's own.
+//! Source: <https://developer.hashicorp.com/vault/api-docs/auth>
+
+use filters::credential::Offered;
+use filters::gate_token::{GateToken, LoggedIn};
+use filters::identity::Identity;
+use filters::refusal::Refusal;
+use filters::secret::{Digest, Secret};
+use filters::vault::Method;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::service::Context;
+use crate::surfaces::{Asked, Reply, Served};
+
+use super::Wanted;
+
+/// Seconds that a token lasts, unless its credential ends before.
+const LASTS: u64 = 3600;
+
+/// The way in which a client logs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// With the certificate of its connection.
+    Certificate,
+    /// With a JWT.
+    Jwt,
+    /// With an agent's name and API key.
+    AppRole,
+}
+
+/// The ways, each with the name of the mount where clients have it unless they say otherwise.
+const WAYS: [(&str, Way); 4] =
+    [("cert", Way::Certificate), ("jwt", Way::Jwt), ("kubernetes", Way::Jwt), ("approle", Way::AppRole)];
+
+/// A login, and the credential that came with it.
+pub struct Login {
+    way: Way,
+    /// The agent that it must be.
+    agent: Option<String>,
+    stands_for: LoggedIn,
+}
+
+/// What the body of a login has that the gate reads; the rest says what Vault would do.
+#[derive(Default, Deserialize)]
+struct Body {
+    jwt: Option<String>,
+    role_id: Option<String>,
+    secret_id: Option<String>,
+}
+
+/// What a path asks for, where it asks for a login.
+///
+/// # Errors
+/// [`Refusal::MethodNotAllowed`].
+pub(super) fn wanted(method: Option<Method>, path: &str) -> Result<Option<Wanted>, Refusal> {
+    let mount = path.strip_prefix("auth/").and_then(|rest| rest.strip_suffix("/login"));
+    let Some((_, way)) = mount.and_then(|mount| WAYS.iter().find(|(known, _)| *known == mount)) else {
+        return Ok(None);
+    };
+    if method == Some(Method::Post) { Ok(Some(Wanted::Login(*way))) } else { Err(Refusal::MethodNotAllowed("POST".into())) }
+}
+
+impl Login {
+    /// Reads the credential of a login from its body, or takes the certificate of this fingerprint.
+    ///
+    /// # Errors
+    /// [`Refusal::Malformed`] where there is none.
+    pub fn read(way: Way, body: &[u8], fingerprint: Option<Digest>) -> Result<Self, Refusal> {
+        let missing = Refusal::Malformed;
+        let body: Body = match body.trim_ascii() {
+            [] => Body::default(),
+            body => serde_json::from_slice(body).map_err(|_| missing("The body must be a JSON object."))?,
+        };
+        let (agent, stands_for) = match way {
+            Way::Certificate => {
+                let fingerprint = fingerprint.ok_or(missing("The connection presents no client certificate."))?;
+                (None, LoggedIn::certificate(&fingerprint))
+            }
+            Way::Jwt => (None, LoggedIn::Jwt(body.jwt.ok_or(missing("The member jwt is missing."))?.into())),
+            Way::AppRole => {
+                let agent = body.role_id.ok_or(missing("The member role_id is missing: the agent's name."))?;
+                let key = body.secret_id.ok_or(missing("The member secret_id is missing: the agent's API key."))?;
+                (Some(agent), LoggedIn::ApiKey(key.into()))
+            }
+        };
+        Ok(Self { way, agent, stands_for })
+    }
+
+    /// The credential, as it is offered to the gate.
+    #[must_use]
+    pub fn offered(&self) -> Offered {
+        match &self.stands_for {
+            LoggedIn::Certificate(_) => Offered::Nothing,
+            LoggedIn::Jwt(token) => Offered::Bearer(Secret::new(token.clone().into())),
+            LoggedIn::ApiKey(key) => Offered::ApiKey(Secret::new(key.clone().into())),
+        }
+    }
+
+    /// Answers with a token for the caller, who was admitted with that credential.
+    pub fn serve(self, asked: &Asked<'_>) -> Served {
+        Served::decided(self.token(asked.context, &asked.caller.identity, asked.caller.request_id))
+    }
+
+    fn token(self, context: &Context<'_>, identity: &Identity, request_id: &str) -> Result<Reply, Refusal> {
+        if self.agent.is_some_and(|agent| agent != identity.agent.id.as_str()) {
+            return Err(Refusal::Unauthenticated);
+        }
+        let (login, _) = WAYS.iter().find(|(_, way)| *way == self.way).ok_or(Refusal::Internal)?;
+        let (issued, ends) = (context.now(), identity.expires.and_then(|ends| u64::try_from(ends).ok()));
+        let token = GateToken {
+            number: context.state.events.session_number(),
+            agent: identity.agent.id.clone(),
+            generation: identity.agent.generation,
+            login: format!("auth/{login}/login").into(),
+            issued,
+            expires: ends.unwrap_or(u64::MAX).min(issued + LASTS),
+            stands_for: self.stands_for,
+        };
+        let text = context.seal_token(&token)?;
+        Ok(granted(&token, &text, identity, request_id))
+    }
+}
+
+/// The answer that gives a token out, with all the members that strict clients ask for. It says that it cannot be
+/// renewed, so that clients log in again.
+pub(super) fn granted(token: &GateToken, text: &str, identity: &Identity, request_id: &str) -> Reply {
+    let policies = policies(identity);
+    let answer = json!({
+        "request_id": request_id,
+        "lease_id": "",
+        "renewable": false,
+        "lease_duration": 0,
+        "data": null,
+        "wrap_info": null,
+        "warnings": null,
+        "auth": {
+            "client_token": text,
+            "accessor": accessor(token),
+            "policies": policies,
+            "token_policies": policies,
+            "identity_policies": [],
+            "metadata": {"agent": identity.agent.id.as_str()},
+            "lease_duration": token.expires.saturating_sub(token.issued),
+            "renewable": false,
+            "entity_id": "",
+            "token_type": "service",
+            "orphan": true,
+            "mfa_requirement": null,
+            "num_uses": 0,
+        },
+    });
+    Reply::json(200, answer.to_string())
+}
+
+/// The name by which records may tell of a token.
+pub(super) fn accessor(token: &GateToken) -> String {
+    format!("{:016x}", token.number)
+}
+
+/// The roles of an agent, which stand where Vault has policies.
+pub(super) fn policies(identity: &Identity) -> Value {
+    identity.agent.roles.iter().map(|(role, _)| Value::from(&*role.name)).collect()
+}
