@@ -20,6 +20,7 @@ static MADE_UP: Shape = Shape {
         Member::new("flag", &["data", "deep", "flag"], Type::Flag, "A flag.").or_absent(),
         Member::new("list", &["list"], Type::List(&COUNT), "A list.").or_absent(),
         Member::new("text", &["text"], Type::Text, "A string.").or_absent(),
+        Member::new("any", &["any"], Type::Any, "Anything.").or_absent(),
     ],
 };
 
@@ -78,9 +79,11 @@ fn picked(shape: &Shape, body: &Value) -> Option<Value> {
             Type::Object | Type::Labels | Type::Map(_) | Type::Record(_) => value.is_object(),
             Type::List(_) => value.is_array(),
             Type::Texts | Type::Names => value.as_array().is_some_and(|list| list.iter().all(Value::is_string)),
+            Type::Any => true,
         };
         match value {
-            None | Some(Value::Null) if member.optional => {}
+            None if member.optional => {}
+            Some(Value::Null) if member.optional && !matches!(member.holds, Type::Any) => {}
             Some(value) if fits(value) => {
                 answer.insert(member.name.into(), value.clone());
                 let unreadable = if matches!(member.holds, Type::Names) { unreadable(value) } else { Vec::new() };
@@ -118,6 +121,7 @@ fn anything() -> impl Strategy<Value = Value> {
 
 fn of_kind(kind: Type) -> BoxedStrategy<Value> {
     match kind {
+        Type::Any => anything().boxed(),
         Type::Text => ".{0,12}".prop_map(Value::from).boxed(),
         Type::Count => any::<u64>().prop_map(Value::from).boxed(),
         Type::Flag => any::<bool>().prop_map(Value::from).boxed(),

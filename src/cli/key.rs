@@ -55,7 +55,6 @@ pub(super) fn run(KeyCommand::New { agent }: &KeyCommand) -> ExitCode {
     }
 }
 
-
 /// Random bytes in a key.
 const BYTES: usize = 32;
 

@@ -17,8 +17,8 @@ use crate::admin;
 use crate::service::{Caller, Offer, Outcome, Outcomes, Peer, RefusedLogin, Rejected, Target};
 use crate::surfaces::docs::Page;
 use crate::surfaces::listen::Stream;
-use crate::surfaces::vault_api::Login;
 use crate::surfaces::progress::{Progress, Waiting, attend, may_be_wanted};
+use crate::surfaces::vault_api::Login;
 use crate::surfaces::{self, Asked, Json, Reply, Served, listen, mcp, rest, sessions, vault_api};
 use crate::telemetry::RouteId;
 
@@ -67,9 +67,7 @@ impl Request<'_> {
                 | Serves::VaultHealth
                 | Serves::VaultSealStatus
                 | Serves::VaultLeader
-                | Serves::Nothing => {
-                    Err(Refusal::NotFound)
-                }
+                | Serves::Nothing => Err(Refusal::NotFound),
             };
         }
         if let Some((id, route)) = routes::of_operators(&self.head.path) {
@@ -227,9 +225,7 @@ impl Request<'_> {
                 };
                 Served::decided(reply)
             }
-            Surface::Login(login) => {
-                login.serve(&self.asked(&session.req_header().headers, caller, Bytes::new()))
-            }
+            Surface::Login(login) => login.serve(&self.asked(&session.req_header().headers, caller, Bytes::new())),
             Surface::Vault(wanted) => Box::pin(self.serve_vault(session, caller, wanted)).await,
             Surface::Rest(matched) => {
                 let takes_body = rest::takes_body(&matched, &session.req_header().headers);

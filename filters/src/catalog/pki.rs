@@ -13,8 +13,8 @@ use crate::handle::{Purpose, StandsFor};
 use crate::lifetime::{Lifetime, WrapTtl};
 use crate::notes::Note;
 use crate::operation::{
-    About, Annotations, Ask, Body, Call, Describe, Entry, IssuedKind, OperationSpec, Plan, Reach, Redeem,
-    Redemption, Touched,
+    About, Annotations, Ask, Body, Call, Describe, Entry, IssuedKind, OperationSpec, Plan, Reach, Redeem, Redemption,
+    Touched,
 };
 use crate::refusal::Refusal;
 use crate::scope::Scope;

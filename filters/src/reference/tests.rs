@@ -16,7 +16,7 @@ use crate::mcp::{ToolNames, Tools};
 use crate::names::{AgentId, Namespace};
 use crate::openapi::document;
 use crate::operation::{
-    About, Annotations, Ask, Call, Capability, Describe, Entry, OperationSpec, Plan, Reach, Touched,
+    About, Annotations, Ask, Call, Describe, Entry, OperationSpec, Plan, Reach, Touched,
 };
 use crate::pattern::NamePattern;
 use crate::quota::Terms;
@@ -25,7 +25,7 @@ use crate::refusal::Refusal;
 use crate::rest::{Carried, Routes, operation};
 use crate::scope::{Scope, Scopes};
 use crate::shape::{Member, Shape, Type};
-use crate::vault::{Layout, Method};
+use crate::vault::Layout;
 use crate::vault_policy::{Own, Policy};
 use crate::verdict::Question;
 
@@ -65,7 +65,7 @@ impl Describe for Turn {
         method: "PUT",
         template: "/wheels/{wheel}:turn",
         success: 201,
-        reach: Reach { apis: &["turn"], may: &[Capability::Update] },
+        reach: Reach::update(&["turn"]),
         ..OperationSpec::POST
     };
     const SHAPE: &'static Shape =

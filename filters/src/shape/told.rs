@@ -70,7 +70,9 @@ impl<'de> Visitor<'de> for Members<'_> {
                     let note = map.next_value_seed(Told(holds))?;
                     note.into_iter().for_each(|note| notes.add(told, note));
                 }
-                None if live != 0 => map.next_value_seed(Members { of, place, depth: depth + 1, live, notes: &mut *notes })?,
+                None if live != 0 => {
+                    map.next_value_seed(Members { of, place, depth: depth + 1, live, notes: &mut *notes })?
+                }
                 None => {
                     map.next_value::<IgnoredAny>()?;
                 }

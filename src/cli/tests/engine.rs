@@ -7,7 +7,7 @@ use filters::catalog::{CATALOG, Catalog};
 use filters::grants::{Engine, EngineSpec, GrantNames, Holds, Resource, Service};
 use filters::mcp::{ToolNames, Tools};
 use filters::names::AgentId;
-use filters::operation::{About, Annotations, Capability, Describe, Entry, OperationSpec, Plan, Reach, Touched};
+use filters::operation::{About, Annotations, Describe, Entry, OperationSpec, Plan, Reach, Touched};
 use filters::refusal::Refusal;
 use filters::rest::Routes;
 use filters::scope::Scope;
@@ -49,7 +49,7 @@ impl Describe for Turn {
         touch: Some(axle),
         annotations: Annotations { read_only: false, destructive: false, idempotent: false },
         template: "/wheels/{axle}:turn",
-        reach: Reach { apis: &["turn"], may: &[Capability::Update] },
+        reach: Reach::update(&["turn"]),
         ..OperationSpec::POST
     };
 

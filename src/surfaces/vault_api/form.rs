@@ -14,20 +14,19 @@ const LEASE_ID: &str = "lease_id";
 const LEASE_DURATION: &str = "lease_duration";
 
 /// A member that is passed as it is.
-const fn passed(from: &'static [&'static str]) -> Member {
-    let [name] = from else { panic!("a member of the outermost object") };
+const fn passed(name: &'static str, from: &'static [&'static str]) -> Member {
     Member::new(name, from, Type::Any, "").or_absent()
 }
 
-const REQUEST_ID: Member = passed(&["request_id"]);
-const RENEWABLE: Member = passed(&["renewable"]);
-const DATA: Member = passed(&["data"]);
-const WARNINGS: Member = passed(&["warnings"]);
-const MOUNT_TYPE: Member = passed(&["mount_type"]);
+const REQUEST_ID: Member = passed("request_id", &["request_id"]);
+const RENEWABLE: Member = passed("renewable", &["renewable"]);
+const DATA: Member = passed("data", &["data"]);
+const WARNINGS: Member = passed("warnings", &["warnings"]);
+const MOUNT_TYPE: Member = passed("mount_type", &["mount_type"]);
 
 /// An answer without a lease of the agent's.
 static UNLEASED: Shape =
-    Shape { about: "", members: &[REQUEST_ID, RENEWABLE, DATA, WARNINGS, MOUNT_TYPE, passed(&[LEASE_DURATION])] };
+    Shape { about: "", members: &[REQUEST_ID, RENEWABLE, DATA, WARNINGS, MOUNT_TYPE, passed(LEASE_DURATION, &[LEASE_DURATION])] };
 /// One whose lease the gate tells.
 static LEASED: Shape = Shape { about: "", members: &[REQUEST_ID, RENEWABLE, DATA, WARNINGS, MOUNT_TYPE] };
 
@@ -88,7 +87,10 @@ fn begin(given: &[(&str, Value)], out: &mut Vec<u8>) -> Projection {
     // The handle of a certificate stands where Vault has the lease of one.
     let handle = given.iter().find(|(name, _)| *name != LEASE_DURATION).map(|(_, handle)| handle);
     projection.give(LEASE_ID, handle.unwrap_or(&Value::String(String::new())), out);
-    given.iter().filter(|(name, _)| *name == LEASE_DURATION).for_each(|(name, value)| projection.give(name, value, out));
+    given
+        .iter()
+        .filter(|(name, _)| *name == LEASE_DURATION)
+        .for_each(|(name, value)| projection.give(name, value, out));
     projection.give("wrap_info", &Value::Null, out);
     projection.give("auth", &Value::Null, out);
     projection

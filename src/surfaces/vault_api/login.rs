@@ -58,7 +58,11 @@ pub(super) fn wanted(method: Option<Method>, path: &str) -> Result<Option<Wanted
     let Some((_, way)) = mount.and_then(|mount| WAYS.iter().find(|(known, _)| *known == mount)) else {
         return Ok(None);
     };
-    if method == Some(Method::Post) { Ok(Some(Wanted::Login(*way))) } else { Err(Refusal::MethodNotAllowed("POST".into())) }
+    if method == Some(Method::Post) {
+        Ok(Some(Wanted::Login(*way)))
+    } else {
+        Err(Refusal::MethodNotAllowed("POST".into()))
+    }
 }
 
 impl Login {

@@ -11,9 +11,9 @@ use time::format_description::well_known::Rfc3339;
 use crate::events::SessionChange;
 use crate::surfaces::{Asked, Reply, Served};
 
+use super::Wanted;
 use super::login::{accessor, policies};
 use super::mounts::answer;
-use super::Wanted;
 
 /// What is asked of the caller's own token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -60,12 +60,7 @@ fn names_below(prefix: &str, shared: bool) -> Result<Touched, Refusal> {
 }
 
 fn ask(api: &'static str, body: Option<Vec<u8>>, repeatable: bool) -> Ask {
-    Ask::Vault(Call {
-        api: api.into(),
-        query: None,
-        body: body.map(|body| Body::Whole(Bytes::from(body))),
-        repeatable,
-    })
+    Ask::Vault(Call { api: api.into(), query: None, body: body.map(|body| Body::Whole(Bytes::from(body))), repeatable })
 }
 
 /// The answer for a secret that is not there.

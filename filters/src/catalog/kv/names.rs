@@ -155,9 +155,6 @@ impl Describe for Metadata {
     };
 
     fn plan(arguments: PathArguments<'_>) -> Result<Plan, Refusal> {
-        Ok(Plan::about(
-            secret(&arguments.path, arguments.shared == Some(true))?,
-            ask("metadata", None, true),
-        ))
+        Ok(Plan::about(secret(&arguments.path, arguments.shared == Some(true))?, ask("metadata", None, true)))
     }
 }

@@ -117,7 +117,12 @@ impl Describe for Write {
         method: "PUT",
         template: "/secrets/{path}",
         query: PATH_SHARED,
-        reach: Reach { apis: &["data"], may: &[Capability::Create, Capability::Update], aliases: OPTIONS, ..Reach::NOWHERE },
+        reach: Reach {
+            apis: &["data"],
+            may: &[Capability::Create, Capability::Update],
+            aliases: OPTIONS,
+            ..Reach::NOWHERE
+        },
         ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = WRITTEN;
@@ -166,7 +171,13 @@ impl Describe for Patch {
         template: "/secrets/{path}",
         query: PATH_SHARED,
         absent: absent("There is no such secret to patch: kv.write writes a new one."),
-        reach: Reach { method: Method::Patch, apis: &["data"], may: &[Capability::Patch], aliases: OPTIONS, ..Reach::NOWHERE },
+        reach: Reach {
+            method: Method::Patch,
+            apis: &["data"],
+            may: &[Capability::Patch],
+            aliases: OPTIONS,
+            ..Reach::NOWHERE
+        },
         ..OperationSpec::POST
     };
     const SHAPE: &'static Shape = WRITTEN;

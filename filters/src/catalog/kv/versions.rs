@@ -40,10 +40,7 @@ impl Describe for Delete {
     const SHAPE: &'static Shape = &Shape::DONE;
 
     fn plan(arguments: PathArguments<'_>) -> Result<Plan, Refusal> {
-        Ok(Plan::about(
-            secret(&arguments.path, arguments.shared == Some(true))?,
-            ask("data", None, true),
-        ))
+        Ok(Plan::about(secret(&arguments.path, arguments.shared == Some(true))?, ask("data", None, true)))
     }
 }
 

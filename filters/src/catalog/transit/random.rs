@@ -8,9 +8,7 @@ use super::TRANSIT;
 use crate::grants::Resource;
 use crate::json::Whole;
 use crate::lifetime::WrapTtl;
-use crate::operation::{
-    About, Annotations, Ask, Body, Call, Describe, Kind, OperationSpec, Plan, Reach, Touched,
-};
+use crate::operation::{About, Annotations, Ask, Body, Call, Describe, Kind, OperationSpec, Plan, Reach, Touched};
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::{Member, Shape, Type};

@@ -60,7 +60,27 @@ fn an_answer_tells_what_it_was_and_no_value() {
         ("kv.delete", r#"{"ok":true}"#, None, ""),
     ] {
         let mut concern = Concern::default();
-        concern.answered(catalog::find(name).unwrap(), answer.as_bytes());
+        catalog::find(name).unwrap().shape.note(answer.as_bytes(), &mut concern.notes);
+        concern.answered();
+        assert_eq!((concern.version, notes(&concern).as_str()), (version, told), "{name}");
+    }
+}
+
+#[test]
+fn vaults_own_answer_tells_the_same() {
+    let read = r#"{"data":{"data":{"user":"x","data":{"z":1}},"metadata":{"version":3}},"version":9}"#;
+    let listed = r#"{"request_id":"r","data":{"keys":["a","b/"]},"keys":[]}"#;
+    for (name, answer, version, told) in [
+        ("kv.read", read, Some(3), r#"keys=["user", "data"] +0"#),
+        ("kv.list", listed, None, "count=2"),
+        ("kv.list", r#"{"data":["keys"]}"#, None, ""),
+        ("kv.read", r#"{"data":null,"wrap_info":{"token":"t"}}"#, None, ""),
+        ("db.issue_creds", r#"{"lease_id":"l","data":{"username":"u","password":"y"}}"#, None, "user=u"),
+        ("kv.delete", "", None, ""),
+    ] {
+        let mut concern = Concern::default();
+        catalog::find(name).unwrap().shape.note_in(answer.as_bytes(), &mut concern.notes);
+        concern.answered();
         assert_eq!((concern.version, notes(&concern).as_str()), (version, told), "{name}");
     }
 }
