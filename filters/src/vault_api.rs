@@ -82,6 +82,12 @@ impl Match {
     pub fn kind(&self) -> &'static Entry {
         self.route.kind
     }
+
+    /// The name of what it is about, and true where that is shared.
+    #[must_use]
+    pub fn about(&self) -> (&str, bool) {
+        (self.subject.as_ref().map_or("", |(_, name)| name), self.is_shared)
+    }
 }
 
 /// The method of Vault's API that a request has: `PUT` is `POST`, and `GET` with `list=true` is `LIST`.
@@ -104,19 +110,23 @@ pub fn method(name: &str, query: &str) -> Option<Method> {
 /// [`Refusal::Path`] for a path that is not UTF-8, [`Refusal::MethodNotAllowed`] for one that is known with other
 /// methods, and [`Refusal::Forbidden`] for any other, as Vault has it for what no policy names.
 pub fn route(method: Option<Method>, raw: &str, layout: &Layout) -> Result<Match, Refusal> {
-    let path = path::decode(raw.as_bytes())?;
-    let mounted = ROUTES.iter().filter_map(|route| Some((route, below(&path, layout.mount(route.engine)?)?)));
+    let mut found = every(&path::decode(raw.as_bytes())?, layout);
+    let of = |matched: &Match| matched.kind().spec.reach.method;
+    match found.iter().position(|matched| Some(of(matched)) == method) {
+        Some(place) => Ok(found.swap_remove(place)),
+        None if found.is_empty() => Err(Refusal::Forbidden),
+        None => Err(Refusal::MethodNotAllowed(found.iter().map(|m| of(m).name()).collect::<Vec<_>>().join(", "))),
+    }
+}
+
+/// Every operation, one for each method, at a path that is decoded.
+#[must_use]
+pub fn every(path: &str, layout: &Layout) -> Vec<Match> {
+    let mounted = ROUTES.iter().filter_map(|route| Some((route, below(path, layout.mount(route.engine)?)?)));
     // Of two mounts of which one lies in the other, the inner one is meant.
     let innermost = mounted.clone().map(|(_, rest)| rest.len()).min();
     let mounted = mounted.filter(|(_, rest)| Some(rest.len()) == innermost);
-    let mut methods = Vec::new();
-    for (route, rest) in mounted.filter_map(|(route, rest)| Some((route, below(rest, route.api)?))) {
-        if Some(route.kind.spec.reach.method) == method {
-            return Ok(matched(route, rest, layout));
-        }
-        methods.push(route.kind.spec.reach.method.name());
-    }
-    if methods.is_empty() { Err(Refusal::Forbidden) } else { Err(Refusal::MethodNotAllowed(methods.join(", "))) }
+    mounted.filter_map(|(route, rest)| Some(matched(route, below(rest, route.api)?, layout))).collect()
 }
 
 fn matched(route: &'static Route, rest: &str, layout: &Layout) -> Match {
@@ -172,7 +182,8 @@ pub fn operation(matched: &Match, carried: Carried<'_>) -> Result<Operation, Ref
             route.take(&name, Given::Text(&value), &mut json)?;
         }
     }
-    if !body.trim_ascii().is_empty() {
+    // Some clients write `null` for nothing.
+    if !matches!(body.trim_ascii(), [] | b"null") {
         let Members(members) = serde_json::from_slice(body)
             .map_err(|_| Refusal::Malformed("The body must be a JSON object that names each member once."))?;
         for (name, value) in members {

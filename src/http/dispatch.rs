@@ -76,7 +76,8 @@ impl Request<'_> {
         }
         if self.is_vault_api() {
             visit.route = Some(routes::VAULT_API);
-            let wanted = vault_api::route(&self.context, self.head.method.as_str(), &self.head.path, &self.head.query)?;
+            let (head, layout) = (&self.head, &self.context.snapshot.vault.layout);
+            let wanted = vault_api::Wanted::find(head.method.as_str(), &head.path, &head.query, layout)?;
             if let vault_api::Wanted::Operation(matched) = &wanted {
                 visit.outcomes = Outcome { operation: matched.kind().spec.name, ..Outcome::default() }.into();
             }
@@ -250,25 +251,15 @@ impl Request<'_> {
     }
 
     async fn serve_vault(&self, session: &mut ServerSession, caller: &Caller<'_>, wanted: vault_api::Wanted) -> Served {
-        match wanted {
-            vault_api::Wanted::Own(own) => {
-                let asked = self.asked(&session.req_header().headers, caller, Bytes::new());
-                vault_api::own(&asked, own)
-            }
-            // It was read before its caller was known.
-            vault_api::Wanted::Login(_) => Served::decided(Err(Refusal::Internal)),
-            vault_api::Wanted::Mounts(path) => {
-                let asked = self.asked(&session.req_header().headers, caller, Bytes::new());
-                vault_api::mounts(&asked, path.as_deref())
-            }
-            vault_api::Wanted::Operation(matched) => match self.body(session, caller.agent()).await {
-                Ok(body) => {
-                    let framed = session.req_header().version >= Version::HTTP_11;
-                    let asked = self.asked(&session.req_header().headers, caller, body.into_bytes());
-                    vault_api::serve(&asked, &matched, framed).await
-                }
-                Err(refusal) => Served::refused(matched.kind().spec.name, refusal),
-            },
+        let body = match self.body(session, caller.agent()).await {
+            Ok(body) => body.into_bytes(),
+            Err(refusal) => return Served::refused("", refusal),
+        };
+        let framed = session.req_header().version >= Version::HTTP_11;
+        let asked = self.asked(&session.req_header().headers, caller, body);
+        match &wanted {
+            vault_api::Wanted::Operation(matched) => vault_api::serve(&asked, matched, framed).await,
+            wanted => vault_api::serve_own(&asked, wanted).await,
         }
     }
 

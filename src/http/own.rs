@@ -91,8 +91,8 @@ impl Request<'_> {
                 let base = self.base(session).ok_or(Refusal::Malformed("The request's host cannot be read."))?;
                 metadata::serve(&self.context.snapshot, &format!("{base}{resource}"))
             }
-            Serves::VaultHealth => vault_api::health(self.context.state, &self.head.query)?,
-            Serves::VaultSealStatus => vault_api::seal_status(self.context.state)?,
+            Serves::VaultHealth => vault_api::health(&self.context, &self.head.query)?,
+            Serves::VaultSealStatus => vault_api::seal_status(&self.context)?,
             Serves::VaultLeader => vault_api::leader(),
             Serves::Events(_)
             | Serves::RecentEvents

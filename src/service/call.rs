@@ -16,7 +16,6 @@ use filters::operation::{Entry, Operation};
 use filters::refusal::Refusal;
 use filters::vault::control;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use crate::exchange::{Answer, Envelope, Lane, Opened, Unanswered};
 use crate::limits::Running;
@@ -406,8 +405,7 @@ impl Context<'_> {
         let operation = wrap.origin.operation;
         let claims = wrap.origin.claims(epoch_seconds() + wrap_info.ttl, StandsFor::Wrapped { token: wrap_info.token });
         let handle = self.seal(agent, Purpose::Wrapped, &claims)?;
-        let wrapped = json!({"wrapped": {"handle": handle, "operation": operation, "ttl": wrap_info.ttl}});
-        Ok(wrapped.to_string().into_bytes())
+        Ok(asking.form.wrapped(&handle, operation, wrap_info.ttl))
     }
 
     /// Opens a handle of the agent's: gives the claims that were sealed into it.

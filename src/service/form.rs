@@ -5,7 +5,7 @@ use filters::operation::{Absent, Entry};
 use filters::refusal::Refusal;
 use filters::vault::is_partial;
 use filters::vault::record::is_destroyed;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::exchange::Answer;
 
@@ -23,6 +23,11 @@ pub trait Form: Sync {
     /// Adds what records tell of an answer that has this form.
     fn note(&self, entry: &'static Entry, answer: &[u8], notes: &mut Notes) {
         entry.shape.note(answer, notes);
+    }
+
+    /// The answer where it is given to Vault to keep, as what this handle stands for so many seconds.
+    fn wrapped(&self, handle: &str, operation: &str, ttl: u64) -> Vec<u8> {
+        json!({"wrapped": {"handle": handle, "operation": operation, "ttl": ttl}}).to_string().into_bytes()
     }
 
     /// True where an answer may be sent on as it arrives; the surface needs all of it at once else.

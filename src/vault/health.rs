@@ -51,6 +51,30 @@ impl Health {
         }
     }
 
+    /// True where Vault has told it.
+    #[must_use]
+    pub const fn is_told(self) -> bool {
+        !matches!(self, Self::Unknown | Self::Unreachable)
+    }
+
+    /// True unless Vault has said that it is not initialised.
+    #[must_use]
+    pub const fn is_initialised(self) -> bool {
+        !matches!(self, Self::Uninitialised)
+    }
+
+    /// True where it is sealed.
+    #[must_use]
+    pub const fn is_sealed(self) -> bool {
+        matches!(self, Self::Sealed)
+    }
+
+    /// True where it stands by.
+    #[must_use]
+    pub const fn is_standby(self) -> bool {
+        matches!(self, Self::Standby)
+    }
+
     const fn of_status(status: u16) -> Self {
         match status {
             200 | 473 => Self::Active,

@@ -15,6 +15,9 @@ pub const CASES: &[Case] = &[
     ("the_command_line_works_with_a_key", key),
     ("a_login_gives_a_token_of_the_gates_own", logins),
     ("what_is_not_granted_is_refused_in_vaults_words", refused),
+    ("answers_are_wrapped_and_unwrapped", wrapping),
+    ("leases_are_handles_of_the_agents", leases),
+    ("capabilities_are_what_grants_say", capabilities),
     ("a_path_is_the_agents_own_however_it_is_spelled", spelled),
     ("answers_are_vaults_but_for_what_is_the_gates", answers),
 ];
@@ -248,4 +251,79 @@ fn logins(shared: &Shared) {
         let answer = gate.stranger().send("POST", &format!("/v1/auth/{path}"), &[], body.to_string().as_bytes());
         assert_eq!(answer.status, status, "{path} {:?}", answer.json());
     }
+}
+
+fn wrapping(shared: &Shared) {
+    let gate = shared.gate();
+    let cli = Cli::of(gate, "agent_mtls");
+    cli.said(&["kv", "put", "secret/v1-wrapped", "a=b"]);
+    let wrapped = cli.json(&["kv", "get", "-format=json", "-wrap-ttl=60s", "secret/v1-wrapped"]);
+    let token = wrapped["wrap_info"]["token"].as_str().unwrap_or_else(|| panic!("{wrapped}"));
+    assert_eq!((&wrapped["wrap_info"]["ttl"], &wrapped["data"]), (&json!(60), &Value::Null), "{wrapped}");
+    let waits = cli.json(&["write", "-format=json", "sys/wrapping/lookup", &format!("token={token}")]);
+    assert_eq!(waits["data"]["creation_ttl"], 60, "{waits}");
+    // It is the agent's, whoever has it.
+    let other = gate.keyed().post("/v1/sys/wrapping/unwrap", &json!({"token": token}));
+    assert_eq!(other.status, 403, "{:?}", other.json());
+    let unwrapped = cli.json(&["unwrap", "-format=json", token]);
+    assert_eq!(unwrapped["data"]["data"], json!({"a": "b"}), "{unwrapped}");
+    cli.error(&["unwrap", token]);
+    // What REST has wrapped is unwrapped here too.
+    let client = gate.agent("agent_mtls");
+    let answer = client.send("GET", "/secrets/v1-wrapped", &[("X-Vault-Wrap-TTL", "60s")], b"").json();
+    let handle = answer["wrapped"]["handle"].as_str().expect("a handle").to_owned();
+    let unwrapped = client.post("/v1/sys/wrapping/unwrap", &json!({"token": handle})).json();
+    assert_eq!(unwrapped["data"]["data"], json!({"a": "b"}), "{unwrapped}");
+    let metadata = client.send("GET", "/v1/secret/metadata/v1-wrapped", &[("X-Vault-Wrap-TTL", "60s")], b"");
+    assert_eq!(metadata.status, 400, "{:?}", metadata.json());
+}
+
+fn leases(shared: &Shared) {
+    shared.postgres();
+    let gate = shared.gate();
+    let cli = Cli::of(gate, "agent_mtls");
+    let issued = cli.json(&["read", "-format=json", "database/creds/readonly"]);
+    let lease = issued["lease_id"].as_str().expect("a lease").to_owned();
+    assert!(lease.starts_with("pch1_") && issued["data"]["username"].is_string(), "{issued}");
+    assert!(issued["lease_duration"].as_u64().is_some_and(|seconds| seconds > 0), "{issued}");
+    let renewed = cli.json(&["lease", "renew", "-format=json", &lease]);
+    assert_eq!(renewed["lease_id"].as_str(), Some(&*lease), "{renewed}");
+    cli.json(&["lease", "renew", "-format=json", "-increment=60", &lease]);
+    let looked_up = cli.json(&["lease", "lookup", "-format=json", &lease]);
+    assert!(looked_up["data"]["ttl"].as_u64().is_some_and(|ttl| ttl > 0), "{looked_up}");
+    // Another agent's lease is nothing.
+    for path in ["sys/leases/renew", "sys/leases/revoke", "sys/leases/lookup"] {
+        let answer = gate.keyed().post(&format!("/v1/{path}"), &json!({"lease_id": lease}));
+        assert!(matches!(answer.status, 403 | 404), "{path}: {} {:?}", answer.status, answer.json());
+        let vaults = gate.keyed().post(&format!("/v1/{path}"), &json!({"lease_id": "database/creds/readonly/abc"}));
+        assert!(matches!(vaults.status, 400 | 403 | 404), "{path}: {} {:?}", vaults.status, vaults.json());
+    }
+    cli.said(&["lease", "revoke", &lease]);
+    cli.error(&["lease", "renew", &lease]);
+    let certificate =
+        cli.json(&["write", "-format=json", "pki/issue/service", "common_name=a.agents.internal", "ttl=1h"]);
+    let handle = certificate["lease_id"].as_str().expect("a handle").to_owned();
+    assert!(certificate["data"]["private_key"].is_string(), "{certificate}");
+    cli.said(&["lease", "revoke", &handle]);
+}
+
+fn capabilities(shared: &Shared) {
+    let client = shared.gate().agent("agent_mtls");
+    let paths = ["secret/data/a", "secret/metadata/a", "transit/encrypt/k", "sys/mounts", "secret/data/../x"];
+    let told = client.post("/v1/sys/capabilities-self", &json!({ "paths": paths })).json();
+    let names = paths.map(|path| told["data"][path].clone());
+    assert_eq!(
+        names,
+        [
+            json!(["create", "read", "update", "patch", "delete"]),
+            json!(["read", "list"]),
+            json!(["update"]),
+            json!(["deny"]),
+            json!(["deny"]),
+        ],
+        "{told}"
+    );
+    let one = client.post("/v1/sys/capabilities-self", &json!({"path": "secret/metadata/a"})).json();
+    assert_eq!(one["data"]["capabilities"], json!(["read", "list"]), "{one}");
+    assert_eq!(client.post("/v1/sys/capabilities-self", &json!({})).status, 400);
 }

@@ -15,9 +15,7 @@ use crate::identity::{Identity, Proof};
 use crate::mcp::{ToolNames, Tools};
 use crate::names::{AgentId, Namespace};
 use crate::openapi::document;
-use crate::operation::{
-    About, Annotations, Ask, Call, Describe, Entry, OperationSpec, Plan, Reach, Touched,
-};
+use crate::operation::{About, Annotations, Ask, Call, Describe, Entry, OperationSpec, Plan, Reach, Touched};
 use crate::pattern::NamePattern;
 use crate::quota::Terms;
 use crate::reference::operations;

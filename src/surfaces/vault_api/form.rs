@@ -6,9 +6,15 @@ use filters::notes::Notes;
 use filters::operation::Entry;
 use filters::refusal::Refusal;
 use filters::shape::{Member, Projection, Shape, Type};
-use serde_json::Value;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::service::{Form, InParts, Unformed};
+use crate::surfaces::Reply;
 
 const LEASE_ID: &str = "lease_id";
 const LEASE_DURATION: &str = "lease_duration";
@@ -25,21 +31,45 @@ const WARNINGS: Member = passed("warnings", &["warnings"]);
 const MOUNT_TYPE: Member = passed("mount_type", &["mount_type"]);
 
 /// An answer without a lease of the agent's.
-static UNLEASED: Shape =
-    Shape { about: "", members: &[REQUEST_ID, RENEWABLE, DATA, WARNINGS, MOUNT_TYPE, passed(LEASE_DURATION, &[LEASE_DURATION])] };
+static UNLEASED: Shape = Shape {
+    about: "",
+    members: &[REQUEST_ID, RENEWABLE, DATA, WARNINGS, MOUNT_TYPE, passed(LEASE_DURATION, &[LEASE_DURATION])],
+};
 /// One whose lease the gate tells.
 static LEASED: Shape = Shape { about: "", members: &[REQUEST_ID, RENEWABLE, DATA, WARNINGS, MOUNT_TYPE] };
 
 /// Answers as Vault gives them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Vaults {
     is_framed: bool,
+    /// The handle that is asked about, which comes back as the lease's id.
+    handle: String,
     gone: OnceLock<Vec<u8>>,
 }
 
 impl Vaults {
-    pub(super) const fn new(is_framed: bool) -> Self {
-        Self { is_framed, gone: OnceLock::new() }
+    /// Answers that may be sent on as they arrive, where they are framed.
+    pub(super) fn new(is_framed: bool) -> Self {
+        Self { is_framed, ..Self::default() }
+    }
+
+    /// Answers about what this handle stands for.
+    pub(super) fn about(handle: String) -> Self {
+        Self { handle, ..Self::default() }
+    }
+
+    /// Begins an answer with what the gate tells itself.
+    fn begin(&self, given: &[(&str, Value)], out: &mut Vec<u8>) -> Projection {
+        let duration = given.iter().find(|(name, _)| *name == LEASE_DURATION);
+        let mut projection = Projection::new(if duration.is_some() { &LEASED } else { &UNLEASED });
+        // The handle of a certificate stands where Vault has the lease of one.
+        let handle = given.iter().find(|(name, _)| *name != LEASE_DURATION);
+        let handle = handle.map_or_else(|| self.handle.as_str().into(), |(_, handle)| handle.clone());
+        projection.give(LEASE_ID, &handle, out);
+        duration.into_iter().for_each(|(name, value)| projection.give(name, value, out));
+        projection.give("wrap_info", &Value::Null, out);
+        projection.give("auth", &Value::Null, out);
+        projection
     }
 
     /// The answer that tells of a version that is deleted or destroyed, where there was one.
@@ -56,7 +86,7 @@ impl Form for Vaults {
             return Ok(Vec::new());
         }
         let mut out = Vec::with_capacity(body.len() + 64);
-        let mut projection = begin(given, &mut out);
+        let mut projection = self.begin(given, &mut out);
         projection.push(body, &mut out)?;
         projection.finish(&mut out)?;
         Ok(out)
@@ -76,22 +106,102 @@ impl Form for Vaults {
     }
 
     fn begin(&self, _: &'static Entry, out: &mut Vec<u8>) -> Box<dyn InParts> {
-        Box::new(begin(&[], out))
+        Box::new(self.begin(&[], out))
+    }
+
+    fn wrapped(&self, handle: &str, _: &str, ttl: u64) -> Vec<u8> {
+        let now = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
+        let info = json!({
+            "token": handle,
+            "accessor": "",
+            "ttl": ttl,
+            "creation_time": now,
+            "creation_path": "",
+            "wrapped_accessor": "",
+        });
+        let answer = json!({
+            "request_id": "",
+            "lease_id": "",
+            "renewable": false,
+            "lease_duration": 0,
+            "data": null,
+            "wrap_info": info,
+            "warnings": null,
+            "auth": null,
+        });
+        answer.to_string().into_bytes()
     }
 }
 
-/// Begins an answer with what the gate tells itself.
-fn begin(given: &[(&str, Value)], out: &mut Vec<u8>) -> Projection {
-    let leased = given.iter().any(|(name, _)| *name == LEASE_DURATION);
-    let mut projection = Projection::new(if leased { &LEASED } else { &UNLEASED });
-    // The handle of a certificate stands where Vault has the lease of one.
-    let handle = given.iter().find(|(name, _)| *name != LEASE_DURATION).map(|(_, handle)| handle);
-    projection.give(LEASE_ID, handle.unwrap_or(&Value::String(String::new())), out);
-    given
-        .iter()
-        .filter(|(name, _)| *name == LEASE_DURATION)
-        .for_each(|(name, value)| projection.give(name, value, out));
-    projection.give("wrap_info", &Value::Null, out);
-    projection.give("auth", &Value::Null, out);
-    projection
+/// What was wrapped: Vault's own form where it was wrapped by this surface, else that of another as the data.
+pub(super) struct Unwrapped;
+
+impl Form for Unwrapped {
+    fn whole(&self, answer: Unformed<'_>) -> Result<Vec<u8>, Refusal> {
+        #[derive(Deserialize)]
+        struct Kept<'a> {
+            #[serde(borrow)]
+            data: Answer<'a>,
+        }
+        #[derive(Deserialize)]
+        struct Answer<'a> {
+            #[serde(borrow)]
+            answer: &'a RawValue,
+        }
+        #[derive(Deserialize)]
+        struct Vaults {
+            #[serde(rename = "lease_id")]
+            _lease_id: IgnoredAny,
+            #[serde(rename = "wrap_info")]
+            _wrap_info: IgnoredAny,
+        }
+        let body = answer.body.ok_or(Refusal::NotFound)?;
+        let Kept { data: Answer { answer } } = serde_json::from_slice(body).map_err(|_| Refusal::UpstreamNonsense)?;
+        let answer = answer.get();
+        if serde_json::from_str::<Vaults>(answer).is_ok() {
+            return Ok(answer.as_bytes().to_vec());
+        }
+        let (before, after) = (r#"{"request_id":"","lease_id":"","renewable":false,"lease_duration":0,"data":"#, "}");
+        Ok([before, answer, after].concat().into_bytes())
+    }
+
+    fn note(&self, _: &'static Entry, _: &[u8], _: &mut Notes) {}
+
+    fn takes_parts(&self) -> bool {
+        false
+    }
+
+    fn begin(&self, entry: &'static Entry, _: &mut Vec<u8>) -> Box<dyn InParts> {
+        Box::new(Projection::new(entry.shape))
+    }
+}
+
+/// An answer of Vault's form.
+pub(super) fn answer(data: &Value, request_id: &str) -> Reply {
+    let answer = json!({
+        "request_id": request_id,
+        "lease_id": "",
+        "renewable": false,
+        "lease_duration": 0,
+        "data": data,
+        "wrap_info": null,
+        "warnings": null,
+        "auth": null,
+    });
+    Reply::json(200, answer.to_string())
+}
+
+/// Reads a small body: nothing, and `null`, which some clients write for nothing, are the default.
+///
+/// # Errors
+/// [`Refusal::Malformed`] for what is no such object.
+pub(super) fn read<T: Default + DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    match body.trim_ascii() {
+        [] => Ok(T::default()),
+        body => {
+            let read: Option<T> = serde_json::from_slice(body)
+                .map_err(|_| Refusal::Malformed("The body must be a JSON object, with members of Vault's types."))?;
+            Ok(read.unwrap_or_default())
+        }
+    }
 }

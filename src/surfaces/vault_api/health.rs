@@ -5,31 +5,30 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use filters::refusal::Refusal;
 use serde_json::{Value, json};
 
-use crate::state::State;
+use crate::service::Context;
 use crate::surfaces::Reply;
-use crate::vault::Health;
 
 /// Answers `sys/health`. The query may name the status for each health.
 /// Source: <https://developer.hashicorp.com/vault/api-docs/system/health>
 ///
 /// # Errors
 /// [`Refusal::UpstreamUnavailable`] where Vault does not answer.
-pub fn health(state: &State, query: &str) -> Result<Reply, Refusal> {
-    let (health, version) = known(state)?;
+pub fn health(context: &Context<'_>, query: &str) -> Result<Reply, Refusal> {
+    let Known { initialised, sealed, standby, version } = known(context)?;
     let given = |name: &str| query.split('&').filter_map(|pair| pair.split_once('=')).find(|(known, _)| *known == name);
     let status = |name: &str, usual: u16| given(name).and_then(|(_, value)| value.parse().ok()).unwrap_or(usual);
     let stands_in = given("standbyok").is_some_and(|(_, value)| value == "true");
-    let status = match health {
-        Health::Standby if !stands_in => status("standbycode", 429),
-        Health::Sealed => status("sealedcode", 503),
-        Health::Uninitialised => status("uninitcode", 501),
-        Health::Active | Health::Standby | Health::Unknown | Health::Unreachable => status("activecode", 200),
+    let status = match () {
+        () if !initialised => status("uninitcode", 501),
+        () if sealed => status("sealedcode", 503),
+        () if standby && !stands_in => status("standbycode", 429),
+        () => status("activecode", 200),
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let body = json!({
-        "initialized": health != Health::Uninitialised,
-        "sealed": health == Health::Sealed,
-        "standby": health == Health::Standby,
+        "initialized": initialised,
+        "sealed": sealed,
+        "standby": standby,
         "performance_standby": false,
         "replication_performance_mode": "disabled",
         "replication_dr_mode": "disabled",
@@ -43,12 +42,12 @@ pub fn health(state: &State, query: &str) -> Result<Reply, Refusal> {
 ///
 /// # Errors
 /// As [`health`].
-pub fn seal_status(state: &State) -> Result<Reply, Refusal> {
-    let (health, version) = known(state)?;
+pub fn seal_status(context: &Context<'_>) -> Result<Reply, Refusal> {
+    let Known { initialised, sealed, version, .. } = known(context)?;
     let body = json!({
         "type": "portcullis",
-        "initialized": health != Health::Uninitialised,
-        "sealed": health == Health::Sealed,
+        "initialized": initialised,
+        "sealed": sealed,
         "t": 0,
         "n": 0,
         "progress": 0,
@@ -78,10 +77,23 @@ pub fn leader() -> Reply {
 }
 
 /// Vault's health as it was found last, and its version.
-fn known(state: &State) -> Result<(Health, Value), Refusal> {
-    let monitor = &state.vault.monitor;
-    match monitor.health() {
-        Health::Unknown | Health::Unreachable => Err(Refusal::UpstreamUnavailable),
-        health => Ok((health, monitor.version().as_deref().map_or(Value::Null, |version| Value::from(&**version)))),
+struct Known {
+    initialised: bool,
+    sealed: bool,
+    standby: bool,
+    version: Value,
+}
+
+fn known(context: &Context<'_>) -> Result<Known, Refusal> {
+    let monitor = &context.state.vault.monitor;
+    let health = monitor.health();
+    if !health.is_told() {
+        return Err(Refusal::UpstreamUnavailable);
     }
+    Ok(Known {
+        initialised: health.is_initialised(),
+        sealed: health.is_sealed(),
+        standby: health.is_standby(),
+        version: monitor.version().as_deref().map_or(Value::Null, |version| Value::from(&**version)),
+    })
 }

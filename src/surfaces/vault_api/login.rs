@@ -6,32 +6,17 @@ use filters::gate_token::{GateToken, LoggedIn};
 use filters::identity::Identity;
 use filters::refusal::Refusal;
 use filters::secret::{Digest, Secret};
-use filters::vault::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::service::Context;
 use crate::surfaces::{Asked, Reply, Served};
 
-use super::Wanted;
+use super::form;
+use super::wanted::{WAYS, Way};
 
 /// Seconds that a token lasts, unless its credential ends before.
 const LASTS: u64 = 3600;
-
-/// The way in which a client logs in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// With the certificate of its connection.
-    Certificate,
-    /// With a JWT.
-    Jwt,
-    /// With an agent's name and API key.
-    AppRole,
-}
-
-/// The ways, each with the name of the mount where clients have it unless they say otherwise.
-const WAYS: [(&str, Way); 4] =
-    [("cert", Way::Certificate), ("jwt", Way::Jwt), ("kubernetes", Way::Jwt), ("approle", Way::AppRole)];
 
 /// A login, and the credential that came with it.
 pub struct Login {
@@ -49,22 +34,6 @@ struct Body {
     secret_id: Option<String>,
 }
 
-/// What a path asks for, where it asks for a login.
-///
-/// # Errors
-/// [`Refusal::MethodNotAllowed`].
-pub(super) fn wanted(method: Option<Method>, path: &str) -> Result<Option<Wanted>, Refusal> {
-    let mount = path.strip_prefix("auth/").and_then(|rest| rest.strip_suffix("/login"));
-    let Some((_, way)) = mount.and_then(|mount| WAYS.iter().find(|(known, _)| *known == mount)) else {
-        return Ok(None);
-    };
-    if method == Some(Method::Post) {
-        Ok(Some(Wanted::Login(*way)))
-    } else {
-        Err(Refusal::MethodNotAllowed("POST".into()))
-    }
-}
-
 impl Login {
     /// Reads the credential of a login from its body, or takes the certificate of this fingerprint.
     ///
@@ -72,10 +41,7 @@ impl Login {
     /// [`Refusal::Malformed`] where there is none.
     pub fn read(way: Way, body: &[u8], fingerprint: Option<Digest>) -> Result<Self, Refusal> {
         let missing = Refusal::Malformed;
-        let body: Body = match body.trim_ascii() {
-            [] => Body::default(),
-            body => serde_json::from_slice(body).map_err(|_| missing("The body must be a JSON object."))?,
-        };
+        let body: Body = form::read(body)?;
         let (agent, stands_for) = match way {
             Way::Certificate => {
                 let fingerprint = fingerprint.ok_or(missing("The connection presents no client certificate."))?;

@@ -1,55 +1,30 @@
 //! Vault's own API, below `/v1`: clients of Vault's speak to the gate as they are.
 
+mod capabilities;
 mod form;
 mod health;
+mod held;
 mod login;
 mod mounts;
 mod refused;
 mod tokens;
+mod wanted;
 
 pub use health::{health, leader, seal_status};
-pub use login::{Login, Way};
+pub use login::Login;
 pub use refused::refused;
-pub use tokens::Own;
+pub use wanted::{Wanted, Way};
 
 use filters::operation::Operation;
 use filters::refusal::Refusal;
 use filters::rest::Carried;
 use filters::vault_api::{self, Match};
 
-use crate::service::{Called, Context, Performed};
+use crate::service::{Called, Performed};
 
 use super::{Asked, Reply, Served};
 
 use form::Vaults;
-
-/// What is asked below `/v1`.
-#[derive(Debug)]
-pub enum Wanted {
-    /// An operation of the catalog.
-    Operation(Match),
-    /// Which engines the caller may use: all, or the one at this path.
-    Mounts(Option<Box<str>>),
-    /// To log in.
-    Login(Way),
-    /// Something of the caller's own token.
-    Own(Own),
-}
-
-/// Finds what a request asks for: by its method, its raw path and its query.
-///
-/// # Errors
-/// As [`vault_api::route`].
-pub fn route(context: &Context<'_>, method: &str, path: &str, query: &str) -> Result<Wanted, Refusal> {
-    let below = path.strip_prefix(vault_api::PREFIX).ok_or(Refusal::NotFound)?;
-    let method = vault_api::method(method, query);
-    for own in [mounts::wanted, login::wanted, tokens::wanted] {
-        if let Some(wanted) = own(method, below)? {
-            return Ok(wanted);
-        }
-    }
-    vault_api::route(method, below, &context.snapshot.vault.layout).map(Wanted::Operation)
-}
 
 /// Serves an operation, and sends the answer on as it arrives, where it may be `framed` so.
 pub async fn serve(asked: &Asked<'_>, matched: &Match, framed: bool) -> Served {
@@ -68,16 +43,16 @@ pub async fn serve(asked: &Asked<'_>, matched: &Match, framed: bool) -> Served {
     Served { reply, outcomes: outcome.into() }
 }
 
-/// Tells which engines the caller may use.
-#[must_use]
-pub fn mounts(asked: &Asked<'_>, path: Option<&str>) -> Served {
-    Served::decided(mounts::serve(asked, path))
-}
-
-/// Serves what is asked of the caller's own token.
-#[must_use]
-pub fn own(asked: &Asked<'_>, own: Own) -> Served {
-    tokens::serve(asked, own)
+/// Serves what is no operation that a path names.
+pub async fn serve_own(asked: &Asked<'_>, wanted: &Wanted) -> Served {
+    match wanted {
+        Wanted::Mounts(path) => Served::decided(mounts::serve(asked, path.as_deref())),
+        Wanted::Own(own) => tokens::serve(asked, *own),
+        Wanted::Held(held, handle) => held::serve(asked, *held, handle.as_deref()).await,
+        Wanted::Capabilities => Served::decided(capabilities::serve(asked)),
+        // They are served before.
+        Wanted::Operation(_) | Wanted::Login(_) => Served::decided(Err(Refusal::Internal)),
+    }
 }
 
 fn operation(asked: &Asked<'_>, matched: &Match) -> Result<Operation, Refusal> {

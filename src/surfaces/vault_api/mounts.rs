@@ -3,28 +3,11 @@
 use filters::catalog::CATALOG;
 use filters::grants::Engine;
 use filters::refusal::Refusal;
-use filters::vault::Method;
 use serde_json::{Map, Value, json};
 
 use crate::surfaces::{Asked, Reply};
 
-use super::Wanted;
-
-const PATH: &str = "sys/internal/ui/mounts";
-
-/// What a path asks for, where it asks for engines.
-///
-/// # Errors
-/// [`Refusal::MethodNotAllowed`].
-pub(super) fn wanted(method: Option<Method>, path: &str) -> Result<Option<Wanted>, Refusal> {
-    let Some(rest) = path.strip_prefix(PATH) else { return Ok(None) };
-    let wanted = match rest.strip_prefix('/') {
-        None if !rest.is_empty() => return Ok(None),
-        None | Some("") => Wanted::Mounts(None),
-        Some(path) => Wanted::Mounts(Some(path.into())),
-    };
-    if method == Some(Method::Get) { Ok(Some(wanted)) } else { Err(Refusal::MethodNotAllowed("GET".into())) }
-}
+use super::form::answer;
 
 /// Tells of all engines of which the caller has a grant, or of the one that is mounted at this path.
 pub(super) fn serve(asked: &Asked<'_>, path: Option<&str>) -> Result<Reply, Refusal> {
@@ -56,19 +39,4 @@ fn mounted(engine: Engine, mount: &str) -> Value {
         "external_entropy_access": false,
         "uuid": "",
     })
-}
-
-/// An answer of Vault's form.
-pub(super) fn answer(data: &Value, request_id: &str) -> Reply {
-    let answer = json!({
-        "request_id": request_id,
-        "lease_id": "",
-        "renewable": false,
-        "lease_duration": 0,
-        "data": data,
-        "wrap_info": null,
-        "warnings": null,
-        "auth": null,
-    });
-    Reply::json(200, answer.to_string())
 }

@@ -3,7 +3,6 @@
 
 use filters::credential::vault_token;
 use filters::refusal::Refusal;
-use filters::vault::Method;
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -11,37 +10,9 @@ use time::format_description::well_known::Rfc3339;
 use crate::events::SessionChange;
 use crate::surfaces::{Asked, Reply, Served};
 
-use super::Wanted;
+use super::form::answer;
 use super::login::{accessor, policies};
-use super::mounts::answer;
-
-/// What is asked of the caller's own token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Own {
-    /// Whose it is, and how long it lasts.
-    LookUp,
-    /// To make it last longer, which none does.
-    Renew,
-    /// To end it.
-    Revoke,
-}
-
-/// What a path asks for, where it asks for something of the caller's own token.
-///
-/// # Errors
-/// [`Refusal::MethodNotAllowed`].
-pub(super) fn wanted(method: Option<Method>, path: &str) -> Result<Option<Wanted>, Refusal> {
-    let (own, allowed): (_, &[Method]) = match path {
-        "auth/token/lookup-self" => (Own::LookUp, &[Method::Get, Method::Post]),
-        "auth/token/renew-self" => (Own::Renew, &[Method::Post]),
-        "auth/token/revoke-self" => (Own::Revoke, &[Method::Post]),
-        _ => return Ok(None),
-    };
-    match method {
-        Some(method) if allowed.contains(&method) => Ok(Some(Wanted::Own(own))),
-        _ => Err(Refusal::MethodNotAllowed(allowed.iter().map(|method| method.name()).collect::<Vec<_>>().join(", "))),
-    }
-}
+use super::wanted::Own;
 
 /// Serves it.
 pub(super) fn serve(asked: &Asked<'_>, own: Own) -> Served {

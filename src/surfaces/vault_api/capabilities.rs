@@ -1,0 +1,49 @@
+//! What a caller may do at some paths, from its grants.
+//! Source: <https://developer.hashicorp.com/vault/api-docs/system/capabilities-self>
+
+use filters::refusal::Refusal;
+use filters::vault_api::{self, Match};
+use filters::verdict::About;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::surfaces::{Asked, Reply};
+
+use super::form::{self, answer};
+
+/// Most paths of one question.
+const MOST: usize = 100;
+
+#[derive(Default, Deserialize)]
+struct Body {
+    #[serde(default)]
+    paths: Vec<String>,
+    path: Option<String>,
+}
+
+/// Answers it: for each path its capabilities, and those of the first by their own name too.
+pub(super) fn serve(asked: &Asked<'_>) -> Result<Reply, Refusal> {
+    let Body { mut paths, path } = form::read(&asked.body)?;
+    paths.extend(path);
+    if paths.is_empty() || paths.len() > MOST {
+        return Err(Refusal::Malformed("The body must name 1 to 100 paths."));
+    }
+    let mut told: Map<_, _> = paths.iter().map(|path| (path.clone(), capabilities(asked, path))).collect();
+    if let [only] = paths.as_slice() {
+        told.insert("capabilities".into(), capabilities(asked, only));
+    }
+    Ok(answer(&told.into(), asked.caller.request_id))
+}
+
+fn capabilities(asked: &Asked<'_>, path: &str) -> Value {
+    let layout = &asked.context.snapshot.vault.layout;
+    let may = |matched: &Match| {
+        let (name, shared) = matched.about();
+        asked.context.may_use(asked.caller, matched.kind(), About { name, shared, ..About::default() })
+    };
+    let allowed = vault_api::every(path, layout).into_iter().filter(may);
+    let mut names: Vec<_> = allowed.flat_map(|matched| matched.kind().spec.reach.may).collect();
+    names.sort_unstable();
+    names.dedup();
+    if names.is_empty() { vec!["deny"].into() } else { names.into_iter().map(|may| may.name()).collect() }
+}

@@ -1,0 +1,104 @@
+//! What is asked about something that the caller was given a handle of: a lease, a certificate, a wrapped answer.
+//! Source: <https://developer.hashicorp.com/vault/api-docs/system/leases>,
+//! <https://developer.hashicorp.com/vault/api-docs/system/wrapping-unwrap>
+
+use filters::catalog;
+use filters::credential::vault_token;
+use filters::handle::{Claims, Purpose};
+use filters::operation::Entry;
+use filters::refusal::Refusal;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::service::{Called, Form, Performed};
+use crate::surfaces::{Asked, Reply, Served};
+
+use super::form::{self, Unwrapped, Vaults, answer};
+use super::wanted::Held;
+
+#[derive(Default, Deserialize)]
+struct Body {
+    lease_id: Option<String>,
+    token: Option<String>,
+    increment: Option<Value>,
+}
+
+/// Serves it; the handle may stand in the path.
+pub(super) async fn serve(asked: &Asked<'_>, held: Held, in_path: Option<&str>) -> Served {
+    let (body, handle) = match read(asked, in_path) {
+        Ok(read) => read,
+        Err(refusal) => return Served::decided(Err(refusal)),
+    };
+    let (kind, arguments) = match held {
+        Held::LookUp => return Served::decided(look_up(asked, &handle)),
+        Held::Renew => operation("db.renew", "lease_id", &handle, increment(body.increment.as_ref())),
+        Held::Revoke if is_certificate(asked, &handle) => operation("pki.revoke", "handle", &handle, None),
+        Held::Revoke => operation("db.revoke", "lease_id", &handle, None),
+        Held::Unwrap => operation("wrap.unwrap", "handle", &handle, None),
+        Held::LookUpWrapped => operation("wrap.lookup", "handle", &handle, None),
+    };
+    let Some(kind) = kind else { return Served::decided(Err(Refusal::Internal)) };
+    let vaults = Vaults::about(handle);
+    let form: &dyn Form = if held == Held::Unwrap { &Unwrapped } else { &vaults };
+    let Called { answer, outcome } = match kind.parse(arguments.to_string().as_bytes()) {
+        Ok(operation) => asked.context.call(asked.caller, operation, form).await,
+        Err(refusal) => Called::refused(kind.spec.name, refusal),
+    };
+    let reply = answer.map(|performed| match performed {
+        Performed::Whole(_) if held == Held::Revoke => Reply::empty(204),
+        Performed::Whole(answer) => Reply::json(200, answer),
+        Performed::Streaming(streaming) => Reply::streaming(200, streaming),
+    });
+    Served { reply, outcomes: outcome.into() }
+}
+
+/// The body, and the handle that a request names: in its path, in its body, or as the token.
+fn read(asked: &Asked<'_>, in_path: Option<&str>) -> Result<(Body, String), Refusal> {
+    let body: Body = form::read(&asked.body)?;
+    let by_header = vault_token(asked.headers)?;
+    let handle = in_path.or(body.lease_id.as_deref()).or(body.token.as_deref()).or(by_header);
+    let handle = handle.filter(|handle| !handle.is_empty()).map(str::to_owned);
+    handle.map(|handle| (body, handle)).ok_or(Refusal::Malformed("The request names no lease and no wrapping token."))
+}
+
+fn operation(name: &str, argument: &str, handle: &str, increment: Option<String>) -> (Option<&'static Entry>, Value) {
+    let mut arguments = Map::from_iter([(argument.to_owned(), handle.into())]);
+    arguments.extend(increment.map(|increment| ("increment".to_owned(), increment.into())));
+    (catalog::find(name), arguments.into())
+}
+
+/// The seconds for which a lease is to last, which Vault takes as a number or a duration; 0 says nothing.
+fn increment(given: Option<&Value>) -> Option<String> {
+    match given? {
+        Value::Number(seconds) if seconds.as_u64() != Some(0) => Some(format!("{seconds}s")),
+        Value::String(text) if !matches!(text.as_str(), "" | "0" | "0s") => {
+            let seconds = text.bytes().all(|byte| byte.is_ascii_digit());
+            Some(if seconds { format!("{text}s") } else { text.clone() })
+        }
+        _ => None,
+    }
+}
+
+fn is_certificate(asked: &Asked<'_>, handle: &str) -> bool {
+    let opened = asked.context.open::<Claims>(asked.caller.agent(), Purpose::Certificate, handle, Refusal::Forbidden);
+    opened.is_ok()
+}
+
+/// Tells how long a lease lasts, which its handle says.
+fn look_up(asked: &Asked<'_>, handle: &str) -> Result<Reply, Refusal> {
+    let (context, agent) = (asked.context, asked.caller.agent());
+    let claims: Claims = context.open(agent, Purpose::Lease, handle, Refusal::NotFound)?;
+    let ttl = claims.expires.checked_sub(context.now()).filter(|ttl| *ttl > 0).ok_or(Refusal::NotFound)?;
+    let ends = i64::try_from(claims.expires).ok().and_then(|ends| OffsetDateTime::from_unix_timestamp(ends).ok());
+    let data = json!({
+        "id": handle,
+        "issue_time": null,
+        "expire_time": ends.and_then(|ends| ends.format(&Rfc3339).ok()),
+        "last_renewal": null,
+        "renewable": true,
+        "ttl": ttl,
+    });
+    Ok(answer(&data, asked.caller.request_id))
+}

@@ -1,0 +1,133 @@
+//! What a request below `/v1` asks for.
+
+use filters::refusal::Refusal;
+use filters::vault::{Layout, Method};
+use filters::vault_api::{self, Match};
+
+/// What is asked for.
+#[derive(Debug)]
+pub enum Wanted {
+    /// An operation of the catalog.
+    Operation(Match),
+    /// Which engines the caller may use: all, or the one at this path.
+    Mounts(Option<Box<str>>),
+    /// To log in.
+    Login(Way),
+    /// Something of the caller's own token.
+    Own(Own),
+    /// Something about what a handle stands for, which may be named here.
+    Held(Held, Option<Box<str>>),
+    /// What the caller may do at some paths.
+    Capabilities,
+}
+
+/// The way in which a client logs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// With the certificate of its connection.
+    Certificate,
+    /// With a JWT.
+    Jwt,
+    /// With an agent's name and API key.
+    AppRole,
+}
+
+/// What is asked of the caller's own token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Own {
+    /// Whose it is, and how long it lasts.
+    LookUp,
+    /// To make it last longer, which none does.
+    Renew,
+    /// To end it.
+    Revoke,
+}
+
+/// What is to be done about something that the caller was given a handle of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// A lease is to last longer.
+    Renew,
+    /// A lease or certificate is to end.
+    Revoke,
+    /// How long a lease lasts.
+    LookUp,
+    /// A wrapped answer is to be given out.
+    Unwrap,
+    /// How long a wrapped answer waits.
+    LookUpWrapped,
+}
+
+/// The ways of a login, each with the mount where clients have it unless they say otherwise.
+pub(super) const WAYS: [(&str, Way); 4] =
+    [("cert", Way::Certificate), ("jwt", Way::Jwt), ("kubernetes", Way::Jwt), ("approle", Way::AppRole)];
+
+/// The paths about what a handle stands for; some clients still call two of them by an older name.
+const HELD: [(&str, Held); 7] = [
+    ("sys/leases/renew", Held::Renew),
+    ("sys/renew", Held::Renew),
+    ("sys/leases/revoke", Held::Revoke),
+    ("sys/revoke", Held::Revoke),
+    ("sys/leases/lookup", Held::LookUp),
+    ("sys/wrapping/unwrap", Held::Unwrap),
+    ("sys/wrapping/lookup", Held::LookUpWrapped),
+];
+
+/// What clients try and can do without: a description of Vault's API, and Vault's own events.
+const ABSENT: [&str; 2] = ["sys/internal/specs", "sys/events"];
+
+const READS: &[Method] = &[Method::Get];
+const WRITES: &[Method] = &[Method::Post];
+
+impl Wanted {
+    /// Finds what a request asks for: by its method, its raw path and its query.
+    ///
+    /// # Errors
+    /// As [`vault_api::route`]; [`Refusal::NotFound`] for what is not there at all.
+    pub fn find(method: &str, path: &str, query: &str, layout: &Layout) -> Result<Self, Refusal> {
+        let path = path.strip_prefix(vault_api::PREFIX).ok_or(Refusal::NotFound)?;
+        let method = vault_api::method(method, query);
+        match own(path)? {
+            Some((wanted, methods)) if method.is_some_and(|method| methods.contains(&method)) => Ok(wanted),
+            Some((_, methods)) => {
+                let methods: Vec<_> = methods.iter().map(|method| method.name()).collect();
+                Err(Refusal::MethodNotAllowed(methods.join(", ")))
+            }
+            None => vault_api::route(method, path, layout).map(Self::Operation),
+        }
+    }
+}
+
+/// What is no operation, and its methods.
+fn own(path: &str) -> Result<Option<(Wanted, &'static [Method])>, Refusal> {
+    if ABSENT.iter().any(|absent| below(path, absent).is_some()) {
+        return Err(Refusal::NotFound);
+    }
+    if let Some(rest) = below(path, "sys/internal/ui/mounts") {
+        return Ok(Some((Wanted::Mounts(rest.map(Box::from)), READS)));
+    }
+    let way = path.strip_prefix("auth/").and_then(|rest| rest.strip_suffix("/login"));
+    if let Some((_, way)) = way.and_then(|mount| WAYS.iter().find(|(known, _)| *known == mount)) {
+        return Ok(Some((Wanted::Login(*way), WRITES)));
+    }
+    if let Some((held, handle)) = HELD.iter().find_map(|(known, held)| Some((*held, below(path, known)?))) {
+        return Ok(Some((Wanted::Held(held, handle.map(Box::from)), WRITES)));
+    }
+    Ok(match path {
+        "auth/token/lookup-self" => Some((Wanted::Own(Own::LookUp), &[Method::Get, Method::Post])),
+        "auth/token/renew-self" => Some((Wanted::Own(Own::Renew), WRITES)),
+        "auth/token/revoke-self" => Some((Wanted::Own(Own::Revoke), WRITES)),
+        "sys/capabilities-self" => Some((Wanted::Capabilities, WRITES)),
+        _ => None,
+    })
+}
+
+/// The part of a path below another; `None` within for that itself.
+fn below<'p>(path: &'p str, above: &str) -> Option<Option<&'p str>> {
+    let rest = path.strip_prefix(above)?;
+    if rest.is_empty() {
+        Some(None)
+    } else {
+        rest.strip_prefix('/').map(|rest| Some(rest).filter(|rest| !rest.is_empty()))
+    }
+}
