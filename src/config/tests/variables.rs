@@ -68,3 +68,21 @@ fn short_secrets_and_default_scopes_are_said_by_variables() {
     assert!(report.contains("holds an unknown scope"), "{report}");
     assert_eq!(load(&[("DOCS", "off")], jwks).unwrap().surfaces.docs, settings::Docs::Off);
 }
+
+#[test]
+fn propagators_that_the_gate_does_not_have_are_told_and_left_out() {
+    for (propagators, taken_over, told) in [
+        ("", true, 0),
+        ("tracecontext", true, 0),
+        ("baggage,tracecontext,b3", true, 1),
+        ("baggage", false, 0),
+        ("none", false, 0),
+        ("none,tracecontext", false, 0),
+        ("b3,xray", true, 2),
+        ("baggage,b3", false, 1),
+    ] {
+        let settings = load_variables(&[("OTEL_PROPAGATORS", propagators)]);
+        let warnings = settings.warnings.iter().filter(|warning| warning.contains("`otel.propagators`")).count();
+        assert_eq!((settings.surfaces.trace_context, warnings), (taken_over, told), "{propagators}");
+    }
+}
