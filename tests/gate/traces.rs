@@ -6,6 +6,7 @@ use serde_json::json;
 use tests::front::Verdict;
 use tests::mcp::{STATELESS, meta, request};
 use tests::process::AGENTS;
+use tests::servers::Otelcol;
 use tests::servers::collector::{Collector, Told};
 use tests::{Client, Front, Gate, Plan, Response, free_port, wait_for};
 
@@ -15,6 +16,7 @@ pub const CASES: &[Case] = &[
     ("a_trace_is_named_to_its_caller_also_where_none_is_recorded", off),
     ("a_request_is_a_tree_of_spans_up_to_vault", tree),
     ("messages_are_spans_of_their_own", messages),
+    ("an_opentelemetry_collector_takes_what_is_sent", real),
     ("a_trace_goes_from_process_to_process_only_by_its_propagator", propagators),
     ("callers_decide_only_where_the_sampler_lets_them", samplers),
     ("a_collector_that_is_away_is_in_nobodys_way", away),
@@ -255,6 +257,44 @@ fn messages(shared: &Shared) {
         );
     }
     assert!(collector.spans(&unrecorded).is_empty());
+}
+
+fn real(shared: &Shared) {
+    let collector = Otelcol::start();
+    let gate = Gate::start(shared.world(), &plan(collector.endpoint(), &[]));
+    let client = gate.agent("agent_mtls");
+    let head = [("Traceparent", &*parent(TRACE, "01")), ("Tracestate", "a=1")];
+    assert_eq!(client.send("GET", "/secrets", &head, b"").header("x-trace-id"), Some(TRACE));
+    assert_eq!(call(&client, &[], &[("traceparent", &parent(OTHER, "01"))]).header("x-trace-id"), Some(OTHER));
+    let port = gate.tls.to_string();
+    let at = [("server.address", "127.0.0.1"), ("server.port", port.as_str()), ("url.scheme", "https")];
+    // The spans, each with its parent's name and its kind: 1 internal, 2 of a server, 3 of a client.
+    let (rest, own) = ("GET /secrets", "tools/call kv.list");
+    for (trace, server, steps) in [
+        (TRACE, rest, &[("decide", rest, 1), ("token", rest, 1), ("exchange", rest, 3)][..]),
+        (OTHER, "POST /mcp", &[(own, "", 2), ("decide", own, 1), ("token", own, 1), ("exchange", own, 3)]),
+    ] {
+        let spans = arrived(steps.len() + 3, || collector.spans(trace));
+        let of_all = [(server, "", 2), ("handshake", server, 1), ("authenticate", server, 1)];
+        for (name, parent, kind) in of_all.iter().chain(steps) {
+            let span = named(&spans, name);
+            let parent = if parent.is_empty() { SPAN } else { &named(&spans, parent).id };
+            assert_eq!((span.parent.as_str(), span.kind, span.failed), (parent, *kind, false), "{span:#?}");
+            assert!(span.time.0 <= span.time.1 && span.resource["service.name"] == "vault-mcp", "{span:#?}");
+            assert_eq!(span.state, if trace == TRACE { "a=1" } else { "" });
+        }
+        facts(named(&spans, server), &at);
+        facts(named(&spans, server), &[("http.response.status_code", "200"), ("portcullis.agent", "agent_mtls")]);
+        facts(
+            named(&spans, "exchange"),
+            &[("http.request.method_original", "LIST"), ("http.response.status_code", "200")],
+        );
+    }
+    let spans = collector.spans(OTHER);
+    facts(named(&spans, own), &[("mcp.method.name", "tools/call"), ("gen_ai.tool.name", "kv.list")]);
+    assert_eq!(named(&spans, own).links, [OTHER]);
+    wait_for("they are counted", 10, || gate.metric("portcullis_spans_total{result=\"sent\"}") >= 12.0);
+    assert!(gate.metric("portcullis_spans_total{result=\"lost\"}") < 1.0);
 }
 
 fn propagators(shared: &Shared) {
