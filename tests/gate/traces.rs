@@ -15,6 +15,7 @@ use crate::{Case, Shared};
 pub const CASES: &[Case] = &[
     ("a_trace_is_named_to_its_caller_also_where_none_is_recorded", off),
     ("a_request_is_a_tree_of_spans_up_to_vault", tree),
+    ("an_exchange_without_an_answer_has_failed", unanswered),
     ("messages_are_spans_of_their_own", messages),
     ("an_opentelemetry_collector_takes_what_is_sent", real),
     ("a_trace_goes_from_process_to_process_only_by_its_propagator", propagators),
@@ -195,6 +196,27 @@ fn tree(shared: &Shared) {
     assert!(!told.contains("a-key-of-the-collector"), "{told}");
     assert!(gate.metric("portcullis_spans_total{result=\"sent\"}") >= 20.0);
     assert!(gate.metric("portcullis_spans_total{result=\"lost\"}") < 1.0);
+}
+
+fn unanswered(shared: &Shared) {
+    let (collector, front) = (Collector::start(), Front::start(shared.world()));
+    let own = [("VAULT_ADDR", front.address.clone()), ("PUBLIC_URL", "https://gate.example".to_owned())];
+    let gate = Gate::start(shared.world(), &plan(collector.endpoint(), &own));
+    let client = gate.keyed();
+    // It has its token.
+    assert_eq!(client.get("/secrets").status, 200);
+    front.rule(|_| Verdict::Answer(b"nonsense".to_vec()));
+    let response = client.get("/secrets");
+    assert_eq!(response.status, 503, "{response:?}");
+    let trace = response.header("x-trace-id").expect("an id");
+    wait_for("the spans", 10, || collector.spans(trace).iter().any(|span| span.name == "GET /secrets"));
+    let spans = collector.spans(trace);
+    let (server, asked) = (named(&spans, "GET /secrets"), named(&spans, "exchange"));
+    let error = ("error.type", "upstream_unavailable");
+    facts(server, &[error, ("server.address", "gate.example"), ("server.port", "443")]);
+    facts(asked, &[error]);
+    assert!(server.failed && asked.failed && !asked.attributes.contains_key("http.response.status_code"), "{asked:#?}");
+    assert!(!named(&spans, "decide").failed);
 }
 
 fn messages(shared: &Shared) {

@@ -93,10 +93,10 @@ fn trace_context(fields: &Fields<'_>) -> bool {
     const NAME: &str = "propagators";
     let (known, others): (Vec<_>, Vec<_>) =
         fields.words(NAME).into_iter().partition(|word| section::PROPAGATORS.contains(&word.text.as_str()));
-    for other in others {
+    if let Some(first) = others.first() {
         let (label, known) = (fields.label(NAME), section::PROPAGATORS.join("`, `"));
-        let text = format!("{label} names one that the gate does not have, which is left out: it has `{known}`");
-        fields.source.findings.warning(&other.place, text);
+        let text = format!("{label} names some that the gate does not have, which are left out: it has `{known}`");
+        fields.source.findings.warning(&first.place, text);
     }
     let names = |name: &str| known.iter().any(|word| word.text == name);
     known.is_empty() || names("tracecontext") && !names("none")

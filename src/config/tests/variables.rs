@@ -72,17 +72,17 @@ fn short_secrets_and_default_scopes_are_said_by_variables() {
 #[test]
 fn propagators_that_the_gate_does_not_have_are_told_and_left_out() {
     for (propagators, taken_over, told) in [
-        ("", true, 0),
-        ("tracecontext", true, 0),
-        ("baggage,tracecontext,b3", true, 1),
-        ("baggage", false, 0),
-        ("none", false, 0),
-        ("none,tracecontext", false, 0),
-        ("b3,xray", true, 2),
-        ("baggage,b3", false, 1),
+        ("", true, false),
+        ("tracecontext", true, false),
+        ("baggage,tracecontext,b3", true, true),
+        ("baggage", false, false),
+        ("none", false, false),
+        ("none,tracecontext", false, false),
+        ("b3,xray", true, true),
+        ("baggage,b3", false, true),
     ] {
         let settings = load_variables(&[("OTEL_PROPAGATORS", propagators)]);
-        let warnings = settings.warnings.iter().filter(|warning| warning.contains("`otel.propagators`")).count();
-        assert_eq!((settings.surfaces.trace_context, warnings), (taken_over, told), "{propagators}");
+        let warned = settings.warnings.iter().any(|warning| warning.contains("`otel.propagators`"));
+        assert_eq!((settings.surfaces.trace_context, warned), (taken_over, told), "{propagators}");
     }
 }

@@ -265,3 +265,26 @@ fn number(key: &str, value: i64) -> KeyValue {
 fn attribute(key: &str, value: Value) -> KeyValue {
     KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_named_by_host_and_port() {
+        for (url, host, port, again) in [
+            ("https://gate.example", "gate.example", 443, "https://gate.example:443/v1"),
+            ("http://gate.example:8080", "gate.example", 8080, "http://gate.example:8080/v1"),
+            ("https://[2001:db8::1]:8443", "2001:db8::1", 8443, "https://[2001:db8::1]:8443/v1"),
+        ] {
+            let place = Place::of_url(url).unwrap();
+            assert_eq!((place.host.as_str(), place.port, place.url("/v1").as_str()), (host, port, again));
+        }
+        let listens = |address: &str| {
+            let address = address.parse().unwrap();
+            Place::of_listener(&Listener { address, tls: None, metrics: false, proxy_protocol: false })
+        };
+        assert_eq!(listens("[::1]:8443").map(|place| place.url("/")).as_deref(), Some("http://[::1]:8443/"));
+        assert!(listens("0.0.0.0:8443").is_none() && listens("[::]:8443").is_none(), "all addresses");
+    }
+}
