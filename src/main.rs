@@ -5,6 +5,9 @@ use std::process::ExitCode;
 use portcullis::cli::{self, Command};
 use portcullis::server;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A configuration or environment that the gate cannot start with.
 const UNUSABLE: u8 = 2;
 

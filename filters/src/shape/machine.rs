@@ -133,45 +133,63 @@ impl Projection {
     /// what it is to be.
     pub fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
         let mut rest = chunk;
+        // Where in the chunk the piece begins that is copied.
+        let mut from = 0;
         while let Some((&byte, after)) = rest.split_first() {
-            if let Next::Text { name } = self.next {
-                rest = self.text(name, rest, out)?;
-                continue;
-            }
             let inside = self.copies.is_some();
-            // Most often the whole word is there.
-            if let Next::Word(word) = self.next
-                && let Some(after) = rest.strip_prefix(word)
-            {
-                if inside {
-                    out.extend_from_slice(word);
+            let left = self.token(byte, rest, after, out)?;
+            match (inside, self.copies.is_some()) {
+                (false, true) => from = chunk.len() - rest.len(),
+                (true, false) => {
+                    out.extend_from_slice(chunk.get(from..chunk.len() - left.len()).unwrap_or_default());
                 }
-                self.close();
-                rest = self.over(after, out);
-                continue;
+                (true, true) | (false, false) => {}
             }
-            if let Next::Number(digits) = self.next {
-                match digits.with(byte)? {
-                    Some(Digits::Point | Digits::Exponent) if inside && matches!(self.holds, Type::Count) => {
-                        return Err(Refusal::UpstreamNonsense);
-                    }
-                    Some(digits) => self.next = Next::Number(digits),
-                    None => {
-                        // This byte is no longer of the number.
-                        self.close();
-                        rest = self.over(rest, out);
-                        continue;
-                    }
-                }
-            } else {
-                self.step(byte, out)?;
-            }
-            if inside || self.copies.is_some() {
-                self.put(&[byte], out);
-            }
-            rest = after;
+            rest = left;
+        }
+        if self.copies.is_some() {
+            out.extend_from_slice(chunk.get(from..).unwrap_or_default());
         }
         Ok(())
+    }
+
+    /// Reads what begins with `byte`, at the start of `rest`, and gives what is left.
+    fn token<'c>(&mut self, byte: u8, rest: &'c [u8], after: &'c [u8], out: &mut Vec<u8>) -> Result<&'c [u8], Refusal> {
+        match self.next {
+            Next::Text { name } => return self.text(name, rest),
+            Next::Number(digits) => match digits.with(byte)? {
+                Some(Digits::Point | Digits::Exponent)
+                    if self.copies.is_some() && matches!(self.holds, Type::Count) =>
+                {
+                    return Err(Refusal::UpstreamNonsense);
+                }
+                Some(digits) => self.next = Next::Number(digits),
+                None => {
+                    // This byte is no longer of the number.
+                    self.close();
+                    return Ok(rest);
+                }
+            },
+            // Most often the whole word is there.
+            Next::Word(word) if rest.starts_with(word) => {
+                self.close();
+                return Ok(rest.get(word.len()..).unwrap_or_default());
+            }
+            Next::Value { .. }
+            | Next::Name { .. }
+            | Next::Colon
+            | Next::After
+            | Next::Escape { .. }
+            | Next::Hex { .. }
+            | Next::Word(_)
+            | Next::End => {
+                self.step(byte, out)?;
+                if self.names.begun {
+                    self.names.take(&[byte]);
+                }
+            }
+        }
+        Ok(after)
     }
 
     /// Ends the answer.
@@ -192,14 +210,6 @@ impl Projection {
         self.names.tell(out);
         out.push(b'}');
         Ok(())
-    }
-
-    /// Copies a piece of the value.
-    fn put(&mut self, piece: &[u8], out: &mut Vec<u8>) {
-        out.extend_from_slice(piece);
-        if self.names.begun {
-            self.names.take(piece);
-        }
     }
 
     fn begin(&mut self, name: &str, out: &mut Vec<u8>) {
@@ -314,24 +324,22 @@ impl Projection {
     }
 
     /// As much of a string as there is; what is left is given back.
-    fn text<'c>(&mut self, name: bool, rest: &'c [u8], out: &mut Vec<u8>) -> Result<&'c [u8], Refusal> {
+    fn text<'c>(&mut self, name: bool, rest: &'c [u8]) -> Result<&'c [u8], Refusal> {
         let (run, after) = rest.split_at(plain(rest));
         self.utf8.take(run)?;
         if !run.is_empty() {
             self.escaped.other()?;
         }
-        if self.copies.is_some() {
-            self.put(run, out);
-        } else if name {
+        if name && self.copies.is_none() {
             self.read_name(run);
+        }
+        if self.names.begun {
+            self.names.take(rest.get(..=run.len()).unwrap_or(run));
         }
         let Some((&byte, after)) = after.split_first() else { return Ok(after) };
         self.utf8.end()?;
         if byte != b'\\' {
             self.escaped.other()?;
-        }
-        if self.copies.is_some() {
-            self.put(&[byte], out);
         }
         match byte {
             b'"' if name => self.named()?,
@@ -348,26 +356,7 @@ impl Projection {
             }
             _ => return Err(Refusal::UpstreamNonsense),
         }
-        Ok(self.over(after, out))
-    }
-
-    /// Goes over the marks that mostly come next: a colon, or a comma and the quote before a name. It is what
-    /// [`Projection::step`] would do with each, in fewer steps.
-    fn over<'c>(&mut self, rest: &'c [u8], out: &mut Vec<u8>) -> &'c [u8] {
-        let (marks, next): (&[u8], _) = if self.next == Next::Colon {
-            (b":", Next::Value { or_end: false })
-        } else if self.next == Next::After && self.open.last() == Some(&true) {
-            (b",\"", Next::Text { name: true })
-        } else {
-            return rest;
-        };
-        let Some(after) = rest.strip_prefix(marks) else { return rest };
-        if self.copies.is_some() {
-            self.put(marks, out);
-        }
-        self.length = 0;
-        self.next = next;
-        after
+        Ok(after)
     }
 
     fn hex(&mut self, name: bool, left: u8, value: u16, byte: u8) -> Result<Next, Refusal> {
