@@ -99,6 +99,10 @@ fn off(shared: &Shared) {
     let own = [("Traceparent", &*parent(TRACE, "01")), ("X-Correlation-Id", "mine")];
     let response = client.send("GET", "/whoami", &own, b"");
     assert_eq!((response.header("x-trace-id"), response.header("x-correlation-id")), (Some(TRACE), Some("mine")));
+    // One that stands twice is none.
+    let twice = [parent(TRACE, "01"), parent(OTHER, "01")].map(|value| ("Traceparent", value));
+    let twice = twice.each_ref().map(|(name, value)| (*name, value.as_str()));
+    assert_eq!(client.send("GET", "/whoami", &twice, b"").header("x-trace-id"), None);
     let mut message = request("tools/call", &json!({"name": "whoami", "_meta": meta()}));
     message["params"]["_meta"]["traceparent"] = json!(parent(TRACE, "01"));
     let own = [("MCP-Protocol-Version", STATELESS), ("Mcp-Method", "tools/call"), ("Mcp-Name", "whoami")];
@@ -285,7 +289,7 @@ fn real(shared: &Shared) {
     let collector = Otelcol::start();
     let gate = Gate::start(shared.world(), &plan(collector.endpoint(), &[]));
     let client = gate.agent("agent_mtls");
-    let head = [("Traceparent", &*parent(TRACE, "01")), ("Tracestate", "a=1")];
+    let head = [("Traceparent", &*parent(TRACE, "01")), ("Tracestate", "a=1"), ("Tracestate", "b=2")];
     assert_eq!(client.send("GET", "/secrets", &head, b"").header("x-trace-id"), Some(TRACE));
     assert_eq!(call(&client, &[], &[("traceparent", &parent(OTHER, "01"))]).header("x-trace-id"), Some(OTHER));
     let port = gate.tls.to_string();
@@ -303,7 +307,7 @@ fn real(shared: &Shared) {
             let parent = if parent.is_empty() { SPAN } else { &named(&spans, parent).id };
             assert_eq!((span.parent.as_str(), span.kind, span.failed), (parent, *kind, false), "{span:#?}");
             assert!(span.time.0 <= span.time.1 && span.resource["service.name"] == "vault-mcp", "{span:#?}");
-            assert_eq!(span.state, if trace == TRACE { "a=1" } else { "" });
+            assert_eq!(span.state, if trace == TRACE { "a=1,b=2" } else { "" });
         }
         facts(named(&spans, server), &at);
         facts(named(&spans, server), &[("http.response.status_code", "200"), ("portcullis.agent", "agent_mtls")]);
