@@ -15,7 +15,7 @@ macro_rules! section {
 mod otel;
 mod policy;
 
-pub(super) use otel::OTEL;
+pub(super) use otel::{OTEL, PROPAGATORS};
 pub(super) use policy::{AGENT, API_KEY, GRANT, HOURS, PRINCIPAL, RATE, ROLE, SUBJECT};
 
 section! {

@@ -120,6 +120,8 @@ pub struct Surfaces {
     pub public_url: Option<Box<str>>,
     /// True where the headers of a request are shown to those who may look: in development only.
     pub echo: bool,
+    /// True where the trace of a request is taken over from its caller, and Vault is told of it (W3C Trace Context).
+    pub trace_context: bool,
     /// Origins (RFC 6454) whose pages may call; `*` is refused.
     pub origins: Vec<String>,
 }

@@ -61,7 +61,7 @@ fn logs(logging: &Logging, metrics: &Metrics) -> Result<Vec<Arc<dyn Sink>>, Stri
 
 /// The recorder of traces, where they are on.
 fn traces(settings: &Settings, metrics: &Metrics) -> Result<Option<Traces>, String> {
-    let begin = |traces| Traces::begin(traces, &settings.upstream, metrics.spans.clone());
+    let begin = |traces| Traces::begin(traces, &settings.upstream, &settings.listeners, metrics.spans.clone());
     settings.traces.as_ref().map(begin).transpose().map_err(|error| format!("otel: {error}"))
 }
 

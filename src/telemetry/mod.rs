@@ -27,4 +27,4 @@ pub use server::{
 pub use sink::{Call, Calls, Kept, Record, Sink};
 pub use sinks::Sinks;
 pub use tail::{Tail, tail};
-pub use traces::{Recording, Step, Timed, Traces};
+pub use traces::{Inbound, Recording, Step, Timed, Traces};

@@ -54,13 +54,14 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
     let limits = limits::limits(&bounds, server.threads);
     let upstream = upstream::upstream(&top, roles.namespace.clone());
     let development = development(&top);
+    let (traces, trace_context) = otel::otel(&top);
     let settings = Settings {
         catalog: source.table.catalog,
         admin,
         server,
         logging: logging(&top),
         audit: audit::audit(&top),
-        traces: otel::traces(&top),
+        traces,
         login: login::login(&top, &upstream),
         upstream,
         vault_identity: vault::identity(&top, &issuers),
@@ -87,6 +88,7 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
             docs: docs(&top),
             public_url,
             echo: development.is_some(),
+            trace_context,
             origins: identity::origins(&top),
         },
         agent_metrics: top.table("metrics", &section::METRICS).flag("agents").unwrap_or(false),

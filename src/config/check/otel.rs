@@ -17,34 +17,38 @@ use super::values::{authorities, url};
 /// The path below a collector's base URL that takes traces (OTLP, section OTLP/HTTP Request).
 const PATH: &str = "/v1/traces";
 
-/// The settings of traces; `None` where there are none.
-pub(super) fn traces(top: &Fields<'_>) -> Option<Traces> {
+/// The settings of traces, `None` where there are none; and true where traces are taken over from callers, and told
+/// to Vault.
+pub(super) fn otel(top: &Fields<'_>) -> (Option<Traces>, bool) {
     let fields = top.table("otel", &section::OTEL);
-    let url = endpoint(&fields);
-    let sampler = sampler(&fields);
-    let batch = fields.size("bsp_max_export_batch_size").unwrap_or(1);
-    let queue = fields.size("bsp_max_queue_size").unwrap_or(1);
-    let off = fields.flag("disabled") == Some(true) || word(&fields, "traces_exporter").as_deref() == Some("none");
+    (traces(&fields), trace_context(&fields))
+}
+
+fn traces(fields: &Fields<'_>) -> Option<Traces> {
+    let url = endpoint(fields);
+    let sampler = sampler(fields);
+    let (queue, batch) = sizes(fields);
+    let off = fields.flag("disabled") == Some(true) || word(fields, "traces_exporter").as_deref() == Some("none");
     if off || !(fields.given("endpoint") || fields.given("traces_endpoint")) {
         return None;
     }
-    protocol(&fields);
+    protocol(fields);
     let otlp = Otlp {
         url: url.unwrap_or_default(),
-        headers: headers(&fields),
-        timeout: milliseconds(&fields, specific(&fields, "traces_timeout", "timeout")),
-        authorities: authorities(&fields, specific(&fields, "traces_certificate", "certificate")),
-        identity: identity(&fields),
-        gzip: word(&fields, specific(&fields, "traces_compression", "compression")).as_deref() == Some("gzip"),
-        resource: resource(&fields),
+        headers: headers(fields),
+        timeout: milliseconds(fields, specific(fields, "traces_timeout", "timeout")),
+        authorities: authorities(fields, specific(fields, "traces_certificate", "certificate")),
+        identity: identity(fields),
+        gzip: word(fields, specific(fields, "traces_compression", "compression")).as_deref() == Some("gzip"),
+        resource: resource(fields),
     };
     Some(Traces {
         otlp,
         sampler: sampler?,
-        schedule_delay: milliseconds(&fields, "bsp_schedule_delay"),
-        export_timeout: milliseconds(&fields, "bsp_export_timeout"),
+        schedule_delay: milliseconds(fields, "bsp_schedule_delay"),
+        export_timeout: milliseconds(fields, "bsp_export_timeout"),
         queue,
-        batch: batch.min(queue),
+        batch,
     })
 }
 
@@ -71,6 +75,31 @@ fn endpoint(fields: &Fields<'_>) -> Option<String> {
         let base = base.trim_end_matches('/');
         Some(format!("{}{PATH}", base.strip_suffix(PATH).unwrap_or(base)))
     })
+}
+
+/// Most spans that wait, and most of one request.
+fn sizes(fields: &Fields<'_>) -> (usize, usize) {
+    const BATCH: &str = "bsp_max_export_batch_size";
+    let [queue, batch] = ["bsp_max_queue_size", BATCH].map(|name| fields.size(name).unwrap_or(1));
+    if batch > queue && fields.given(BATCH) {
+        fields.problem(BATCH, &fields.place_of(BATCH), "is more than may wait", "write at most `bsp_max_queue_size`");
+    }
+    (queue, batch.min(queue))
+}
+
+/// True where `tracecontext` is among the propagators. What is no propagator of the gate's is told and left out, as the
+/// specification wants it; where nothing is left, the default counts.
+fn trace_context(fields: &Fields<'_>) -> bool {
+    const NAME: &str = "propagators";
+    let (known, others): (Vec<_>, Vec<_>) =
+        fields.words(NAME).into_iter().partition(|word| section::PROPAGATORS.contains(&word.text.as_str()));
+    if let Some(first) = others.first() {
+        let (label, known) = (fields.label(NAME), section::PROPAGATORS.join("`, `"));
+        let text = format!("{label} names some that the gate does not have, which are left out: it has `{known}`");
+        fields.source.findings.warning(&first.place, text);
+    }
+    let names = |name: &str| known.iter().any(|word| word.text == name);
+    known.is_empty() || names("tracecontext") && !names("none")
 }
 
 fn sampler(fields: &Fields<'_>) -> Option<Sampler> {

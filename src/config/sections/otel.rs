@@ -13,11 +13,15 @@ const fn secret(name: &'static str, about: &'static str) -> Opt {
 
 const COMPRESSION: &[&str] = &["none", "gzip"];
 
+/// Known values of `OTEL_PROPAGATORS`.
+pub(in crate::config) const PROPAGATORS: &[&str] = &["tracecontext", "baggage", "none"];
+
 section! {
     OTEL, "otel", "[otel]",
     Opt::file("disabled", Kind::Flag, "false", "Whether nothing is sent, whatever else is said here.").or_variable("OTEL_SDK_DISABLED"),
     text("service_name", "vault-mcp", "The gate's name in traces: the attribute `service.name`.").or_variable("OTEL_SERVICE_NAME"),
     words("resource_attributes", "Attributes of whatever is sent: `name=value`, the values percent-encoded.").or_variable("OTEL_RESOURCE_ATTRIBUTES"),
+    Opt::file("propagators", Kind::Words, "tracecontext,baggage", "With `tracecontext` the gate takes the trace of a request over from its caller and tells Vault of it, without it or with `none` neither; `baggage` has no effect. Others are left out, with a warning.").or_variable("OTEL_PROPAGATORS"),
     choice("traces_exporter", &["otlp", "none"], "otlp", "Whether traces are sent.").or_variable("OTEL_TRACES_EXPORTER"),
     choice("traces_sampler", Sampler::NAMES, "parentbased_always_on", "Which traces are recorded; with the `parentbased_` ones a caller that says so has its way.").or_variable("OTEL_TRACES_SAMPLER"),
     text("traces_sampler_arg", "1", "The share of all traces, from 0 to 1, with the `traceidratio` ones.").or_variable("OTEL_TRACES_SAMPLER_ARG"),
