@@ -7,9 +7,9 @@
 //! of HTTP (stable) and of MCP (in development).
 
 mod exporter;
-mod otlp;
+pub(super) mod otlp;
 mod recording;
-mod spans;
+pub(super) mod spans;
 
 pub use recording::{Recording, Step, Timed};
 
