@@ -25,7 +25,8 @@ const BATCH: usize = 512;
 pub struct OtlpLogs {
     collector: Collector,
     resource: Resource,
-    runtime: Runtime,
+    /// Of the thread that sends, once it does.
+    runtime: Option<Runtime>,
     /// The end of a pause that the collector has asked for.
     rests: Option<Instant>,
 }
@@ -57,9 +58,8 @@ impl OtlpLogs {
     /// # Errors
     /// Its authorities or the gate's certificate cannot be used.
     pub fn new(settings: config::Otlp) -> Result<Self, String> {
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
         let resource = resource(&settings);
-        Ok(Self { collector: Collector::new(settings)?, resource, runtime, rests: None })
+        Ok(Self { collector: Collector::new(settings)?, resource, runtime: None, rests: None })
     }
 
     /// Posts records, a line each; gives the number of those that were rejected.
@@ -69,7 +69,13 @@ impl OtlpLogs {
         let resource = Some(self.resource.clone());
         let resource_logs = vec![ResourceLogs { resource, scope_logs, ..ResourceLogs::default() }];
         let body = self.collector.body(&ExportLogsServiceRequest { resource_logs });
-        let answer = self.runtime.block_on(self.collector.post(body));
+        let runtime = match &mut self.runtime {
+            Some(runtime) => runtime,
+            none => none.insert(
+                Builder::new_current_thread().enable_all().build().map_err(|error| (error, Some(Duration::ZERO)))?,
+            ),
+        };
+        let answer = runtime.block_on(self.collector.post(body));
         let answer =
             answer.map_err(|untaken| (io::Error::other(untaken.to_string()), untaken.pause(Duration::ZERO)))?;
         let answer = ExportLogsServiceResponse::decode(&answer[..]).unwrap_or_default();
