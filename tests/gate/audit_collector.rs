@@ -79,6 +79,10 @@ fn reached(shared: &Shared) {
     collector.answer(503);
     ask();
     wait_for("it is told", 10, || lines("audit records cannot be sent") == 2);
+    let asked = || collector.requests().iter().filter(|(head, _)| head.starts_with("post /v1/logs ")).count();
+    let before = asked();
+    wait_for("it is asked again", 10, || asked() > before + 2);
+    assert_eq!(lines("audit records cannot be sent"), 2, "each time once");
     collector.answer(0);
     all(&collector, &file);
     assert_eq!(gate.metric(UNSENT), 0.0);
