@@ -57,7 +57,7 @@ dev: ## Run OpenBao or, with BACKEND=vault, Vault, and the gate, until Ctrl-C (A
 	@exec target/debug/dev
 
 # Tests of what comes before Vault is asked, and of what asks none: they run once.
-SAME_ON_BOTH := agents:: audit:: audit_disk:: balancers:: certificates:: clients:: conditions:: configuration:: conformance:: docs:: documents:: \
+SAME_ON_BOTH := agents:: audit:: audit_collector:: audit_disk:: balancers:: certificates:: clients:: conditions:: configuration:: conformance:: docs:: documents:: \
   dpop:: event_streams:: events:: files:: floods:: http:: issuers:: jwt:: kms:: layout:: limits:: logs:: metrics:: \
   notices:: pem:: preflight:: reference:: schemas:: schemathesis:: sessions:: sight:: stdio:: suggestions:: top:: traces:: trust_domains:: wire::
 

@@ -68,6 +68,7 @@ impl Request<'_> {
         let request = Record {
             request_id: &head.request_id,
             correlation_id: &head.correlation_id,
+            trace: self.trace_id(),
             client: head.client,
             method: head.method_name(),
             route: context.state.metrics.template(route),

@@ -8,9 +8,9 @@
 //! of HTTP (stable) and of MCP (in development).
 
 mod exporter;
-mod otlp;
+pub(super) mod otlp;
 mod recording;
-mod spans;
+pub(super) mod spans;
 
 pub use recording::{Inbound, Recording, Step, Timed};
 

@@ -254,7 +254,7 @@ const fn version(version: Version) -> &'static str {
 }
 
 /// A text as an attribute.
-pub(super) fn text(key: &str, value: &str) -> KeyValue {
+pub(in crate::telemetry) fn text(key: &str, value: &str) -> KeyValue {
     attribute(key, Value::StringValue(value.to_owned()))
 }
 
