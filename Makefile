@@ -23,6 +23,14 @@ MOTO := 5.2.5
 OPENAPI_VALIDATOR := 0.9.0
 SCHEMATHESIS := 4.32.5
 
+# An OpenTelemetry collector of these parts; all of one release.
+OTELCOL := 0.161.0
+define otelcol_parts
+dist: {name: otelcol, module: otelcol, output_path: target/otelcol}
+receivers: [{gomod: go.opentelemetry.io/collector/receiver/otlpreceiver v$(OTELCOL)}]
+exporters: [{gomod: github.com/open-telemetry/opentelemetry-collector-contrib/exporter/fileexporter v$(OTELCOL)}]
+endef
+
 # A stamp's name holds the version, so that a new version is installed over the old one.
 python_client := target/venv/.mcp-$(MCP_PYTHON)
 python_client_1 := target/venvs/mcp-1/.mcp-$(MCP_PYTHON_1)
@@ -36,6 +44,7 @@ conformance := target/node/.conformance-$(MCP_CONFORMANCE)
 moto := target/venv/.moto-$(MOTO)
 schemathesis := target/venv/.schemathesis-$(SCHEMATHESIS)
 openapi_validator := target/venv/.openapi_spec_validator-$(OPENAPI_VALIDATOR)
+otelcol := target/otelcol/.otelcol-$(OTELCOL)
 
 .PHONY: help
 help: ## List the targets
@@ -48,7 +57,7 @@ dev: ## Run OpenBao or, with BACKEND=vault, Vault, and the gate, until Ctrl-C (A
 	@exec target/debug/dev
 
 # Tests of what comes before Vault is asked, and of what asks none: they run once.
-SAME_ON_BOTH := agents:: audit:: audit_disk:: balancers:: certificates:: clients:: conditions:: configuration:: conformance:: docs:: documents:: \
+SAME_ON_BOTH := agents:: audit:: audit_collector:: audit_disk:: balancers:: certificates:: clients:: conditions:: configuration:: conformance:: docs:: documents:: \
   dpop:: event_streams:: events:: files:: floods:: http:: issuers:: jwt:: kms:: layout:: limits:: logs:: metrics:: \
   notices:: pem:: preflight:: reference:: schemas:: schemathesis:: sessions:: sight:: stdio:: suggestions:: top:: traces:: trust_domains:: wire::
 
@@ -59,6 +68,10 @@ test: export RUST_TEST_THREADS ?= $(shell echo $$(($$(nproc) * 3 / 2)))
 test: backends clients servers ## Run every test, real servers included: on OpenBao, then on Vault
 	BACKEND=openbao cargo test --workspace
 	BACKEND=vault cargo test --workspace --test gate -- $(addprefix --skip ,$(SAME_ON_BOTH))
+
+.PHONY: traces
+traces: backend $(otelcol) ## Run the tests of traces, with an OpenTelemetry collector
+	cargo test --workspace --test gate -- traces::
 
 .PHONY: interleavings
 interleavings: ## Try the orders in which threads of the bus of events may run
@@ -173,10 +186,20 @@ $(conformance): | $(inspector)
 	$(call into_node,@modelcontextprotocol/conformance@$(MCP_CONFORMANCE) \
 	  $$(node -p 'require("fs").globSync ? "" : "node@$(NODE)"'))
 
+$(otelcol): export parts = $(otelcol_parts)
+$(otelcol):
+	@echo "building an OpenTelemetry collector (Go) in target/otelcol; the first time takes two minutes"
+	@mkdir -p target/otelcol
+	@echo "$$parts" >target/otelcol/parts.yaml
+	@go run go.opentelemetry.io/collector/cmd/builder@v$(OTELCOL) --config target/otelcol/parts.yaml >target/otelcol/log 2>&1 \
+	  || { tail -20 target/otelcol/log; exit 1; }
+	@rm -f $(@D)/.otelcol-*
+	@touch $@
+
 # Without a terminal, without starting what it installs, and without a database cluster of the
 # machine's own.
 .PHONY: servers
-servers: $(moto) $(schemathesis) $(openapi_validator) # What the tests put in front of the gate and behind it
+servers: $(moto) $(schemathesis) $(openapi_validator) $(otelcol) # What the tests put in front of the gate and behind it
 	@has() { command -v "$$1" >/dev/null || compgen -G "$$2" >/dev/null; }; missing=(); \
 	has postgres '/usr/lib/postgresql/*/bin/postgres' || missing+=(postgresql); \
 	has psql /usr/bin/psql || missing+=(postgresql-client); \

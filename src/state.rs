@@ -227,6 +227,15 @@ impl State {
         self.snapshot().limits.bounds.connections.all.min(self.host.files / 4 * 3)
     }
 
+    /// Has every sink write what waits. Duties go on meanwhile.
+    pub async fn close_sinks(self: &Arc<Self>) {
+        let state = Arc::clone(self);
+        let closed = tokio::task::spawn_blocking(move || state.sinks.close()).await;
+        if closed.is_err() {
+            self.metrics.panics.inc();
+        }
+    }
+
     /// Says that the gate is about to end.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);

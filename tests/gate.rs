@@ -7,8 +7,10 @@ mod gate {
     pub mod access;
     pub mod agents;
     pub mod audit;
+    pub mod audit_collector;
     pub mod audit_disk;
     pub mod audit_join;
+    pub mod audit_transit;
     pub mod balancers;
     pub mod canary;
     pub mod certificates;
@@ -210,8 +212,10 @@ fn main() -> ExitCode {
         ("metrics", gate::metrics::CASES),
         ("traces", gate::traces::CASES),
         ("audit", gate::audit::CASES),
+        ("audit_collector", gate::audit_collector::CASES),
         ("audit_disk", gate::audit_disk::CASES),
         ("audit_join", gate::audit_join::CASES),
+        ("audit_transit", gate::audit_transit::CASES),
         ("canary", gate::canary::CASES),
         ("docs", gate::docs::CASES),
         ("schemas", gate::schemas::CASES),

@@ -4,7 +4,7 @@ use crate::cpu::Cores;
 use crate::load::{self, Target, Window};
 use crate::pki::{FLOODER, Pki, connector};
 use crate::process::Process;
-use crate::report::{Figures, Ratio, Report, Row, rounded};
+use crate::report::{Figures, Ratio, Row, rounded};
 use crate::requests;
 use crate::servers::Servers;
 use crate::turns::Plan;
@@ -43,14 +43,7 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
 }
 
 /// Measures the quiet agent alone and with its neighbour, in turns.
-pub(crate) async fn measure(plan: Plan, cores: Option<Cores>, report: &mut Report) {
-    match in_turns(plan, cores).await {
-        Ok(row) => report.scenarios.push(row),
-        Err(error) => report.skip(NAME, &error, true),
-    }
-}
-
-async fn in_turns(plan: Plan, cores: Option<Cores>) -> Result<Row> {
+pub(crate) async fn measure(plan: Plan, cores: Option<Cores>) -> Result<Row> {
     let folder = tempfile::Builder::new().prefix("portcullis-bench-").tempdir()?;
     let pki = Pki::mint(folder.path())?;
     let servers = Servers::start(folder.path(), &pki, cores, true).await?;

@@ -4,7 +4,8 @@
 use crate::pki::{AGENT, FLOODER, Pki};
 use crate::process::{Process, free_address};
 use crate::wire;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use filters::audit::{Naming, NoteSigner};
 use filters::secret::Digest;
 use std::fs;
 use std::net::SocketAddr;
@@ -21,8 +22,28 @@ pub(crate) struct Upstream {
     pub(crate) address: String,
     pub(crate) role_id: String,
     pub(crate) secret_id: String,
-    /// Gets one trace of a hundred; none where absent.
-    pub(crate) collector: Option<String>,
+    /// Something that other gates of the bench do not have.
+    pub(crate) with: With,
+}
+
+/// Something that is on in this gate, and off in others.
+#[derive(Clone, Copy)]
+pub(crate) enum With {
+    Nothing,
+    /// One trace of a hundred is sent to a collector, which is where Vault is.
+    Traces,
+    /// Records are written, and required where each is synced.
+    Audit {
+        each: bool,
+    },
+}
+
+impl Upstream {
+    /// The stub.
+    pub(crate) fn stub(address: SocketAddr) -> Self {
+        let (role_id, secret_id) = ("bench".into(), "bench".into());
+        Self { address: format!("http://{address}"), role_id, secret_id, with: With::Nothing }
+    }
 }
 
 /// The gate's binary: `GATE_BINARY`, or the one beside the bench's own.
@@ -62,7 +83,8 @@ pub(crate) async fn start(
     let home = tempfile::Builder::new().prefix("gate-").tempdir_in(folder)?.keep();
     let file = home.join("config.toml");
     fs::create_dir(home.join(AGENTS))?;
-    fs::write(&file, configuration(&home, pki, &upstream.address, address, admin))?;
+    let more = upstream.with.configured(&home)?;
+    fs::write(&file, configuration(&home, pki, &upstream.address, address, admin) + &more)?;
     let mut command = Command::new(binary);
     command
         .arg("--config")
@@ -71,13 +93,38 @@ pub(crate) async fn start(
         .env_clear()
         .env("VAULT_ROLE_ID", &upstream.role_id)
         .env("VAULT_SECRET_ID", &upstream.secret_id);
-    if let Some(collector) = &upstream.collector {
-        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector);
+    if matches!(upstream.with, With::Traces) {
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &upstream.address);
         command.env("OTEL_TRACES_SAMPLER", "parentbased_traceidratio").env("OTEL_TRACES_SAMPLER_ARG", "0.01");
     }
     let mut process = Process::start("gate", &mut command, core, &home)?;
     process.ready(async |_| (wire::status_of(admin, READY).await.ok()? == 200).then_some(())).await?;
     Ok(Started { process, address, admin, file })
+}
+
+impl With {
+    /// The sections that it needs. Keys of the audit are written to `home`.
+    fn configured(self, home: &Path) -> Result<String> {
+        let Self::Audit { each } = self else { return Ok(String::new()) };
+        let at = |name: &str| home.join(name).display().to_string();
+        let signer = NoteSigner::of_seed("bench", &[1; 32]).context("a name of a key")?;
+        fs::write(at("names.key"), "0b".repeat(Naming::KEY))?;
+        fs::write(at("checkpoints.key"), &*signer.text(&[1; 32]))?;
+        let sync = if each { "each" } else { "batch" };
+        Ok(format!(
+            r#"
+[audit]
+file = "{}"
+name_key = "{}"
+checkpoint_key = "{}"
+sync = "{sync}"
+required = {each}
+"#,
+            at("audit.log"),
+            at("names.key"),
+            at("checkpoints.key"),
+        ))
+    }
 }
 
 fn configuration(home: &Path, pki: &Pki, vault: &str, address: SocketAddr, admin: SocketAddr) -> String {

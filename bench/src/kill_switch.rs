@@ -2,11 +2,11 @@
 //! many connections open.
 
 use crate::cpu::Cores;
-use crate::gate::{self, Upstream};
+use crate::gate::{self, Upstream, With};
 use crate::load::{self, Connection};
 use crate::pki::{AGENT, Pki};
 use crate::process::on_core;
-use crate::report::{Ratio, Report, Row, rounded};
+use crate::report::{Ratio, Row, rounded};
 use crate::requests::{self, Request};
 use crate::servers::Server;
 use anyhow::{Context, Result, bail};
@@ -36,19 +36,13 @@ struct Seen {
     last: Cell<Option<Instant>>,
 }
 
-pub(crate) async fn run(binary: &Binary, cores: Option<Cores>, report: &mut Report) {
-    match measure(binary, cores).await {
-        Ok(row) => report.scenarios.push(row),
-        Err(error) => report.skip(NAME, &error, true),
-    }
-}
-
-async fn measure(binary: &Binary, cores: Option<Cores>) -> Result<Row> {
+/// Measures it before a real Vault.
+pub(crate) async fn measure(binary: &Binary, cores: Option<Cores>) -> Result<Row> {
     let folder = tempfile::Builder::new().prefix("portcullis-bench-").tempdir()?;
     let pki = Pki::mint(folder.path())?;
     let vault = on_core(cores.map(|cores| cores.rest), || Vault::start(binary, Options::default()))?;
     let Provisioned { role_id, secret_id } = vault.provision(&[AGENT])?;
-    let upstream = Upstream { address: vault.address(), role_id, secret_id, collector: None };
+    let upstream = Upstream { address: vault.address(), role_id, secret_id, with: With::Nothing };
     let gate = gate::find()?;
     let started = gate::start(&gate, folder.path(), &pki, &upstream, cores.map(|cores| cores.measured)).await?;
     let file = started.file.clone();

@@ -21,9 +21,10 @@ mod requests;
 mod scenarios;
 mod servers;
 mod stub;
-mod traces;
+mod switched;
 mod turns;
 mod vault;
+mod verify;
 mod wire;
 
 use anyhow::{Context, Result, anyhow, bail};

@@ -39,10 +39,7 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 /// Measures one operation.
 pub(crate) async fn run(name: &'static str, servers: &Servers, plan: Plan, report: &mut Report) {
     let plan = Plan { rounds: plan.rounds.div_ceil(2), measured: MEASURED, first_warm_up: plan.warm_up, ..plan };
-    match measure(name, servers, plan).await {
-        Ok(row) => report.scenarios.push(row),
-        Err(error) => report.skip(name, &error, true),
-    }
+    report.add(name, measure(name, servers, plan).await);
 }
 
 async fn measure(name: &'static str, servers: &Servers, plan: Plan) -> Result<Row> {

@@ -5,7 +5,7 @@ use crate::cpu::Cores;
 use crate::gate::{self, Started, Upstream};
 use crate::load::{self, Contender, Round, Window};
 use crate::pki::Pki;
-use crate::report::{Figures, Ratio, Report, Row, rounded};
+use crate::report::{Figures, Ratio, Row, rounded};
 use crate::requests;
 use crate::servers::{Server, start_stub};
 use crate::turns::Plan;
@@ -29,20 +29,14 @@ const PACE: [Duration; 3] = [Duration::from_secs(5), Duration::from_secs(7), Dur
 /// The load is disturbed for this many rounds.
 const ROUNDS: u32 = 48;
 
-pub(crate) async fn measure(plan: Plan, cores: Option<Cores>, report: &mut Report) {
-    match undisturbed_and_disturbed(plan, cores).await {
-        Ok(row) => report.scenarios.push(row),
-        Err(error) => report.skip(NAME, &error, true),
-    }
-}
-
-async fn undisturbed_and_disturbed(plan: Plan, cores: Option<Cores>) -> Result<Row> {
+/// Measures both, one after the other.
+pub(crate) async fn measure(plan: Plan, cores: Option<Cores>) -> Result<Row> {
     let folder = tempfile::Builder::new().prefix("portcullis-bench-").tempdir()?;
     let pki = Pki::mint(folder.path())?;
     let (_stub, address) = start_stub(folder.path(), cores.map(|cores| cores.rest)).await?;
-    let address = format!("http://{address}");
-    let vault = Upstream { address, role_id: "bench".into(), secret_id: "bench".into(), collector: None };
-    let started = gate::start(&gate::find()?, folder.path(), &pki, &vault, cores.map(|cores| cores.measured)).await?;
+    let started =
+        gate::start(&gate::find()?, folder.path(), &pki, &Upstream::stub(address), cores.map(|cores| cores.measured))
+            .await?;
     let Started { admin, ref file, .. } = started;
     let agents = file.parent().context("the gate's folder")?.join(gate::AGENTS);
     for number in 0..FILES {

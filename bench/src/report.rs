@@ -21,6 +21,8 @@ pub(crate) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) idle: Option<Idle>,
     pub(crate) subscribers: Option<Subscribers>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) verified: Option<Verified>,
 }
 
 #[derive(Serialize)]
@@ -74,6 +76,14 @@ pub(crate) struct Subscribers {
     pub(crate) streams: usize,
     pub(crate) stream_kib: f64,
     pub(crate) last_told_ms: f64,
+}
+
+/// A file of an audit, and the seconds that `audit verify` takes for it.
+#[derive(Serialize)]
+pub(crate) struct Verified {
+    pub(crate) records: u64,
+    pub(crate) mib: f64,
+    pub(crate) seconds: f64,
 }
 
 /// The results of one contender's rounds: medians over rounds, latencies over all of them.
@@ -143,6 +153,14 @@ impl Figures {
 }
 
 impl Report {
+    /// A scenario that has run, or should have.
+    pub(crate) fn add(&mut self, name: &'static str, measured: Result<Row>) {
+        match measured {
+            Ok(row) => self.scenarios.push(row),
+            Err(error) => self.skip(name, &error, true),
+        }
+    }
+
     /// A scenario that cannot run does not keep the others from running.
     pub(crate) fn skip(&mut self, name: &'static str, error: &anyhow::Error, fault: bool) {
         let reason = format!("{error:#}");
@@ -153,8 +171,11 @@ impl Report {
     /// A scenario should have run and did not, some answers were not the expected ones, or there
     /// is nothing to show.
     pub(crate) fn is_incomplete(&self) -> bool {
-        let nothing =
-            self.scenarios.is_empty() && self.decisions.is_empty() && self.idle.is_none() && self.subscribers.is_none();
+        let nothing = self.scenarios.is_empty()
+            && self.decisions.is_empty()
+            && self.idle.is_none()
+            && self.subscribers.is_none()
+            && self.verified.is_none();
         let failed = self.scenarios.iter().any(|row| row.failed > 0);
         nothing || failed || self.skipped.iter().any(|skipped| skipped.fault)
     }
@@ -196,6 +217,9 @@ impl Report {
             println!(
                 "stream of events, one of {streams}: {stream_kib:.1} KiB; the last is told after {last_told_ms} ms"
             );
+        }
+        if let Some(Verified { records, mib, seconds }) = &self.verified {
+            println!("audit verify: {records} records in {mib:.0} MiB within {seconds:.2} s");
         }
         for skipped in &self.skipped {
             println!("skipped {}: {}", skipped.name, skipped.reason);

@@ -13,9 +13,10 @@ use crate::report::{Ratio, Report, Row, rounded};
 use crate::requests::{self, Request};
 use crate::servers::Servers;
 use crate::subscribers;
-use crate::traces;
+use crate::switched::{self, SWITCHED};
 use crate::turns::{Plan, take_turns};
 use crate::vault;
+use crate::verify;
 use anyhow::{Context, Result, bail};
 use local_vault::Binary;
 use std::rc::Rc;
@@ -78,11 +79,12 @@ pub(crate) async fn run(
         flood::NAME,
         kill_switch::NAME,
         reloading::NAME,
-        traces::NAME,
         idle::NAME,
         subscribers::NAME,
+        verify::NAME,
     ]
     .into_iter()
+    .chain(SWITCHED.map(|(name, _)| name))
     .chain(decide::AMONG.map(|(name, _)| name))
     .chain(of_stub)
     .collect();
@@ -109,7 +111,7 @@ pub(crate) async fn run(
                 vault::run(&binary, plan, cores, &mut report).await;
             }
             if wanted(kill_switch::NAME) {
-                kill_switch::run(&binary, cores, &mut report).await;
+                report.add(kill_switch::NAME, kill_switch::measure(&binary, cores).await);
             }
         }
         Some(Err(error)) => report.skip(vault::THROUGH_GATE, &error, true),
@@ -120,19 +122,25 @@ pub(crate) async fn run(
         before_the_stub(&chosen, &chosen_operations, plan, cores, &mut report).await?;
     }
     if wanted(flood::NAME) {
-        flood::measure(plan, cores, &mut report).await;
+        report.add(flood::NAME, flood::measure(plan, cores).await);
     }
     if wanted(reloading::NAME) {
-        reloading::measure(plan, cores, &mut report).await;
+        report.add(reloading::NAME, reloading::measure(plan, cores).await);
     }
-    if wanted(traces::NAME) {
-        traces::measure(plan, cores, &mut report).await;
+    for (name, with) in SWITCHED.into_iter().filter(|(name, _)| wanted(name)) {
+        report.add(name, switched::measure(name, with, plan, cores).await);
     }
     if wanted(idle::NAME) {
         idle::measure(cores, &mut report).await;
     }
     if wanted(subscribers::NAME) {
         subscribers::measure(cores, &mut report).await;
+    }
+    if wanted(verify::NAME) {
+        match verify::measure(plan) {
+            Ok(verified) => report.verified = Some(verified),
+            Err(error) => report.skip(verify::NAME, &error, true),
+        }
     }
     Ok(report)
 }

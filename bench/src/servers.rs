@@ -43,15 +43,7 @@ impl Servers {
             Err(error) => Err(error),
         };
         let gate = match gate::find() {
-            Ok(binary) if with_gate => {
-                let vault = Upstream {
-                    address: format!("http://{upstream}"),
-                    role_id: "bench".into(),
-                    secret_id: "bench".into(),
-                    collector: None,
-                };
-                gate::start(&binary, folder, pki, &vault, measured).await
-            }
+            Ok(binary) if with_gate => gate::start(&binary, folder, pki, &Upstream::stub(upstream), measured).await,
             Ok(_) => Err(anyhow!("not asked for")),
             Err(error) => Err(error),
         };

@@ -2,7 +2,7 @@
 //! where the price of the child token shows.
 
 use crate::cpu::Cores;
-use crate::gate::{self, Upstream};
+use crate::gate::{self, Upstream, With};
 use crate::load::{CONNECTIONS, Contender, Target};
 use crate::pki::{AGENT, Pki};
 use crate::process::on_core;
@@ -37,7 +37,7 @@ async fn measure(binary: &Binary, plan: Plan, cores: Option<Cores>) -> Result<[R
     let server = address.trim_start_matches("http://").parse().context("Vault's address")?;
     write_demo(server, vault.root_token()).await?;
     let Provisioned { role_id, secret_id } = vault.provision(&[AGENT])?;
-    let upstream = Upstream { address, role_id, secret_id, collector: None };
+    let upstream = Upstream { address, role_id, secret_id, with: With::Nothing };
     let beside = cores.map(|cores| cores.rest);
     let started = gate::start(&gate::find()?, folder.path(), &pki, &upstream, beside).await?;
     let gate = Server::new(started, &pki);

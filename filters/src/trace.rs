@@ -24,6 +24,15 @@ pub struct TraceParent {
     pub sampled: bool,
 }
 
+/// The span that a request says it belongs to, and what tracing systems say of that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceContext {
+    /// The span.
+    pub parent: TraceParent,
+    /// Its `tracestate`; empty for none.
+    pub state: Box<str>,
+}
+
 impl TraceId {
     /// An id of random numbers.
     #[must_use]
@@ -37,6 +46,14 @@ impl TraceId {
     #[must_use]
     pub const fn bytes(&self) -> &[u8; 16] {
         &self.0
+    }
+
+    /// Its text: 32 hexadecimal digits.
+    #[must_use]
+    pub fn render(&self) -> [u8; 32] {
+        let mut text = [0; 32];
+        write(&self.0, &mut text);
+        text
     }
 }
 
@@ -86,9 +103,7 @@ impl TraceParent {
 
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [0; 32];
-        write(&self.0, &mut text);
-        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+        f.write_str(std::str::from_utf8(&self.render()).unwrap_or_default())
     }
 }
 
@@ -118,11 +133,14 @@ fn digits<const BYTES: usize>(text: &str) -> Option<[u8; BYTES]> {
     Some(bytes)
 }
 
-/// True for a `tracestate` that may be passed on: at most 512 bytes of printable ASCII (W3C Trace Context, sections
-/// 3.3.1.1 and 3.3.1.5).
+/// The `tracestate` of these lines, which are one list (W3C Trace Context, section 3.3); empty for one that is not
+/// passed on: more than 512 bytes, or anything but printable ASCII.
 #[must_use]
-pub fn is_trace_state(text: &[u8]) -> bool {
-    (1..=512).contains(&text.len()) && text.iter().all(|byte| matches!(byte, b' '..=b'~'))
+pub fn trace_state<'a>(lines: impl IntoIterator<Item = &'a str>) -> Box<str> {
+    let lines: Vec<_> = lines.into_iter().filter(|line| !line.is_empty()).collect();
+    let state = lines.join(",");
+    let passes = state.len() <= 512 && state.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if passes { state.into() } else { Box::default() }
 }
 
 /// Tells which traces are recorded.
@@ -220,9 +238,19 @@ mod tests {
     }
 
     #[test]
-    fn a_state_is_short_and_printable() {
-        assert!(is_trace_state(b"a=1,b@c=2") && is_trace_state(&[b'a'; 512]));
-        assert!(!is_trace_state(&[b'a'; 513]) && !is_trace_state(b"a=\n") && !is_trace_state(b""));
+    fn a_state_is_passed_on_unchanged_where_it_is_short_and_printable() {
+        let longest = "a".repeat(512);
+        for (lines, state) in [
+            (&["a=1,b@c=2"][..], "a=1,b@c=2"),
+            (&["a=1 ", "", "b=2"], "a=1 ,b=2"),
+            (&[&longest], &longest),
+            (&[&longest, "b"], ""),
+            (&["a=\n"], ""),
+            (&["a=ü"], ""),
+            (&[], ""),
+        ] {
+            assert_eq!(&*trace_state(lines.iter().copied()), state, "{lines:?}");
+        }
     }
 
     #[test]

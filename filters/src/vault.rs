@@ -1,13 +1,14 @@
 //! Requests to Vault, and the meaning of its answers.
 //!
 //! A [`VaultRequest`] cannot be made outside this crate but by the functions
-//! of [`control`], which name the few things the gate asks for itself.
+//! of [`control`] and [`transit`], which name the few things the gate asks for itself.
 
 pub mod admin;
 pub mod control;
 pub mod provision;
 pub mod reason;
 pub mod record;
+pub mod transit;
 
 use std::borrow::Cow;
 
@@ -39,7 +40,7 @@ pub struct Layout {
     pub kms_default_key: Option<Box<str>>,
 }
 
-/// The engine, by its name, with the transit key that the keys of handles are derived from.
+/// The engine, by its name, with the gate's own transit keys.
 pub const HANDLES: &str = "transit";
 /// The engine, by its name, whose certificates the gate itself revokes.
 pub const CERTIFICATES: &str = "pki";

@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {
     let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
-    let mut walk = Walk::new(None);
+    let mut walk = Walk::new(&[]);
     lines.iter().filter_map(|line| Position::followed_by(line)).for_each(|position| walk.expect(position));
     let whole = lines.iter().enumerate().try_for_each(|(place, line)| {
         assert_eq!(Position::read(line), Position::read(line));

@@ -73,7 +73,7 @@ pub(super) fn summary(context: &Context<'_>) -> Reply {
 pub(super) async fn log(context: &Context<'_>, name: &'static str, query: &str) -> Result<Reply, Refusal> {
     let asked = asked(query)?;
     let folder = context.state.host.logs.clone();
-    let folder = folder.ok_or(Refusal::Absent("LOG_DIR is empty: logs go to standard output, and have no files."))?;
+    let folder = folder.ok_or(Refusal::Absent("LOG_DIR is off: logs go to standard output, and have no files."))?;
     let reading = timeout(PATIENCE, READERS.acquire()).await.ok().and_then(Result::ok).ok_or(Refusal::Overloaded)?;
     let read = tokio::task::spawn_blocking(move || tail(&folder, name, &asked)).await;
     drop(reading);

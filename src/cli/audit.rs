@@ -5,6 +5,7 @@ mod files;
 mod join;
 mod keys;
 mod search;
+mod verifier;
 mod verify;
 
 use std::process::ExitCode;
@@ -17,6 +18,9 @@ pub enum AuditCommand {
     /// Make a key of the audit: of names' HMACs, or of checkpoints.
     #[command(after_help = keys::AFTER)]
     Key(keys::Key),
+    /// Print the key that verifies checkpoints.
+    #[command(after_help = verifier::AFTER)]
+    Verifier(verifier::Verifier),
     /// Tell whether records were changed, removed, reordered, inserted or cut off, and where.
     #[command(after_help = verify::AFTER)]
     Verify(verify::Verify),
@@ -31,6 +35,7 @@ pub enum AuditCommand {
 pub(super) fn run(command: AuditCommand) -> ExitCode {
     match command {
         AuditCommand::Key(key) => keys::run(&key),
+        AuditCommand::Verifier(asked) => verifier::run(asked),
         AuditCommand::Verify(asked) => verify::run(&asked),
         AuditCommand::Search(asked) => search::run(asked),
         AuditCommand::Join(asked) => join::run(*asked),

@@ -160,7 +160,7 @@ static OPTIONS: [Opt; 79] = [
     both("APP_ENV", "environment", Kind::Choice(&["production", "development"]), "production", "What this gate is for; `portcullis jwt` mints tokens where it is `development`."),
     both("RELOAD", "reload", Kind::Flag, "false", "Whether the files are watched and reloaded.").or_flag("--reload"),
     both("LOG_LEVEL", "log_level", LEVELS, "info", "Least severe level of the server log.").or_flag("--log-level"),
-    both("LOG_DIR", "log_dir", Kind::Text, "./logs", "Folder of `requests.log`, `responses.log` and `server.log`; made where it is missing. Empty for none: to standard output and standard error alone."),
+    both("LOG_DIR", "log_dir", Kind::Text, "./logs", "Folder of `requests.log`, `responses.log` and `server.log`; made where it is missing. `off` for none: to standard output and standard error alone."),
     both("EXPOSE_VAULT_API", "expose_vault_api", Kind::Flag, "true", "Whether Vault's own API is there, below /v1, for unchanged clients of Vault."),
     both("EXPOSE_REST_ROUTES", "expose_rest_routes", Kind::Flag, "true", "Whether the REST surface is there; MCP, health and metadata always are."),
     both("DOCS", "docs", DOCS, "agents", "Who sees `/openapi.json`, `/docs` and `/redoc`: agents with a credential, anyone, or nobody."),
@@ -195,6 +195,6 @@ static OPTIONS: [Opt; 79] = [
     Opt::file("limits", Kind::Table, "", "Bounds."),
     Opt::file("metrics", Kind::Table, "", "Metrics."),
     Opt::file("logging", Kind::Table, "", "Logs."),
-    Opt::file("otel", Kind::Table, "", "Traces, by OpenTelemetry's variables: off unless an endpoint is given."),
+    Opt::file("otel", Kind::Table, "", "Traces, and where collectors are, by OpenTelemetry's variables: no traces unless an endpoint is given."),
     Opt::file("audit", Kind::Table, "", "The audit: off unless it is told where records go."),
 ];

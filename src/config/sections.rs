@@ -15,7 +15,7 @@ macro_rules! section {
 mod otel;
 mod policy;
 
-pub(super) use otel::OTEL;
+pub(super) use otel::{OTEL, PROPAGATORS};
 pub(super) use policy::{AGENT, API_KEY, GRANT, HOURS, PRINCIPAL, RATE, ROLE, SUBJECT};
 
 section! {
@@ -264,8 +264,8 @@ section! {
     Opt::file("requests", Kind::Flag, "true", "Whether one line per request is written: `requests.log`."),
     Opt::file("responses", Kind::Flag, "true", "Whether one line per operation is written: `responses.log`."),
     Opt::file("server", Kind::Flag, "true", "Whether the server log goes to `server.log` beside standard error."),
-    Opt::file("stdout", Kind::Flag, " `false` with LOG_DIR", "Whether requests and operations are told on standard output too."),
-    choice("names", &["clear", "hmac", "off"], "clear", "How lines of operations name secrets, keys and roles: as they are, by their HMAC-SHA256 with `audit.name_key`, or not at all."),
+    Opt::file("stdout", Kind::Flag, " `false`; `true` where LOG_DIR is `off`", "Whether requests and operations are told on standard output too."),
+    choice("names", &["clear", "hmac", "off"], "clear", "How lines of operations name secrets, keys and roles: as they are, by their HMAC-SHA256 with the audit's key, or not at all."),
     size("rotate_size", (64 * KIB, 1 << 40), "64MiB", "Size from which a file is set aside, as its name with `.1` behind it."),
     time("rotate_every", (MINUTE, 366 * 24 * HOUR), " no time", "Age from which it is set aside."),
     number("keep", (1, 100_000), "5", "Most files of one log that are kept aside."),
@@ -278,11 +278,14 @@ section! {
     Opt::file("stdout", Kind::Flag, "false", "Whether records go to standard output."),
     text("syslog", "", "Syslog server that records go to (RFC 5424): `udp://`, `tcp://` or `tls://`, host, port."),
     text("syslog_ca", "", "PEM file of the authorities of its certificate; needed for `tls://`."),
+    Opt::file("otlp", Kind::Flag, "false", "Whether records go to a collector, by OTLP over HTTP: the one that `[otel]` or its variables name."),
     Opt::file("required", Kind::Flag, "false", "Whether an operation is refused where its record cannot be written to the file first."),
     choice("sync", &["batch", "each"], "batch", "When records are synced to the disk: every 50 ms, or each before it counts as written."),
     choice("names", &["hmac", "clear"], "hmac", "How secrets, keys and roles are named: by their HMAC-SHA256, or as they are."),
-    text("name_key", "", "File of the HMACs' key; needed for `hmac`."),
-    text("checkpoint_key", "", "File of the Ed25519 key that signs checkpoints; without it there are none."),
+    text("name_key", "", "File of the HMACs' key; needed for `hmac`, or the next one."),
+    text("name_transit_key", "", "Transit key in Vault that the HMACs' key is derived from; made where it is missing."),
+    text("checkpoint_key", "", "File of the Ed25519 key that signs checkpoints; without it or the next one there are none."),
+    text("checkpoint_transit_key", "", "Transit key in Vault that signs them, which is their name too; made, as an Ed25519 key, where it is missing."),
     time("checkpoint_every", (1000, 24 * HOUR), "1m", "How often a checkpoint is written, where there are new records; also when the file is set aside, and at the end."),
     size("rotate_size", (64 * KIB, 1 << 40), "256MiB", "Size from which the file is set aside, as its name with `.1` behind it."),
     time("rotate_every", (MINUTE, 366 * 24 * HOUR), " no time", "Age from which it is set aside."),

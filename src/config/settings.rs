@@ -27,7 +27,7 @@ use ipnet::IpNet;
 use tracing::Level;
 
 use super::outline::Outline;
-pub use audit::{Audit, Rotation, Syslog, SyslogTransport};
+pub use audit::{Audit, AuditKey, Rotation, Syslog, SyslogTransport};
 pub use filters::policy::AgentEntry;
 pub use fixed::Fixed;
 pub use limits::{Bounds, ConnectionLimits, Limits, Queue};
@@ -130,6 +130,8 @@ pub struct Surfaces {
     pub public_url: Option<Box<str>>,
     /// True where the headers of a request are shown to those who may look: in development only.
     pub echo: bool,
+    /// True where the trace of a request is taken over from its caller, and Vault is told of it (W3C Trace Context).
+    pub trace_context: bool,
     /// Origins (RFC 6454) whose pages may call; `*` is refused.
     pub origins: Vec<String>,
 }
@@ -263,13 +265,31 @@ pub struct Logging {
     pub server: bool,
 }
 
+impl Settings {
+    /// The names of the transit keys that the audit's keys are in: that of names, also where the audit itself is off,
+    /// and that of checkpoints.
+    #[must_use]
+    pub fn audit_transit_keys(&self) -> [Option<&str>; 2] {
+        let audit = self.audit.as_ref();
+        let of_log = match &self.logging.names {
+            Names::Hmac(key) => Some(key),
+            Names::Clear | Names::Off => None,
+        };
+        let names = audit.and_then(|audit| audit.name_key.as_ref()).or(of_log);
+        [names, audit.and_then(|audit| audit.checkpoint_key.as_ref())].map(|key| match key? {
+            AuditKey::Transit(name) => Some(&**name),
+            AuditKey::File(_) => None,
+        })
+    }
+}
+
 /// The form of names in the log of operations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Names {
     /// As they are.
     Clear,
-    /// As HMACs by the key in this file, which is the audit's.
-    Hmac(PathBuf),
+    /// As HMACs by the audit's key.
+    Hmac(AuditKey),
     /// Nothing is named.
     Off,
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::service::RefusedLogin;
-use crate::telemetry::Record;
+use crate::telemetry::{Record, Recording};
 
 use super::request::{Request, Visit};
 use super::routes;
@@ -50,7 +50,7 @@ impl Request<'_> {
         let state = self.context.state;
         let route = visit.route.unwrap_or(routes::UNMATCHED);
         state.metrics.answered(route, visit.status, took.as_secs_f64());
-        if let Some(recording) = self.context.recording.as_ref().filter(|recording| recording.is_sampled()) {
+        if let Some(recording) = self.recorded() {
             state.metrics.recorded(route, visit.status, took.as_secs_f64(), recording.trace_id());
         }
         state.metrics.correlated.inc();
@@ -68,6 +68,7 @@ impl Request<'_> {
         let request = Record {
             request_id: &head.request_id,
             correlation_id: &head.correlation_id,
+            trace: self.trace_id(),
             client: head.client,
             method: head.method_name(),
             route: context.state.metrics.template(route),
@@ -88,8 +89,14 @@ impl Request<'_> {
         if login.is_some() {
             context.state.refused_logins.note(&request, SystemTime::now());
         }
-        if let (Some(traces), Some(recording)) = (context.state.sinks.traces(), &context.recording) {
-            traces.finish(recording, &visit.outcomes.record(&request));
+        if let (Some(traces), Some(recording)) = (context.state.sinks.traces(), self.recorded()) {
+            let public_url = context.snapshot.surfaces.public_url.as_deref();
+            traces.finish(recording, &visit.outcomes.record(&request), public_url);
         }
+    }
+
+    /// The notes for its trace, where that is recorded.
+    fn recorded(&self) -> Option<&Recording> {
+        self.context.recording.as_deref().filter(|recording| recording.is_sampled())
     }
 }

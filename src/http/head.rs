@@ -8,14 +8,13 @@ use filters::headers::{CORRELATION_ID, TRACEPARENT, TRACESTATE, VAULT_WRAP_TTL};
 use filters::names::is_correlation_id;
 use filters::path::PathProblem;
 use filters::refusal::Refusal;
-use filters::trace::{TraceParent, is_trace_state};
+use filters::trace::{TraceContext, TraceParent, trace_state};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, ORIGIN};
 use http::uri::Authority;
 use http::{HeaderMap, Method, Version};
 use pingora_core::protocols::http::ServerSession;
 
 use crate::snapshot::Snapshot;
-use crate::surfaces::text;
 
 use super::origin::{is_loopback, is_own};
 use super::side::Side;
@@ -78,7 +77,7 @@ impl Head {
         let request = session.req_header();
         let headers = &request.headers;
         let request_id = request_id();
-        let parent = text(headers, TRACEPARENT).and_then(TraceParent::parse);
+        let parent = parent(headers).filter(|_| snapshot.surfaces.trace_context);
         let correlation_id = match headers.get(CORRELATION_ID) {
             Some(value) if is_correlation_id(value.as_bytes()) => value.to_str().unwrap_or_default().to_owned(),
             _ => parent.map_or_else(|| request_id.clone(), |parent| parent.trace.to_string()),
@@ -141,6 +140,17 @@ impl Head {
         self.parent.get_or_insert(parent);
     }
 
+    /// The span that the request belongs to, as the head of `headers` says.
+    pub(super) fn trace(&self, headers: &HeaderMap) -> Option<TraceContext> {
+        let lines = || headers.get_all(TRACESTATE).iter().filter_map(|line| line.to_str().ok());
+        self.parent.map(|parent| TraceContext { parent, state: trace_state(lines()) })
+    }
+
+    /// True where the body may say which span the request belongs to: messages of MCP, where the head says none.
+    pub(super) fn leaves_trace_to_body(&self) -> bool {
+        self.parent.is_none() && self.method == Method::POST && self.is_mcp()
+    }
+
     pub(super) fn is_mcp(&self) -> bool {
         matches!(self.path.as_str(), "/mcp" | "/mcp/rpc" | "/mcp/sse")
     }
@@ -160,9 +170,11 @@ impl Head {
     }
 }
 
-/// What tracing systems say of the span that the request belongs to; empty for what is not passed on.
-pub(super) fn trace_state(headers: &HeaderMap) -> &str {
-    text(headers, TRACESTATE).filter(|state| is_trace_state(state.as_bytes())).unwrap_or_default()
+/// The span that these headers name, once.
+fn parent(headers: &HeaderMap) -> Option<TraceParent> {
+    let mut lines = headers.get_all(TRACEPARENT).iter();
+    let line = lines.next().filter(|_| lines.next().is_none())?;
+    TraceParent::parse(line.to_str().ok()?)
 }
 
 /// The path and query of a target, or `*`; `None` for what has neither. Of a URL (RFC 9112, section

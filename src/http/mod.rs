@@ -23,6 +23,7 @@ pub(crate) use head::request_id;
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use filters::refusal::Refusal;
 use http::header::AUTHORIZATION;
@@ -33,13 +34,14 @@ use tokio::time::timeout;
 
 use crate::listener::Connection;
 use crate::service::{Context, Held};
+use crate::snapshot::Snapshot;
 use crate::state::State;
 use crate::surfaces::{Reply, metadata, vault_api};
-use crate::telemetry::{InProgress, Recording, Step};
+use crate::telemetry::{InProgress, Inbound, Recording, Step};
 use crate::vault::Parcel;
 
 use attend::OpenStream;
-use head::{Head, trace_state};
+use head::Head;
 use request::{Request, Visit, shielded};
 use side::Side;
 use write::write_unread;
@@ -139,8 +141,8 @@ impl Gateway {
         let snapshot = Arc::clone(&self.state.snapshot());
         let (head, problem) = Head::read(session, &snapshot, self.side, connection.client());
         let parcel = Parcel::new(&self.state.vault.returns);
-        let recording = self.recording(&head, session, connection);
-        let context = Context { state: &self.state, snapshot, parcel, recording };
+        let mut context = Context { state: &self.state, snapshot, parcel, recording: None };
+        context.recording = self.recording(&context.snapshot, &head, (session, connection), visit.started);
         let mut request = Request { context, side: self.side, head, connection };
         let served = match problem {
             Some(refusal) => Err(refusal),
@@ -174,16 +176,23 @@ impl Gateway {
     }
 
     /// The notes for the trace of a caller's request, where traces are on.
-    fn recording(&self, head: &Head, session: &ServerSession, connection: &Connection) -> Option<Box<Recording>> {
-        let Side::Edge { index, .. } = self.side else { return None };
+    fn recording(
+        &self,
+        snapshot: &Snapshot,
+        head: &Head,
+        (session, connection): (&ServerSession, &Connection),
+        began: Instant,
+    ) -> Option<Box<Recording>> {
+        let Side::Edge { index: listener, .. } = self.side else { return None };
         let traces = self.state.sinks.traces()?;
-        let handshake = connection.take_handshake();
         let request = session.req_header();
-        let recording = traces.record(request.version, self.state.snapshot().tls_of(index).is_some());
-        if let Some(parent) = head.parent {
-            recording.belongs_to(parent, trace_state(&request.headers));
+        let secure = snapshot.tls_of(listener).is_some();
+        let propagated = snapshot.surfaces.trace_context;
+        let recording = traces.record(Inbound { version: request.version, secure, listener, began, propagated });
+        if !(propagated && head.leaves_trace_to_body()) {
+            recording.settle(head.trace(&request.headers));
         }
-        if let Some((from, to)) = handshake {
+        if let Some((from, to)) = connection.take_handshake() {
             recording.done(Step::Handshake, from, to);
         }
         Some(recording)

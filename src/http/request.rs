@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use filters::grants::Agent;
 use filters::refusal::Refusal;
-use filters::trace::TraceParent;
+use filters::trace::{TraceId, TraceParent};
 use futures_util::FutureExt as _;
 
 use crate::listener::Connection;
@@ -39,6 +39,14 @@ pub(super) struct Request<'a> {
     pub(super) side: Side,
     pub(super) head: Head,
     pub(super) connection: &'a Connection,
+}
+
+impl Request<'_> {
+    /// The trace that it is in, by its recording or its head.
+    pub(super) fn trace_id(&self) -> Option<TraceId> {
+        let recorded = self.context.recording.as_ref().map(|recording| recording.trace_id());
+        recorded.or(self.head.parent.map(|parent| parent.trace))
+    }
 }
 
 impl Visit {

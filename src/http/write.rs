@@ -94,9 +94,8 @@ impl Request<'_> {
         (correlation, parent): (&str, Option<TraceParent>),
     ) -> Result<HeaderMap, Unwritten> {
         let mut headers = all_headers(reply, session, [&self.head.request_id, correlation])?;
-        let recorded = self.context.recording.as_ref().map(|recording| recording.trace_id());
-        if let Some(trace) = recorded.or(parent.map(|parent| parent.trace)) {
-            headers.insert(TRACE_ID, HeaderValue::try_from(trace.to_string())?);
+        if let Some(trace) = self.trace_id().or(parent.map(|parent| parent.trace)) {
+            headers.insert(TRACE_ID, HeaderValue::from_bytes(&trace.render())?);
         }
         let shown = |origin: &&String| self.context.snapshot.surfaces.origins.contains(origin);
         if let Some(origin) = self.head.origin.as_ref().filter(shown) {

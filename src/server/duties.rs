@@ -30,10 +30,11 @@ struct Background {
     reload: Reload,
 }
 
-const DUTIES: [Duty; 13] = [
+const DUTIES: [Duty; 14] = [
     ("health", |all| Box::pin(async move { all.state.vault.monitor.run().await })),
     ("login", |all| Box::pin(async move { all.state.vault.login.run().await })),
     ("handles", |all| Box::pin(async move { all.watch_handles().await })),
+    ("audit keys", |all| Box::pin(async move { all.watch_audit_keys().await })),
     ("provision", |all| Box::pin(async move { all.watch_provision().await })),
     ("kms", |all| Box::pin(async move { all.watch_kms().await })),
     ("tokens", |all| Box::pin(async move { all.state.vault.tokens.run().await })),
@@ -95,6 +96,10 @@ fn tell(metrics: &Metrics, duty: &str, ended: &Result<(), JoinError>, pause: Dur
 impl Background {
     async fn watch_handles(&self) {
         self.state.vault.handles.run(|| self.state.snapshot().vault.layout.clone()).await;
+    }
+
+    async fn watch_audit_keys(&self) {
+        self.state.vault.audit_keys.run(|| self.state.snapshot().vault.layout.clone()).await;
     }
 
     async fn watch_provision(&self) {

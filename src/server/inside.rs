@@ -94,9 +94,9 @@ impl Inside {
     /// Drops the agent's tokens, and closes the logs.
     pub async fn end(&self) {
         self.state.drain();
+        self.state.close_sinks().await;
         let layout = self.state.snapshot().vault.layout.clone();
         self.state.vault.leave(&layout, REVOKE).await;
-        self.state.sinks.close();
         telemetry::close_server_log();
     }
 

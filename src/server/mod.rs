@@ -325,9 +325,10 @@ impl Server {
             sleep(Duration::from_millis(10)).await;
         }
         let left = self.state.metrics.in_progress.get();
+        // Vault may have to sign the last checkpoint: the login is left after that.
+        self.state.close_sinks().await;
         let layout = self.state.snapshot().vault.layout.clone();
         self.state.vault.leave(&layout, REVOKE).await;
-        self.state.sinks.close();
         telemetry::close_server_log();
         tracing::info!(left, "the gate ends");
     }

@@ -121,7 +121,7 @@ fn logs(logging: &Logging) -> Result<(), String> {
 /// Reads the keys of the audit, and opens its file or tries the folder that it would be made in.
 fn audit(settings: &Settings) -> Result<(), String> {
     let Some(audit) = &settings.audit else { return Ok(()) };
-    auditing::terms(audit, settings.digest, NO_CHAIN)?;
+    auditing::terms(audit, &auditing::vault_keys(settings), settings.digest, NO_CHAIN)?;
     let Some(file) = &audit.file else { return Ok(()) };
     let told = |error: io::Error| format!("audit.file {}: {error}", file.display());
     match OpenOptions::new().append(true).custom_flags(libc::O_NONBLOCK).open(file) {

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exchange::{Answer, Envelope, Lane, Opened, Unanswered};
 use crate::limits::Running;
-use crate::telemetry::{Call, Recording, Step};
+use crate::telemetry::{Call, Record, Recording, Step};
 use crate::vault::{Accessor, Given, epoch_seconds};
 
 use super::confirm::Confirm;
@@ -335,7 +335,8 @@ impl Context<'_> {
         if let Some(id) = confirmed {
             self.use_up_confirmation(id).await?;
         }
-        for kept in self.state.sinks.admit(&caller.record(permitted))? {
+        let trace = self.recording.as_ref().map(|recording| recording.trace_id());
+        for kept in self.state.sinks.admit(&Record { trace, ..caller.record(permitted) })? {
             kept.await?;
         }
         Ok(())

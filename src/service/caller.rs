@@ -209,9 +209,6 @@ impl Caller<'_> {
     /// Notes the span that the request belongs to, as its body says; the first one counts.
     pub fn belongs_to(&self, parent: TraceParent) {
         self.trace.get_or_init(|| (parent, parent.trace.to_string().into()));
-        if let Some(recording) = &self.debt.context.recording {
-            recording.belongs_to(parent, "");
-        }
     }
 
     /// Lets the client cancel the request by this id, in JSON, and by its session; the first id counts.

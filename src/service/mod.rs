@@ -35,7 +35,7 @@ pub use streaming::{Performed, Streaming};
 use std::sync::Arc;
 
 use filters::operation::Entry;
-use filters::trace::TraceParent;
+use filters::trace::TraceContext;
 
 use crate::snapshot::Snapshot;
 use crate::state::State;
@@ -62,13 +62,18 @@ impl Context<'_> {
     }
 
     /// Begins the answer to a message: its method, the tool that it calls, its revision, the span that it belongs to.
+    /// By then it is known which trace the request is in.
     #[must_use]
     pub fn answering(
         &self,
         (method, tool): (&'static str, Option<&'static Entry>),
         revision: &'static str,
-        parent: Option<TraceParent>,
+        trace: Option<&TraceContext>,
     ) -> Timed<'_> {
+        if let Some(recording) = &self.recording {
+            recording.settle(trace.cloned());
+        }
+        let parent = trace.map(|trace| trace.parent);
         self.timed(Step::Message { method, tool, revision, parent })
     }
 }

@@ -233,11 +233,12 @@ impl Asked<'_> {
             }
             (_, Ok(Understood::Call(call))) => call,
         };
-        if let Some(parent) = call.trace {
-            self.caller.belongs_to(parent);
+        let trace = call.trace.as_ref().filter(|_| self.context.snapshot.surfaces.trace_context);
+        if let Some(trace) = trace {
+            self.caller.belongs_to(trace.parent);
         }
         let tool = if let Wanted::CallTool { kind, .. } = &call.request { Some(*kind) } else { None };
-        let timed = self.context.answering((call.request.method(), tool), call.revision.name(), call.trace);
+        let timed = self.context.answering((call.request.method(), tool), call.revision.name(), trace);
         if let Some(token) = call.progress.filter(|_| !said.is_bridged && lists_events(self.headers)) {
             self.progress.is_wanted(token);
         }

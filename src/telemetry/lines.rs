@@ -13,6 +13,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::config::LogFiles;
 
+use super::ending::{PATIENCE, ended_within};
 use super::log_file::LogFile;
 use super::metrics::LogMetrics;
 
@@ -82,9 +83,11 @@ impl LineLog {
     /// Writes what waits and ends the writer.
     pub(super) fn close(&self) {
         self.shared.ending.store(true, Ordering::Release);
-        if let Some(writer) = lock(&self.writer).take() {
-            writer.thread().unpark();
-            let _ = writer.join();
+        if let Some(writer) = lock(&self.writer).take().filter(|writer| !ended_within(PATIENCE, writer)) {
+            tracing::error!(
+                log = writer.thread().name(),
+                "lines were lost: the gate ends, and a write to a log does not"
+            );
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod audit;
 mod chatter;
+mod ending;
 mod lines;
 mod log_file;
 mod metrics;
@@ -15,7 +16,10 @@ mod sinks;
 mod tail;
 mod traces;
 
-pub use audit::{Audit, AuditCounters, AuditFileTerms, AuditTerms, Outward, StandardOutput, Syslog};
+pub use audit::{
+    Audit, AuditCounters, AuditFileTerms, AuditTerms, CheckpointSigner, OtlpLogs, Outward, RemoteSigner, SharedNaming,
+    StandardOutput, Syslog, VaultKeys,
+};
 pub use lines::Destination;
 pub use metrics::{ConnectionMetrics, InProgress, LoginCounts, LoginFacts, Metrics, MetricsForm, RouteId};
 pub use requests::RequestLog;
@@ -27,4 +31,4 @@ pub use server::{
 pub use sink::{Call, Calls, Kept, Record, Sink};
 pub use sinks::Sinks;
 pub use tail::{Tail, tail};
-pub use traces::{Recording, Step, Timed, Traces};
+pub use traces::{Inbound, Recording, Step, Timed, Traces};

@@ -6,6 +6,7 @@ use filters::audit::Naming;
 use filters::grants::Resource;
 use filters::notes::{Fields, Note};
 
+use super::audit::SharedNaming;
 use super::lines::{Destination, LineLog, begin, key, member, milliseconds, number, plain, text};
 use super::metrics::LogMetrics;
 use super::sink::{Call, Record, Sink};
@@ -14,7 +15,7 @@ use super::sink::{Call, Record, Sink};
 pub struct ResponseLog {
     log: LineLog,
     /// The form of names of secrets, keys and roles; `None` where nothing is named.
-    naming: Option<Naming>,
+    naming: Option<SharedNaming>,
 }
 
 impl ResponseLog {
@@ -22,7 +23,7 @@ impl ResponseLog {
     ///
     /// # Errors
     /// The error of the file system.
-    pub fn open(destination: &Destination, naming: Option<Naming>, metrics: LogMetrics) -> io::Result<Self> {
+    pub fn open(destination: &Destination, naming: Option<SharedNaming>, metrics: LogMetrics) -> io::Result<Self> {
         Ok(Self { log: LineLog::open("responses", destination, metrics)?, naming })
     }
 }
@@ -32,7 +33,8 @@ impl Sink for ResponseLog {
         for call in record.calls.into_iter().flat_map(|calls| calls.iter()) {
             // An HMAC takes long: nobody waits for another's.
             let mut line = Vec::with_capacity(512);
-            call.write(record, self.naming.as_ref(), &mut line);
+            let naming = self.naming.as_ref().map(SharedNaming::load);
+            call.write(record, naming.as_ref().map(|naming| &***naming), &mut line);
             self.log.add(|lines| lines.extend_from_slice(&line));
         }
     }
@@ -81,7 +83,7 @@ fn named(word: &str, name: &str, naming: Option<&Naming>, out: &mut Vec<u8>) {
     match naming {
         Some(Naming::Clear) => member(word, name, out),
         Some(naming @ Naming::Hmac(_)) => member(word, &naming.of(name), out),
-        None => {}
+        Some(Naming::Untold) | None => {}
     }
 }
 
@@ -99,7 +101,7 @@ fn write(name: &str, note: &Note, naming: Option<&Naming>, out: &mut Vec<u8>) {
                 Some(naming @ Naming::Hmac(_)) => {
                     member(name, &names.iter().map(|name| naming.of(name)).collect::<Vec<_>>(), out)
                 }
-                None => {}
+                Some(Naming::Untold) | None => {}
             }
             member("count", &(names.len() as u64 + more), out);
         }

@@ -9,6 +9,7 @@ use filters::decide::Concern;
 use filters::event::Event;
 use filters::operation::Entry;
 use filters::refusal::Refusal;
+use filters::trace::TraceId;
 
 /// Keeps records of operations: a log, metrics, an audit.
 pub trait Sink: Send + Sync {
@@ -46,6 +47,8 @@ pub struct Record<'a> {
     pub request_id: &'a str,
     /// The correlation id.
     pub correlation_id: &'a str,
+    /// The trace that the request is in, where it is in one.
+    pub trace: Option<TraceId>,
     /// The place of a message in its batch.
     pub message: Option<usize>,
     /// The TCP peer.

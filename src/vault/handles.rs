@@ -2,22 +2,21 @@
 //! has the same keys, and a version that is rotated or withdrawn in Vault is rotated or withdrawn
 //! here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use filters::handle::Keyring;
 use filters::refusal::Refusal;
-use filters::vault::{Layout, control, is_nothing, is_refusal};
-use serde::Deserialize;
+use filters::vault::Layout;
+use filters::vault::transit::TransitKey;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use zeroize::Zeroizing;
 
-use crate::exchange::{Answer, Envelope};
-
 use super::own::OwnCalls;
+use super::transit;
 
 /// Pause between two looks at the versions.
 const LOOK: Duration = Duration::from_secs(5);
@@ -31,8 +30,8 @@ const CURRENT: Duration = Duration::from_secs(10);
 const SEEK: Duration = Duration::from_millis(10);
 /// Seconds after which a new version seals: every gate has seen it by then.
 const SETTLED: u64 = 10;
-/// Most versions kept, the latest ones.
-const VERSIONS: usize = 64;
+/// The purpose that keys are derived for.
+const PURPOSE: &str = "portcullis handles 1";
 
 /// The keys of handles, kept up to date.
 pub struct Handles {
@@ -46,18 +45,6 @@ pub struct Handles {
 /// A version and the time it was made, in seconds since the epoch.
 type Version = (u32, u64);
 type Derived = HashMap<Version, Zeroizing<[u8; 32]>>;
-
-#[derive(Deserialize)]
-struct KeyAnswer {
-    data: TransitKey,
-}
-
-#[derive(Deserialize)]
-struct TransitKey {
-    keys: BTreeMap<u32, u64>,
-    #[serde(default)]
-    min_decryption_version: u32,
-}
 
 impl Handles {
     /// An empty keyring; [`Handles::run`] fills it.
@@ -125,25 +112,13 @@ impl Handles {
     }
 
     async fn look(&self, layout: &Layout, derived: &mut Derived) -> Result<(), Refusal> {
-        let envelope = Envelope::look();
-        let mut answer = self.own.ask(control::handle_key(layout), envelope).await?;
-        if answer.status == 404 && is_nothing(&answer.body) {
-            let made = self.own.ask(control::create_handle_key(layout), Envelope::soon()).await?;
-            if !made.is_success() {
-                return Err(refused(&made));
-            }
-            answer = self.own.ask(control::handle_key(layout), envelope).await?;
-        }
-        if !answer.is_success() {
-            return Err(refused(&answer));
-        }
-        let key = answer.json::<KeyAnswer>()?.data;
-        let live = key.keys.into_iter().rev().filter(|(version, _)| *version >= key.min_decryption_version);
-        let live: Vec<Version> = live.take(VERSIONS).collect();
+        let key = TransitKey::of_handles(layout);
+        let live = transit::versions(&self.own, key, "aes256-gcm96").await?;
+        let live: Vec<Version> = live.into_iter().map(|version| (version.number, version.made)).collect();
         let known = derived.len() == live.len() && live.iter().all(|version| derived.contains_key(version));
         for version in &live {
             if !derived.contains_key(version) {
-                let bytes = self.derive(layout, version.0).await?;
+                let bytes = transit::derive(&self.own, key, PURPOSE, version.0).await?;
                 derived.insert(*version, bytes);
             }
         }
@@ -154,21 +129,6 @@ impl Handles {
             self.keyring.store(Arc::new(Keyring::new(keys)));
         }
         Ok(())
-    }
-
-    async fn derive(&self, layout: &Layout, version: u32) -> Result<Zeroizing<[u8; 32]>, Refusal> {
-        let answer = self.own.succeed(control::derive_handle_key(layout, version), Envelope::look()).await?;
-        control::derived_handle_key(&answer.body).ok_or(Refusal::UpstreamNonsense)
-    }
-}
-
-/// The refusal of an answer without success. Vault denies the key by its policy, or nothing is
-/// mounted there; an answer that is not Vault's says nothing of the key.
-fn refused(answer: &Answer) -> Refusal {
-    match answer.status {
-        400..=404 if is_refusal(&answer.body) => Refusal::NotProvisioned,
-        429 | 472 | 473 | 500..=599 => Refusal::UpstreamUnavailable,
-        _ => Refusal::UpstreamNonsense,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The gate's own dealings with Vault: its login, the agents' tokens and leases, suspensions, the
 //! keys of handles, and Vault's health.
 
+mod audit_keys;
 mod clock;
 mod gates;
 mod handles;
@@ -15,7 +16,9 @@ mod record;
 mod returns;
 mod suspension;
 mod tokens;
+mod transit;
 
+pub use audit_keys::{AuditKeys, namings, verifiers};
 pub use clock::epoch_seconds;
 pub use gates::{Gates, LIVELY, Reports};
 pub use handles::Handles;
@@ -38,7 +41,7 @@ use filters::vault::Layout;
 
 use crate::config::Settings;
 use crate::exchange::Upstream;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, VaultKeys};
 
 /// Vault, as the gate uses it.
 pub struct Vault {
@@ -56,6 +59,8 @@ pub struct Vault {
     pub provision: Arc<Provision>,
     /// The keys of handles.
     pub handles: Handles,
+    /// The keys of the audit.
+    pub audit_keys: AuditKeys,
     /// The agents' leases.
     pub leases: Leases,
     /// Things that go back to Vault, since their agent did not get them.
@@ -65,11 +70,12 @@ pub struct Vault {
 }
 
 impl Vault {
-    /// Prepares everything; nothing is asked yet. `chain` names this process in Vault's audit too.
+    /// Prepares everything; nothing is asked yet. `chain` names this process in Vault's audit too; `keys` are those of
+    /// its own audit.
     ///
     /// # Errors
     /// The reason why Vault cannot be reached as the configuration says.
-    pub fn new(settings: &Settings, metrics: Arc<Metrics>, chain: ChainId) -> Result<Self, String> {
+    pub fn new(settings: &Settings, metrics: Arc<Metrics>, chain: ChainId, keys: VaultKeys) -> Result<Self, String> {
         let upstream = Arc::new(Upstream::new(settings.upstream.clone(), OwnId::Gate(chain))?);
         let login = Arc::new(LoginState::new(settings.login.clone(), Arc::clone(&upstream)));
         let monitor = Monitor::new(Arc::clone(&upstream));
@@ -78,10 +84,12 @@ impl Vault {
         let provision = Arc::new(Provision::new(own.clone()));
         let tokens = AgentTokens::new(own.clone(), Arc::clone(&provision), metrics, capacity);
         let handles = Handles::new(own.clone());
+        let audit_keys = AuditKeys::new(own.clone(), keys);
         let leases = Leases::new(own.clone());
         let returns = Returns::new(own.clone());
-        let suspensions = Arc::new(Suspensions::new(own.clone(), Gates::new(own.clone(), gate_name(settings))));
-        Ok(Self { upstream, login, monitor, tokens, own, provision, handles, leases, returns, suspensions })
+        let gates = Gates::new(own.clone(), gate_name(settings));
+        let suspensions = Arc::new(Suspensions::new(own.clone(), gates));
+        Ok(Self { upstream, login, monitor, tokens, own, provision, handles, audit_keys, leases, returns, suspensions })
     }
 
     /// Removes from Vault what is this gate's, as far as `time` allows: the agents' tokens, things that

@@ -38,7 +38,7 @@ fn plan(audit: &str) -> Plan {
 }
 
 /// Runs a verb in `folder`.
-fn verb(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+pub fn verb(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     said(&run(folder, arguments, &[]))
 }
 
@@ -55,14 +55,14 @@ pub fn keyed() -> (TempDir, String, String) {
 }
 
 /// The whole records of a file.
-fn read(file: &Path) -> Vec<Value> {
+pub fn read(file: &Path) -> Vec<Value> {
     let text = fs::read_to_string(file).unwrap_or_default();
     let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
     lines.map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect()
 }
 
 /// The records for which `fits` is true, once there are as many as that.
-fn awaited(file: &Path, count: usize, fits: impl Fn(&Value) -> bool) -> Vec<Value> {
+pub fn awaited(file: &Path, count: usize, fits: impl Fn(&Value) -> bool) -> Vec<Value> {
     let mut found = Vec::new();
     wait_for("the records are written", 20, || {
         found = read(file).into_iter().filter(|record| fits(record)).collect();
@@ -204,7 +204,7 @@ fn note(file: &Path) -> String {
 }
 
 /// Go's own notes verify the checkpoint.
-fn noted(file: &Path, verifier: &str) {
+pub fn noted(file: &Path, verifier: &str) {
     const PROGRAM: &str = r#"package main
 
 import (
@@ -241,7 +241,10 @@ func main() {
         said(&output)
     };
     let (code, told) = go(verifier);
-    assert!(code == Some(0) && note.starts_with(&told) && told.starts_with("gate/audit/"), "{told}");
+    assert!(
+        code == Some(0) && note.starts_with(&told) && told.starts_with(verifier.split('+').next().expect("a name")),
+        "{told}"
+    );
     fs::write(folder.path().join("checkpoint"), note.replacen('\n', "0\n", 1)).expect("a file");
     assert_eq!(go(verifier).0, Some(1), "a note that was changed");
 }
@@ -252,7 +255,8 @@ fn killed(shared: &Shared) {
     let (folder, file) = (gate.folder().to_owned(), gate.folder().join("audit.log"));
     let client = gate.keyed();
     wait_for("the file is set aside", 30, || {
-        (0..50).for_each(|_| assert_eq!(client.get("/whoami").status, 200));
+        // Some of them go to the file behind it.
+        (0..40).for_each(|_| assert_eq!(client.get("/whoami").status, 200));
         folder.join("audit.log.1").exists()
     });
     gate.signal("KILL");

@@ -185,7 +185,7 @@ fn callers(shared: &Shared) {
     let mut gate = Gate::start(
         world,
         &plan(
-            &of_audit,
+            &format!("{of_audit}otlp = true\n[otel]\nendpoint = \"{}\"\n", collector.endpoint()),
             &[
                 ("API_KEYS_JSON", keys),
                 ("VAULT_TOKEN", canary("vaulttoken")),
@@ -194,7 +194,6 @@ fn callers(shared: &Shared) {
                 ("AWS_SECRET_ACCESS_KEY", canary("awskey")),
                 ("AWS_SESSION_TOKEN", canary("awstoken")),
                 ("AWS_KMS_ENDPOINT", aws.endpoint()),
-                ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint()),
                 ("OTEL_EXPORTER_OTLP_HEADERS", format!("authorization={}", canary("otlp"))),
                 ("OTEL_BSP_MAX_QUEUE_SIZE", "100000".to_owned()),
             ],
@@ -224,8 +223,14 @@ fn callers(shared: &Shared) {
     search.everything(&mut gate);
     let spans = collector.spans("");
     assert!(spans.iter().any(|span| span.name == "tools/call kv.write"), "nothing was sent: {spans:#?}");
-    for (_, body) in collector.requests() {
-        search.silent("a trace", &String::from_utf8_lossy(&body));
+    for (_, body) in collector.requests().iter().filter(|(head, _)| head.starts_with("post /v1/traces ")) {
+        search.silent("a trace", &String::from_utf8_lossy(body));
+    }
+    let logs = collector.logs();
+    assert!(logs.iter().any(|log| log.body.contains("kv.write")), "no record was sent: {logs:#?}");
+    for log in logs {
+        search.silent("a record", &without_signed_names(&log.body));
+        search.silent("beside a record", &format!("{:?} {:?}", log.attributes, log.resource));
     }
 }
 

@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::client::tls_config;
 use tests::process::AGENTS;
@@ -16,6 +16,7 @@ use crate::{Case, Shared};
 
 pub const CASES: &[Case] = &[
     ("a_full_disk_loses_no_line_and_tears_none", full),
+    ("a_disk_that_is_full_again_and_again_loses_what_is_counted", again_and_again),
     ("a_gate_that_cannot_write_its_server_log_goes_on", mute),
     ("nobody_floods_the_server_log_with_a_librarys_lines", flood),
 ];
@@ -31,9 +32,7 @@ pub enum Disk {
 impl Disk {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"]).arg(folder.path()).stderr(Stdio::null());
-        if mount.status().is_ok_and(|status| status.success()) {
+        if mount(folder.path(), "256k") {
             fs::write(folder.path().join("filler"), vec![0; 192 << 10]).expect("a file");
             return Self::Mounted(folder);
         }
@@ -47,6 +46,12 @@ impl Disk {
         match self {
             Self::Mounted(folder) | Self::Pipe(folder, _) => folder.path(),
         }
+    }
+
+    /// Takes all the room there is.
+    fn fill(&self) {
+        let mut filler = File::create(self.folder().join("filler")).expect("a file");
+        while filler.write_all(&[0; 4096]).is_ok() {}
     }
 
     /// Makes room.
@@ -67,6 +72,13 @@ impl Disk {
             }
         }
     }
+}
+
+/// Mounts a file system of that size; false where that is not allowed.
+fn mount(folder: &Path, size: &str) -> bool {
+    let mut mount = Command::new("mount");
+    mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(folder).stderr(Stdio::null());
+    mount.status().is_ok_and(|status| status.success())
 }
 
 impl Drop for Disk {
@@ -125,6 +137,60 @@ fn full(shared: &Shared) {
     assert!(gate.metric("portcullis_log_lines_total{log=\"requests\"}") >= asked as f64);
     assert!(matches!(disk, Disk::Pipe(..)) || gate.stderr().matches(FULL).count() == 1, "it is told once");
     assert_eq!(gate.terminate(), Some(0));
+}
+
+fn again_and_again(shared: &Shared) {
+    const LOGS: [&str; 2] = ["requests", "responses"];
+    let folder = tempfile::tempdir().expect("a folder");
+    // Where none may be mounted, the test before stands for it.
+    if !mount(folder.path(), "64m") {
+        return;
+    }
+    let disk = Disk::Mounted(folder);
+    let environment = vec![("LOG_DIR", disk.folder().display().to_string())];
+    let sections = format!("{AGENTS}[limits]\nbatch = 1000\nconcurrent = 1000\n");
+    let gate = Gate::start(shared.world(), &Plan { environment, sections, ..Plan::default() });
+    let (client, stderr) = (gate.agent("agent_jwt"), |text: &str| gate.stderr().matches(text).count());
+    let metric = |name: &str, log: &str| gate.metric(&format!("{name}{{log=\"{log}\"}}"));
+    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "kv_read", "arguments": {"path": "none"}}});
+    let mut asked = 0;
+    // Each message is refused before Vault is asked, and has a line in both logs.
+    let mut ask = |messages: usize| {
+        let batch = Value::Array(vec![call.clone(); messages]);
+        assert_eq!(client.mcp_with(&[("MCP-Protocol-Version", "2025-03-26")], &batch).status, 200);
+        asked += messages;
+    };
+    for turn in 1..=4 {
+        disk.fill();
+        ask(10);
+        for log in LOGS {
+            wait_for("it is told", 10, || stderr(&format!("{log}.log cannot be written")) == turn);
+        }
+        if turn == 4 {
+            // More than may wait.
+            while LOGS.iter().any(|log| metric("portcullis_log_dropped_total", log) == 0.0) {
+                ask(1000);
+            }
+        } else {
+            ask(10);
+        }
+        disk.free();
+        for log in LOGS {
+            wait_for("the end of it is told", 10, || stderr(&format!("{log}.log is written again")) == turn);
+        }
+        ask(10);
+        assert!(turn == 4 || gate.metric("portcullis_log_dropped_total") == 0.0, "they wait");
+    }
+    let text = || fs::read_to_string(disk.folder().join("responses.log")).expect("the log");
+    let dropped = metric("portcullis_log_dropped_total", "responses");
+    wait_for("what is not lost is written", 10, || text().lines().count() as f64 + dropped == asked as f64);
+    let torn = |line: &str| serde_json::from_str::<Value>(line).is_err();
+    assert!(!text().lines().any(torn), "a torn line");
+    assert_eq!(metric("portcullis_log_lines_total", "responses"), text().lines().count() as f64);
+    for log in LOGS {
+        assert_eq!(stderr(&format!("{log}.log cannot be written")), 4, "each time once");
+        wait_for("the loss is told", 10, || stderr(&format!("lines of {log}.log were lost")) == 1);
+    }
 }
 
 fn mute(shared: &Shared) {

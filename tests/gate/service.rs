@@ -17,7 +17,7 @@ use portcullis::service::{Caller, Context, Offer, Outcome, Rejected, Target};
 use portcullis::snapshot::Snapshot;
 use portcullis::state::{Host, State};
 use portcullis::surfaces::Json;
-use portcullis::telemetry::{Kept, Metrics, Record, Sink, Sinks};
+use portcullis::telemetry::{Kept, Metrics, Record, Sink, Sinks, VaultKeys};
 use portcullis::vault::{Parcel, Vault};
 use serde_json::{Value, json};
 use tests::{API_KEY, World};
@@ -69,7 +69,8 @@ fn state_with(world: &World, more: &str, sinks: Sinks) -> Arc<State> {
     let settings = config::load(&Flags { config: Some(file), ..Flags::default() }, &|_| None);
     let settings = settings.unwrap_or_else(|report| panic!("{report}"));
     let metrics = Arc::new(Metrics::new(Vec::new()).expect("metrics"));
-    let vault = Vault::new(&settings, Arc::clone(&metrics), ChainId::new(1)).expect("a way to Vault");
+    let vault = Vault::new(&settings, Arc::clone(&metrics), ChainId::new(1), VaultKeys::default());
+    let vault = vault.expect("a way to Vault");
     let events = Arc::new(Bus::new(Arc::clone(&metrics)));
     Arc::new(State::new(
         Snapshot::of_policy(settings),

@@ -14,6 +14,7 @@ pub const CASES: &[Case] = &[
     ("one_json_line_per_request_says_who_what_and_how_it_ended", log),
     ("one_json_line_per_operation_names_what_it_was_about", responses),
     ("an_agent_that_may_look_sees_what_operators_see", observed),
+    ("a_gate_without_log_files_says_where_its_logs_are", without_files),
     ("the_level_of_the_server_log_changes_while_it_runs", level),
     ("the_line_of_a_refused_login_says_whose_it_was_and_why", refused_logins),
     ("readiness_details_are_for_operators", readiness),
@@ -224,6 +225,20 @@ fn level(shared: &Shared) {
     assert!(gate.stderr().matches(TOLD).count() > before);
     let written = || gate.log_file("server.log").matches(TOLD).count() == gate.stderr().matches(TOLD).count();
     wait_for("the file has what standard error has", 10, written);
+}
+
+fn without_files(shared: &Shared) {
+    let plan = Plan { environment: vec![("LOG_DIR", "off".to_owned())], ..Plan::default() };
+    let gate = Gate::start(shared.world(), &plan);
+    for log in ["requests", "responses", "server"] {
+        let absent = gate.admin_client().get(&format!("/observability/logs/{log}"));
+        assert_eq!((absent.status, absent.code().as_str()), (404, "not_found"), "{log}");
+        let told = absent.json()["detail"].as_str().unwrap_or_default().to_owned();
+        assert!(told.contains("LOG_DIR is off"), "{told}");
+    }
+    assert_eq!(gate.admin_client().get("/observability/logs/requests?limit=0").status, 400, "the query goes first");
+    assert_eq!(gate.admin_client().get("/observability/summary").status, 200);
+    assert!(!gate.folder().join("logs").exists() && !gate.folder().join("off").exists());
 }
 
 fn refused_logins(shared: &Shared) {

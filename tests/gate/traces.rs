@@ -6,15 +6,19 @@ use serde_json::json;
 use tests::front::Verdict;
 use tests::mcp::{STATELESS, meta, request};
 use tests::process::AGENTS;
+use tests::servers::Otelcol;
 use tests::servers::collector::{Collector, Told};
-use tests::{Front, Gate, Plan, free_port, wait_for};
+use tests::{Client, Front, Gate, Plan, Response, free_port, wait_for};
 
 use crate::{Case, Shared};
 
 pub const CASES: &[Case] = &[
     ("a_trace_is_named_to_its_caller_also_where_none_is_recorded", off),
     ("a_request_is_a_tree_of_spans_up_to_vault", tree),
+    ("an_exchange_without_an_answer_has_failed", unanswered),
     ("messages_are_spans_of_their_own", messages),
+    ("an_opentelemetry_collector_takes_what_is_sent", real),
+    ("a_trace_goes_from_process_to_process_only_by_its_propagator", propagators),
     ("callers_decide_only_where_the_sampler_lets_them", samplers),
     ("a_collector_that_is_away_is_in_nobodys_way", away),
 ];
@@ -28,17 +32,48 @@ fn parent(trace: &str, flags: &str) -> String {
 }
 
 /// A gate that sends its spans to this collector, soon.
-fn plan(collector: &Collector, more: &[(&'static str, String)]) -> Plan {
-    let own = [("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint()), ("OTEL_BSP_SCHEDULE_DELAY", "50".to_owned())];
+fn plan(endpoint: String, more: &[(&'static str, String)]) -> Plan {
+    let own = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint), ("OTEL_BSP_SCHEDULE_DELAY", "50".to_owned())];
     Plan { environment: own.into_iter().chain(more.iter().cloned()).collect(), ..Plan::default() }
 }
 
 /// The spans of a trace, once there are as many.
 fn spans(collector: &Collector, trace: &str, count: usize) -> Vec<Told> {
-    wait_for("the spans", 10, || collector.spans(trace).len() >= count);
-    let spans = collector.spans(trace);
+    arrived(count, || collector.spans(trace))
+}
+
+fn arrived(count: usize, so_far: impl Fn() -> Vec<Told>) -> Vec<Told> {
+    wait_for("the spans", 10, || so_far().len() >= count);
+    let spans = so_far();
     assert_eq!(spans.len(), count, "{spans:#?}");
     spans
+}
+
+/// A call of `kv.list`, whose `_meta` has `own` beside what it must have.
+fn call(client: &Client, headers: &[(&str, &str)], own: &[(&str, &str)]) -> Response {
+    let mut message = request("tools/call", &json!({"name": "kv_list", "arguments": {}, "_meta": meta()}));
+    for (name, value) in own {
+        message["params"]["_meta"][*name] = json!(value);
+    }
+    let known = [("MCP-Protocol-Version", STATELESS), ("Mcp-Method", "tools/call"), ("Mcp-Name", "kv_list")];
+    client.mcp_with(&[headers, &known].concat(), &message)
+}
+
+fn facts(span: &Told, wanted: &[(&str, &str)]) {
+    for (name, value) in wanted {
+        assert_eq!(span.attributes.get(*name).map(String::as_str), Some(*value), "{name} of {span:#?}");
+    }
+}
+
+/// The head that Vault was asked with as a part of a trace; it holds `lines`.
+fn asked_with(heads: &Mutex<Vec<String>>, trace: &str, lines: &[String]) {
+    let heads = heads.lock().expect("heads");
+    let of_trace = |head: &&String| head.contains(&format!("traceparent: 00-{trace}-"));
+    let head = heads.iter().find(of_trace).unwrap_or_else(|| panic!("{trace} in {heads:?}"));
+    for line in lines {
+        assert!(head.lines().any(|other| other.trim_end() == line), "{line}: {head}");
+    }
+    assert!(!head.contains("baggage"), "{head}");
 }
 
 fn named<'s>(spans: &'s [Told], name: &str) -> &'s Told {
@@ -64,6 +99,10 @@ fn off(shared: &Shared) {
     let own = [("Traceparent", &*parent(TRACE, "01")), ("X-Correlation-Id", "mine")];
     let response = client.send("GET", "/whoami", &own, b"");
     assert_eq!((response.header("x-trace-id"), response.header("x-correlation-id")), (Some(TRACE), Some("mine")));
+    // One that stands twice is none.
+    let twice = [parent(TRACE, "01"), parent(OTHER, "01")].map(|value| ("Traceparent", value));
+    let twice = twice.each_ref().map(|(name, value)| (*name, value.as_str()));
+    assert_eq!(client.send("GET", "/whoami", &twice, b"").header("x-trace-id"), None);
     let mut message = request("tools/call", &json!({"name": "whoami", "_meta": meta()}));
     message["params"]["_meta"]["traceparent"] = json!(parent(TRACE, "01"));
     let own = [("MCP-Protocol-Version", STATELESS), ("Mcp-Method", "tools/call"), ("Mcp-Name", "whoami")];
@@ -80,7 +119,7 @@ fn tree(shared: &Shared) {
         ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20a-key-of-the-collector".to_owned()),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip".to_owned()),
     ];
-    let gate = Gate::start(shared.world(), &plan(&collector, &more));
+    let gate = Gate::start(shared.world(), &plan(collector.endpoint(), &more));
     let heads = heads(&front);
     let client = gate.agent("agent_mtls");
     assert_eq!(client.put("/secrets/traced", &json!({"data": {"a": "hidden"}})).status, 200);
@@ -88,11 +127,6 @@ fn tree(shared: &Shared) {
     let trace = response.header("x-trace-id").expect("an id");
     let spans = spans(&collector, trace, 6);
     let server = named(&spans, "GET /secrets/{path}");
-    let facts = |span: &Told, wanted: &[(&str, &str)]| {
-        for (name, value) in wanted {
-            assert_eq!(span.attributes.get(*name).map(String::as_str), Some(*value), "{name} of {span:#?}");
-        }
-    };
     assert_eq!((server.parent.as_str(), server.kind, server.failed), ("", 2, false));
     let id = response.header("x-request-id").expect("an id");
     facts(
@@ -105,6 +139,8 @@ fn tree(shared: &Shared) {
             ("http.response.status_code", "200"),
             ("network.protocol.version", "1.1"),
             ("client.address", "127.0.0.1"),
+            ("server.address", "127.0.0.1"),
+            ("server.port", &gate.tls.to_string()),
             ("portcullis.request_id", id),
             ("portcullis.agent", "agent_mtls"),
             ("portcullis.operation", "kv.read"),
@@ -128,6 +164,7 @@ fn tree(shared: &Shared) {
             ("url.template", "/v1/{kv}/data/{prefix}/{agent}/…"),
             ("server.address", "127.0.0.1"),
             ("server.port", vault),
+            ("url.full", &format!("{}/v1/{{kv}}/data/{{prefix}}/{{agent}}/…", front.address)),
             ("http.response.status_code", "200"),
         ],
     );
@@ -137,11 +174,7 @@ fn tree(shared: &Shared) {
     let spans = self::spans(&collector, TRACE, 6);
     let (server, asked) = (named(&spans, "GET /secrets/{path}"), named(&spans, "exchange"));
     assert_eq!((server.parent.as_str(), server.state.as_str()), (SPAN, "a=1,b=2"));
-    let of_trace = |head: &&String| head.contains(TRACE);
-    let head = heads.lock().expect("heads").iter().find(of_trace).cloned().expect("a request of this trace");
-    let told = |line: &str| head.lines().any(|other| other.trim_end() == line);
-    assert!(told(&format!("traceparent: 00-{TRACE}-{}-01", asked.id)) && told("tracestate: a=1,b=2"), "{head}");
-    assert!(!head.contains("baggage"), "{head}");
+    asked_with(&heads, TRACE, &[format!("traceparent: 00-{TRACE}-{}-01", asked.id), "tracestate: a=1,b=2".to_owned()]);
     // What is refused and what fails are told apart.
     let refused = client.get("/secrets/missing");
     let spans = self::spans(&collector, refused.header("x-trace-id").expect("an id"), 6);
@@ -169,34 +202,69 @@ fn tree(shared: &Shared) {
     assert!(gate.metric("portcullis_spans_total{result=\"lost\"}") < 1.0);
 }
 
-fn messages(shared: &Shared) {
-    let collector = Collector::start();
-    let gate = Gate::start(shared.world(), &plan(&collector, &[]));
+fn unanswered(shared: &Shared) {
+    let (collector, front) = (Collector::start(), Front::start(shared.world()));
+    let own = [("VAULT_ADDR", front.address.clone()), ("PUBLIC_URL", "https://gate.example".to_owned())];
+    let gate = Gate::start(shared.world(), &plan(collector.endpoint(), &own));
     let client = gate.keyed();
-    let ask = |headers: &[(&str, &str)], trace: &str| {
-        let mut message = request("tools/call", &json!({"name": "kv_list", "arguments": {}, "_meta": meta()}));
-        message["params"]["_meta"]["traceparent"] = json!(parent(trace, "01"));
-        let own = [("MCP-Protocol-Version", STATELESS), ("Mcp-Method", "tools/call"), ("Mcp-Name", "kv_list")];
-        let response = client.mcp_with(&[headers, &own].concat(), &message);
-        response.header("x-trace-id").expect("an id").to_owned()
+    // It has its token.
+    assert_eq!(client.get("/secrets").status, 200);
+    front.rule(|_| Verdict::Answer(b"nonsense".to_vec()));
+    let response = client.get("/secrets");
+    assert_eq!(response.status, 503, "{response:?}");
+    let trace = response.header("x-trace-id").expect("an id");
+    wait_for("the spans", 10, || collector.spans(trace).iter().any(|span| span.name == "GET /secrets"));
+    let spans = collector.spans(trace);
+    let (server, asked) = (named(&spans, "GET /secrets"), named(&spans, "exchange"));
+    let error = ("error.type", "upstream_unavailable");
+    facts(server, &[error, ("server.address", "gate.example"), ("server.port", "443")]);
+    facts(asked, &[error]);
+    assert!(server.failed && asked.failed && !asked.attributes.contains_key("http.response.status_code"), "{asked:#?}");
+    assert!(!named(&spans, "decide").failed);
+}
+
+fn messages(shared: &Shared) {
+    let (collector, front) = (Collector::start(), Front::start(shared.world()));
+    let gate = Gate::start(shared.world(), &plan(collector.endpoint(), &[("VAULT_ADDR", front.address.clone())]));
+    let (client, heads) = (gate.keyed(), heads(&front));
+    let of = |trace: &str| [("traceparent", parent(trace, "01")), ("tracestate", "a=\\,b=2".to_owned())];
+    let ask = |headers: &[(&str, &str)], own: &[(&str, String)]| {
+        let own: Vec<_> = own.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        call(&client, headers, &own).header("x-trace-id").expect("an id").to_owned()
     };
     // The body's trace, where the head names none.
-    assert_eq!(ask(&[], TRACE), TRACE);
+    assert_eq!(ask(&[], &of(TRACE)), TRACE);
     let spans = self::spans(&collector, TRACE, 6);
     let (server, message) = (named(&spans, "POST /mcp"), named(&spans, "tools/call kv.list"));
-    assert_eq!((server.parent.as_str(), message.parent.as_str(), message.kind), (SPAN, server.id.as_str(), 2));
-    assert!(message.links.is_empty() && message.attributes["mcp.method.name"] == "tools/call", "{message:#?}");
-    let known = ["mcp.protocol.version", "gen_ai.tool.name", "gen_ai.operation.name"];
-    assert_eq!(known.map(|name| message.attributes[name].as_str()), [STATELESS, "kv.list", "execute_tool"]);
+    assert_eq!((server.parent.as_str(), message.parent.as_str(), message.kind), (SPAN, SPAN, 2));
+    assert_eq!((message.links.as_slice(), message.failed), (&[TRACE.to_owned()][..], false), "to the request's span");
+    facts(
+        message,
+        &[
+            ("mcp.method.name", "tools/call"),
+            ("mcp.protocol.version", STATELESS),
+            ("gen_ai.tool.name", "kv.list"),
+            ("gen_ai.operation.name", "execute_tool"),
+            ("network.transport", "tcp"),
+            ("network.protocol.version", "1.1"),
+        ],
+    );
     assert_eq!(named(&spans, "authenticate").parent, server.id);
     for name in ["decide", "token", "exchange"] {
         assert_eq!(named(&spans, name).parent, message.id, "{name}");
     }
-    assert_eq!(named(&spans, "exchange").attributes["http.request.method_original"], "LIST");
+    let asked = named(&spans, "exchange");
+    assert_eq!(asked.attributes["http.request.method_original"], "LIST");
+    asked_with(&heads, TRACE, &[format!("traceparent: 00-{TRACE}-{}-01", asked.id), "tracestate: a=\\,b=2".to_owned()]);
     // The head's goes first; the message is linked to its own.
-    assert_eq!(ask(&[("Traceparent", &parent(OTHER, "01"))], TRACE), OTHER);
+    assert_eq!(ask(&[("Traceparent", &parent(OTHER, "01"))], &of(TRACE)), OTHER);
     let spans = self::spans(&collector, OTHER, 6);
-    assert_eq!(named(&spans, "tools/call kv.list").links, [TRACE]);
+    let (server, message) = (named(&spans, "POST /mcp"), named(&spans, "tools/call kv.list"));
+    assert_eq!((message.parent.as_str(), message.links.as_slice()), (server.id.as_str(), &[TRACE.to_owned()][..]));
+    // A caller's body says as well that nothing is to be recorded.
+    let unrecorded = OTHER.replace('0', "1");
+    assert_eq!(ask(&[], &[("traceparent", parent(&unrecorded, "00"))]), unrecorded);
+    asked_with(&heads, &unrecorded, &[]);
     // Each message of a batch has its own, and the refusal of one is its own.
     let call = |name: &str| request("tools/call", &json!({"name": name, "arguments": {"path": "absent"}}));
     let batch = json!([call("kv_read"), call("kv_metadata"), request("ping", &json!({}))]);
@@ -208,8 +276,72 @@ fn messages(shared: &Shared) {
         let message = named(&spans, name);
         assert_eq!(message.parent, server.id, "{name}");
         assert_eq!(spans.iter().filter(|span| span.parent == message.id).count(), below, "{name}: {spans:#?}");
-        assert_eq!(message.attributes.contains_key("error.type"), below > 0, "{message:#?}");
+        assert_eq!(
+            (message.attributes.contains_key("error.type"), message.failed),
+            (below > 0, below > 0),
+            "{message:#?}"
+        );
     }
+    assert!(collector.spans(&unrecorded).is_empty());
+}
+
+fn real(shared: &Shared) {
+    let collector = Otelcol::start();
+    let gate = Gate::start(shared.world(), &plan(collector.endpoint(), &[]));
+    let client = gate.agent("agent_mtls");
+    let head = [("Traceparent", &*parent(TRACE, "01")), ("Tracestate", "a=1"), ("Tracestate", "b=2")];
+    assert_eq!(client.send("GET", "/secrets", &head, b"").header("x-trace-id"), Some(TRACE));
+    assert_eq!(call(&client, &[], &[("traceparent", &parent(OTHER, "01"))]).header("x-trace-id"), Some(OTHER));
+    let port = gate.tls.to_string();
+    let at = [("server.address", "127.0.0.1"), ("server.port", port.as_str()), ("url.scheme", "https")];
+    // The spans, each with its parent's name and its kind: 1 internal, 2 of a server, 3 of a client.
+    let (rest, own) = ("GET /secrets", "tools/call kv.list");
+    for (trace, server, steps) in [
+        (TRACE, rest, &[("decide", rest, 1), ("token", rest, 1), ("exchange", rest, 3)][..]),
+        (OTHER, "POST /mcp", &[(own, "", 2), ("decide", own, 1), ("token", own, 1), ("exchange", own, 3)]),
+    ] {
+        let spans = arrived(steps.len() + 3, || collector.spans(trace));
+        let of_all = [(server, "", 2), ("handshake", server, 1), ("authenticate", server, 1)];
+        for (name, parent, kind) in of_all.iter().chain(steps) {
+            let span = named(&spans, name);
+            let parent = if parent.is_empty() { SPAN } else { &named(&spans, parent).id };
+            assert_eq!((span.parent.as_str(), span.kind, span.failed), (parent, *kind, false), "{span:#?}");
+            assert!(span.time.0 <= span.time.1 && span.resource["service.name"] == "vault-mcp", "{span:#?}");
+            assert_eq!(span.state, if trace == TRACE { "a=1,b=2" } else { "" });
+        }
+        facts(named(&spans, server), &at);
+        facts(named(&spans, server), &[("http.response.status_code", "200"), ("portcullis.agent", "agent_mtls")]);
+        facts(
+            named(&spans, "exchange"),
+            &[("http.request.method_original", "LIST"), ("http.response.status_code", "200")],
+        );
+    }
+    let spans = collector.spans(OTHER);
+    facts(named(&spans, own), &[("mcp.method.name", "tools/call"), ("gen_ai.tool.name", "kv.list")]);
+    assert_eq!(named(&spans, own).links, [OTHER]);
+    wait_for("they are counted", 10, || gate.metric("portcullis_spans_total{result=\"sent\"}") >= 12.0);
+    assert!(gate.metric("portcullis_spans_total{result=\"lost\"}") < 1.0);
+}
+
+fn propagators(shared: &Shared) {
+    let (collector, front) = (Collector::start(), Front::start(shared.world()));
+    let more = [("VAULT_ADDR", front.address.clone()), ("OTEL_PROPAGATORS", "baggage,b3".to_owned())];
+    let gate = Gate::start(shared.world(), &plan(collector.endpoint(), &more));
+    assert!(gate.stderr().contains("it has `tracecontext`, `baggage`, `none`"), "{}", gate.stderr());
+    let (client, heads) = (gate.keyed(), heads(&front));
+    let named = parent(TRACE, "00");
+    for response in [
+        client.send("GET", "/secrets", &[("Traceparent", &named), ("Tracestate", "a=1")], b""),
+        call(&client, &[], &[("traceparent", &named), ("tracestate", "a=1")]),
+    ] {
+        let (trace, correlation) = (response.header("x-trace-id").expect("an id"), response.header("x-correlation-id"));
+        assert!(trace != TRACE && correlation == response.header("x-request-id"), "{response:?}");
+        wait_for("it is recorded all the same", 10, || {
+            collector.spans(trace).iter().any(|span| span.name == "exchange")
+        });
+    }
+    let heads = heads.lock().expect("heads");
+    assert!(!heads.is_empty() && heads.iter().all(|head| !head.contains("\r\ntrace")), "{heads:?}");
 }
 
 fn samplers(shared: &Shared) {
@@ -221,7 +353,7 @@ fn samplers(shared: &Shared) {
         ("OTEL_TRACES_SAMPLER_ARG", "0".to_owned()),
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", format!("{}/v1/traces", collector.endpoint())),
     ];
-    let mut plan = plan(&collector, &more);
+    let mut plan = plan(collector.endpoint(), &more);
     plan.environment.iter_mut().filter(|(name, _)| *name == "OTEL_BSP_SCHEDULE_DELAY").for_each(|(_, delay)| {
         *delay = "600000".to_owned();
     });
@@ -241,6 +373,9 @@ fn samplers(shared: &Shared) {
         let head = heads.iter().find(asked).unwrap_or_else(|| panic!("{trace} in {heads:?}"));
         assert!(head.lines().any(|line| line.starts_with("traceparent: ") && line.trim_end().ends_with(flags)));
     }
+    // A trace that the body names, or nobody, is left out too.
+    assert_eq!(call(&client, &[], &[]).status, 200);
+    assert_eq!(call(&client, &[], &[("traceparent", &parent(TRACE, "00"))]).status, 200);
     assert!(collector.spans("").is_empty(), "they wait");
     assert_eq!(gate.terminate(), Some(0));
     let told = collector.spans("");

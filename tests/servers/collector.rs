@@ -6,9 +6,11 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use flate2::read::GzDecoder;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 
@@ -21,6 +23,7 @@ pub struct Collector {
 #[derive(Default)]
 struct Shared {
     spans: Mutex<Vec<Told>>,
+    logs: Mutex<Vec<ToldLog>>,
     /// Heads of requests, and what was in their bodies.
     requests: Mutex<Vec<(String, Vec<u8>)>>,
     /// The status of every answer; 0 for 200.
@@ -45,6 +48,21 @@ pub struct Told {
     pub links: Vec<String>,
     /// Beginning and end, in nanoseconds since the epoch.
     pub time: (u64, u64),
+}
+
+/// A log record, as it was told.
+#[derive(Clone, Debug)]
+pub struct ToldLog {
+    pub body: String,
+    /// Number and text.
+    pub severity: (i32, String),
+    /// Empty for none.
+    pub trace: String,
+    /// Nanoseconds since the epoch.
+    pub time: u64,
+    pub attributes: BTreeMap<String, String>,
+    /// Of the gate.
+    pub resource: BTreeMap<String, String>,
 }
 
 impl Collector {
@@ -83,6 +101,11 @@ impl Collector {
         spans.iter().filter(|span| trace.is_empty() || span.trace == trace).cloned().collect()
     }
 
+    /// All log records.
+    pub fn logs(&self) -> Vec<ToldLog> {
+        self.shared.logs.lock().expect("logs").clone()
+    }
+
     /// The heads of requests, and what was in their bodies.
     pub fn requests(&self) -> Vec<(String, Vec<u8>)> {
         self.shared.requests.lock().expect("requests").clone()
@@ -106,15 +129,19 @@ fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
             GzDecoder::new(&body[..]).read_to_end(&mut plain)?;
             body = plain;
         }
+        let traces = head.starts_with("post /v1/traces ");
         let status = match *shared.status.lock().expect("a status") {
-            0 if !head.starts_with("post /v1/traces ") => 404,
+            0 if !(traces || head.starts_with("post /v1/logs ")) => 404,
             0 if header("content-type") != Some("application/x-protobuf") => 415,
             0 => 200,
             status => status,
         };
-        if status == 200 {
+        if status == 200 && traces {
             let request = ExportTraceServiceRequest::decode(&body[..]).map_err(io::Error::other)?;
             shared.spans.lock().expect("spans").extend(told(request));
+        } else if status == 200 {
+            let request = ExportLogsServiceRequest::decode(&body[..]).map_err(io::Error::other)?;
+            shared.logs.lock().expect("logs").extend(told_logs(request));
         }
         shared.requests.lock().expect("requests").push((head, body));
         write!(stream, "HTTP/1.1 {status} S\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n")?;
@@ -147,6 +174,29 @@ fn one(span: Span, resource: &BTreeMap<String, String>) -> Told {
         links: span.links.iter().map(|link| hex(&link.trace_id)).collect(),
         time: (span.start_time_unix_nano, span.end_time_unix_nano),
         name: span.name,
+    }
+}
+
+fn told_logs(request: ExportLogsServiceRequest) -> Vec<ToldLog> {
+    let mut all = Vec::new();
+    for of_resource in request.resource_logs {
+        let resource = attributes(of_resource.resource.map(|resource| resource.attributes).unwrap_or_default());
+        let records = of_resource.scope_logs.into_iter().flat_map(|scope| scope.log_records);
+        all.extend(records.map(|record| one_log(record, &resource)));
+    }
+    all
+}
+
+fn one_log(record: LogRecord, resource: &BTreeMap<String, String>) -> ToldLog {
+    assert!([0, 16].contains(&record.trace_id.len()) && record.observed_time_unix_nano > 0, "{record:?}");
+    let Some(Value::StringValue(body)) = record.body.and_then(|body| body.value) else { panic!("no text") };
+    ToldLog {
+        body,
+        severity: (record.severity_number, record.severity_text),
+        trace: hex(&record.trace_id),
+        time: record.time_unix_nano,
+        attributes: attributes(record.attributes),
+        resource: resource.clone(),
     }
 }
 

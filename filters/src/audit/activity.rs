@@ -3,13 +3,14 @@
 use std::io::Write as _;
 use std::net::IpAddr;
 
-use super::{Naming, member, number, text};
+use super::{Naming, member, number, of_trace, text};
 use crate::catalog::{self, KV};
 use crate::decide::Concern;
 use crate::grants::{Engine, Resource, Space};
 use crate::operation::OperationSpec;
 use crate::path::SecretPath;
 use crate::scope::Scope;
+use crate::trace::TraceId;
 
 /// Most resources that one record names, where an operation made many calls.
 pub(super) const NAMED: usize = 32;
@@ -39,6 +40,8 @@ pub struct Activity<'a> {
     pub correlation_id: &'a str,
     /// The gate's id of the request.
     pub request_id: &'a str,
+    /// The trace that the request is in.
+    pub trace: Option<TraceId>,
     /// The place of a message in its batch.
     pub message: Option<usize>,
     /// The client's address.
@@ -155,6 +158,7 @@ impl Activity<'_> {
         if let Some(message) = self.message {
             number(",\"message\":", message as u64, out);
         }
+        of_trace(self.trace, out);
     }
 
     /// The activity: 1 create, 2 read, 3 update, 4 delete, 99 another.

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::{Checkpoint, NoteSigner, SCHEMA, member, number};
+use super::{SCHEMA, member, number};
 use crate::secret::Digest;
 
 /// The name of a chain: a number that its process drew, as 16 hexadecimal digits.
@@ -97,12 +97,6 @@ impl Chain {
     #[must_use]
     pub const fn last(&self) -> Option<Position> {
         self.last
-    }
-
-    /// A signed note of all records up to here; `None` before the first.
-    #[must_use]
-    pub fn checkpoint(&self, signer: &NoteSigner) -> Option<String> {
-        self.last.map(|last| signer.sign(&Checkpoint { last }))
     }
 }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::Naming;
 use super::activity::NAMED;
-use super::naming::PREFIX;
+use super::naming::{PREFIX, UNTOLD};
 use crate::catalog;
 use crate::operation::OperationSpec;
 
@@ -206,9 +206,9 @@ impl RecordedCall {
         self.resources.iter().filter_map(|resource| resource.name.as_deref())
     }
 
-    /// The relation of a request that has the same correlation id.
+    /// The relation of a request that has the same correlation id; records name things in one of these forms.
     #[must_use]
-    pub fn fit(&self, heard: &HeardRequest, naming: &Naming) -> Fit {
+    pub fn fit(&self, heard: &HeardRequest, namings: &[Naming]) -> Fit {
         if heard.agent.as_ref().is_some_and(|agent| *agent != self.agent) {
             return Fit::Differs(Difference::Agent);
         }
@@ -225,12 +225,12 @@ impl RecordedCall {
             Some(_) if !spec.reach.may.iter().any(|may| may.name() == &*heard.operation) => {
                 Fit::Differs(Difference::Operation)
             }
-            Some(rest) => self.compare(rest, &heard.namespace, naming),
+            Some(rest) => self.compare(rest, &heard.namespace, namings),
         }
     }
 
     /// Compares the part of Vault's path that names something.
-    fn compare(&self, rest: &str, namespace: &str, naming: &Naming) -> Fit {
+    fn compare(&self, rest: &str, namespace: &str, namings: &[Naming]) -> Fit {
         // A listing names no more than some of what it was about.
         if self.resources.is_empty() || self.resources.len() == NAMED {
             return Fit::Unproved;
@@ -241,9 +241,11 @@ impl RecordedCall {
                 continue;
             }
             let Some(name) = &resource.name else { return Fit::Same };
-            if matches!(naming, Naming::Clear) && name.starts_with(PREFIX) {
+            let is_name = |candidate| namings.iter().any(|naming| naming.of(candidate) == **name);
+            let has_no_key = || namings.iter().all(|naming| matches!(naming, Naming::Clear));
+            if **name == *UNTOLD || name.starts_with(PREFIX) && has_no_key() {
                 unproved = true;
-            } else if self.candidates(resource, rest).any(|candidate| naming.of(candidate) == **name) {
+            } else if self.candidates(resource, rest).any(is_name) {
                 return Fit::Same;
             }
         }

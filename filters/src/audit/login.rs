@@ -3,7 +3,8 @@
 use std::io::Write as _;
 use std::net::IpAddr;
 
-use super::{member, number};
+use super::{member, number, of_trace};
+use crate::trace::TraceId;
 
 /// The facts of a login that was refused. Nothing in it is part of a secret.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +15,8 @@ pub struct Login<'a> {
     pub correlation_id: &'a str,
     /// The gate's id of the request.
     pub request_id: &'a str,
+    /// The trace that the request is in.
+    pub trace: Option<TraceId>,
     /// The client's address.
     pub client: Option<IpAddr>,
     /// The code of the refusal.
@@ -63,5 +66,6 @@ impl Login<'_> {
         member(",\"request_id\":", self.request_id, out);
         member(",\"key\":", self.key, out);
         member(",\"issuer\":", self.issuer, out);
+        of_trace(self.trace, out);
     }
 }

@@ -24,7 +24,9 @@ pub use login::Login;
 pub use naming::Naming;
 pub use note::{Checkpoint, NoteSigner, NoteVerifier};
 pub use occurrence::Occurrence;
-pub use walk::{Broken, Fault, Found, Walk};
+pub use walk::{BEHIND, Broken, Fault, Found, Walk};
+
+use crate::trace::TraceId;
 
 /// The version of OCSF that records are in.
 const SCHEMA: &str = "1.3.0";
@@ -41,6 +43,13 @@ fn member(before: &str, value: &str, out: &mut Vec<u8>) {
 fn text(value: &str, out: &mut Vec<u8>) {
     // Writing to memory does not fail.
     let _ = serde_json::to_writer(out, value);
+}
+
+/// Writes the id of a trace, where there is one.
+fn of_trace(trace: Option<TraceId>, out: &mut Vec<u8>) {
+    if let Some(trace) = trace {
+        member(",\"trace_id\":", &trace.to_string(), out);
+    }
 }
 
 fn number(before: &str, number: u64, out: &mut Vec<u8>) {

@@ -7,12 +7,17 @@ use aws_lc_rs::hmac;
 /// The text before an HMAC, as Vault's own audit writes it.
 pub(super) const PREFIX: &str = "hmac-sha256:";
 
+/// The name that stands for any while the key is not known; no HMAC reads so.
+pub(super) const UNTOLD: &str = "hmac-sha256:untold";
+
 /// The form in which records name secrets, keys and roles.
 pub enum Naming {
     /// As they are.
     Clear,
     /// As HMAC-SHA256 by a key of the gate's own, in hexadecimal.
     Hmac(Box<hmac::Key>),
+    /// Not at all: the key of their HMACs is not known yet.
+    Untold,
 }
 
 impl fmt::Debug for Naming {
@@ -20,6 +25,7 @@ impl fmt::Debug for Naming {
         f.write_str(match self {
             Self::Clear => "clear",
             Self::Hmac(_) => "hmac",
+            Self::Untold => "untold",
         })
     }
 }
@@ -37,7 +43,13 @@ impl Naming {
         }
         let pairs = (0..Self::KEY).map(|place| u8::from_str_radix(text.get(2 * place..2 * place + 2)?, 16).ok());
         let key: Vec<u8> = pairs.collect::<Option<_>>()?;
-        Some(Self::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, &key))))
+        Some(Self::of_bytes(&key))
+    }
+
+    /// HMACs by that key.
+    #[must_use]
+    pub fn of_bytes(key: &[u8]) -> Self {
+        Self::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, key)))
     }
 
     /// The name as records have it.
@@ -45,6 +57,7 @@ impl Naming {
     pub fn of(&self, name: &str) -> String {
         match self {
             Self::Clear => name.to_owned(),
+            Self::Untold => UNTOLD.to_owned(),
             Self::Hmac(key) => {
                 let mut text = PREFIX.to_owned();
                 for byte in hmac::sign(key, name.as_bytes()).as_ref() {
@@ -60,6 +73,7 @@ impl Naming {
         const DIGITS: [u8; 16] = *b"0123456789abcdef";
         match self {
             Self::Clear => super::text(name, out),
+            Self::Untold => super::text(UNTOLD, out),
             Self::Hmac(key) => {
                 let digit = |place: u8| DIGITS.get(usize::from(place)).copied().unwrap_or_default();
                 out.push(b'"');
@@ -90,6 +104,9 @@ mod tests {
         );
         assert_ne!(naming.of("a"), naming.of("b"));
         assert_eq!(Naming::Clear.of("team/db"), "team/db");
+        let mut out = Vec::new();
+        Naming::Untold.write("team/db", &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), format!("\"{}\"", Naming::Untold.of("x")));
     }
 
     #[test]

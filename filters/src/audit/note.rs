@@ -105,16 +105,32 @@ impl NoteSigner {
     /// The checkpoint as a signed note.
     #[must_use]
     pub fn sign(&self, checkpoint: &Checkpoint) -> String {
-        let Position { chain, number, digest } = checkpoint.last;
-        let digest = STANDARD.encode(digest.bytes());
-        let text = format!("{}/{chain}\n{number}\n{digest}\n", self.name);
-        let id = id(&self.name, self.key.public_key().as_ref());
-        let signature = [&id[..], self.key.sign(text.as_bytes()).as_ref()].concat();
-        format!("{text}\n{SIGNATURE}{} {}\n", self.name, STANDARD.encode(signature))
+        let text = checkpoint.text(&self.name);
+        note(&text, &self.name, self.key.public_key().as_ref(), self.key.sign(text.as_bytes()).as_ref())
     }
 }
 
+/// A note: a text, and whose signature of it.
+fn note(text: &str, name: &str, public: &[u8], signature: &[u8]) -> String {
+    let signature = [&id(name, public)[..], signature].concat();
+    format!("{text}\n{SIGNATURE}{name} {}\n", STANDARD.encode(signature))
+}
+
 impl NoteVerifier {
+    /// A public key of that name; `None` for a name that is none.
+    #[must_use]
+    pub fn new(name: &str, public: [u8; 32]) -> Option<Self> {
+        is_name(name).then(|| Self { name: name.into(), public })
+    }
+
+    /// The checkpoint as a note with a signature of [`Checkpoint::text`] that was made elsewhere; `None` where that is
+    /// not this key's.
+    #[must_use]
+    pub fn note(&self, checkpoint: &Checkpoint, signature: &[u8]) -> Option<String> {
+        let note = note(&checkpoint.text(&self.name), &self.name, &self.public, signature);
+        self.open(&note).map(|_| note)
+    }
+
     /// Reads a public key: `name+id+key`; `None` for any other text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -122,7 +138,7 @@ impl NoteVerifier {
         let (told, encoded) = rest.split_once('+')?;
         let public = *key(encoded)?;
         let id = u32::from_be_bytes(id(name, &public));
-        (is_name(name) && told == format!("{id:08x}")).then(|| Self { name: name.into(), public })
+        (told == format!("{id:08x}")).then(|| Self::new(name, public)).flatten()
     }
 
     /// The checkpoint of a note that this key has signed; `None` for any other text.
@@ -144,6 +160,23 @@ impl NoteVerifier {
 }
 
 impl Checkpoint {
+    /// The text that a key of that name signs.
+    #[must_use]
+    pub fn text(&self, name: &str) -> String {
+        let Position { chain, number, digest } = self.last;
+        format!("{name}/{chain}\n{number}\n{}\n", STANDARD.encode(digest.bytes()))
+    }
+
+    /// The checkpoint of a note that one of these keys has signed, or where there are none, whoever has; `None` for any
+    /// other text.
+    #[must_use]
+    pub fn read_by(verifiers: &[NoteVerifier], note: &str) -> Option<Self> {
+        match verifiers {
+            [] => Self::read(note),
+            verifiers => verifiers.iter().find_map(|verifier| verifier.open(note)),
+        }
+    }
+
     /// The checkpoint of a note, whoever has signed it; `None` for any other text.
     #[must_use]
     pub fn read(note: &str) -> Option<Self> {
@@ -181,6 +214,9 @@ mod tests {
         assert_eq!(verifier.open(&note.replacen("\n3\n", "\n4\n", 1)), None);
         let other = NoteSigner::of_seed("gate.example/audit", &[8; 32]).unwrap();
         assert_eq!(other.verifier().unwrap().open(&note), None);
+        let signature = signer.key.sign(Checkpoint { last }.text("gate.example/audit").as_bytes());
+        assert_eq!(verifier.note(&Checkpoint { last }, signature.as_ref()), Some(note.clone()));
+        assert_eq!(verifier.note(&Checkpoint { last }, &[0; 64]), None);
         let renamed = NoteSigner::of_seed("other", &[7; 32]).unwrap();
         assert_eq!(renamed.verifier().unwrap().open(&note), None);
         for bad in ["", "a b", "a+b"] {

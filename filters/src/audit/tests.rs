@@ -34,6 +34,7 @@ const READ: Activity<'_> = Activity {
     stage: Stage::Ended { status: 200, took: 7 },
     correlation_id: "c-1",
     request_id: "r-1",
+    trace: None,
     message: Some(2),
     client: None,
     asked: ("GET", "/secrets/{path}"),
@@ -76,6 +77,9 @@ fn an_operation_is_an_activity_of_its_agent_about_its_resource() {
     assert_eq!(record["resources"], json!([resource]));
     assert_eq!(record["unmapped"]["message"], 2);
     assert_eq!(record["unmapped"]["role"], "reader");
+    assert!(record["unmapped"].get("trace_id").is_none());
+    let traced = written(&Activity { trace: Some(TraceId::of([1, 2])), ..READ }, &concerns, &naming);
+    assert_eq!(traced["unmapped"]["trace_id"], "00000000000000010000000000000002");
     let clear = written(&READ, &concerns, &Naming::Clear);
     assert_eq!(clear["resources"][0]["name"], "team/db");
 }
@@ -119,6 +123,7 @@ fn a_refused_login_and_what_the_gate_does_itself_are_records_too() {
         time: 1_700_000_000_000,
         correlation_id: "",
         request_id: "r-1",
+        trace: Some(TraceId::of([1, 2])),
         client: Some("2001:db8::1".parse().unwrap()),
         decision: "unauthenticated",
         judged: "bearer",
@@ -134,6 +139,7 @@ fn a_refused_login_and_what_the_gate_does_itself_are_records_too() {
     let record = sealed(&body);
     assert_eq!((&record["class_uid"], &record["user"]["name"]), (&json!(3002), &json!("a\"}\n{\u{7f}")));
     assert_eq!(record["auth_protocol"], "bearer");
+    assert_eq!(record["unmapped"]["trace_id"], "00000000000000010000000000000002");
     assert_eq!(record["certificate"]["fingerprints"][0]["value"], "00ff");
     let (bob, digest) = (AgentId::parse("bob").unwrap(), Digest::of(b"x"));
     for (occurrence, event) in [

@@ -1,6 +1,6 @@
 //! A walk along the lines of an audit, which finds the first place where the chain is broken.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use super::chain::{ChainId, Position, Record};
 use super::{Checkpoint, NoteVerifier};
@@ -59,10 +59,16 @@ pub struct Found {
     pub lost: u64,
 }
 
+/// Most records between a checkpoint and the last one that it proves: a signature takes its time where Vault makes it.
+pub const BEHIND: usize = 1 << 17;
+
 /// A walk along lines, in their order, oldest first.
 #[derive(Debug)]
 pub struct Walk<'k, P> {
-    verifier: Option<&'k NoteVerifier>,
+    /// Any of these must have signed a checkpoint; none for whoever has.
+    verifiers: &'k [NoteVerifier],
+    /// Digests of the last records of the chain, [`BEHIND`] at most.
+    recent: VecDeque<Digest>,
     found: Found,
     /// The last record, and its place.
     last: Option<(Position, P)>,
@@ -86,11 +92,11 @@ enum Doubt<P> {
 }
 
 impl<'k, P: Copy> Walk<'k, P> {
-    /// A walk that has met nothing; with a key, each checkpoint must be signed by it.
+    /// A walk that has met nothing; with keys, each checkpoint must be signed by one of them.
     #[must_use]
-    pub fn new(verifier: Option<&'k NoteVerifier>) -> Self {
-        let (found, followed) = (Found::default(), HashMap::new());
-        Self { verifier, found, last: None, doubt: None, followed, begins_file: false }
+    pub fn new(verifiers: &'k [NoteVerifier]) -> Self {
+        let (found, followed, recent) = (Found::default(), HashMap::new(), VecDeque::new());
+        Self { verifiers, recent, found, last: None, doubt: None, followed, begins_file: false }
     }
 
     /// Tells of a record that a chain further on says it follows: it need not be the last of its own, since a gate
@@ -250,9 +256,10 @@ impl<'k, P: Copy> Walk<'k, P> {
     fn accept(&mut self, record: &Record<'_>, place: P) -> Result<(), Broken<P>> {
         let here = record.position;
         if let Some(note) = &record.checkpoint {
-            let proved = self.proved(note, place, here.number)?;
+            let (proved, behind) =
+                self.proved(note).ok_or_else(|| self.broken(Fault::Checkpoint, place, here.number))?;
             self.found.checkpoint = Some((proved, record.time));
-            self.found.unproved = 0;
+            self.found.unproved = behind.min(self.recent.len() as u64);
         }
         if let Some(digest) = self.followed.remove(&(here.chain, here.number))
             && digest != here.digest
@@ -261,6 +268,13 @@ impl<'k, P: Copy> Walk<'k, P> {
         }
         let begins = self.last.is_none_or(|(last, _)| last.chain != here.chain);
         self.found.chains += u64::from(begins);
+        if begins {
+            self.recent.clear();
+        }
+        if self.recent.len() == BEHIND {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(here.digest);
         self.found.records += 1;
         self.found.unproved += 1;
         self.found.lost += record.lost;
@@ -269,18 +283,17 @@ impl<'k, P: Copy> Walk<'k, P> {
         Ok(())
     }
 
-    /// The record that a note proves, which must be the last one.
-    fn proved(&self, note: &str, place: P, number: u64) -> Result<Position, Broken<P>> {
-        let checkpoint = match self.verifier {
-            Some(verifier) => verifier.open(note),
-            None => Checkpoint::read(note),
-        };
-        let last = self.last.map(|(last, _)| last);
-        match checkpoint {
-            // Where earlier records are not here, nothing is known of the one before the first.
-            Some(Checkpoint { last: proved }) if last.is_none_or(|last| last == proved) => Ok(proved),
-            Some(_) | None => Err(self.broken(Fault::Checkpoint, place, number)),
-        }
+    /// The record that a note proves, and how many stand behind it; `None` where it proves none.
+    fn proved(&self, note: &str) -> Option<(Position, u64)> {
+        let proved = Checkpoint::read_by(self.verifiers, note)?.last;
+        // Where earlier records are not here, nothing is known of them.
+        let Some((last, _)) = self.last else { return Some((proved, 0)) };
+        let behind =
+            last.number.checked_sub(proved.number).filter(|_| proved.chain == last.chain && proved.number > 0)?;
+        let back = usize::try_from(behind).ok()?;
+        let known = self.recent.len().checked_sub(back + 1).and_then(|place| self.recent.get(place));
+        let holds = known.map_or(self.recent.len() < BEHIND, |digest| *digest == proved.digest);
+        holds.then_some((proved, behind))
     }
 
     fn next(&self) -> u64 {

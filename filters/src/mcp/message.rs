@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::subscription::Filter;
 use super::{Failure, Features, Input, Level, Params as ParamHeaders, Revision, Vault, complete, prompts};
 use crate::json::text;
-use crate::trace::TraceParent;
+use crate::trace::{TraceContext, TraceParent, trace_state};
 
 /// Longest id, in bytes of JSON.
 const MAX_ID: usize = 256;
@@ -65,7 +65,7 @@ pub struct Call<'a, F: Features = Vault> {
     /// The request.
     pub request: Request<'a, F>,
     /// The span that it says it belongs to.
-    pub trace: Option<TraceParent>,
+    pub trace: Option<TraceContext>,
     /// The token by which its client wants to be told that it goes on, in JSON.
     pub progress: Option<&'a RawValue>,
     /// The least severity of the records of it that its client wants, where the revision has that in the
@@ -210,6 +210,8 @@ struct Meta<'a> {
     /// In JSON: one that is not valid is no reason to refuse the request.
     #[serde(borrow, default)]
     traceparent: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    tracestate: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "progressToken")]
     progress: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "io.modelcontextprotocol/logLevel", deserialize_with = "text")]
@@ -217,8 +219,10 @@ struct Meta<'a> {
 }
 
 impl<'a> Meta<'a> {
-    fn trace(&self) -> Option<TraceParent> {
-        TraceParent::parse(self.traceparent?.get().strip_prefix('"')?.strip_suffix('"')?)
+    fn trace(&self) -> Option<TraceContext> {
+        let parent = TraceParent::parse(self.traceparent?.get().strip_prefix('"')?.strip_suffix('"')?)?;
+        let state = self.tracestate.and_then(|state| serde_json::from_str::<String>(state.get()).ok());
+        Some(TraceContext { parent, state: trace_state(state.as_deref()) })
     }
 }
 

@@ -3,14 +3,12 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{CERTIFICATES, HANDLES, Layout, Method, VaultRequest, errors, is_success, post};
+use super::{CERTIFICATES, Layout, Method, VaultRequest, errors, is_success, post};
 use crate::names::{AgentId, Namespace};
 use crate::path::{PathProblem, VaultPath};
 use crate::secret::Secret;
@@ -211,58 +209,6 @@ pub fn about(body: &[u8]) -> Option<About<'_>> {
     let community = || told.version.starts_with("1.") && !told.version.contains("+ent");
     let has_namespaces = told.enterprise.unwrap_or_else(|| !community());
     Some(About { version: told.version, has_namespaces })
-}
-
-/// The input that the keys of handles are derived over.
-const DERIVATION: &[u8] = b"portcullis handles 1";
-
-/// Tells the versions of the transit key behind handles.
-///
-/// # Errors
-/// A bad mount or name.
-pub fn handle_key(layout: &Layout) -> Result<VaultRequest, PathProblem> {
-    let path = VaultPath::render(&[layout.mount_of(HANDLES), "keys", &layout.handle_key])?;
-    Ok(VaultRequest::new(Method::Get, path, None, true))
-}
-
-/// Makes that key; changes nothing where it is there.
-///
-/// # Errors
-/// A bad mount or name.
-pub fn create_handle_key(layout: &Layout) -> Result<VaultRequest, PathProblem> {
-    let path = VaultPath::render(&[layout.mount_of(HANDLES), "keys", &layout.handle_key])?;
-    Ok(post(path, &json!({"type": "aes256-gcm96"}), true))
-}
-
-/// Derives the key of handles from one version of it.
-///
-/// # Errors
-/// A bad mount or name.
-pub fn derive_handle_key(layout: &Layout, version: u32) -> Result<VaultRequest, PathProblem> {
-    let path = VaultPath::render(&[layout.mount_of(HANDLES), "hmac", &layout.handle_key, "sha2-256"])?;
-    Ok(post(path, &json!({"input": BASE64.encode(DERIVATION), "key_version": version}), true))
-}
-
-/// Reads the answer to [`derive_handle_key`].
-#[must_use]
-pub fn derived_handle_key(body: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
-    #[derive(Deserialize)]
-    struct KeyAnswer<'a> {
-        #[serde(borrow)]
-        data: Hmac<'a>,
-    }
-    #[derive(Deserialize)]
-    struct Hmac<'a> {
-        hmac: &'a str,
-    }
-    let answer: KeyAnswer<'_> = serde_json::from_slice(body).ok()?;
-    let text = answer.data.hmac.rsplit(':').next()?;
-    // A decoder wants room for the padding too.
-    let mut decoded = Zeroizing::new([0; 36]);
-    let length = BASE64.decode_slice(text, &mut *decoded).ok()?;
-    let mut key = Zeroizing::new([0; 32]);
-    key.copy_from_slice(decoded.get(..length).filter(|bytes| bytes.len() == 32)?);
-    Some(key)
 }
 
 fn leases_of(layout: &Layout, agent: &AgentId) -> Result<VaultPath, PathProblem> {

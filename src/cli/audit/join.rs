@@ -15,10 +15,9 @@ use serde::Deserialize;
 use time::OffsetDateTime;
 
 use super::{criteria, files};
-use crate::cli::common::{FAILED, Given, REFUSED, as_operator, load_elsewhere, refuse};
+use crate::cli::common::{FAILED, Given, REFUSED, load_elsewhere, refuse};
 use crate::config::Settings;
 use crate::exchange::Envelope;
-use crate::vault::{NoLogin, logged_in};
 
 use index::{Index, Need, Terms};
 use report::{Finding, Printer, Tally};
@@ -79,9 +78,8 @@ pub struct Join {
     /// Name of the audit device of Vault's that writes HMACs in place of correlation ids.
     #[arg(long, value_name = "DEVICE")]
     audit_hash: Option<String>,
-    /// File of the key of names' HMACs.
-    #[arg(long, value_name = "KEYFILE")]
-    name_key: Option<PathBuf>,
+    #[command(flatten)]
+    name_key: criteria::NameKey,
     /// Files of the gate's records.
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -96,27 +94,21 @@ const OPEN: usize = 100_000;
 
 pub(super) fn run(mut asked: Join) -> ExitCode {
     let mut settings = None;
-    if asked.files.is_empty() || asked.audit_hash.is_some() {
+    if asked.files.is_empty() || asked.audit_hash.is_some() || asked.name_key.is_in_vault() {
         match load_elsewhere(&std::mem::take(&mut asked.given).into()) {
-            Ok(mut loaded) => {
-                if asked.audit_hash.is_some() {
-                    as_operator(&mut loaded);
-                }
-                settings = Some(loaded);
-            }
+            Ok(loaded) => settings = Some(loaded),
             Err(report) => return refuse(&report),
         }
     }
     if asked.files.is_empty() {
         let audit = settings.as_ref().and_then(|settings| settings.audit.as_ref());
         asked.files.extend(audit.and_then(|audit| audit.file.clone()));
-        asked.name_key = asked.name_key.or_else(|| audit.and_then(|audit| audit.name_key.clone()));
     }
     if asked.files.is_empty() {
         eprintln!("portcullis: the configuration has no audit.file: name files");
         return ExitCode::from(REFUSED);
     }
-    match joined(&asked, settings.as_ref()) {
+    match joined(&asked, settings.as_mut()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(FAILED),
         Err(problem) => {
@@ -127,9 +119,9 @@ pub(super) fn run(mut asked: Join) -> ExitCode {
 }
 
 /// Joins both audits; true where they fit.
-fn joined(asked: &Join, settings: Option<&Settings>) -> Result<bool, String> {
-    let naming = criteria::naming(asked.name_key.as_deref())?;
-    let name = asked.path.as_ref().map(|path| naming.of(path));
+fn joined(asked: &Join, mut settings: Option<&mut Settings>) -> Result<bool, String> {
+    let namings = asked.name_key.namings(settings.as_deref_mut())?;
+    let names = asked.path.as_ref().map(|path| namings.iter().map(|naming| naming.of(path)).collect::<Vec<_>>());
     let since = asked.since.map_or(0, |since| u64::try_from(since).unwrap_or_default());
     let under_way = now().saturating_sub(UNDER_WAY);
     let covers = |call: &RecordedCall| {
@@ -137,7 +129,7 @@ fn joined(asked: &Join, settings: Option<&Settings>) -> Result<bool, String> {
     };
     let wants = |call: &RecordedCall| {
         asked.agent.as_ref().is_none_or(|agent| **agent == *call.agent)
-            && name.as_ref().is_none_or(|name| call.names(name))
+            && names.as_ref().is_none_or(|names| names.iter().any(|name| call.names(name)))
     };
     let mut index = Index::of(&files::all(&asked.files), &Terms { covers: &covers, wants: &wants })?;
     if let (Some(device), Some(settings)) = (&asked.audit_hash, settings) {
@@ -146,7 +138,7 @@ fn joined(asked: &Join, settings: Option<&Settings>) -> Result<bool, String> {
     let tally = Tally { unread: std::mem::take(&mut index.unread), ..Tally::default() };
     let printer = Printer::new(asked.json, asked.missing);
     let (heard, logins) = (None, HashSet::new());
-    let mut joining = Joining { asked, naming, since, under_way, index, tally, printer, heard, logins };
+    let mut joining = Joining { asked, namings, since, under_way, index, tally, printer, heard, logins };
     // A reader that has gone wants no more.
     match joining.vault_logs().and_then(|read| joining.rest().map(|()| read)) {
         Ok(read) => read?,
@@ -161,7 +153,7 @@ fn now() -> u64 {
 }
 
 /// Asks Vault for the HMACs of all ids.
-fn hash(index: &mut Index, device: &str, settings: &Settings) -> Result<(), String> {
+fn hash(index: &mut Index, device: &str, settings: &mut Settings) -> Result<(), String> {
     #[derive(Deserialize)]
     struct Hash {
         data: Hashed,
@@ -170,28 +162,22 @@ fn hash(index: &mut Index, device: &str, settings: &Settings) -> Result<(), Stri
     struct Hashed {
         hash: String,
     }
-    // There is one provider of cryptography; a second installation changes nothing.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| error.to_string())?;
     let ids = index.ids()?;
-    let working = logged_in(settings, async |own| {
+    criteria::asking(settings, async |own, _| {
         for id in &ids {
-            let answer = own.succeed(admin::audit_hash(device, id), Envelope::default()).await;
-            let answer = answer.map_err(|undone| NoLogin(format!("sys/audit-hash/{device}: {undone}")))?;
-            let read = serde_json::from_slice::<Hash>(&answer.body);
-            let read = read.map_err(|_| NoLogin(format!("sys/audit-hash/{device} gives no HMAC")))?;
+            let answer = own.succeed(admin::audit_hash(device, id), Envelope::default()).await?;
+            let read: Hash = answer.json()?;
             index.note_hash(id, &read.data.hash);
         }
         Ok(())
-    });
-    runtime.block_on(working).map_err(|NoLogin(problem)| problem)
+    })
+    .map_err(|problem| format!("sys/audit-hash/{device}: {problem}"))
 }
 
 /// A join under way.
 struct Joining<'a> {
     asked: &'a Join,
-    naming: Naming,
+    namings: Vec<Naming>,
     /// The earliest time that was asked for.
     since: u64,
     /// From then on calls may be under way, whose records follow.
@@ -326,7 +312,7 @@ impl Joining<'_> {
     fn compare(&mut self, heard: &HeardRequest, of_id: std::ops::Range<usize>) -> io::Result<()> {
         let judged = of_id.filter_map(|at| {
             let call = self.index.read(at)?;
-            let fit = call.fit(heard, &self.naming);
+            let fit = call.fit(heard, &self.namings);
             let rank = match fit {
                 Fit::Same => (0, None),
                 Fit::Unproved => (1, None),

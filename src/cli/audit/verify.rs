@@ -33,7 +33,8 @@ pub struct Verify {
     /// Files of records.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// The key that every checkpoint must be signed by, as `audit key` printed it, or a file of it.
+    /// The key that every checkpoint must be signed by, as `audit key` or `audit verifier` printed it, or a file of
+    /// such keys, a line each, of which one must have signed.
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
     /// File of a checkpoint that was kept elsewhere.
@@ -45,7 +46,7 @@ pub struct Verify {
 type Place = (usize, u64);
 
 pub(super) fn run(asked: &Verify) -> ExitCode {
-    let (verifier, kept) = match given(asked) {
+    let (verifiers, kept) = match given(asked) {
         Ok(given) => given,
         Err(problem) => {
             eprintln!("portcullis: {problem}");
@@ -53,9 +54,9 @@ pub(super) fn run(asked: &Verify) -> ExitCode {
         }
     };
     let files = files::all(&asked.files);
-    let told = match walked(&files, verifier.as_ref(), kept) {
+    let told = match walked(&files, &verifiers, kept) {
         Ok(Ok(found)) => {
-            print(&holds(&files, &found, verifier.is_some()));
+            print(&holds(&files, &found, !verifiers.is_empty()));
             return ExitCode::SUCCESS;
         }
         Ok(Err(broken)) => breaks(&files, broken),
@@ -65,28 +66,33 @@ pub(super) fn run(asked: &Verify) -> ExitCode {
     ExitCode::from(FAILED)
 }
 
-/// The key and the checkpoint that were given.
-fn given(asked: &Verify) -> Result<(Option<NoteVerifier>, Option<Position>), String> {
-    let verifier = asked.key.as_ref().map(|key| {
+/// The keys and the checkpoint that were given.
+fn given(asked: &Verify) -> Result<(Vec<NoteVerifier>, Option<Position>), String> {
+    let mut verifiers = Vec::new();
+    if let Some(key) = &asked.key {
         let text = fs::read_to_string(key).unwrap_or_else(|_| key.clone());
-        NoteVerifier::parse(&text).ok_or("--key is no key that verifies checkpoints, and no file of one")
-    });
-    let verifier = verifier.transpose()?;
+        let lines = text.lines().filter(|line| !line.trim_ascii().is_empty());
+        let read: Option<Vec<_>> = lines.map(NoteVerifier::parse).collect();
+        verifiers = read
+            .filter(|read| !read.is_empty())
+            .ok_or("--key is no key that verifies checkpoints, and no file of such keys")?;
+    }
     let kept = asked.checkpoint.as_ref().map(|path| {
         let note = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let read = verifier.as_ref().map_or_else(|| Checkpoint::read(&note), |verifier| verifier.open(&note));
+        let read = Checkpoint::read_by(&verifiers, &note);
         read.ok_or_else(|| format!("{} is no checkpoint, or not signed by the key", path.display()))
     });
-    Ok((verifier, kept.transpose()?.map(|checkpoint| checkpoint.last)))
+    let kept = kept.transpose()?.map(|checkpoint| checkpoint.last);
+    Ok((verifiers, kept))
 }
 
 /// Walks along all lines.
 fn walked(
     files: &[PathBuf],
-    verifier: Option<&NoteVerifier>,
+    verifiers: &[NoteVerifier],
     kept: Option<Position>,
 ) -> Result<Result<Found, Broken<Place>>, String> {
-    let mut walk = Walk::new(verifier);
+    let mut walk = Walk::new(verifiers);
     let unread = |path: &PathBuf, error| format!("{} cannot be read: {error}", path.display());
     for path in files {
         let line = files::first_line(path).map_err(|error| unread(path, error))?;

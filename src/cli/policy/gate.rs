@@ -26,12 +26,19 @@ pub(super) fn of_gate(settings: &Settings) -> String {
     text
 }
 
-/// Its login, the keys of handles, and its records.
+/// Its login, the keys of handles and of the audit, and its records.
 fn own(settings: &Settings) -> Paths {
     let layout = &settings.layout;
     let transit = layout.mount_of(HANDLES);
     let (kv, prefix, key) = (&layout.kv_mount, &layout.gate_prefix, &layout.handle_key);
-    vec![
+    let [names, checkpoints] = settings.audit_transit_keys();
+    let of_audit =
+        [names.map(|key| (key, format!("hmac/{key}/sha2-256"))), checkpoints.map(|key| (key, format!("sign/{key}")))];
+    let of_audit = of_audit
+        .into_iter()
+        .flatten()
+        .flat_map(|(key, used)| [(format!("{transit}/keys/{key}"), RECORD), (format!("{transit}/{used}"), UPDATE)]);
+    let always: Paths = vec![
         ("auth/token/lookup-self".to_owned(), &["read"]),
         ("auth/token/renew-self".to_owned(), UPDATE),
         ("auth/token/revoke-self".to_owned(), UPDATE),
@@ -40,7 +47,8 @@ fn own(settings: &Settings) -> Paths {
         (format!("{kv}/data/{prefix}/leases/*"), RECORD),
         (format!("{kv}/data/{prefix}/suspended"), RECORD),
         (format!("{kv}/data/{prefix}/gates"), RECORD),
-    ]
+    ];
+    always.into_iter().chain(of_audit).collect()
 }
 
 /// Tokens, and the end of what was issued, in each namespace that has agents.
@@ -105,6 +113,18 @@ mod tests {
         let beside: Vec<&str> =
             example.iter().filter(|path| !printed.contains(path)).map(|(path, _)| path.as_str()).collect();
         assert_eq!(beside, ["auth/token/create/portcullis-templated", "sys/health"]);
+    }
+
+    #[test]
+    fn keys_of_the_audit_that_vault_has_need_rights_of_their_own() {
+        let text = "[audit]\nstdout = true\nname_transit_key = \"names\"\ncheckpoint_transit_key = \"notes\"\n";
+        let printed = paths(&of_gate(&settings(text)));
+        assert_eq!(printed.len(), 20);
+        let of = |path: &str| printed.iter().find(|(known, _)| known == path).map(|(_, known)| known.join(" "));
+        assert_eq!(of("transit/keys/names").as_deref(), Some("create read update"));
+        assert_eq!(of("transit/hmac/names/sha2-256").as_deref(), Some("update"));
+        assert_eq!(of("transit/keys/notes").as_deref(), Some("create read update"));
+        assert_eq!(of("transit/sign/notes").as_deref(), Some("update"));
     }
 
     #[test]

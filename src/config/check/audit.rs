@@ -7,8 +7,9 @@ use http::Uri;
 
 use super::super::fields::{Fields, Sited};
 use super::super::sections as section;
-use super::super::settings::{Audit, Rotation, Syslog, SyslogTransport};
-use super::values::authorities;
+use super::super::settings::{Audit, AuditKey, Rotation, Syslog, SyslogTransport};
+use super::otel;
+use super::values::{authorities, plain_name};
 
 /// Ports of syslog servers: UDP (RFC 5426), TCP by custom, TLS (RFC 5425).
 const PORTS: [(&str, SyslogTransport, u16); 3] =
@@ -20,13 +21,20 @@ pub(super) fn audit(top: &Fields<'_>) -> Option<Audit> {
     let file: Option<PathBuf> = fields.text("file").map(|file| file.value.into());
     let (stdout, required) = (flag(&fields, "stdout"), flag(&fields, "required"));
     let syslog = syslog(&fields);
+    let to_collector = flag(&fields, "otlp");
+    let otlp = to_collector.then(|| otel::logs(top, &fields)).flatten();
     if required && file.is_none() {
         fields.problem("required", &fields.place_of("required"), "needs a file", "give `audit.file`");
     }
     let is = |name: &str, word: &str| fields.text(name).is_some_and(|text| text.value == word);
-    if file.is_none() && !stdout && syslog.is_none() {
-        if top.given("audit") {
-            fields.problem("file", &fields.place, "is missing", "give it, `audit.stdout` or `audit.syslog`");
+    if file.is_none() && !stdout && syslog.is_none() && otlp.is_none() {
+        if top.given("audit") && !to_collector {
+            fields.problem(
+                "file",
+                &fields.place,
+                "is missing",
+                "give it, `audit.stdout`, `audit.syslog` or `audit.otlp`",
+            );
         }
         return None;
     }
@@ -34,10 +42,11 @@ pub(super) fn audit(top: &Fields<'_>) -> Option<Audit> {
         file,
         stdout,
         syslog,
+        otlp,
         required,
         sync_each: is("sync", "each"),
         name_key: name_key(&fields, is("names", "clear")),
-        checkpoint_key: key_file(&fields, "checkpoint_key"),
+        checkpoint_key: CHECKPOINTS.key(&fields),
         checkpoint_every: fields.time("checkpoint_every"),
         rotation: Rotation {
             size: fields.number("rotate_size").unwrap_or(u64::MAX),
@@ -48,29 +57,54 @@ pub(super) fn audit(top: &Fields<'_>) -> Option<Audit> {
     Some(audit)
 }
 
-/// The file of the key of names' HMACs, also where the audit itself is off.
-pub(super) fn name_key_of(top: &Fields<'_>) -> Option<PathBuf> {
-    key_file(&top.table("audit", &section::AUDIT), "name_key")
+/// The key of names' HMACs, also where the audit itself is off.
+pub(super) fn name_key_of(top: &Fields<'_>) -> Option<AuditKey> {
+    NAMES.key(&top.table("audit", &section::AUDIT))
 }
 
 fn flag(fields: &Fields<'_>, name: &str) -> bool {
     fields.flag(name).unwrap_or(false)
 }
 
-fn key_file(fields: &Fields<'_>, name: &str) -> Option<PathBuf> {
-    let path = fields.text(name)?;
-    Some(fields.source.file(&path.place, &fields.label(name), &path.value))
+/// The options that name a key: its file, or its name in Vault's transit engine.
+struct KeyOptions {
+    file: &'static str,
+    transit: &'static str,
 }
 
-/// The file of the key of names' HMACs, without which names are in clear.
-fn name_key(fields: &Fields<'_>, clear: bool) -> Option<PathBuf> {
-    let key = key_file(fields, "name_key");
-    let mend = "make one with `portcullis audit key --names FILE`, or write `names = \"clear\"`";
-    match (clear, fields.given("name_key")) {
-        (false, false) => fields.problem("name_key", &fields.place, "is missing", mend),
+const NAMES: KeyOptions = KeyOptions { file: "name_key", transit: "name_transit_key" };
+const CHECKPOINTS: KeyOptions = KeyOptions { file: "checkpoint_key", transit: "checkpoint_transit_key" };
+
+impl KeyOptions {
+    /// The option that is given; the first one where none is.
+    fn given(&self, fields: &Fields<'_>) -> &'static str {
+        if fields.given(self.transit) { self.transit } else { self.file }
+    }
+
+    fn key(&self, fields: &Fields<'_>) -> Option<AuditKey> {
+        let file = fields
+            .text(self.file)
+            .map(|path| AuditKey::File(fields.source.file(&path.place, &fields.label(self.file), &path.value)));
+        if !fields.given(self.transit) {
+            return file;
+        }
+        if file.is_some() {
+            let wrong = format!("is given beside `audit.{}`", self.file);
+            fields.problem(self.transit, &fields.place_of(self.transit), &wrong, "give one of them");
+        }
+        plain_name(fields, self.transit).map(|name| AuditKey::Transit(name.value.into()))
+    }
+}
+
+/// The key of names' HMACs, without which names are in clear.
+fn name_key(fields: &Fields<'_>, clear: bool) -> Option<AuditKey> {
+    let (key, option) = (NAMES.key(fields), NAMES.given(fields));
+    let mend = "make one with `portcullis audit key --names FILE`, give `audit.name_transit_key`, or write `names = \"clear\"`";
+    match (clear, fields.given(option)) {
+        (false, false) => fields.problem(option, &fields.place, "is missing", mend),
         (true, true) => {
-            let text = "`audit.name_key` is not used while names are in clear";
-            fields.source.findings.warning(&fields.place_of("name_key"), text);
+            let text = format!("`audit.{option}` is not used while names are in clear");
+            fields.source.findings.warning(&fields.place_of(option), text);
         }
         (true, false) | (false, true) => {}
     }

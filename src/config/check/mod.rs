@@ -57,13 +57,14 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
     let limits = limits::limits(&bounds, server.threads);
     let upstream = upstream::upstream(&top, roles.namespace.clone());
     let development = development(&top);
+    let (traces, trace_context) = otel::otel(&top);
     let settings = Settings {
         catalog: source.table.catalog,
         admin,
         server,
         logging: logging(&top),
         audit: audit::audit(&top),
-        traces: otel::traces(&top),
+        traces,
         login: login::login(&top, &upstream),
         upstream,
         vault_identity: vault::identity(&top, &issuers),
@@ -90,6 +91,7 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
             docs: docs(&top),
             public_url,
             echo: development.is_some(),
+            trace_context,
             origins: identity::origins(&top),
         },
         agent_metrics: top.table("metrics", &section::METRICS).flag("agents").unwrap_or(false),
@@ -175,9 +177,9 @@ fn docs(top: &Fields<'_>) -> Docs {
 fn logging(top: &Fields<'_>) -> Logging {
     let fields = top.table("logging", &section::LOGGING);
     let level = top.text("log_level").map(|level| level.value);
-    let folder = top.text("log_dir").map(|path| path.value).unwrap_or_default();
+    let folder = top.text("log_dir").map(|path| path.value).filter(|folder| folder != "off");
     let bytes = |name| fields.size(name).and_then(|size| u64::try_from(size).ok()).unwrap_or(u64::MAX);
-    let files = (!folder.is_empty()).then(|| LogFiles {
+    let files = folder.map(|folder| LogFiles {
         folder: folder.into(),
         size: bytes("rotate_size"),
         every: Some(fields.time("rotate_every")).filter(|every| !every.is_zero()),
@@ -209,7 +211,7 @@ fn names(top: &Fields<'_>, fields: &Fields<'_>) -> Names {
         Some("off") => Names::Off,
         Some("hmac") => audit::name_key_of(top).map_or_else(
             || {
-                let mend = "make one with `portcullis audit key --names FILE`, and give it as `audit.name_key`";
+                let mend = "give `audit.name_key` or `audit.name_transit_key`";
                 fields.problem("names", &fields.place_of("names"), "needs a key", mend);
                 Names::Off
             },

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::Otlp;
+
 /// The audit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Audit {
@@ -12,18 +14,29 @@ pub struct Audit {
     pub stdout: bool,
     /// The syslog server that records go to.
     pub syslog: Option<Syslog>,
+    /// The collector that records go to.
+    pub otlp: Option<Otlp>,
     /// True where nothing is done without a record in the file.
     pub required: bool,
     /// True where each record is synced, instead of all of a twentieth of a second together.
     pub sync_each: bool,
-    /// File of the key of names' HMACs; `None` where names are in clear.
-    pub name_key: Option<PathBuf>,
-    /// File of the key that signs checkpoints; without it there are none.
-    pub checkpoint_key: Option<PathBuf>,
+    /// The key of names' HMACs; `None` where names are in clear.
+    pub name_key: Option<AuditKey>,
+    /// The key that signs checkpoints; without it there are none.
+    pub checkpoint_key: Option<AuditKey>,
     /// The time between two checkpoints.
     pub checkpoint_every: Duration,
     /// The rotation of the file.
     pub rotation: Rotation,
+}
+
+/// The place of a key of the audit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuditKey {
+    /// In this file.
+    File(PathBuf),
+    /// A key of this name in Vault's transit engine.
+    Transit(Box<str>),
 }
 
 /// The rotation of a file.

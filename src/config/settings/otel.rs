@@ -1,4 +1,4 @@
-//! Traces, as configured.
+//! Traces and collectors, as configured.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -68,3 +68,21 @@ fn short_secrets_and_default_scopes_are_said_by_variables() {
     assert!(report.contains("holds an unknown scope"), "{report}");
     assert_eq!(load(&[("DOCS", "off")], jwks).unwrap().surfaces.docs, settings::Docs::Off);
 }
+
+#[test]
+fn propagators_that_the_gate_does_not_have_are_told_and_left_out() {
+    for (propagators, taken_over, told) in [
+        ("", true, false),
+        ("tracecontext", true, false),
+        ("baggage,tracecontext,b3", true, true),
+        ("baggage", false, false),
+        ("none", false, false),
+        ("none,tracecontext", false, false),
+        ("b3,xray", true, true),
+        ("baggage,b3", false, true),
+    ] {
+        let settings = load_variables(&[("OTEL_PROPAGATORS", propagators)]);
+        let warned = settings.warnings.iter().any(|warning| warning.contains("`otel.propagators`"));
+        assert_eq!((settings.surfaces.trace_context, warned), (taken_over, told), "{propagators}");
+    }
+}

@@ -152,16 +152,20 @@ fn set_aside(terms: &AuditFileTerms) -> io::Result<()> {
     fs::rename(&terms.path, aside(&terms.path, 1))
 }
 
-/// The last record in a file, and true where a line behind it is not finished. Of an empty file it is the last one
-/// of the file that was set aside before it.
+/// The last record in a file, and true where a line behind it is not finished. Of a file without a whole record it is
+/// the last one of the file that was set aside before it.
 fn tail(path: &Path) -> io::Result<(Option<Position>, bool)> {
+    let (last, unfinished) = last_of(path)?;
+    let before = aside(path, 1);
+    let last = if last.is_none() && before.exists() { last_of(&before)?.0 } else { last };
+    Ok((last, unfinished))
+}
+
+fn last_of(path: &Path) -> io::Result<(Option<Position>, bool)> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
     if length == 0 {
-        return match aside(path, 1) {
-            before if before.exists() && path.extension().is_none_or(|end| end != "1") => Ok((tail(&before)?.0, false)),
-            _ => Ok((None, false)),
-        };
+        return Ok((None, false));
     }
     file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
     let mut text = Vec::new();
@@ -202,6 +206,12 @@ mod tests {
         assert_eq!(last, chain.last());
         assert!(fs::read_to_string(&terms.path).unwrap().ends_with("{\"metadata\":\n"));
         assert_eq!(fs::metadata(&terms.path).unwrap().mode() & 0o777, 0o640);
+        fs::rename(&terms.path, folder.path().join("audit.log.1")).unwrap();
+        for torn in ["", "{\"metadata\":"] {
+            fs::write(&terms.path, torn).unwrap();
+            let (_, last) = AuditFile::open(terms.clone()).unwrap();
+            assert_eq!(last, chain.last(), "killed as soon as the file was begun: {torn}");
+        }
     }
 
     #[test]

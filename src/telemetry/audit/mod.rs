@@ -3,7 +3,9 @@
 //! A request writes the body of its record into a shared buffer; a writer thread seals it into the chain and writes
 //! it. Where the audit is required, an operation waits, without holding a thread, until its record is written.
 
+mod collector;
 mod file;
+mod keys;
 mod outlet;
 mod shared;
 mod syslog;
@@ -15,16 +17,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
-use filters::audit::{Activity, Chain, ChainId, Login, Naming, NoteSigner, Occurrence, Stage};
+use filters::audit::{Activity, Chain, ChainId, Login, Occurrence, Stage};
 use filters::refusal::Refusal;
 use filters::secret::Digest;
 use tokio::time::timeout;
 
+pub use collector::OtlpLogs;
 pub use file::AuditFileTerms;
+pub use keys::{CheckpointSigner, RemoteSigner, SharedNaming, VaultKeys};
 pub use outlet::{Outward, StandardOutput};
 pub use shared::AuditCounters;
 pub use syslog::Syslog;
 
+use super::ending::{PATIENCE as PATIENCE_AT_END, ended_within};
 use super::sink::{Calls, Kept, Record, Sink};
 use file::AuditFile;
 use outlet::Outlet;
@@ -42,9 +47,9 @@ pub struct AuditTerms {
     /// True where each record is synced before it counts as written.
     pub sync_each: bool,
     /// The form of names.
-    pub naming: Naming,
-    /// The key of checkpoints; without it there are none.
-    pub signer: Option<NoteSigner>,
+    pub names: SharedNaming,
+    /// The signer of checkpoints; without it there are none.
+    pub signer: Option<CheckpointSigner>,
     /// The time between two checkpoints.
     pub checkpoint_every: Duration,
     /// The name of the process's chain.
@@ -56,7 +61,7 @@ pub struct AuditTerms {
 /// The keeper of the audit.
 pub struct Audit {
     shared: Arc<Shared>,
-    naming: Naming,
+    names: SharedNaming,
     required: bool,
     writer: Mutex<Option<JoinHandle<()>>>,
     thread: Thread,
@@ -89,7 +94,7 @@ impl Audit {
         });
         let writer = thread::Builder::new().name("audit".into()).spawn(move || writer.run())?;
         let thread = writer.thread().clone();
-        Ok(Self { shared, naming: terms.naming, required: terms.required, writer: Mutex::new(Some(writer)), thread })
+        Ok(Self { shared, names: terms.names, required: terms.required, writer: Mutex::new(Some(writer)), thread })
     }
 }
 
@@ -98,12 +103,12 @@ impl Sink for Audit {
         if !self.required {
             return Ok(None);
         }
-        if self.shared.problem().is_some() {
+        if self.problem().is_some() {
             return Err(Refusal::AuditUnavailable);
         }
-        let put = self
-            .shared
-            .put(|body| activity(record, Stage::Permitted).write(record.concern.into_iter(), &self.naming, body));
+        let put = self.shared.put(|body| {
+            activity(record, Stage::Permitted).write(record.concern.into_iter(), &self.names.load(), body);
+        });
         let number = put.ok_or(Refusal::AuditUnavailable)?;
         let mut written = self.shared.written.subscribe();
         self.thread.unpark();
@@ -137,7 +142,7 @@ impl Sink for Audit {
             let ended =
                 Activity { decision, by_operator, ..activity(record, Stage::Ended { status: record.status, took }) };
             let concerns = record.calls.into_iter().flat_map(Calls::iter).map(|call| &call.concern);
-            ended.write(concerns, &self.naming, body);
+            ended.write(concerns, &self.names.load(), body);
         });
     }
 
@@ -145,9 +150,8 @@ impl Sink for Audit {
     fn close(&self) {
         self.shared.ending.store(true, Ordering::Release);
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = writer {
-            self.thread.unpark();
-            let _ = writer.join();
+        if writer.is_some_and(|writer| !ended_within(PATIENCE_AT_END, &writer)) {
+            tracing::error!("audit records were lost: the gate ends, and a write to the audit does not");
         }
     }
 
@@ -156,7 +160,8 @@ impl Sink for Audit {
     }
 
     fn problem(&self) -> Option<&'static str> {
-        self.shared.problem().filter(|_| self.required)
+        let untold = || self.names.is_untold().then_some("Vault has not given the key of names yet");
+        self.shared.problem().or_else(untold).filter(|_| self.required)
     }
 }
 
@@ -173,6 +178,7 @@ fn activity<'r>(record: &'r Record<'_>, stage: Stage) -> Activity<'r> {
         stage,
         correlation_id: record.correlation_id,
         request_id: record.request_id,
+        trace: record.trace,
         message: record.message,
         client: record.client,
         asked: (record.method, record.route),
@@ -192,6 +198,7 @@ fn login<'r>(record: &'r Record<'_>) -> Login<'r> {
         time: now(),
         correlation_id: record.correlation_id,
         request_id: record.request_id,
+        trace: record.trace,
         client: record.client,
         decision: record.decision,
         judged: record.judged,

@@ -7,9 +7,11 @@ use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use prometheus::IntCounter;
+
+use super::super::ending::ended_within;
 
 /// Most bytes that wait; over it lines are dropped and counted.
 const MOST: usize = 8 << 20;
@@ -26,8 +28,9 @@ pub trait Outward: Send {
     fn name(&self) -> &'static str;
 
     /// Sends whole lines, each with its end, or the rest of what it was given before; gives the number of bytes that
-    /// are done with, and the error that stopped the rest.
-    fn send(&mut self, lines: &[u8]) -> (usize, io::Result<()>);
+    /// are done with, and the error that stopped the rest. Counts as `unsent` records that are done with and were not
+    /// taken.
+    fn send(&mut self, lines: &[u8], unsent: &IntCounter) -> (usize, io::Result<()>);
 }
 
 /// Standard output.
@@ -49,7 +52,7 @@ impl Outward for StandardOutput {
         "standard output"
     }
 
-    fn send(&mut self, lines: &[u8]) -> (usize, io::Result<()>) {
+    fn send(&mut self, lines: &[u8], _unsent: &IntCounter) -> (usize, io::Result<()>) {
         let mut written = 0;
         while let Some(rest) = lines.get(written..).filter(|rest| !rest.is_empty()) {
             match self.0.write(rest) {
@@ -101,11 +104,7 @@ impl Outlet {
     /// Lets what waits be sent, for a moment.
     pub(super) fn end(self) {
         self.shared.ending.store(true, Ordering::Release);
-        self.thread.thread().unpark();
-        let begun = Instant::now();
-        while !self.thread.is_finished() && begun.elapsed() < LAST {
-            thread::sleep(Duration::from_millis(5));
-        }
+        ended_within(LAST, &self.thread);
     }
 }
 
@@ -143,7 +142,7 @@ impl Sender {
     }
 
     fn send(&mut self, lines: &mut Vec<u8>) {
-        let (done, sent) = self.outward.send(lines);
+        let (done, sent) = self.outward.send(lines, &self.shared.unsent);
         lines.drain(..done.min(lines.len()));
         let (to, sent_fails) = (self.outward.name(), sent.is_err());
         match sent {

@@ -6,6 +6,7 @@ use std::net::{TcpStream, ToSocketAddrs as _, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus::IntCounter;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use time::OffsetDateTime;
@@ -147,7 +148,7 @@ impl Outward for Syslog {
         "syslog"
     }
 
-    fn send(&mut self, lines: &[u8]) -> (usize, io::Result<()>) {
+    fn send(&mut self, lines: &[u8], unsent: &IntCounter) -> (usize, io::Result<()>) {
         let (mut done, mut frame) = (0, Vec::new());
         let open = self.connection.take().filter(Connection::is_open);
         let mut connection = match open.map_or_else(|| self.connect(), Ok) {
@@ -158,7 +159,7 @@ impl Outward for Syslog {
             self.frame(line.trim_ascii_end(), &mut frame);
             // A record that is too long for a datagram never fits.
             match connection.send(&frame) {
-                Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {}
+                Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => unsent.inc(),
                 Err(error) => return (done, Err(error)),
                 Ok(()) => {}
             }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use filters::audit::Walk;
+use filters::audit::{Naming, NoteSigner, Walk};
 use filters::decide::Concern;
 use prometheus::IntCounter;
 
@@ -15,14 +15,14 @@ fn counters() -> AuditCounters {
 }
 
 fn begin(path: &Path, required: bool, sync_each: bool) -> Audit {
-    let signer = NoteSigner::of_seed("test", &[1; 32]);
+    let signer = NoteSigner::of_seed("test", &[1; 32]).map(CheckpointSigner::Here);
     let file = AuditFileTerms { path: path.to_owned(), size: u64::MAX, every: None, keep: 1 };
     let terms = AuditTerms {
         file: Some(file),
         outlets: Vec::new(),
         required,
         sync_each,
-        naming: Naming::Clear,
+        names: Naming::Clear.into(),
         signer,
         checkpoint_every: Duration::from_secs(60),
         chain: ChainId::new(fs::metadata(path).map_or(1, |found| found.len() + 2)),
@@ -43,8 +43,8 @@ async fn admitted(audit: &Audit) -> Result<(), Refusal> {
 }
 
 fn found(path: &Path) -> filters::audit::Found {
-    let verifier = NoteSigner::of_seed("test", &[1; 32]).unwrap().verifier();
-    let mut walk = Walk::new(verifier.as_ref());
+    let verifiers = [NoteSigner::of_seed("test", &[1; 32]).unwrap().verifier().unwrap()];
+    let mut walk = Walk::new(&verifiers);
     for (place, line) in fs::read_to_string(path).unwrap().lines().enumerate() {
         walk.take(line.as_bytes(), true, place).unwrap();
     }

@@ -6,9 +6,10 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use filters::audit::{Chain, NoteSigner, Occurrence};
+use filters::audit::{BEHIND, Chain, Checkpoint, Occurrence};
 
 use super::file::AuditFile;
+use super::keys::{CheckpointSigner, RemoteSigner};
 use super::outlet::Outlet;
 use super::shared::{Shared, Written, now};
 
@@ -17,6 +18,10 @@ const SELDOM: Duration = Duration::from_millis(50);
 const OFTEN: Duration = Duration::from_millis(5);
 /// Pause before it tries again where it cannot write.
 const AGAIN: Duration = Duration::from_millis(200);
+/// Pause before a signer elsewhere is asked again, for all that is there by then.
+const ASK: Duration = Duration::from_secs(1);
+/// Longest time that a signer elsewhere is waited for before the file is set aside, and at the end.
+const SIGN: Duration = Duration::from_secs(2);
 /// The time between two syncs.
 const SYNC: Duration = Duration::from_millis(50);
 
@@ -25,8 +30,12 @@ pub(super) struct Writer {
     file: Option<AuditFile>,
     outlets: Vec<Outlet>,
     chain: Chain,
-    signer: Option<NoteSigner>,
+    signer: Option<CheckpointSigner>,
     checkpoint_every: Duration,
+    /// When a signer elsewhere was asked, until its note is there.
+    asked: Option<Instant>,
+    /// Since when the file is to be set aside.
+    due: Option<Instant>,
     /// When the last checkpoint was made, and the records since.
     checkpoint: (Instant, u64),
     pub(super) sync_each: bool,
@@ -52,6 +61,8 @@ impl Writer {
             chain,
             signer: None,
             checkpoint_every: Duration::MAX,
+            asked: None,
+            due: None,
             checkpoint: (now, 0),
             sync_each: false,
             synced: (now, false),
@@ -63,7 +74,7 @@ impl Writer {
         }
     }
 
-    pub(super) fn sign(&mut self, signer: Option<NoteSigner>, every: Duration) {
+    pub(super) fn sign(&mut self, signer: Option<CheckpointSigner>, every: Duration) {
         (self.signer, self.checkpoint_every) = (signer, every);
     }
 
@@ -72,6 +83,7 @@ impl Writer {
         loop {
             let ending = self.shared.ending.load(Ordering::Acquire);
             let busy = self.take(&mut taken);
+            self.seal_signed();
             if self.is_checkpoint_due() {
                 self.seal_checkpoint();
             }
@@ -125,12 +137,61 @@ impl Writer {
         self.signer.is_some() && since > 0 && made.elapsed() >= self.checkpoint_every
     }
 
+    /// Seals a checkpoint, or has one signed.
     fn seal_checkpoint(&mut self) {
-        let note = self.signer.as_ref().and_then(|signer| self.chain.checkpoint(signer));
-        if let Some(note) = note.filter(|_| self.checkpoint.1 > 0) {
-            self.seal_own(&Occurrence::Checkpoint { note: &note });
-            self.checkpoint = (Instant::now(), 0);
+        let Some(last) = self.chain.last().filter(|_| self.checkpoint.1 > 0) else { return };
+        match &self.signer {
+            Some(CheckpointSigner::Here(signer)) => {
+                let note = signer.sign(&Checkpoint { last });
+                self.seal_note(&note, 0);
+            }
+            Some(CheckpointSigner::Remote(signer)) if self.asked.is_none_or(|asked| asked.elapsed() >= ASK) => {
+                signer.ask(Checkpoint { last });
+                self.asked = Some(Instant::now());
+            }
+            Some(CheckpointSigner::Remote(_)) | None => {}
         }
+    }
+
+    /// Seals a checkpoint behind so many records that it does not prove.
+    fn seal_note(&mut self, note: &str, behind: u64) {
+        self.seal_own(&Occurrence::Checkpoint { note });
+        self.checkpoint = (Instant::now(), behind);
+    }
+
+    /// Seals the checkpoint that a signer elsewhere has signed, where there is one; gives the number of the last record
+    /// that it proves.
+    fn seal_signed(&mut self) -> Option<u64> {
+        let (checkpoint, note) = self.remote()?.take()?;
+        self.asked = None;
+        let (proved, last) = (checkpoint.last.number, self.chain.last()?.number);
+        let behind = last.saturating_sub(proved);
+        // What is too far behind is not believed by those who verify it.
+        if behind < BEHIND as u64 {
+            self.seal_note(&note, behind);
+        }
+        Some(proved)
+    }
+
+    const fn remote(&self) -> Option<&Arc<RemoteSigner>> {
+        match &self.signer {
+            Some(CheckpointSigner::Remote(signer)) => Some(signer),
+            Some(CheckpointSigner::Here(_)) | None => None,
+        }
+    }
+
+    /// True where the file is to be set aside: behind a checkpoint, unless its signer takes too long.
+    fn sets_aside(&mut self) -> bool {
+        if self.fails || !self.file.as_ref().is_some_and(AuditFile::is_due) {
+            self.due = None;
+            return false;
+        }
+        let since = *self.due.get_or_insert_with(Instant::now);
+        let (made, unproved) = self.checkpoint;
+        if made < since {
+            self.seal_checkpoint();
+        }
+        self.remote().is_none() || made >= since || unproved == 0 || since.elapsed() >= SIGN
     }
 
     /// Has a record say how many were lost.
@@ -144,10 +205,7 @@ impl Writer {
     }
 
     fn write(&mut self) {
-        let is_due = self.file.as_ref().is_some_and(AuditFile::is_due);
-        if is_due && !self.fails {
-            self.seal_checkpoint();
-        }
+        let is_due = self.sets_aside();
         if self.lines.is_empty() && !self.synced.1 && !is_due {
             return;
         }
@@ -201,14 +259,29 @@ impl Writer {
     /// Writes the last records, and tells of what is left.
     fn end(mut self) {
         self.seal_own(&Occurrence::Ended);
+        // Whatever was asked for before does not prove the end.
+        self.asked = None;
         self.seal_checkpoint();
         self.sync_each = true;
         self.write();
+        self.wait_for_last_note();
         let left = self.bodies + self.shared.bodies().text.iter().filter(|byte| **byte == b'\n').count() as u64;
         if self.fails && left > 0 {
             self.shared.counters.lost.inc_by(left);
             tracing::error!(left, "audit records were lost: the gate ends and cannot write them");
         }
         self.outlets.into_iter().for_each(Outlet::end);
+    }
+
+    /// Waits for a checkpoint of all records where it is signed elsewhere.
+    fn wait_for_last_note(&mut self) {
+        let (begun, all) = (Instant::now(), self.chain.last().map_or(0, |last| last.number));
+        if self.remote().is_none() {
+            return;
+        }
+        while self.seal_signed().is_none_or(|proved| proved < all) && begun.elapsed() < SIGN {
+            thread::sleep(OFTEN);
+        }
+        self.write();
     }
 }

@@ -5,7 +5,6 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
-use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message as _;
@@ -16,8 +15,7 @@ use tokio::time::{Instant, sleep};
 use crate::config;
 use crate::telemetry::metrics::SpanCounters;
 
-use super::otlp::{Collector, Untaken};
-use super::spans::text;
+use super::otlp::{Collector, Untaken, resource, scope};
 
 /// Pause before spans are sent again.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -203,28 +201,10 @@ impl Sender {
     }
 
     fn request(&self, spans: Vec<Span>) -> ExportTraceServiceRequest {
-        let scope = InstrumentationScope {
-            name: env!("CARGO_PKG_NAME").to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            ..InstrumentationScope::default()
-        };
-        let scope_spans = vec![ScopeSpans { scope: Some(scope), spans, ..ScopeSpans::default() }];
+        let scope_spans = vec![ScopeSpans { scope: Some(scope()), spans, ..ScopeSpans::default() }];
         let resource = Some(self.resource.clone());
         ExportTraceServiceRequest {
             resource_spans: vec![ResourceSpans { resource, scope_spans, ..ResourceSpans::default() }],
         }
-    }
-}
-
-/// The gate, as it is named to collectors. Processes are told apart by a random id.
-fn resource(settings: &config::Otlp) -> Resource {
-    let given = |name: &str| settings.resource.iter().any(|(other, _)| other == name);
-    let instance = format!("{:016x}", crate::random::u64());
-    let own = [("service.version", env!("CARGO_PKG_VERSION")), ("service.instance.id", &instance)];
-    let own = own.into_iter().filter(|(name, _)| !given(name));
-    let configured = settings.resource.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    Resource {
-        attributes: configured.chain(own).map(|(name, value)| text(name, value)).collect(),
-        ..Resource::default()
     }
 }

@@ -1,17 +1,18 @@
 //! Traces: spans of requests, sent to a collector by OTLP over HTTP.
 //!
-//! A request is noted in its [`Recording`], which costs little until it is known to be recorded; spans are made of the
-//! notes when it ends, and sent by a thread of their own, so that no collector is in a request's way.
+//! A request is noted in its [`Recording`], which costs little until it is known to be recorded and nothing where it is
+//! not; spans are made of the notes when it ends, and sent by a thread of their own, so that no collector is in a
+//! request's way.
 //!
 //! Sources: OpenTelemetry's specifications 1.45 of the protocol and of the SDK's variables; its semantic conventions
 //! of HTTP (stable) and of MCP (in development).
 
 mod exporter;
-mod otlp;
+pub(super) mod otlp;
 mod recording;
-mod spans;
+pub(super) mod spans;
 
-pub use recording::{Recording, Step, Timed};
+pub use recording::{Inbound, Recording, Step, Timed};
 
 use filters::trace::Sampler;
 
@@ -19,13 +20,14 @@ use super::metrics::SpanCounters;
 use super::sink::Record;
 use crate::config;
 use exporter::Exporter;
-use recording::Protocol;
 use spans::Place;
 
 /// The recorder of traces.
 pub struct Traces {
     sampler: Sampler,
     vault: Place,
+    /// The listeners, in the order of the configuration; `None` for one that listens on all addresses.
+    listeners: Vec<Option<Place>>,
     exporter: Exporter,
 }
 
@@ -34,25 +36,33 @@ impl Traces {
     ///
     /// # Errors
     /// Why it cannot: the certificates cannot be used, or no thread can be started.
-    pub fn begin(settings: &config::Traces, vault: &config::Upstream, counters: SpanCounters) -> Result<Self, String> {
+    pub fn begin(
+        settings: &config::Traces,
+        vault: &config::Upstream,
+        listeners: &[config::Listener],
+        counters: SpanCounters,
+    ) -> Result<Self, String> {
         Ok(Self {
             sampler: settings.sampler,
             vault: Place { host: vault.host.clone(), port: vault.port, secure: vault.tls },
+            listeners: listeners.iter().map(Place::of_listener).collect(),
             exporter: Exporter::begin(settings, counters)?,
         })
     }
 
-    /// The recording of a request that begins now, over TLS where it is `secure`.
+    /// The recording of a request that came in so. Its trace is still to be settled.
     #[must_use]
-    pub fn record(&self, version: http::Version, secure: bool) -> Box<Recording> {
-        Box::new(Recording::begin(self.sampler, Protocol { version, secure }))
+    pub fn record(&self, inbound: Inbound) -> Box<Recording> {
+        Box::new(Recording::begin(self.sampler, inbound))
     }
 
-    /// Makes spans of a request that has ended, where it is recorded.
-    pub fn finish(&self, recording: &Recording, record: &Record<'_>) {
-        if recording.is_sampled() {
-            self.exporter.add(spans::of(recording, record, &self.vault));
-        }
+    /// Makes spans of a request that is recorded and has ended. `public_url` is the address by which callers reach the
+    /// gate, where that is told.
+    pub fn finish(&self, recording: &Recording, record: &Record<'_>, public_url: Option<&str>) {
+        let public = public_url.and_then(Place::of_url);
+        let listener = || self.listeners.get(recording.inbound.listener)?.as_ref();
+        let server = public.as_ref().or_else(listener);
+        self.exporter.add(spans::of(recording, record, server, &self.vault));
     }
 
     /// Sends what waits, within two seconds.

@@ -3,12 +3,15 @@
 
 use std::fmt;
 use std::io::Write as _;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
+use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
+use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 use reqwest::redirect::Policy;
 use reqwest::tls::Certificate;
@@ -17,19 +20,21 @@ use zeroize::Zeroizing;
 
 use crate::config;
 
+use super::spans::text;
+
 /// Most bytes that are read of an answer.
 const LARGEST: usize = 64 << 10;
 /// Longest time that a collector may have the gate wait.
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// A collector.
-pub(super) struct Collector {
+pub(in crate::telemetry) struct Collector {
     client: Client,
     settings: config::Otlp,
 }
 
 /// The reason why a message was not taken.
-pub(super) enum Untaken {
+pub(in crate::telemetry) enum Untaken {
     /// Nobody answered.
     Unreachable(reqwest::Error),
     /// It may be sent again, after a time where that is said.
@@ -40,7 +45,7 @@ pub(super) enum Untaken {
 
 impl Untaken {
     /// The time until it may be sent again, `usual` where it is not said; `None` where it may not.
-    pub(super) fn pause(&self, usual: Duration) -> Option<Duration> {
+    pub(in crate::telemetry) fn pause(&self, usual: Duration) -> Option<Duration> {
         match self {
             Self::Unreachable(_) => Some(usual),
             Self::Later(_, pause) => Some(pause.map_or(usual, |pause| pause.min(LONGEST))),
@@ -65,7 +70,7 @@ impl Collector {
     ///
     /// # Errors
     /// Its authorities or the gate's certificate cannot be used.
-    pub(super) fn new(settings: config::Otlp) -> Result<Self, String> {
+    pub(in crate::telemetry) fn new(settings: config::Otlp) -> Result<Self, String> {
         let mut builder = Client::builder()
             .timeout(settings.timeout)
             .redirect(Policy::none())
@@ -87,7 +92,7 @@ impl Collector {
     }
 
     /// The body of a message, compressed where that is wished.
-    pub(super) fn body(&self, message: &impl Message) -> Vec<u8> {
+    pub(in crate::telemetry) fn body(&self, message: &impl Message) -> Vec<u8> {
         let plain = message.encode_to_vec();
         if !self.settings.gzip {
             return plain;
@@ -101,7 +106,7 @@ impl Collector {
     ///
     /// # Errors
     /// [`Untaken`].
-    pub(super) async fn post(&self, body: Vec<u8>) -> Result<Vec<u8>, Untaken> {
+    pub(in crate::telemetry) async fn post(&self, body: Vec<u8>) -> Result<Vec<u8>, Untaken> {
         let mut request = self.client.post(&self.settings.url).headers(self.settings.headers.clone());
         request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
         if self.settings.gzip {
@@ -119,6 +124,28 @@ impl Collector {
             }
             status => Err(Untaken::Never(status)),
         }
+    }
+}
+
+/// The gate, as it is named to collectors. Processes are told apart by a random id.
+pub(in crate::telemetry) fn resource(settings: &config::Otlp) -> Resource {
+    static INSTANCE: LazyLock<String> = LazyLock::new(|| format!("{:016x}", crate::random::u64()));
+    let given = |name: &str| settings.resource.iter().any(|(other, _)| other == name);
+    let own = [("service.version", env!("CARGO_PKG_VERSION")), ("service.instance.id", &INSTANCE)];
+    let own = own.into_iter().filter(|(name, _)| !given(name));
+    let configured = settings.resource.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    Resource {
+        attributes: configured.chain(own).map(|(name, value)| text(name, value)).collect(),
+        ..Resource::default()
+    }
+}
+
+/// The source of whatever is sent.
+pub(in crate::telemetry) fn scope() -> InstrumentationScope {
+    InstrumentationScope {
+        name: env!("CARGO_PKG_NAME").to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..InstrumentationScope::default()
     }
 }
 

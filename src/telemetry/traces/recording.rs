@@ -1,45 +1,56 @@
 //! The notes of one request, of which its trace is made.
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use filters::operation::Entry;
 use filters::refusal::Refusal;
-use filters::trace::{Sampler, SpanId, TraceId, TraceParent};
+use filters::trace::{Sampler, SpanId, TraceContext, TraceId, TraceParent};
+use smallvec::SmallVec;
 
 /// Most steps of one request that are noted.
 const MOST: usize = 512;
 
-/// The notes of one request.
+/// The notes of one request. Until its trace is settled they are few and take no memory of their own; once it is
+/// settled that it is not recorded, nothing is noted.
 pub struct Recording {
     sampler: Sampler,
     /// All ids but the trace's follow from it.
     seed: u64,
-    pub(super) protocol: Protocol,
-    /// The same moment by both clocks.
-    began: (SystemTime, Instant),
-    parent: OnceLock<(TraceParent, Box<str>)>,
+    pub(super) inbound: Inbound,
     trace: OnceLock<Trace>,
     notes: Mutex<Notes>,
 }
 
-/// The protocol that a request came by.
-#[derive(Clone, Copy)]
-pub(super) struct Protocol {
-    pub(super) version: http::Version,
-    pub(super) secure: bool,
+/// The way a request came in.
+#[derive(Clone, Copy, Debug)]
+pub struct Inbound {
+    /// The version of HTTP.
+    pub version: http::Version,
+    /// True where it came over TLS.
+    pub secure: bool,
+    /// The number of its listener, in the order of the configuration.
+    pub listener: usize,
+    /// The moment at which it began.
+    pub began: Instant,
+    /// True where Vault is told of its trace.
+    pub propagated: bool,
 }
 
-/// The trace that the request is in, which is settled when somebody first has to know.
-#[derive(Clone, Copy)]
-struct Trace {
-    id: TraceId,
+/// The trace that a request is in.
+pub(super) struct Trace {
+    pub(super) id: TraceId,
     sampled: bool,
+    /// The caller's span, of which the request is a part.
+    pub(super) parent: Option<SpanId>,
+    /// The caller's `tracestate`; empty for none.
+    pub(super) state: Box<str>,
 }
 
 #[derive(Default)]
 struct Notes {
-    steps: Vec<Note>,
+    /// Before the trace is settled: the handshake, and how the caller was let in.
+    steps: SmallVec<[Note; 2]>,
     /// The message that is being answered.
     message: Option<SpanId>,
 }
@@ -92,34 +103,28 @@ pub enum Step {
 }
 
 impl Recording {
-    /// Begins now.
-    pub(super) fn begin(sampler: Sampler, protocol: Protocol) -> Self {
-        Self {
-            sampler,
-            seed: crate::random::u64(),
-            protocol,
-            began: (SystemTime::now(), Instant::now()),
-            parent: OnceLock::new(),
-            trace: OnceLock::new(),
-            notes: Mutex::default(),
-        }
+    /// Begins.
+    pub(super) fn begin(sampler: Sampler, inbound: Inbound) -> Self {
+        let seed = crate::random::u64();
+        Self { sampler, seed, inbound, trace: OnceLock::new(), notes: Mutex::default() }
     }
 
-    /// Notes the span that the request belongs to, and its `tracestate`; the first one counts, where it comes before
-    /// anybody had to know the trace.
-    pub fn belongs_to(&self, parent: TraceParent, state: &str) {
-        if self.trace.get().is_none() {
-            self.parent.get_or_init(|| (parent, state.into()));
-        }
+    /// Settles the trace, as a part of the caller's where there is one. The first time counts.
+    pub fn settle(&self, caller: Option<TraceContext>) {
+        self.trace.get_or_init(|| self.begun(caller));
     }
 
-    fn trace(&self) -> Trace {
-        *self.trace.get_or_init(|| {
-            let parent = self.parent().map(|(parent, _)| parent);
-            let new = || TraceId::of([self.seed, crate::random::u64()]);
-            let id = parent.map_or_else(new, |parent| parent.trace);
-            Trace { id, sampled: self.sampler.samples(parent, &id) }
-        })
+    /// The trace; where it is not settled, it is a new one from now on.
+    pub(super) fn trace(&self) -> &Trace {
+        self.trace.get_or_init(|| self.begun(None))
+    }
+
+    fn begun(&self, caller: Option<TraceContext>) -> Trace {
+        let (parent, state) = caller.map(|TraceContext { parent, state }| (parent, state)).unzip();
+        let new = || TraceId::of([self.seed, crate::random::u64()]);
+        let id = parent.map_or_else(new, |parent| parent.trace);
+        let sampled = self.sampler.samples(parent.as_ref(), &id);
+        Trace { id, sampled, parent: parent.map(|parent| parent.span), state: state.unwrap_or_default() }
     }
 
     /// The id of its trace.
@@ -134,8 +139,9 @@ impl Recording {
         self.trace().sampled
     }
 
-    pub(super) fn parent(&self) -> Option<(&TraceParent, &str)> {
-        self.parent.get().map(|(parent, state)| (parent, &**state))
+    /// True once it is settled that it is not recorded.
+    fn is_left_out(&self) -> bool {
+        self.trace.get().is_some_and(|trace| !trace.sampled)
     }
 
     /// The span of the request itself.
@@ -149,7 +155,9 @@ impl Recording {
 
     /// Notes a step that was done before.
     pub fn done(&self, step: Step, from: Instant, to: Instant) {
-        self.note(step, from, Some(to));
+        if !self.is_left_out() {
+            self.note(step, from, Some(to));
+        }
     }
 
     /// Notes a step; gives its place and its span, where there is room.
@@ -168,23 +176,8 @@ impl Recording {
     }
 
     /// Its steps so far; none are kept.
-    pub(super) fn steps(&self) -> Vec<Note> {
-        std::mem::take(&mut self.notes().steps)
-    }
-
-    /// A moment by the wall clock, in nanoseconds since the epoch.
-    pub(super) fn nanoseconds(&self, at: Instant) -> u64 {
-        let (wall, began) = self.began;
-        let wall = match at.checked_duration_since(began) {
-            Some(later) => wall.checked_add(later),
-            None => wall.checked_sub(began.duration_since(at)),
-        };
-        let since = wall.and_then(|wall| wall.duration_since(SystemTime::UNIX_EPOCH).ok()).unwrap_or_default();
-        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-    }
-
-    pub(super) const fn began(&self) -> Instant {
-        self.began.1
+    pub(super) fn steps(&self) -> impl ExactSizeIterator<Item = Note> + use<> {
+        std::mem::take(&mut self.notes().steps).into_iter()
     }
 
     fn notes(&self) -> MutexGuard<'_, Notes> {
@@ -207,22 +200,17 @@ impl<'a> Timed<'a> {
     #[must_use]
     pub fn begin(recording: Option<&'a Recording>, step: Step) -> Self {
         let Some(recording) = recording else { return Self(None) };
-        // Before it is known whether the request is recorded, it may be.
-        if recording.trace.get().is_some_and(|trace| !trace.sampled) {
-            return Self(Some(Open { recording, id: recording.id(), place: None }));
-        }
-        let noted = recording.note(step, Instant::now(), None);
-        let (place, id) = noted.map_or((None, recording.id()), |(place, id)| (Some(place), id));
-        Self(Some(Open { recording, id, place }))
+        let noted = if recording.is_left_out() { None } else { recording.note(step, Instant::now(), None) };
+        let (place, id) = noted.unzip();
+        Self(Some(Open { recording, id: id.unwrap_or(recording.id()), place }))
     }
 
-    /// The span that whoever is asked in this step belongs to, and its `tracestate`.
+    /// The span that whoever is asked in this step belongs to, and its `tracestate`; `None` where nobody is told.
     #[must_use]
     pub fn context(&self) -> Option<(TraceParent, &str)> {
-        let Open { recording, id, .. } = self.0.as_ref()?;
-        let Trace { id: trace, sampled } = recording.trace();
-        let state = recording.parent().map_or("", |(_, state)| state);
-        Some((TraceParent { trace, span: *id, sampled }, state))
+        let Open { recording, id, .. } = self.0.as_ref().filter(|open| open.recording.inbound.propagated)?;
+        let Trace { id: trace, sampled, state, .. } = recording.trace();
+        Some((TraceParent { trace: *trace, span: *id, sampled: *sampled }, state))
     }
 
     /// Notes the HTTP status of an answer.
@@ -262,6 +250,51 @@ impl Drop for Timed<'_> {
             if notes.message == Some(*id) {
                 notes.message = None;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recording(sampler: &str) -> Recording {
+        let version = http::Version::HTTP_11;
+        let inbound = Inbound { version, secure: true, listener: 0, began: Instant::now(), propagated: true };
+        Recording::begin(Sampler::named(sampler, 1.0).unwrap(), inbound)
+    }
+
+    fn caller(sampled: bool) -> Option<TraceContext> {
+        let parent = TraceParent { trace: TraceId::of([1, 2]), span: SpanId::of(3), sampled };
+        Some(TraceContext { parent, state: "a=1".into() })
+    }
+
+    #[test]
+    fn nothing_is_noted_of_a_trace_that_is_not_recorded() {
+        let recording = recording("parentbased_always_on");
+        recording.settle(caller(false));
+        recording.done(Step::Handshake, recording.inbound.began, Instant::now());
+        let timed = Timed::begin(Some(&recording), Step::Token);
+        let (parent, state) = timed.context().unwrap();
+        assert_eq!((parent.trace, parent.span, parent.sampled), (TraceId::of([1, 2]), recording.id(), false));
+        assert_eq!(state, "a=1");
+        drop(timed);
+        assert_eq!((recording.steps().len(), recording.is_sampled()), (0, false));
+    }
+
+    #[test]
+    fn a_request_is_noted_without_memory_until_its_trace_is_settled() {
+        for sampled in [true, false] {
+            let recording = recording("parentbased_always_on");
+            recording.done(Step::Handshake, recording.inbound.began, Instant::now());
+            drop(Timed::begin(Some(&recording), Step::Authenticate));
+            assert!(!recording.notes().steps.spilled() && recording.trace.get().is_none());
+            recording.settle(caller(sampled));
+            // It is settled for good.
+            recording.settle(caller(!sampled));
+            drop(Timed::begin(Some(&recording), Step::Decide));
+            let steps = recording.steps().len();
+            assert_eq!((recording.is_sampled(), steps), (sampled, if sampled { 3 } else { 2 }));
         }
     }
 }

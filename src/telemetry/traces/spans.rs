@@ -1,139 +1,203 @@
 //! From the notes of a request to its spans, by the semantic conventions. Names of secrets, keys and roles are in
 //! none of them.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use filters::operation::Entry;
-use filters::trace::{TraceId, TraceParent};
-use http::Version;
+use filters::trace::{SpanId, TraceId, TraceParent};
+use http::{Uri, Version};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::span::{Link, SpanKind};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{Span, SpanFlags, Status};
 
-use super::recording::{Note, Recording, Step};
+use super::recording::{Note, Recording, Step, Trace};
+use crate::config::Listener;
 use crate::telemetry::sink::Record;
 
 /// A server, by its name and port.
 pub(super) struct Place {
+    /// A name or an address; one of IPv6 without brackets.
     pub(super) host: String,
     pub(super) port: u16,
     /// True where it is reached by TLS.
     pub(super) secure: bool,
 }
 
+impl Place {
+    /// The place where a listener listens; `None` for all addresses.
+    pub(super) fn of_listener(listener: &Listener) -> Option<Self> {
+        let (address, port) = (listener.address.ip(), listener.address.port());
+        let one = Some(address).filter(|address| !address.is_unspecified());
+        one.map(|address| Self { host: address.to_string(), port, secure: listener.tls.is_some() })
+    }
+
+    /// The place that a URL names.
+    pub(super) fn of_url(url: &str) -> Option<Self> {
+        let url: Uri = url.parse().ok()?;
+        let secure = url.scheme_str()? == "https";
+        let port = url.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        Some(Self { host: url.host()?.trim_matches(['[', ']']).to_owned(), port, secure })
+    }
+
+    fn attributes(&self) -> [KeyValue; 2] {
+        [text("server.address", &self.host), number("server.port", self.port.into())]
+    }
+
+    /// The URL of a path there.
+    fn url(&self, path: &str) -> String {
+        let Self { host, port, secure } = self;
+        let (scheme, host) = (scheme(*secure), if host.contains(':') { format!("[{host}]") } else { host.clone() });
+        format!("{scheme}://{host}:{port}{path}")
+    }
+}
+
+/// A request of which spans are made.
+struct Telling<'a> {
+    recording: &'a Recording,
+    trace: &'a Trace,
+    /// The same moment by both clocks.
+    now: (SystemTime, Instant),
+}
+
 /// The spans of a request that has ended: its own and those of its steps.
-pub(super) fn of(recording: &Recording, record: &Record<'_>, vault: &Place) -> Vec<Span> {
+pub(super) fn of(recording: &Recording, record: &Record<'_>, server: Option<&Place>, vault: &Place) -> Vec<Span> {
+    let telling = Telling { recording, trace: recording.trace(), now: (SystemTime::now(), Instant::now()) };
     let notes = recording.steps();
     let mut spans = Vec::with_capacity(notes.len() + 1);
-    spans.push(server(recording, record));
-    spans.extend(notes.into_iter().map(|note| step(recording, note, vault)));
+    spans.push(telling.server(record, server));
+    spans.extend(notes.map(|note| telling.step(note, vault)));
     spans
 }
 
-/// The span of the request itself (semantic conventions for HTTP, HTTP server span).
-fn server(recording: &Recording, record: &Record<'_>) -> Span {
-    let method = if record.method == "OTHER" { "_OTHER" } else { record.method };
-    let named = if record.method == "OTHER" { "HTTP" } else { record.method };
-    let route = if record.route.starts_with('/') { record.route } else { "" };
-    let secure = recording.protocol.secure;
-    let mut attributes = vec![
-        text("http.request.method", method),
-        text("url.scheme", if secure { "https" } else { "http" }),
-        number("http.response.status_code", record.status.into()),
-        text("network.protocol.version", version(recording.protocol.version)),
-    ];
-    let refused = if record.decision == "allow" { "" } else { record.decision };
-    let client = record.client.map(|client| client.to_string()).unwrap_or_default();
-    let known = [
-        ("http.route", route),
-        // The path itself names secrets.
-        ("url.path", route),
-        ("client.address", &client),
-        ("error.type", refused),
-        ("portcullis.request_id", record.request_id),
-        ("portcullis.correlation_id", record.correlation_id),
-        ("portcullis.agent", record.agent),
-        ("portcullis.proof", record.proof),
-        ("portcullis.operation", record.operation),
-        ("portcullis.decision", record.decision),
-        ("portcullis.role", record.role),
-    ];
-    attributes.extend(known.into_iter().filter(|(_, value)| !value.is_empty()).map(|(key, value)| text(key, value)));
-    let parent = recording.parent();
-    let name = if route.is_empty() { named.to_owned() } else { format!("{named} {route}") };
-    let begun = begun(recording, recording.began(), SpanKind::Server);
-    Span {
-        name,
-        span_id: recording.id().bytes().to_vec(),
-        parent_span_id: parent.map(|(parent, _)| parent.span.bytes().to_vec()).unwrap_or_default(),
-        flags: flags(parent.is_some()),
-        attributes,
-        end_time_unix_nano: recording.nanoseconds(Instant::now()),
-        status: failed(record.status >= 500),
-        ..begun
-    }
-}
-
-/// The span of a step.
-fn step(recording: &Recording, note: Note, vault: &Place) -> Span {
-    let (name, kind, mut attributes, links) = match note.step {
-        Step::Handshake => ("handshake".to_owned(), SpanKind::Internal, Vec::new(), Vec::new()),
-        Step::Authenticate => ("authenticate".to_owned(), SpanKind::Internal, Vec::new(), Vec::new()),
-        Step::Decide => ("decide".to_owned(), SpanKind::Internal, Vec::new(), Vec::new()),
-        Step::Token => ("token".to_owned(), SpanKind::Internal, Vec::new(), Vec::new()),
-        Step::Kms => ("exchange".to_owned(), SpanKind::Client, vec![text("rpc.system", "aws-api")], Vec::new()),
-        Step::Exchange { method, entry } => {
-            let attributes = exchange(method, entry, note.status, vault);
-            ("exchange".to_owned(), SpanKind::Client, attributes, Vec::new())
+impl Telling<'_> {
+    /// The span of the request itself (semantic conventions for HTTP, HTTP server span).
+    fn server(&self, record: &Record<'_>, server: Option<&Place>) -> Span {
+        let method = if record.method == "OTHER" { "_OTHER" } else { record.method };
+        let named = if record.method == "OTHER" { "HTTP" } else { record.method };
+        let route = if record.route.starts_with('/') { record.route } else { "" };
+        let inbound = self.recording.inbound;
+        let mut attributes = vec![
+            text("http.request.method", method),
+            text("url.scheme", scheme(inbound.secure)),
+            number("http.response.status_code", record.status.into()),
+            text("network.protocol.version", version(inbound.version)),
+        ];
+        let refused = if record.decision == "allow" { "" } else { record.decision };
+        let client = record.client.map(|client| client.to_string()).unwrap_or_default();
+        let known = [
+            ("http.route", route),
+            // The path itself names secrets.
+            ("url.path", route),
+            ("client.address", &client),
+            ("error.type", refused),
+            ("portcullis.request_id", record.request_id),
+            ("portcullis.correlation_id", record.correlation_id),
+            ("portcullis.agent", record.agent),
+            ("portcullis.proof", record.proof),
+            ("portcullis.operation", record.operation),
+            ("portcullis.decision", record.decision),
+            ("portcullis.role", record.role),
+        ];
+        attributes
+            .extend(known.into_iter().filter(|(_, value)| !value.is_empty()).map(|(key, value)| text(key, value)));
+        attributes.extend(server.into_iter().flat_map(Place::attributes));
+        Span {
+            name: if route.is_empty() { named.to_owned() } else { format!("{named} {route}") },
+            span_id: self.recording.id().bytes().to_vec(),
+            parent_span_id: self.trace.parent.map(|parent| parent.bytes().to_vec()).unwrap_or_default(),
+            flags: flags(self.trace.parent.is_some()),
+            attributes,
+            status: failed(record.status >= 500),
+            ..self.span(SpanKind::Server, inbound.began, None)
         }
-        Step::Message { method, tool, revision, parent } => {
-            let tool = tool.map(|tool| tool.spec.name);
-            let name = tool.map_or_else(|| method.to_owned(), |tool| format!("{method} {tool}"));
-            (name, SpanKind::Server, message(method, tool, revision), links(parent, recording.trace_id()))
-        }
-    };
-    let error = match note.status {
-        400.. => note.status.to_string(),
-        _ => note.refused.to_owned(),
-    };
-    // What a caller may not have is no error of the gate's.
-    let errs = note.status >= 400;
-    if !error.is_empty() {
-        attributes.push(text("error.type", &error));
     }
-    Span {
-        name,
-        span_id: note.id.bytes().to_vec(),
-        parent_span_id: note.parent.bytes().to_vec(),
-        flags: flags(false),
-        attributes,
-        links,
-        end_time_unix_nano: recording.nanoseconds(note.to.unwrap_or_else(Instant::now)),
-        status: failed(errs),
-        ..begun(recording, note.from, kind)
-    }
-}
 
-/// A span of the recording's trace, as far as it is the same for all.
-fn begun(recording: &Recording, at: Instant, kind: SpanKind) -> Span {
-    Span {
-        trace_id: recording.trace_id().bytes().to_vec(),
-        trace_state: recording.parent().map(|(_, state)| state.to_owned()).unwrap_or_default(),
-        kind: kind.into(),
-        start_time_unix_nano: recording.nanoseconds(at),
-        ..Span::default()
+    /// The span of a step.
+    fn step(&self, note: Note, vault: &Place) -> Span {
+        let own = |name: &str| (name.to_owned(), SpanKind::Internal, Vec::new());
+        let (name, kind, mut attributes) = match note.step {
+            Step::Handshake => own("handshake"),
+            Step::Authenticate => own("authenticate"),
+            Step::Decide => own("decide"),
+            Step::Token => own("token"),
+            Step::Kms => ("exchange".to_owned(), SpanKind::Client, vec![text("rpc.system", "aws-api")]),
+            Step::Exchange { method, entry } => {
+                ("exchange".to_owned(), SpanKind::Client, exchange(method, entry, note.status, vault))
+            }
+            Step::Message { method, tool, revision, .. } => {
+                let tool = tool.map(|tool| tool.spec.name);
+                let name = tool.map_or_else(|| method.to_owned(), |tool| format!("{method} {tool}"));
+                (name, SpanKind::Server, message(method, tool, revision, self.recording.inbound.version))
+            }
+        };
+        let error = match note.status {
+            400.. => note.status.to_string(),
+            _ => note.refused.to_owned(),
+        };
+        // In a step of the gate's own a refusal is no error: it is what the step is for.
+        let errs = kind != SpanKind::Internal && !error.is_empty();
+        if !error.is_empty() {
+            attributes.push(text("error.type", &error));
+        }
+        let caller = if let Step::Message { parent, .. } = note.step { parent } else { None };
+        let (parent, links) = self.place(note.parent, caller);
+        Span {
+            name,
+            span_id: note.id.bytes().to_vec(),
+            parent_span_id: parent.bytes().to_vec(),
+            flags: flags(parent != note.parent),
+            attributes,
+            links,
+            status: failed(errs),
+            ..self.span(kind, note.from, note.to)
+        }
+    }
+
+    /// The parent of a step's span, and what that is linked to. A message belongs to its caller's span, and is linked
+    /// to that of its request; a span of another trace it is only linked to, since a request is recorded in one.
+    fn place(&self, own: SpanId, caller: Option<TraceParent>) -> (SpanId, Vec<Link>) {
+        match caller {
+            None => (own, Vec::new()),
+            Some(caller) if caller.trace == self.trace.id => (caller.span, vec![link(caller.trace, own, false)]),
+            Some(caller) => (own, vec![link(caller.trace, caller.span, true)]),
+        }
+    }
+
+    /// A span of the trace, as far as it is the same for all.
+    fn span(&self, kind: SpanKind, from: Instant, to: Option<Instant>) -> Span {
+        Span {
+            trace_id: self.trace.id.bytes().to_vec(),
+            trace_state: self.trace.state.to_string(),
+            kind: kind.into(),
+            start_time_unix_nano: self.nanoseconds(from),
+            end_time_unix_nano: self.nanoseconds(to.unwrap_or(self.now.1)),
+            ..Span::default()
+        }
+    }
+
+    /// A moment that is over by the wall clock, in nanoseconds since the epoch.
+    fn nanoseconds(&self, at: Instant) -> u64 {
+        let (wall, now) = self.now;
+        let wall = wall.checked_sub(now.saturating_duration_since(at));
+        let since = wall.and_then(|wall| wall.duration_since(SystemTime::UNIX_EPOCH).ok()).unwrap_or_default();
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
     }
 }
 
 /// The attributes of a request to Vault (semantic conventions for HTTP, HTTP client span).
 fn exchange(method: &'static str, entry: Option<&'static Entry>, status: u16, vault: &Place) -> Vec<KeyValue> {
-    let mut attributes = vec![
-        text("server.address", &vault.host),
-        number("server.port", vault.port.into()),
-        text("url.scheme", if vault.secure { "https" } else { "http" }),
-    ];
+    let template = entry.and_then(|entry| {
+        let mut paths = entry.spec.vault_paths();
+        // Of several it is not known which was asked.
+        paths.next().filter(|_| paths.next().is_none())
+    });
+    let path = format!("/v1/{}", template.as_deref().unwrap_or("…"));
+    let mut attributes = Vec::from(vault.attributes());
+    // The URL itself names secrets.
+    attributes.extend([text("url.full", &vault.url(&path)), text("url.scheme", scheme(vault.secure))]);
+    attributes.extend(template.map(|_| text("url.template", &path)));
     // Vault's own method.
     if method == "LIST" {
         attributes.extend([text("http.request.method", "_OTHER"), text("http.request.method_original", method)]);
@@ -143,34 +207,27 @@ fn exchange(method: &'static str, entry: Option<&'static Entry>, status: u16, va
     if status > 0 {
         attributes.push(number("http.response.status_code", status.into()));
     }
-    let template = entry.and_then(|entry| {
-        let mut paths = entry.spec.vault_paths();
-        // Of several it is not known which was asked.
-        paths.next().filter(|_| paths.next().is_none())
-    });
-    attributes.extend(template.map(|template| text("url.template", &format!("/v1/{template}"))));
     attributes
 }
 
 /// The attributes of a message (semantic conventions for MCP, server span).
-fn message(method: &str, tool: Option<&str>, revision: &str) -> Vec<KeyValue> {
-    let mut attributes = vec![text("mcp.method.name", method), text("mcp.protocol.version", revision)];
+fn message(method: &str, tool: Option<&str>, revision: &str, by: Version) -> Vec<KeyValue> {
+    let mut attributes = vec![
+        text("mcp.method.name", method),
+        text("mcp.protocol.version", revision),
+        text("network.transport", "tcp"),
+        text("network.protocol.name", "http"),
+        text("network.protocol.version", version(by)),
+    ];
     if let Some(tool) = tool {
         attributes.extend([text("gen_ai.operation.name", "execute_tool"), text("gen_ai.tool.name", tool)]);
     }
     attributes
 }
 
-/// A link to the span that a message says it belongs to, where its request is of another trace.
-fn links(parent: Option<TraceParent>, trace: TraceId) -> Vec<Link> {
-    let other = parent.filter(|parent| parent.trace != trace);
-    let link = |parent: TraceParent| Link {
-        trace_id: parent.trace.bytes().to_vec(),
-        span_id: parent.span.bytes().to_vec(),
-        flags: flags(true),
-        ..Link::default()
-    };
-    other.map(link).into_iter().collect()
+/// A link to a span, which is `remote` where another process has it.
+fn link(trace: TraceId, span: SpanId, remote: bool) -> Link {
+    Link { trace_id: trace.bytes().to_vec(), span_id: span.bytes().to_vec(), flags: flags(remote), ..Link::default() }
 }
 
 /// The flags of a span that is recorded; its parent is `remote` where another process has it.
@@ -183,6 +240,10 @@ fn failed(failed: bool) -> Option<Status> {
     failed.then(|| Status { code: StatusCode::Error.into(), ..Status::default() })
 }
 
+const fn scheme(secure: bool) -> &'static str {
+    if secure { "https" } else { "http" }
+}
+
 const fn version(version: Version) -> &'static str {
     match version {
         Version::HTTP_09 => "0.9",
@@ -193,7 +254,7 @@ const fn version(version: Version) -> &'static str {
 }
 
 /// A text as an attribute.
-pub(super) fn text(key: &str, value: &str) -> KeyValue {
+pub(in crate::telemetry) fn text(key: &str, value: &str) -> KeyValue {
     attribute(key, Value::StringValue(value.to_owned()))
 }
 
@@ -203,4 +264,27 @@ fn number(key: &str, value: i64) -> KeyValue {
 
 fn attribute(key: &str, value: Value) -> KeyValue {
     KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_named_by_host_and_port() {
+        for (url, host, port, again) in [
+            ("https://gate.example", "gate.example", 443, "https://gate.example:443/v1"),
+            ("http://gate.example:8080", "gate.example", 8080, "http://gate.example:8080/v1"),
+            ("https://[2001:db8::1]:8443", "2001:db8::1", 8443, "https://[2001:db8::1]:8443/v1"),
+        ] {
+            let place = Place::of_url(url).unwrap();
+            assert_eq!((place.host.as_str(), place.port, place.url("/v1").as_str()), (host, port, again));
+        }
+        let listens = |address: &str| {
+            let address = address.parse().unwrap();
+            Place::of_listener(&Listener { address, tls: None, metrics: false, proxy_protocol: false })
+        };
+        assert_eq!(listens("[::1]:8443").map(|place| place.url("/")).as_deref(), Some("http://[::1]:8443/"));
+        assert!(listens("0.0.0.0:8443").is_none() && listens("[::]:8443").is_none(), "all addresses");
+    }
 }

@@ -19,6 +19,7 @@ fn recorded(operation: &'static str, resource: Resource, decision: &'static str,
         stage: Stage::Ended { status: 200, took: 7 },
         correlation_id: "c-1",
         request_id: "r-1",
+        trace: None,
         message: Some(2),
         client: None,
         asked: ("GET", "/secrets/{path}"),
@@ -104,7 +105,7 @@ fn a_request_is_what_a_record_tells_of_where_the_path_is_the_same() {
             let may = catalog::find(operation).and_then(|entry| entry.spec.reach.may.first());
             let may = may.map_or("read", |may| may.name());
             let heard = HeardRequest { operation: may.into(), ..heard(mount, path, Some("bob")) };
-            assert_eq!(record.fit(&heard, &naming), fit, "{operation} {path}");
+            assert_eq!(record.fit(&heard, std::slice::from_ref(&naming)), fit, "{operation} {path}");
         }
     }
 }
@@ -113,17 +114,22 @@ fn a_request_is_what_a_record_tells_of_where_the_path_is_the_same() {
 fn the_same_id_alone_proves_little() {
     let record = recorded("kv.read", secret(Space::Own, "team/db"), "allow", &key());
     let path = "secret/data/mcp/bob/team/db";
-    assert_eq!(record.fit(&heard("secret/", path, Some("bob")), &Naming::Clear), Fit::Unproved, "without the key");
+    let heard_bob = || heard("secret/", path, Some("bob"));
+    assert_eq!(record.fit(&heard_bob(), &[Naming::Clear]), Fit::Unproved, "without the key");
+    let rotated = [Naming::of_bytes(&[1; 32]), key()];
+    assert_eq!(record.fit(&heard_bob(), &rotated), Fit::Same, "by an earlier version of the key");
+    let untold = recorded("kv.read", secret(Space::Own, "team/db"), "allow", &Naming::Untold);
+    assert_eq!(untold.fit(&heard_bob(), &[key()]), Fit::Unproved, "before the key was known");
     let alice = heard("secret/", path, Some("alice"));
-    assert_eq!(record.fit(&alice, &key()), Fit::Differs(Difference::Agent));
+    assert_eq!(record.fit(&alice, &[key()]), Fit::Differs(Difference::Agent));
     let written = HeardRequest { operation: "update".into(), ..heard("secret/", path, Some("bob")) };
-    assert_eq!(record.fit(&written, &key()), Fit::Differs(Difference::Operation));
+    assert_eq!(record.fit(&written, &[key()]), Fit::Differs(Difference::Operation));
     let elsewhere = HeardRequest { namespace: "team-a".into(), ..heard("secret/", path, Some("bob")) };
-    assert_eq!(record.fit(&elsewhere, &key()), Fit::Differs(Difference::Path));
+    assert_eq!(record.fit(&elsewhere, &[key()]), Fit::Differs(Difference::Path));
     let minted = heard("auth/token/", "auth/token/create/portcullis", None);
-    assert_eq!(record.fit(&minted, &key()), Fit::Beside);
+    assert_eq!(record.fit(&minted, &[key()]), Fit::Beside);
     let bookkeeping = heard("secret/", "secret/metadata/portcullis/leases/bob", None);
-    assert_eq!(record.fit(&bookkeeping, &key()), Fit::Beside, "with the gate's own token");
+    assert_eq!(record.fit(&bookkeeping, &[key()]), Fit::Beside, "with the gate's own token");
 }
 
 #[test]

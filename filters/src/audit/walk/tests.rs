@@ -7,6 +7,11 @@ fn signer() -> NoteSigner {
     NoteSigner::of_seed("test", &[1; 32]).unwrap()
 }
 
+/// A note of all records of a chain.
+fn note_of(chain: &Chain) -> String {
+    signer().sign(&Checkpoint { last: chain.last().unwrap() })
+}
+
 /// Adds a record to `lines`.
 fn add(chain: &mut Chain, lines: &mut Vec<Vec<u8>>, what: &Occurrence<'_>) {
     let (mut body, mut line) = (Vec::new(), Vec::new());
@@ -23,7 +28,7 @@ fn chain(id: u64, follows: Option<Position>) -> (Vec<Vec<u8>>, Chain) {
     add(&mut chain, &mut lines, &Occurrence::Started { version: "1", configuration });
     while lines.len() < 9 {
         if lines.len() == 5 {
-            let note = chain.checkpoint(&signer()).unwrap();
+            let note = note_of(&chain);
             add(&mut chain, &mut lines, &Occurrence::Checkpoint { note: &note });
         } else {
             let version = lines.len() as u64;
@@ -37,11 +42,11 @@ fn chain(id: u64, follows: Option<Position>) -> (Vec<Vec<u8>>, Chain) {
 type Tamper = fn(&mut Vec<Vec<u8>>, fn(&[u8]) -> Vec<u8>);
 
 fn walked(lines: &[Vec<u8>]) -> Result<Found, Broken<usize>> {
-    walked_with(lines, Some(&signer().verifier().unwrap()), &[])
+    walked_with(lines, &[signer().verifier().unwrap()], &[])
 }
 
-fn walked_with(lines: &[Vec<u8>], verifier: Option<&NoteVerifier>, files: &[usize]) -> Result<Found, Broken<usize>> {
-    let mut walk = Walk::new(verifier);
+fn walked_with(lines: &[Vec<u8>], verifiers: &[NoteVerifier], files: &[usize]) -> Result<Found, Broken<usize>> {
+    let mut walk = Walk::new(verifiers);
     lines.iter().filter_map(|line| Position::followed_by(line)).for_each(|position| walk.expect(position));
     for (place, line) in lines.iter().enumerate() {
         if files.contains(&place) {
@@ -101,7 +106,7 @@ fn a_byte_that_is_changed_in_any_record_but_the_last_is_found() {
         for byte in 0..lines[place].len() {
             let mut changed = lines.clone();
             changed[place][byte] ^= 1;
-            assert!(walked_with(&changed, None, &[]).is_err(), "{place} {byte}");
+            assert!(walked_with(&changed, &[], &[]).is_err(), "{place} {byte}");
         }
     }
 }
@@ -110,7 +115,7 @@ fn a_byte_that_is_changed_in_any_record_but_the_last_is_found() {
 fn a_cut_at_the_end_is_found_by_what_follows() {
     let (lines, first) = chain(1, None);
     let cut = [&lines[..4], &lines[6..]].concat();
-    let found = walked_with(&cut, None, &[0, 4]).unwrap_err();
+    let found = walked_with(&cut, &[], &[0, 4]).unwrap_err();
     assert_eq!(found, Broken { fault: Fault::Truncated, place: 4, number: 5 }, "the end of a file");
     let (more, _) = chain(2, first.last());
     let cut = [&lines[..7], &more].concat();
@@ -131,14 +136,14 @@ fn a_gate_that_is_replaced_may_go_on_after_its_successor_has_begun() {
     assert_eq!(walked(&[lines.clone(), more.clone()].concat()).unwrap().records, 18);
     let mut changed = [lines, more].concat();
     changed[5] = String::from_utf8(changed[5].clone()).unwrap().replace("\"time\":17", "\"time\":16").into();
-    let Broken { fault, place, .. } = walked_with(&changed, None, &[]).unwrap_err();
+    let Broken { fault, place, .. } = walked_with(&changed, &[], &[]).unwrap_err();
     assert_eq!((fault, place), (Fault::Changed, 5));
 }
 
 #[test]
 fn a_line_that_a_killed_gate_left_is_no_break() {
     let (lines, chain_of_first) = chain(1, None);
-    let mut walk = Walk::new(None);
+    let mut walk = Walk::new(&[]);
     lines.iter().enumerate().for_each(|(place, line)| walk.take(line, true, place).unwrap());
     walk.take(b"{\"metadata\":{\"ver", false, 9).unwrap();
     let found = walk.finish().unwrap();
@@ -156,8 +161,40 @@ fn a_chain_that_was_made_anew_is_not_what_was_signed() {
     for forge in [false, true] {
         let (mut chain, mut forged) = (Chain::begin(ChainId::new(1), None), Vec::new());
         add(&mut chain, &mut forged, &Occurrence::Ended);
-        let note = if forge { chain.checkpoint(&forger).unwrap() } else { note.clone() };
+        let last = chain.last().unwrap();
+        let note = if forge { forger.sign(&Checkpoint { last }) } else { note.clone() };
         add(&mut chain, &mut forged, &Occurrence::Checkpoint { note: &note });
         assert_eq!(walked(&forged).unwrap_err(), Broken { fault: Fault::Checkpoint, place: 1, number: 2 });
     }
+}
+
+#[test]
+fn a_checkpoint_may_stand_behind_records_that_it_does_not_prove() {
+    let (mut lines, mut chain) = chain(1, None);
+    let late = note_of(&chain);
+    for _ in 0..3 {
+        add(&mut chain, &mut lines, &Occurrence::Ended);
+    }
+    add(&mut chain, &mut lines, &Occurrence::Checkpoint { note: &late });
+    let found = walked(&lines).unwrap();
+    assert_eq!(found.checkpoint.map(|(proved, _)| proved.number), Some(9));
+    assert_eq!(found.unproved, 4, "three, and the checkpoint itself");
+    assert_eq!(walked(&lines[9..]).unwrap().begins, Some(10), "the record that it proves is not here");
+    let mut other = Chain::begin(ChainId::new(1), None);
+    let mut made_anew = Vec::new();
+    for _ in 0..12 {
+        add(&mut other, &mut made_anew, &Occurrence::Ended);
+    }
+    add(&mut other, &mut made_anew, &Occurrence::Checkpoint { note: &late });
+    let Broken { fault, place, .. } = walked(&made_anew).unwrap_err();
+    assert_eq!((fault, place), (Fault::Checkpoint, 12), "the ninth record is another");
+}
+
+#[test]
+fn each_of_several_keys_may_have_signed() {
+    let (lines, _) = chain(1, None);
+    let other = NoteSigner::of_seed("test", &[2; 32]).unwrap().verifier().unwrap();
+    let both = [other.clone(), signer().verifier().unwrap()];
+    assert!(walked_with(&lines, &both, &[]).is_ok());
+    assert_eq!(walked_with(&lines, &[other], &[]).unwrap_err().fault, Fault::Checkpoint);
 }
