@@ -82,6 +82,7 @@ pub(crate) async fn run(
         idle::NAME,
         subscribers::NAME,
         verify::NAME,
+        switched::VAULT_API,
     ]
     .into_iter()
     .chain(SWITCHED.map(|(name, _)| name))
@@ -129,6 +130,9 @@ pub(crate) async fn run(
     }
     for (name, with) in SWITCHED.into_iter().filter(|(name, _)| wanted(name)) {
         report.add(name, switched::measure(name, with, plan, cores).await);
+    }
+    if wanted(switched::VAULT_API) {
+        report.add(switched::VAULT_API, switched::measure_vault_api(plan, cores).await);
     }
     if wanted(idle::NAME) {
         idle::measure(cores, &mut report).await;
