@@ -15,6 +15,8 @@ pub enum Wanted {
     Login(Way),
     /// Something of the caller's own token.
     Own(Own),
+    /// Another token for the caller.
+    Create,
     /// Something about what a handle stands for, which may be named here.
     Held(Held, Option<Box<str>>),
     /// What the caller may do at some paths.
@@ -117,6 +119,7 @@ fn own(path: &str) -> Result<Option<(Wanted, &'static [Method])>, Refusal> {
         "auth/token/lookup-self" => Some((Wanted::Own(Own::LookUp), &[Method::Get, Method::Post])),
         "auth/token/renew-self" => Some((Wanted::Own(Own::Renew), WRITES)),
         "auth/token/revoke-self" => Some((Wanted::Own(Own::Revoke), WRITES)),
+        "auth/token/create" => Some((Wanted::Create, WRITES)),
         "sys/capabilities-self" => Some((Wanted::Capabilities, WRITES)),
         _ => None,
     })
