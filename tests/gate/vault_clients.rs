@@ -1,6 +1,7 @@
 //! Clients of Vault's, from their packages and as they are, use secrets through the gate.
 
 mod agent;
+mod guide;
 mod requests;
 
 use std::io::Write as _;
@@ -25,6 +26,7 @@ pub const CASES: &[Case] = &[
     ("the_agent_renders_secrets_anew", agent::renders),
     ("the_agent_is_refused_what_is_not_granted", agent::refused),
     ("the_proxy_asks_with_its_own_token", agent::proxies),
+    ("the_lines_of_the_guide_work", guide::lines),
     ("terraform_is_answered", requests::terraform),
     ("external_secrets_is_answered", requests::external_secrets),
 ];

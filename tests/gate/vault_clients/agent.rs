@@ -12,14 +12,14 @@ use super::Served;
 use crate::Shared;
 
 /// A process of the command line; ended when dropped.
-struct Running {
+pub(super) struct Running {
     process: Child,
     log: String,
 }
 
 impl Running {
     /// Starts it as `agent` or `proxy`, with this file.
-    fn start(served: &Served, verb: &str, name: &str, text: &str) -> Self {
+    pub(super) fn start(served: &Served, verb: &str, name: &str, text: &str) -> Self {
         let (file, log) = (served.write(&format!("{name}.hcl"), text), served.at(&format!("{name}.log")));
         let output = File::create(&log).expect("a file");
         let process = Command::new(binary(&root()).expect("a Vault").path)
@@ -39,7 +39,7 @@ impl Running {
     }
 
     /// Waits until something is so.
-    fn until(&mut self, what: &str, mut done: impl FnMut() -> bool) {
+    pub(super) fn until(&mut self, what: &str, mut done: impl FnMut() -> bool) {
         wait_for(what, 30, || {
             let ended = self.process.try_wait().expect("its state");
             assert!(ended.is_none(), "{what}: it ended: {}", self.said());
