@@ -18,6 +18,10 @@ MCP_INSPECTOR := 2.12.0
 MCP_CONFORMANCE := 0.2.0-alpha.12
 NODE := 22.23.3
 
+# Clients of Vault's, which speak to the gate as they are; that of Go has its versions in its module.
+HVAC := 2.4.0
+NODE_VAULT := 0.12.0
+
 # AWS KMS on loopback, and what reads an OpenAPI document, and calls an API by it.
 MOTO := 5.2.5
 OPENAPI_VALIDATOR := 0.9.0
@@ -41,6 +45,9 @@ node_client := target/node/.client-$(MCP_NODE)
 node_client_1 := target/node/.sdk-$(MCP_NODE_1)
 inspector := target/node/.inspector-$(MCP_INSPECTOR)
 conformance := target/node/.conformance-$(MCP_CONFORMANCE)
+hvac := target/venv/.hvac-$(HVAC)
+node_vault := target/node/.vault-$(NODE_VAULT)
+go_vault := target/vault-clients/go
 moto := target/venv/.moto-$(MOTO)
 schemathesis := target/venv/.schemathesis-$(SCHEMATHESIS)
 openapi_validator := target/venv/.openapi_spec_validator-$(OPENAPI_VALIDATOR)
@@ -124,7 +131,7 @@ backends: # Both, whatever BACKEND names
 	BACKEND=vault target/debug/dev --fetch-only
 
 .PHONY: clients
-clients: $(python_client) $(langchain) $(python_client_oldest) $(fastmcp) $(conformance)
+clients: $(python_client) $(langchain) $(python_client_oldest) $(fastmcp) $(hvac) $(node_vault) $(go_vault)
 
 %/bin/python:
 	@python3 -m venv $*
@@ -132,7 +139,7 @@ clients: $(python_client) $(langchain) $(python_client_oldest) $(fastmcp) $(conf
 # into_venv REQUIREMENT...: installs them, and sets the target's stamp in place of the one before.
 define into_venv
 @echo "installing $(1) (Python) into $(@D)"
-@$(@D)/bin/pip install --quiet --disable-pip-version-check $(1)
+@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(1)
 @rm -f $(@D)/$(firstword $(subst -, ,$(@F)))-*
 @touch $@
 endef
@@ -154,7 +161,10 @@ $(fastmcp): | target/venvs/fastmcp/bin/python
 $(python_client_oldest): | target/venvs/mcp-oldest/bin/python
 	$(call into_venv,mcp==$(MCP_PYTHON_OLDEST) 'pydantic<2.12')
 
-$(moto): | $(python_client)
+$(hvac): | $(python_client)
+	$(call into_venv,hvac==$(HVAC))
+
+$(moto): | $(hvac)
 	$(call into_venv,'moto[server]==$(MOTO)')
 
 $(schemathesis): | $(moto)
@@ -195,6 +205,13 @@ $(otelcol):
 	  || { tail -20 target/otelcol/log; exit 1; }
 	@rm -f $(@D)/.otelcol-*
 	@touch $@
+
+$(node_vault): | $(conformance)
+	$(call into_node,node-vault@$(NODE_VAULT))
+
+$(go_vault): tests/clients/vault-go/main.go tests/clients/vault-go/go.mod tests/clients/vault-go/go.sum
+	@echo "building $@ (Go)"
+	@GOFLAGS=-mod=readonly go build -C $(<D) -o $(CURDIR)/$@ .
 
 # Without a terminal, without starting what it installs, and without a database cluster of the
 # machine's own.

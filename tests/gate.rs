@@ -77,6 +77,7 @@ mod gate {
     pub mod trust_domains;
     pub mod upstream;
     pub mod vault_api;
+    pub mod vault_clients;
     pub mod vault_identity;
     pub mod verbs;
     pub mod wire;
@@ -173,6 +174,7 @@ fn main() -> ExitCode {
         ("pem", gate::pem::CASES),
         ("isolation", gate::isolation::CASES),
         ("vault_api", gate::vault_api::CASES),
+        ("vault_clients", gate::vault_clients::CASES),
         ("service", gate::service::CASES),
         ("jwt", gate::jwt::CASES),
         ("issuers", gate::issuers::CASES),

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::credential::Offered;
 use crate::names::AgentId;
 use crate::secret::Digest;
 
@@ -15,6 +16,8 @@ pub struct GateToken {
     pub agent: AgentId,
     /// The generation of the agent's entry.
     pub generation: u32,
+    /// The numbers of the tokens that it was made with, the first one first: each ends it too.
+    pub above: Vec<u64>,
     /// The path of the login.
     pub login: Box<str>,
     /// Seconds since the epoch at which it was made.
@@ -52,6 +55,18 @@ impl LoggedIn {
     #[must_use]
     pub fn certificate(fingerprint: &Digest) -> Self {
         Self::Certificate(fingerprint.to_hex().into())
+    }
+
+    /// The credential of a request whose connection presents the certificate of this fingerprint; `None` where a token
+    /// cannot stand for it: for what each request proves anew, and for what others say of a caller.
+    #[must_use]
+    pub fn of(offered: &Offered, fingerprint: Option<&Digest>) -> Option<Self> {
+        match offered {
+            Offered::Nothing => fingerprint.map(Self::certificate),
+            Offered::Bearer(token) => Some(Self::Jwt(token.expose().into())),
+            Offered::ApiKey(key) => Some(Self::ApiKey(key.expose().into())),
+            Offered::Dpop(..) | Offered::DistinguishedName(_) | Offered::Process(_) => None,
+        }
     }
 }
 

@@ -88,13 +88,19 @@ impl Match {
     pub fn about(&self) -> (&str, bool) {
         (self.subject.as_ref().map_or("", |(_, name)| name), self.is_shared)
     }
+
+    /// True for a member of a body that says again what the path says, as some clients send it.
+    fn is_said_by(&self, name: &str, value: &RawValue) -> bool {
+        let again = |subject: &str| serde_json::from_str::<Cow<'_, str>>(value.get()).is_ok_and(|text| text == subject);
+        matches!(name, "name" | "role") && self.subject.as_ref().is_some_and(|(_, subject)| again(subject))
+    }
 }
 
-/// The method of Vault's API that a request has: `PUT` is `POST`, and `GET` with `list=true` is `LIST`.
+/// The method of Vault's API that a request has: `PUT` is `POST`, and `GET` with `list=true` or `list=1` is `LIST`.
 #[must_use]
 pub fn method(name: &str, query: &str) -> Option<Method> {
     Some(match name {
-        "GET" if query.split('&').any(|pair| pair == "list=true") => Method::List,
+        "GET" if query.split('&').any(lists) => Method::List,
         "GET" => Method::Get,
         "LIST" => Method::List,
         "POST" | "PUT" => Method::Post,
@@ -102,6 +108,11 @@ pub fn method(name: &str, query: &str) -> Option<Method> {
         "DELETE" => Method::Delete,
         _ => return None,
     })
+}
+
+/// True for the pair of a query that makes a list of a read, as clients write that.
+fn lists(pair: &str) -> bool {
+    matches!(pair.strip_prefix("list="), Some("1" | "t" | "T" | "true" | "True" | "TRUE"))
 }
 
 /// Finds the operation of a method and a raw path, without its query and [`PREFIX`].
@@ -187,7 +198,9 @@ pub fn operation(matched: &Match, carried: Carried<'_>) -> Result<Operation, Ref
         let Members(members) = serde_json::from_slice(body)
             .map_err(|_| Refusal::Malformed("The body must be a JSON object that names each member once."))?;
         for (name, value) in members {
-            route.take(&name, Given::Json(value.get()), &mut json)?;
+            if !matched.is_said_by(&name, value) {
+                route.take(&name, Given::Json(value.get()), &mut json)?;
+            }
         }
     }
     json.push(b'}');

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use filters::credential::{Offered, ProxyHeaders, offered, vault_token};
-use filters::gate_token::Way;
+use filters::gate_token::{LoggedIn, Way};
 use filters::names::AgentId;
 use filters::refusal::Refusal;
 use filters::rest::{Match, route as rest_route};
@@ -203,6 +203,12 @@ impl Request<'_> {
         Login::read(at, &body, self.fingerprint())
     }
 
+    /// The credential of an admitted request, where a token can stand for it.
+    fn shown(&self, headers: &HeaderMap) -> Option<LoggedIn> {
+        let offer = self.offer(headers, || None).ok()?;
+        LoggedIn::of(&offer.credential, self.fingerprint().as_ref())
+    }
+
     /// The peer that presented a certificate to the edge, and the listener's index.
     fn peer(&self) -> Option<(&Peer, usize)> {
         let Side::Edge { index, .. } = self.side else { return None };
@@ -262,10 +268,12 @@ impl Request<'_> {
             Err(refusal) => return Served::refused("", refusal),
         };
         let framed = session.req_header().version >= Version::HTTP_11;
-        let asked = self.asked(&session.req_header().headers, caller, body);
+        let headers = &session.req_header().headers;
+        let asked = self.asked(headers, caller, body);
         match &wanted {
             vault_api::Wanted::Operation(matched) => vault_api::serve(&asked, matched, framed).await,
-            wanted => vault_api::serve_own(&asked, wanted).await,
+            vault_api::Wanted::Create => vault_api::serve_own(&asked, &wanted, self.shown(headers)).await,
+            wanted => vault_api::serve_own(&asked, wanted, None).await,
         }
     }
 

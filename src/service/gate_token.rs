@@ -69,7 +69,8 @@ impl Context<'_> {
 
     /// The credential behind a token, while that holds.
     fn logged_in(&self, token: GateToken, fingerprint: Option<Digest>) -> Result<Offered, Refusal> {
-        if self.now() >= token.expires || self.state.events.has_ended(token.number) {
+        let mut numbers = token.above.iter().chain([&token.number]);
+        if self.now() >= token.expires || numbers.any(|number| self.state.events.has_ended(*number)) {
             return Err(Refusal::Unauthenticated);
         }
         match token.stands_for {

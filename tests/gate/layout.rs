@@ -56,7 +56,7 @@ const ROOMS: [(&str, &[&str]); 9] = [
 ];
 
 /// Where a secret's text is taken out, each with the reason.
-const EXPOSURES: [(&str, &str); 9] = [
+const EXPOSURES: [(&str, &str); 10] = [
     ("src/exchange/mod.rs", "the token's header to Vault"),
     ("src/config/check/otel.rs", "the headers of requests to a collector, which are sensitive from there on"),
     ("src/redis.rs", "the password of the server that gates share"),
@@ -65,6 +65,7 @@ const EXPOSURES: [(&str, &str); 9] = [
     ("src/cli/jwt/mint.rs", "the shared secret that development tokens are signed with"),
     ("filters/src/jwt/mod.rs", "the bearer token that is verified"),
     ("filters/src/jwt/keys.rs", "the shared secret of HS256 signatures"),
+    ("filters/src/gate_token.rs", "the credential that a token of the gate's stands for, which is sealed in it"),
     ("filters/src/vault/control.rs", "the body of the gate's own login"),
 ];
 

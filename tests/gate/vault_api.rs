@@ -1,18 +1,27 @@
 //! Vault's own API at `/v1`: clients of Vault's as they are.
 
-use std::fs;
-use std::process::{Command, Output};
+mod cli;
+mod engines;
 
-use local_vault::binary;
+use std::fs;
+
 use serde_json::{Value, json};
-use tests::process::{AGENTS, root};
+use tests::process::AGENTS;
 use tests::{API_KEY, Gate, Plan};
 
 use crate::{Case, Shared};
 
+use cli::Cli;
+
 pub const CASES: &[Case] = &[
     ("the_command_line_works_with_a_certificate", certificate),
     ("the_command_line_works_with_a_key", key),
+    ("the_command_line_reads_and_writes_by_path", engines::paths),
+    ("the_command_line_works_with_keys", engines::keys),
+    ("the_command_line_has_certificates_and_keys_signed", engines::certificates),
+    ("the_command_line_tells_of_its_token", engines::tokens),
+    ("status_is_told_while_vault_is_sealed_and_away", engines::status),
+    ("a_token_makes_others_that_end_with_it", created),
     ("a_login_gives_a_token_of_the_gates_own", logins),
     ("what_is_not_granted_is_refused_in_vaults_words", refused),
     ("answers_are_wrapped_and_unwrapped", wrapping),
@@ -23,71 +32,6 @@ pub const CASES: &[Case] = &[
     ("a_path_is_the_agents_own_however_it_is_spelled", spelled),
     ("answers_are_vaults_but_for_what_is_the_gates", answers),
 ];
-
-/// Runs Vault's own command line, or OpenBao's, against the gate.
-struct Cli<'a> {
-    gate: &'a Gate,
-    home: tempfile::TempDir,
-    environment: Vec<(&'static str, String)>,
-}
-
-impl<'a> Cli<'a> {
-    fn new(gate: &'a Gate) -> Self {
-        let home = tempfile::tempdir().expect("a folder");
-        fs::write(home.path().join("ca.crt"), gate.authority()).expect("a file");
-        Self { gate, home, environment: Vec::new() }
-    }
-
-    /// With the certificate of an agent.
-    fn of(gate: &'a Gate, agent: &str) -> Self {
-        let mut cli = Self::new(gate);
-        gate.issue(&certs::Leaf::agent(agent)).write(cli.home.path(), "agent").expect("files");
-        for (name, file) in [("VAULT_CLIENT_CERT", "agent.crt"), ("VAULT_CLIENT_KEY", "agent.key")] {
-            cli.environment.push((name, cli.home.path().join(file).display().to_string()));
-        }
-        cli
-    }
-
-    /// With this token.
-    fn with(mut self, token: &str) -> Self {
-        self.environment.push(("VAULT_TOKEN", token.to_owned()));
-        self
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(binary(&root()).expect("a Vault").path);
-        command.env_clear().args(arguments).current_dir(self.home.path());
-        command.env("HOME", self.home.path()).env("PATH", "/usr/bin:/bin").env("NO_COLOR", "1");
-        command.env("VAULT_ADDR", format!("https://localhost:{}", self.gate.tls));
-        command.env("VAULT_CACERT", self.home.path().join("ca.crt")).env("VAULT_MAX_RETRIES", "0");
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command.output().expect("the command line runs")
-    }
-
-    /// What it prints, where it succeeds.
-    fn said(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        let (said, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "{arguments:?}: {said}{error}\n{}", self.gate.log());
-        said.into_owned()
-    }
-
-    /// What it prints, whether it succeeds or not.
-    fn json_of(&self, arguments: &[&str]) -> Value {
-        serde_json::from_slice(&self.run(arguments).stdout).unwrap_or_default()
-    }
-
-    fn json(&self, arguments: &[&str]) -> Value {
-        serde_json::from_str(&self.said(arguments)).expect("JSON")
-    }
-
-    /// What it says of why it fails.
-    fn error(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert!(!output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
-        String::from_utf8_lossy(&output.stderr).into_owned()
-    }
-}
 
 /// Everything that the command line does with secrets.
 fn uses_secrets(cli: &Cli<'_>, path: &str) {
@@ -253,6 +197,59 @@ fn logins(shared: &Shared) {
         let answer = gate.stranger().send("POST", &format!("/v1/auth/{path}"), &[], body.to_string().as_bytes());
         assert_eq!(answer.status, status, "{path} {:?}", answer.json());
     }
+}
+
+fn created(shared: &Shared) {
+    let gate = shared.gate();
+    let create = |client: &tests::Client, body: &Value| client.post("/v1/auth/token/create", body);
+    let made = |client: &tests::Client, body: &Value| {
+        let answer = create(client, body);
+        assert_eq!(answer.status, 200, "{body}: {:?}", answer.json());
+        answer.json()["auth"].clone()
+    };
+    let bearer = |auth: &Value| gate.local().with("X-Vault-Token", auth["client_token"].as_str().expect("a token"));
+    let status = |client: &tests::Client| client.get("/v1/secret/metadata/?list=true").status;
+    let first =
+        made(&gate.keyed(), &json!({"ttl": "1200s", "explicit_max_ttl": "0s", "renewable": false, "policies": []}));
+    assert_eq!((&first["lease_duration"], &first["orphan"]), (&json!(1200), &json!(true)), "{first}");
+    let second = made(&bearer(&first), &json!({"ttl": "2h", "display_name": "terraform", "num_uses": 0}));
+    // It lasts as long as the one that it was made with.
+    assert!(second["lease_duration"].as_u64().is_some_and(|seconds| (1190..=1200).contains(&seconds)), "{second}");
+    let third = made(&bearer(&second), &json!({"ttl": 60}));
+    assert_eq!((&third["lease_duration"], &third["orphan"]), (&json!(60), &json!(false)), "{third}");
+    let look = bearer(&third).get("/v1/auth/token/lookup-self").json();
+    assert_eq!(
+        (&look["data"]["path"], &look["data"]["orphan"]),
+        (&json!("auth/token/create"), &json!(false)),
+        "{look}"
+    );
+    assert_eq!(status(&bearer(&third)), 200);
+    assert_eq!(bearer(&second).post("/v1/auth/token/revoke-self", &json!({})).status, 204);
+    let statuses = [&first, &second, &third].map(|auth| status(&bearer(auth)));
+    assert_eq!(statuses, [200, 403, 403]);
+    // That of a certificate is nothing without it.
+    let agent = gate.agent("agent_mtls");
+    let bound = made(&agent, &json!({"explicit_max_ttl": "10m"}));
+    assert_eq!(bound["lease_duration"], 600, "{bound}");
+    let token = bound["client_token"].as_str().expect("a token");
+    assert_eq!(status(&agent.with("X-Vault-Token", token)), 200);
+    assert_eq!(status(&bearer(&bound)), 403);
+    for body in [
+        json!({"policies": ["root"]}),
+        json!({"num_uses": 1}),
+        json!({"id": "mine"}),
+        json!({"entity_alias": "other"}),
+        json!({"ttl": "soon"}),
+        json!({"ttl": -1}),
+    ] {
+        assert_eq!(create(&gate.keyed(), &body).status, 400, "{body}");
+    }
+    let mut deep = first;
+    for _ in 0..8 {
+        deep = made(&bearer(&deep), &json!({}));
+    }
+    assert_eq!(create(&bearer(&deep), &json!({})).status, 400);
+    assert_eq!(create(&gate.stranger(), &json!({})).status, 403);
 }
 
 fn wrapping(shared: &Shared) {

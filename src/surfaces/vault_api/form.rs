@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use filters::lifetime::milliseconds;
 use filters::notes::Notes;
 use filters::operation::Entry;
 use filters::refusal::Refusal;
@@ -189,6 +190,22 @@ pub(super) fn answer(data: &Value, request_id: &str) -> Reply {
         "auth": null,
     });
     Reply::json(200, answer.to_string())
+}
+
+/// Whole seconds, which Vault takes as a number or a duration; `None` where nothing or 0 is said.
+///
+/// # Errors
+/// [`Refusal::Malformed`] for what is no such time.
+pub(super) fn seconds(given: Option<&Value>) -> Result<Option<u64>, Refusal> {
+    let seconds = match given {
+        None | Some(Value::Null) => Some(0),
+        Some(Value::String(text)) if text.is_empty() => Some(0),
+        Some(Value::String(text)) => milliseconds(text).map(|milliseconds| milliseconds / 1000),
+        Some(given) => given.as_u64(),
+    };
+    let seconds =
+        seconds.ok_or(Refusal::Malformed("A time must be a number of seconds or a duration such as 1h30m."))?;
+    Ok(Some(seconds).filter(|seconds| *seconds > 0))
 }
 
 /// Reads a small body: nothing, and `null`, which some clients write for nothing, are the default.

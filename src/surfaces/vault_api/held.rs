@@ -31,9 +31,13 @@ pub(super) async fn serve(asked: &Asked<'_>, held: Held, in_path: Option<&str>) 
         Ok(read) => read,
         Err(refusal) => return Served::decided(Err(refusal)),
     };
+    let increment = match form::seconds(body.increment.as_ref()) {
+        Ok(seconds) => seconds.map(|seconds| format!("{seconds}s")),
+        Err(refusal) => return Served::decided(Err(refusal)),
+    };
     let (kind, arguments) = match held {
         Held::LookUp => return Served::decided(look_up(asked, &handle)),
-        Held::Renew => operation("db.renew", "lease_id", &handle, increment(body.increment.as_ref())),
+        Held::Renew => operation("db.renew", "lease_id", &handle, increment),
         Held::Revoke if is_certificate(asked, &handle) => operation("pki.revoke", "handle", &handle, None),
         Held::Revoke => operation("db.revoke", "lease_id", &handle, None),
         Held::Unwrap => operation("wrap.unwrap", "handle", &handle, None),
@@ -67,18 +71,6 @@ fn operation(name: &str, argument: &str, handle: &str, increment: Option<String>
     let mut arguments = Map::from_iter([(argument.to_owned(), handle.into())]);
     arguments.extend(increment.map(|increment| ("increment".to_owned(), increment.into())));
     (catalog::find(name), arguments.into())
-}
-
-/// The seconds for which a lease is to last, which Vault takes as a number or a duration; 0 says nothing.
-fn increment(given: Option<&Value>) -> Option<String> {
-    match given? {
-        Value::Number(seconds) if seconds.as_u64() != Some(0) => Some(format!("{seconds}s")),
-        Value::String(text) if !matches!(text.as_str(), "" | "0" | "0s") => {
-            let seconds = text.bytes().all(|byte| byte.is_ascii_digit());
-            Some(if seconds { format!("{text}s") } else { text.clone() })
-        }
-        _ => None,
-    }
 }
 
 fn is_certificate(asked: &Asked<'_>, handle: &str) -> bool {

@@ -9,7 +9,6 @@ use filters::secret::{Digest, Secret};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::service::Context;
 use crate::surfaces::{Asked, Reply, Served};
 
 use super::form;
@@ -65,32 +64,56 @@ impl Login {
 
     /// Answers with a token for the caller, who was admitted with that credential.
     pub fn serve(self, asked: &Asked<'_>) -> Served {
-        Served::decided(self.token(asked.context, &asked.caller.identity, asked.caller.request_id))
+        Served::decided(self.token(asked))
     }
 
-    fn token(self, context: &Context<'_>, identity: &Identity, request_id: &str) -> Result<Reply, Refusal> {
-        if self.agent.is_some_and(|agent| agent != identity.agent.id.as_str()) {
+    fn token(self, asked: &Asked<'_>) -> Result<Reply, Refusal> {
+        if self.agent.is_some_and(|agent| agent != asked.caller.agent().id.as_str()) {
             return Err(Refusal::Unauthenticated);
         }
-        let lasts = context.snapshot.surfaces.vault_api.as_ref().map_or(0, |settings| settings.token_ttl.as_secs());
-        let (issued, ends) = (context.now(), identity.expires.and_then(|ends| u64::try_from(ends).ok()));
+        let login = format!("auth/{}/login", self.mount).into();
+        Made { login, lasts: lasts(asked), stands_for: self.stands_for }.give(asked, None)
+    }
+}
+
+/// Seconds that a token lasts, unless its credential ends before.
+pub(super) fn lasts(asked: &Asked<'_>) -> u64 {
+    asked.context.snapshot.surfaces.vault_api.as_ref().map_or(0, |settings| settings.token_ttl.as_secs())
+}
+
+/// A token that is to be made.
+pub(super) struct Made {
+    /// The path of the login.
+    pub(super) login: Box<str>,
+    /// Seconds that it lasts, unless its credential ends before.
+    pub(super) lasts: u64,
+    pub(super) stands_for: LoggedIn,
+}
+
+impl Made {
+    /// Answers with the token, which ends no later than the one that it was made with.
+    pub(super) fn give(self, asked: &Asked<'_>, by: Option<&GateToken>) -> Result<Reply, Refusal> {
+        let (context, identity) = (asked.context, &asked.caller.identity);
+        let issued = context.now();
+        let ends = [identity.expires.and_then(|ends| u64::try_from(ends).ok()), by.map(|token| token.expires)];
         let token = GateToken {
             number: context.state.events.session_number(),
             agent: identity.agent.id.clone(),
             generation: identity.agent.generation,
-            login: format!("auth/{}/login", self.mount).into(),
+            above: by.into_iter().flat_map(|token| token.above.iter().copied().chain([token.number])).collect(),
+            login: self.login,
             issued,
-            expires: ends.unwrap_or(u64::MAX).min(issued + lasts),
+            expires: ends.into_iter().flatten().fold(issued + self.lasts, u64::min),
             stands_for: self.stands_for,
         };
         let text = context.seal_token(&token)?;
-        Ok(granted(&token, &text, identity, request_id))
+        Ok(granted(&token, &text, identity, asked.caller.request_id))
     }
 }
 
 /// The answer that gives a token out, with all the members that strict clients ask for. It says that it cannot be
 /// renewed, so that clients log in again.
-pub(super) fn granted(token: &GateToken, text: &str, identity: &Identity, request_id: &str) -> Reply {
+fn granted(token: &GateToken, text: &str, identity: &Identity, request_id: &str) -> Reply {
     let policies = policies(identity);
     let answer = json!({
         "request_id": request_id,
@@ -111,7 +134,7 @@ pub(super) fn granted(token: &GateToken, text: &str, identity: &Identity, reques
             "renewable": false,
             "entity_id": "",
             "token_type": "service",
-            "orphan": true,
+            "orphan": token.above.is_empty(),
             "mfa_requirement": null,
             "num_uses": 0,
         },

@@ -15,6 +15,7 @@ pub use login::Login;
 pub use refused::refused;
 pub use wanted::Wanted;
 
+use filters::gate_token::LoggedIn;
 use filters::headers::VAULT_NAMESPACE;
 use filters::operation::Operation;
 use filters::refusal::Refusal;
@@ -45,11 +46,12 @@ pub async fn serve(asked: &Asked<'_>, matched: &Match, framed: bool) -> Served {
     Served { reply, outcomes: outcome.into() }
 }
 
-/// Serves what is no operation that a path names.
-pub async fn serve_own(asked: &Asked<'_>, wanted: &Wanted) -> Served {
+/// Serves what is no operation that a path names, for a caller who has `shown` what a token can stand for.
+pub async fn serve_own(asked: &Asked<'_>, wanted: &Wanted, shown: Option<LoggedIn>) -> Served {
     match wanted {
         Wanted::Mounts(path) => Served::decided(mounts::serve(asked, path.as_deref())),
         Wanted::Own(own) => tokens::serve(asked, *own),
+        Wanted::Create => Served::decided(tokens::create(asked, shown)),
         Wanted::Held(held, handle) => held::serve(asked, *held, handle.as_deref()).await,
         Wanted::Capabilities => Served::decided(capabilities::serve(asked)),
         // They are served before.

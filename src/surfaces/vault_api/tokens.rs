@@ -1,17 +1,20 @@
-//! What a token tells of itself, and its end.
+//! What a token tells of itself, what is made with it, and its end.
 //! Source: <https://developer.hashicorp.com/vault/api-docs/auth/token>
 
 use filters::credential::vault_token;
+use filters::gate_token::LoggedIn;
 use filters::refusal::Refusal;
-use serde_json::json;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::events::SessionChange;
 use crate::surfaces::{Asked, Reply, Served};
 
-use super::form::answer;
-use super::login::{accessor, policies};
+use super::form::{self, answer};
+use super::login::{Made, accessor, lasts, policies};
 use super::wanted::Own;
 
 /// Serves it.
@@ -45,7 +48,7 @@ fn look_up(asked: &Asked<'_>) -> Result<Reply, Refusal> {
         "issue_time": time_of(issued),
         "meta": {"agent": identity.agent.id.as_str()},
         "num_uses": 0,
-        "orphan": true,
+        "orphan": token.as_ref().is_none_or(|token| token.above.is_empty()),
         "path": path,
         "policies": policies(identity),
         "renewable": false,
@@ -58,6 +61,57 @@ fn look_up(asked: &Asked<'_>) -> Result<Reply, Refusal> {
 /// A time as Vault writes it (RFC 3339).
 fn time_of(seconds: u64) -> Option<String> {
     OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok()?.format(&Rfc3339).ok()
+}
+
+/// Most tokens of which each was made with the one before.
+const DEEPEST: usize = 8;
+
+/// The life of a token that is to be made, and what would give it to another or bound its use, which no token of the
+/// gate's is. The other members say what the gate does anyway.
+#[derive(Default, Deserialize)]
+struct Body {
+    ttl: Option<Value>,
+    explicit_max_ttl: Option<Value>,
+    num_uses: Option<u64>,
+    #[serde(default, deserialize_with = "filled")]
+    policies: bool,
+    #[serde(default, deserialize_with = "filled")]
+    id: bool,
+    #[serde(default, deserialize_with = "filled")]
+    entity_alias: bool,
+}
+
+/// True for a text or list that is not empty.
+fn filled<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Given {
+        List(Vec<IgnoredAny>),
+        Text(String),
+    }
+    Ok(match Option::<Given>::deserialize(deserializer)? {
+        Some(Given::List(list)) => !list.is_empty(),
+        Some(Given::Text(text)) => !text.is_empty(),
+        None => false,
+    })
+}
+
+/// Makes a token for the caller that ends with the one that is shown, and answers with it.
+pub(super) fn create(asked: &Asked<'_>, shown: Option<LoggedIn>) -> Result<Reply, Refusal> {
+    let body: Body = form::read(&asked.body)?;
+    if body.policies || body.id || body.entity_alias || body.num_uses.unwrap_or_default() > 0 {
+        return Err(Refusal::Malformed(
+            "A token of the gate's has all that its agent may do: no policies, id, entity_alias or num_uses.",
+        ));
+    }
+    let by = asked.context.gate_token(vault_token(asked.headers)?.unwrap_or_default())?;
+    if by.as_ref().is_some_and(|token| token.above.len() >= DEEPEST) {
+        return Err(Refusal::Malformed("The token was made with too many others: log in again."));
+    }
+    let stands_for = shown.ok_or(Refusal::Malformed("No token stands for this credential."))?;
+    let lives = [form::seconds(body.ttl.as_ref())?, form::seconds(body.explicit_max_ttl.as_ref())?];
+    let lasts = lives.into_iter().flatten().fold(lasts(asked), u64::min);
+    Made { login: "auth/token/create".into(), lasts, stands_for }.give(asked, by.as_ref())
 }
 
 /// Ends a token of the gate's own, on every gate; any other credential is its owner's to end.

@@ -18,6 +18,8 @@ pub enum Wanted {
     Login(Box<str>, Way),
     /// Something of the caller's own token.
     Own(Own),
+    /// Another token for the caller.
+    Create,
     /// Something about what a handle stands for, which may be named here.
     Held(Held, Option<Box<str>>),
     /// What the caller may do at some paths.
@@ -106,6 +108,7 @@ fn own(path: &str, logins: &[(Box<str>, Way)]) -> Result<Option<(Wanted, &'stati
         "auth/token/lookup-self" => Some((Wanted::Own(Own::LookUp), &[Method::Get, Method::Post])),
         "auth/token/renew-self" => Some((Wanted::Own(Own::Renew), WRITES)),
         "auth/token/revoke-self" => Some((Wanted::Own(Own::Revoke), WRITES)),
+        "auth/token/create" => Some((Wanted::Create, WRITES)),
         "sys/capabilities-self" => Some((Wanted::Capabilities, WRITES)),
         _ => None,
     })

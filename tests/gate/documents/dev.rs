@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use local_vault::binary as backend;
 use tests::process::{binary, root};
 use tests::{free_port, wait_for};
 
@@ -64,9 +65,13 @@ impl Dev {
             .iter()
             .fold(commands, |text, (named, port)| text.replace(&format!(":{named}/"), &format!(":{port}/")));
         let curl = "curl() { command curl --silent --show-error --fail-with-body --write-out '\\n' \"$@\"; }";
+        // Whichever of the two it runs.
+        let vault = format!("vault() {{ {} \"$@\"; }}", backend(&root()).expect("a Vault").path.display());
         let programs = binary().parent().expect("a folder").display();
         let mut shell = Command::new("bash");
-        shell.args(["-euo", "pipefail", "-c", &format!("PATH={programs}:$PATH\n{curl}\n{commands}")]);
+        shell.args(["-euo", "pipefail", "-c", &format!("PATH={programs}:$PATH\n{curl}\n{vault}\n{commands}")]);
+        // The command line leaves its token there.
+        shell.env("HOME", self.folder.path());
         let output = shell.current_dir(self.folder.path()).output().expect("a shell");
         let [told, wrong] = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
         assert!(output.status.success(), "{commands}{told}{wrong}{}", self.said());
