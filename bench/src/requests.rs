@@ -92,6 +92,16 @@ pub(crate) fn vault_read(token: &str) -> Request {
     vault("GET", token, None)
 }
 
+/// The same through the gate, as an unchanged client of Vault's asks.
+pub(crate) fn vault_api_read() -> Request {
+    Request::new(rendered(&format!("GET /v1/secret/data/{PATH}"), "", None), Kind::Rest)
+}
+
+/// Such a client's login with its certificate.
+pub(crate) fn vault_api_login() -> Request {
+    Request::new(rendered("PUT /v1/auth/cert/login", "", Some(&json!({}))), Kind::Rest)
+}
+
 pub(crate) fn vault_write(token: &str) -> Request {
     vault("POST", token, Some(&json!({ "data": secret() })))
 }

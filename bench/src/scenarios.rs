@@ -44,7 +44,7 @@ enum Subject {
 }
 
 /// The scenarios in front of the stub.
-const SCENARIOS: [Scenario; 10] = [
+const SCENARIOS: [Scenario; 11] = [
     Scenario::new("nginx-passthrough", Subject::Nginx, requests::mcp_read),
     Scenario::new("pingora-passthrough", Subject::Pingora, requests::mcp_read),
     Scenario::new("rest-kv-read", Subject::Gate, requests::rest_read),
@@ -52,6 +52,7 @@ const SCENARIOS: [Scenario; 10] = [
     Scenario::new("mcp-kv-read", Subject::Gate, requests::mcp_read),
     Scenario::new("mcp-kv-read-stateless", Subject::Gate, requests::mcp_read_stateless),
     Scenario::new("mcp-kv-write", Subject::Gate, requests::mcp_write),
+    Scenario::new("vault-api-login", Subject::Gate, requests::vault_api_login),
     Scenario { name: "apikey-kv-read", subject: Subject::Gate, request: Asked::ApiKey },
     Scenario { name: "jwt-kv-read", subject: Subject::Gate, request: Asked::Tokens(32) },
     // More than there are requests in all rounds, so that the gate has seen none before.
@@ -81,6 +82,7 @@ pub(crate) async fn run(
         idle::NAME,
         subscribers::NAME,
         verify::NAME,
+        switched::VAULT_API,
     ]
     .into_iter()
     .chain(SWITCHED.map(|(name, _)| name))
@@ -128,6 +130,9 @@ pub(crate) async fn run(
     }
     for (name, with) in SWITCHED.into_iter().filter(|(name, _)| wanted(name)) {
         report.add(name, switched::measure(name, with, plan, cores).await);
+    }
+    if wanted(switched::VAULT_API) {
+        report.add(switched::VAULT_API, switched::measure_vault_api(plan, cores).await);
     }
     if wanted(idle::NAME) {
         idle::measure(cores, &mut report).await;

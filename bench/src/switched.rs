@@ -17,6 +17,24 @@ pub(crate) const SWITCHED: [(&str, With); 3] = [
     ("audit-each", With::Audit { each: true }),
 ];
 
+/// A read as an unchanged client of Vault's asks for it.
+pub(crate) const VAULT_API: &str = "vault-api-read";
+
+/// Measures that read against the same over REST.
+pub(crate) async fn measure_vault_api(plan: Plan, cores: Option<Cores>) -> Result<Row> {
+    let folder = tempfile::Builder::new().prefix("portcullis-bench-").tempdir()?;
+    let pki = Pki::mint(folder.path())?;
+    let (_stub, address) = start_stub(folder.path(), cores.map(|cores| cores.rest)).await?;
+    let upstream = Upstream::stub(address);
+    let cores = cores.map(|cores| cores.measured);
+    let server = Server::new(gate::start(&gate::find()?, folder.path(), &pki, &upstream, cores).await?, &pki);
+    eprintln!("{VAULT_API}: {} rounds, over REST and at /v1 in turns", plan.rounds);
+    let requests = [requests::rest_read(), requests::vault_api_read()].map(Rc::new);
+    let figures = take_turns(&requests.each_ref().map(|request| server.asked(request)), plan).await?;
+    let on = figures.get(1).context("figures of Vault's API")?;
+    Ok(Row { off_ratio: on.against(figures.first()), ..on.row(VAULT_API, Ratio::default()) })
+}
+
 /// Measures a gate with it and one without.
 pub(crate) async fn measure(name: &'static str, with: With, plan: Plan, cores: Option<Cores>) -> Result<Row> {
     let folder = tempfile::Builder::new().prefix("portcullis-bench-").tempdir()?;

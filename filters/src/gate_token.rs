@@ -25,6 +25,17 @@ pub struct GateToken {
     pub stands_for: LoggedIn,
 }
 
+/// The way in which a client logs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// With the certificate of its connection.
+    Certificate,
+    /// With a JWT.
+    Jwt,
+    /// With an agent's name and API key.
+    AppRole,
+}
+
 /// A credential that was logged in with.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LoggedIn {

@@ -117,7 +117,7 @@ const DOCS: Kind = Kind::Choice(&["agents", "public", "off"]);
 pub(super) static TOP: Section = Section { label: "", title: "Top level", options: &OPTIONS };
 
 #[rustfmt::skip]
-static OPTIONS: [Opt; 78] = [
+static OPTIONS: [Opt; 79] = [
     both("VAULT_ADDR", "vault_addr", Kind::Text, "http://localhost:8200", "Where Vault or OpenBao is: `http://` or `https://`, host, port."),
     both("VAULT_NAMESPACE", "vault_namespace", Kind::Text, "", "The gate's own namespace in Vault (Enterprise, OpenBao), and that of agents for which no other is named."),
     both("VAULT_TOKEN", "vault_token", Kind::Secret, "", "The gate's own Vault token; AppRole goes first where both are given."),
@@ -185,6 +185,7 @@ static OPTIONS: [Opt; 78] = [
     Opt::file("handles", Kind::Table, "", "What agents get instead of leases' ids and the like."),
     Opt::file("leases", Kind::Table, "", "Leases of agents."),
     Opt::file("wrapping", Kind::Table, "", "Wrapped answers."),
+    Opt::file("vault_api", Kind::Table, "", "Vault's own API."),
     Opt::file("mcp", Kind::Table, "", "The MCP surface."),
     Opt::file("identity", Kind::Table, "", "From principals to agents."),
     Opt::file("include", Kind::Words, "", "Folders, from where this file is, whose `.toml`, `.yaml`, `.yml` and `.json` files hold more `roles`, `agents` and `identity.families`."),

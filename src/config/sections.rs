@@ -28,6 +28,7 @@ section! {
     words("client_crl", "PEM or DER files of revocation lists; once there is one, every issuer in a client's chain needs its own."),
     choice("client_crl_expired", &["refuse", "warn"], "refuse", "Past a list's `nextUpdate`: refuse all that its issuer issued, or go on by it with a warning."),
     Opt::file("metrics", Kind::Flag, "false", "Whether `/metrics` is served here."),
+    Opt::file("vault_api", Kind::Flag, "true", "Whether Vault's own API is served here, where `expose_vault_api` has it at all."),
     Opt::file("proxy_protocol", Kind::Flag, "false", "Whether connections of `trusted_proxies` begin with the client's address: the PROXY protocol, version 2, required of them and read from nobody else."),
 }
 
@@ -144,6 +145,14 @@ section! {
 section! {
     WRAPPING, "wrapping", "[wrapping]",
     time("default_ttl", (1000, 24 * HOUR), "5m", "How long a wrapped answer waits where only the role asks for wrapping; in whole seconds."),
+}
+
+section! {
+    VAULT_API, "vault_api", "[vault_api]",
+    Opt::file("cert_logins", Kind::Words, " `cert`", "Mounts below `auth/` at which a client logs in with its certificate."),
+    Opt::file("jwt_logins", Kind::Words, " `jwt`, `kubernetes`", "Mounts at which it logs in with a JWT that the gate takes as a bearer token."),
+    Opt::file("approle_logins", Kind::Words, " `approle`", "Mounts at which it logs in with an agent's name as `role_id` and its API key as `secret_id`."),
+    time("token_ttl", (MINUTE, 24 * HOUR), "1h", "How long a token lasts that such a login gives, unless its credential ends before."),
 }
 
 section! {
@@ -284,7 +293,7 @@ section! {
 }
 
 /// Every section but for those of engines, in the order of the reference.
-pub(super) static ALL: [&Section; 38] = [
+pub(super) static ALL: [&Section; 39] = [
     &super::options::TOP,
     &LISTENER,
     &TLS,
@@ -304,6 +313,7 @@ pub(super) static ALL: [&Section; 38] = [
     &HANDLES,
     &LEASES,
     &WRAPPING,
+    &VAULT_API,
     &MCP,
     &IDENTITY,
     &FAMILY,

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use filters::catalog::Catalog;
 use filters::credential::{KeyEntry, ProxyHeaders};
+use filters::gate_token::Way;
 use filters::grants::Role;
 use filters::identity::{Directory, Source};
 use filters::jwt::{self, KeySet};
@@ -103,13 +104,22 @@ pub struct Settings {
     pub outline: Outline,
 }
 
+/// Vault's own API as a surface.
+#[derive(Clone, Debug)]
+pub struct VaultApi {
+    /// The mounts below `auth/` at which clients log in, each with the way.
+    pub logins: Vec<(Box<str>, Way)>,
+    /// The time that a token lasts which a login gives.
+    pub token_ttl: Duration,
+}
+
 /// Everything that callers are shown.
 #[derive(Clone, Debug)]
 pub struct Surfaces {
     /// True where the REST surface is shown.
     pub rest: bool,
-    /// True where Vault's own API is there.
-    pub vault_api: bool,
+    /// Vault's own API; `None` where it is not shown.
+    pub vault_api: Option<VaultApi>,
     /// The spelling of MCP tools' names.
     pub tool_names: ToolNames,
     /// The time between two comments on an open stream of events.
@@ -146,6 +156,8 @@ pub struct Listener {
     pub tls: Option<Tls>,
     /// True where `/metrics` is served here.
     pub metrics: bool,
+    /// True where Vault's own API is served here, if it is at all.
+    pub vault_api: bool,
     /// True where trusted proxies begin with the PROXY protocol, version 2.
     pub proxy_protocol: bool,
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use filters::credential::{Offered, ProxyHeaders, offered, vault_token};
+use filters::gate_token::Way;
 use filters::names::AgentId;
 use filters::refusal::Refusal;
 use filters::rest::{Match, route as rest_route};
@@ -76,8 +77,8 @@ impl Request<'_> {
         }
         if self.is_vault_api() {
             visit.route = Some(routes::VAULT_API);
-            let (head, layout) = (&self.head, &self.context.snapshot.vault.layout);
-            let wanted = vault_api::Wanted::find(head.method.as_str(), &head.path, &head.query, layout)?;
+            let (head, snapshot) = (&self.head, &self.context.snapshot);
+            let wanted = vault_api::Wanted::find(head.method.as_str(), &head.path, &head.query, snapshot)?;
             if let vault_api::Wanted::Operation(matched) = &wanted {
                 visit.outcomes = Outcome { operation: matched.kind().spec.name, ..Outcome::default() }.into();
             }
@@ -103,7 +104,9 @@ impl Request<'_> {
         }
         let matched = self.route(found, visit);
         let matched = match matched {
-            Ok(Surface::Vault(vault_api::Wanted::Login(way))) => Ok(Surface::Login(self.login(session, way).await?)),
+            Ok(Surface::Vault(vault_api::Wanted::Login(mount, way))) => {
+                Ok(Surface::Login(self.login(session, (mount, way)).await?))
+            }
             matched => matched,
         };
         let login = if let Ok(Surface::Login(login)) = &matched { Some(login) } else { None };
@@ -195,9 +198,9 @@ impl Request<'_> {
     }
 
     /// Reads the login of a client of Vault's.
-    async fn login(&self, session: &mut ServerSession, way: vault_api::Way) -> Result<Login, Refusal> {
+    async fn login(&self, session: &mut ServerSession, at: (Box<str>, Way)) -> Result<Login, Refusal> {
         let body = self.body_of_login(session).await?;
-        Login::read(way, &body, self.fingerprint())
+        Login::read(at, &body, self.fingerprint())
     }
 
     /// The peer that presented a certificate to the edge, and the listener's index.
@@ -227,6 +230,9 @@ impl Request<'_> {
                 Served::decided(reply)
             }
             Surface::Login(login) => login.serve(&self.asked(&session.req_header().headers, caller, Bytes::new())),
+            Surface::Vault(_) if !vault_api::is_at_home(&session.req_header().headers, caller) => {
+                Served::decided(Err(Refusal::Forbidden))
+            }
             Surface::Vault(wanted) => Box::pin(self.serve_vault(session, caller, wanted)).await,
             Surface::Rest(matched) => {
                 let takes_body = rest::takes_body(&matched, &session.req_header().headers);

@@ -37,15 +37,21 @@ impl Request<'_> {
                 snapshot.listeners.get(index).is_some_and(|listener| listener.metrics)
             }
             (Audience::Documentation, Side::Edge { .. }) => snapshot.surfaces.docs != Docs::Off,
-            (Audience::VaultClients, Side::Edge { .. }) => snapshot.surfaces.vault_api,
+            (Audience::VaultClients, Side::Edge { .. }) => self.serves_vault_api(),
             (Audience::Metadata, Side::Edge { .. }) => !snapshot.credentials.issuers.is_empty(),
         })
     }
 
     /// True for a request of Vault's own API, where that is served.
     pub(super) fn is_vault_api(&self) -> bool {
-        let served = self.context.snapshot.surfaces.vault_api && matches!(self.side, Side::Edge { .. });
-        served && self.head.path.starts_with(PREFIX)
+        self.head.path.starts_with(PREFIX) && self.serves_vault_api()
+    }
+
+    fn serves_vault_api(&self) -> bool {
+        let Side::Edge { index, .. } = self.side else { return false };
+        let snapshot = &self.context.snapshot;
+        let here = snapshot.listeners.get(index).is_some_and(|listener| listener.vault_api);
+        here && snapshot.surfaces.vault_api.is_some()
     }
 
     /// True where a route is served to callers without a credential.

@@ -70,6 +70,8 @@ pub struct Listener {
     pub tls: Option<Arc<TlsMaterial>>,
     /// True where it serves metrics.
     pub metrics: bool,
+    /// True where Vault's own API is served on it, if it is at all.
+    pub vault_api: bool,
 }
 
 /// The credentials that are believed.
@@ -158,7 +160,7 @@ impl Snapshot {
             },
         };
         let agents = Agents::new(source, previous.map(|previous| &previous.agents));
-        let metrics = settings.listeners.iter().map(|listener| listener.metrics);
+        let shown = settings.listeners.iter().map(|listener| (listener.metrics, listener.vault_api));
         let limits = Limits::new(
             bounds,
             shared_limits,
@@ -174,7 +176,7 @@ impl Snapshot {
                 outline,
                 pending,
             },
-            listeners: metrics.zip(tls).map(|(metrics, tls)| Listener { tls, metrics }).collect(),
+            listeners: shown.zip(tls).map(|((metrics, vault_api), tls)| Listener { tls, metrics, vault_api }).collect(),
             credentials: Credentials {
                 sources: identity.sources,
                 certificates: identity.certificates,

@@ -67,6 +67,12 @@ fn attack(alice: &Client, bob: &Client) {
         let listed = alice.get(&format!("/secrets?prefix={}", spelling.trim_end_matches("/x")));
         assert!(matches!(listed.status, 200 | 400 | 422), "{spelling}: {listed:?}");
         assert!(listed.status != 200 || listed.json() == json!({"keys": []}), "{spelling}: {listed:?}");
+        for api in ["data", "metadata"] {
+            denied(&alice.get(&format!("/v1/secret/{api}/{spelling}")), spelling);
+            denied(&alice.get(&format!("/v1/secret/{api}/a/../{spelling}")), spelling);
+        }
+        harmless(&alice.delete(&format!("/v1/secret/data/{spelling}")), spelling);
+        harmless(&alice.post(&format!("/v1/secret/destroy/{spelling}"), &json!({"versions": ["1"]})), spelling);
         for tool in ["kv.read", "kv.delete"] {
             let reply = alice.call(tool, &json!({"path": spelling})).json();
             let told = reply.to_string();

@@ -14,6 +14,7 @@ use crate::{Case, Shared};
 
 pub const CASES: &[Case] = &[
     ("a_list_of_50000_keys_passes_without_being_held", many_keys),
+    ("vaults_own_answers_pass_without_being_held", vaults_own),
     ("an_answer_that_breaks_off_is_visibly_broken", broken_off),
     ("an_answer_in_pieces_is_put_together", pieces),
     ("callers_that_go_away_leave_nothing_under_way", gone),
@@ -97,9 +98,44 @@ fn many_keys(shared: &Shared) {
     assert_eq!((response.status().as_u16(), response.version()), (200, reqwest::Version::HTTP_2));
     assert_eq!(response.json::<Value>().expect("JSON"), json!({"keys": expected}));
 
+    let own = http2.get(format!("https://localhost:{}/v1/secret/metadata/many?list=true", gate.tls)).send();
+    assert_eq!(own.expect("an answer").json::<Value>().expect("JSON")["data"]["keys"], json!(expected));
+
     // A tool's answer carries it twice, and is held: within the limit.
     let refused = client.call("kv.list", &json!({"prefix": "many"})).json();
     assert_eq!(refused["result"]["structuredContent"]["error"], "answer_too_large", "{refused}");
+}
+
+fn vaults_own(shared: &Shared) {
+    const VALUE: usize = 900 << 10;
+    let gate = Gate::start(shared.world(), &Plan::default());
+    let client = gate.agent("agent_mtls");
+    let value = "x".repeat(VALUE);
+    let body = json!({"data": {"value": value}});
+    assert_eq!(client.put("/v1/secret/data/v1-large/value", &body).status, 200);
+    let target = "/v1/secret/data/v1-large/value";
+    assert_eq!(client.get(target).json()["data"]["data"]["value"], value);
+    let before = peak(&gate);
+    let mut readers: Vec<_> = (0..READERS)
+        .map(|_| {
+            let mut stream = client.connect().expect("a connection");
+            let head = format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+            stream.write_all(head.as_bytes()).and_then(|()| stream.flush()).expect("asked");
+            stream
+        })
+        .collect();
+    for reader in &mut readers {
+        let response = Client::read(reader).expect("an answer");
+        assert_eq!((response.status, response.header("transfer-encoding")), (200, Some("chunked")));
+        assert_eq!(response.json()["data"]["data"]["value"], value);
+    }
+    let grown = peak(&gate) - before;
+    assert!(grown < READERS * (256 << 10) + (8 << 20), "{grown} bytes more for {READERS} answers of {VALUE}");
+    let http2 = http2(&gate, "agent_mtls");
+    let response = http2.get(format!("https://localhost:{}{target}", gate.tls)).send().expect("an answer");
+    assert_eq!(response.json::<Value>().expect("JSON")["data"]["data"]["value"], value);
+    let head = http2.head(format!("https://localhost:{}{target}", gate.tls)).send().expect("an answer");
+    assert_eq!((head.status().as_u16(), head.text().expect("no body").as_str()), (200, ""));
 }
 
 fn http2(gate: &Gate, agent: &str) -> reqwest::blocking::Client {

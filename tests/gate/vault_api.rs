@@ -5,8 +5,8 @@ use std::process::{Command, Output};
 
 use local_vault::binary;
 use serde_json::{Value, json};
-use tests::process::root;
-use tests::{API_KEY, Gate};
+use tests::process::{AGENTS, root};
+use tests::{API_KEY, Gate, Plan};
 
 use crate::{Case, Shared};
 
@@ -18,6 +18,8 @@ pub const CASES: &[Case] = &[
     ("answers_are_wrapped_and_unwrapped", wrapping),
     ("leases_are_handles_of_the_agents", leases),
     ("capabilities_are_what_grants_say", capabilities),
+    ("the_surface_may_be_off_and_logins_elsewhere", switched),
+    ("tokens_and_namespaces_of_vaults_own_are_never_used", foreign),
     ("a_path_is_the_agents_own_however_it_is_spelled", spelled),
     ("answers_are_vaults_but_for_what_is_the_gates", answers),
 ];
@@ -326,4 +328,42 @@ fn capabilities(shared: &Shared) {
     let one = client.post("/v1/sys/capabilities-self", &json!({"path": "secret/metadata/a"})).json();
     assert_eq!(one["data"]["capabilities"], json!(["read", "list"]), "{one}");
     assert_eq!(client.post("/v1/sys/capabilities-self", &json!({})).status, 400);
+}
+
+fn switched(shared: &Shared) {
+    let off = Gate::start(shared.world(), &Plan { top: "expose_vault_api = false\n".to_owned(), ..Plan::default() });
+    for path in ["/v1/secret/data/x", "/v1/sys/health", "/v1/auth/cert/login"] {
+        let answer = off.keyed().get(path);
+        assert_eq!((answer.status, answer.code().as_str()), (404, "not_found"), "{path}");
+    }
+    let sections =
+        format!("{AGENTS}\n[vault_api]\ncert_logins = [\"corp/tls\"]\njwt_logins = []\ntoken_ttl = \"5m\"\n");
+    let gate = Gate::start(shared.world(), &Plan { sections, ..Plan::default() });
+    let agent = gate.agent("agent_mtls");
+    assert_eq!(logged_in(&agent, "corp/tls/login", &json!({}))["lease_duration"], 300);
+    for path in ["cert/login", "jwt/login"] {
+        assert_eq!(agent.post(&format!("/v1/auth/{path}"), &json!({"jwt": "a.b.c"})).status, 403, "{path}");
+    }
+}
+
+fn foreign(shared: &Shared) {
+    let (gate, world) = (shared.gate(), shared.world());
+    let root = world.vault.root_token();
+    // Of no use alone, and of none beside a certificate.
+    assert_eq!(gate.stranger().with("X-Vault-Token", root).get("/v1/sys/mounts").status, 403);
+    let agent = gate.agent("agent_mtls").with("X-Vault-Token", root);
+    assert_eq!(agent.get("/v1/sys/mounts").status, 403);
+    assert_eq!(agent.get("/v1/secret/data/mcp/agent_api/x").status, 404);
+    assert_eq!(agent.get("/v1/auth/token/lookup-self").json()["data"]["display_name"], "agent_mtls");
+    let agent = gate.agent("agent_mtls");
+    for namespace in ["team-a", "root", "../", "a/b"] {
+        let answer = agent.send("GET", "/v1/secret/data/x", &[("X-Vault-Namespace", namespace)], b"");
+        assert_eq!(answer.status, 403, "{namespace}: {:?}", answer.json());
+    }
+    let own = agent.send("GET", "/v1/secret/data/v1-none", &[("X-Vault-Namespace", "")], b"");
+    assert_eq!(own.status, 404, "{:?}", own.json());
+    for path in ["team-a/secret/data/x", "sys/%6dounts", "SYS/mounts", "sys//mounts", "auth/token/create-orphan"] {
+        let answer = agent.get(&format!("/v1/{path}"));
+        assert!(matches!(answer.status, 403 | 404), "{path}: {} {:?}", answer.status, answer.json());
+    }
 }

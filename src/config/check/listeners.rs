@@ -54,7 +54,9 @@ fn listener(fields: &Fields<'_>) -> Option<Sited<Listener>> {
         fields.problem("address", &address.place, "is plain HTTP on an address that others can reach", USE_TLS);
     }
     let flag = |name| fields.flag(name).unwrap_or(false);
-    let value = Listener { address: socket, tls, metrics: flag("metrics"), proxy_protocol: flag("proxy_protocol") };
+    let (metrics, proxy_protocol) = (flag("metrics"), flag("proxy_protocol"));
+    let vault_api = fields.flag("vault_api").unwrap_or(true);
+    let value = Listener { address: socket, tls, metrics, vault_api, proxy_protocol };
     Some(Sited { place: fields.place.clone(), value })
 }
 
@@ -179,7 +181,8 @@ fn plain(top: &Fields<'_>) -> Option<Sited<Listener>> {
             let metrics = top.flag("plain_metrics").unwrap_or(false);
             let address = SocketAddr::new(address, port(top, "port")?);
             let place = if top.given("port") { top.place_of("port") } else { host.place };
-            Some(Sited { place, value: Listener { address, tls: None, metrics, proxy_protocol: false } })
+            let value = Listener { address, tls: None, metrics, vault_api: true, proxy_protocol: false };
+            Some(Sited { place, value })
         }
         Ok(_) => {
             top.problem("host", &host.place, "is plain HTTP on an address that others can reach", USE_TLS);

@@ -24,6 +24,7 @@ mod vault;
 
 use std::path::PathBuf;
 
+use filters::gate_token::Way;
 use filters::mcp::ToolNames;
 use filters::secret::Digest;
 use tracing::Level;
@@ -32,7 +33,9 @@ use super::fields::{Fields, Sited};
 use super::node::Node;
 use super::outline::Outline;
 use super::sections as section;
-use super::settings::{Admin, Development, Docs, Listener, LogFiles, Logging, Names, Server, Settings, Surfaces};
+use super::settings::{
+    Admin, Development, Docs, Listener, LogFiles, Logging, Names, Server, Settings, Surfaces, VaultApi,
+};
 use super::source::Source;
 
 /// Most listening sockets.
@@ -82,7 +85,7 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
         limits: limits?,
         surfaces: Surfaces {
             rest: top.flag("expose_rest_routes").unwrap_or(true),
-            vault_api: top.flag("expose_vault_api").unwrap_or(true),
+            vault_api: top.flag("expose_vault_api").unwrap_or(true).then(|| vault_api(&top)),
             tool_names: tool_names(&top),
             keep_alive: top.table("mcp", &section::MCP).time("keep_alive"),
             docs: docs(&top),
@@ -101,6 +104,22 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
     };
     roles::doubt_kms(&top, &settings.roles, &settings.agents, &settings.identity);
     Some(settings)
+}
+
+fn vault_api(top: &Fields<'_>) -> VaultApi {
+    let fields = top.table("vault_api", &section::VAULT_API);
+    let mounts = |name, way: Way, usual: &[&str]| -> Vec<(Box<str>, Way)> {
+        let given: Vec<Box<str>> =
+            fields.words(name).into_iter().map(|word| word.text.trim_matches('/').into()).collect();
+        let mounts = if fields.given(name) { given } else { usual.iter().map(|mount| Box::from(*mount)).collect() };
+        mounts.into_iter().map(|mount| (mount, way)).collect()
+    };
+    let logins = [
+        mounts("cert_logins", Way::Certificate, &["cert"]),
+        mounts("jwt_logins", Way::Jwt, &["jwt", "kubernetes"]),
+        mounts("approle_logins", Way::AppRole, &["approle"]),
+    ];
+    VaultApi { logins: logins.concat(), token_ttl: fields.time("token_ttl") }
 }
 
 fn server(top: &Fields<'_>, listeners: &[Sited<Listener>], admin: &Admin) -> Server {

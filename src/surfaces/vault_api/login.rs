@@ -2,7 +2,7 @@
 //! Source: <https://developer.hashicorp.com/vault/api-docs/auth>
 
 use filters::credential::Offered;
-use filters::gate_token::{GateToken, LoggedIn};
+use filters::gate_token::{GateToken, LoggedIn, Way};
 use filters::identity::Identity;
 use filters::refusal::Refusal;
 use filters::secret::{Digest, Secret};
@@ -13,14 +13,10 @@ use crate::service::Context;
 use crate::surfaces::{Asked, Reply, Served};
 
 use super::form;
-use super::wanted::{WAYS, Way};
-
-/// Seconds that a token lasts, unless its credential ends before.
-const LASTS: u64 = 3600;
 
 /// A login, and the credential that came with it.
 pub struct Login {
-    way: Way,
+    mount: Box<str>,
     /// The agent that it must be.
     agent: Option<String>,
     stands_for: LoggedIn,
@@ -39,7 +35,7 @@ impl Login {
     ///
     /// # Errors
     /// [`Refusal::Malformed`] where there is none.
-    pub fn read(way: Way, body: &[u8], fingerprint: Option<Digest>) -> Result<Self, Refusal> {
+    pub fn read((mount, way): (Box<str>, Way), body: &[u8], fingerprint: Option<Digest>) -> Result<Self, Refusal> {
         let missing = Refusal::Malformed;
         let body: Body = form::read(body)?;
         let (agent, stands_for) = match way {
@@ -54,7 +50,7 @@ impl Login {
                 (Some(agent), LoggedIn::ApiKey(key.into()))
             }
         };
-        Ok(Self { way, agent, stands_for })
+        Ok(Self { mount, agent, stands_for })
     }
 
     /// The credential, as it is offered to the gate.
@@ -76,15 +72,15 @@ impl Login {
         if self.agent.is_some_and(|agent| agent != identity.agent.id.as_str()) {
             return Err(Refusal::Unauthenticated);
         }
-        let (login, _) = WAYS.iter().find(|(_, way)| *way == self.way).ok_or(Refusal::Internal)?;
+        let lasts = context.snapshot.surfaces.vault_api.as_ref().map_or(0, |settings| settings.token_ttl.as_secs());
         let (issued, ends) = (context.now(), identity.expires.and_then(|ends| u64::try_from(ends).ok()));
         let token = GateToken {
             number: context.state.events.session_number(),
             agent: identity.agent.id.clone(),
             generation: identity.agent.generation,
-            login: format!("auth/{login}/login").into(),
+            login: format!("auth/{}/login", self.mount).into(),
             issued,
-            expires: ends.unwrap_or(u64::MAX).min(issued + LASTS),
+            expires: ends.unwrap_or(u64::MAX).min(issued + lasts),
             stands_for: self.stands_for,
         };
         let text = context.seal_token(&token)?;

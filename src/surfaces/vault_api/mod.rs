@@ -13,14 +13,16 @@ mod wanted;
 pub use health::{health, leader, seal_status};
 pub use login::Login;
 pub use refused::refused;
-pub use wanted::{Wanted, Way};
+pub use wanted::Wanted;
 
+use filters::headers::VAULT_NAMESPACE;
 use filters::operation::Operation;
 use filters::refusal::Refusal;
 use filters::rest::Carried;
 use filters::vault_api::{self, Match};
+use http::HeaderMap;
 
-use crate::service::{Called, Performed};
+use crate::service::{Called, Caller, Performed};
 
 use super::{Asked, Reply, Served};
 
@@ -51,8 +53,17 @@ pub async fn serve_own(asked: &Asked<'_>, wanted: &Wanted) -> Served {
         Wanted::Held(held, handle) => held::serve(asked, *held, handle.as_deref()).await,
         Wanted::Capabilities => Served::decided(capabilities::serve(asked)),
         // They are served before.
-        Wanted::Operation(_) | Wanted::Login(_) => Served::decided(Err(Refusal::Internal)),
+        Wanted::Operation(_) | Wanted::Login(..) => Served::decided(Err(Refusal::Internal)),
     }
+}
+
+/// True unless a request names another namespace of Vault's than that of its agent.
+#[must_use]
+pub fn is_at_home(headers: &HeaderMap, caller: &Caller<'_>) -> bool {
+    headers.get_all(VAULT_NAMESPACE).iter().all(|named| {
+        let named = named.to_str().map(|named| named.trim_matches('/'));
+        named.is_ok_and(|named| named.is_empty() || named == caller.agent().namespace.as_str().trim_matches('/'))
+    })
 }
 
 fn operation(asked: &Asked<'_>, matched: &Match) -> Result<Operation, Refusal> {

@@ -1,8 +1,11 @@
 //! What a request below `/v1` asks for.
 
+use filters::gate_token::Way;
 use filters::refusal::Refusal;
-use filters::vault::{Layout, Method};
+use filters::vault::Method;
 use filters::vault_api::{self, Match};
+
+use crate::snapshot::Snapshot;
 
 /// What is asked for.
 #[derive(Debug)]
@@ -11,25 +14,14 @@ pub enum Wanted {
     Operation(Match),
     /// Which engines the caller may use: all, or the one at this path.
     Mounts(Option<Box<str>>),
-    /// To log in.
-    Login(Way),
+    /// To log in at this mount.
+    Login(Box<str>, Way),
     /// Something of the caller's own token.
     Own(Own),
     /// Something about what a handle stands for, which may be named here.
     Held(Held, Option<Box<str>>),
     /// What the caller may do at some paths.
     Capabilities,
-}
-
-/// The way in which a client logs in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// With the certificate of its connection.
-    Certificate,
-    /// With a JWT.
-    Jwt,
-    /// With an agent's name and API key.
-    AppRole,
 }
 
 /// What is asked of the caller's own token.
@@ -58,10 +50,6 @@ pub enum Held {
     LookUpWrapped,
 }
 
-/// The ways of a login, each with the mount where clients have it unless they say otherwise.
-pub(super) const WAYS: [(&str, Way); 4] =
-    [("cert", Way::Certificate), ("jwt", Way::Jwt), ("kubernetes", Way::Jwt), ("approle", Way::AppRole)];
-
 /// The paths about what a handle stands for; some clients still call two of them by an older name.
 const HELD: [(&str, Held); 7] = [
     ("sys/leases/renew", Held::Renew),
@@ -84,22 +72,23 @@ impl Wanted {
     ///
     /// # Errors
     /// As [`vault_api::route`]; [`Refusal::NotFound`] for what is not there at all.
-    pub fn find(method: &str, path: &str, query: &str, layout: &Layout) -> Result<Self, Refusal> {
+    pub fn find(method: &str, path: &str, query: &str, snapshot: &Snapshot) -> Result<Self, Refusal> {
+        let Some(settings) = &snapshot.surfaces.vault_api else { return Err(Refusal::NotFound) };
         let path = path.strip_prefix(vault_api::PREFIX).ok_or(Refusal::NotFound)?;
         let method = vault_api::method(method, query);
-        match own(path)? {
+        match own(path, &settings.logins)? {
             Some((wanted, methods)) if method.is_some_and(|method| methods.contains(&method)) => Ok(wanted),
             Some((_, methods)) => {
                 let methods: Vec<_> = methods.iter().map(|method| method.name()).collect();
                 Err(Refusal::MethodNotAllowed(methods.join(", ")))
             }
-            None => vault_api::route(method, path, layout).map(Self::Operation),
+            None => vault_api::route(method, path, &snapshot.vault.layout).map(Self::Operation),
         }
     }
 }
 
 /// What is no operation, and its methods.
-fn own(path: &str) -> Result<Option<(Wanted, &'static [Method])>, Refusal> {
+fn own(path: &str, logins: &[(Box<str>, Way)]) -> Result<Option<(Wanted, &'static [Method])>, Refusal> {
     if ABSENT.iter().any(|absent| below(path, absent).is_some()) {
         return Err(Refusal::NotFound);
     }
@@ -107,8 +96,8 @@ fn own(path: &str) -> Result<Option<(Wanted, &'static [Method])>, Refusal> {
         return Ok(Some((Wanted::Mounts(rest.map(Box::from)), READS)));
     }
     let way = path.strip_prefix("auth/").and_then(|rest| rest.strip_suffix("/login"));
-    if let Some((_, way)) = way.and_then(|mount| WAYS.iter().find(|(known, _)| *known == mount)) {
-        return Ok(Some((Wanted::Login(*way), WRITES)));
+    if let Some((mount, way)) = way.and_then(|mount| logins.iter().find(|(known, _)| **known == *mount)) {
+        return Ok(Some((Wanted::Login(mount.clone(), *way), WRITES)));
     }
     if let Some((held, handle)) = HELD.iter().find_map(|(known, held)| Some((*held, below(path, known)?))) {
         return Ok(Some((Wanted::Held(held, handle.map(Box::from)), WRITES)));

@@ -282,7 +282,7 @@ mod tests {
         }
         let listens = |address: &str| {
             let address = address.parse().unwrap();
-            Place::of_listener(&Listener { address, tls: None, metrics: false, proxy_protocol: false })
+            Place::of_listener(&Listener { address, tls: None, metrics: false, vault_api: true, proxy_protocol: false })
         };
         assert_eq!(listens("[::1]:8443").map(|place| place.url("/")).as_deref(), Some("http://[::1]:8443/"));
         assert!(listens("0.0.0.0:8443").is_none() && listens("[::]:8443").is_none(), "all addresses");

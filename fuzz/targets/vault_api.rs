@@ -1,0 +1,27 @@
+//! Requests of Vault's own API: a line with method and target, one with the wrap header's value, and the body.
+
+#![no_main]
+#![allow(missing_docs)]
+
+use std::sync::LazyLock;
+
+use filters::catalog::CATALOG;
+use filters::rest::Carried;
+use filters::vault::Layout;
+use filters::vault_api::{method, operation, route};
+use libfuzzer_sys::fuzz_target;
+
+static LAYOUT: LazyLock<Layout> = LazyLock::new(|| CATALOG.layout());
+
+fuzz_target!(|input: &str| {
+    let (line, rest) = input.split_once('\n').unwrap_or((input, ""));
+    let (wrap_ttl, body) = rest.split_once('\n').unwrap_or((rest, ""));
+    let (name, target) = line.split_once(' ').unwrap_or(("GET", line));
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let Ok(matched) = route(method(name, query), path, &LAYOUT) else { return };
+    let wrap_ttl = Some(wrap_ttl).filter(|text| !text.is_empty());
+    if let Ok(operation) = operation(&matched, Carried { query, body: body.as_bytes(), wrap_ttl, ..Carried::default() })
+    {
+        fuzz::judge(operation);
+    }
+});
