@@ -5,6 +5,7 @@ mod fixed;
 mod limits;
 mod login;
 mod otel;
+mod surfaces;
 mod vault;
 
 use std::net::SocketAddr;
@@ -13,11 +14,9 @@ use std::time::Duration;
 
 use filters::catalog::Catalog;
 use filters::credential::{KeyEntry, ProxyHeaders};
-use filters::gate_token::Way;
 use filters::grants::Role;
 use filters::identity::{Directory, Source};
 use filters::jwt::{self, KeySet};
-use filters::mcp::ToolNames;
 use filters::names::{AgentId, Namespace};
 use filters::quota::Rate;
 use filters::secret::{Digest, Secret};
@@ -33,6 +32,7 @@ pub use fixed::Fixed;
 pub use limits::{Bounds, ConnectionLimits, Limits, Queue};
 pub use login::{Login, SignedToken};
 pub use otel::{Otlp, Traces};
+pub use surfaces::{Docs, Surfaces, VaultApi};
 pub use vault::{ChildPolicies, ChildTokens, Leases, TokenLogin, VaultIdentity};
 
 /// A whole configuration, every value of which was checked.
@@ -102,38 +102,6 @@ pub struct Settings {
     pub digest: Digest,
     /// The configuration file by its names; the files it names are not in it.
     pub outline: Outline,
-}
-
-/// Vault's own API as a surface.
-#[derive(Clone, Debug)]
-pub struct VaultApi {
-    /// The mounts below `auth/` at which clients log in, each with the way.
-    pub logins: Vec<(Box<str>, Way)>,
-    /// The time that a token lasts which a login gives.
-    pub token_ttl: Duration,
-}
-
-/// Everything that callers are shown.
-#[derive(Clone, Debug)]
-pub struct Surfaces {
-    /// True where the REST surface is shown.
-    pub rest: bool,
-    /// Vault's own API; `None` where it is not shown.
-    pub vault_api: Option<VaultApi>,
-    /// The spelling of MCP tools' names.
-    pub tool_names: ToolNames,
-    /// The time between two comments on an open stream of events.
-    pub keep_alive: Duration,
-    /// Who sees the documentation.
-    pub docs: Docs,
-    /// Scheme and authority by which callers reach the gate, where it is told.
-    pub public_url: Option<Box<str>>,
-    /// True where the headers of a request are shown to those who may look: in development only.
-    pub echo: bool,
-    /// True where the trace of a request is taken over from its caller, and Vault is told of it (W3C Trace Context).
-    pub trace_context: bool,
-    /// Origins (RFC 6454) whose pages may call; `*` is refused.
-    pub origins: Vec<String>,
 }
 
 /// The defaults of development tokens.
@@ -209,17 +177,6 @@ pub enum ClientCertificates {
     Optional,
     /// They must.
     Required,
-}
-
-/// Who sees the OpenAPI document and its pages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Docs {
-    /// Whoever has a credential.
-    Agents,
-    /// Anyone.
-    Public,
-    /// Nobody: there is no such route.
-    Off,
 }
 
 /// The operators' listener.
