@@ -36,6 +36,8 @@ pub struct Layout {
     pub gate_prefix: Box<str>,
     /// The transit key that the keys of handles are derived from.
     pub handle_key: Box<str>,
+    /// The transit keys that the audit's keys are in; none where Vault has none of them.
+    pub audit_keys: Vec<Box<str>>,
     /// The KMS key of calls that name none.
     pub kms_default_key: Option<Box<str>>,
 }
@@ -58,6 +60,7 @@ impl Layout {
             shared_prefix: "shared".into(),
             gate_prefix: "portcullis".into(),
             handle_key: "portcullis-handles".into(),
+            audit_keys: Vec::new(),
             kms_default_key: None,
         }
     }
@@ -69,6 +72,11 @@ impl Layout {
             Holds::Paths => Some(&self.kv_mount),
             Holds::Names(_) => self.mounts.iter().find(|(other, _)| *other == engine).map(|(_, mount)| &**mount),
         }
+    }
+
+    /// The names of the gate's own transit keys, which no grant gives.
+    pub fn own_keys(&self) -> impl Iterator<Item = &str> {
+        [&self.handle_key].into_iter().chain(&self.audit_keys).map(|key| &**key)
     }
 
     /// The mount of the engine of this name, whose resources are names; empty where there is none.

@@ -101,18 +101,18 @@ impl Policy {
             for pattern in patterns {
                 policy.paths.insert(pattern.below_prefix(&prefix), granted.capabilities(&pattern));
             }
-            let own_key = format!("{prefix}/{}", layout.handle_key);
             let transit = prefix.strip_prefix(layout.mount_of(HANDLES)).is_some_and(|rest| rest.starts_with('/'));
-            let shut = transit && granted.names.iter().any(|(name, _)| name.covers(&layout.handle_key));
+            let covered = |key: &&str| transit && granted.names.iter().any(|(name, _)| name.covers(key));
+            let shut: Vec<&str> = layout.own_keys().filter(covered).collect();
             for (name, _) in &granted.names {
                 let covers = granted.names.iter().filter(|(other, _)| other.contains(name));
                 let capabilities = covers.map(|(_, capability)| *capability).collect();
                 policy.paths.insert(format!("{prefix}/{}", name.to_vault()), capabilities);
             }
-            if shut {
-                // The key behind handles is the gate's alone, whatever covers it.
-                policy.paths.insert(format!("{own_key}/*"), Capabilities::new());
-                policy.paths.insert(own_key, Capabilities::new());
+            for key in shut {
+                // It is the gate's alone, whatever covers it.
+                policy.paths.insert(format!("{prefix}/{key}/*"), Capabilities::new());
+                policy.paths.insert(format!("{prefix}/{key}"), Capabilities::new());
             }
         }
         if policy.paths.len() > MOST { Err(TooManyPaths) } else { Ok(policy) }

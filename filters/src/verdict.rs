@@ -86,10 +86,11 @@ pub(crate) fn judge<'a>(identity: &'a Identity, need: &Need<'_>, layout: &Layout
     })
 }
 
-/// True for a resource of the gate's own: a caller who may ask for authentication codes of the key
-/// behind handles has every handle's key.
+/// True for a resource of the gate's own: a caller who may ask for authentication codes of the key behind handles has
+/// every handle's key, and one who may sign by the key of checkpoints makes a chain anew.
 fn is_the_gates(resource: &Resource, layout: &Layout) -> bool {
-    matches!(resource, Resource::Key(engine, name) if *name == layout.handle_key && engine.name() == HANDLES)
+    let is_own = |name: &str| layout.own_keys().any(|key| key == name);
+    matches!(resource, Resource::Key(engine, name) if is_own(name) && engine.name() == HANDLES)
 }
 
 /// Puts the configured name where the caller gave none: what is judged is what is asked.

@@ -272,7 +272,9 @@ fn allowing(question: &Question, allowed: Option<&Allowed<'_>>) -> Vec<String> {
 
 fn refusing(question: &Question, agent: &Agent, denial: Denial<'_>, circumstances: Circumstances) -> Vec<String> {
     match denial {
-        Denial::OfTheGate => vec!["it is the key behind handles, which no grant gives".to_owned()],
+        Denial::OfTheGate => {
+            vec!["it is a key of the gate's own, behind handles or its audit, which no grant gives".to_owned()]
+        }
         Denial::Credential(scope) => vec![format!("the credential does not carry scope `{scope}`")],
         Denial::Denied(role, pattern) => {
             vec![format!("role `{}`: `deny = [\"{pattern}\"]` matches, and wins over every role", role.name)]

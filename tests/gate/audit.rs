@@ -274,6 +274,8 @@ fn killed(shared: &Shared) {
     });
     let (code, told) = verify();
     assert!(code == Some(0) && told.contains("of 2 chains") && told.contains("not finished: 1"), "{told}");
+    // Before it serves, a signal ends it at once.
+    wait_for("it serves", 20, || gate.admin_client().try_send("GET", "/healthz", &[], b"").is_ok());
     Command::new("kill").arg(next.id().to_string()).status().expect("kill");
     assert_eq!(next.ended(), Some(0));
     let text = fs::read_to_string(folder.join("audit.log.1")).expect("what was set aside");

@@ -93,7 +93,7 @@ fn universe() -> Vec<(&'static Entry, String)> {
             ask("kv.destroy", json!({"path": path, "shared": shared, "versions": [1]}));
         }
     }
-    for key in ["dep", "deploy", "deploy-1", "deploy-12", "x", "portcullis-handles"] {
+    for key in ["dep", "deploy", "deploy-1", "deploy-12", "x"].into_iter().chain(OWN_KEYS) {
         ask("transit.encrypt", json!({"key": key, "plaintext": ""}));
         ask("transit.decrypt", json!({"key": key, "ciphertext": "c"}));
         ask("transit.generate_data_key", json!({"key": key}));
@@ -162,11 +162,16 @@ fn anybody() -> Identity {
     }])
 }
 
+/// Transit keys of the gate's own.
+const OWN_KEYS: [&str; 2] = ["portcullis-handles", "portcullis-notes"];
+
 fn agreement(shared: &Shared) {
     let world = shared.world();
     let universe = universe();
     let mut runner = TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
+    let audit = format!("[audit]\nstdout = true\nnames = \"clear\"\ncheckpoint_transit_key = \"{}\"\n", OWN_KEYS[1]);
     let agree = |text: String| {
+        let text = text + &audit;
         let settings = load(&text);
         let hcl = of_agent(&settings, &AgentId::parse("bob").expect("a name")).expect("a policy");
         let held = capabilities(world, &hcl, &settings, &universe);
@@ -207,11 +212,12 @@ fn capabilities(
     let (_, made) = world.ask("POST", "auth/token/create", &token);
     let token = made["auth"]["client_token"].as_str().expect("a token");
     let anybody = anybody();
-    // The gate never asks for its own key's name on behalf of an agent.
+    // The gate never asks for its own keys' names on behalf of an agent.
     let path = |(kind, arguments): &(&'static Entry, String)| {
         asked(&anybody, settings, kind, arguments).unwrap_or_else(|| {
-            let path = asked(&anybody, settings, kind, &arguments.replace("portcullis-handles", "x")).expect("a path");
-            path.strip_suffix("/x").expect("the key").to_owned() + "/portcullis-handles"
+            let own = OWN_KEYS.into_iter().find(|key| arguments.contains(key)).expect("a key of the gate's");
+            let path = asked(&anybody, settings, kind, &arguments.replace(own, "x")).expect("a path");
+            format!("{}/{own}", path.strip_suffix("/x").expect("the key"))
         })
     };
     let paths: Vec<String> = universe.iter().map(path).collect();

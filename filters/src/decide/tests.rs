@@ -232,12 +232,18 @@ fn the_extensions_of_the_role_are_asked_for_where_the_caller_names_none() {
 }
 
 #[test]
-fn no_grant_gives_the_key_behind_handles() {
+fn no_grant_gives_a_key_of_the_gates_own() {
     let every = Role { named: [(catalog::TRANSIT, names("*"))].into(), ..role(&Scope::ALL, &[], &[], &[]) };
     let bob = identity(Scopes::ALL, vec![every]);
     let of = |key| format!("{{\"key\":\"{key}\",\"input\":\"\"}}");
     assert!(asked(&bob, "transit.hmac", &of("portcullis")).is_ok());
     assert_eq!(asked(&bob, "transit.hmac", &of("portcullis-handles")), Err(Refusal::Forbidden));
+    let layout = Layout { audit_keys: vec!["portcullis-notes".into()], ..CATALOG.layout() };
+    let ground = DecisionContext { layout: &layout, keyring: &Keyring::default(), client: None, now: 0 };
+    for (key, allowed) in [("portcullis-notes", false), ("portcullis-note", true)] {
+        let operation = catalog::find("transit.sign").unwrap().parse(of(key).as_bytes()).unwrap();
+        assert_eq!(decide(&bob, operation, ground).is_ok(), allowed, "{key}");
+    }
 }
 
 #[test]

@@ -16,7 +16,8 @@ Prints the records that fit all that is given, as they are, one line each. --pat
 secret's path, or a key's or role's name, as agents write it; where records have HMACs
 of names, the same HMAC is computed by the key: that of a file, or of each version of a
 transit key, for which Vault is asked by VAULT_TOKEN, or as the gate would ask. Without
-FILE, the file and the key are those of the configuration. Of one FILE, those that were set aside of it are read too.
+FILE, the file and the key are those of the configuration. Of one FILE, those that were
+set aside of it are read too.
 Nothing is verified: see `portcullis audit verify`.
 
 Exit codes:

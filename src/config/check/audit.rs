@@ -26,6 +26,7 @@ pub(super) fn audit(top: &Fields<'_>) -> Option<Audit> {
     if required && file.is_none() {
         fields.problem("required", &fields.place_of("required"), "needs a file", "give `audit.file`");
     }
+    let checkpoint_key = CHECKPOINTS.key(&fields);
     let is = |name: &str, word: &str| fields.text(name).is_some_and(|text| text.value == word);
     if file.is_none() && !stdout && syslog.is_none() && otlp.is_none() {
         if top.given("audit") && !to_collector {
@@ -46,7 +47,7 @@ pub(super) fn audit(top: &Fields<'_>) -> Option<Audit> {
         required,
         sync_each: is("sync", "each"),
         name_key: name_key(&fields, is("names", "clear")),
-        checkpoint_key: CHECKPOINTS.key(&fields),
+        checkpoint_key,
         checkpoint_every: fields.time("checkpoint_every"),
         rotation: Rotation {
             size: fields.number("rotate_size").unwrap_or(u64::MAX),
@@ -60,6 +61,13 @@ pub(super) fn audit(top: &Fields<'_>) -> Option<Audit> {
 /// The key of names' HMACs, also where the audit itself is off.
 pub(super) fn name_key_of(top: &Fields<'_>) -> Option<AuditKey> {
     NAMES.key(&top.table("audit", &section::AUDIT))
+}
+
+/// The transit keys that are named, also where they are not used.
+pub(super) fn transit_keys(top: &Fields<'_>) -> Vec<Box<str>> {
+    let fields = top.table("audit", &section::AUDIT);
+    let named = |options: KeyOptions| plain_name(&fields, options.transit).map(|name| name.value.into());
+    [NAMES, CHECKPOINTS].into_iter().filter_map(named).collect()
 }
 
 fn flag(fields: &Fields<'_>, name: &str) -> bool {

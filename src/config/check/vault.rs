@@ -141,6 +141,7 @@ pub(super) fn layout(top: &Fields<'_>) -> Layout {
         shared_prefix: text(shared),
         gate_prefix: text(gate),
         handle_key: text(plain_name(&top.table("handles", &section::HANDLES), "key")),
+        audit_keys: super::audit::transit_keys(top),
         kms_default_key: super::kms::default_key(top),
     }
 }
