@@ -26,6 +26,7 @@ pub const CASES: &[Case] = &[
     ("answers_are_wrapped_and_unwrapped", wrapping),
     ("leases_are_handles_of_the_agents", leases),
     ("capabilities_are_what_grants_say", capabilities),
+    ("another_namespace_than_the_agents_is_refused", namespaced),
     ("a_path_is_the_agents_own_however_it_is_spelled", spelled),
     ("answers_are_vaults_but_for_what_is_the_gates", answers),
 ];
@@ -105,6 +106,20 @@ fn refused(shared: &Shared) {
         let errors = told["errors"].as_array().unwrap_or_else(|| panic!("{method} {path}: {told}"));
         assert_eq!(errors.is_empty(), status == 404, "{method} {path}: {told}");
         assert_eq!(told["request_id"].as_str(), answer.header("x-request-id"), "{method} {path}: {told}");
+    }
+}
+
+/// A client that names another namespace than its agent's is not answered from that.
+fn namespaced(shared: &Shared) {
+    let (client, login) = (shared.gate().keyed(), json!({"role_id": "agent_api", "secret_id": API_KEY}).to_string());
+    for (namespace, status) in [("other", 403), ("root/other", 403), ("\u{fc}", 403), ("root", 200), ("/", 200)] {
+        let asked = |client: &tests::Client, method: &str, path: &str, body: &str| {
+            client.send(method, path, &[("X-Vault-Namespace", namespace)], body.as_bytes()).status
+        };
+        assert_eq!(asked(&client, "LIST", "/v1/secret/metadata/", ""), status, "{namespace}");
+        assert_eq!(asked(&client, "GET", "/v1/sys/internal/ui/mounts", ""), status, "{namespace}");
+        let stranger = shared.gate().stranger();
+        assert_eq!(asked(&stranger, "POST", "/v1/auth/approle/login", &login), status, "{namespace}");
     }
 }
 

@@ -6,6 +6,7 @@ mod health;
 mod held;
 mod login;
 mod mounts;
+mod namespace;
 mod refused;
 mod tokens;
 mod wanted;
@@ -46,6 +47,9 @@ pub async fn serve(asked: &Asked<'_>, matched: &Match, framed: bool) -> Served {
 
 /// Serves what is no operation that a path names, for a caller who has `shown` what a token can stand for.
 pub async fn serve_own(asked: &Asked<'_>, wanted: &Wanted, shown: Option<LoggedIn>) -> Served {
+    if let Err(refusal) = namespace::check(asked) {
+        return Served::decided(Err(refusal));
+    }
     match wanted {
         Wanted::Mounts(path) => Served::decided(mounts::serve(asked, path.as_deref())),
         Wanted::Own(own) => tokens::serve(asked, *own),
@@ -58,6 +62,7 @@ pub async fn serve_own(asked: &Asked<'_>, wanted: &Wanted, shown: Option<LoggedI
 }
 
 fn operation(asked: &Asked<'_>, matched: &Match) -> Result<Operation, Refusal> {
+    namespace::check(asked)?;
     let (query, wrap_ttl, body) = (asked.query, asked.wrap_ttl, &*asked.body);
     let bounds = asked.context.snapshot.limits.bounds.json;
     vault_api::operation(matched, Carried { query, wrap_ttl, body, bounds })
