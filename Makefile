@@ -21,6 +21,7 @@ NODE := 22.23.3
 # Clients of Vault's, which speak to the gate as they are; that of Go has its versions in its module.
 HVAC := 2.4.0
 NODE_VAULT := 0.12.0
+CONSUL_TEMPLATE := 0.41.1
 
 # AWS KMS on loopback, and what reads an OpenAPI document, and calls an API by it.
 MOTO := 5.2.5
@@ -48,6 +49,8 @@ conformance := target/node/.conformance-$(MCP_CONFORMANCE)
 hvac := target/venv/.hvac-$(HVAC)
 node_vault := target/node/.vault-$(NODE_VAULT)
 go_vault := target/vault-clients/go
+consul_template := target/vault-clients/.consul-template-$(CONSUL_TEMPLATE)
+spring := target/vault-clients/spring/.built
 moto := target/venv/.moto-$(MOTO)
 schemathesis := target/venv/.schemathesis-$(SCHEMATHESIS)
 openapi_validator := target/venv/.openapi_spec_validator-$(OPENAPI_VALIDATOR)
@@ -79,6 +82,10 @@ test: backends clients servers ## Run every test, real servers included: on Open
 .PHONY: traces
 traces: backend $(otelcol) ## Run the tests of traces, with an OpenTelemetry collector
 	cargo test --workspace --test gate -- traces::
+
+.PHONY: vault-clients
+vault-clients: backend clients $(consul_template) $(spring) ## Run consul-template and Spring Vault through the gate: slow to fetch
+	cargo test --workspace --test gate -- --ignored slow_vault_clients::
 
 .PHONY: interleavings
 interleavings: ## Try the orders in which threads of the bus of events may run
@@ -212,6 +219,17 @@ $(node_vault): | $(conformance)
 $(go_vault): tests/clients/vault-go/main.go tests/clients/vault-go/go.mod tests/clients/vault-go/go.sum
 	@echo "building $@ (Go)"
 	@GOFLAGS=-mod=readonly go build -C $(<D) -o $(CURDIR)/$@ .
+
+$(consul_template):
+	@echo "installing consul-template $(CONSUL_TEMPLATE) (Go) into $(@D)"
+	@GOBIN=$(CURDIR)/$(@D) go install github.com/hashicorp/consul-template@v$(CONSUL_TEMPLATE)
+	@rm -f $(@D)/.consul-template-*
+	@touch $@
+
+$(spring): $(wildcard tests/clients/spring-vault/src/main/java/*.java) tests/clients/spring-vault/pom.xml
+	@echo "building a client with Spring Vault (Maven) into $(@D)"
+	@mvn --quiet --batch-mode --file tests/clients/spring-vault/pom.xml -Dbuilt=$(CURDIR)/$(@D) compile
+	@touch $@
 
 # Without a terminal, without starting what it installs, and without a database cluster of the
 # machine's own.

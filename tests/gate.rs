@@ -136,6 +136,9 @@ impl Shared {
     }
 }
 
+/// Tests of what is slow to fetch: `make vault-clients` runs them.
+const SLOW: &str = "slow_vault_clients";
+
 /// One test: its name, and what it does.
 pub type Case = (&'static str, fn(&Shared));
 
@@ -175,6 +178,7 @@ fn main() -> ExitCode {
         ("isolation", gate::isolation::CASES),
         ("vault_api", gate::vault_api::CASES),
         ("vault_clients", gate::vault_clients::CASES),
+        (SLOW, gate::vault_clients::SLOW),
         ("service", gate::service::CASES),
         ("jwt", gate::jwt::CASES),
         ("issuers", gate::issuers::CASES),
@@ -230,10 +234,11 @@ fn main() -> ExitCode {
     for &(module, cases) in modules {
         for &(name, case) in cases {
             let shared = Arc::clone(&shared);
-            trials.push(Trial::test(format!("{module}::{name}"), move || {
+            let trial = Trial::test(format!("{module}::{name}"), move || {
                 case(&shared);
                 Ok(())
-            }));
+            });
+            trials.push(trial.with_ignored_flag(module == SLOW));
         }
     }
     let conclusion = libtest_mimic::run(&arguments, trials);

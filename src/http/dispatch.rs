@@ -236,9 +236,6 @@ impl Request<'_> {
                 Served::decided(reply)
             }
             Surface::Login(login) => login.serve(&self.asked(&session.req_header().headers, caller, Bytes::new())),
-            Surface::Vault(_) if !vault_api::is_at_home(&session.req_header().headers, caller) => {
-                Served::decided(Err(Refusal::Forbidden))
-            }
             Surface::Vault(wanted) => Box::pin(self.serve_vault(session, caller, wanted)).await,
             Surface::Rest(matched) => {
                 let takes_body = rest::takes_body(&matched, &session.req_header().headers);

@@ -3,6 +3,7 @@
 mod agent;
 mod guide;
 mod requests;
+mod slow;
 
 use std::io::Write as _;
 use std::path::Path;
@@ -31,6 +32,12 @@ pub const CASES: &[Case] = &[
     ("external_secrets_is_answered", requests::external_secrets),
 ];
 
+pub const SLOW: &[Case] = &[
+    ("consul_template_renders_secrets_anew", slow::consul_template),
+    ("consul_template_is_refused_what_is_not_granted", slow::refused),
+    ("spring_works", slow::spring),
+];
+
 /// A library, as its package installs it.
 #[derive(Clone, Copy, Debug)]
 enum Library {
@@ -40,6 +47,8 @@ enum Library {
     Node,
     /// HashiCorp's own.
     Go,
+    /// Spring Vault.
+    Spring,
 }
 
 const LIBRARIES: [Library; 3] = [Library::Python, Library::Node, Library::Go];
@@ -141,6 +150,12 @@ impl Library {
                     .args(installed("target/node/node_modules/node-vault").ancestors().nth(2));
                 command
             }
+            Self::Spring => {
+                let built = installed("target/vault-clients/spring").display().to_string();
+                let mut command = Command::new("java");
+                command.args(["-cp", &format!("{built}/classes:{built}/libraries/*"), "Caller"]);
+                command
+            }
             Self::Go => Command::new(installed("target/vault-clients/go")),
         };
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -168,13 +183,17 @@ fn libraries(shared: &Shared) {
         for library in LIBRARIES {
             let served = &served;
             threads.spawn(move || {
-                for (way, (agent, plan)) in served.ways().iter().enumerate() {
-                    let folder = format!("v1-{library:?}/{way}");
-                    library.sees(&served.plan(plan), &working(agent, &folder));
-                }
+                works(library, served);
             });
         }
     });
+}
+
+/// Has it work by every way in.
+fn works(library: Library, served: &Served) {
+    for (way, (agent, plan)) in served.ways().iter().enumerate() {
+        library.sees(&served.plan(plan), &working(agent, &format!("v1-{library:?}/{way}")));
+    }
 }
 
 /// What every library does with a secret and a key, and sees.
@@ -204,29 +223,34 @@ fn working(agent: &str, folder: &str) -> Vec<(Value, Value)> {
     ]
 }
 
+/// What a reader is refused, and sees.
+fn forbidden() -> Vec<(Value, Value)> {
+    let forbidden = || json!({"status": 403});
+    vec![
+        (json!(["lookup"]), json!("agent_jwt")),
+        (json!(["read", "public/v1-refused"]), json!({"status": 404})),
+        (json!(["write", "public/v1-refused", {"a": "b"}]), forbidden()),
+        (json!(["read", "v1-refused"]), forbidden()),
+        (json!(["list", "v1-refused"]), forbidden()),
+        (json!(["delete", "public/v1-refused"]), forbidden()),
+        (json!(["encrypt", "agents-key", "aGk="]), forbidden()),
+    ]
+}
+
 fn refused(shared: &Shared) {
     let served = Served::start(shared.world());
+    let known = forbidden();
     let forbidden = json!({"status": 403});
-    let refused = [
-        (json!(["write", "public/v1-refused", {"a": "b"}]), forbidden.clone()),
-        (json!(["read", "v1-refused"]), forbidden.clone()),
-        (json!(["list", "v1-refused"]), forbidden.clone()),
-        (json!(["delete", "public/v1-refused"]), forbidden.clone()),
-        (json!(["encrypt", "agents-key", "aGk="]), forbidden.clone()),
-    ];
-    let mut known =
-        vec![(json!(["lookup"]), json!("agent_jwt")), (json!(["read", "public/v1-refused"]), json!({"status": 404}))];
-    known.extend(refused.clone());
-    let mut unknown = vec![(json!(["create", "10m"]), forbidden.clone())];
-    unknown.extend(refused);
+    // Who is not known is refused the same, and more.
+    let mut unknown = known[2..].to_vec();
+    unknown.push((json!(["create", "10m"]), forbidden.clone()));
     let wrong = json!({"role": "any", "jwt": format!("{}x", served.token("agent_mtls"))});
     scope(|threads| {
         for library in LIBRARIES {
             let (served, known, unknown, wrong, forbidden) = (&served, &known, &unknown, &wrong, &forbidden);
             threads.spawn(move || {
-                let certificate =
-                    with(&served.certificate("agent_jwt"), &json!({"login": {"method": "cert", "data": {}}}));
-                library.sees(&served.plan(&certificate), known);
+                let login = json!({"login": {"method": "cert", "data": {}}});
+                library.sees(&served.plan(&with(&served.certificate("agent_jwt"), &login)), known);
                 library.sees(&served.plan(&json!({"token": served.token("agent_jwt")})), known);
                 library.sees(&served.plan(&json!({"token": "hvs.CAESIJsomething"})), unknown);
                 let login = json!({"login": {"method": "jwt", "data": wrong}, "calls": []});

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::surfaces::{Asked, Reply, Served};
 
 use super::form;
+use super::namespace;
 
 /// A login, and the credential that came with it.
 pub struct Login {
@@ -68,6 +69,7 @@ impl Login {
     }
 
     fn token(self, asked: &Asked<'_>) -> Result<Reply, Refusal> {
+        namespace::check(asked)?;
         if self.agent.is_some_and(|agent| agent != asked.caller.agent().id.as_str()) {
             return Err(Refusal::Unauthenticated);
         }

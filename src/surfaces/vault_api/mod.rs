@@ -6,6 +6,7 @@ mod health;
 mod held;
 mod login;
 mod mounts;
+mod namespace;
 mod refused;
 mod tokens;
 mod wanted;
@@ -16,14 +17,12 @@ pub use refused::refused;
 pub use wanted::Wanted;
 
 use filters::gate_token::LoggedIn;
-use filters::headers::VAULT_NAMESPACE;
 use filters::operation::Operation;
 use filters::refusal::Refusal;
 use filters::rest::Carried;
 use filters::vault_api::{self, Match};
-use http::HeaderMap;
 
-use crate::service::{Called, Caller, Performed};
+use crate::service::{Called, Performed};
 
 use super::{Asked, Reply, Served};
 
@@ -48,6 +47,9 @@ pub async fn serve(asked: &Asked<'_>, matched: &Match, framed: bool) -> Served {
 
 /// Serves what is no operation that a path names, for a caller who has `shown` what a token can stand for.
 pub async fn serve_own(asked: &Asked<'_>, wanted: &Wanted, shown: Option<LoggedIn>) -> Served {
+    if let Err(refusal) = namespace::check(asked) {
+        return Served::decided(Err(refusal));
+    }
     match wanted {
         Wanted::Mounts(path) => Served::decided(mounts::serve(asked, path.as_deref())),
         Wanted::Own(own) => tokens::serve(asked, *own),
@@ -59,16 +61,8 @@ pub async fn serve_own(asked: &Asked<'_>, wanted: &Wanted, shown: Option<LoggedI
     }
 }
 
-/// True unless a request names another namespace of Vault's than that of its agent.
-#[must_use]
-pub fn is_at_home(headers: &HeaderMap, caller: &Caller<'_>) -> bool {
-    headers.get_all(VAULT_NAMESPACE).iter().all(|named| {
-        let named = named.to_str().map(|named| named.trim_matches('/'));
-        named.is_ok_and(|named| named.is_empty() || named == caller.agent().namespace.as_str().trim_matches('/'))
-    })
-}
-
 fn operation(asked: &Asked<'_>, matched: &Match) -> Result<Operation, Refusal> {
+    namespace::check(asked)?;
     let (query, wrap_ttl, body) = (asked.query, asked.wrap_ttl, &*asked.body);
     let bounds = asked.context.snapshot.limits.bounds.json;
     vault_api::operation(matched, Carried { query, wrap_ttl, body, bounds })

@@ -20,10 +20,17 @@ pub(super) struct Running {
 impl Running {
     /// Starts it as `agent` or `proxy`, with this file.
     pub(super) fn start(served: &Served, verb: &str, name: &str, text: &str) -> Self {
+        let mut command = Command::new(binary(&root()).expect("a Vault").path);
+        command.arg(verb);
+        Self::run(served, &mut command, name, text)
+    }
+
+    /// Starts a program, with this file for its `-config`.
+    pub(super) fn run(served: &Served, command: &mut Command, name: &str, text: &str) -> Self {
         let (file, log) = (served.write(&format!("{name}.hcl"), text), served.at(&format!("{name}.log")));
         let output = File::create(&log).expect("a file");
-        let process = Command::new(binary(&root()).expect("a Vault").path)
-            .args([verb, &format!("-config={file}")])
+        let process = command
+            .arg(format!("-config={file}"))
             .env_clear()
             .envs([("HOME", served.at("")), ("PATH", "/usr/bin:/bin".to_owned())])
             .stdin(Stdio::null())
@@ -36,6 +43,17 @@ impl Running {
 
     fn said(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits until it has failed, and gives what it has said.
+    pub(super) fn gives_up(mut self) -> String {
+        let mut code = None;
+        wait_for("it gives up", 30, || {
+            code = self.process.try_wait().expect("its state");
+            code.is_some()
+        });
+        assert!(code.is_some_and(|code| !code.success()), "{}", self.said());
+        self.said()
     }
 
     /// Waits until something is so.
@@ -140,15 +158,9 @@ pub(super) fn refused(shared: &Shared) {
     let [(method, _, config), ..] = ways(&served);
     let config = config.replace("agent_mtls", "agent_jwt");
     let text = settings(&served, method, &config).replace("agent_mtls", "agent_jwt");
-    let mut running =
-        Running::start(&served, "agent", "refused", &(text + &template(&served, "v1-agent/none", "none")));
-    let mut code = None;
-    wait_for("it gives up", 30, || {
-        code = running.process.try_wait().expect("its state");
-        code.is_some()
-    });
-    let said = running.said();
-    assert!(code.is_some_and(|code| !code.success()) && said.contains("Code: 403"), "{said}");
+    let text = text + &template(&served, "v1-agent/none", "none");
+    let said = Running::start(&served, "agent", "refused", &text).gives_up();
+    assert!(said.contains("Code: 403"), "{said}");
     assert!(!fs::exists(served.at("none")).expect("a folder"), "{said}");
 }
 
