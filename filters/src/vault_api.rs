@@ -121,23 +121,32 @@ fn lists(pair: &str) -> bool {
 /// [`Refusal::Path`] for a path that is not UTF-8, [`Refusal::MethodNotAllowed`] for one that is known with other
 /// methods, and [`Refusal::Forbidden`] for any other, as Vault has it for what no policy names.
 pub fn route(method: Option<Method>, raw: &str, layout: &Layout) -> Result<Match, Refusal> {
-    let mut found = every(&path::decode(raw.as_bytes())?, layout);
-    let of = |matched: &Match| matched.kind().spec.reach.method;
-    match found.iter().position(|matched| Some(of(matched)) == method) {
-        Some(place) => Ok(found.swap_remove(place)),
-        None if found.is_empty() => Err(Refusal::Forbidden),
-        None => Err(Refusal::MethodNotAllowed(found.iter().map(|m| of(m).name()).collect::<Vec<_>>().join(", "))),
+    let path = path::decode(raw.as_bytes())?;
+    let of = |route: &Route| route.kind.spec.reach.method;
+    let mut methods = Vec::new();
+    for (route, rest) in at(&path, layout) {
+        if Some(of(route)) == method {
+            return Ok(matched(route, rest, layout));
+        }
+        methods.push(of(route).name());
     }
+    if methods.is_empty() { Err(Refusal::Forbidden) } else { Err(Refusal::MethodNotAllowed(methods.join(", "))) }
 }
 
 /// Every operation, one for each method, at a path that is decoded.
-#[must_use]
-pub fn every(path: &str, layout: &Layout) -> Vec<Match> {
-    let mounted = ROUTES.iter().filter_map(|route| Some((route, below(path, layout.mount(route.engine)?)?)));
-    // Of two mounts of which one lies in the other, the inner one is meant.
-    let innermost = mounted.clone().map(|(_, rest)| rest.len()).min();
-    let mounted = mounted.filter(|(_, rest)| Some(rest.len()) == innermost);
-    mounted.filter_map(|(route, rest)| Some(matched(route, below(rest, route.api)?, layout))).collect()
+pub fn every(path: &str, layout: &Layout) -> impl Iterator<Item = Match> {
+    at(path, layout).map(|(route, rest)| matched(route, rest, layout))
+}
+
+/// The routes at a path, and the part of it behind each. Of two mounts of which one lies in the other, the inner one
+/// is meant.
+fn at<'p>(path: &'p str, layout: &Layout) -> impl Iterator<Item = (&'static Route, &'p str)> {
+    let mounted = CATALOG.engines().filter_map(|engine| Some((engine, below(path, layout.mount(engine)?)?)));
+    let mounted = mounted.min_by_key(|(_, rest)| rest.len());
+    mounted.into_iter().flat_map(|(mounted, rest)| {
+        let here = ROUTES.iter().filter(move |route| route.engine == mounted);
+        here.filter_map(move |route| Some((route, below(rest, route.api)?)))
+    })
 }
 
 fn matched(route: &'static Route, rest: &str, layout: &Layout) -> Match {

@@ -236,7 +236,10 @@ impl Request<'_> {
                 Served::decided(reply)
             }
             Surface::Login(login) => login.serve(&self.asked(&session.req_header().headers, caller, Bytes::new())),
-            Surface::Vault(wanted) => Box::pin(self.serve_vault(session, caller, wanted)).await,
+            // It is large, and made where it stays.
+            Surface::Vault(wanted) => {
+                Box::into_pin(Box::write(Box::new_uninit(), self.serve_vault(session, caller, wanted))).await
+            }
             Surface::Rest(matched) => {
                 let takes_body = rest::takes_body(&matched, &session.req_header().headers);
                 let body = match takes_body {

@@ -57,21 +57,14 @@ impl<'de> Visitor<'de> for Members<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let Self { of, place, depth, live, notes } = self;
-        while let Some(Name(name)) = map.next_key()? {
-            let here = |member: &'static Member| place(member).get(depth).is_some_and(|part| **part == *name);
-            let leads = |(index, member): &(usize, &'static Member)| {
-                live & (1 << index) != 0 && member.told.is_some() && here(member)
-            };
-            let fitting = of.iter().enumerate().filter(leads);
-            let is = fitting.clone().find(|(_, member)| place(member).len() == depth + 1);
-            let live = fitting.fold(0, |live, (index, _)| live | 1 << index);
-            match is.and_then(|(_, member)| Some((member.told?, member.holds))) {
+        while let Some(Named { is, live }) = map.next_key_seed(Naming { of, place, depth, live })? {
+            match is.and_then(|member| Some((member.told?, member.holds))) {
                 Some((told, holds)) => {
                     let note = map.next_value_seed(Told(holds))?;
                     note.into_iter().for_each(|note| notes.add(told, note));
                 }
                 None if live != 0 => {
-                    map.next_value_seed(Members { of, place, depth: depth + 1, live, notes: &mut *notes })?
+                    map.next_value_seed(Members { of, place, depth: depth + 1, live, notes: &mut *notes })?;
                 }
                 None => {
                     map.next_value::<IgnoredAny>()?;
@@ -79,6 +72,52 @@ impl<'de> Visitor<'de> for Members<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Reads a name, and finds the members that it leads to.
+#[derive(Clone, Copy)]
+struct Naming {
+    of: &'static [Member],
+    place: Place,
+    depth: usize,
+    live: u32,
+}
+
+/// The member that a name is the last of, and a bit for each that it leads to.
+struct Named {
+    is: Option<&'static Member>,
+    live: u32,
+}
+
+impl<'de> DeserializeSeed<'de> for Naming {
+    type Value = Named;
+
+    fn deserialize<D: Deserializer<'de>>(self, name: D) -> Result<Named, D::Error> {
+        name.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Naming {
+    type Value = Named;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Named, E> {
+        let Self { of, place, depth, live } = self;
+        let mut named = Named { is: None, live: 0 };
+        for (index, member) in of.iter().enumerate().filter(|(_, member)| member.told.is_some()) {
+            let way = place(member);
+            if live & (1 << index) != 0 && way.get(depth).is_some_and(|part| *part == name) {
+                named.live |= 1 << index;
+                if way.len() == depth + 1 {
+                    named.is = Some(member);
+                }
+            }
+        }
+        Ok(named)
     }
 }
 

@@ -41,7 +41,7 @@ fn capabilities(asked: &Asked<'_>, path: &str) -> Value {
         let (name, shared) = matched.about();
         asked.context.may_use(asked.caller, matched.kind(), About { name, shared, ..About::default() })
     };
-    let allowed = vault_api::every(path, layout).into_iter().filter(may);
+    let allowed = vault_api::every(path, layout).filter(may);
     let mut names: Vec<_> = allowed.flat_map(|matched| matched.kind().spec.reach.may).collect();
     names.sort_unstable();
     names.dedup();

@@ -54,7 +54,7 @@ pub async fn serve_own(asked: &Asked<'_>, wanted: &Wanted, shown: Option<LoggedI
         Wanted::Mounts(path) => Served::decided(mounts::serve(asked, path.as_deref())),
         Wanted::Own(own) => tokens::serve(asked, *own),
         Wanted::Create => Served::decided(tokens::create(asked, shown)),
-        Wanted::Held(held, handle) => held::serve(asked, *held, handle.as_deref()).await,
+        Wanted::Held(held, handle) => Box::pin(held::serve(asked, *held, handle.as_deref())).await,
         Wanted::Capabilities => Served::decided(capabilities::serve(asked)),
         // They are served before.
         Wanted::Operation(_) | Wanted::Login(..) => Served::decided(Err(Refusal::Internal)),
