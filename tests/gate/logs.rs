@@ -162,7 +162,8 @@ fn again_and_again(shared: &Shared) {
     };
     for turn in 1..=4 {
         disk.fill();
-        ask(10);
+        // More than the last page of either file still takes.
+        ask(100);
         for log in LOGS {
             wait_for("it is told", 10, || stderr(&format!("{log}.log cannot be written")) == turn);
         }
