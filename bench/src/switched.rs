@@ -10,7 +10,7 @@ use crate::turns::{Plan, take_turns};
 use anyhow::{Context, Result};
 use std::rc::Rc;
 
-/// What is switched on, by the scenario's name.
+/// Each scenario by its name, with the setting that is on in one of its two gates.
 pub(crate) const SWITCHED: [(&str, With); 3] = [
     ("traces-1pct", With::Traces),
     ("audit-batch", With::Audit { each: false }),

@@ -88,10 +88,10 @@ impl Offered {
     #[must_use]
     pub fn by_form(token: &str) -> Option<Self> {
         let secret = || Secret::new(token.to_owned());
-        match token {
-            _ if is_jwt(token) => Some(Self::Bearer(secret())),
-            _ if token.starts_with(KEY_PREFIX) => Some(Self::ApiKey(secret())),
-            _ => None,
+        if is_jwt(token) {
+            Some(Self::Bearer(secret()))
+        } else {
+            token.starts_with(KEY_PREFIX).then(|| Self::ApiKey(secret()))
         }
     }
 }

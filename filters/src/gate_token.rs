@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::credential::Offered;
 use crate::names::AgentId;
-use crate::secret::Digest;
+use crate::secret::{Digest, Secret};
 
 /// A token, as it is sealed.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub struct GateToken {
     /// Its number, by which it is ended.
     pub number: u64,
@@ -40,7 +40,7 @@ pub enum Way {
 }
 
 /// A credential that was logged in with.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub enum LoggedIn {
     /// The certificate of this fingerprint, which the connection must present.
     Certificate(Box<str>),
@@ -55,6 +55,16 @@ impl LoggedIn {
     #[must_use]
     pub fn certificate(fingerprint: &Digest) -> Self {
         Self::Certificate(fingerprint.to_hex().into())
+    }
+
+    /// The credential, as it is offered to the gate.
+    #[must_use]
+    pub fn offered(&self) -> Offered {
+        match self {
+            Self::Certificate(_) => Offered::Nothing,
+            Self::Jwt(token) => Offered::Bearer(Secret::new(token.as_ref().to_owned())),
+            Self::ApiKey(key) => Offered::ApiKey(Secret::new(key.as_ref().to_owned())),
+        }
     }
 
     /// The credential of a request whose connection presents the certificate of this fingerprint; `None` where a token

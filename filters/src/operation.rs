@@ -119,7 +119,7 @@ impl Reach {
     /// None of it.
     pub const NOWHERE: Self = Self { method: Method::Post, apis: &[], may: &[], behind: None, aliases: &[] };
 
-    /// What is posted to, and changes or computes something.
+    /// Paths that are posted to, where something is changed or computed.
     #[must_use]
     pub const fn update(apis: &'static [&'static str]) -> Self {
         Self { apis, may: &[Capability::Update], ..Self::NOWHERE }

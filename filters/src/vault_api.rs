@@ -13,7 +13,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::catalog::{CATALOG, Catalog};
+use crate::catalog::CATALOG;
 use crate::grants::Engine;
 use crate::operation::{Entry, Kind, Operation, unfit};
 use crate::path;
@@ -53,12 +53,10 @@ enum Plain {
     List,
 }
 
-static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| routes(&CATALOG));
-
-fn routes(catalog: &'static Catalog) -> Vec<Route> {
-    let asked = catalog.iter().filter_map(|kind| Some((kind, kind.spec.engine?)));
+static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
+    let asked = CATALOG.iter().filter_map(|kind| Some((kind, kind.spec.engine?)));
     asked.flat_map(|(kind, engine)| kind.spec.reach.apis.iter().map(move |api| Route::of(kind, engine, api))).collect()
-}
+});
 
 impl Route {
     fn of(kind: &'static Entry, engine: Engine, api: &'static str) -> Self {
@@ -138,12 +136,17 @@ pub fn every(path: &str, layout: &Layout) -> impl Iterator<Item = Match> {
     at(path, layout).map(|(route, rest)| matched(route, rest, layout))
 }
 
-/// The routes at a path, and the part of it behind each. Of two mounts of which one lies in the other, the inner one
-/// is meant.
-fn at<'p>(path: &'p str, layout: &Layout) -> impl Iterator<Item = (&'static Route, &'p str)> {
+/// The engine that a path lies in, and the part of it below its mount. Of two mounts of which one lies in the other,
+/// the inner one is meant.
+#[must_use]
+pub fn mount_of<'p>(path: &'p str, layout: &Layout) -> Option<(Engine, &'p str)> {
     let mounted = CATALOG.engines().filter_map(|engine| Some((engine, below(path, layout.mount(engine)?)?)));
-    let mounted = mounted.min_by_key(|(_, rest)| rest.len());
-    mounted.into_iter().flat_map(|(mounted, rest)| {
+    mounted.min_by_key(|(_, rest)| rest.len())
+}
+
+/// The routes at a path, and the part of it behind each.
+fn at<'p>(path: &'p str, layout: &Layout) -> impl Iterator<Item = (&'static Route, &'p str)> {
+    mount_of(path, layout).into_iter().flat_map(|(mounted, rest)| {
         let here = ROUTES.iter().filter(move |route| route.engine == mounted);
         here.filter_map(move |route| Some((route, below(rest, route.api)?)))
     })
@@ -169,7 +172,8 @@ fn matched(route: &'static Route, rest: &str, layout: &Layout) -> Match {
 }
 
 /// The part of a path below another; empty for that itself.
-fn below<'p>(path: &'p str, above: &str) -> Option<&'p str> {
+#[must_use]
+pub fn below<'p>(path: &'p str, above: &str) -> Option<&'p str> {
     let rest = path.strip_prefix(above)?;
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
 }
@@ -224,7 +228,7 @@ enum Given<'a> {
 }
 
 impl Route {
-    /// Writes a member of a request as the argument that it is; nothing for one that says nothing.
+    /// Writes a member of a request as the argument that it is.
     fn take(&self, name: &str, value: Given<'_>, json: &mut Vec<u8>) -> Result<(), Refusal> {
         let known = self.kind.spec.reach.aliases.iter().find(|(vaults, _)| *vaults == name);
         match (known, value) {
@@ -239,7 +243,7 @@ impl Route {
             }
             // These are the gate's own, or stand in the path.
             (None, _) if self.subject == Some(name) || matches!(name, "shared" | "wrap_ttl") => {
-                Err(unfit("", "what Vault's API takes there"))
+                Err(unfit("", "no member that the path says, and neither shared nor wrap_ttl"))
             }
             (None, value) => {
                 self.write(name, value, json);

@@ -150,10 +150,10 @@ impl Request<'_> {
             Some(login) => Ok(self.offer_of(login.offered(), String::new())),
             None => self.offer(&session.req_header().headers, || self.base(session)),
         };
-        let offer = offer.map_err(|refusal| Rejected {
-            refusal,
-            login: Some(Box::new(RefusedLogin::unreadable(self.peer().map(|(peer, _)| peer)))),
-            of: None,
+        let offer = offer.map_err(|refusal| {
+            // A key that is not known yet says nothing of the credential.
+            let unreadable = || Box::new(RefusedLogin::unreadable(self.peer().map(|(peer, _)| peer)));
+            Rejected { login: refusal.public().status.is_client_error().then(unreadable), refusal, of: None }
         })?;
         let most = self.context.snapshot.limits.bounds.connections.per_agent;
         // An agent that has as many connections as it may loses the one it asks on.
@@ -272,8 +272,10 @@ impl Request<'_> {
         let asked = self.asked(headers, caller, body);
         match &wanted {
             vault_api::Wanted::Operation(matched) => vault_api::serve(&asked, matched, framed).await,
-            vault_api::Wanted::Create => vault_api::serve_own(&asked, &wanted, self.shown(headers)).await,
-            wanted => vault_api::serve_own(&asked, wanted, None).await,
+            vault_api::Wanted::Create => vault_api::create(&asked, self.shown(headers)),
+            vault_api::Wanted::Own(own) => vault_api::serve_own(&asked, own).await,
+            // It was read before its caller was known.
+            vault_api::Wanted::Login(..) => Served::decided(Err(Refusal::Internal)),
         }
     }
 

@@ -143,7 +143,8 @@ pub(super) fn find(path: &str, method: &Method) -> Option<(RouteId, &'static Rou
 
 /// Tells if it is asked by those who look whether the gate is alive.
 pub(super) fn is_probe(id: RouteId) -> bool {
-    ROUTES.get(id.place()).is_some_and(|route| matches!(route.serves, Serves::Life | Serves::Readiness))
+    let probed = |serves| matches!(serves, Serves::Life | Serves::Readiness | Serves::VaultHealth);
+    ROUTES.get(id.place()).is_some_and(|route| probed(route.serves))
 }
 
 /// The route of operators' of a path.
@@ -154,9 +155,7 @@ pub(super) fn of_operators(path: &str) -> Option<(RouteId, &'static admin::Route
 
 /// True for what is asked again and again to watch the gate, and is in no trace.
 pub(super) fn tells_of_gate(id: RouteId) -> bool {
-    ROUTES
-        .get(id.place())
-        .is_some_and(|route| matches!(route.serves, Serves::Life | Serves::Readiness | Serves::Metrics))
+    is_probe(id) || ROUTES.get(id.place()).is_some_and(|route| matches!(route.serves, Serves::Metrics))
 }
 
 /// The REST route of an operation.

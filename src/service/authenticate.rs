@@ -77,6 +77,9 @@ impl Context<'_> {
             Offered::ApiKey(_) | Offered::Bearer(_) | Offered::Dpop(..) => self.may_guess(offer.client)?,
             Offered::Nothing | Offered::DistinguishedName(_) | Offered::Process(_) => {}
         }
+        if let Some((of, why)) = offer.of_token.as_ref().and_then(|of| Some((of, of.void?))) {
+            return Err(Stop::failed(Failure::new(why).of(of.agent.as_str())));
+        }
         let (identity, key) = self.recognised(offer)?;
         if offer.of_token.as_ref().is_some_and(|of| !of.is(&identity.agent)) {
             let failure = Failure::new("the token is another agent's, or of an earlier generation");

@@ -420,16 +420,26 @@ impl Context<'_> {
         handle: &str,
         foreign: Refusal,
     ) -> Result<T, Refusal> {
+        self.opened(|keyring| keyring.open(handle, Binding { purpose, agent }))?.ok_or(foreign)
+    }
+
+    /// Opens what was sealed; `None` where it was not, or not for this.
+    ///
+    /// # Errors
+    /// That its key is not known yet, or none is.
+    pub(super) fn opened<T>(&self, open: impl FnOnce(&Keyring) -> Result<T, Closed>) -> Result<Option<T>, Refusal> {
         let keyring = self.state.vault.handles.keyring();
         if keyring.is_empty() {
             return Err(self.state.vault.handles.without());
         }
-        let closed = |closed| match closed {
-            Closed::Foreign => foreign,
-            Closed::Later => Refusal::HandleKeyUnknown,
-        };
-        let opened = keyring.open(handle, Binding { purpose, agent }).map_err(closed);
-        opened.inspect_err(|refusal| self.seek_key(refusal))
+        match open(&keyring) {
+            Ok(opened) => Ok(Some(opened)),
+            Err(Closed::Foreign) => Ok(None),
+            Err(Closed::Later) => {
+                self.state.vault.handles.want();
+                Err(Refusal::HandleKeyUnknown)
+            }
+        }
     }
 
     /// A handle for the agent.

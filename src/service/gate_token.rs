@@ -10,11 +10,13 @@ use filters::secret::{Digest, Secret};
 
 use super::Context;
 
-/// Whose token was sent: whoever its credential proves must be that agent.
+/// The holder of a token that was sent, whom its credential must prove.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenOf {
-    agent: AgentId,
+    pub(super) agent: AgentId,
     generation: u32,
+    /// Why the token is no credential any more, or not here.
+    pub(super) void: Option<&'static str>,
 }
 
 impl TokenOf {
@@ -29,7 +31,7 @@ impl Context<'_> {
     /// over: such clients send what an earlier login has left.
     ///
     /// # Errors
-    /// [`Refusal::Unauthenticated`] for two credentials, and for a token that has ended.
+    /// [`Refusal::Unauthenticated`] for two credentials, and as [`Context::gate_token`].
     pub fn offered_beside(
         &self,
         offered: Offered,
@@ -39,8 +41,9 @@ impl Context<'_> {
         let alone = offered == Offered::Nothing;
         let (meant, of) = match self.gate_token(token)? {
             Some(token) => {
-                let of = TokenOf { agent: token.agent.clone(), generation: token.generation };
-                (Some(self.logged_in(token, fingerprint)?), Some(of))
+                let void = self.void(&token, fingerprint);
+                let of = TokenOf { agent: token.agent, generation: token.generation, void };
+                (Some(token.stands_for.offered()), Some(of))
             }
             None => (Offered::by_form(token), None),
         };
@@ -55,31 +58,24 @@ impl Context<'_> {
     /// The token of the gate's own that this text is; `None` where it is none.
     ///
     /// # Errors
-    /// [`Refusal::UpstreamUnavailable`] where none can be opened.
+    /// That its key is not known yet, or none is.
     pub fn gate_token(&self, text: &str) -> Result<Option<GateToken>, Refusal> {
-        if !text.starts_with(PREFIX) {
-            return Ok(None);
-        }
-        let keyring = self.state.vault.handles.keyring();
-        if keyring.is_empty() {
-            return Err(self.state.vault.handles.without());
-        }
-        Ok(keyring.open_for_bearer(text).ok())
+        if text.starts_with(PREFIX) { self.opened(|keyring| keyring.open_for_bearer(text)) } else { Ok(None) }
     }
 
-    /// The credential behind a token, while that holds.
-    fn logged_in(&self, token: GateToken, fingerprint: Option<Digest>) -> Result<Offered, Refusal> {
+    /// Why a token is no credential on a connection that presents the certificate of this fingerprint.
+    fn void(&self, token: &GateToken, fingerprint: Option<Digest>) -> Option<&'static str> {
         let mut numbers = token.above.iter().chain([&token.number]);
-        if self.now() >= token.expires || numbers.any(|number| self.state.events.has_ended(*number)) {
-            return Err(Refusal::Unauthenticated);
-        }
-        match token.stands_for {
-            LoggedIn::Jwt(jwt) => Ok(Offered::Bearer(Secret::new(jwt.into()))),
-            LoggedIn::ApiKey(key) => Ok(Offered::ApiKey(Secret::new(key.into()))),
-            bound if fingerprint.is_some_and(|presented| bound == LoggedIn::certificate(&presented)) => {
-                Ok(Offered::Nothing)
+        let presents = |bound: &str| fingerprint.is_some_and(|presented| presented.to_hex() == bound);
+        match &token.stands_for {
+            _ if self.now() >= token.expires => Some("the token of the gate's own has expired"),
+            _ if numbers.any(|number| self.state.events.has_ended(*number)) => {
+                Some("the token of the gate's own was revoked")
             }
-            LoggedIn::Certificate(_) => Err(Refusal::Unauthenticated),
+            LoggedIn::Certificate(bound) if !presents(bound) => {
+                Some("the token of the gate's own is bound to another certificate")
+            }
+            LoggedIn::Certificate(_) | LoggedIn::Jwt(_) | LoggedIn::ApiKey(_) => None,
         }
     }
 

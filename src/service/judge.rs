@@ -6,7 +6,7 @@ use filters::catalog::CATALOG;
 use filters::condition::Circumstances;
 use filters::decide::{DecisionContext, decide};
 use filters::event::Event;
-use filters::grants::{Engine, Role};
+use filters::grants::Engine;
 use filters::identity::Identity;
 use filters::operation::{Entry, Operation};
 use filters::refusal::Refusal;
@@ -39,10 +39,10 @@ impl Context<'_> {
     /// True where a role of the caller's gives it anything of this engine.
     #[must_use]
     pub fn may_use_any(&self, caller: &Caller<'_>, engine: Engine) -> bool {
-        let kinds = CATALOG.iter().filter(|kind| kind.spec.engine == Some(engine));
-        let needs: Vec<_> = kinds.filter_map(|kind| Some((kind.spec.scope?, kind.spec.named))).collect();
-        let gives = |role: &Role| needs.iter().any(|(scope, named)| role.reaches(*scope, engine, *named));
-        caller.agent().roles.iter().any(|(role, _)| gives(role))
+        let roles = &caller.agent().roles;
+        let given = |scope, named| roles.iter().any(|(role, _)| role.reaches(scope, engine, named));
+        let mut kinds = CATALOG.iter().filter(|kind| kind.spec.engine == Some(engine));
+        kinds.any(|kind| kind.spec.scope.is_some_and(|scope| given(scope, kind.spec.named)))
     }
 
     /// Lets the caller look at what operators look at, where a role of its says so.

@@ -62,7 +62,7 @@ impl Context<'_> {
     }
 
     /// Begins the answer to a message: its method, the tool that it calls, its revision, the span that it belongs to.
-    /// By then it is known which trace the request is in.
+    /// Settles the trace of the request, which is known by then.
     #[must_use]
     pub fn answering(
         &self,

@@ -10,7 +10,7 @@ use super::{Peer, TokenOf};
 pub struct Offer<'a> {
     /// The credential in its head.
     pub credential: Offered,
-    /// Whose token of the gate's own it came as.
+    /// The holder of the token of the gate's own that it came as, where it did.
     pub of_token: Option<TokenOf>,
     /// The peer that presented a certificate, and the place of its listener.
     pub peer: Option<(&'a Peer, usize)>,

@@ -7,7 +7,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 use tests::process::AGENTS;
-use tests::{API_KEY, Gate, Plan};
+use tests::{API_KEY, Gate, Plan, wait_for};
 
 use crate::{Case, Shared};
 
@@ -201,6 +201,8 @@ fn logins(shared: &Shared) {
     assert_eq!(caller.send("POST", "/v1/auth/token/renew-self", &[], b"").status, 400);
     assert_eq!(caller.send("POST", "/v1/auth/token/revoke-self", &[], b"").status, 204);
     assert_eq!(caller.get("/v1/secret/data/v1-login/b").status, 403);
+    let told = json!({"why": "the token of the gate's own was revoked", "principal": "agent_api"});
+    wait_for("why is told", 10, || !gate.logged(&told).is_empty());
     for (path, body, status) in [
         ("approle/login", json!({"role_id": "agent_mtls", "secret_id": API_KEY}), 403),
         ("approle/login", json!({"role_id": "agent_api", "secret_id": "pck_none"}), 403),

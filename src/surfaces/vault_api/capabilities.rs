@@ -1,4 +1,4 @@
-//! What a caller may do at some paths, from its grants.
+//! Capabilities of a caller at paths, told from its grants.
 //! Source: <https://developer.hashicorp.com/vault/api-docs/system/capabilities-self>
 
 use filters::refusal::Refusal;
@@ -21,7 +21,7 @@ struct Body {
     path: Option<String>,
 }
 
-/// Answers it: for each path its capabilities, and those of the first by their own name too.
+/// Tells the capabilities at each path; those of a path that is alone by the name that older clients read too.
 pub(super) fn serve(asked: &Asked<'_>) -> Result<Reply, Refusal> {
     let Body { mut paths, path } = form::read(&asked.body)?;
     paths.extend(path);
@@ -32,7 +32,7 @@ pub(super) fn serve(asked: &Asked<'_>) -> Result<Reply, Refusal> {
     if let [only] = paths.as_slice() {
         told.insert("capabilities".into(), capabilities(asked, only));
     }
-    Ok(answer(&told.into(), asked.caller.request_id))
+    Ok(answer(told.into(), asked.caller.request_id))
 }
 
 fn capabilities(asked: &Asked<'_>, path: &str) -> Value {

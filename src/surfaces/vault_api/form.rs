@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use filters::identity::Identity;
 use filters::lifetime::milliseconds;
 use filters::notes::Notes;
 use filters::operation::Entry;
@@ -120,21 +121,12 @@ impl Form for Vaults {
             "creation_path": "",
             "wrapped_accessor": "",
         });
-        let answer = json!({
-            "request_id": "",
-            "lease_id": "",
-            "renewable": false,
-            "lease_duration": 0,
-            "data": null,
-            "wrap_info": info,
-            "warnings": null,
-            "auth": null,
-        });
-        answer.to_string().into_bytes()
+        envelope("", "wrap_info", info).into_bytes()
     }
 }
 
-/// What was wrapped: Vault's own form where it was wrapped by this surface, else that of another as the data.
+/// Gives an answer out that was wrapped. One that this surface wrapped has Vault's form already; that of another
+/// surface becomes the data of an answer.
 pub(super) struct Unwrapped;
 
 impl Form for Unwrapped {
@@ -177,19 +169,37 @@ impl Form for Unwrapped {
     }
 }
 
-/// An answer of Vault's form.
-pub(super) fn answer(data: &Value, request_id: &str) -> Reply {
-    let answer = json!({
+/// An answer of the gate's own in Vault's form.
+pub(super) fn answer(data: Value, request_id: &str) -> Reply {
+    Reply::json(200, envelope(request_id, "data", data))
+}
+
+/// The members that every answer of Vault's has, empty but for one.
+pub(super) fn envelope(request_id: &str, member: &str, value: Value) -> String {
+    let mut answer = json!({
         "request_id": request_id,
         "lease_id": "",
         "renewable": false,
         "lease_duration": 0,
-        "data": data,
+        "data": null,
         "wrap_info": null,
         "warnings": null,
         "auth": null,
     });
-    Reply::json(200, answer.to_string())
+    if let Some(place) = answer.get_mut(member) {
+        *place = value;
+    }
+    answer.to_string()
+}
+
+/// A time as Vault writes it (RFC 3339), of seconds since the epoch.
+pub(super) fn time(seconds: u64) -> Option<String> {
+    OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok()?.format(&Rfc3339).ok()
+}
+
+/// The end of a credential, in seconds since the epoch, where it has one.
+pub(super) fn ends(identity: &Identity) -> Option<u64> {
+    identity.expires.and_then(|ends| u64::try_from(ends).ok())
 }
 
 /// Whole seconds, which Vault takes as a number or a duration; `None` where nothing or 0 is said.
@@ -213,12 +223,11 @@ pub(super) fn seconds(given: Option<&Value>) -> Result<Option<u64>, Refusal> {
 /// # Errors
 /// [`Refusal::Malformed`] for what is no such object.
 pub(super) fn read<T: Default + DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
-    match body.trim_ascii() {
-        [] => Ok(T::default()),
-        body => {
-            let read: Option<T> = serde_json::from_slice(body)
-                .map_err(|_| Refusal::Malformed("The body must be a JSON object, with members of Vault's types."))?;
-            Ok(read.unwrap_or_default())
-        }
-    }
+    let read = match body.trim_ascii() {
+        [] => Ok(None),
+        body => serde_json::from_slice::<Option<T>>(body),
+    };
+    let read =
+        read.map_err(|_| Refusal::Malformed("The body must be a JSON object, with members of Vault's types."))?;
+    Ok(read.unwrap_or_default())
 }

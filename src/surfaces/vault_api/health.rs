@@ -1,4 +1,4 @@
-//! Whether Vault is well, as its clients ask for it before they log in.
+//! Health and seal of Vault, which its clients ask for before they log in.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -18,11 +18,14 @@ pub fn health(context: &Context<'_>, query: &str) -> Result<Reply, Refusal> {
     let given = |name: &str| query.split('&').filter_map(|pair| pair.split_once('=')).find(|(known, _)| *known == name);
     let status = |name: &str, usual: u16| given(name).and_then(|(_, value)| value.parse().ok()).unwrap_or(usual);
     let stands_in = given("standbyok").is_some_and(|(_, value)| value == "true");
-    let status = match () {
-        () if !initialised => status("uninitcode", 501),
-        () if sealed => status("sealedcode", 503),
-        () if standby && !stands_in => status("standbycode", 429),
-        () => status("activecode", 200),
+    let status = if !initialised {
+        status("uninitcode", 501)
+    } else if sealed {
+        status("sealedcode", 503)
+    } else if standby && !stands_in {
+        status("standbycode", 429)
+    } else {
+        status("activecode", 200)
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let body = json!({

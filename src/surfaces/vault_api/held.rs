@@ -9,8 +9,6 @@ use filters::operation::Entry;
 use filters::refusal::Refusal;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::service::{Called, Form, Performed};
 use crate::surfaces::{Asked, Reply, Served};
@@ -27,12 +25,8 @@ struct Body {
 
 /// Serves it; the handle may stand in the path.
 pub(super) async fn serve(asked: &Asked<'_>, held: Held, in_path: Option<&str>) -> Served {
-    let (body, handle) = match read(asked, in_path) {
+    let (increment, handle) = match read(asked, in_path) {
         Ok(read) => read,
-        Err(refusal) => return Served::decided(Err(refusal)),
-    };
-    let increment = match form::seconds(body.increment.as_ref()) {
-        Ok(seconds) => seconds.map(|seconds| format!("{seconds}s")),
         Err(refusal) => return Served::decided(Err(refusal)),
     };
     let (kind, arguments) = match held {
@@ -58,13 +52,16 @@ pub(super) async fn serve(asked: &Asked<'_>, held: Held, in_path: Option<&str>) 
     Served { reply, outcomes: outcome.into() }
 }
 
-/// The body, and the handle that a request names: in its path, in its body, or as the token.
-fn read(asked: &Asked<'_>, in_path: Option<&str>) -> Result<(Body, String), Refusal> {
+/// The time for which a lease is to last, and the handle that a request names: in its path, in its body, or as the
+/// token.
+fn read(asked: &Asked<'_>, in_path: Option<&str>) -> Result<(Option<String>, String), Refusal> {
     let body: Body = form::read(&asked.body)?;
     let by_header = vault_token(asked.headers)?;
     let handle = in_path.or(body.lease_id.as_deref()).or(body.token.as_deref()).or(by_header);
-    let handle = handle.filter(|handle| !handle.is_empty()).map(str::to_owned);
-    handle.map(|handle| (body, handle)).ok_or(Refusal::Malformed("The request names no lease and no wrapping token."))
+    let handle = handle.filter(|handle| !handle.is_empty());
+    let handle = handle.ok_or(Refusal::Malformed("The request names no lease and no wrapping token."))?;
+    let increment = form::seconds(body.increment.as_ref())?.map(|seconds| format!("{seconds}s"));
+    Ok((increment, handle.to_owned()))
 }
 
 fn operation(name: &str, argument: &str, handle: &str, increment: Option<String>) -> (Option<&'static Entry>, Value) {
@@ -78,19 +75,18 @@ fn is_certificate(asked: &Asked<'_>, handle: &str) -> bool {
     opened.is_ok()
 }
 
-/// Tells how long a lease lasts, which its handle says.
+/// Tells the latest end that a lease may have, which its handle says.
 fn look_up(asked: &Asked<'_>, handle: &str) -> Result<Reply, Refusal> {
     let (context, agent) = (asked.context, asked.caller.agent());
     let claims: Claims = context.open(agent, Purpose::Lease, handle, Refusal::NotFound)?;
     let ttl = claims.expires.checked_sub(context.now()).filter(|ttl| *ttl > 0).ok_or(Refusal::NotFound)?;
-    let ends = i64::try_from(claims.expires).ok().and_then(|ends| OffsetDateTime::from_unix_timestamp(ends).ok());
     let data = json!({
         "id": handle,
         "issue_time": null,
-        "expire_time": ends.and_then(|ends| ends.format(&Rfc3339).ok()),
+        "expire_time": form::time(claims.expires),
         "last_renewal": null,
         "renewable": true,
         "ttl": ttl,
     });
-    Ok(answer(&data, asked.caller.request_id))
+    Ok(answer(data, asked.caller.request_id))
 }

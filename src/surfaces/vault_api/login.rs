@@ -5,7 +5,7 @@ use filters::credential::Offered;
 use filters::gate_token::{GateToken, LoggedIn, Way};
 use filters::identity::Identity;
 use filters::refusal::Refusal;
-use filters::secret::{Digest, Secret};
+use filters::secret::Digest;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -56,11 +56,7 @@ impl Login {
     /// The credential, as it is offered to the gate.
     #[must_use]
     pub fn offered(&self) -> Offered {
-        match &self.stands_for {
-            LoggedIn::Certificate(_) => Offered::Nothing,
-            LoggedIn::Jwt(token) => Offered::Bearer(Secret::new(token.clone().into())),
-            LoggedIn::ApiKey(key) => Offered::ApiKey(Secret::new(key.clone().into())),
-        }
+        self.stands_for.offered()
     }
 
     /// Answers with a token for the caller, who was admitted with that credential.
@@ -97,7 +93,7 @@ impl Made {
     pub(super) fn give(self, asked: &Asked<'_>, by: Option<&GateToken>) -> Result<Reply, Refusal> {
         let (context, identity) = (asked.context, &asked.caller.identity);
         let issued = context.now();
-        let ends = [identity.expires.and_then(|ends| u64::try_from(ends).ok()), by.map(|token| token.expires)];
+        let ends = [form::ends(identity), by.map(|token| token.expires)];
         let token = GateToken {
             number: context.state.events.session_number(),
             agent: identity.agent.id.clone(),
@@ -117,31 +113,22 @@ impl Made {
 /// renewed, so that clients log in again.
 fn granted(token: &GateToken, text: &str, identity: &Identity, request_id: &str) -> Reply {
     let policies = policies(identity);
-    let answer = json!({
-        "request_id": request_id,
-        "lease_id": "",
+    let auth = json!({
+        "client_token": text,
+        "accessor": accessor(token),
+        "policies": policies,
+        "token_policies": policies,
+        "identity_policies": [],
+        "metadata": {"agent": identity.agent.id.as_str()},
+        "lease_duration": token.expires.saturating_sub(token.issued),
         "renewable": false,
-        "lease_duration": 0,
-        "data": null,
-        "wrap_info": null,
-        "warnings": null,
-        "auth": {
-            "client_token": text,
-            "accessor": accessor(token),
-            "policies": policies,
-            "token_policies": policies,
-            "identity_policies": [],
-            "metadata": {"agent": identity.agent.id.as_str()},
-            "lease_duration": token.expires.saturating_sub(token.issued),
-            "renewable": false,
-            "entity_id": "",
-            "token_type": "service",
-            "orphan": token.above.is_empty(),
-            "mfa_requirement": null,
-            "num_uses": 0,
-        },
+        "entity_id": "",
+        "token_type": "service",
+        "orphan": token.above.is_empty(),
+        "mfa_requirement": null,
+        "num_uses": 0,
     });
-    Reply::json(200, answer.to_string())
+    Reply::json(200, form::envelope(request_id, "auth", auth))
 }
 
 /// The name by which records may tell of a token.

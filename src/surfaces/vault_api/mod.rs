@@ -14,7 +14,7 @@ mod wanted;
 pub use health::{health, leader, seal_status};
 pub use login::Login;
 pub use refused::refused;
-pub use wanted::Wanted;
+pub use wanted::{Own, Wanted};
 
 use filters::gate_token::LoggedIn;
 use filters::operation::Operation;
@@ -45,20 +45,23 @@ pub async fn serve(asked: &Asked<'_>, matched: &Match, framed: bool) -> Served {
     Served { reply, outcomes: outcome.into() }
 }
 
-/// Serves what is no operation that a path names, for a caller who has `shown` what a token can stand for.
-pub async fn serve_own(asked: &Asked<'_>, wanted: &Wanted, shown: Option<LoggedIn>) -> Served {
-    if let Err(refusal) = namespace::check(asked) {
-        return Served::decided(Err(refusal));
-    }
-    match wanted {
-        Wanted::Mounts(path) => Served::decided(mounts::serve(asked, path.as_deref())),
-        Wanted::Own(own) => tokens::serve(asked, *own),
-        Wanted::Create => Served::decided(tokens::create(asked, shown)),
-        Wanted::Held(held, handle) => Box::pin(held::serve(asked, *held, handle.as_deref())).await,
-        Wanted::Capabilities => Served::decided(capabilities::serve(asked)),
-        // They are served before.
-        Wanted::Operation(_) | Wanted::Login(..) => Served::decided(Err(Refusal::Internal)),
-    }
+/// Serves what names no operation.
+pub async fn serve_own(asked: &Asked<'_>, own: &Own) -> Served {
+    let reply = match (namespace::check(asked), own) {
+        (Ok(()), Own::Held(held, handle)) => return Box::pin(held::serve(asked, *held, handle.as_deref())).await,
+        (Ok(()), Own::Mounts(path)) => mounts::serve(asked, path.as_deref()),
+        (Ok(()), Own::LookUpToken) => tokens::look_up(asked),
+        (Ok(()), Own::RenewToken) => tokens::renew(),
+        (Ok(()), Own::RevokeToken) => tokens::revoke(asked),
+        (Ok(()), Own::Capabilities) => capabilities::serve(asked),
+        (Err(refusal), _) => Err(refusal),
+    };
+    Served::decided(reply)
+}
+
+/// Makes a token for a caller who has `shown` what it can stand for.
+pub fn create(asked: &Asked<'_>, shown: Option<LoggedIn>) -> Served {
+    Served::decided(namespace::check(asked).and_then(|()| tokens::create(asked, shown)))
 }
 
 fn operation(asked: &Asked<'_>, matched: &Match) -> Result<Operation, Refusal> {

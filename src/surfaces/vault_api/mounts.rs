@@ -3,6 +3,7 @@
 use filters::catalog::CATALOG;
 use filters::grants::Engine;
 use filters::refusal::Refusal;
+use filters::vault_api::mount_of;
 use serde_json::{Map, Value, json};
 
 use crate::surfaces::{Asked, Reply};
@@ -12,16 +13,22 @@ use super::form::answer;
 /// Tells of all engines of which the caller has a grant, or of the one that is mounted at this path.
 pub(super) fn serve(asked: &Asked<'_>, path: Option<&str>) -> Result<Reply, Refusal> {
     let layout = &asked.context.snapshot.vault.layout;
-    let granted = CATALOG.engines().filter(|engine| asked.context.may_use_any(asked.caller, *engine));
-    let mut mounts = granted.filter_map(|engine| Some((engine, layout.mount(engine)?)));
-    let Some(path) = path else {
-        let mounts: Map<_, _> = mounts.map(|(engine, mount)| (format!("{mount}/"), mounted(engine, mount))).collect();
-        return Ok(answer(&json!({"auth": {}, "secret": mounts}), asked.caller.request_id));
+    let is_granted = |engine| asked.context.may_use_any(asked.caller, engine);
+    let data = match path {
+        None => {
+            let granted = CATALOG.engines().filter(|engine| is_granted(*engine));
+            let mounts = granted.filter_map(|engine| Some((engine, layout.mount(engine)?)));
+            let mounts: Map<_, _> = mounts.map(|(engine, at)| (format!("{at}/"), mounted(engine, at))).collect();
+            json!({"auth": {}, "secret": mounts})
+        }
+        Some(path) => {
+            let path = filters::path::decode(path.as_bytes())?;
+            let (engine, _) =
+                mount_of(&path, layout).filter(|(engine, _)| is_granted(*engine)).ok_or(Refusal::Forbidden)?;
+            mounted(engine, layout.mount(engine).ok_or(Refusal::Internal)?)
+        }
     };
-    let path = filters::path::decode(path.as_bytes())?;
-    let here = |mount: &str| path.strip_prefix(mount).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    let (engine, mount) = mounts.find(|(_, mount)| here(mount)).ok_or(Refusal::Forbidden)?;
-    Ok(answer(&mounted(engine, mount), asked.caller.request_id))
+    Ok(answer(data, asked.caller.request_id))
 }
 
 /// What Vault tells of a mount, as far as its clients read it.

@@ -7,34 +7,22 @@ use filters::refusal::Refusal;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::events::SessionChange;
-use crate::surfaces::{Asked, Reply, Served};
+use crate::surfaces::{Asked, Reply};
 
 use super::form::{self, answer};
 use super::login::{Made, accessor, lasts, policies};
-use super::wanted::Own;
 
-/// Serves it.
-pub(super) fn serve(asked: &Asked<'_>, own: Own) -> Served {
-    Served::decided(match own {
-        Own::LookUp => look_up(asked),
-        Own::Renew => Err(Refusal::Malformed("A token of the gate's is not renewable: log in again.")),
-        Own::Revoke => revoke(asked),
-    })
-}
-
-fn look_up(asked: &Asked<'_>) -> Result<Reply, Refusal> {
+/// Tells whose the caller's token is, and how long it lasts.
+pub(super) fn look_up(asked: &Asked<'_>) -> Result<Reply, Refusal> {
     let identity = &asked.caller.identity;
     let text = vault_token(asked.headers)?.unwrap_or_default();
     let token = asked.context.gate_token(text)?;
     let now = asked.context.now();
-    let ends = identity.expires.and_then(|ends| u64::try_from(ends).ok());
     let (issued, expires, accessor, path) = match &token {
         Some(token) => (token.issued, Some(token.expires), accessor(token), &*token.login),
-        None => (now, ends, String::new(), identity.proof.name()),
+        None => (now, form::ends(identity), String::new(), identity.proof.name()),
     };
     let data = json!({
         "id": text,
@@ -43,9 +31,9 @@ fn look_up(asked: &Asked<'_>) -> Result<Reply, Refusal> {
         "creation_ttl": expires.map_or(0, |expires| expires.saturating_sub(issued)),
         "display_name": identity.agent.id.as_str(),
         "entity_id": "",
-        "expire_time": expires.and_then(time_of),
+        "expire_time": expires.and_then(form::time),
         "explicit_max_ttl": 0,
-        "issue_time": time_of(issued),
+        "issue_time": form::time(issued),
         "meta": {"agent": identity.agent.id.as_str()},
         "num_uses": 0,
         "orphan": token.as_ref().is_none_or(|token| token.above.is_empty()),
@@ -55,12 +43,7 @@ fn look_up(asked: &Asked<'_>) -> Result<Reply, Refusal> {
         "ttl": expires.map_or(0, |expires| expires.saturating_sub(now)),
         "type": "service",
     });
-    Ok(answer(&data, asked.caller.request_id))
-}
-
-/// A time as Vault writes it (RFC 3339).
-fn time_of(seconds: u64) -> Option<String> {
-    OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok()?.format(&Rfc3339).ok()
+    Ok(answer(data, asked.caller.request_id))
 }
 
 /// Most tokens of which each was made with the one before.
@@ -114,8 +97,13 @@ pub(super) fn create(asked: &Asked<'_>, shown: Option<LoggedIn>) -> Result<Reply
     Made { login: "auth/token/create".into(), lasts, stands_for }.give(asked, by.as_ref())
 }
 
+/// Refuses to make a token last longer.
+pub(super) fn renew() -> Result<Reply, Refusal> {
+    Err(Refusal::Malformed("A token of the gate's is not renewable: log in again."))
+}
+
 /// Ends a token of the gate's own, on every gate; any other credential is its owner's to end.
-fn revoke(asked: &Asked<'_>) -> Result<Reply, Refusal> {
+pub(super) fn revoke(asked: &Asked<'_>) -> Result<Reply, Refusal> {
     let text = vault_token(asked.headers)?.unwrap_or_default();
     if let Some(token) = asked.context.gate_token(text)? {
         // There is always room for an end.

@@ -1,4 +1,4 @@
-//! What a request below `/v1` asks for.
+//! The kinds of requests below `/v1`, and the paths of those that name no operation.
 
 use filters::gate_token::Way;
 use filters::refusal::Refusal;
@@ -7,37 +7,37 @@ use filters::vault_api::{self, Match};
 
 use crate::snapshot::Snapshot;
 
-/// What is asked for.
+/// The kinds of requests.
 #[derive(Debug)]
 pub enum Wanted {
     /// An operation of the catalog.
     Operation(Match),
-    /// Which engines the caller may use: all, or the one at this path.
-    Mounts(Option<Box<str>>),
     /// To log in at this mount.
     Login(Box<str>, Way),
-    /// Something of the caller's own token.
-    Own(Own),
     /// Another token for the caller.
     Create,
+    /// Something that the gate answers itself, or finds by a handle.
+    Own(Own),
+}
+
+/// The requests that name no operation.
+#[derive(Debug)]
+pub enum Own {
+    /// Which engines the caller may use: all, or the one at this path.
+    Mounts(Option<Box<str>>),
+    /// Whose the caller's token is, and how long it lasts.
+    LookUpToken,
+    /// To make the caller's token last longer, which none does.
+    RenewToken,
+    /// To end the caller's token.
+    RevokeToken,
     /// Something about what a handle stands for, which may be named here.
     Held(Held, Option<Box<str>>),
     /// What the caller may do at some paths.
     Capabilities,
 }
 
-/// What is asked of the caller's own token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Own {
-    /// Whose it is, and how long it lasts.
-    LookUp,
-    /// To make it last longer, which none does.
-    Renew,
-    /// To end it.
-    Revoke,
-}
-
-/// What is to be done about something that the caller was given a handle of.
+/// The requests about something that the caller was given a handle of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Held {
     /// A lease is to last longer.
@@ -95,31 +95,26 @@ fn own(path: &str, logins: &[(Box<str>, Way)]) -> Result<Option<(Wanted, &'stati
         return Err(Refusal::NotFound);
     }
     if let Some(rest) = below(path, "sys/internal/ui/mounts") {
-        return Ok(Some((Wanted::Mounts(rest.map(Box::from)), READS)));
+        return Ok(Some((Wanted::Own(Own::Mounts(rest.map(Box::from))), READS)));
     }
     let way = path.strip_prefix("auth/").and_then(|rest| rest.strip_suffix("/login"));
     if let Some((mount, way)) = way.and_then(|mount| logins.iter().find(|(known, _)| **known == *mount)) {
         return Ok(Some((Wanted::Login(mount.clone(), *way), WRITES)));
     }
     if let Some((held, handle)) = HELD.iter().find_map(|(known, held)| Some((*held, below(path, known)?))) {
-        return Ok(Some((Wanted::Held(held, handle.map(Box::from)), WRITES)));
+        return Ok(Some((Wanted::Own(Own::Held(held, handle.map(Box::from))), WRITES)));
     }
     Ok(match path {
-        "auth/token/lookup-self" => Some((Wanted::Own(Own::LookUp), &[Method::Get, Method::Post])),
-        "auth/token/renew-self" => Some((Wanted::Own(Own::Renew), WRITES)),
-        "auth/token/revoke-self" => Some((Wanted::Own(Own::Revoke), WRITES)),
+        "auth/token/lookup-self" => Some((Wanted::Own(Own::LookUpToken), &[Method::Get, Method::Post])),
+        "auth/token/renew-self" => Some((Wanted::Own(Own::RenewToken), WRITES)),
+        "auth/token/revoke-self" => Some((Wanted::Own(Own::RevokeToken), WRITES)),
         "auth/token/create" => Some((Wanted::Create, WRITES)),
-        "sys/capabilities-self" => Some((Wanted::Capabilities, WRITES)),
+        "sys/capabilities-self" => Some((Wanted::Own(Own::Capabilities), WRITES)),
         _ => None,
     })
 }
 
 /// The part of a path below another; `None` within for that itself.
 fn below<'p>(path: &'p str, above: &str) -> Option<Option<&'p str>> {
-    let rest = path.strip_prefix(above)?;
-    if rest.is_empty() {
-        Some(None)
-    } else {
-        rest.strip_prefix('/').map(|rest| Some(rest).filter(|rest| !rest.is_empty()))
-    }
+    vault_api::below(path, above).map(|rest| Some(rest).filter(|rest| !rest.is_empty()))
 }
