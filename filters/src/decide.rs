@@ -59,15 +59,15 @@ use std::sync::Arc;
 
 mod effect;
 
-pub use effect::{AgentRequest, Effect, Origin, Permitted, Redeemed, Wrap};
+pub use effect::{AgentRequest, Effect, Origin, Passing, Permitted, Redeemed, Wrap};
 
-use crate::catalog;
+use crate::catalog::{self, absolute::VAULT};
 use crate::condition::Circumstances;
 use crate::grants::{Need, Resource, Role};
 use crate::handle::{Binding, Claims, Keyring};
 use crate::identity::{Actor, Identity, Presented};
 use crate::notes::Notes;
-use crate::operation::{Ask, Operation};
+use crate::operation::{About, Ask, Operation};
 use crate::quota::Limit;
 use crate::refusal::Refusal;
 use crate::scope::Scope;
@@ -184,8 +184,15 @@ fn judged(
             let issuer = catalog::find(&opened.operation).and_then(|issuer| Some((issuer.spec, issuer.spec.engine?)));
             let (issuer, engine) = issuer.ok_or(Refusal::Forbidden)?;
             operation.resource = opened.resource.clone().of(engine);
+            if let (Some(Resource::Key(engine, path)), Some(touch)) = (&operation.resource, issuer.touch)
+                && *engine == VAULT
+            {
+                operation.demand = touch(About::named(path))?.demand;
+            }
             scope.or(issuer.scope)
         }
+        // That an engine is there is no secret to whoever may do anything at all.
+        Ask::Pass(_) => scope.or_else(|| identity.scopes.iter().find(|scope| identity.agent.roles.iter().any(|(role, _)| role.scopes.contains(*scope)))),
         Ask::Vault(_) | Ask::Issue(..) | Ask::Kms(_) => scope,
     };
     held_by(identity, operation, scope.ok_or(Refusal::Forbidden)?, ground).map(Some)

@@ -12,10 +12,12 @@ use crate::pattern::{NamePattern, PathPattern};
 use crate::quota::{Limit, Rate};
 use crate::scope::{Scope, Scopes};
 
+mod absolute;
 mod agent;
 mod engine;
 mod told;
 
+pub use absolute::{AbsoluteGrant, Absolutes, Access, Capabilities, danger};
 pub use agent::Agent;
 pub use engine::{Duration, Engine, EngineSpec, GrantNames, Holds, Service};
 
@@ -123,6 +125,8 @@ pub struct Demand {
     pub ttl: Ttl,
     /// Whom an SSH certificate or password is to log in as, and with what.
     pub login: Option<Box<Login>>,
+    /// The access to one of Vault's own paths.
+    pub access: Option<Access>,
 }
 
 /// The requested lifetime of an issued credential.
@@ -175,6 +179,8 @@ pub enum Grant<'a> {
     Path(&'a PathPattern),
     /// This pattern of names.
     Name(&'a NamePattern),
+    /// This pattern of Vault's own paths.
+    Absolute(&'a AbsoluteGrant),
     /// The scope alone: what has no name needs no more.
     Nameless,
 }
@@ -224,7 +230,7 @@ pub struct Allowed<'a> {
 #[derive(Clone, Copy, Debug)]
 pub enum Unheld<'a> {
     /// A role's deny matches.
-    Denied(&'a Role, &'a PathPattern),
+    Denied(&'a Role, Grant<'a>),
     /// None holds all of it.
     NoRole,
 }
@@ -243,6 +249,8 @@ pub struct Role {
     /// Names of keys and roles, by engine in the catalog's order; of KMS keys ids, ARNs or aliases, as
     /// callers name them.
     pub named: Vec<(Engine, Vec<NamePattern>)>,
+    /// Vault's own paths.
+    pub vault: Absolutes,
     /// Paths of the own namespace that are refused whatever else says.
     pub deny: Vec<PathPattern>,
     /// User names that SSH may log in as; whatever Vault's role allows where absent.
@@ -290,7 +298,7 @@ impl Role {
         if !self.scopes.contains(need.scope) {
             return Err(Shortfall::Scope);
         }
-        let grant = self.grant(need.resource).ok_or(Shortfall::Resource)?;
+        let grant = self.grant(need).ok_or(Shortfall::Resource)?;
         self.admits(need.demand)?;
         match &self.conditions {
             Some(conditions) => conditions.hold(need.circumstances).map(|()| grant).map_err(Shortfall::Condition),
@@ -298,13 +306,16 @@ impl Role {
         }
     }
 
-    fn grant(&self, resource: &Resource) -> Option<Grant<'_>> {
-        match resource {
+    fn grant(&self, need: &Need<'_>) -> Option<Grant<'_>> {
+        match need.resource {
             Resource::Secret(space, path) => self.space(*space).iter().find(|p| p.covers(path)).map(Grant::Path),
             Resource::Names(space, prefix) => {
                 self.space(*space).iter().find(|p| p.covers_children(prefix.as_ref())).map(Grant::Path)
             }
-            Resource::Key(engine, name) => self.names(*engine).iter().find(|p| p.covers(name)).map(Grant::Name),
+            Resource::Key(engine, name) => match need.demand.access {
+                Some(access) => self.vault.give(name, access).map(Grant::Absolute),
+                None => self.names(*engine).iter().find(|p| p.covers(name)).map(Grant::Name),
+            },
             Resource::Nameless(_) => Some(Grant::Nameless),
         }
     }
@@ -358,14 +369,14 @@ impl Role {
 
     /// The deny of this role that matches.
     #[must_use]
-    pub fn deny(&self, resource: &Resource) -> Option<&PathPattern> {
-        match resource {
-            Resource::Secret(Space::Own, path) => self.deny.iter().find(|p| p.covers(path)),
-            Resource::Names(Space::Own, prefix) => self.deny.iter().find(|p| p.touches_children(prefix.as_ref())),
-            Resource::Secret(Space::Shared, _)
-            | Resource::Names(Space::Shared, _)
-            | Resource::Key(..)
-            | Resource::Nameless(_) => None,
+    pub fn deny(&self, need: &Need<'_>) -> Option<Grant<'_>> {
+        match need.resource {
+            Resource::Secret(Space::Own, path) => self.deny.iter().find(|p| p.covers(path)).map(Grant::Path),
+            Resource::Names(Space::Own, prefix) => {
+                self.deny.iter().find(|p| p.touches_children(prefix.as_ref())).map(Grant::Path)
+            }
+            Resource::Key(_, path) => need.demand.access.and_then(|access| self.vault.deny(path, access)).map(Grant::Absolute),
+            Resource::Secret(Space::Shared, _) | Resource::Names(Space::Shared, _) | Resource::Nameless(_) => None,
         }
     }
 
@@ -376,6 +387,7 @@ impl Role {
         let holds = || match engine.spec().holds {
             Holds::Paths => !(self.kv.is_empty() && self.shared.is_empty()),
             Holds::Names(_) => !self.names(engine).is_empty(),
+            Holds::Absolute => !self.vault.is_empty(),
         };
         self.scopes.contains(scope) && (!named || holds())
     }

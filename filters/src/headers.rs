@@ -45,3 +45,10 @@ pub const VAULT_REQUEST: HeaderName = HeaderName::from_static("x-vault-request")
 pub const VAULT_TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
 /// The namespace of Vault that is asked.
 pub const VAULT_NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
+/// The state of Vault's that an answer is to have seen.
+/// Source: <https://developer.hashicorp.com/vault/docs/enterprise/consistency>
+pub const VAULT_INDEX: HeaderName = HeaderName::from_static("x-vault-index");
+/// Whoever answers where the node that is asked has not seen that state.
+pub const VAULT_INCONSISTENT: HeaderName = HeaderName::from_static("x-vault-inconsistent");
+/// The node that a request is forwarded to.
+pub const VAULT_FORWARD: HeaderName = HeaderName::from_static("x-vault-forward");

@@ -18,6 +18,12 @@ impl WrapTtl {
     /// Longest time, in seconds.
     pub const MAX: u32 = 86_400;
 
+    /// Reads a text; `None` for what is no such time.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        seconds(text).filter(|seconds| (1..=Self::MAX).contains(seconds)).map(Self)
+    }
+
     /// Whole seconds.
     #[must_use]
     pub const fn seconds(self) -> u32 {

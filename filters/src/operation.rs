@@ -7,9 +7,10 @@ mod plan;
 mod redemption;
 mod schema;
 
+pub(crate) use arguments::misjudged;
 pub use arguments::unfit;
 pub use body::Body;
-pub use plan::{About, Ask, Call, IssuedKind, Own, Plan, Touch, Touched};
+pub use plan::{About, Ask, Call, IssuedKind, Own, Passed, Plan, Touch, Touched};
 pub use redemption::{Redeem, Redemption};
 
 use schemars::{JsonSchema, Schema};
@@ -92,7 +93,7 @@ impl OperationSpec {
     pub fn vault_paths(&self) -> impl Iterator<Item = String> {
         let below = self.engine.map(|engine| match engine.spec().holds {
             Holds::Paths => (engine.name(), "/{prefix}/{agent}/…"),
-            Holds::Names(_) => (engine.name(), "/…"),
+            Holds::Names(_) | Holds::Absolute => (engine.name(), "/…"),
         });
         below
             .into_iter()
@@ -155,6 +156,32 @@ impl Capability {
             Self::Patch => "patch",
             Self::Delete => "delete",
             Self::List => "list",
+        }
+    }
+
+    /// Every capability.
+    pub const ALL: [Self; 6] = [Self::Create, Self::Read, Self::Update, Self::Patch, Self::Delete, Self::List];
+
+    /// The method that needs it.
+    #[must_use]
+    pub const fn method(self) -> Method {
+        match self {
+            Self::Create | Self::Update => Method::Post,
+            Self::Read => Method::Get,
+            Self::Patch => Method::Patch,
+            Self::Delete => Method::Delete,
+            Self::List => Method::List,
+        }
+    }
+
+    /// The scope that it needs.
+    #[must_use]
+    pub const fn scope(self) -> Scope {
+        match self {
+            Self::Create | Self::Update | Self::Patch => Scope::Write,
+            Self::Read => Scope::Read,
+            Self::Delete => Scope::Delete,
+            Self::List => Scope::List,
         }
     }
 }
@@ -233,7 +260,7 @@ impl Operation {
     pub(crate) const fn version(&self) -> Option<u64> {
         match &self.ask {
             Ask::Vault(Call { query: Some((_, version)), .. }) => Some(*version),
-            Ask::Vault(_) | Ask::Issue(..) | Ask::Held(..) | Ask::Kms(_) | Ask::Own(_) => None,
+            Ask::Vault(_) | Ask::Pass(_) | Ask::Issue(..) | Ask::Held(..) | Ask::Kms(_) | Ask::Own(_) => None,
         }
     }
 }
@@ -253,6 +280,13 @@ impl Entry {
     #[must_use]
     pub const fn of<D: Describe>() -> Self {
         Self { spec: &D::SPEC, parse: parse::<D>, shape: D::SHAPE, input: schema::of::<D::Arguments<'static>> }
+    }
+
+    /// The row of a description whose requests are Vault's own, with no arguments to be read.
+    #[must_use]
+    pub(crate) const fn passed(spec: &'static OperationSpec) -> Self {
+        let parse = |_: &'static Self, _: &[u8]| Err(Refusal::Internal);
+        Self { spec, parse, shape: &Shape::PASSED, input: schema::of::<()> }
     }
 
     /// Reads the arguments, a JSON object, within the bounds that are unless others are configured.

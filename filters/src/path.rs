@@ -244,6 +244,16 @@ impl VaultPath {
         self
     }
 
+    /// Adds `?name=value` or `&name=value`, both escaped.
+    #[must_use]
+    pub fn with_text(mut self, name: &str, value: &str) -> Self {
+        self.0.push(if self.0.contains('?') { '&' } else { '?' });
+        self.0.extend(escape(name));
+        self.0.push('=');
+        self.0.extend(escape(value));
+        self
+    }
+
     /// The path and query, beginning with `/v1/`.
     #[must_use]
     pub fn as_str(&self) -> &str {

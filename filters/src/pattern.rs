@@ -2,7 +2,11 @@
 //! Literal segments, `*` for one whole segment (Vault's `+`), `**` at the end
 //! (Vault's trailing `*`), and a trailing `*` in a name.
 
+mod absolute;
+
 use std::fmt;
+
+pub use absolute::{AbsolutePattern, Unsayable};
 
 use crate::path::{self, SecretPath};
 

@@ -101,6 +101,8 @@ pub enum Refusal {
     AnswerTooLarge,
     /// Vault is sealed, in standby, down, or the gate has no login.
     UpstreamUnavailable,
+    /// The node of Vault's that was asked has not seen the state yet that the request names.
+    StateNotThere,
     /// Vault answers, and lacks what the gate needs there.
     NotProvisioned,
     /// The gate holds as many requests as it may.
@@ -293,6 +295,11 @@ impl Refusal {
             Self::UpstreamUnavailable => {
                 (StatusCode::SERVICE_UNAVAILABLE, "upstream_unavailable", "Vault is not available.")
             }
+            Self::StateNotThere => (
+                StatusCode::PRECONDITION_FAILED,
+                "state_not_there",
+                "This node of Vault's has not seen the state that X-Vault-Index names: ask again.",
+            ),
             Self::NotProvisioned => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "vault_not_provisioned",
@@ -385,6 +392,7 @@ mod tests {
             (Refusal::NotConfirmed, 403, "not_confirmed"),
             (Refusal::Cancelled, 409, "cancelled"),
             (Refusal::CheckAndSet, 409, "check_and_set_failed"),
+            (Refusal::StateNotThere, 412, "state_not_there"),
             (Refusal::BodyTooLarge, 413, "body_too_large"),
             (Refusal::UnsupportedMediaType, 415, "unsupported_media_type"),
             (Refusal::EncodedBody, 415, "unsupported_content_encoding"),

@@ -142,6 +142,9 @@ impl Shape {
     pub const DONE: Self =
         Self { about: "The operation succeeded.", members: &[Member::given("ok", Type::Flag, "Always true.")] };
 
+    /// An answer of Vault's that is passed on.
+    pub const PASSED: Self = Self { about: "Vault's own answer.", members: &[] };
+
     /// True where nothing is picked: the gate adds every member.
     #[must_use]
     pub fn is_given(&self) -> bool {

@@ -13,6 +13,7 @@ pub mod transit;
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use http::HeaderName;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +70,7 @@ impl Layout {
     #[must_use]
     pub fn mount(&self, engine: Engine) -> Option<&str> {
         match engine.spec().holds {
+            Holds::Absolute => None,
             Holds::Paths => Some(&self.kv_mount),
             Holds::Names(_) => self.mounts.iter().find(|(other, _)| *other == engine).map(|(_, mount)| &**mount),
         }
@@ -135,11 +137,28 @@ pub struct VaultRequest {
     path: VaultPath,
     body: Option<Bytes>,
     repeatable: bool,
+    headers: PassedHeaders,
 }
+
+/// Headers of a caller's that go on, by their names: which state of Vault's it asks for, or which node.
+/// Source: <https://developer.hashicorp.com/vault/docs/enterprise/consistency>
+pub type PassedHeaders = Vec<(HeaderName, Box<str>)>;
 
 impl VaultRequest {
     pub(crate) const fn new(method: Method, path: VaultPath, body: Option<Bytes>, repeatable: bool) -> Self {
-        Self { method, path, body, repeatable }
+        Self { method, path, body, repeatable, headers: Vec::new() }
+    }
+
+    /// The same request, with these headers.
+    #[must_use]
+    pub(crate) fn with_headers(self, headers: PassedHeaders) -> Self {
+        Self { headers, ..self }
+    }
+
+    /// The headers of the caller's that go on.
+    #[must_use]
+    pub fn headers(&self) -> &[(HeaderName, Box<str>)] {
+        &self.headers
     }
 
     /// The method.
@@ -274,7 +293,8 @@ pub fn trouble(status: u16, body: &[u8]) -> Trouble {
         403 => Refusal::DeniedByVault,
         // A patch of what is not there is answered with no body at all.
         404 if body.is_empty() || is_nothing(body) || record::is_destroyed(body).is_some() => Refusal::NotFound,
-        412 | 429 | 472 | 473 | 500..=503 => Refusal::UpstreamUnavailable,
+        412 => Refusal::StateNotThere,
+        429 | 472 | 473 | 500..=503 => Refusal::UpstreamUnavailable,
         // Where something else is mounted than the configuration says, or nothing.
         404 if says("no handler for route") || says("unsupported path") => Refusal::NotProvisioned,
         413 => Refusal::BodyTooLarge,

@@ -4,6 +4,8 @@
 //! A request becomes the same JSON object of arguments that the operation takes on the other surfaces.
 //! Source: <https://developer.hashicorp.com/vault/api-docs>
 
+mod absolute;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::LazyLock;
@@ -12,6 +14,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
+
+pub use absolute::{is_absolute, may_know_mount, mount_at, passed};
 
 use crate::catalog::CATALOG;
 use crate::grants::Engine;

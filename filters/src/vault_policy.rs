@@ -6,16 +6,20 @@
 //! and each path has the capabilities of every grant that covers it.
 //! Source: <https://developer.hashicorp.com/vault/docs/concepts/policies#priority-matching>
 
-use std::collections::{BTreeMap, BTreeSet};
+mod absolute;
+
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::catalog::Catalog;
-use crate::grants::{Role, Service, Space, Wrapping};
+use crate::grants::{Capabilities, Role, Service, Space, Wrapping};
 use crate::names::AgentId;
 use crate::operation::{Capability, OperationSpec};
-use crate::pattern::{NamePattern, PathPattern};
+use crate::pattern::{AbsolutePattern, NamePattern, PathPattern};
 use crate::secret::Digest;
 use crate::vault::{HANDLES, Layout};
+
+use absolute::Source;
 
 /// Most paths of one policy.
 const MOST: usize = 2_000;
@@ -35,9 +39,14 @@ pub enum Own<'a> {
     Elsewhere,
 }
 
-/// Grants whose patterns overlap in more ways than a policy can say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooManyPaths;
+/// Why grants are no policy of Vault's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unprintable {
+    /// Their patterns overlap in more ways than a policy can say.
+    TooManyPaths,
+    /// These two of Vault's own paths overlap, and in what they have in common Vault would not do what the roles say.
+    Unsayable(String, String),
+}
 
 /// The prefix of the name of a policy of roles.
 pub const ROLES: &str = "portcullis-roles-";
@@ -55,8 +64,6 @@ pub fn roles_policy<'a>(roles: impl Iterator<Item = &'a str>) -> String {
     let digest = Digest::of(joined.as_bytes()).to_hex();
     format!("{ROLES}{folded}:{}", digest.get(..16).unwrap_or_default())
 }
-
-type Capabilities = BTreeSet<Capability>;
 
 /// One policy of Vault's.
 #[derive(Debug, Default)]
@@ -78,8 +85,8 @@ impl Policy {
     /// The policy of an agent with these roles, for the operations of the catalog.
     ///
     /// # Errors
-    /// [`TooManyPaths`].
-    pub fn of(catalog: &Catalog, roles: &[&Role], own: Own<'_>, layout: &Layout) -> Result<Self, TooManyPaths> {
+    /// [`Unprintable`].
+    pub fn of(catalog: &Catalog, roles: &[&Role], own: Own<'_>, layout: &Layout) -> Result<Self, Unprintable> {
         let mut granted = BTreeMap::<String, Granted>::new();
         let mut policy = Self::default();
         for role in roles {
@@ -115,7 +122,14 @@ impl Policy {
                 policy.paths.insert(format!("{prefix}/{key}"), Capabilities::new());
             }
         }
-        if policy.paths.len() > MOST { Err(TooManyPaths) } else { Ok(policy) }
+        if roles.iter().any(|role| !role.vault.is_empty()) {
+            let own_view = std::mem::take(&mut policy.paths).into_iter();
+            let own_view = own_view.map(|(path, may)| (path, Some(may).filter(|may| !may.is_empty())));
+            let own_view = Source::new(own_view.map(|(path, may)| (AbsolutePattern::of_policy(&path), may)));
+            let roles = roles.iter().map(|role| of_role(role));
+            policy.paths = absolute::united(&[own_view, own_keys(layout)].into_iter().chain(roles).collect::<Vec<_>>())?;
+        }
+        if policy.paths.len() > MOST { Err(Unprintable::TooManyPaths) } else { Ok(policy) }
     }
 
     /// True where it allows nothing.
@@ -142,6 +156,23 @@ impl Policy {
         }
         text
     }
+}
+
+/// The absolute grants of a role, as far as its scopes go.
+fn of_role(role: &Role) -> Source {
+    let rules = role.vault.iter().map(|grant| {
+        let may = grant.may.iter().filter(|may| role.scopes.contains(may.scope())).copied().collect();
+        (grant.pattern.clone(), (!grant.denies()).then_some(may))
+    });
+    Source::new(rules)
+}
+
+/// The gate's own transit keys, which are the gate's alone, whatever is asked of them.
+fn own_keys(layout: &Layout) -> Source {
+    let mount = layout.mount_of(HANDLES);
+    let places = ["+", "+/+"].into_iter().flat_map(|above| layout.own_keys().map(move |key| format!("{mount}/{above}/{key}")));
+    let patterns = places.flat_map(|place| [format!("{place}/*"), place]);
+    Source::new(patterns.map(|pattern| (AbsolutePattern::of_policy(&pattern), None)))
 }
 
 fn grant(all: &mut BTreeMap<String, Granted>, role: &Role, spec: &OperationSpec, own: Own<'_>, layout: &Layout) {
@@ -184,19 +215,19 @@ fn space_prefix(space: Space, own: Own<'_>, layout: &Layout) -> Option<String> {
 /// The paths of a policy that means the same: closed under what patterns have in common. With a `+`
 /// about, Vault's order compares how many there are, so that only patterns of one length compare as
 /// they should.
-fn closed(granted: &Granted) -> Result<Vec<PathPattern>, TooManyPaths> {
+fn closed(granted: &Granted) -> Result<Vec<PathPattern>, Unprintable> {
     let depth = if granted.has_any() { granted.paths.iter().map(|(pattern, _)| pattern.depth()).max() } else { None };
     meets(granted.paths.iter().flat_map(|(pattern, _)| pattern.spread(depth.unwrap_or(0))))
 }
 
 /// The folders whose listings are judged by a path with a slash at its end, whatever else fits that:
 /// with the nothing behind the slash a last `+` and an open end are both content.
-fn folders(patterns: &[PathPattern]) -> Result<Vec<PathPattern>, TooManyPaths> {
+fn folders(patterns: &[PathPattern]) -> Result<Vec<PathPattern>, Unprintable> {
     meets(patterns.iter().flat_map(|pattern| [Some(pattern.folder()), pattern.above()].into_iter().flatten()))
 }
 
 /// The patterns, and all that some of them have in common.
-fn meets(given: impl Iterator<Item = PathPattern>) -> Result<Vec<PathPattern>, TooManyPaths> {
+fn meets(given: impl Iterator<Item = PathPattern>) -> Result<Vec<PathPattern>, Unprintable> {
     let mut patterns: Vec<PathPattern> = Vec::new();
     for pattern in given {
         let mut found = vec![pattern];
@@ -207,7 +238,7 @@ fn meets(given: impl Iterator<Item = PathPattern>) -> Result<Vec<PathPattern>, T
             found.extend(patterns.iter().filter_map(|other| other.meet(&pattern)));
             patterns.push(pattern);
             if patterns.len() > MOST {
-                return Err(TooManyPaths);
+                return Err(Unprintable::TooManyPaths);
             }
         }
     }

@@ -2,15 +2,15 @@
 //! and of explanations without a request.
 
 use crate::condition::Circumstances;
-use crate::grants::{Agent, Allowed, Demand, EngineSpec, Holds, Need, Resource, Role, Shortfall, Unheld};
+use crate::grants::{Agent, Allowed, Demand, EngineSpec, Grant, Holds, Need, Resource, Role, Shortfall, Unheld};
 use crate::identity::Identity;
 use crate::notes::{Note, Notes, WHY};
 pub use crate::operation::About;
 use crate::operation::{Entry, OperationSpec, Touched, unfit};
-use crate::pattern::PathPattern;
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::vault::{HANDLES, Layout};
+use crate::vault_api::below;
 
 /// Why something is refused.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +20,7 @@ pub enum Denial<'a> {
     /// The credential lacks the scope.
     Credential(Scope),
     /// A deny of this role matches.
-    Denied(&'a Role, &'a PathPattern),
+    Denied(&'a Role, Grant<'a>),
     /// No role of the agent's holds all of it.
     NoRole,
 }
@@ -32,7 +32,7 @@ impl Denial<'_> {
             Self::OfTheGate => "the key is the gate's own".to_owned(),
             Self::Credential(scope) => format!("the credential lacks the scope {}", scope.name()),
             Self::Denied(role, pattern) => {
-                notes.add("deny", Note::Name(pattern.to_string().into()));
+                pattern.written().into_iter().for_each(|pattern| notes.add("deny", Note::Name(pattern)));
                 format!("role {} denies it", role.name)
             }
             Self::NoRole if agent.roles.is_empty() => "the agent has no role".to_owned(),
@@ -90,7 +90,12 @@ pub(crate) fn judge<'a>(identity: &'a Identity, need: &Need<'_>, layout: &Layout
 /// every handle's key, and one who may sign by the key of checkpoints makes a chain anew.
 fn is_the_gates(resource: &Resource, layout: &Layout) -> bool {
     let is_own = |name: &str| layout.own_keys().any(|key| key == name);
-    matches!(resource, Resource::Key(engine, name) if is_own(name) && engine.name() == HANDLES)
+    let Resource::Key(engine, name) = resource else { return false };
+    match engine.spec().holds {
+        // Whatever is asked of the key: its name may stand anywhere behind the mount.
+        Holds::Absolute => below(name, layout.mount_of(HANDLES)).is_some_and(|rest| rest.split('/').any(is_own)),
+        Holds::Names(_) | Holds::Paths => engine.name() == HANDLES && is_own(name),
+    }
 }
 
 /// Puts the configured name where the caller gave none: what is judged is what is asked.
@@ -114,7 +119,7 @@ const NAMED: usize = 20;
 pub fn granted(identity: &Identity, spec: &OperationSpec, circumstances: Circumstances) -> Option<String> {
     let (scope, engine) = (spec.scope?, spec.engine.filter(|_| spec.named)?);
     let EngineSpec { holds, bounds_ttl, bounds_login, .. } = engine.spec();
-    if spec.reach.apis.is_empty() && !engine.is_kms() {
+    if spec.reach.apis.is_empty() && !engine.is_kms() && !matches!(holds, Holds::Absolute) {
         return None;
     }
     let held = |role: &&Role| {
@@ -135,6 +140,10 @@ pub fn granted(identity: &Identity, spec: &OperationSpec, circumstances: Circums
             sentence(&format!("{}, each within its bounds", of.several), names())
         }
         Holds::Names(of) => sentence(of.several, names()),
+        Holds::Absolute => {
+            let paths = roles.iter().flat_map(|role| role.vault.iter()).map(ToString::to_string);
+            sentence("paths of Vault's", paths.collect())
+        }
     })
 }
 

@@ -253,6 +253,7 @@ fn allowing(question: &Question, allowed: Option<&Allowed<'_>>) -> Vec<String> {
     let grant = match allowed.grant {
         Grant::Path(pattern) => format!(" and `{} = [\"{pattern}\"]`", resource.key()),
         Grant::Name(pattern) => format!(" and `{} = [\"{}\"]`", resource.key(), pattern.to_vault()),
+        Grant::Absolute(grant) => format!(" and `vault`: {grant}"),
         Grant::Nameless => String::new(),
     };
     let mut rules = vec![format!("by role `{}`: scope `{scope}`{grant}", role.name)];
@@ -276,7 +277,11 @@ fn refusing(question: &Question, agent: &Agent, denial: Denial<'_>, circumstance
             vec!["it is a key of the gate's own, behind handles or its audit, which no grant gives".to_owned()]
         }
         Denial::Credential(scope) => vec![format!("the credential does not carry scope `{scope}`")],
+        Denial::Denied(role, Grant::Absolute(grant)) => {
+            vec![format!("role `{}`: `vault`: {grant} matches, and wins over every role", role.name)]
+        }
         Denial::Denied(role, pattern) => {
+            let pattern = pattern.written().unwrap_or_default();
             vec![format!("role `{}`: `deny = [\"{pattern}\"]` matches, and wins over every role", role.name)]
         }
         Denial::NoRole if agent.roles.is_empty() => vec!["it has no role".to_owned()],

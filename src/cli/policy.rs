@@ -87,7 +87,7 @@ pub(super) fn run(Policy { agent, gate, sync: _, yes, watch, given }: Policy) ->
     outcome.unwrap_or_else(|problem| {
         eprintln!("portcullis: {problem}{}", asked_by(&problem, &settings));
         ExitCode::from(match problem {
-            PolicyProblem::UnknownAgent | PolicyProblem::TooManyPaths(_) => REFUSED,
+            PolicyProblem::UnknownAgent | PolicyProblem::Unprintable(..) => REFUSED,
             PolicyProblem::NoLogin(_) | PolicyProblem::NoNamespace(_) | PolicyProblem::Vault(..) => FAILED,
         })
     })

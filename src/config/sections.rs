@@ -16,7 +16,7 @@ mod otel;
 mod policy;
 
 pub(super) use otel::{OTEL, PROPAGATORS};
-pub(super) use policy::{AGENT, API_KEY, GRANT, HOURS, PRINCIPAL, RATE, ROLE, SUBJECT};
+pub(super) use policy::{ABSOLUTE, AGENT, API_KEY, GRANT, HOURS, PRINCIPAL, RATE, ROLE, SUBJECT};
 
 section! {
     LISTENER, "listeners", "[[listeners]]",

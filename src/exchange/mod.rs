@@ -397,6 +397,9 @@ impl Upstream {
                 headers.insert(TRACESTATE, HeaderValue::try_from(state)?);
             }
         }
+        for (name, value) in request.headers() {
+            headers.insert(name.clone(), HeaderValue::try_from(&**value)?);
+        }
         if let Some(body) = request.body() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(request.method().media()));
             headers.insert(CONTENT_LENGTH, body.len().into());

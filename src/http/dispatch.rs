@@ -79,7 +79,7 @@ impl Request<'_> {
             visit.route = Some(routes::VAULT_API);
             let (head, snapshot) = (&self.head, &self.context.snapshot);
             let wanted = vault_api::Wanted::find(head.method.as_str(), &head.path, &head.query, snapshot)?;
-            if let vault_api::Wanted::Operation(matched) = &wanted {
+            if let vault_api::Wanted::Path(vault_api::Asking { matched: Ok(matched), .. }) = &wanted {
                 visit.outcomes = Outcome { operation: matched.kind().spec.name, ..Outcome::default() }.into();
             }
             return Ok(Surface::Vault(wanted));
@@ -271,7 +271,7 @@ impl Request<'_> {
         let headers = &session.req_header().headers;
         let asked = self.asked(headers, caller, body);
         match &wanted {
-            vault_api::Wanted::Operation(matched) => vault_api::serve(&asked, matched, framed).await,
+            vault_api::Wanted::Path(asking) => vault_api::serve(&asked, asking, framed).await,
             vault_api::Wanted::Create => vault_api::create(&asked, self.shown(headers)),
             vault_api::Wanted::Own(own) => vault_api::serve_own(&asked, own).await,
             // It was read before its caller was known.

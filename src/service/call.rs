@@ -17,7 +17,7 @@ use filters::refusal::Refusal;
 use filters::vault::control;
 use serde::{Deserialize, Serialize};
 
-use crate::exchange::{Answer, Envelope, Lane, Opened, Unanswered};
+use crate::exchange::{Answer, Arrival, Envelope, Lane, Opened, Unanswered};
 use crate::limits::Running;
 use crate::telemetry::{Call, Record, Recording, Step};
 use crate::vault::{Accessor, Given, epoch_seconds};
@@ -173,6 +173,9 @@ impl Context<'_> {
             (Effect::Vault(request), None) if asking.form.takes_parts() => {
                 self.stream(asking, &agent, entry, request).await
             }
+            (Effect::Pass(passing), None) if asking.form.takes_parts() => {
+                Box::pin(self.pass_in_parts(asking, &agent, entry, *passing)).await
+            }
             (effect, _) => self.unless_cancelled(asking, &agent, entry, effect, wrap).await.map(Performed::Whole),
         };
         (answer, Some(started.elapsed()))
@@ -221,12 +224,21 @@ impl Context<'_> {
         let opened = self.state.vault.upstream.open_for(request, &tokens, self.envelope(asking)).await;
         match self.heard(opened)? {
             Opened::Whole(answer) => read(asking.form, entry, &answer).map(Performed::Whole),
-            Opened::Part(arrival) => {
-                let (form, suspensions) = ((asking.form, entry), Arc::clone(&self.state.vault.suspensions));
-                let streaming = Streaming::begin(arrival, form, agent.id.clone(), suspensions)?;
-                Ok(Performed::Streaming(Box::new(streaming)))
-            }
+            Opened::Part(arrival) => self.begin(asking, agent, entry, arrival),
         }
+    }
+
+    /// Begins an answer that is sent on as it arrives.
+    pub(super) fn begin(
+        &self,
+        asking: Asking<'_>,
+        agent: &Agent,
+        entry: &'static Entry,
+        arrival: Box<Arrival>,
+    ) -> Result<Performed, Refusal> {
+        let (form, suspensions) = ((asking.form, entry), Arc::clone(&self.state.vault.suspensions));
+        let streaming = Streaming::begin(arrival, form, agent.id.clone(), suspensions)?;
+        Ok(Performed::Streaming(Box::new(streaming)))
     }
 
     /// Does it, and holds the whole answer.
@@ -241,6 +253,7 @@ impl Context<'_> {
         let answer = match effect {
             Effect::Own(answer) => answer,
             Effect::Vault(request) => read(asking.form, entry, &self.ask_vault(asking, request).await?)?,
+            Effect::Pass(passing) => Box::pin(self.pass(asking, entry, *passing)).await?,
             Effect::Issue(issued, origin, request) => {
                 Box::pin(self.issue(asking, entry, issued, origin, request)).await?
             }
@@ -248,8 +261,9 @@ impl Context<'_> {
             Effect::Kms(request) => Box::pin(self.ask_kms(asking, entry, request)).await?,
         };
         match wrap {
-            Some(wrap) => Box::pin(self.wrap(asking, agent, wrap, &answer)).await,
-            None => Ok(answer),
+            // Of some of Vault's own paths there is no answer.
+            Some(wrap) if !answer.is_empty() => Box::pin(self.wrap(asking, agent, wrap, &answer)).await,
+            Some(_) | None => Ok(answer),
         }
     }
 
@@ -357,7 +371,7 @@ impl Context<'_> {
     }
 
     /// Counts where Vault does not answer.
-    fn heard<T>(&self, answer: Result<T, Unanswered>) -> Result<T, Refusal> {
+    pub(super) fn heard<T>(&self, answer: Result<T, Unanswered>) -> Result<T, Refusal> {
         answer.map_err(|unanswered| {
             if let Unanswered::Broken(_) = unanswered {
                 self.state.metrics.vault.broken.inc();

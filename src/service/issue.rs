@@ -57,8 +57,8 @@ impl Context<'_> {
         }
     }
 
-    /// A lease with a token of its own.
-    async fn lease(
+    /// A lease with a token of its own; where Vault gives out none after all, its answer.
+    pub(super) async fn lease(
         &self,
         asking: Asking<'_>,
         entry: &'static Entry,
@@ -73,8 +73,8 @@ impl Context<'_> {
             parcel: &self.parcel,
         };
         let vault = &self.state.vault;
-        let Issued { answer, id, accessor, lasts, ends } =
-            vault.leases.issue(wanted, self.tokens(asking), request).await?;
+        let (answer, issued) = vault.leases.issue(wanted, self.tokens(asking), request).await?;
+        let Some(Issued { id, accessor, lasts, ends }) = issued else { return read(asking.form, entry, &answer) };
         let _ = asking.lease.set(Note::lease(&id));
         let claims = origin.claims(ends, StandsFor::Lease { id, accessor: accessor.text });
         let handle = self.seal(&agent, Purpose::Lease, &claims)?;

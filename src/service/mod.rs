@@ -17,6 +17,7 @@ mod issue;
 mod judge;
 mod offer;
 mod outcome;
+mod pass;
 mod peer;
 mod refused_login;
 mod streaming;

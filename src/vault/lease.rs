@@ -28,6 +28,9 @@ use super::tokens::CallTokens;
 /// Most agents with a line of their own at once, and most of which it is known how many leases live.
 const QUEUES: u64 = 10_000;
 
+/// Most places that are known to give out leases.
+const PLACES: u64 = 4096;
+
 /// The leases of agents.
 pub struct Leases {
     own: OwnCalls,
@@ -35,6 +38,8 @@ pub struct Leases {
     lines: Cache<AgentId, Arc<Mutex<()>>>,
     /// The ends of each agent's leases on its record as it was seen last, soonest first.
     seen: Cache<AgentId, Arc<[u64]>>,
+    /// The places of Vault's that have given out leases.
+    places: Cache<(Namespace, Box<str>), ()>,
 }
 
 /// The records of leases, and the agent's call that they are kept for.
@@ -67,8 +72,6 @@ impl Wanted<'_> {
 
 /// A lease that Vault has given out.
 pub struct Issued {
-    /// Vault's answer.
-    pub answer: Answer,
     /// Vault's id of the lease.
     pub id: Box<str>,
     /// The accessor of its token.
@@ -137,7 +140,7 @@ struct StoredLeases {
     leases: Leased,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct LeaseAnswer {
     lease_id: Box<str>,
     lease_duration: u64,
@@ -216,11 +219,22 @@ impl Leases {
     #[must_use]
     pub fn new(own: OwnCalls) -> Self {
         let lines = Cache::builder().max_capacity(QUEUES).time_to_idle(Duration::from_secs(600)).build();
-        Self { own, lines, seen: Cache::new(QUEUES) }
+        Self { own, lines, seen: Cache::new(QUEUES), places: Cache::new(PLACES) }
+    }
+
+    /// True where a lease has been given out at this place before.
+    #[must_use]
+    pub fn are_given(&self, namespace: &Namespace, place: &str) -> bool {
+        self.places.entry_count() > 0 && self.places.contains_key(&(namespace.clone(), place.into()))
+    }
+
+    /// Notes that leases are given out at this place.
+    pub fn learn(&self, namespace: &Namespace, place: &str) {
+        self.places.insert((namespace.clone(), place.into()), ());
     }
 
     /// Asks for a lease with a token of its own. The record is written before, so that no live lease
-    /// is uncounted.
+    /// is uncounted. Beside Vault's answer there is none where Vault has given out none.
     ///
     /// # Errors
     /// [`Refusal::LeaseBudget`], or the meaning of Vault's answer. Nothing is left behind then.
@@ -229,7 +243,7 @@ impl Leases {
         wanted: Wanted<'_>,
         tokens: CallTokens<'_>,
         request: AgentRequest,
-    ) -> Result<Issued, Refusal> {
+    ) -> Result<(Answer, Option<Issued>), Refusal> {
         let holder = Arc::clone(request.actor().agent());
         let agent = &*holder;
         let record = self.record(wanted.books, &agent.id);
@@ -252,13 +266,16 @@ impl Leases {
             counted.await?;
             drop(turn);
             let answer = self.own.upstream().ask_for(request, &token, wanted.envelope).await?;
-            let lease: LeaseAnswer = answer.json()?;
+            let lease: LeaseAnswer = if answer.body.is_empty() { LeaseAnswer::default() } else { answer.json()? };
+            if lease.lease_id.is_empty() {
+                return Ok((answer, None));
+            }
             let lasts = lease.lease_duration.min(token.ttl);
             self.last(wanted.books, agent, &accessor.text, epoch_seconds() + lasts).await?;
-            Ok(Issued { answer, id: lease.lease_id, accessor: accessor.clone(), lasts, ends })
+            Ok((answer, Some(Issued { id: lease.lease_id, accessor: accessor.clone(), lasts, ends })))
         };
         let outcome = outcome.await;
-        if outcome.is_err() {
+        if !matches!(&outcome, Ok((_, Some(_)))) {
             // A lease that cannot be ended now is tried again with the rest of the parcel.
             let ended = self.end(wanted.books, &agent.id, &accessor).await;
             if matches!(ended, Ok(()) | Err(Undone { refusal: Refusal::NotFound, .. })) {

@@ -145,6 +145,13 @@ pub(super) struct RenewArguments<'a> {
     increment: Option<Lifetime>,
 }
 
+impl RenewArguments<'_> {
+    pub(super) fn plan(&self) -> Plan {
+        let redeem = Redeem::RenewLease(self.increment.map(Lifetime::seconds));
+        Plan::held(&self.lease_id, of_lease(redeem, renewal))
+    }
+}
+
 impl Describe for Renew {
     type Arguments<'a> = RenewArguments<'a>;
     const SPEC: OperationSpec = OperationSpec {
@@ -167,8 +174,7 @@ impl Describe for Renew {
     };
 
     fn plan(arguments: RenewArguments<'_>) -> Result<Plan, Refusal> {
-        let redeem = Redeem::RenewLease(arguments.increment.map(Lifetime::seconds));
-        Ok(Plan::held(&arguments.lease_id, of_lease(redeem, renewal)))
+        Ok(arguments.plan())
     }
 }
 
@@ -182,6 +188,12 @@ pub(super) struct RevokeArguments<'a> {
     #[serde(borrow)]
     #[schemars(title = "From db.issue_creds")]
     lease_id: Text<'a, Handle>,
+}
+
+impl RevokeArguments<'_> {
+    pub(super) fn plan(&self) -> Plan {
+        Plan::held(&self.lease_id, of_lease(Redeem::RevokeLease, revocation))
+    }
 }
 
 impl Describe for Revoke {
@@ -200,6 +212,6 @@ impl Describe for Revoke {
     const SHAPE: &'static Shape = &Shape::DONE;
 
     fn plan(arguments: RevokeArguments<'_>) -> Result<Plan, Refusal> {
-        Ok(Plan::held(&arguments.lease_id, of_lease(Redeem::RevokeLease, revocation)))
+        Ok(arguments.plan())
     }
 }

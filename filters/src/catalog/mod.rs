@@ -1,6 +1,7 @@
 //! Everything that may be asked, each described once. Adding an engine is one
 //! file here, which has all that is particular to it, and its row in [`CATALOG`].
 
+pub mod absolute;
 mod access;
 mod database;
 mod gate;
@@ -60,10 +61,15 @@ impl Catalog {
         self.engines.iter().flat_map(|(_, operations)| *operations).chain(self.others)
     }
 
+    /// Every operation, those at Vault's own paths too, which are on no surface but Vault's API.
+    pub fn all(&self) -> impl Iterator<Item = &'static Entry> + use<> {
+        self.iter().chain(&absolute::ABSOLUTE)
+    }
+
     /// The operation of that name.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&'static Entry> {
-        self.iter().find(|entry| entry.spec.name == name)
+        self.all().find(|entry| entry.spec.name == name)
     }
 
     /// The layout in Vault that the options' defaults have.

@@ -189,7 +189,7 @@ fn issue(
 
 /// A certificate of a PKI role, which is bounded when it is made.
 fn certificate(about: About<'_>) -> Result<Touched, Refusal> {
-    let demand = Demand { ttl: about.ttl.map_or(Ttl::Unsaid, Ttl::Seconds), login: None };
+    let demand = Demand { ttl: about.ttl.map_or(Ttl::Unsaid, Ttl::Seconds), ..Demand::default() };
     Ok(Touched { demand, ..issued(about)? })
 }
 

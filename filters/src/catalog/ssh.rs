@@ -164,14 +164,15 @@ impl Describe for Sign {
 
 /// A certificate of an SSH role.
 fn certificate(about: About<'_>) -> Result<Touched, Refusal> {
-    let demand = Demand { ttl: about.ttl.map_or(Ttl::Unsaid, Ttl::Seconds), login: Some(about.login.into()) };
+    let ttl = about.ttl.map_or(Ttl::Unsaid, Ttl::Seconds);
+    let demand = Demand { ttl, login: Some(about.login.into()), ..Demand::default() };
     Ok(Touched { demand, ..named(SSH, about.name)? })
 }
 
 /// A password of an SSH role, which Vault's role alone bounds but for the user's name.
 fn password(about: About<'_>) -> Result<Touched, Refusal> {
     let login = Login { extensions: Extensions::Fixed, ..about.login };
-    let demand = Demand { ttl: Ttl::Fixed, login: Some(login.into()) };
+    let demand = Demand { login: Some(login.into()), ..Demand::default() };
     Ok(Touched { demand, ..named(SSH, about.name)? })
 }
 

@@ -3,18 +3,22 @@
 use std::sync::Arc;
 
 use super::{Concern, Permit, Refused};
+use crate::catalog::absolute::VAULT;
 use crate::event::{Event, EventKind};
-use crate::grants::{Agent, Demand, Engine, Resource, Role, Space, Wrapping};
+use crate::grants::{Access, Agent, Demand, Engine, Resource, Role, Space, Wrapping};
 use crate::handle::{Claims, StandsFor};
 use crate::identity::{Actor, Presented};
 use crate::kms::KmsRequest;
 use crate::lifetime::WrapTtl;
 use crate::notes::{LEASE, Note, Notes};
-use crate::operation::{Ask, Call, Entry, IssuedKind, Operation, Reach, Redeem, Redemption};
+use crate::operation::{Ask, Call, Entry, IssuedKind, Operation, Passed, Reach, Redeem, Redemption};
 use crate::path::{SecretPath, VaultPath};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::vault::{Layout, Method, VaultRequest};
+
+/// The part of Vault's API that tells which engine is mounted at a path.
+const MOUNTS: &str = "sys/internal/ui/mounts";
 
 /// An operation that an agent may have done now, ready to be done once. Only a [`Permit`] turns into
 /// one.
@@ -73,6 +77,8 @@ impl AgentRequest {
 pub enum Effect {
     /// Vault is asked with the agent's own token.
     Vault(AgentRequest),
+    /// Vault is asked as the caller asks.
+    Pass(Box<Passing>),
     /// Vault is asked to issue something that the agent gets a handle of.
     Issue(IssuedKind, Origin, AgentRequest),
     /// Vault is asked about what the agent has a handle of.
@@ -81,6 +87,18 @@ pub enum Effect {
     Kms(KmsRequest),
     /// The gate's own answer, a JSON object.
     Own(Vec<u8>),
+}
+
+/// A request of a caller's that goes on as it came. Only Vault's answer tells if a lease is given out for it; then it is
+/// made with a token of the lease's own, and what was given out before is taken back.
+#[derive(Debug)]
+pub struct Passing {
+    /// The origin of the handle of a lease.
+    pub origin: Origin,
+    /// The request by the agent's own token.
+    pub request: AgentRequest,
+    /// The same by the token of a lease.
+    pub leased: AgentRequest,
 }
 
 /// The operation, and its resource, that a handle is given out for.
@@ -200,8 +218,9 @@ impl Permit {
                     EventKind::Issued
                 }
             }
-            Ask::Vault(_) | Ask::Kms(_) if wraps => EventKind::Wrapped,
-            Ask::Vault(_) | Ask::Kms(_) | Ask::Own(_) => return None,
+            Ask::Vault(_) | Ask::Pass(_) | Ask::Kms(_) if wraps => EventKind::Wrapped,
+            // Whoever may read one of Vault's own paths is not told: nobody can say what is a secret there.
+            Ask::Pass(_) | Ask::Vault(_) | Ask::Kms(_) | Ask::Own(_) => return None,
         };
         let agent = self.actor.agent();
         Some(Box::new(Event {
@@ -250,6 +269,12 @@ impl Terms<'_> {
                 Effect::Own(answer)
             }
             Ask::Vault(call) => Effect::Vault(self.request(actor, resource()?, call)?),
+            Ask::Pass(passed) => {
+                let (origin, passed) = (Origin::of(self.kind, resource()?.clone()), &passed);
+                let request = self.passed(actor.clone(), &origin.resource, passed)?;
+                let leased = self.passed(actor, &origin.resource, passed)?;
+                Effect::Pass(Box::new(Passing { origin, request, leased }))
+            }
             Ask::Issue(issued, call) => {
                 let resource = resource()?;
                 let request = self.request(actor, resource, call)?;
@@ -265,6 +290,27 @@ impl Terms<'_> {
                 Effect::Redeem(Redeemed::new(self.layout, redemption, claims.ok_or(Refusal::Internal)?)?)
             }
         })
+    }
+
+    /// A request that goes on as it came, at the path that is the resource.
+    fn passed(&self, actor: Actor, resource: &Resource, passed: &Passed) -> Result<AgentRequest, Refusal> {
+        let path = match resource {
+            Resource::Key(engine, path) if *engine == VAULT => path,
+            Resource::Key(..) | Resource::Secret(..) | Resource::Names(..) | Resource::Nameless(_) => {
+                return Err(Refusal::Internal);
+            }
+        };
+        let path = match self.demand.access {
+            Some(Access::Of(_)) => VaultPath::render(&[path])?,
+            Some(Access::Mount) => VaultPath::render(&[MOUNTS, path])?,
+            None => return Err(Refusal::Internal),
+        };
+        let Passed { query, body, headers } = passed;
+        let path = query.iter().fold(path, |path, (name, value)| path.with_text(name, value));
+        let repeatable = self.kind.spec.annotations.read_only;
+        let request = VaultRequest::new(self.kind.spec.reach.method, path, body.clone(), repeatable);
+        let request = request.with_headers(headers.clone());
+        Ok(AgentRequest { actor, request })
     }
 
     fn request(&self, actor: Actor, resource: &Resource, call: Call) -> Result<AgentRequest, Refusal> {

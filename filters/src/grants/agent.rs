@@ -41,7 +41,7 @@ impl Agent {
     /// The deny that matches, or that there is no such role.
     pub fn judge(&self, need: &Need<'_>) -> Result<Allowed<'_>, Unheld<'_>> {
         for (role, _) in &self.roles {
-            if let Some(pattern) = role.deny(need.resource) {
+            if let Some(pattern) = role.deny(need) {
                 return Err(Unheld::Denied(role, pattern));
             }
         }

@@ -37,6 +37,8 @@ pub enum Holds {
     Paths,
     /// Names of keys or roles.
     Names(GrantNames),
+    /// Vault's own paths. It is no engine of its own, but all of them.
+    Absolute,
 }
 
 /// The names of an engine's keys or roles, as grants write them.
@@ -99,7 +101,7 @@ impl Engine {
     #[must_use]
     pub const fn names(self) -> Option<&'static GrantNames> {
         match &self.0.holds {
-            Holds::Paths => None,
+            Holds::Paths | Holds::Absolute => None,
             Holds::Names(names) => Some(names),
         }
     }

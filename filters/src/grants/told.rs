@@ -1,6 +1,7 @@
 //! Roles as they are told: grants, bounds, descriptions.
 
 use super::{Engine, Grant, Role, Space, Wrapping};
+use crate::catalog::absolute::VAULT;
 use crate::pattern::NamePattern;
 
 impl Grant<'_> {
@@ -10,6 +11,7 @@ impl Grant<'_> {
         match self {
             Self::Path(pattern) => Some(pattern.to_string().into()),
             Self::Name(pattern) => Some(pattern.to_string().into()),
+            Self::Absolute(grant) => Some(grant.to_string().into()),
             Self::Nameless => None,
         }
     }
@@ -26,7 +28,8 @@ impl Role {
             .named
             .iter()
             .flat_map(|(engine, names)| names.iter().map(|name| (engine.name(), Some(*engine), Grant::Name(name))));
-        paths.chain(named)
+        let absolute = self.vault.iter().map(|grant| (VAULT.name(), Some(VAULT), Grant::Absolute(grant)));
+        paths.chain(named).chain(absolute)
     }
 
     /// The description of a grant under `key`, else the role's.

@@ -105,6 +105,7 @@ impl Completing {
                 Some(Sought::Names(patterns.filter_map(|pattern| self.name(pattern)).collect()))
             }
             Holds::Paths => self.paths(space),
+            Holds::Absolute => None,
         };
         Ok(sought.map(|sought| (kind, sought)))
     }

@@ -15,7 +15,7 @@ pub(super) fn judge(kind: &Entry, arguments: &[u8], bounds: &Bounds) -> Result<(
 }
 
 /// The pointer ends at the argument: names below it are the caller's.
-fn misjudged(kind: &Entry, fault: &Fault<'_>, bounds: &Bounds) -> Refusal {
+pub(crate) fn misjudged(kind: &Entry, fault: &Fault<'_>, bounds: &Bounds) -> Refusal {
     let schema = kind.input_schema();
     let known = schema.get("properties").and_then(Value::as_object);
     let name = fault.member.and_then(|name| std::str::from_utf8(name).ok());

@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+
 use super::{Body, Redemption};
 use crate::grants::{Agent, Demand, Login, Resource};
 use crate::identity::Presented;
@@ -10,6 +12,7 @@ use crate::kms::KmsCall;
 use crate::lifetime::WrapTtl;
 use crate::notes::{Note, Notes};
 use crate::refusal::Refusal;
+use crate::vault::PassedHeaders;
 
 /// The part of a request that grants are compared with: read from an operation's arguments, or
 /// named by a person who asks for an explanation.
@@ -99,6 +102,8 @@ pub type Own = fn(&Agent, Presented, &mut Vec<u8>);
 pub enum Ask {
     /// Vault is asked with the agent's token.
     Vault(Call),
+    /// Vault is asked with the agent's token as the caller asks, at the path that is the resource.
+    Pass(Passed),
     /// Vault is asked with the agent's token, and the agent gets a handle for the result.
     Issue(IssuedKind, Call),
     /// Vault is asked about what a handle stands for.
@@ -107,6 +112,17 @@ pub enum Ask {
     Kms(KmsCall),
     /// The gate answers itself.
     Own(Own),
+}
+
+/// The parts of a request that go on to Vault as they came, beside method and path.
+#[derive(Debug, Default)]
+pub struct Passed {
+    /// The parameters of its query, decoded.
+    pub query: Vec<(Box<str>, Box<str>)>,
+    /// The JSON body.
+    pub body: Option<Bytes>,
+    /// Headers that ask for a state of Vault's, or for one of its nodes.
+    pub headers: PassedHeaders,
 }
 
 /// The kind of credential that an operation issues.

@@ -102,6 +102,7 @@ fn every() -> Vec<(Refusal, &'static str)> {
         (Refusal::UpstreamNonsense, ""),
         (Refusal::AnswerTooLarge, ""),
         (Refusal::UpstreamUnavailable, ""),
+        (Refusal::StateNotThere, "At one of Vault's own paths, which a role grants."),
         (Refusal::NotProvisioned, ""),
         (Refusal::Overloaded, ""),
         (Refusal::UpstreamTimeout, ""),

@@ -119,6 +119,14 @@ pub fn renew_self() -> Result<VaultRequest, PathProblem> {
     Ok(post(VaultPath::render(&["auth/token/renew-self"])?, &json!({}), true))
 }
 
+/// Revokes a lease, at once.
+///
+/// # Errors
+/// Never in practice: the path is fixed.
+pub fn revoke_lease(id: &str) -> Result<VaultRequest, PathProblem> {
+    Ok(post(VaultPath::render(&["sys/leases/revoke"])?, &json!({"lease_id": id, "sync": true}), true))
+}
+
 /// Revokes the token it is sent with, and with it what hangs on it.
 ///
 /// # Errors

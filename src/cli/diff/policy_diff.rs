@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use filters::catalog::Catalog;
-use filters::grants::{self, Agent, Engine, Role};
+use filters::grants::{self, AbsoluteGrant, Agent, Engine, Role};
 use filters::identity::{Source, UnknownAgents};
 use filters::jwt::Binding;
 use filters::names::AgentId;
@@ -56,6 +56,7 @@ struct Grant {
 enum Pattern {
     Path(PathPattern),
     Name(NamePattern),
+    Absolute(AbsoluteGrant),
 }
 
 /// The subject of a line.
@@ -216,6 +217,7 @@ impl fmt::Display for Pattern {
         match self {
             Self::Path(pattern) => pattern.fmt(f),
             Self::Name(pattern) => f.write_str(&pattern.to_vault()),
+            Self::Absolute(grant) => grant.fmt(f),
         }
     }
 }
@@ -230,6 +232,7 @@ fn grants(role: &Role) -> Vec<Grant> {
         let pattern = match held {
             grants::Grant::Path(pattern) => Pattern::Path(pattern.clone()),
             grants::Grant::Name(pattern) => Pattern::Name(pattern.clone()),
+            grants::Grant::Absolute(grant) => Pattern::Absolute(grant.clone()),
             grants::Grant::Nameless => return None,
         };
         Some(Grant { key, pattern, bounds: bounds(role, engine) })

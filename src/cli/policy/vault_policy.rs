@@ -8,7 +8,7 @@ use filters::identity::UnknownAgents;
 use filters::names::{AgentId, Namespace};
 use filters::refusal::Refusal;
 use filters::vault::admin::{self, TokenRole};
-use filters::vault_policy::{MARK, Own, Policy, ROLES, TooManyPaths, roles_policy};
+use filters::vault_policy::{MARK, Own, Policy, ROLES, Unprintable, roles_policy};
 use similar::TextDiff;
 
 use crate::config::{AgentEntry, ChildPolicies, Settings};
@@ -24,7 +24,7 @@ pub enum PolicyProblem {
     /// No agent of that name has an entry.
     UnknownAgent,
     /// Grants that no policy can hold.
-    TooManyPaths(String),
+    Unprintable(String, Unprintable),
     /// The credentials for Vault are missing or refused.
     NoLogin(NoLogin),
     /// Vault has no namespace that the configuration names.
@@ -43,7 +43,12 @@ impl std::fmt::Display for PolicyProblem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::UnknownAgent => f.write_str("no agent of that name has an entry in the configuration"),
-            Self::TooManyPaths(name) => {
+            Self::Unprintable(name, Unprintable::Unsayable(one, two)) => write!(
+                f,
+                "behind policy {name}, {one} and {two} overlap, and Vault would let one decide where roles give by both: \
+                 write whole segments before `*`, or the same capabilities"
+            ),
+            Self::Unprintable(name, Unprintable::TooManyPaths) => {
                 write!(f, "the patterns behind policy {name} overlap in more ways than a policy can say; use fewer `*`")
             }
             Self::NoLogin(problem) => {
@@ -60,7 +65,7 @@ impl std::fmt::Display for PolicyProblem {
 /// The policy of one agent, as text.
 ///
 /// # Errors
-/// [`PolicyProblem::UnknownAgent`], [`PolicyProblem::TooManyPaths`].
+/// [`PolicyProblem::UnknownAgent`], [`PolicyProblem::Unprintable`].
 pub fn of_agent(settings: &Settings, id: &AgentId) -> Result<String, PolicyProblem> {
     let stranger = [0];
     let entry = settings.agents.iter().find(|agent| agent.id == *id);
@@ -141,7 +146,7 @@ fn names<'a>(roles: &[&'a Role]) -> Vec<&'a str> {
 
 fn text(roles: &[&Role], own: Own<'_>, settings: &Settings, title: &str) -> Result<String, PolicyProblem> {
     let policy = Policy::of(settings.catalog, roles, own, &settings.layout);
-    policy.map(|policy| policy.to_hcl(title)).map_err(|TooManyPaths| PolicyProblem::TooManyPaths(title.to_owned()))
+    policy.map(|policy| policy.to_hcl(title)).map_err(|why| PolicyProblem::Unprintable(title.to_owned(), why))
 }
 
 /// The token roles by which agents' tokens and leases' tokens are made.

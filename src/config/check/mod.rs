@@ -4,6 +4,7 @@
 //! Each function makes something of whatever it finds, so that all problems
 //! are found in one pass; what it makes is used only where there were none.
 
+mod absolute;
 mod agents;
 mod audit;
 mod identity;
@@ -47,7 +48,8 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
     let top = Fields::new(source, &source.table.top, file);
     let listeners = listeners::listeners(&top);
     let admin = listeners::admin(&top, &listeners);
-    let roles = roles::roles(&top);
+    let layout = vault::layout(&top);
+    let roles = roles::roles(&top, &layout);
     let public_url = identity::public_url(&top);
     let issuers = jwt::issuers(&top, &roles, public_url.as_deref());
     let (agents, mut api_keys) = agents::agents(&top, &roles, &issuers);
@@ -71,7 +73,7 @@ pub(super) fn settings(source: &Source<'_>, file: Option<&Node>) -> Option<Setti
         child_tokens: vault::child_tokens(&top),
         leases: vault::leases(&top),
         wrap_ttl: vault::wrap_ttl(&top),
-        layout: vault::layout(&top),
+        layout,
         kms: kms::kms(&top),
         identity: identity::identity(&top, (&agents, &api_keys), &listeners, issuers, &roles.namespace),
         roles: roles.list,

@@ -10,6 +10,7 @@ use filters::mcp;
 use filters::names::Namespace;
 use filters::pattern::{BadPattern, NamePattern, PathPattern};
 use filters::scope::{Scope, Scopes};
+use filters::vault::Layout;
 
 use super::super::fields::{Fields, Sited};
 use super::super::kind::Word;
@@ -17,7 +18,7 @@ use super::super::sections as section;
 use super::super::settings::{AgentEntry, Identity};
 use super::super::table::default_role as option_of;
 use super::values::{is_plain_name, network, whole_seconds};
-use super::{limits, namespaces};
+use super::{absolute, limits, namespaces};
 
 const PATH: &str = "write literal segments, `*` for one whole segment, `**` at the end for the rest";
 const NAME: &str = "write a name; a `*` may end it";
@@ -33,13 +34,13 @@ pub(super) struct Roles {
 }
 
 /// The built-in role and those of the file.
-pub(super) fn roles(top: &Fields<'_>) -> Roles {
+pub(super) fn roles(top: &Fields<'_>, layout: &Layout) -> Roles {
     let builtin = default_role(top);
     let most = top.table("limits", &section::LIMITS).size("body").unwrap_or(usize::MAX);
     let by_name = HashMap::from([(builtin.name.clone(), 0)]);
     let mut roles = Roles { by_name, list: vec![builtin], namespace: namespaces::own(top) };
     for (name, fields) in top.named("roles", &top.source.table.role) {
-        let role = role(&name, &fields, &roles.namespace);
+        let role = role(&name, &fields, &roles.namespace, layout);
         if role.body.is_some_and(|body| body > most) {
             let mend = "keep to what every request is held to, or raise `limits.body`";
             fields.problem("body", &fields.place_of("body"), "is more than `limits.body`", mend);
@@ -107,8 +108,9 @@ fn held(
     all.filter(|(_, names)| !names.is_empty()).collect()
 }
 
-fn role(name: &Sited<&str>, fields: &Fields<'_>, own: &Namespace) -> Role {
+fn role(name: &Sited<&str>, fields: &Fields<'_>, own: &Namespace, layout: &Layout) -> Role {
     fields.require("scopes");
+    let scopes = scopes(fields, "scopes");
     let bounded = |name| fields.given(name).then(|| patterns(fields, name, NAME, NamePattern::parse));
     let mut abouts = HashMap::new();
     let mut paths = |key| grants(fields, key, PATH, PathPattern::parse, &mut abouts);
@@ -116,7 +118,8 @@ fn role(name: &Sited<&str>, fields: &Fields<'_>, own: &Namespace) -> Role {
     let named = held(fields, |engine, names| grants(fields, engine.name(), names.mend, names.parse, &mut abouts));
     Role {
         name: name.value.into(),
-        scopes: scopes(fields, "scopes"),
+        scopes,
+        vault: absolute::grants(fields, scopes, layout),
         kv,
         shared,
         named,

@@ -13,6 +13,7 @@ section! {
     text("about", "", "What it is for, which its agents are told by `whoami` and `access.list`: at most 200 characters, none of them invisible."),
     grants("kv", "Paths in the agent's own namespace: literal segments, `*` for one, `**` for the rest."),
     grants("shared", "Paths below the shared prefix."),
+    Opt::file("vault", Kind::Tables, "", "Vault's own paths, of whichever engine, for clients that speak Vault's API."),
     words("deny", "Paths of the own namespace that are refused whatever else says."),
     words("ssh_principals", "User names that SSH may log in as, of which a request names some; where absent, what Vault's role allows."),
     words("ssh_extensions", "Extensions that SSH certificates may carry, and do where a request names none; where absent, what Vault's role allows."),
@@ -32,6 +33,13 @@ section! {
     GRANT, "grant", "kv = [{…}]",
     text("name", "", "What would stand in its place alone: a path, or the name of a key or role; required."),
     text("about", "", "What it is for, instead of what the role's `about` says; as there."),
+}
+
+section! {
+    ABSOLUTE, "roles.*.vault", "vault = [{…}]",
+    text("path", "", "Vault's own path, as its policies write it: `+` for one whole segment, `*` at the end for the rest; required. Of the paths of one role that fit, the most specific decides, as in a policy."),
+    words("capabilities", "Of `create`, `read`, `update`, `patch`, `delete`, `list`, each within the role's scopes; or `deny` alone, which wins over every other role. Required."),
+    Opt::file("dangerous", Kind::Flag, "false", "Whether it may reach `sys/`, `auth/`, `identity/`, agents' own namespaces or the gate's own records; it is told at each start."),
 }
 
 section! {

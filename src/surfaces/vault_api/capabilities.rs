@@ -1,8 +1,12 @@
 //! Capabilities of a caller at paths, told from its grants.
 //! Source: <https://developer.hashicorp.com/vault/api-docs/system/capabilities-self>
 
+use filters::catalog::absolute;
+use filters::grants::Role;
+use filters::operation::Capability;
 use filters::refusal::Refusal;
-use filters::vault_api::{self, Match};
+use filters::vault::Method;
+use filters::vault_api::{self, Match, is_absolute};
 use filters::verdict::About;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -35,6 +39,15 @@ pub(super) fn serve(asked: &Asked<'_>) -> Result<Reply, Refusal> {
     Ok(answer(told.into(), asked.caller.request_id))
 }
 
+/// True where a role of the caller's gives that at one of Vault's own paths, and none denies it.
+fn has(asked: &Asked<'_>, path: &str, may: Capability) -> bool {
+    let (method, path) = (may.method(), path.trim_end_matches('/'));
+    let holds = |role: &Role| role.vault.decides(path, method).is_some_and(|grant| grant.may.contains(&may));
+    let kind = absolute::asking(method);
+    asked.context.may_use(asked.caller, kind, About { name: path, ..About::default() })
+        && asked.caller.agent().roles.iter().any(|(role, _)| holds(role))
+}
+
 fn capabilities(asked: &Asked<'_>, path: &str) -> Value {
     let layout = &asked.context.snapshot.vault.layout;
     let may = |matched: &Match| {
@@ -42,7 +55,11 @@ fn capabilities(asked: &Asked<'_>, path: &str) -> Value {
         asked.context.may_use(asked.caller, matched.kind(), About { name, shared, ..About::default() })
     };
     let allowed = vault_api::every(path, layout).filter(may);
-    let mut names: Vec<_> = allowed.flat_map(|matched| matched.kind().spec.reach.may).collect();
+    let mut names: Vec<_> = allowed.flat_map(|matched| matched.kind().spec.reach.may).copied().collect();
+    let agent = asked.caller.agent();
+    if [Method::Get, Method::List].into_iter().any(|method| is_absolute(agent, path, method)) {
+        names = Capability::ALL.into_iter().filter(|may| has(asked, path, *may)).collect();
+    }
     names.sort_unstable();
     names.dedup();
     if names.is_empty() { vec!["deny"].into() } else { names.into_iter().map(|may| may.name()).collect() }

@@ -2,8 +2,9 @@
 //! Source: <https://developer.hashicorp.com/vault/api-docs/system/leases>,
 //! <https://developer.hashicorp.com/vault/api-docs/system/wrapping-unwrap>
 
-use filters::catalog;
+use filters::catalog::{self, absolute::VAULT};
 use filters::credential::vault_token;
+use filters::grants::Resource;
 use filters::handle::{Claims, Purpose};
 use filters::operation::Entry;
 use filters::refusal::Refusal;
@@ -31,8 +32,10 @@ pub(super) async fn serve(asked: &Asked<'_>, held: Held, in_path: Option<&str>) 
     };
     let (kind, arguments) = match held {
         Held::LookUp => return Served::decided(look_up(asked, &handle)),
+        Held::Renew if is_absolute(asked, &handle) => operation("vault.renew", "lease_id", &handle, increment),
         Held::Renew => operation("db.renew", "lease_id", &handle, increment),
         Held::Revoke if is_certificate(asked, &handle) => operation("pki.revoke", "handle", &handle, None),
+        Held::Revoke if is_absolute(asked, &handle) => operation("vault.revoke", "lease_id", &handle, None),
         Held::Revoke => operation("db.revoke", "lease_id", &handle, None),
         Held::Unwrap => operation("wrap.unwrap", "handle", &handle, None),
         Held::LookUpWrapped => operation("wrap.lookup", "handle", &handle, None),
@@ -73,6 +76,12 @@ fn operation(name: &str, argument: &str, handle: &str, increment: Option<String>
 fn is_certificate(asked: &Asked<'_>, handle: &str) -> bool {
     let opened = asked.context.open::<Claims>(asked.caller.agent(), Purpose::Certificate, handle, Refusal::Forbidden);
     opened.is_ok()
+}
+
+/// True for a lease that was given out at one of Vault's own paths.
+fn is_absolute(asked: &Asked<'_>, handle: &str) -> bool {
+    let opened = asked.context.open::<Claims>(asked.caller.agent(), Purpose::Lease, handle, Refusal::Forbidden);
+    opened.is_ok_and(|claims| matches!(claims.resource, Resource::Key(engine, _) if *engine == *VAULT.name()))
 }
 
 /// Tells the latest end that a lease may have, which its handle says.

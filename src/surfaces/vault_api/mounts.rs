@@ -1,19 +1,46 @@
 //! The engines that a caller may use, as clients ask for them before they ask for anything else.
 
-use filters::catalog::CATALOG;
+use filters::catalog::{CATALOG, absolute};
 use filters::grants::Engine;
 use filters::refusal::Refusal;
-use filters::vault_api::mount_of;
+use filters::vault_api::{may_know_mount, mount_at, mount_of};
 use serde_json::{Map, Value, json};
 
-use crate::surfaces::{Asked, Reply};
+use crate::service::{Called, Performed};
+use crate::surfaces::{Asked, Reply, Served};
 
-use super::form::answer;
+use super::form::{Vaults, answer};
 
-/// Tells of all engines of which the caller has a grant, or of the one that is mounted at this path.
-pub(super) fn serve(asked: &Asked<'_>, path: Option<&str>) -> Result<Reply, Refusal> {
-    let layout = &asked.context.snapshot.vault.layout;
-    let is_granted = |engine| asked.context.may_use_any(asked.caller, engine);
+/// Tells of all engines of which the caller has a grant, or of the one that is mounted at this path. Of mounts that the
+/// gate knows nothing of Vault is asked, who tells whoever may do something there.
+pub(super) async fn serve(asked: &Asked<'_>, path: Option<&str>) -> Served {
+    let path = path.map(|path| filters::path::decode(path.as_bytes())).transpose();
+    let (layout, agent) = (&asked.context.snapshot.vault.layout, asked.caller.agent());
+    match path.map_err(Refusal::from) {
+        Ok(Some(path)) if mount_of(&path, layout).is_none() && may_know_mount(agent, &path) => {
+            let form = Vaults::default();
+            let Called { answer, outcome } = match mount_at(&path) {
+                Ok(operation) => asked.context.call(asked.caller, operation, &form).await,
+                Err(refusal) => Called::refused(absolute::mount().spec.name, refusal),
+            };
+            let reply = answer.and_then(|performed| match performed {
+                Performed::Whole(answer) => Ok(Reply::json(200, answer)),
+                Performed::Streaming(_) => Err(Refusal::Internal),
+            });
+            Served { reply, outcomes: outcome.into() }
+        }
+        Ok(path) => Served::decided(tell(asked, path.as_deref())),
+        Err(refusal) => Served::decided(Err(refusal)),
+    }
+}
+
+/// Tells what the gate itself knows.
+fn tell(asked: &Asked<'_>, path: Option<&str>) -> Result<Reply, Refusal> {
+    let (layout, agent) = (&asked.context.snapshot.vault.layout, asked.caller.agent());
+    let is_granted = |engine| {
+        let absolutely = |mount| may_know_mount(agent, mount);
+        asked.context.may_use_any(asked.caller, engine) || layout.mount(engine).is_some_and(absolutely)
+    };
     let data = match path {
         None => {
             let granted = CATALOG.engines().filter(|engine| is_granted(*engine));
@@ -22,9 +49,8 @@ pub(super) fn serve(asked: &Asked<'_>, path: Option<&str>) -> Result<Reply, Refu
             json!({"auth": {}, "secret": mounts})
         }
         Some(path) => {
-            let path = filters::path::decode(path.as_bytes())?;
             let (engine, _) =
-                mount_of(&path, layout).filter(|(engine, _)| is_granted(*engine)).ok_or(Refusal::Forbidden)?;
+                mount_of(path, layout).filter(|(engine, _)| is_granted(*engine)).ok_or(Refusal::Forbidden)?;
             mounted(engine, layout.mount(engine).ok_or(Refusal::Internal)?)
         }
     };

@@ -10,14 +10,25 @@ use crate::snapshot::Snapshot;
 /// The kinds of requests.
 #[derive(Debug)]
 pub enum Wanted {
-    /// An operation of the catalog.
-    Operation(Match),
+    /// A path, of the agent's own view or of Vault's.
+    Path(Asking),
     /// To log in at this mount.
     Login(Box<str>, Way),
     /// Another token for the caller.
     Create,
     /// Something that the gate answers itself, or finds by a handle.
     Own(Own),
+}
+
+/// A request at a path. Grants tell if that is one of Vault's own; else it names an operation of the catalog, or none.
+#[derive(Debug)]
+pub struct Asking {
+    /// The method of Vault's API.
+    pub method: Method,
+    /// The path, decoded, without a slash at its end.
+    pub path: Box<str>,
+    /// The operation in the agent's own view, or why there is none.
+    pub matched: Result<Match, Refusal>,
 }
 
 /// The requests that name no operation.
@@ -84,7 +95,15 @@ impl Wanted {
                 let methods: Vec<_> = methods.iter().map(|method| method.name()).collect();
                 Err(Refusal::MethodNotAllowed(methods.join(", ")))
             }
-            None => vault_api::route(method, path, &snapshot.vault.layout).map(Self::Operation),
+            None => {
+                let matched = vault_api::route(method, path, &snapshot.vault.layout);
+                let (Some(method), Ok(path)) = (method, filters::path::decode(path.as_bytes())) else {
+                    return Err(matched.err().unwrap_or(Refusal::Internal));
+                };
+                // Names are listed in a folder, which clients write with or without its slash.
+                let folder = path.strip_suffix('/').filter(|_| method == Method::List);
+                Ok(Self::Path(Asking { method, path: folder.unwrap_or(&path).into(), matched }))
+            }
         }
     }
 }

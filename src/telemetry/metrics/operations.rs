@@ -56,7 +56,7 @@ impl OperationMetrics {
             decisions.with_label_values(&[refused]);
         }
         Ok(Self {
-            served: CATALOG.iter().map(served).collect(),
+            served: CATALOG.all().map(served).collect(),
             allowed: decisions.with_label_values(&[ALLOWED]),
             outcomes,
             latencies,
@@ -74,7 +74,7 @@ impl OperationMetrics {
     }
 
     fn called(&self, Call { entry, refused, upstream, .. }: &Call) {
-        let place = CATALOG.iter().position(|other| std::ptr::eq(other, *entry));
+        let place = CATALOG.all().position(|other| std::ptr::eq(other, *entry));
         let Some(served) = place.and_then(|place| self.served.get(place)) else { return };
         match refused {
             None => served.count.inc(),

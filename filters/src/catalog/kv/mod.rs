@@ -67,7 +67,7 @@ fn ask(api: &'static str, body: Option<Vec<u8>>, repeatable: bool) -> Ask {
 const NO_SECRET: Absent = absent("There is no such secret, or no such version of it.");
 
 /// Tells a deleted or destroyed version from none, of which `none` is the text.
-const fn absent(none: &'static str) -> Absent {
+pub(super) const fn absent(none: &'static str) -> Absent {
     Absent::Version {
         none,
         deleted: "This version of the secret is deleted: kv.undelete brings it back; kv.metadata tells the versions.",

@@ -1,0 +1,179 @@
+//! What is asked at Vault's own paths, of whichever engine, where a role grants the path.
+
+use super::database::{RenewArguments, RevokeArguments};
+use super::kv::absent;
+use crate::grants::{Access, Demand, Engine, EngineSpec, Holds, Resource};
+use crate::operation::{About, Annotations, Describe, Entry, OperationSpec, Plan, Reach, Touched};
+use crate::path::SecretPath;
+use crate::refusal::Refusal;
+use crate::scope::Scope;
+use crate::shape::Shape;
+use crate::vault::Method;
+
+/// All of Vault's engines, by Vault's own paths.
+pub const VAULT: Engine = Engine::of(&EngineSpec {
+    name: "vault",
+    title: "Vault",
+    about: "Vault's own paths, of whichever engine.",
+    holds: Holds::Absolute,
+    ..EngineSpec::VAULT
+});
+
+/// Its operations.
+pub static ABSOLUTE: [Entry; 8] = [
+    Entry::passed(&READ),
+    Entry::passed(&LIST),
+    Entry::passed(&WRITE),
+    Entry::passed(&PATCH),
+    Entry::passed(&DELETE),
+    Entry::passed(&MOUNT),
+    Entry::of::<Renew>(),
+    Entry::of::<Revoke>(),
+];
+
+/// The operation that a method of Vault's API is, at a path of its own.
+#[must_use]
+pub fn asking(method: Method) -> &'static Entry {
+    let [read, list, write, patch, delete, ..] = &ABSOLUTE;
+    match method {
+        Method::Get => read,
+        Method::List => list,
+        Method::Post => write,
+        Method::Patch => patch,
+        Method::Delete => delete,
+    }
+}
+
+/// The operation that tells which engine is mounted at a path.
+#[must_use]
+pub fn mount() -> &'static Entry {
+    let [.., mount, _, _] = &ABSOLUTE;
+    mount
+}
+
+const ASKED: OperationSpec = OperationSpec { engine: Some(VAULT), rest_only: true, ..OperationSpec::POST };
+const READ_ONLY: Annotations = Annotations { read_only: true, destructive: false, idempotent: true };
+const CHANGES: Annotations = Annotations { read_only: false, destructive: true, idempotent: false };
+
+const fn by(method: Method) -> Reach {
+    Reach { method, ..Reach::NOWHERE }
+}
+
+static READ: OperationSpec = OperationSpec {
+    name: "vault.read",
+    title: "Read a path of Vault's",
+    summary: "Reads one of Vault's own paths.",
+    scope: Some(Scope::Read),
+    touch: Some(|about| touched(about, Access::Of(Method::Get))),
+    annotations: READ_ONLY,
+    reach: by(Method::Get),
+    takes_body: false,
+    absent: absent("There is nothing at this path, or no such version."),
+    secret: true,
+    ..ASKED
+};
+
+static LIST: OperationSpec = OperationSpec {
+    name: "vault.list",
+    title: "List a path of Vault's",
+    summary: "Lists the names below one of Vault's own paths.",
+    scope: Some(Scope::List),
+    touch: Some(|about| touched(about, Access::Of(Method::List))),
+    annotations: READ_ONLY,
+    reach: by(Method::List),
+    takes_body: false,
+    ..ASKED
+};
+
+static WRITE: OperationSpec = OperationSpec {
+    name: "vault.write",
+    title: "Write a path of Vault's",
+    summary: "Writes to one of Vault's own paths.",
+    scope: Some(Scope::Write),
+    touch: Some(|about| touched(about, Access::Of(Method::Post))),
+    annotations: CHANGES,
+    reach: by(Method::Post),
+    secret: true,
+    ..ASKED
+};
+
+static PATCH: OperationSpec = OperationSpec {
+    name: "vault.patch",
+    title: "Patch a path of Vault's",
+    summary: "Changes a part of what is at one of Vault's own paths.",
+    scope: Some(Scope::Write),
+    touch: Some(|about| touched(about, Access::Of(Method::Patch))),
+    annotations: CHANGES,
+    reach: by(Method::Patch),
+    ..ASKED
+};
+
+static DELETE: OperationSpec = OperationSpec {
+    name: "vault.delete",
+    title: "Delete a path of Vault's",
+    summary: "Deletes what is at one of Vault's own paths.",
+    scope: Some(Scope::Delete),
+    touch: Some(|about| touched(about, Access::Of(Method::Delete))),
+    annotations: Annotations { idempotent: true, ..CHANGES },
+    reach: by(Method::Delete),
+    takes_body: false,
+    ..ASKED
+};
+
+/// Vault itself tells that to whoever may do anything below the mount.
+static MOUNT: OperationSpec = OperationSpec {
+    name: "vault.mount",
+    title: "Ask for a mount of Vault's",
+    summary: "Tells which engine is mounted at one of Vault's own paths.",
+    touch: Some(|about| touched(about, Access::Mount)),
+    annotations: READ_ONLY,
+    reach: by(Method::Get),
+    takes_body: false,
+    ..ASKED
+};
+
+fn touched(about: About<'_>, access: Access) -> Result<Touched, Refusal> {
+    let path = SecretPath::parse(about.name)?;
+    let resource = Resource::Key(VAULT, path.as_str().into());
+    Ok(Touched { resource, demand: Demand { access: Some(access), ..Demand::default() } })
+}
+
+/// `vault.renew`.
+struct Renew;
+
+impl Describe for Renew {
+    type Arguments<'a> = RenewArguments<'a>;
+    const SPEC: OperationSpec = OperationSpec {
+        name: "vault.renew",
+        title: "Renew a lease",
+        summary: "Renews a lease that this agent was given at one of Vault's own paths.",
+        annotations: Annotations { read_only: false, destructive: false, idempotent: true },
+        rest_only: true,
+        ..OperationSpec::POST
+    };
+    const SHAPE: &'static Shape = &Shape::DONE;
+
+    fn plan(arguments: RenewArguments<'_>) -> Result<Plan, Refusal> {
+        Ok(arguments.plan())
+    }
+}
+
+/// `vault.revoke`.
+struct Revoke;
+
+impl Describe for Revoke {
+    type Arguments<'a> = RevokeArguments<'a>;
+    const SPEC: OperationSpec = OperationSpec {
+        name: "vault.revoke",
+        title: "Revoke a lease",
+        summary: "Revokes a lease that this agent was given at one of Vault's own paths, at once.",
+        annotations: Annotations { read_only: false, destructive: true, idempotent: true },
+        rest_only: true,
+        ..OperationSpec::POST
+    };
+    const SHAPE: &'static Shape = &Shape::DONE;
+
+    fn plan(arguments: RevokeArguments<'_>) -> Result<Plan, Refusal> {
+        Ok(arguments.plan())
+    }
+}

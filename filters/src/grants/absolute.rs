@@ -1,0 +1,132 @@
+//! Absolute grants: Vault's own paths, and what may be done there, as a policy of Vault's has them.
+//! Source: <https://developer.hashicorp.com/vault/docs/concepts/policies>
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::operation::Capability;
+use crate::pattern::AbsolutePattern;
+use crate::vault::{Layout, Method};
+
+/// Some of Vault's capabilities.
+pub type Capabilities = BTreeSet<Capability>;
+
+/// A pattern over Vault's own paths, and what may be done there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AbsoluteGrant {
+    /// The paths.
+    pub pattern: AbsolutePattern,
+    /// What may be done; where that is nothing it is refused, whatever other roles say.
+    pub may: Capabilities,
+}
+
+/// The access to one of Vault's own paths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// To have something done there.
+    Of(Method),
+    /// To know which engine is mounted there.
+    Mount,
+}
+
+impl AbsoluteGrant {
+    /// True where it refuses.
+    #[must_use]
+    pub fn denies(&self) -> bool {
+        self.may.is_empty()
+    }
+
+    /// True where it gives that access. Vault alone can tell if something is created or updated.
+    fn gives(&self, access: Access) -> bool {
+        let may = |capabilities: &[Capability]| capabilities.iter().any(|one| self.may.contains(one));
+        match access {
+            Access::Of(Method::Get) => may(&[Capability::Read]),
+            Access::Of(Method::List) => may(&[Capability::List]),
+            Access::Of(Method::Post) => may(&[Capability::Create, Capability::Update]),
+            Access::Of(Method::Patch) => may(&[Capability::Patch]),
+            Access::Of(Method::Delete) => may(&[Capability::Delete]),
+            Access::Mount => !self.denies(),
+        }
+    }
+}
+
+/// `kv/data/apps/* [read, list]`
+impl fmt::Display for AbsoluteGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.may.iter().map(|capability| capability.name()).collect();
+        let names = if names.is_empty() { "deny".to_owned() } else { names.join(", ") };
+        write!(f, "{} [{names}]", self.pattern)
+    }
+}
+
+/// What is reached on which more hangs than what is there, as a person reads it: the rights of others, what the gate
+/// itself keeps, or every agent's own namespace.
+#[must_use]
+pub fn danger(pattern: &AbsolutePattern, layout: &Layout) -> Option<String> {
+    let kv = &layout.kv_mount;
+    let own = [(&layout.gate_prefix, "what the gate itself keeps"), (&layout.own_prefix, "the agents' own namespaces")];
+    let own = own.into_iter().find(|(prefix, _)| pattern.reaches(&format!("{kv}/+/{prefix}")));
+    let of_vault = ["sys", "auth", "identity"].into_iter().find(|root| pattern.reaches(root));
+    of_vault.map(|root| format!("`{root}/`")).or_else(|| own.map(|(prefix, what)| format!("{what} (`{kv}/+/{prefix}/`)")))
+}
+
+/// The absolute grants of a role, in the order in which Vault asks them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Absolutes(Vec<AbsoluteGrant>);
+
+impl Absolutes {
+    /// The grants of one role. Those of the same path are one, which denies where one of them does.
+    #[must_use]
+    pub fn new(grants: impl IntoIterator<Item = AbsoluteGrant>) -> Self {
+        let mut all: Vec<AbsoluteGrant> = Vec::new();
+        for grant in grants {
+            match all.iter_mut().find(|other| other.pattern == grant.pattern) {
+                Some(other) if other.denies() || grant.denies() => other.may.clear(),
+                Some(other) => other.may.extend(grant.may),
+                None => all.push(grant),
+            }
+        }
+        all.sort_by(|one, two| two.pattern.precedence(&one.pattern));
+        Self(all)
+    }
+
+    /// The grant by which it gives that access to `path`, if it does.
+    #[must_use]
+    pub fn give(&self, path: &str, access: Access) -> Option<&AbsoluteGrant> {
+        match access {
+            Access::Mount => self.iter().find(|grant| grant.gives(access) && grant.pattern.shares_root(path)),
+            Access::Of(method) => self.decides(path, method).filter(|grant| grant.gives(access)),
+        }
+    }
+
+    /// The grant that refuses it.
+    #[must_use]
+    pub fn deny(&self, path: &str, access: Access) -> Option<&AbsoluteGrant> {
+        let Access::Of(method) = access else { return None };
+        self.decides(path, method).filter(|grant| grant.denies())
+    }
+
+    /// The one grant that decides what may be done at `path`: the most specific that fits. Where names are listed the
+    /// path is that of a folder, which Vault finds by the path with a slash at its end too.
+    #[must_use]
+    pub fn decides(&self, path: &str, method: Method) -> Option<&AbsoluteGrant> {
+        let fits = |path: &str| self.iter().find(|grant| grant.pattern.covers(path));
+        if method != Method::List {
+            return fits(path);
+        }
+        let folder = format!("{path}/");
+        let exactly = self.iter().find(|grant| grant.pattern.is_exactly(&folder));
+        exactly.or_else(|| fits(path)).or_else(|| fits(&folder))
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> std::slice::Iter<'_, AbsoluteGrant> {
+        self.0.iter()
+    }
+
+    /// True where there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}

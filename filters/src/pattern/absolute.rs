@@ -1,0 +1,239 @@
+//! Patterns over Vault's own paths, in the language of Vault's policies: `+` for one whole segment, and a `*` at the
+//! end for whatever follows.
+//!
+//! Of the patterns that fit a path Vault lets the most specific one decide: [`AbsolutePattern::precedence`].
+//! Source: <https://developer.hashicorp.com/vault/docs/concepts/policies#priority-matching>
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use super::{BadPattern, Segment};
+use crate::path::{self, MAX_PATH};
+
+/// A pattern over Vault's own paths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AbsolutePattern {
+    /// At least one. The last is empty for a path with a slash at its end; where the pattern is open it is the beginning
+    /// of what follows, and may be empty too.
+    segments: Vec<Segment>,
+    /// True where a `*` is at the end.
+    open: bool,
+}
+
+/// What two patterns have in common is no pattern: one asks for a segment that is anything, the other for the beginning
+/// of the same segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unsayable;
+
+impl AbsolutePattern {
+    /// Reads `kv/data/apps/*`, `kv/+/apps/db` or `sys/mounts`.
+    ///
+    /// # Errors
+    /// [`BadPattern`] for what Vault's policies cannot say, and for what no path of the gate's can be.
+    pub fn parse(text: &str) -> Result<Self, BadPattern> {
+        let (body, open) = text.strip_suffix('*').map_or((text, false), |body| (body, true));
+        match body {
+            "" if !open => return Err(BadPattern("there is nothing in it")),
+            _ if body.starts_with('/') => return Err(BadPattern("a path of Vault's begins without a slash")),
+            _ if body.contains('*') => return Err(BadPattern("'*' may stand at the end only; '+' is one whole segment")),
+            _ if body.contains("{{") => return Err(BadPattern("'{{' would be a template in Vault's policy")),
+            _ if body.len() > MAX_PATH => return Err(BadPattern("it is longer than 1024 bytes")),
+            _ => {}
+        }
+        let pattern = Self::of_policy(text);
+        let (last, parents) = pattern.segments.split_last().ok_or(BadPattern("there is nothing in it"))?;
+        match last {
+            Segment::Any if open => return Err(BadPattern("'+' is one whole segment, and cannot be the beginning of one")),
+            Segment::Literal(last) if last.is_empty() => {}
+            last => judge(last)?,
+        }
+        parents.iter().try_for_each(judge)?;
+        Ok(pattern)
+    }
+
+    /// The pattern of a policy that the gate itself has written.
+    pub(crate) fn of_policy(text: &str) -> Self {
+        let (body, open) = text.strip_suffix('*').map_or((text, false), |body| (body, true));
+        let segment = |text| if text == "+" { Segment::Any } else { Segment::Literal(Box::from(text)) };
+        Self { segments: body.split('/').map(segment).collect(), open }
+    }
+
+    /// True where Vault finds the path by this pattern. That of a folder, as names are listed in it, ends in a slash.
+    #[must_use]
+    pub fn covers(&self, path: &str) -> bool {
+        let mut rest = path.split('/');
+        let Some((last, parents)) = self.segments.split_last() else { return false };
+        parents.iter().all(|segment| rest.next().is_some_and(|name| segment.fits(name)))
+            && rest.next().is_some_and(|name| match last {
+                Segment::Literal(beginning) if self.open => name.starts_with(&**beginning),
+                last => last.fits(name) && rest.next().is_none(),
+            })
+    }
+
+    /// The paths that both cover; `None` where there are none.
+    ///
+    /// # Errors
+    /// [`Unsayable`].
+    pub fn meet(&self, other: &Self) -> Result<Option<Self>, Unsayable> {
+        let (shorter, longer) = if self.segments.len() <= other.segments.len() { (self, other) } else { (other, self) };
+        let same = shorter.segments.len() == longer.segments.len();
+        if !(same || shorter.open) {
+            return Ok(None);
+        }
+        let open = shorter.open && longer.open || !same && longer.open;
+        let Some((last, parents)) = shorter.segments.split_last() else { return Ok(None) };
+        let mut segments = longer.segments.clone();
+        let mut unsayable = false;
+        for (place, (segment, other)) in segments.iter_mut().zip(parents.iter().chain([last])).enumerate() {
+            // Each may be but the beginning of a segment.
+            let (begins, other_begins) = (same && longer.open && place == parents.len(), shorter.open && place == parents.len());
+            match both((segment, begins), (other, other_begins)) {
+                Ok(Some(met)) => *segment = met,
+                Ok(None) => return Ok(None),
+                Err(Unsayable) => unsayable = true,
+            }
+        }
+        if unsayable { Err(Unsayable) } else { Ok(Some(Self { segments, open })) }
+    }
+
+    /// True where it covers all that `other` covers.
+    #[must_use]
+    pub fn contains(&self, other: &Self) -> bool {
+        self.meet(other).is_ok_and(|met| met.as_ref() == Some(other))
+    }
+
+    /// True where some path is covered by both.
+    #[must_use]
+    pub fn touches(&self, other: &Self) -> bool {
+        self.meet(other) != Ok(None)
+    }
+
+    /// True where it covers what a pattern of whole segments covers, or something below that.
+    #[must_use]
+    pub fn reaches(&self, above: &str) -> bool {
+        self.touches(&Self::of_policy(above)) || self.touches(&Self::of_policy(&format!("{above}/*")))
+    }
+
+    /// True where it covers something that begins with the same segment as the path.
+    #[must_use]
+    pub fn shares_root(&self, path: &str) -> bool {
+        path.split('/').next().is_some_and(|root| self.reaches(root))
+    }
+
+    /// True where it covers that path alone.
+    #[must_use]
+    pub fn is_exactly(&self, path: &str) -> bool {
+        !(self.open || self.has_any()) && self.covers(path)
+    }
+
+    /// The order in which Vault asks the patterns that fit a path: the greatest decides.
+    #[must_use]
+    pub fn precedence(&self, other: &Self) -> Ordering {
+        let (one, two) = (self.to_string(), other.to_string());
+        let wild = |text: &str| text.find(['+', '*']).unwrap_or(usize::MAX);
+        let any = |pattern: &Self| pattern.segments.iter().filter(|segment| **segment == Segment::Any).count();
+        wild(&one)
+            .cmp(&wild(&two))
+            .then_with(|| other.open.cmp(&self.open))
+            .then_with(|| any(other).cmp(&any(self)))
+            .then_with(|| one.len().cmp(&two.len()))
+            .then_with(|| one.cmp(&two))
+    }
+
+    /// True where a whole segment may be anything.
+    #[must_use]
+    pub fn has_any(&self) -> bool {
+        self.segments.contains(&Segment::Any)
+    }
+
+    /// True where a `*` is at its end.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// The number of its segments.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// The same, where it is open below whole segments, by patterns of which only one with `depth` segments or more is.
+    #[must_use]
+    pub fn spread(&self, depth: usize) -> Vec<Self> {
+        let below = self.open && self.segments.last().is_some_and(|last| *last == Segment::Literal("".into()));
+        if !below {
+            return vec![self.clone()];
+        }
+        let longer = |length: usize, last: &[Segment]| {
+            let mut segments = self.segments.clone();
+            segments.pop();
+            segments.resize(length - last.len(), Segment::Any);
+            segments.extend_from_slice(last);
+            segments
+        };
+        let depth = depth.max(self.depth());
+        let closed = (self.depth()..depth).map(|length| Self { segments: longer(length, &[]), open: false });
+        closed.chain([Self { segments: longer(depth, &[Segment::Literal("".into())]), open: true }]).collect()
+    }
+
+    /// The folder in which names are listed, for what ends at it or is open below it: without the slash at its end, and
+    /// with it.
+    #[must_use]
+    pub fn folder(&self) -> Option<[Self; 2]> {
+        let mut plain = self.segments.clone();
+        if plain.last().is_some_and(|last| *last == Segment::Literal("".into())) {
+            plain.pop();
+        } else if self.open {
+            return None;
+        }
+        let mut slashed = plain.clone();
+        slashed.push(Segment::Literal("".into()));
+        (!plain.is_empty()).then(|| [plain, slashed].map(|segments| Self { segments, open: false }))
+    }
+}
+
+/// The text that two segments have in common, each of which may be but the beginning of one.
+fn both((one, begins): (&Segment, bool), (two, other_begins): (&Segment, bool)) -> Result<Option<Segment>, Unsayable> {
+    let nothing = |text: &str, begins| begins && text.is_empty();
+    Ok(match (one, two) {
+        (Segment::Any, Segment::Any) => Some(Segment::Any),
+        (Segment::Any, Segment::Literal(text)) if nothing(text, other_begins) => Some(Segment::Any),
+        (Segment::Literal(text), Segment::Any) if nothing(text, begins) => Some(Segment::Any),
+        (Segment::Any, Segment::Literal(_)) if other_begins => return Err(Unsayable),
+        (Segment::Literal(_), Segment::Any) if begins => return Err(Unsayable),
+        (Segment::Any, literal) | (literal, Segment::Any) => Some(literal.clone()),
+        (Segment::Literal(first), Segment::Literal(second)) => {
+            let fits = match (begins, other_begins) {
+                (false, false) => first == second,
+                (true, false) => second.starts_with(&**first),
+                (false, true) => first.starts_with(&**second),
+                (true, true) => first.starts_with(&**second) || second.starts_with(&**first),
+            };
+            let longer = if first.len() >= second.len() { one } else { two };
+            fits.then(|| longer.clone())
+        }
+    })
+}
+
+fn judge(segment: &Segment) -> Result<(), BadPattern> {
+    match segment {
+        Segment::Any => Ok(()),
+        Segment::Literal(text) if text.contains('+') => Err(BadPattern("'+' must be a whole segment")),
+        Segment::Literal(text) => path::judge(text).map_err(|problem| BadPattern(problem.text())),
+    }
+}
+
+/// As it is written.
+impl fmt::Display for AbsolutePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, segment) in self.segments.iter().enumerate() {
+            f.write_str(if place == 0 { "" } else { "/" })?;
+            f.write_str(match segment {
+                Segment::Literal(literal) => literal,
+                Segment::Any => "+",
+            })?;
+        }
+        f.write_str(if self.open { "*" } else { "" })
+    }
+}

@@ -1,0 +1,158 @@
+//! Absolute grants in a policy of Vault's, beside each other and beside what the agent's own view needs.
+//!
+//! Each role is a source of rules, and decides by the most specific that fits, as a policy of Vault's does; what one
+//! role allows is allowed, and what one denies is denied. Vault knows no roles: over all that a token's policies say it
+//! lets the most specific path decide. So whatever two patterns have in common is a path of its own here, with what all
+//! the roles say of it.
+
+use std::collections::BTreeMap;
+
+use super::{MOST, Unprintable};
+use crate::grants::Capabilities;
+use crate::operation::Capability;
+use crate::pattern::{AbsolutePattern, Unsayable};
+
+/// The rules of one role, or of the agent's own view.
+pub(super) struct Source(Vec<Rule>);
+
+/// What is said of the paths of one pattern.
+#[derive(Clone)]
+struct Rule {
+    pattern: AbsolutePattern,
+    says: Says,
+}
+
+/// What may be done; `None` where it is denied.
+type Says = Option<Capabilities>;
+
+impl Source {
+    /// Rules in any order.
+    pub(super) fn new(rules: impl IntoIterator<Item = (AbsolutePattern, Says)>) -> Self {
+        let mut rules: Vec<_> = rules.into_iter().map(|(pattern, says)| Rule { pattern, says }).collect();
+        rules.sort_by(|one, two| two.pattern.precedence(&one.pattern));
+        Self(rules)
+    }
+
+    /// The rule that decides of every path of the region.
+    fn decides(&self, region: &AbsolutePattern) -> Option<&Rule> {
+        self.0.iter().find(|rule| rule.pattern.contains(region))
+    }
+
+    /// The rule that decides if the names in the folders of the region are listed.
+    fn lists(&self, region: &AbsolutePattern) -> Option<&Rule> {
+        let Some([plain, slashed]) = region.folder().filter(|_| !region.is_open()) else { return self.decides(region) };
+        let exactly = self.0.iter().find(|rule| rule.pattern == slashed && !slashed.has_any());
+        exactly.or_else(|| self.decides(&plain)).or_else(|| self.decides(&slashed))
+    }
+}
+
+/// What all sources say of a region together.
+fn says(sources: &[Source], region: &AbsolutePattern) -> Says {
+    let all = together(sources.iter().filter_map(|source| source.decides(region)))?;
+    let lists = together(sources.iter().filter_map(|source| source.lists(region))).unwrap_or_default();
+    let is_list = |may: &Capability| *may == Capability::List;
+    Some(all.into_iter().filter(|may| !is_list(may)).chain(lists.into_iter().filter(is_list)).collect())
+}
+
+/// What rules of several sources say together.
+fn together<'a>(mut rules: impl Iterator<Item = &'a Rule>) -> Says {
+    rules.try_fold(Capabilities::new(), |mut all, rule| {
+        all.extend(rule.says.as_ref()?);
+        Some(all)
+    })
+}
+
+/// The paths of a policy that says what all sources say.
+///
+/// # Errors
+/// [`Unprintable`].
+pub(super) fn united(sources: &[Source]) -> Result<BTreeMap<String, Capabilities>, Unprintable> {
+    let given = || sources.iter().flat_map(|source| &source.0);
+    let has_any = given().any(|rule| rule.pattern.has_any());
+    let depth = given().map(|rule| rule.pattern.depth() + 1).max().unwrap_or(0);
+    let spread = |pattern: &AbsolutePattern| if has_any { pattern.spread(depth) } else { vec![pattern.clone()] };
+    let listing = given().filter(|rule| rule.says.as_ref().is_none_or(|may| may.contains(&Capability::List)));
+    let folders = listing.filter_map(|rule| rule.pattern.folder()).flatten();
+    let regions = closed(given().flat_map(|rule| spread(&rule.pattern)).chain(folders))?;
+    let all: Vec<Rule> =
+        regions.into_iter().map(|pattern| Rule { says: says(sources, &pattern), pattern }).collect();
+    let printed = needed(&all, |pattern| given().any(|rule| rule.pattern == *pattern), has_any);
+    check(sources, &all, &printed)?;
+    Ok(printed.0.into_iter().map(|rule| (rule.pattern.to_string(), rule.says.unwrap_or_default())).collect())
+}
+
+/// The patterns, and all that some of them have in common.
+fn closed(given: impl Iterator<Item = AbsolutePattern>) -> Result<Vec<AbsolutePattern>, Unprintable> {
+    let mut patterns: Vec<AbsolutePattern> = Vec::new();
+    for pattern in given {
+        let mut found = vec![pattern];
+        while let Some(pattern) = found.pop() {
+            if patterns.contains(&pattern) {
+                continue;
+            }
+            // What no pattern can say is checked at the end.
+            found.extend(patterns.iter().filter_map(|other| other.meet(&pattern).ok().flatten()));
+            patterns.push(pattern);
+            if patterns.len() > MOST {
+                return Err(Unprintable::TooManyPaths);
+            }
+        }
+    }
+    Ok(patterns)
+}
+
+/// The rules without those that nobody wrote and that say what Vault would find without them.
+fn needed(all: &[Rule], is_written: impl Fn(&AbsolutePattern) -> bool, has_any: bool) -> Source {
+    let rules = |rules: &[Rule]| Source::new(rules.iter().map(|rule| (rule.pattern.clone(), rule.says.clone())));
+    let mut kept: Vec<Rule> = all.to_vec();
+    for rule in all.iter().filter(|rule| !is_written(&rule.pattern)) {
+        let without: Vec<Rule> = kept.iter().filter(|other| other.pattern != rule.pattern).cloned().collect();
+        let others = rules(&without);
+        let found = others.decides(&rule.pattern);
+        let is_folder = rule.pattern.folder().is_some_and(|[_, slashed]| slashed == rule.pattern);
+        let same = match found {
+            _ if is_folder && !has_any => true,
+            Some(found) => found.says == rule.says,
+            // Nothing but a listing, which is found by the path with a slash.
+            None => others.lists(&rule.pattern).map_or(&None, |found| &found.says).as_ref().is_some_and(|may| {
+                rule.says.as_ref().is_some_and(|says| says.iter().all(|one| *one == Capability::List && may.contains(one)))
+            }),
+        };
+        if same {
+            kept = without;
+        }
+    }
+    rules(&kept)
+}
+
+/// Asks the printed rules as Vault does.
+fn check<'a>(sources: &'a [Source], all: &[Rule], printed: &Source) -> Result<(), Unprintable> {
+    let unsayable =
+        |one: &AbsolutePattern, two: &AbsolutePattern| Unprintable::Unsayable(one.to_string(), two.to_string());
+    let nothing = Some(Capabilities::new());
+    let without_list = |says: &Says| {
+        says.as_ref().map(|may| may.iter().filter(|one| **one != Capability::List).copied().collect::<Capabilities>())
+    };
+    for rule in all {
+        let found = printed.decides(&rule.pattern);
+        // A policy without a path denies it, as an empty list of capabilities does.
+        let as_said = |says: &Says| without_list(says).unwrap_or_default();
+        if as_said(&found.map_or_else(|| nothing.clone(), |found| found.says.clone())) != as_said(&rule.says) {
+            return Err(unsayable(&rule.pattern, found.map_or(&rule.pattern, |found| &found.pattern)));
+        }
+    }
+    for (place, one) in printed.0.iter().enumerate() {
+        for two in printed.0.iter().skip(place + 1).filter(|two| one.pattern.meet(&two.pattern) == Err(Unsayable)) {
+            let decides = |source: &'a Source| {
+                let rules = [source.decides(&one.pattern), source.decides(&two.pattern)].into_iter().flatten();
+                rules.max_by(|one, two| one.pattern.precedence(&two.pattern))
+            };
+            // Of the two the first is asked.
+            let said = together(sources.iter().filter_map(decides));
+            if said.unwrap_or_default() != one.says.clone().unwrap_or_default() {
+                return Err(unsayable(&one.pattern, &two.pattern));
+            }
+        }
+    }
+    Ok(())
+}
