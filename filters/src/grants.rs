@@ -375,7 +375,9 @@ impl Role {
             Resource::Names(Space::Own, prefix) => {
                 self.deny.iter().find(|p| p.touches_children(prefix.as_ref())).map(Grant::Path)
             }
-            Resource::Key(_, path) => need.demand.access.and_then(|access| self.vault.deny(path, access)).map(Grant::Absolute),
+            Resource::Key(_, path) => {
+                need.demand.access.and_then(|access| self.vault.deny(path, access)).map(Grant::Absolute)
+            }
             Resource::Secret(Space::Shared, _) | Resource::Names(Space::Shared, _) | Resource::Nameless(_) => None,
         }
     }

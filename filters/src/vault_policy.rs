@@ -127,7 +127,8 @@ impl Policy {
             let own_view = own_view.map(|(path, may)| (path, Some(may).filter(|may| !may.is_empty())));
             let own_view = Source::new(own_view.map(|(path, may)| (AbsolutePattern::of_policy(&path), may)));
             let roles = roles.iter().map(|role| of_role(role));
-            policy.paths = absolute::united(&[own_view, own_keys(layout)].into_iter().chain(roles).collect::<Vec<_>>())?;
+            policy.paths =
+                absolute::united(&[own_view, own_keys(layout)].into_iter().chain(roles).collect::<Vec<_>>())?;
         }
         if policy.paths.len() > MOST { Err(Unprintable::TooManyPaths) } else { Ok(policy) }
     }
@@ -170,7 +171,8 @@ fn of_role(role: &Role) -> Source {
 /// The gate's own transit keys, which are the gate's alone, whatever is asked of them.
 fn own_keys(layout: &Layout) -> Source {
     let mount = layout.mount_of(HANDLES);
-    let places = ["+", "+/+"].into_iter().flat_map(|above| layout.own_keys().map(move |key| format!("{mount}/{above}/{key}")));
+    let places =
+        ["+", "+/+"].into_iter().flat_map(|above| layout.own_keys().map(move |key| format!("{mount}/{above}/{key}")));
     let patterns = places.flat_map(|place| [format!("{place}/*"), place]);
     Source::new(patterns.map(|pattern| (AbsolutePattern::of_policy(&pattern), None)))
 }

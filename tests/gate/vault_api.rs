@@ -1,6 +1,6 @@
 //! Vault's own API at `/v1`: clients of Vault's as they are.
 
-mod cli;
+pub(super) mod cli;
 mod engines;
 
 use std::fs;

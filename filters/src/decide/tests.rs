@@ -63,6 +63,7 @@ fn asked(identity: &Identity, name: &str, arguments: &str) -> Result<String, Ref
     let ground = DecisionContext { layout: &layout, keyring: &keyring, client: None, now: 0 };
     match decide(identity, operation, ground)?.into_permitted(&layout, 60)?.effect {
         Effect::Vault(request) | Effect::Issue(_, _, request) => Ok(format!("{:?}", request.rendered())),
+        Effect::Pass(passing) => Ok(format!("{:?}", passing.request.rendered())),
         Effect::Redeem(redeemed) => Ok(format!("{:?}", redeemed.request)),
         Effect::Kms(request) => Ok(format!("{request:?}")),
         Effect::Own(answer) => Ok(String::from_utf8(answer).unwrap()),

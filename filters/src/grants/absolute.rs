@@ -67,7 +67,9 @@ pub fn danger(pattern: &AbsolutePattern, layout: &Layout) -> Option<String> {
     let own = [(&layout.gate_prefix, "what the gate itself keeps"), (&layout.own_prefix, "the agents' own namespaces")];
     let own = own.into_iter().find(|(prefix, _)| pattern.reaches(&format!("{kv}/+/{prefix}")));
     let of_vault = ["sys", "auth", "identity"].into_iter().find(|root| pattern.reaches(root));
-    of_vault.map(|root| format!("`{root}/`")).or_else(|| own.map(|(prefix, what)| format!("{what} (`{kv}/+/{prefix}/`)")))
+    of_vault
+        .map(|root| format!("`{root}/`"))
+        .or_else(|| own.map(|(prefix, what)| format!("{what} (`{kv}/+/{prefix}/`)")))
 }
 
 /// The absolute grants of a role, in the order in which Vault asks them.

@@ -35,7 +35,9 @@ impl AbsolutePattern {
         match body {
             "" if !open => return Err(BadPattern("there is nothing in it")),
             _ if body.starts_with('/') => return Err(BadPattern("a path of Vault's begins without a slash")),
-            _ if body.contains('*') => return Err(BadPattern("'*' may stand at the end only; '+' is one whole segment")),
+            _ if body.contains('*') => {
+                return Err(BadPattern("'*' may stand at the end only; '+' is one whole segment"));
+            }
             _ if body.contains("{{") => return Err(BadPattern("'{{' would be a template in Vault's policy")),
             _ if body.len() > MAX_PATH => return Err(BadPattern("it is longer than 1024 bytes")),
             _ => {}
@@ -43,7 +45,9 @@ impl AbsolutePattern {
         let pattern = Self::of_policy(text);
         let (last, parents) = pattern.segments.split_last().ok_or(BadPattern("there is nothing in it"))?;
         match last {
-            Segment::Any if open => return Err(BadPattern("'+' is one whole segment, and cannot be the beginning of one")),
+            Segment::Any if open => {
+                return Err(BadPattern("'+' is one whole segment, and cannot be the beginning of one"));
+            }
             Segment::Literal(last) if last.is_empty() => {}
             last => judge(last)?,
         }
@@ -86,7 +90,8 @@ impl AbsolutePattern {
         let mut unsayable = false;
         for (place, (segment, other)) in segments.iter_mut().zip(parents.iter().chain([last])).enumerate() {
             // Each may be but the beginning of a segment.
-            let (begins, other_begins) = (same && longer.open && place == parents.len(), shorter.open && place == parents.len());
+            let (begins, other_begins) =
+                (same && longer.open && place == parents.len(), shorter.open && place == parents.len());
             match both((segment, begins), (other, other_begins)) {
                 Ok(Some(met)) => *segment = met,
                 Ok(None) => return Ok(None),
@@ -235,5 +240,71 @@ impl fmt::Display for AbsolutePattern {
             })?;
         }
         f.write_str(if self.open { "*" } else { "" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pattern(text: &str) -> AbsolutePattern {
+        AbsolutePattern::parse(text).unwrap_or_else(|bad| panic!("{text}: {}", bad.0))
+    }
+
+    #[test]
+    fn patterns_cover_what_vault_finds_by_them() {
+        for (text, covered, not) in [
+            ("*", vec!["a", "a/b/"], vec![]),
+            ("kv/data/*", vec!["kv/data/a", "kv/data/a/b", "kv/data/"], vec!["kv/data", "kv/datas/a"]),
+            ("kv/data/a*", vec!["kv/data/a", "kv/data/ab/c"], vec!["kv/data/b", "kv/data/"]),
+            ("kv/+/a", vec!["kv/data/a"], vec!["kv/a", "kv/data/a/b", "kv/data/a/"]),
+            ("kv/+/a/*", vec!["kv/data/a/b", "kv/data/a/b/c"], vec!["kv/data/a", "kv/data/b/c"]),
+            ("kv/data/a", vec!["kv/data/a"], vec!["kv/data/a/", "kv/data/ab"]),
+            ("kv/metadata/", vec!["kv/metadata/"], vec!["kv/metadata", "kv/metadata/a"]),
+        ] {
+            let pattern = pattern(text);
+            assert_eq!(pattern.to_string(), text);
+            covered.iter().for_each(|path| assert!(pattern.covers(path), "{text} {path}"));
+            not.iter().for_each(|path| assert!(!pattern.covers(path), "{text} {path}"));
+        }
+    }
+
+    #[test]
+    fn what_vault_cannot_say_is_no_pattern() {
+        for bad in ["", "/", "/a", "a//b", "a/**", "a*b", "*a", "a/+*", "a+/b", "a/..", "a/{{identity}}/b", "a/.*"] {
+            assert!(AbsolutePattern::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_patterns_have_in_common_is_a_pattern_or_unsayable() {
+        for (one, two, met) in [
+            ("a/*", "a/b", Ok(Some("a/b"))),
+            ("a/*", "a/b*", Ok(Some("a/b*"))),
+            ("a/*", "a/+/c", Ok(Some("a/+/c"))),
+            ("a/+/c", "a/b/*", Ok(Some("a/b/c"))),
+            ("a/+/*", "a/b/*", Ok(Some("a/b/*"))),
+            ("a/+", "a/*", Ok(Some("a/+"))),
+            ("a/b", "a/c", Ok(None)),
+            ("a/b", "a/b/c", Ok(None)),
+            ("a/b*", "a/+", Err(Unsayable)),
+            ("a/b*", "a/+/c", Err(Unsayable)),
+            ("a/b*", "c/+", Ok(None)),
+        ] {
+            let expected = met.map(|met| met.map(str::to_owned));
+            for (one, two) in [(one, two), (two, one)] {
+                let met = pattern(one).meet(&pattern(two));
+                assert_eq!(met.map(|met| met.map(|met| met.to_string())), expected, "{one} {two}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_most_specific_is_asked_first() {
+        let mut patterns: Vec<_> =
+            ["*", "a/*", "a/+/*", "a/+/c", "+/b/c", "a/b*", "a/b/*", "a/b/c", "a/+/+"].map(pattern).into();
+        patterns.sort_by(|one, two| two.precedence(one));
+        let sorted: Vec<_> = patterns.iter().map(ToString::to_string).collect();
+        assert_eq!(sorted, ["a/b/c", "a/b/*", "a/b*", "a/+/c", "a/+/+", "a/*", "a/+/*", "+/b/c", "*"]);
     }
 }

@@ -43,10 +43,15 @@ pub fn passed(method: Method, path: &str, carried: Carried<'_>, headers: PassedH
         _ => return Err(Refusal::Malformed("The body must be a JSON object.")),
     };
     let parameters = pairs(query).filter(|pair| pair.as_ref().is_ok_and(|(name, _)| name != "list") || pair.is_err());
-    let query = parameters.map(|pair| pair.map(|(name, value)| (name.into(), value.into()))).collect::<Result<_, _>>()?;
+    let query =
+        parameters.map(|pair| pair.map(|(name, value)| (name.into(), value.into()))).collect::<Result<_, _>>()?;
     let wrap = match wrap_ttl {
-        Some(_) if !kind.spec.secret => return Err(Refusal::Malformed("The answer of this operation cannot be wrapped.")),
-        Some(ttl) => Some(WrapTtl::parse(ttl).ok_or(Refusal::Malformed("The time of wrapping is none, or is above a day."))?),
+        Some(_) if !kind.spec.secret => {
+            return Err(Refusal::Malformed("The answer of this operation cannot be wrapped."));
+        }
+        Some(ttl) => {
+            Some(WrapTtl::parse(ttl).ok_or(Refusal::Malformed("The time of wrapping is none, or is above a day."))?)
+        }
         None => None,
     };
     Ok(Operation { wrap, ..operation(kind, path, Passed { query, body, headers })? })
@@ -64,5 +69,13 @@ fn operation(kind: &'static Entry, path: &str, passed: Passed) -> Result<Operati
     let touch = kind.spec.touch.ok_or(Refusal::Internal)?;
     let Touched { resource, demand } = touch(About::named(path))?;
     let size = passed.body.as_ref().map_or(0, Bytes::len);
-    Ok(Operation { kind, resource: Some(resource), ask: Ask::Pass(passed), demand, wrap: None, size, notes: Notes::default() })
+    Ok(Operation {
+        kind,
+        resource: Some(resource),
+        ask: Ask::Pass(passed),
+        demand,
+        wrap: None,
+        size,
+        notes: Notes::default(),
+    })
 }

@@ -74,8 +74,7 @@ pub(super) fn united(sources: &[Source]) -> Result<BTreeMap<String, Capabilities
     let listing = given().filter(|rule| rule.says.as_ref().is_none_or(|may| may.contains(&Capability::List)));
     let folders = listing.filter_map(|rule| rule.pattern.folder()).flatten();
     let regions = closed(given().flat_map(|rule| spread(&rule.pattern)).chain(folders))?;
-    let all: Vec<Rule> =
-        regions.into_iter().map(|pattern| Rule { says: says(sources, &pattern), pattern }).collect();
+    let all: Vec<Rule> = regions.into_iter().map(|pattern| Rule { says: says(sources, &pattern), pattern }).collect();
     let printed = needed(&all, |pattern| given().any(|rule| rule.pattern == *pattern), has_any);
     check(sources, &all, &printed)?;
     Ok(printed.0.into_iter().map(|rule| (rule.pattern.to_string(), rule.says.unwrap_or_default())).collect())
@@ -115,7 +114,9 @@ fn needed(all: &[Rule], is_written: impl Fn(&AbsolutePattern) -> bool, has_any: 
             Some(found) => found.says == rule.says,
             // Nothing but a listing, which is found by the path with a slash.
             None => others.lists(&rule.pattern).map_or(&None, |found| &found.says).as_ref().is_some_and(|may| {
-                rule.says.as_ref().is_some_and(|says| says.iter().all(|one| *one == Capability::List && may.contains(one)))
+                rule.says
+                    .as_ref()
+                    .is_some_and(|says| says.iter().all(|one| *one == Capability::List && may.contains(one)))
             }),
         };
         if same {

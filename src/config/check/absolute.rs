@@ -16,7 +16,9 @@ const CAPABILITY: &str = "use `create`, `read`, `update`, `patch`, `delete`, `li
 /// The grants of a role with these scopes. One that reaches what more than itself hangs on is let through where that is
 /// said, and said aloud then.
 pub(super) fn grants(role: &Fields<'_>, scopes: Scopes, layout: &Layout) -> Absolutes {
-    Absolutes::new(role.tables("vault", &section::ABSOLUTE).iter().filter_map(|grant| read(grant, role, scopes, layout)))
+    Absolutes::new(
+        role.tables("vault", &section::ABSOLUTE).iter().filter_map(|grant| read(grant, role, scopes, layout)),
+    )
 }
 
 fn read(fields: &Fields<'_>, role: &Fields<'_>, scopes: Scopes, layout: &Layout) -> Option<AbsoluteGrant> {
