@@ -61,9 +61,9 @@ mod effect;
 
 pub use effect::{AgentRequest, Effect, Origin, Passing, Permitted, Redeemed, Wrap};
 
-use crate::catalog::{self, absolute::VAULT};
+use crate::catalog;
 use crate::condition::Circumstances;
-use crate::grants::{Need, Resource, Role};
+use crate::grants::{Need, Resource, Role, VAULT};
 use crate::handle::{Binding, Claims, Keyring};
 use crate::identity::{Actor, Identity, Presented};
 use crate::notes::Notes;

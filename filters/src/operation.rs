@@ -13,6 +13,8 @@ pub use body::Body;
 pub use plan::{About, Ask, Call, IssuedKind, Own, Passed, Plan, Touch, Touched};
 pub use redemption::{Redeem, Redemption};
 
+pub use crate::capability::Capability;
+
 use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde_json::Value;
@@ -124,65 +126,6 @@ impl Reach {
     #[must_use]
     pub const fn update(apis: &'static [&'static str]) -> Self {
         Self { apis, may: &[Capability::Update], ..Self::NOWHERE }
-    }
-}
-
-/// A capability of Vault's policies.
-/// Source: <https://developer.hashicorp.com/vault/docs/concepts/policies#capabilities>
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Capability {
-    /// `create`
-    Create,
-    /// `read`
-    Read,
-    /// `update`
-    Update,
-    /// `patch`
-    Patch,
-    /// `delete`
-    Delete,
-    /// `list`
-    List,
-}
-
-impl Capability {
-    /// As policies write it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Read => "read",
-            Self::Update => "update",
-            Self::Patch => "patch",
-            Self::Delete => "delete",
-            Self::List => "list",
-        }
-    }
-
-    /// Every capability.
-    pub const ALL: [Self; 6] = [Self::Create, Self::Read, Self::Update, Self::Patch, Self::Delete, Self::List];
-
-    /// The method that needs it.
-    #[must_use]
-    pub const fn method(self) -> Method {
-        match self {
-            Self::Create | Self::Update => Method::Post,
-            Self::Read => Method::Get,
-            Self::Patch => Method::Patch,
-            Self::Delete => Method::Delete,
-            Self::List => Method::List,
-        }
-    }
-
-    /// The scope that it needs.
-    #[must_use]
-    pub const fn scope(self) -> Scope {
-        match self {
-            Self::Create | Self::Update | Self::Patch => Scope::Write,
-            Self::Read => Scope::Read,
-            Self::Delete => Scope::Delete,
-            Self::List => Scope::List,
-        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use filters::catalog::absolute::asking;
 use filters::condition::Circumstances;
+use filters::grants::Access;
 use filters::names::AgentId;
 use filters::operation::Capability;
 use filters::verdict::{About, Question};
@@ -87,7 +88,7 @@ fn agreement(shared: &Shared) {
         for (path, [plain, folder]) in universe.iter().zip(&held) {
             for may in Capability::ALL {
                 let about = About { name: path, ..About::default() };
-                let question = Question::new(asking(may.method()), about, &layout).expect("a question");
+                let question = Question::new(asking(Access::by(may)), about, &layout).expect("a question");
                 let allowed = question.answer(&bob, &layout, circumstances).is_ok();
                 // The gate cannot tell if something is created or updated: Vault does.
                 let names: &[&str] = match may {

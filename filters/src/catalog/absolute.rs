@@ -2,22 +2,13 @@
 
 use super::database::{RenewArguments, RevokeArguments};
 use super::kv::absent;
-use crate::grants::{Access, Demand, Engine, EngineSpec, Holds, Resource};
+use crate::grants::{Access, Demand, Resource, VAULT};
 use crate::operation::{About, Annotations, Describe, Entry, OperationSpec, Plan, Reach, Touched};
 use crate::path::SecretPath;
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::shape::Shape;
 use crate::vault::Method;
-
-/// All of Vault's engines, by Vault's own paths.
-pub const VAULT: Engine = Engine::of(&EngineSpec {
-    name: "vault",
-    title: "Vault",
-    about: "Vault's own paths, of whichever engine.",
-    holds: Holds::Absolute,
-    ..EngineSpec::VAULT
-});
 
 /// Its operations.
 pub static ABSOLUTE: [Entry; 8] = [
@@ -31,24 +22,30 @@ pub static ABSOLUTE: [Entry; 8] = [
     Entry::of::<Revoke>(),
 ];
 
-/// The operation that a method of Vault's API is, at a path of its own.
+/// The operation that has this access to a path.
 #[must_use]
-pub fn asking(method: Method) -> &'static Entry {
-    let [read, list, write, patch, delete, ..] = &ABSOLUTE;
-    match method {
-        Method::Get => read,
-        Method::List => list,
-        Method::Post => write,
-        Method::Patch => patch,
-        Method::Delete => delete,
+pub fn asking(access: Access) -> &'static Entry {
+    let [read, list, write, patch, delete, mount, ..] = &ABSOLUTE;
+    match access {
+        Access::Read => read,
+        Access::List => list,
+        Access::Write => write,
+        Access::Patch => patch,
+        Access::Delete => delete,
+        Access::Mount => mount,
     }
 }
 
-/// The operation that tells which engine is mounted at a path.
+/// The access that a method of Vault's API is.
 #[must_use]
-pub fn mount() -> &'static Entry {
-    let [.., mount, _, _] = &ABSOLUTE;
-    mount
+pub const fn access(method: Method) -> Access {
+    match method {
+        Method::Get => Access::Read,
+        Method::List => Access::List,
+        Method::Post => Access::Write,
+        Method::Patch => Access::Patch,
+        Method::Delete => Access::Delete,
+    }
 }
 
 const ASKED: OperationSpec = OperationSpec { engine: Some(VAULT), rest_only: true, ..OperationSpec::POST };
@@ -64,7 +61,7 @@ static READ: OperationSpec = OperationSpec {
     title: "Read a path of Vault's",
     summary: "Reads one of Vault's own paths.",
     scope: Some(Scope::Read),
-    touch: Some(|about| touched(about, Access::Of(Method::Get))),
+    touch: Some(|about| touched(about, Access::Read)),
     annotations: READ_ONLY,
     reach: by(Method::Get),
     takes_body: false,
@@ -78,7 +75,7 @@ static LIST: OperationSpec = OperationSpec {
     title: "List a path of Vault's",
     summary: "Lists the names below one of Vault's own paths.",
     scope: Some(Scope::List),
-    touch: Some(|about| touched(about, Access::Of(Method::List))),
+    touch: Some(|about| touched(about, Access::List)),
     annotations: READ_ONLY,
     reach: by(Method::List),
     takes_body: false,
@@ -90,7 +87,7 @@ static WRITE: OperationSpec = OperationSpec {
     title: "Write a path of Vault's",
     summary: "Writes to one of Vault's own paths.",
     scope: Some(Scope::Write),
-    touch: Some(|about| touched(about, Access::Of(Method::Post))),
+    touch: Some(|about| touched(about, Access::Write)),
     annotations: CHANGES,
     reach: by(Method::Post),
     secret: true,
@@ -102,7 +99,7 @@ static PATCH: OperationSpec = OperationSpec {
     title: "Patch a path of Vault's",
     summary: "Changes a part of what is at one of Vault's own paths.",
     scope: Some(Scope::Write),
-    touch: Some(|about| touched(about, Access::Of(Method::Patch))),
+    touch: Some(|about| touched(about, Access::Patch)),
     annotations: CHANGES,
     reach: by(Method::Patch),
     ..ASKED
@@ -113,7 +110,7 @@ static DELETE: OperationSpec = OperationSpec {
     title: "Delete a path of Vault's",
     summary: "Deletes what is at one of Vault's own paths.",
     scope: Some(Scope::Delete),
-    touch: Some(|about| touched(about, Access::Of(Method::Delete))),
+    touch: Some(|about| touched(about, Access::Delete)),
     annotations: Annotations { idempotent: true, ..CHANGES },
     reach: by(Method::Delete),
     takes_body: false,

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use super::{Concern, Permit, Refused};
-use crate::catalog::absolute::VAULT;
 use crate::event::{Event, EventKind};
-use crate::grants::{Access, Agent, Demand, Engine, Resource, Role, Space, Wrapping};
+use crate::grants::{Access, Agent, Demand, Engine, Resource, Role, Space, VAULT, Wrapping};
 use crate::handle::{Claims, StandsFor};
 use crate::identity::{Actor, Presented};
 use crate::kms::KmsRequest;
@@ -301,8 +300,8 @@ impl Terms<'_> {
             }
         };
         let path = match self.demand.access {
-            Some(Access::Of(_)) => VaultPath::render(&[path])?,
             Some(Access::Mount) => VaultPath::render(&[MOUNTS, path])?,
+            Some(_) => VaultPath::render(&[path])?,
             None => return Err(Refusal::Internal),
         };
         let Passed { query, body, headers } = passed;

@@ -1,6 +1,6 @@
 //! Absolute grants of roles: Vault's own paths.
 
-use filters::grants::{AbsoluteGrant, Absolutes, Capabilities, danger};
+use filters::grants::{AbsoluteGrant, Absolutes, Capabilities};
 use filters::operation::Capability;
 use filters::pattern::{AbsolutePattern, BadPattern};
 use filters::scope::Scopes;
@@ -31,7 +31,7 @@ fn read(fields: &Fields<'_>, role: &Fields<'_>, scopes: Scopes, layout: &Layout)
     };
     let pattern = AbsolutePattern::parse(&path.value).map_err(wrong).ok()?;
     let dangerous = fields.flag("dangerous").unwrap_or(false);
-    match danger(&pattern, layout) {
+    match layout.danger(&pattern) {
         Some(what) if may.is_empty() || dangerous => {
             if !may.is_empty() {
                 let text = format!("{} gives `{pattern}`, which reaches {what}", role.label("vault"));

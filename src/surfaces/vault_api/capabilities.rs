@@ -2,10 +2,9 @@
 //! Source: <https://developer.hashicorp.com/vault/api-docs/system/capabilities-self>
 
 use filters::catalog::absolute;
-use filters::grants::Role;
+use filters::grants::{Access, Role};
 use filters::operation::Capability;
 use filters::refusal::Refusal;
-use filters::vault::Method;
 use filters::vault_api::{self, Match, is_absolute};
 use filters::verdict::About;
 use serde::Deserialize;
@@ -41,9 +40,9 @@ pub(super) fn serve(asked: &Asked<'_>) -> Result<Reply, Refusal> {
 
 /// True where a role of the caller's gives that at one of Vault's own paths, and none denies it.
 fn has(asked: &Asked<'_>, path: &str, may: Capability) -> bool {
-    let (method, path) = (may.method(), path.trim_end_matches('/'));
-    let holds = |role: &Role| role.vault.decides(path, method).is_some_and(|grant| grant.may.contains(&may));
-    let kind = absolute::asking(method);
+    let (access, path) = (Access::by(may), path.trim_end_matches('/'));
+    let holds = |role: &Role| role.vault.decides(path, access).is_some_and(|grant| grant.may.contains(&may));
+    let kind = absolute::asking(access);
     asked.context.may_use(asked.caller, kind, About { name: path, ..About::default() })
         && asked.caller.agent().roles.iter().any(|(role, _)| holds(role))
 }
@@ -57,7 +56,7 @@ fn capabilities(asked: &Asked<'_>, path: &str) -> Value {
     let allowed = vault_api::every(path, layout).filter(may);
     let mut names: Vec<_> = allowed.flat_map(|matched| matched.kind().spec.reach.may).copied().collect();
     let agent = asked.caller.agent();
-    if [Method::Get, Method::List].into_iter().any(|method| is_absolute(agent, path, method)) {
+    if [Access::Read, Access::List].into_iter().any(|access| is_absolute(agent, path, access)) {
         names = Capability::ALL.into_iter().filter(|may| has(asked, path, *may)).collect();
     }
     names.sort_unstable();

@@ -2,9 +2,9 @@
 //! Source: <https://developer.hashicorp.com/vault/api-docs/system/leases>,
 //! <https://developer.hashicorp.com/vault/api-docs/system/wrapping-unwrap>
 
-use filters::catalog::{self, absolute::VAULT};
+use filters::catalog;
 use filters::credential::vault_token;
-use filters::grants::Resource;
+use filters::grants::{Resource, VAULT};
 use filters::handle::{Claims, Purpose};
 use filters::operation::Entry;
 use filters::refusal::Refusal;

@@ -1,6 +1,8 @@
 //! The kinds of requests below `/v1`, and the paths of those that name no operation.
 
+use filters::catalog::absolute::access;
 use filters::gate_token::Way;
+use filters::grants::Access;
 use filters::refusal::Refusal;
 use filters::vault::Method;
 use filters::vault_api::{self, Match};
@@ -23,8 +25,8 @@ pub enum Wanted {
 /// A request at a path. Grants tell if that is one of Vault's own; else it names an operation of the catalog, or none.
 #[derive(Debug)]
 pub struct Asking {
-    /// The method of Vault's API.
-    pub method: Method,
+    /// The access that it wants.
+    pub access: Access,
     /// The path, decoded, without a slash at its end.
     pub path: Box<str>,
     /// The operation in the agent's own view, or why there is none.
@@ -102,7 +104,7 @@ impl Wanted {
                 };
                 // Names are listed in a folder, which clients write with or without its slash.
                 let folder = path.strip_suffix('/').filter(|_| method == Method::List);
-                Ok(Self::Path(Asking { method, path: folder.unwrap_or(&path).into(), matched }))
+                Ok(Self::Path(Asking { access: access(method), path: folder.unwrap_or(&path).into(), matched }))
             }
         }
     }
