@@ -48,7 +48,7 @@ impl AbsolutePattern {
             Segment::Any if open => {
                 return Err(BadPattern("'+' is one whole segment, and cannot be the beginning of one"));
             }
-            Segment::Literal(last) if last.is_empty() => {}
+            last if last.is_empty() => {}
             last => judge(last)?,
         }
         parents.iter().try_for_each(judge)?;
@@ -166,7 +166,7 @@ impl AbsolutePattern {
     /// The same, where it is open below whole segments, by patterns of which only one with `depth` segments or more is.
     #[must_use]
     pub fn spread(&self, depth: usize) -> Vec<Self> {
-        let below = self.open && self.segments.last().is_some_and(|last| *last == Segment::Literal("".into()));
+        let below = self.open && self.segments.last().is_some_and(Segment::is_empty);
         if !below {
             return vec![self.clone()];
         }
@@ -182,19 +182,35 @@ impl AbsolutePattern {
         closed.chain([Self { segments: longer(depth, &[Segment::Literal("".into())]), open: true }]).collect()
     }
 
-    /// The folder in which names are listed, for what ends at it or is open below it: without the slash at its end, and
+    /// True where a slash is at its end: for that of a folder, in which names are listed.
+    #[must_use]
+    pub fn is_folder(&self) -> bool {
+        !self.open && self.segments.last().is_some_and(Segment::is_empty)
+    }
+
+    /// Where it is not open: the same without a slash at its end, and with it.
+    #[must_use]
+    pub fn slashes(&self) -> Option<[Self; 2]> {
+        let (last, parents) = self.segments.split_last().filter(|_| !self.open)?;
+        let plain = if last.is_empty() { parents } else { &self.segments };
+        (!plain.is_empty()).then(|| Self::folder_of(plain))
+    }
+
+    /// The folders that end at it, are open below it, or whose names it is any of: each without a slash at its end, and
     /// with it.
     #[must_use]
-    pub fn folder(&self) -> Option<[Self; 2]> {
-        let mut plain = self.segments.clone();
-        if plain.last().is_some_and(|last| *last == Segment::Literal("".into())) {
-            plain.pop();
-        } else if self.open {
-            return None;
-        }
-        let mut slashed = plain.clone();
-        slashed.push(Segment::Literal("".into()));
-        (!plain.is_empty()).then(|| [plain, slashed].map(|segments| Self { segments, open: false }))
+    pub fn folders(&self) -> Vec<Self> {
+        let (last, parents) =
+            self.segments.split_last().map_or((None, &[][..]), |(last, parents)| (Some(last), parents));
+        let above = last.is_some_and(|last| last.is_empty() || *last == Segment::Any).then_some(parents);
+        let itself = last.filter(|last| !(self.open || last.is_empty())).map(|_| self.segments.as_slice());
+        let folders = above.into_iter().chain(itself).filter(|folder| !folder.is_empty());
+        folders.flat_map(Self::folder_of).collect()
+    }
+
+    fn folder_of(segments: &[Segment]) -> [Self; 2] {
+        let slashed = segments.iter().cloned().chain([Segment::Literal("".into())]);
+        [segments.to_vec(), slashed.collect()].map(|segments| Self { segments, open: false })
     }
 }
 
