@@ -80,8 +80,9 @@ test: backends clients servers ## Run every test, real servers included: on Open
 	BACKEND=vault cargo test --workspace --test gate -- $(addprefix --skip ,$(SAME_ON_BOTH))
 
 .PHONY: traces
-traces: backend $(otelcol) ## Run the tests of traces, with an OpenTelemetry collector
+traces: backend $(otelcol) ## Run the tests of traces and of the audit by OTLP, with an OpenTelemetry collector
 	cargo test --workspace --test gate -- traces::
+	cargo test --workspace --test gate -- audit_collector::
 
 .PHONY: vault-clients
 vault-clients: backend clients $(consul_template) $(spring) ## Run consul-template and Spring Vault through the gate: slow to fetch
