@@ -74,9 +74,13 @@ fn database(shared: &Shared) {
     let renewed = rest(&client, "/db/renew", &json!({"lease_id": login["lease_id"], "increment": 7200}));
     let seconds = renewed.expect("renewed")["lease_duration"].as_u64().expect("seconds");
     assert!((7100..=7200).contains(&seconds), "{seconds}");
+    let looked = rest(&client, "/db/lookup", &lease(&login)).expect("its times");
+    assert!((7100..=7200).contains(&looked["lease_duration"].as_u64().expect("seconds")), "{looked}");
+    assert!(looked["issue_time"].is_string() && looked["last_renewal"].is_string(), "{looked}");
     assert_eq!(rest(&client, "/db/revoke", &lease(&login)), Ok(json!({"ok": true})));
     assert!(!logs_in(server, &login));
     assert_eq!(rest(&client, "/db/renew", &lease(&login)), refused(404, "not_found"));
+    assert_eq!(rest(&client, "/db/lookup", &lease(&login)), refused(404, "not_found"));
     assert_eq!(rest(&client, "/db/revoke", &lease(&login)), refused(404, "not_found"));
 
     let login = tool(&client, "db.issue_creds", &json!({"role": "readonly"})).expect("a login");
@@ -96,7 +100,7 @@ fn foreign(shared: &Shared) {
     let login = rest(&first.agent("agent_mtls"), "/db/creds/readonly", &json!({})).expect("a login");
     let second = Gate::start(shared.world(), &Plan::default());
     for gate in [&first, &second] {
-        for target in ["/db/renew", "/db/revoke"] {
+        for target in ["/db/lookup", "/db/renew", "/db/revoke"] {
             assert_eq!(rest(&gate.keyed(), target, &lease(&login)), refused(403, "forbidden"), "{target}");
         }
         assert_eq!(tool(&gate.keyed(), "db.revoke", &lease(&login)), Err("forbidden".into()));

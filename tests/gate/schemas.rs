@@ -126,6 +126,7 @@ fn samples() -> Vec<(&'static str, Value)> {
         ("transit.hmac", json!({"key": "k", "input": "YQ==", "key_version": 1, "hash_algorithm": "none"})),
         ("transit.random", json!({"bytes": 32, "format": "hex", "wrap_ttl": 60})),
         ("db.issue_creds", json!({"role": "r", "wrap_ttl": "60s"})),
+        ("db.lookup", json!({"lease_id": "pch1_a"})),
         ("db.renew", json!({"lease_id": "pch1_a", "increment": "1h"})),
         ("db.renew", json!({"lease_id": "pch1_a", "increment": 60})),
         ("db.revoke", json!({"lease_id": "pch1_a"})),
@@ -174,6 +175,7 @@ fn samples() -> Vec<(&'static str, Value)> {
         ),
         ("kms.verify", json!({"message_digest": digest, "signature": "YQ==", "signing_algorithm": "ECDSA_SHA_256"})),
         ("wrap.unwrap", json!({"handle": "pch1_a"})),
+        ("wrap.rewrap", json!({"handle": "pch1_a"})),
         ("wrap.lookup", json!({"handle": "pch1_a"})),
         ("whoami", json!({})),
     ]

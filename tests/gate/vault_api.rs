@@ -282,6 +282,18 @@ fn wrapping(shared: &Shared) {
     // It is the agent's, whoever has it.
     let other = gate.keyed().post("/v1/sys/wrapping/unwrap", &json!({"token": token}));
     assert_eq!(other.status, 403, "{:?}", other.json());
+    // Wrapped anew it waits as long as at first, under another handle.
+    let again = cli.json(&["write", "-format=json", "sys/wrapping/rewrap", &format!("token={token}")]);
+    let anew = again["wrap_info"]["token"].as_str().unwrap_or_else(|| panic!("{again}"));
+    assert_eq!((&again["wrap_info"]["ttl"], &again["data"]), (&json!(60), &Value::Null), "{again}");
+    assert_ne!(anew, token);
+    for path in ["unwrap", "rewrap", "lookup"] {
+        let void = cli.error(&["write", &format!("sys/wrapping/{path}"), &format!("token={token}")]);
+        assert!(void.contains("Code: 404"), "{path}: {void}");
+    }
+    let other = gate.keyed().post("/v1/sys/wrapping/rewrap", &json!({"token": anew}));
+    assert_eq!(other.status, 403, "{:?}", other.json());
+    let token = anew;
     let unwrapped = cli.json(&["unwrap", "-format=json", token]);
     assert_eq!(unwrapped["data"]["data"], json!({"a": "b"}), "{unwrapped}");
     cli.error(&["unwrap", token]);
@@ -307,7 +319,11 @@ fn leases(shared: &Shared) {
     assert_eq!(renewed["lease_id"].as_str(), Some(&*lease), "{renewed}");
     cli.json(&["lease", "renew", "-format=json", "-increment=60", &lease]);
     let looked_up = cli.json(&["lease", "lookup", "-format=json", &lease]);
-    assert!(looked_up["data"]["ttl"].as_u64().is_some_and(|ttl| ttl > 0), "{looked_up}");
+    // Its own end is told, which is long before the handle's.
+    let times = &looked_up["data"];
+    assert!(times["ttl"].as_u64().is_some_and(|ttl| (1..=60).contains(&ttl)), "{looked_up}");
+    assert_eq!((&times["id"], &times["renewable"]), (&json!(lease), &json!(true)), "{looked_up}");
+    assert!(["issue_time", "expire_time", "last_renewal"].iter().all(|time| times[time].is_string()), "{looked_up}");
     // Another agent's lease is nothing.
     for path in ["sys/leases/renew", "sys/leases/revoke", "sys/leases/lookup"] {
         let answer = gate.keyed().post(&format!("/v1/{path}"), &json!({"lease_id": lease}));
@@ -316,7 +332,10 @@ fn leases(shared: &Shared) {
         assert!(matches!(vaults.status, 400 | 403 | 404), "{path}: {} {:?}", vaults.status, vaults.json());
     }
     cli.said(&["lease", "revoke", &lease]);
-    cli.error(&["lease", "renew", &lease]);
+    for about in ["renew", "lookup"] {
+        let gone = cli.error(&["lease", about, &lease]);
+        assert!(gone.contains("Code: 404"), "{about}: {gone}");
+    }
     let certificate =
         cli.json(&["write", "-format=json", "pki/issue/service", "common_name=a.agents.internal", "ttl=1h"]);
     let handle = certificate["lease_id"].as_str().expect("a handle").to_owned();

@@ -48,18 +48,21 @@ pub enum Held {
     LookUp,
     /// A wrapped answer is to be given out.
     Unwrap,
+    /// A wrapped answer is to wait anew, under another handle.
+    Rewrap,
     /// How long a wrapped answer waits.
     LookUpWrapped,
 }
 
 /// The paths about what a handle stands for; some clients still call two of them by an older name.
-const HELD: [(&str, Held); 7] = [
+const HELD: [(&str, Held); 8] = [
     ("sys/leases/renew", Held::Renew),
     ("sys/renew", Held::Renew),
     ("sys/leases/revoke", Held::Revoke),
     ("sys/revoke", Held::Revoke),
     ("sys/leases/lookup", Held::LookUp),
     ("sys/wrapping/unwrap", Held::Unwrap),
+    ("sys/wrapping/rewrap", Held::Rewrap),
     ("sys/wrapping/lookup", Held::LookUpWrapped),
 ];
 

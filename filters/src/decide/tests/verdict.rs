@@ -38,7 +38,8 @@ const BY_NAME: [(&str, &str, &str); 26] = [
 ];
 
 /// Each operation that a handle is given to, and what made it.
-const BY_HANDLE: [(&str, &str, &str, Engine, Purpose); 3] = [
+const BY_HANDLE: [(&str, &str, &str, Engine, Purpose); 4] = [
+    ("db.lookup", "lease_id", "db.issue_creds", catalog::DATABASE, Purpose::Lease),
     ("db.renew", "lease_id", "db.issue_creds", catalog::DATABASE, Purpose::Lease),
     ("db.revoke", "lease_id", "db.issue_creds", catalog::DATABASE, Purpose::Lease),
     ("pki.revoke", "handle", "pki.issue", catalog::PKI, Purpose::Certificate),
