@@ -110,7 +110,18 @@ fn samples() -> Vec<(&'static str, Value)> {
         ("kv.patch", json!({"path": "a/b", "data": {"a": null}, "cas": 1, "shared": true})),
         ("kv.list", json!({"prefix": "a/b/", "shared": true})),
         ("kv.metadata", json!({"path": "a/b", "shared": true})),
+        (
+            "kv.write_metadata",
+            json!({"path": "a/b", "max_versions": 3, "cas_required": true, "delete_version_after": "30d",
+            "custom_metadata": {"a": "b"}, "shared": true}),
+        ),
+        (
+            "kv.patch_metadata",
+            json!({"path": "a/b", "max_versions": 0, "cas_required": false, "delete_version_after": 0,
+            "custom_metadata": {"a": null}, "shared": true}),
+        ),
         ("kv.delete", json!({"path": "a/b", "shared": true})),
+        ("kv.delete_versions", json!({"path": "a/b", "versions": [1], "shared": true})),
         ("kv.undelete", json!({"path": "a/b", "versions": [1, 2], "shared": true})),
         ("kv.destroy", json!({"path": "a/b", "versions": [1], "shared": true})),
         ("transit.encrypt", json!({"key": "k", "plaintext": "YQ==", "context": "YQ==", "key_version": 1})),
