@@ -193,6 +193,7 @@ fn logins(shared: &Shared) {
 fn created(shared: &Shared) {
     let gate = shared.gate();
     let create = |client: &tests::Client, body: &Value| client.post("/v1/auth/token/create", body);
+    let orphan = |client: &tests::Client| client.post("/v1/auth/token/create-orphan", &json!({"ttl": "1m"}));
     let made = |client: &tests::Client, body: &Value| {
         let answer = create(client, body);
         assert_eq!(answer.status, 200, "{body}: {:?}", answer.json());
@@ -214,10 +215,13 @@ fn created(shared: &Shared) {
         (&json!("auth/token/create"), &json!(false)),
         "{look}"
     );
-    assert_eq!(status(&bearer(&third)), 200);
+    // It is no orphan, however it is asked for.
+    let fourth = orphan(&bearer(&second)).json()["auth"].clone();
+    assert_eq!((&fourth["lease_duration"], &fourth["orphan"]), (&json!(60), &json!(false)), "{fourth}");
+    assert_eq!((status(&bearer(&third)), status(&bearer(&fourth))), (200, 200));
     assert_eq!(bearer(&second).post("/v1/auth/token/revoke-self", &json!({})).status, 204);
-    let statuses = [&first, &second, &third].map(|auth| status(&bearer(auth)));
-    assert_eq!(statuses, [200, 403, 403]);
+    let statuses = [&first, &second, &third, &fourth].map(|auth| status(&bearer(auth)));
+    assert_eq!(statuses, [200, 403, 403, 403]);
     // That of a certificate is nothing without it.
     let agent = gate.agent("agent_mtls");
     let bound = made(&agent, &json!({"explicit_max_ttl": "10m"}));
@@ -335,6 +339,17 @@ fn capabilities(shared: &Shared) {
     let one = client.post("/v1/sys/capabilities-self", &json!({"path": "secret/metadata/a"})).json();
     assert_eq!(one["data"]["capabilities"], told["data"]["secret/metadata/a"], "{one}");
     assert_eq!(client.post("/v1/sys/capabilities-self", &json!({})).status, 400);
+    // Those of a token are told to whoever shows it.
+    let cli = Cli::of(shared.gate(), "agent_mtls");
+    cli.said(&["login", "-method=cert"]);
+    let own = fs::read_to_string(cli.home.path().join(".vault-token")).expect("a token");
+    let told = cli.json(&["token", "capabilities", "-format=json", own.trim(), "secret/metadata/a"]);
+    assert_eq!(told, one["data"]["capabilities"]);
+    let other = cli.error(&["token", "capabilities", API_KEY, "secret/metadata/a"]);
+    assert!(other.contains("Code: 403"), "{other}");
+    for body in [json!({"paths": paths}), json!({"token": own.trim(), "paths": paths})] {
+        assert_eq!(client.post("/v1/sys/capabilities", &body).status, 403, "{body}");
+    }
 }
 
 fn switched(shared: &Shared) {
@@ -363,7 +378,7 @@ fn foreign(shared: &Shared) {
     assert_eq!(agent.get("/v1/secret/data/mcp/agent_api/x").status, 404);
     assert_eq!(agent.get("/v1/auth/token/lookup-self").json()["data"]["display_name"], "agent_mtls");
     let agent = gate.agent("agent_mtls");
-    for path in ["team-a/secret/data/x", "sys/%6dounts", "SYS/mounts", "sys//mounts", "auth/token/create-orphan"] {
+    for path in ["team-a/secret/data/x", "sys/%6dounts", "SYS/mounts", "sys//mounts", "auth/token/lookup"] {
         let answer = agent.get(&format!("/v1/{path}"));
         assert!(matches!(answer.status, 403 | 404), "{path}: {} {:?}", answer.status, answer.json());
     }

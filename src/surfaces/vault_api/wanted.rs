@@ -33,8 +33,8 @@ pub enum Own {
     RevokeToken,
     /// Something about what a handle stands for, which may be named here.
     Held(Held, Option<Box<str>>),
-    /// What the caller may do at some paths.
-    Capabilities,
+    /// What the caller may do at some paths; true where the body names the token.
+    Capabilities(bool),
 }
 
 /// The requests about something that the caller was given a handle of.
@@ -111,8 +111,9 @@ fn own(path: &str, logins: &[(Box<str>, Way)]) -> Result<Option<(Wanted, &'stati
         "auth/token/lookup-self" => Some((Wanted::Own(Own::LookUpToken), &[Method::Get, Method::Post])),
         "auth/token/renew-self" => Some((Wanted::Own(Own::RenewToken), WRITES)),
         "auth/token/revoke-self" => Some((Wanted::Own(Own::RevokeToken), WRITES)),
-        "auth/token/create" => Some((Wanted::Create, WRITES)),
-        "sys/capabilities-self" => Some((Wanted::Own(Own::Capabilities), WRITES)),
+        "auth/token/create" | "auth/token/create-orphan" => Some((Wanted::Create, WRITES)),
+        "sys/capabilities-self" => Some((Wanted::Own(Own::Capabilities(false)), WRITES)),
+        "sys/capabilities" => Some((Wanted::Own(Own::Capabilities(true)), WRITES)),
         _ => None,
     })
 }
