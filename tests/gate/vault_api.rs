@@ -2,6 +2,7 @@
 
 mod cli;
 mod engines;
+mod namespaces;
 mod secrets;
 
 use std::fs;
@@ -32,6 +33,7 @@ pub const CASES: &[Case] = &[
     ("the_surface_may_be_off_and_logins_elsewhere", switched),
     ("tokens_of_vaults_own_are_never_used", foreign),
     ("another_namespace_than_the_agents_is_refused", namespaced),
+    ("an_agent_names_its_own_namespace_and_no_other", namespaces::named),
     ("a_path_is_the_agents_own_however_it_is_spelled", spelled),
     ("answers_are_vaults_but_for_what_is_the_gates", answers),
 ];

@@ -7,6 +7,8 @@ use filters::vault_api::{self, Match};
 
 use crate::snapshot::Snapshot;
 
+use super::namespace;
+
 /// The kinds of requests.
 #[derive(Debug)]
 pub enum Wanted {
@@ -80,6 +82,7 @@ impl Wanted {
     pub fn find(method: &str, path: &str, query: &str, snapshot: &Snapshot) -> Result<Self, Refusal> {
         let Some(settings) = &snapshot.surfaces.vault_api else { return Err(Refusal::NotFound) };
         let path = path.strip_prefix(vault_api::PREFIX).ok_or(Refusal::NotFound)?;
+        let (_, path) = namespace::of_path(path, snapshot);
         let method = vault_api::method(method, query);
         match own(path, &settings.logins)? {
             Some((wanted, methods)) if method.is_some_and(|method| methods.contains(&method)) => Ok(wanted),
