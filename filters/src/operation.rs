@@ -25,8 +25,20 @@ use crate::lifetime::WrapTtl;
 use crate::notes::Notes;
 use crate::refusal::Refusal;
 use crate::scope::Scope;
-use crate::shape::Shape;
+use crate::shape::{Member, Shape, Type};
 use crate::vault::Method;
+
+/// The member of an answer that stands for one that is wrapped.
+pub const WRAPPED: &str = "wrapped";
+/// What that tells.
+pub static STANDS_FOR: Shape = Shape {
+    about: "Stands for the answer, which is given out once, over REST, for this handle.",
+    members: &[
+        Member::given("handle", Type::Text, "The handle."),
+        Member::given("operation", Type::Text, "The operation whose answer it is."),
+        Member::given("ttl", Type::Count, "Seconds until it is gone."),
+    ],
+};
 
 /// The description of an operation, as far as it needs no arguments.
 #[derive(Debug)]
@@ -63,7 +75,7 @@ pub struct OperationSpec {
     pub reach: Reach,
     /// True where the answer is secret material, which may be wrapped.
     pub secret: bool,
-    /// True where it is on REST only, out of a language model's reach.
+    /// True where it is no tool: it is out of a language model's reach, or of no use to one.
     pub rest_only: bool,
 }
 
@@ -273,9 +285,9 @@ impl Entry {
         let mut schema = self.shape.schema();
         if let (true, Some(members)) = (self.spec.secret, schema.as_object_mut()) {
             let required = members.remove("required").unwrap_or_else(|| serde_json::json!([]));
-            members.insert("anyOf".into(), serde_json::json!([{"required": required}, {"required": ["wrapped"]}]));
+            members.insert("anyOf".into(), serde_json::json!([{"required": required}, {"required": [WRAPPED]}]));
             if let Some(properties) = members.get_mut("properties").and_then(Value::as_object_mut) {
-                properties.insert("wrapped".into(), wrapped_schema());
+                properties.insert(WRAPPED.into(), STANDS_FOR.schema());
             }
         }
         schema
@@ -292,20 +304,6 @@ impl std::fmt::Debug for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.spec.name)
     }
-}
-
-/// The schema of a wrapped answer.
-fn wrapped_schema() -> Value {
-    serde_json::json!({
-        "type": "object",
-        "description": "Stands for the answer, which is given out once, over REST, for this handle.",
-        "properties": {
-            "handle": {"type": "string"},
-            "operation": {"type": "string", "description": "The operation whose answer it is."},
-            "ttl": {"type": "integer", "minimum": 1, "description": "Seconds until it is gone."},
-        },
-        "required": ["handle", "operation", "ttl"],
-    })
 }
 
 fn parse<D: Describe>(kind: &'static Entry, arguments: &[u8]) -> Result<Operation, Refusal> {

@@ -173,8 +173,9 @@ fn of_role(role: &Role) -> Source {
 /// The gate's own transit keys, which are the gate's alone, whatever is asked of them.
 fn own_keys(layout: &Layout) -> impl Iterator<Item = AbsolutePattern> {
     let mount = layout.mount_of(HANDLES);
-    let places =
-        ["+", "+/+"].into_iter().flat_map(move |above| layout.own_keys().map(move |key| format!("{mount}/{above}/{key}")));
+    let places = ["+", "+/+"]
+        .into_iter()
+        .flat_map(move |above| layout.own_keys().map(move |key| format!("{mount}/{above}/{key}")));
     let patterns = places.flat_map(|place| [format!("{place}/*"), place]);
     patterns.map(|pattern| AbsolutePattern::of_policy(&pattern))
 }

@@ -88,7 +88,10 @@ fn universe() -> Vec<(&'static Entry, String)> {
             ask("kv.write", json!({"path": path, "shared": shared, "data": {}}));
             ask("kv.patch", json!({"path": path, "shared": shared, "data": {}}));
             ask("kv.metadata", json!({"path": path, "shared": shared}));
+            ask("kv.write_metadata", json!({"path": path, "shared": shared}));
+            ask("kv.patch_metadata", json!({"path": path, "shared": shared}));
             ask("kv.delete", json!({"path": path, "shared": shared}));
+            ask("kv.delete_versions", json!({"path": path, "shared": shared, "versions": [1]}));
             ask("kv.undelete", json!({"path": path, "shared": shared, "versions": [1]}));
             ask("kv.destroy", json!({"path": path, "shared": shared, "versions": [1]}));
         }

@@ -1,6 +1,6 @@
 //! What is asked at Vault's own paths, of whichever engine, where a role grants the path.
 
-use super::database::{RenewArguments, RevokeArguments};
+use super::database::{LeaseArguments, LookUp as LookUpLogin, RenewArguments};
 use super::kv::absent;
 use crate::grants::{Access, Demand, Resource, VAULT};
 use crate::operation::{About, Annotations, Describe, Entry, OperationSpec, Plan, Reach, Touched};
@@ -11,13 +11,14 @@ use crate::shape::Shape;
 use crate::vault::Method;
 
 /// Its operations.
-pub static ABSOLUTE: [Entry; 8] = [
+pub static ABSOLUTE: [Entry; 9] = [
     Entry::passed(&READ),
     Entry::passed(&LIST),
     Entry::passed(&WRITE),
     Entry::passed(&PATCH),
     Entry::passed(&DELETE),
     Entry::passed(&MOUNT),
+    Entry::of::<LookUp>(),
     Entry::of::<Renew>(),
     Entry::of::<Revoke>(),
 ];
@@ -135,6 +136,26 @@ fn touched(about: About<'_>, access: Access) -> Result<Touched, Refusal> {
     Ok(Touched { resource, demand: Demand { access: Some(access), ..Demand::default() } })
 }
 
+/// `vault.lookup`.
+struct LookUp;
+
+impl Describe for LookUp {
+    type Arguments<'a> = LeaseArguments<'a>;
+    const SPEC: OperationSpec = OperationSpec {
+        name: "vault.lookup",
+        title: "Look up a lease",
+        summary: "Tells how long a lease lasts that this agent was given at one of Vault's own paths.",
+        annotations: READ_ONLY,
+        rest_only: true,
+        ..OperationSpec::POST
+    };
+    const SHAPE: &'static Shape = LookUpLogin::SHAPE;
+
+    fn plan(arguments: LeaseArguments<'_>) -> Result<Plan, Refusal> {
+        Ok(arguments.looked_up())
+    }
+}
+
 /// `vault.renew`.
 struct Renew;
 
@@ -151,7 +172,7 @@ impl Describe for Renew {
     const SHAPE: &'static Shape = &Shape::DONE;
 
     fn plan(arguments: RenewArguments<'_>) -> Result<Plan, Refusal> {
-        Ok(arguments.plan())
+        Ok(arguments.renewed())
     }
 }
 
@@ -159,7 +180,7 @@ impl Describe for Renew {
 struct Revoke;
 
 impl Describe for Revoke {
-    type Arguments<'a> = RevokeArguments<'a>;
+    type Arguments<'a> = LeaseArguments<'a>;
     const SPEC: OperationSpec = OperationSpec {
         name: "vault.revoke",
         title: "Revoke a lease",
@@ -170,7 +191,7 @@ impl Describe for Revoke {
     };
     const SHAPE: &'static Shape = &Shape::DONE;
 
-    fn plan(arguments: RevokeArguments<'_>) -> Result<Plan, Refusal> {
-        Ok(arguments.plan())
+    fn plan(arguments: LeaseArguments<'_>) -> Result<Plan, Refusal> {
+        Ok(arguments.revoked())
     }
 }

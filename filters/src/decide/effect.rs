@@ -207,7 +207,8 @@ impl Permit {
                 Redeem::RenewLease(_) => EventKind::Renewed,
                 Redeem::RevokeLease | Redeem::RevokeCertificate => EventKind::Revoked,
                 Redeem::Unwrap => EventKind::Unwrapped,
-                Redeem::LookUpWrap => return None,
+                Redeem::Rewrap => EventKind::Wrapped,
+                Redeem::LookUpLease | Redeem::LookUpWrap => return None,
             },
             // A signature that logs in is issued like a password, though no handle is given for it.
             Ask::Vault(_) if !kind.spec.annotations.read_only => {

@@ -1,7 +1,9 @@
 //! Capabilities of a caller at paths, told from its grants.
-//! Source: <https://developer.hashicorp.com/vault/api-docs/system/capabilities-self>
+//! Source: <https://developer.hashicorp.com/vault/api-docs/system/capabilities-self>,
+//! <https://developer.hashicorp.com/vault/api-docs/system/capabilities>
 
 use filters::catalog::absolute;
+use filters::credential::vault_token;
 use filters::grants::{Access, Role};
 use filters::operation::Capability;
 use filters::refusal::Refusal;
@@ -22,11 +24,16 @@ struct Body {
     #[serde(default)]
     paths: Vec<String>,
     path: Option<String>,
+    token: Option<String>,
 }
 
-/// Tells the capabilities at each path; those of a path that is alone by the name that older clients read too.
-pub(super) fn serve(asked: &Asked<'_>) -> Result<Reply, Refusal> {
-    let Body { mut paths, path } = form::read(&asked.body)?;
+/// Tells the capabilities at each path; those of a path that is alone by the name that older clients read too. Where
+/// the body names the token, it must be the one that the caller shows: no other's capabilities are told.
+pub(super) fn serve(asked: &Asked<'_>, named: bool) -> Result<Reply, Refusal> {
+    let Body { mut paths, path, token } = form::read(&asked.body)?;
+    if named && (token.is_none() || token.as_deref() != vault_token(asked.headers)?) {
+        return Err(Refusal::Forbidden);
+    }
     paths.extend(path);
     if paths.is_empty() || paths.len() > MOST {
         return Err(Refusal::Malformed("The body must name 1 to 100 paths."));

@@ -69,7 +69,7 @@ pub async fn serve_own(asked: &Asked<'_>, own: &Own) -> Served {
         (Ok(()), Own::LookUpToken) => tokens::look_up(asked),
         (Ok(()), Own::RenewToken) => tokens::renew(),
         (Ok(()), Own::RevokeToken) => tokens::revoke(asked),
-        (Ok(()), Own::Capabilities) => capabilities::serve(asked),
+        (Ok(()), Own::Capabilities(named)) => capabilities::serve(asked, *named),
         (Err(refusal), _) => Err(refusal),
     };
     Served::decided(reply)

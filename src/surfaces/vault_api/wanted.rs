@@ -9,6 +9,8 @@ use filters::vault_api::{self, Match};
 
 use crate::snapshot::Snapshot;
 
+use super::namespace;
+
 /// The kinds of requests.
 #[derive(Debug)]
 pub enum Wanted {
@@ -46,8 +48,8 @@ pub enum Own {
     RevokeToken,
     /// Something about what a handle stands for, which may be named here.
     Held(Held, Option<Box<str>>),
-    /// What the caller may do at some paths.
-    Capabilities,
+    /// What the caller may do at some paths; true where the body names the token.
+    Capabilities(bool),
 }
 
 /// The requests about something that the caller was given a handle of.
@@ -61,18 +63,21 @@ pub enum Held {
     LookUp,
     /// A wrapped answer is to be given out.
     Unwrap,
+    /// A wrapped answer is to wait anew, under another handle.
+    Rewrap,
     /// How long a wrapped answer waits.
     LookUpWrapped,
 }
 
 /// The paths about what a handle stands for; some clients still call two of them by an older name.
-const HELD: [(&str, Held); 7] = [
+const HELD: [(&str, Held); 8] = [
     ("sys/leases/renew", Held::Renew),
     ("sys/renew", Held::Renew),
     ("sys/leases/revoke", Held::Revoke),
     ("sys/revoke", Held::Revoke),
     ("sys/leases/lookup", Held::LookUp),
     ("sys/wrapping/unwrap", Held::Unwrap),
+    ("sys/wrapping/rewrap", Held::Rewrap),
     ("sys/wrapping/lookup", Held::LookUpWrapped),
 ];
 
@@ -90,6 +95,7 @@ impl Wanted {
     pub fn find(method: &str, path: &str, query: &str, snapshot: &Snapshot) -> Result<Self, Refusal> {
         let Some(settings) = &snapshot.surfaces.vault_api else { return Err(Refusal::NotFound) };
         let path = path.strip_prefix(vault_api::PREFIX).ok_or(Refusal::NotFound)?;
+        let (_, path) = namespace::of_path(path, snapshot);
         let method = vault_api::method(method, query);
         match own(path, &settings.logins)? {
             Some((wanted, methods)) if method.is_some_and(|method| methods.contains(&method)) => Ok(wanted),
@@ -129,8 +135,9 @@ fn own(path: &str, logins: &[(Box<str>, Way)]) -> Result<Option<(Wanted, &'stati
         "auth/token/lookup-self" => Some((Wanted::Own(Own::LookUpToken), &[Method::Get, Method::Post])),
         "auth/token/renew-self" => Some((Wanted::Own(Own::RenewToken), WRITES)),
         "auth/token/revoke-self" => Some((Wanted::Own(Own::RevokeToken), WRITES)),
-        "auth/token/create" => Some((Wanted::Create, WRITES)),
-        "sys/capabilities-self" => Some((Wanted::Own(Own::Capabilities), WRITES)),
+        "auth/token/create" | "auth/token/create-orphan" => Some((Wanted::Create, WRITES)),
+        "sys/capabilities-self" => Some((Wanted::Own(Own::Capabilities(false)), WRITES)),
+        "sys/capabilities" => Some((Wanted::Own(Own::Capabilities(true)), WRITES)),
         _ => None,
     })
 }
