@@ -46,7 +46,7 @@ pub(super) async fn serve(asked: &Asked<'_>, held: Held, in_path: Option<&str>) 
     };
     let reply = answer.map(|performed| match performed {
         Performed::Whole(_) if held == Held::Revoke => Reply::empty(204),
-        Performed::Whole(answer) => Reply::json(200, answer),
+        Performed::Whole(formed) => Reply::json(200, formed.body),
         Performed::Streaming(streaming) => Reply::streaming(200, streaming),
     });
     Served { reply, outcomes: outcome.into() }
