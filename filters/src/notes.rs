@@ -61,6 +61,11 @@ impl Notes {
         self.0.push((name, note));
     }
 
+    /// Adds these behind them.
+    pub fn append(&mut self, mut notes: Self) {
+        self.0.append(&mut notes.0);
+    }
+
     /// The same with a note more.
     #[must_use]
     pub fn with(mut self, name: &'static str, note: Note) -> Self {

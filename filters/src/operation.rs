@@ -25,7 +25,7 @@ use crate::lifetime::WrapTtl;
 use crate::notes::Notes;
 use crate::refusal::Refusal;
 use crate::scope::Scope;
-use crate::shape::{Member, Shape, Type};
+use crate::shape::{Member, Projection, Shape, Type};
 use crate::vault::Method;
 
 /// The member of an answer that stands for one that is wrapped.
@@ -175,7 +175,7 @@ pub enum Absent {
         /// The text for a destroyed version, which cannot.
         destroyed: &'static str,
     },
-    /// An answer with nothing in it.
+    /// An answer with nothing in it, as Vault would write it.
     Empty(&'static str),
 }
 
@@ -267,16 +267,20 @@ impl Entry {
         self.shape.members.iter().any(|member| member.name == "batch_results")
     }
 
-    /// Writes the answer for a whole body of Vault's to `out`.
+    /// Writes the answer for a whole body of Vault's to `out`, with what the gate gives beside it in front, and gives
+    /// its notes.
     ///
     /// # Errors
-    /// [`Refusal::UpstreamNonsense`].
-    pub fn project(&self, body: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
-        if self.shape.is_given() {
+    /// [`Refusal::UpstreamNonsense`] for what is not JSON or lacks a member.
+    pub fn project(&self, body: &[u8], given: &[(&str, Value)], out: &mut Vec<u8>) -> Result<Notes, Refusal> {
+        if given.is_empty() && self.shape.is_given() {
             out.extend_from_slice(b"{\"ok\":true}");
-            return Ok(());
+            return Ok(Notes::default());
         }
-        self.shape.project(body, out)
+        let mut projection = Projection::new(self.shape).telling(self.shape);
+        given.iter().for_each(|(name, value)| projection.give(name, value, out));
+        projection.push(body, out)?;
+        projection.finish(out)
     }
 
     /// The JSON Schema of the answer; where it may be wrapped, of that too.

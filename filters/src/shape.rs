@@ -9,8 +9,6 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::refusal::Refusal;
-
 mod machine;
 mod told;
 
@@ -159,16 +157,6 @@ impl Shape {
         let required: Vec<_> =
             self.members.iter().filter(|member| !member.optional).map(|member| member.name).collect();
         described(json!({"type": "object", "properties": properties, "required": required}), self.about)
-    }
-
-    /// Picks the members out of a whole answer.
-    ///
-    /// # Errors
-    /// [`Refusal::UpstreamNonsense`] for what is not JSON or lacks a member.
-    pub fn project(&'static self, body: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
-        let mut projection = Projection::new(self);
-        projection.push(body, out)?;
-        projection.finish(out)
     }
 }
 

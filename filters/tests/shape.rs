@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use filters::catalog::CATALOG;
+use filters::notes::{Fields, Note};
 use filters::path::judge;
 use filters::shape::{Member, Projection, Shape, Type, UNREADABLE, UNREADABLE_MORE};
 use proptest::collection::{btree_map, vec};
@@ -14,13 +15,13 @@ static MADE_UP: Shape = Shape {
     about: "Every kind of member, and a place within another's.",
     members: &[
         Member::given("path", Type::Text, "Given."),
-        Member::new("object", &["data", "object"], Type::Object, "An object."),
+        Member::new("object", &["data", "object"], Type::Object, "An object.").told("object"),
         Member::new("texts", &["data", "texts"], Type::Texts, "Strings.").or_absent(),
-        Member::new("count", &["data", "deep", "count"], Type::Count, "A number.").or_absent(),
-        Member::new("flag", &["data", "deep", "flag"], Type::Flag, "A flag.").or_absent(),
-        Member::new("list", &["list"], Type::List(&COUNT), "A list.").or_absent(),
-        Member::new("text", &["text"], Type::Text, "A string.").or_absent(),
-        Member::new("any", &["any"], Type::Any, "Anything.").or_absent(),
+        Member::new("count", &["data", "deep", "count"], Type::Count, "A number.").or_absent().told("count"),
+        Member::new("flag", &["data", "deep", "flag"], Type::Flag, "A flag.").or_absent().told("flag"),
+        Member::new("list", &["list"], Type::List(&COUNT), "A list.").or_absent().told("list"),
+        Member::new("text", &["text"], Type::Text, "A string.").or_absent().told("text"),
+        Member::new("any", &["any"], Type::Any, "Anything.").or_absent().told("any"),
     ],
 };
 
@@ -33,6 +34,11 @@ static NAMES: Shape =
 
 static MAYBE: Shape =
     Shape { about: "One.", members: &[Member::new("a", &["d", "a"], Type::Text, "A string.").or_absent()] };
+
+static NOTHING: Shape = Shape { about: "Nothing.", members: &[] };
+
+static PASSED: Shape =
+    Shape { about: "All.", members: &[Member::new("data", &["data"], Type::Any, "Anything.").or_absent()] };
 
 /// The output, and true where the answer was refused.
 fn pushed<'c>(shape: &'static Shape, chunks: impl IntoIterator<Item = &'c [u8]>) -> (Vec<u8>, bool) {
@@ -95,6 +101,28 @@ fn picked(shape: &Shape, body: &Value) -> Option<Value> {
         }
     }
     Some(answer.into())
+}
+
+/// The notes of the members that records tell of, of a parsed answer, in order of their texts.
+fn told(shape: &Shape, body: &Value) -> Vec<String> {
+    let note = |member: &Member| {
+        let (name, value) = (member.told?, member.from.iter().try_fold(body, |value, name| value.get(name))?);
+        let note = match member.holds {
+            Type::Text => Note::text(value.as_str()?),
+            Type::Count => Note::Number(value.as_u64()?),
+            Type::Flag => Note::Flag(value.as_bool()?),
+            Type::Object | Type::Labels | Type::Map(_) | Type::Record(_) => {
+                let names = value.as_object()?.keys().map(|name| name.as_str().into()).collect();
+                Note::Fields(Fields { names, more: 0 })
+            }
+            Type::List(_) | Type::Texts | Type::Names => Note::Number(value.as_array()?.len() as u64),
+            Type::Number | Type::Any => return None,
+        };
+        Some(format!("{name} {note:?}"))
+    };
+    let mut notes: Vec<_> = shape.members.iter().filter(|member| !member.from.is_empty()).filter_map(note).collect();
+    notes.sort_unstable();
+    notes
 }
 
 /// The names that no path may hold.
@@ -184,6 +212,22 @@ proptest! {
         prop_assert_eq!(read, picked(shape, &body));
         let (out, done) = pushed(shape, chunked(&text, &cuts));
         prop_assert_eq!(done.then(|| String::from_utf8(out).unwrap()), answer);
+    }
+
+    #[test]
+    fn notes_what_a_parser_would((shape, body) in answers(), pretty: bool) {
+        let text = if pretty { serde_json::to_vec_pretty(&body) } else { serde_json::to_vec(&body) }.unwrap();
+        // Whatever is picked, and where the told members lie in it.
+        for picking in [&NOTHING, &PASSED, shape] {
+            let (mut machine, mut out) = (Projection::new(picking).telling(shape), Vec::new());
+            if machine.push(&text, &mut out).is_ok() && let Ok(notes) = machine.finish(&mut out) {
+                let mut notes: Vec<_> = notes.iter().map(|(name, note)| format!("{name} {note:?}")).collect();
+                notes.sort_unstable();
+                prop_assert_eq!(notes, told(shape, &body));
+            } else {
+                prop_assert!(std::ptr::eq(picking, shape), "passed as it is");
+            }
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::telemetry::{Call, Record, Recording, Step};
 use crate::vault::epoch_seconds;
 
 use super::confirm::Confirm;
-use super::form::{Form, Unformed, read};
+use super::form::{Form, Formed, Unformed, read};
 use super::judge::ungranted;
 use super::streaming::{Performed, Streaming};
 use super::{Caller, Context, Outcome};
@@ -46,7 +46,7 @@ impl Called {
     pub fn text(self) -> (Result<String, Refusal>, Outcome) {
         let (answer, mut outcome) = (self.answer, self.outcome);
         let text = answer.and_then(|performed| match performed {
-            Performed::Whole(answer) => String::from_utf8(answer).map_err(|_| Refusal::UpstreamNonsense),
+            Performed::Whole(formed) => String::from_utf8(formed.body).map_err(|_| Refusal::UpstreamNonsense),
             Performed::Streaming(_) => Err(Refusal::Internal),
         });
         if let Err(refusal) = &text {
@@ -113,7 +113,7 @@ impl Context<'_> {
         let asking = Asking { correlation_id, form, running, lease: &lease, traced };
         let deciding = self.timed(Step::Decide);
         let permitted = deciding.over(self.permitted(caller, operation, terms).await, |refused| &refused.refusal);
-        let (role, mut concern, mut event, answer, upstream) = match permitted {
+        let (role, mut concern, mut event, mut answer, upstream) = match permitted {
             Ok(mut permitted) => {
                 let (role, event) = (permitted.role.clone(), permitted.event.take());
                 let concern = mem::take(&mut permitted.concern);
@@ -126,9 +126,9 @@ impl Context<'_> {
             Err(Refused { refusal, concern }) => (None, concern, None, Err(refusal), None),
         };
         let refused = answer.as_ref().err().map(|refusal| refusal.public().code);
-        match &answer {
-            Ok(Performed::Whole(answer)) => {
-                form.note(entry, answer, &mut concern.notes);
+        match &mut answer {
+            Ok(Performed::Whole(formed)) => {
+                concern.notes.append(mem::take(&mut formed.notes));
                 concern.answered();
             }
             Ok(Performed::Streaming(_)) => {}
@@ -149,7 +149,7 @@ impl Context<'_> {
     ) -> (Result<Performed, Refusal>, Option<Duration>) {
         let Permitted { agent, entry, effect, wrap, .. } = permitted;
         if let Effect::Own(answer) = effect {
-            return (Ok(Performed::Whole(answer)), None);
+            return (Ok(Performed::Whole(answer.into())), None);
         }
         // Until it is known who is suspended, everybody might be.
         if !self.state.vault.suspensions.are_known() {
@@ -178,7 +178,7 @@ impl Context<'_> {
         entry: &'static Entry,
         effect: Effect,
         wrap: Option<Wrap>,
-    ) -> Result<Vec<u8>, Refusal> {
+    ) -> Result<Formed, Refusal> {
         let gives = wrap.is_some() || !matches!(effect, Effect::Vault(_) | Effect::Kms(_));
         let before = self.parcel.len();
         let mut work = pin!(self.done(asking, agent, entry, effect, wrap));
@@ -236,9 +236,9 @@ impl Context<'_> {
         entry: &'static Entry,
         effect: Effect,
         wrap: Option<Wrap>,
-    ) -> Result<Vec<u8>, Refusal> {
+    ) -> Result<Formed, Refusal> {
         let answer = match effect {
-            Effect::Own(answer) => answer,
+            Effect::Own(answer) => answer.into(),
             Effect::Vault(request) => read(asking.form, entry, &self.ask_vault(asking, request).await?)?,
             Effect::Pass(passing) => Box::pin(self.pass(asking, entry, *passing)).await?,
             Effect::Issue(issued, origin, request) => {
@@ -249,7 +249,9 @@ impl Context<'_> {
         };
         match wrap {
             // Of some of Vault's own paths there is no answer.
-            Some(wrap) if !answer.is_empty() => Box::pin(self.wrap(asking, agent, wrap, &answer)).await,
+            Some(wrap) if !answer.body.is_empty() => {
+                Box::pin(self.wrap(asking, agent, wrap, &answer.body)).await.map(Formed::from)
+            }
             Some(_) | None => Ok(answer),
         }
     }
@@ -368,12 +370,7 @@ impl Context<'_> {
     }
 
     /// Asks AWS KMS with the gate's own credentials.
-    async fn ask_kms(
-        &self,
-        asking: Asking<'_>,
-        entry: &'static Entry,
-        request: KmsRequest,
-    ) -> Result<Vec<u8>, Refusal> {
+    async fn ask_kms(&self, asking: Asking<'_>, entry: &'static Entry, request: KmsRequest) -> Result<Formed, Refusal> {
         let kms = self.state.kms.as_ref().ok_or(Refusal::KmsDisabled)?;
         let answer = self.timed(Step::Kms).over(kms.ask(request).await, |refusal| refusal)?;
         let unformed = Unformed { entry, body: Some(&answer), given: &[] };

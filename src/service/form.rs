@@ -15,15 +15,10 @@ pub trait Form: Sync {
     ///
     /// # Errors
     /// [`Refusal::UpstreamNonsense`] where it is not as the operation's answers are.
-    fn whole(&self, answer: Unformed<'_>) -> Result<Vec<u8>, Refusal>;
+    fn whole(&self, answer: Unformed<'_>) -> Result<Formed, Refusal>;
 
     /// Is shown an answer that tells of a version which is deleted or destroyed.
     fn gone(&self, _: &'static Entry, _: &[u8]) {}
-
-    /// Adds what records tell of an answer that has this form.
-    fn note(&self, entry: &'static Entry, answer: &[u8], notes: &mut Notes) {
-        entry.shape.note(answer, notes);
-    }
 
     /// The answer where it is given to Vault to keep, as what this handle stands for so many seconds.
     fn wrapped(&self, handle: &str, operation: &str, ttl: u64) -> Vec<u8> {
@@ -64,11 +59,27 @@ pub struct Unformed<'a> {
     pub given: &'a [(&'a str, Value)],
 }
 
+/// An answer that has its form.
+#[derive(Debug, Default)]
+pub struct Formed {
+    /// The answer.
+    pub body: Vec<u8>,
+    /// The notes of it, for records.
+    pub notes: Notes,
+}
+
+impl From<Vec<u8>> for Formed {
+    /// An answer that records tell nothing of.
+    fn from(body: Vec<u8>) -> Self {
+        Self { body, notes: Notes::default() }
+    }
+}
+
 /// Reads an answer of Vault's as the operation does, and has a success formed.
 ///
 /// # Errors
 /// The refusal that it stands for.
-pub(super) fn read(form: &dyn Form, entry: &'static Entry, answer: &Answer) -> Result<Vec<u8>, Refusal> {
+pub(super) fn read(form: &dyn Form, entry: &'static Entry, answer: &Answer) -> Result<Formed, Refusal> {
     let body = match answer.status {
         _ if answer.is_success() => Some(&*answer.body),
         status if entry.is_batch() && is_partial(status, &answer.body) => Some(&*answer.body),

@@ -18,7 +18,7 @@ use crate::vault::{Accessor, Books, CallTokens, Given, Issued, Wanted, epoch_sec
 
 use super::Context;
 use super::call::Asking;
-use super::form::{Unformed, read};
+use super::form::{Formed, Unformed, read};
 
 /// A certificate of Vault's whose answer tells no end has ended by then.
 const LONGEST: u64 = 10 * 366 * 86_400;
@@ -71,7 +71,7 @@ impl Context<'_> {
         issued: IssuedKind,
         origin: Origin,
         request: AgentRequest,
-    ) -> Result<Vec<u8>, Refusal> {
+    ) -> Result<Formed, Refusal> {
         self.check_circuit()?;
         match issued {
             IssuedKind::Lease => self.lease(asking, entry, origin, request).await,
@@ -87,7 +87,7 @@ impl Context<'_> {
         entry: &'static Entry,
         origin: Origin,
         request: AgentRequest,
-    ) -> Result<Vec<u8>, Refusal> {
+    ) -> Result<Formed, Refusal> {
         let agent = Arc::clone(request.actor().agent());
         let wanted = Wanted {
             settings: &self.snapshot.vault.leases,
@@ -112,7 +112,7 @@ impl Context<'_> {
         asking: Asking<'_>,
         entry: &'static Entry,
         request: AgentRequest,
-    ) -> Result<Vec<u8>, Refusal> {
+    ) -> Result<Formed, Refusal> {
         let (leases, vault) = (&self.snapshot.vault.leases, &self.state.vault);
         let token = self.tokens(asking).lease_token(request.actor(), leases, leases.password_ttl).await?;
         let given = Given::Token { accessor: token.accessor.clone() };
@@ -134,7 +134,7 @@ impl Context<'_> {
         entry: &'static Entry,
         origin: Origin,
         request: AgentRequest,
-    ) -> Result<Vec<u8>, Refusal> {
+    ) -> Result<Formed, Refusal> {
         let agent = Arc::clone(request.actor().agent());
         let answer = self.ask_vault(asking, request).await?;
         let CertificateAnswer { data } = answer.json()?;
@@ -155,7 +155,7 @@ impl Context<'_> {
         agent: &Agent,
         entry: &'static Entry,
         redeemed: Redeemed,
-    ) -> Result<Vec<u8>, Refusal> {
+    ) -> Result<Formed, Refusal> {
         self.check_circuit()?;
         let wrapping_token = redeemed.wrapping_token();
         let Redeemed { redeem, claims, request } = redeemed;
@@ -190,7 +190,7 @@ impl Context<'_> {
             }
             (Redeem::Rewrap, _) => {
                 let anew = |expires, stands_for| Claims { expires, stands_for, ..claims };
-                return self.keep(asking, agent, &answer, anew);
+                return self.keep(asking, agent, &answer, anew).map(Formed::from);
             }
             _ => {}
         }

@@ -25,7 +25,7 @@ mod streaming;
 pub use call::Called;
 pub use caller::{Caller, Held, place};
 pub use confirm::Confirm;
-pub use form::{Form, InParts, Unformed};
+pub use form::{Form, Formed, InParts, Unformed};
 pub use gate_token::TokenOf;
 pub use offer::{Offer, Target};
 pub use outcome::{Outcome, Outcomes};

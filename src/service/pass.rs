@@ -15,7 +15,7 @@ use crate::exchange::{Answer, Envelope, Opened};
 
 use super::Context;
 use super::call::Asking;
-use super::form::read;
+use super::form::{Formed, read};
 use super::streaming::Performed;
 
 impl Context<'_> {
@@ -25,7 +25,7 @@ impl Context<'_> {
         asking: Asking<'_>,
         entry: &'static Entry,
         passing: Passing,
-    ) -> Result<Vec<u8>, Refusal> {
+    ) -> Result<Formed, Refusal> {
         let Passing { origin, request, leased } = passing;
         self.check_circuit()?;
         if !self.gives_leases(&request) {

@@ -9,7 +9,7 @@ use filters::refusal::Refusal;
 use crate::exchange::Arrival;
 use crate::vault::Suspensions;
 
-use super::form::{Form, InParts};
+use super::form::{Form, Formed, InParts};
 
 /// Bytes of an answer that there is room for before it is sent on.
 const ROOM: usize = 64 << 10;
@@ -17,7 +17,7 @@ const ROOM: usize = 64 << 10;
 /// An answer.
 pub enum Performed {
     /// All of it.
-    Whole(Vec<u8>),
+    Whole(Formed),
     /// The rest of it is still to come.
     Streaming(Box<Streaming>),
 }

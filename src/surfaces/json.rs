@@ -4,7 +4,7 @@ use filters::operation::{Absent, Entry};
 use filters::refusal::Refusal;
 use filters::shape::Projection;
 
-use crate::service::{Form, InParts, Unformed};
+use crate::service::{Form, Formed, InParts, Unformed};
 
 /// Answers as the catalog describes them.
 #[derive(Clone, Copy, Debug)]
@@ -16,25 +16,16 @@ pub enum Json {
 }
 
 impl Form for Json {
-    fn whole(&self, answer: Unformed<'_>) -> Result<Vec<u8>, Refusal> {
+    fn whole(&self, answer: Unformed<'_>) -> Result<Formed, Refusal> {
         let Unformed { entry, body, given } = answer;
-        let Some(body) = body else {
-            let Absent::Empty(answer) = entry.spec.absent else { return Err(Refusal::Internal) };
-            return Ok(answer.into());
+        let body = match (body, entry.spec.absent) {
+            (Some(body), _) => body,
+            (None, Absent::Empty(body)) => body.as_bytes(),
+            (None, Absent::NotFound | Absent::Version { .. }) => return Err(Refusal::Internal),
         };
-        if given.is_empty() {
-            let mut out = Vec::with_capacity(body.len());
-            entry.project(body, &mut out)?;
-            return Ok(out);
-        }
-        let mut out = Vec::with_capacity(body.len() + 512);
-        let mut projection = Projection::new(entry.shape);
-        for (name, value) in given {
-            projection.give(name, value, &mut out);
-        }
-        projection.push(body, &mut out)?;
-        projection.finish(&mut out)?;
-        Ok(out)
+        let mut out = Vec::with_capacity(body.len() + if given.is_empty() { 0 } else { 512 });
+        let notes = entry.project(body, given, &mut out)?;
+        Ok(Formed { body: out, notes })
     }
 
     fn takes_parts(&self) -> bool {
@@ -52,6 +43,6 @@ impl InParts for Projection {
     }
 
     fn finish(self: Box<Self>, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        Self::finish(*self, out)
+        Self::finish(*self, out).map(drop)
     }
 }

@@ -26,7 +26,7 @@ pub async fn serve(asked: &Asked<'_>, matched: &Match<'_>, form: Json) -> Served
     };
     let reply = answer.map(|performed| match (spec.success, performed) {
         (204, _) => Reply::empty(204),
-        (status, Performed::Whole(answer)) => Reply::json(status, answer),
+        (status, Performed::Whole(formed)) => Reply::json(status, formed.body),
         (status, Performed::Streaming(streaming)) => Reply::streaming(status, streaming),
     });
     Served { reply, outcomes: outcome.into() }

@@ -1,9 +1,8 @@
 //! Records of operations: API Activity (OCSF class 6003).
 
-use std::io::Write as _;
 use std::net::IpAddr;
 
-use super::{Naming, member, number, of_trace, text};
+use super::{Naming, member, number, of_trace, source, text};
 use crate::catalog::{self, KV};
 use crate::decide::Concern;
 use crate::grants::{Engine, Resource, Space};
@@ -107,12 +106,8 @@ impl Activity<'_> {
                 member("\"type_id\":99,\"type\":\"Agent\",\"name\":", agent, out);
             }
         }
-        out.extend_from_slice(b"}},\"src_endpoint\":{");
-        if let Some(client) = self.client {
-            // Writing to memory does not fail.
-            let _ = write!(out, "\"ip\":\"{client}\"");
-        }
-        out.push(b'}');
+        out.extend_from_slice(b"}}");
+        source(self.client, out);
     }
 
     fn resources<'c>(&self, concerns: impl Iterator<Item = &'c Concern>, naming: &Naming, out: &mut Vec<u8>) {

@@ -55,6 +55,8 @@ impl fmt::Display for Position {
 #[derive(Debug)]
 pub struct Chain {
     id: ChainId,
+    /// A line up to the number of its record.
+    head: Box<str>,
     /// The last record of the chain that this one follows.
     follows: Option<Position>,
     last: Option<Position>,
@@ -63,19 +65,18 @@ pub struct Chain {
 impl Chain {
     /// A chain without records, which follows another's last record where there is one.
     #[must_use]
-    pub const fn begin(id: ChainId, follows: Option<Position>) -> Self {
-        Self { id, follows, last: None }
+    pub fn begin(id: ChainId, follows: Option<Position>) -> Self {
+        let product = r#"{"name":"Portcullis","vendor_name":"Portcullis"}"#;
+        let head = format!(r#"{{"metadata":{{"version":"{SCHEMA}","product":{product},"uid":"{id}"#);
+        Self { id, head: head.into(), follows, last: None }
     }
 
     /// Adds the record of that body to `out`, as a line.
     pub fn seal(&mut self, body: &[u8], out: &mut Vec<u8>) {
         let (start, before) = (out.len(), self.last.or(self.follows));
         let place = self.last.map_or(1, |last| last.number + 1);
-        out.extend_from_slice(b"{\"metadata\":{\"version\":\"");
-        out.extend_from_slice(SCHEMA.as_bytes());
-        out.extend_from_slice(b"\",\"product\":{\"name\":\"Portcullis\",\"vendor_name\":\"Portcullis\"},\"uid\":\"");
-        // Writing to memory does not fail.
-        let _ = std::io::Write::write_fmt(out, format_args!("{}-{place}", self.id));
+        out.extend_from_slice(self.head.as_bytes());
+        number("-", place, out);
         number("\",\"sequence\":", place, out);
         out.extend_from_slice(body);
         if let (None, Some(follows)) = (self.last, self.follows) {

@@ -1,9 +1,8 @@
 //! Records of refused logins: Authentication (OCSF class 3002).
 
-use std::io::Write as _;
 use std::net::IpAddr;
 
-use super::{member, number, of_trace};
+use super::{member, number, of_trace, source};
 use crate::trace::TraceId;
 
 /// The facts of a login that was refused. Nothing in it is part of a secret.
@@ -51,12 +50,8 @@ impl Login<'_> {
         member(",\"auth_protocol_id\":99,\"auth_protocol\":", self.judged, out);
         out.extend_from_slice(b",\"user\":{\"type_id\":0");
         member(",\"name\":", self.principal, out);
-        out.extend_from_slice(b"},\"src_endpoint\":{");
-        if let Some(client) = self.client {
-            // Writing to memory does not fail.
-            let _ = write!(out, "\"ip\":\"{client}\"");
-        }
         out.push(b'}');
+        source(self.client, out);
         if !self.certificate.is_empty() {
             member(",\"certificate\":{\"fingerprints\":[{\"algorithm_id\":3,\"value\":", self.certificate, out);
             out.extend_from_slice(b"}]}");

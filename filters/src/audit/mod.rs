@@ -26,6 +26,9 @@ pub use note::{Checkpoint, NoteSigner, NoteVerifier};
 pub use occurrence::Occurrence;
 pub use walk::{BEHIND, Broken, Fault, Found, Walk};
 
+use std::net::IpAddr;
+
+use crate::json::plain;
 use crate::trace::TraceId;
 
 /// The version of OCSF that records are in.
@@ -41,8 +44,32 @@ fn member(before: &str, value: &str, out: &mut Vec<u8>) {
 
 /// Writes a JSON string.
 fn text(value: &str, out: &mut Vec<u8>) {
-    // Writing to memory does not fail.
-    let _ = serde_json::to_writer(out, value);
+    // Mostly nothing in it needs an escape.
+    if plain(value.as_bytes()) == value.len() {
+        out.push(b'"');
+        out.extend_from_slice(value.as_bytes());
+        out.push(b'"');
+    } else {
+        // Writing to memory does not fail.
+        let _ = serde_json::to_writer(out, value);
+    }
+}
+
+/// Writes the client's address, where it is known.
+fn source(client: Option<IpAddr>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"src_endpoint\":{");
+    match client {
+        None => {}
+        Some(IpAddr::V4(client)) => {
+            let [a, b, c, d] = client.octets();
+            for (before, part) in [("\"ip\":\"", a), (".", b), (".", c), (".", d)] {
+                number(before, part.into(), out);
+            }
+            out.push(b'"');
+        }
+        Some(IpAddr::V6(client)) => member("\"ip\":", &client.to_string(), out),
+    }
+    out.push(b'}');
 }
 
 /// Writes the id of a trace, where there is one.

@@ -1,6 +1,6 @@
 //! Names in records: in clear, or as HMACs, by which a record can be found and from which nothing is read.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use aws_lc_rs::hmac;
 
@@ -59,32 +59,36 @@ impl Naming {
             Self::Clear => name.to_owned(),
             Self::Untold => UNTOLD.to_owned(),
             Self::Hmac(key) => {
-                let mut text = PREFIX.to_owned();
-                for byte in hmac::sign(key, name.as_bytes()).as_ref() {
-                    let _ = write!(text, "{byte:02x}");
-                }
-                text
+                let digits = digits(key, name);
+                PREFIX.chars().chain(digits.into_iter().map(char::from)).collect()
             }
         }
     }
 
     /// Writes it as a JSON string.
     pub(super) fn write(&self, name: &str, out: &mut Vec<u8>) {
-        const DIGITS: [u8; 16] = *b"0123456789abcdef";
         match self {
             Self::Clear => super::text(name, out),
             Self::Untold => super::text(UNTOLD, out),
             Self::Hmac(key) => {
-                let digit = |place: u8| DIGITS.get(usize::from(place)).copied().unwrap_or_default();
                 out.push(b'"');
                 out.extend_from_slice(PREFIX.as_bytes());
-                for byte in hmac::sign(key, name.as_bytes()).as_ref() {
-                    out.extend_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
-                }
+                out.extend_from_slice(&digits(key, name));
                 out.push(b'"');
             }
         }
     }
+}
+
+/// The hexadecimal digits of a name's HMAC.
+fn digits(key: &hmac::Key, name: &str) -> [u8; 64] {
+    let digit = |value: u8| b"0123456789abcdef".get(usize::from(value)).copied().unwrap_or_default();
+    let mut digits = [0; 64];
+    let (pairs, _) = digits.as_chunks_mut();
+    for (pair, byte) in pairs.iter_mut().zip(hmac::sign(key, name.as_bytes()).as_ref()) {
+        *pair = [digit(byte >> 4), digit(byte & 15)];
+    }
+    digits
 }
 
 #[cfg(test)]

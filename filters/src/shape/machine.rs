@@ -1,20 +1,20 @@
 //! The machine behind [`Shape`]: a JSON reader that never goes back.
 
-use super::{Member, Shape, Type};
+use super::{Member, Shape, Type, told};
 use crate::json::plain;
+use crate::notes::Notes;
 use crate::refusal::Refusal;
 
 mod names;
+mod places;
 mod text;
 
 use names::Names;
+use places::{MAX_NAME, MAX_PLACE, Places};
 use text::{Escaped, Utf8};
 
 /// Deepest nesting of Vault's answer.
 const MAX_DEPTH: usize = 128;
-/// Deepest place of a member, and the longest name on the way there.
-const MAX_PLACE: usize = 4;
-const MAX_NAME: usize = 32;
 
 /// The bytes that may come next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,12 +71,10 @@ pub struct Projection {
     next: Next,
     /// The open objects (`true`) and lists.
     open: Vec<bool>,
-    /// A bit, at each depth, for each member whose place leads into the object there.
-    live: [u32; MAX_PLACE],
-    /// The same for the value that comes next.
-    fits: u32,
-    /// The member that the value that comes next is.
-    is: Option<usize>,
+    /// The places of the members that are picked, and of those that records tell of.
+    picked: Places,
+    told: Places,
+    notes: Notes,
     /// The name that is being read; too long where it fits no member.
     name: [u8; MAX_NAME],
     length: usize,
@@ -99,14 +97,13 @@ impl Projection {
     /// Nothing has arrived yet.
     #[must_use]
     pub fn new(shape: &'static Shape) -> Self {
-        let picked = shape.members.iter().enumerate().filter(|(_, member)| !member.from.is_empty());
         Self {
             members: shape.members,
             next: Next::Value { or_end: false },
             open: Vec::with_capacity(8),
-            live: [0; MAX_PLACE],
-            fits: picked.fold(0, |bits, (index, _)| bits | 1 << index),
-            is: None,
+            picked: Places::of(shape.members, |_| true),
+            told: Places::default(),
+            notes: Notes::default(),
             name: [0; MAX_NAME],
             length: 0,
             copies: None,
@@ -118,6 +115,14 @@ impl Projection {
             escaped: Escaped::default(),
             begun: false,
         }
+    }
+
+    /// The same, where all of Vault's answer is pushed at once: it notes the members of this shape that records tell
+    /// of, also where they lie in what is picked.
+    #[must_use]
+    pub fn telling(mut self, shape: &'static Shape) -> Self {
+        self.told = Places::of(shape.members, |member| member.told.is_some());
+        self
     }
 
     /// Adds a member of the gate's own; before the first byte of Vault's.
@@ -183,7 +188,7 @@ impl Projection {
             | Next::Hex { .. }
             | Next::Word(_)
             | Next::End => {
-                self.step(byte, out)?;
+                self.step(byte, rest, out)?;
                 if self.names.begun {
                     self.names.take(&[byte]);
                 }
@@ -192,11 +197,11 @@ impl Projection {
         Ok(after)
     }
 
-    /// Ends the answer.
+    /// Ends the answer, and gives its notes.
     ///
     /// # Errors
     /// [`Refusal::UpstreamNonsense`] where Vault's broke off or lacks a member.
-    pub fn finish(mut self, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    pub fn finish(mut self, out: &mut Vec<u8>) -> Result<Notes, Refusal> {
         let there = |(index, member): (usize, &Member)| {
             member.optional || member.from.is_empty() || self.seen & (1 << index) != 0
         };
@@ -209,7 +214,7 @@ impl Projection {
         }
         self.names.tell(out);
         out.push(b'}');
-        Ok(())
+        Ok(self.notes)
     }
 
     fn begin(&mut self, name: &str, out: &mut Vec<u8>) {
@@ -220,8 +225,8 @@ impl Projection {
         out.extend_from_slice(b"\":");
     }
 
-    /// One byte outside of strings and numbers.
-    fn step(&mut self, byte: u8, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    /// One byte outside of strings and numbers, at the start of `rest`.
+    fn step(&mut self, byte: u8, rest: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
         match (self.next, byte) {
             (Next::Escape { name }, b'u') => self.next = Next::Hex { name, left: 4, value: 0 },
             (Next::Escape { name }, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
@@ -229,15 +234,15 @@ impl Projection {
                 self.next = Next::Text { name };
             }
             (Next::Hex { name, left, value }, _) => self.next = self.hex(name, left, value, byte)?,
-            (Next::Word(rest), _) => match rest.split_first() {
+            (Next::Word(word), _) => match word.split_first() {
                 Some((&first, [])) if first == byte => self.close(),
-                Some((&first, rest)) if first == byte => self.next = Next::Word(rest),
+                Some((&first, word)) if first == byte => self.next = Next::Word(word),
                 _ => return Err(Refusal::UpstreamNonsense),
             },
             (Next::Escape { .. }, _) => return Err(Refusal::UpstreamNonsense),
             (_, b' ' | b'\n' | b'\r' | b'\t') => {}
             (Next::Value { or_end: true }, b']') | (Next::Name { or_end: true }, b'}') => self.leave(byte)?,
-            (Next::Value { .. }, _) => self.value(byte, out)?,
+            (Next::Value { .. }, _) => self.value(byte, rest, out)?,
             (Next::Name { .. }, b'"') => {
                 self.length = 0;
                 self.next = Next::Text { name: true };
@@ -253,11 +258,12 @@ impl Projection {
         Ok(())
     }
 
-    /// The first byte of a value.
-    fn value(&mut self, byte: u8, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        let is = self.is.take();
-        if let (None, Some((index, member))) =
-            (self.copies, is.and_then(|index| Some((index, self.members.get(index)?))))
+    /// The first byte of a value, at the start of `rest`.
+    fn value(&mut self, byte: u8, rest: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
+        if let Some((_, member)) = self.told.take() {
+            told::note(member, rest, &mut self.notes);
+        }
+        if let Some((index, member)) = self.picked.take()
             && !(member.optional && byte == b'n' && !matches!(member.holds, Type::Any))
         {
             self.copy(index, member, byte, out)?;
@@ -295,11 +301,8 @@ impl Projection {
     }
 
     fn enter(&mut self, object: bool) -> Result<Next, Refusal> {
-        let leads = if object && self.copies.is_none() { self.fits } else { 0 };
-        if let Some(live) = self.live.get_mut(self.open.len()) {
-            *live = leads;
-        }
-        self.fits = 0;
+        self.picked.enter(self.open.len(), object && self.copies.is_none());
+        self.told.enter(self.open.len(), object);
         if self.open.len() == MAX_DEPTH {
             return Err(Refusal::UpstreamNonsense);
         }
@@ -330,7 +333,7 @@ impl Projection {
         if !run.is_empty() {
             self.escaped.other()?;
         }
-        if name && self.copies.is_none() {
+        if name && self.leads() {
             self.read_name(run);
         }
         if self.names.begun {
@@ -379,31 +382,23 @@ impl Projection {
         }
     }
 
-    /// A name has ended: which members does it lead to? A name on a member's
-    /// way that stands twice has no one meaning.
+    /// True where names in the object that is open may lead to a member.
+    fn leads(&self) -> bool {
+        let depth = self.open.len().saturating_sub(1);
+        self.picked.lead_into(depth) || self.told.lead_into(depth)
+    }
+
+    /// A name has ended. One on the way to a member that is picked has no one meaning where it stands twice.
     fn named(&mut self) -> Result<(), Refusal> {
         self.next = Next::Colon;
-        (self.fits, self.is) = (0, None);
-        let (None, Some(depth)) = (self.copies, self.open.len().checked_sub(1)) else { return Ok(()) };
-        let live = self.live.get(depth).copied().unwrap_or(0);
-        if live == 0 {
-            return Ok(());
-        }
-        let Some(name) = self.name.get(..self.length) else { return Ok(()) };
-        for (index, member) in self.members.iter().enumerate() {
-            let here = || member.from.get(depth).is_some_and(|part| part.as_bytes() == name);
-            if live & (1 << index) != 0 && here() {
-                self.fits |= 1 << index;
-                if member.from.len() == depth + 1 {
-                    self.is = Some(index);
-                }
-            }
-        }
+        let (depth, name) = (self.open.len().saturating_sub(1), self.name.get(..self.length));
+        self.told.named(depth, name);
+        let fits = self.picked.named(depth, name);
         let Some(named) = self.named.get_mut(depth) else { return Ok(()) };
-        if *named & self.fits != 0 {
+        if *named & fits != 0 {
             return Err(Refusal::UpstreamNonsense);
         }
-        *named |= self.fits;
+        *named |= fits;
         Ok(())
     }
 }

@@ -4,7 +4,6 @@ use std::sync::OnceLock;
 
 use filters::identity::Identity;
 use filters::lifetime::milliseconds;
-use filters::notes::Notes;
 use filters::operation::Entry;
 use filters::refusal::Refusal;
 use filters::shape::{Member, Projection, Shape, Type};
@@ -15,7 +14,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::service::{Form, InParts, Unformed};
+use crate::service::{Form, Formed, InParts, Unformed};
 use crate::surfaces::Reply;
 
 const LEASE_ID: &str = "lease_id";
@@ -81,26 +80,22 @@ impl Vaults {
 }
 
 impl Form for Vaults {
-    fn whole(&self, answer: Unformed<'_>) -> Result<Vec<u8>, Refusal> {
-        let Unformed { body, given, .. } = answer;
+    fn whole(&self, answer: Unformed<'_>) -> Result<Formed, Refusal> {
+        let Unformed { entry, body, given } = answer;
         let body = body.ok_or(Refusal::NotFound)?;
         if body.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Formed::default());
         }
         let mut out = Vec::with_capacity(body.len() + 64);
-        let mut projection = self.begin(given, &mut out);
+        let mut projection = self.begin(given, &mut out).telling(entry.shape);
         projection.push(body, &mut out)?;
-        projection.finish(&mut out)?;
-        Ok(out)
+        let notes = projection.finish(&mut out)?;
+        Ok(Formed { body: out, notes })
     }
 
     fn gone(&self, entry: &'static Entry, body: &[u8]) {
         let unformed = self.whole(Unformed { entry, body: Some(body), given: &[] });
-        _ = unformed.map(|answer| self.gone.set(answer));
-    }
-
-    fn note(&self, entry: &'static Entry, answer: &[u8], notes: &mut Notes) {
-        entry.shape.note_in(answer, notes);
+        _ = unformed.map(|answer| self.gone.set(answer.body));
     }
 
     fn takes_parts(&self) -> bool {
@@ -130,7 +125,7 @@ impl Form for Vaults {
 pub(super) struct Unwrapped;
 
 impl Form for Unwrapped {
-    fn whole(&self, answer: Unformed<'_>) -> Result<Vec<u8>, Refusal> {
+    fn whole(&self, answer: Unformed<'_>) -> Result<Formed, Refusal> {
         #[derive(Deserialize)]
         struct Kept<'a> {
             #[serde(borrow)]
@@ -152,13 +147,11 @@ impl Form for Unwrapped {
         let Kept { data: Answer { answer } } = serde_json::from_slice(body).map_err(|_| Refusal::UpstreamNonsense)?;
         let answer = answer.get();
         if serde_json::from_str::<Vaults>(answer).is_ok() {
-            return Ok(answer.as_bytes().to_vec());
+            return Ok(answer.as_bytes().to_vec().into());
         }
         let (before, after) = (r#"{"request_id":"","lease_id":"","renewable":false,"lease_duration":0,"data":"#, "}");
-        Ok([before, answer, after].concat().into_bytes())
+        Ok([before, answer, after].concat().into_bytes().into())
     }
-
-    fn note(&self, _: &'static Entry, _: &[u8], _: &mut Notes) {}
 
     fn takes_parts(&self) -> bool {
         false

@@ -55,8 +55,8 @@ pub(super) async fn serve(asked: &Asked<'_>, held: Held, in_path: Option<&str>) 
     };
     let reply = answer.and_then(|performed| match (performed, held) {
         (Performed::Whole(_), Held::Revoke) => Ok(Reply::empty(204)),
-        (Performed::Whole(answer), Held::LookUp) => looked_up(asked, &handle, &answer),
-        (Performed::Whole(answer), _) => Ok(Reply::json(200, answer)),
+        (Performed::Whole(formed), Held::LookUp) => looked_up(asked, &handle, &formed.body),
+        (Performed::Whole(formed), _) => Ok(Reply::json(200, formed.body)),
         (Performed::Streaming(streaming), _) => Ok(Reply::streaming(200, streaming)),
     });
     Served { reply, outcomes: outcome.into() }

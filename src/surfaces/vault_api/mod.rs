@@ -52,8 +52,8 @@ pub async fn serve(asked: &Asked<'_>, asking: &Asking, framed: bool) -> Served {
         Err(refusal) => Called::refused(name, refusal),
     };
     let reply = match (answer, form.gone()) {
-        (Ok(Performed::Whole(answer)), _) if answer.is_empty() => Ok(Reply::empty(204)),
-        (Ok(Performed::Whole(answer)), _) => Ok(Reply::json(200, answer)),
+        (Ok(Performed::Whole(formed)), _) if formed.body.is_empty() => Ok(Reply::empty(204)),
+        (Ok(Performed::Whole(formed)), _) => Ok(Reply::json(200, formed.body)),
         (Ok(Performed::Streaming(streaming)), _) => Ok(Reply::streaming(200, streaming)),
         (Err(Refusal::Absent(_)), Some(answer)) => Ok(Reply::json(404, answer)),
         (Err(refusal), _) => Err(refusal),

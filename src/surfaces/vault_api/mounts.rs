@@ -24,7 +24,7 @@ pub(super) async fn serve(asked: &Asked<'_>, path: Option<&str>) -> Served {
                 Err(refusal) => Called::refused(absolute::asking(Access::Mount).spec.name, refusal),
             };
             let reply = answer.and_then(|performed| match performed {
-                Performed::Whole(answer) => Ok(Reply::json(200, answer)),
+                Performed::Whole(formed) => Ok(Reply::json(200, formed.body)),
                 Performed::Streaming(_) => Err(Refusal::Internal),
             });
             Served { reply, outcomes: outcome.into() }

@@ -109,9 +109,11 @@ impl Writer {
         }
         std::mem::swap(&mut self.shared.bodies().text, taken);
         self.shared.unwritten.store(taken.len(), Ordering::Relaxed);
-        for body in taken.split(|byte| *byte == b'\n').filter(|body| !body.is_empty()) {
-            self.seal(body);
+        let mut begins = 0;
+        for end in memchr::memchr_iter(b'\n', taken) {
+            self.seal(taken.get(begins..end).unwrap_or_default());
             self.bodies += 1;
+            begins = end + 1;
         }
         taken.clear();
         self.tell_lost();

@@ -40,7 +40,7 @@ impl Describe for List {
         template: "/secrets",
         query: &[("prefix", Kind::Text), ("shared", Kind::Plain)],
         takes_body: false,
-        absent: Absent::Empty("{\"keys\":[]}"),
+        absent: Absent::Empty("{\"data\":{\"keys\":[]}}"),
         reach: Reach { method: Method::List, apis: &["metadata"], may: &[Capability::List], ..Reach::NOWHERE },
         ..OperationSpec::POST
     };

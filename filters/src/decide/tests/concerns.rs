@@ -4,6 +4,7 @@ use super::*;
 use crate::grants::Space;
 use crate::notes::Note;
 use crate::path::SecretPath;
+use crate::shape::{Member, Projection, Shape, Type};
 
 /// The concern of an operation that was decided, and true where it is permitted.
 fn concern(who: &Identity, name: &str, json: &str, keyring: &Keyring, layout: &Layout) -> (bool, Concern) {
@@ -47,41 +48,60 @@ fn a_refusal_says_by_which_rule() {
     }
 }
 
+/// An answer of Vault's as it is.
+static PASSED: Shape = Shape {
+    about: "",
+    members: &[
+        Member::new("data", &["data"], Type::Any, "").or_absent(),
+        Member::new("wrap_info", &["wrap_info"], Type::Any, "").or_absent(),
+    ],
+};
+
 #[test]
 fn an_answer_tells_what_it_was_and_no_value() {
+    let read =
+        r#"{"data":{"data":{"user":"x","data":{"z":1}},"metadata":{"version":3,"created_time":"t"}},"version":9}"#;
     for (name, answer, version, told) in [
-        ("kv.read", r#"{"data":{"user":"x","pass":"y"},"version":3}"#, Some(3), r#"keys=["user", "pass"] +0"#),
-        ("kv.write", r#"{"version":7,"created_time":"t"}"#, Some(7), ""),
-        ("kv.list", r#"{"keys":["a","b/"]}"#, None, "count=2"),
-        ("transit.verify", r#"{"valid":false}"#, None, "valid=false"),
-        ("transit.encrypt", r#"{"ciphertext":"c","key_version":2}"#, None, "key_version=2"),
-        ("db.issue_creds", r#"{"username":"u","password":"y"}"#, None, "user=u"),
-        ("kv.read", r#"{"wrapped":{"handle":"h","operation":"kv.read","ttl":60}}"#, None, ""),
-        ("kv.delete", r#"{"ok":true}"#, None, ""),
+        ("kv.read", read, Some(3), r#"keys=["user", "data"] +0"#),
+        ("kv.write", r#"{"data":{"version":7,"created_time":"t"}}"#, Some(7), ""),
+        ("kv.list", r#"{"request_id":"r","data":{"keys":["a","b/"]},"keys":[]}"#, None, "count=2"),
+        ("transit.verify", r#"{"data":{"valid":false}}"#, None, "valid=false"),
+        ("transit.encrypt", r#"{"data":{"ciphertext":"c","key_version":2}}"#, None, "key_version=2"),
+        (
+            "db.issue_creds",
+            r#"{"lease_id":"l","renewable":true,"data":{"username":"u\u0041","password":"y"}}"#,
+            None,
+            "user=uA",
+        ),
+        ("kv.delete", "{}", None, ""),
     ] {
-        let mut concern = Concern::default();
-        catalog::find(name).unwrap().shape.note(answer.as_bytes(), &mut concern.notes);
-        concern.answered();
-        assert_eq!((concern.version, notes(&concern).as_str()), (version, told), "{name}");
+        let entry = catalog::find(name).unwrap();
+        let whole = |mut machine: Projection| {
+            let mut out = Vec::new();
+            machine.push(answer.as_bytes(), &mut out).unwrap();
+            machine.finish(&mut out).unwrap()
+        };
+        let passed = whole(Projection::new(&PASSED).telling(entry.shape));
+        for noted in [entry.project(answer.as_bytes(), &[], &mut Vec::new()).unwrap(), passed] {
+            let mut concern = Concern { notes: noted, ..Concern::default() };
+            concern.answered();
+            assert_eq!((concern.version, notes(&concern).as_str()), (version, told), "{name}");
+        }
     }
 }
 
 #[test]
-fn vaults_own_answer_tells_the_same() {
-    let read = r#"{"data":{"data":{"user":"x","data":{"z":1}},"metadata":{"version":3}},"version":9}"#;
-    let listed = r#"{"request_id":"r","data":{"keys":["a","b/"]},"keys":[]}"#;
-    for (name, answer, version, told) in [
-        ("kv.read", read, Some(3), r#"keys=["user", "data"] +0"#),
-        ("kv.list", listed, None, "count=2"),
-        ("kv.list", r#"{"data":["keys"]}"#, None, ""),
-        ("kv.read", r#"{"data":null,"wrap_info":{"token":"t"}}"#, None, ""),
-        ("db.issue_creds", r#"{"lease_id":"l","data":{"username":"u","password":"y"}}"#, None, "user=u"),
-        ("kv.delete", "", None, ""),
+fn an_answer_that_is_none_of_the_operations_tells_nothing() {
+    for (name, answer) in [
+        ("kv.list", r#"{"data":["keys"]}"#),
+        ("kv.list", r#"{"data":{"keys":{"a":1}}}"#),
+        ("kv.read", r#"{"data":null,"wrap_info":{"token":"t"}}"#),
+        ("kv.read", r#"{"wrap_info":{"data":{"data":{"a":1}}},"data":{"data":"s3cr3t","metadata":{"version":"3"}}}"#),
     ] {
-        let mut concern = Concern::default();
-        catalog::find(name).unwrap().shape.note_in(answer.as_bytes(), &mut concern.notes);
-        concern.answered();
-        assert_eq!((concern.version, notes(&concern).as_str()), (version, told), "{name}");
+        let shape = catalog::find(name).unwrap().shape;
+        let (mut machine, mut out) = (Projection::new(&PASSED).telling(shape), Vec::new());
+        machine.push(answer.as_bytes(), &mut out).unwrap();
+        assert_eq!(machine.finish(&mut out).unwrap().iter().count(), 0, "{answer}");
     }
 }
 
