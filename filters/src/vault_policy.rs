@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::catalog::Catalog;
-use crate::grants::{Capabilities, Role, Service, Space, Wrapping};
+use crate::grants::{Capabilities, Mode, Role, Service, Space, Wrapping};
 use crate::names::AgentId;
 use crate::operation::{Capability, OperationSpec};
 use crate::pattern::{AbsolutePattern, NamePattern, PathPattern};
@@ -127,7 +127,8 @@ impl Policy {
             let own_view = own_view.map(|(path, may)| (path, Some(may).filter(|may| !may.is_empty())));
             let own_view = Source::new(own_view.map(|(path, may)| (AbsolutePattern::of_policy(&path), may)));
             let roles = roles.iter().map(|role| of_role(role));
-            policy.paths = absolute::united(&[own_view, own_keys(layout)].into_iter().chain(roles).collect::<Vec<_>>())?;
+            policy.paths =
+                absolute::united(&[own_view, own_keys(layout)].into_iter().chain(roles).collect::<Vec<_>>())?;
         }
         if policy.paths.len() > MOST { Err(Unprintable::TooManyPaths) } else { Ok(policy) }
     }
@@ -170,7 +171,8 @@ fn of_role(role: &Role) -> Source {
 /// The gate's own transit keys, which are the gate's alone, whatever is asked of them.
 fn own_keys(layout: &Layout) -> Source {
     let mount = layout.mount_of(HANDLES);
-    let places = ["+", "+/+"].into_iter().flat_map(|above| layout.own_keys().map(move |key| format!("{mount}/{above}/{key}")));
+    let places =
+        ["+", "+/+"].into_iter().flat_map(|above| layout.own_keys().map(move |key| format!("{mount}/{above}/{key}")));
     let patterns = places.flat_map(|place| [format!("{place}/*"), place]);
     Source::new(patterns.map(|pattern| (AbsolutePattern::of_policy(&pattern), None)))
 }
@@ -268,6 +270,9 @@ impl Granted {
 /// Adds remarks about the bounds that the gate alone enforces.
 fn remark(remarks: &mut Vec<String>, role: &Role) {
     let mut say = |text: String| remarks.push(format!("{}: {text}", role.name));
+    if role.mode == Mode::Observe {
+        say("only observes: what no other role grants is let through, and recorded".to_owned());
+    }
     for pattern in &role.deny {
         say(format!("denies {pattern} of the own namespace"));
     }

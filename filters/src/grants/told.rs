@@ -1,6 +1,6 @@
 //! Roles as they are told: grants, bounds, descriptions.
 
-use super::{Engine, Grant, Role, Space, Wrapping};
+use super::{Engine, Grant, Mode, Role, Space, Wrapping};
 use crate::catalog::absolute::VAULT;
 use crate::pattern::NamePattern;
 
@@ -43,6 +43,9 @@ impl Role {
     #[must_use]
     pub fn bounds(&self, engine: Option<Engine>) -> Vec<String> {
         let mut bounds = Vec::new();
+        if self.mode == Mode::Observe {
+            bounds.push("observed: recorded as what would be refused".to_owned());
+        }
         if self.wrapping == Wrapping::Required {
             bounds.push("wrapped only".to_owned());
         }
