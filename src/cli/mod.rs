@@ -98,7 +98,7 @@ pub enum Once {
     /// Tell whether an agent may do something, and by which rule.
     #[command(after_help = explain::AFTER)]
     Explain(explain::Explain),
-    /// Print the users of a Vault MCP bridge as agents.
+    /// Print the users of a Vault MCP bridge as agents, or a Vault's policies as roles.
     #[command(after_help = import::AFTER)]
     Import(import::Import),
     /// Mint a token for development.
