@@ -1,4 +1,5 @@
-//! A Vault in use is moved behind the gate: its policies become roles, and a role observes.
+//! A Vault in use is moved behind the gate: its policies become roles, a role observes, and grants are proposed from
+//! what was seen.
 
 use std::fs;
 
@@ -13,6 +14,9 @@ pub const CASES: &[Case] = &[
     ("policies_of_a_vault_become_roles_that_give_no_more", imported),
     ("policies_of_files_become_roles_and_what_is_none_is_told", files),
     ("what_only_an_observing_role_allows_is_let_through_and_recorded", observed),
+    ("grants_are_proposed_from_what_was_observed_and_allow_just_that", suggested),
+    ("a_path_of_vaults_that_was_observed_is_granted_with_what_was_done_there", absolute),
+    ("without_names_in_the_log_no_grant_is_proposed", untold),
 ];
 
 /// The environment in which a verb asks this Vault as an operator.
@@ -170,4 +174,105 @@ fn observed(shared: &Shared) {
     assert!(code == Some(0) && text.contains("by role `narrow`") && !text.contains("observed"), "{text}");
     let (_, text) = said(&run(gate.folder(), &["check", "--config", "config.toml"], &[]));
     assert!(text.contains("what only the role `wide` allows"), "{text}");
+}
+
+fn suggested(shared: &Shared) {
+    let names: Vec<String> = (0..7).map(|place| format!("many/{place}")).collect();
+    names.iter().map(String::as_str).chain(["known/a", "one/x", "listed/y"]).for_each(|path| write(shared, path));
+    let gate = observing(shared, "");
+    let client = gate.agent("alice");
+    let get = |path: &str| client.get(&format!("/secrets/{path}")).status;
+    names.iter().map(String::as_str).chain(["known/a", "one/x", "one/x"]).for_each(|path| assert_eq!(get(path), 200));
+    assert_eq!(client.put("/secrets/one/x", &json!({"data": {"n": 1}})).status, 200);
+    assert_eq!(client.get("/secrets?prefix=listed").status, 200);
+    assert_eq!(client.get("/secrets/never/x").status, 403);
+    let count = || lines(&gate, "responses.log", &json!({"subject": "alice"})).len();
+    wait_for("the log is written", 20, || count() == 13);
+    let suggest = |more: &[&str]| {
+        let arguments = [&["suggest-grants", "--config", "config.toml"], more].concat();
+        let output = run(gate.folder(), &arguments, &[]);
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let told = suggest(&[]);
+    let grants: toml::Table = told.parse().expect("TOML");
+    let roles = grants["roles"].as_table().expect("roles");
+    let role = |name: &str| (roles[name]["scopes"].to_string(), roles[name]["kv"].to_string());
+    assert_eq!(role("alice-read"), ("[\"read\"]".into(), "[\"many/*\"]".into()), "{told}");
+    assert_eq!(role("alice-list"), ("[\"list\"]".into(), "[\"listed/*\"]".into()), "{told}");
+    assert_eq!(role("alice-read-write"), ("[\"read\", \"write\"]".into(), "[\"one/x\"]".into()), "{told}");
+    assert!(told.contains("\"one/x\", # 3") && told.contains("\"many/*\", # 7") && roles.len() == 3, "{told}");
+    assert!(suggest(&["--fold", "9"]).contains("\"many/6\", # 1"));
+    assert!(suggest(&["--all"]).contains("\"known/a\", # 1"));
+    // In place of the role that observes they allow what was seen, and nothing else.
+    let of_agent = told.lines().find_map(|line| line.strip_prefix("# roles = ")).expect("roles");
+    let observing = "[roles.wide]";
+    let (before, _) = OBSERVING.split_once(observing).expect("the role");
+    let sections = format!("{before}{told}\n[agents.alice]\nroles = {of_agent}\n");
+    let gate = Gate::start(shared.world(), &Plan { sections, ..Plan::default() });
+    let client = gate.agent("alice");
+    for (path, status) in [("many/3", 200), ("one/x", 200), ("one/y", 403), ("listed/y", 403), ("known/a", 403)] {
+        assert_eq!(client.get(&format!("/secrets/{path}")).status, status, "{path}");
+    }
+    assert_eq!(client.get("/secrets?prefix=listed").status, 200);
+    assert_eq!(client.put("/secrets/one/x", &json!({"data": {"n": 2}})).status, 200);
+    assert_eq!(client.put("/secrets/many/3", &json!({"data": {"n": 2}})).status, 403);
+}
+
+/// A gate with this configuration, whose agent alice has the policy in Vault that belongs to it.
+fn provided(world: &World, sections: String) -> Gate {
+    let gate = Gate::start(world, &Plan { sections, ..Plan::default() });
+    let output = run(gate.folder(), &["policy", "--config", "config.toml", "alice"], &[]);
+    let policy = String::from_utf8(output.stdout).expect("text");
+    let (status, told) = world.ask("PUT", "sys/policies/acl/mcp-agent-alice", &json!({"policy": policy}));
+    assert_eq!(status, 204, "{policy}{told}");
+    gate
+}
+
+fn absolute(_: &Shared) {
+    let world = World::start(false);
+    for name in ["a", "b"] {
+        let path = format!("secret/data/billing/{name}");
+        assert_eq!(world.ask("POST", &path, &json!({"data": {"of": name}})).0, 200);
+    }
+    let family = "[[identity.families]]\nspiffe = \"spiffe://portcullis.dev/agent/{name}\"\n";
+    let wide = "[roles.wide]\nmode = \"observe\"\nscopes = [\"read\", \"write\", \"list\"]\nvault = [{ path = \"secret/*\", \
+                capabilities = [\"read\", \"update\", \"list\"], dangerous = true }]\n[agents.alice]\nroles = [\"wide\"]\n";
+    let gate = provided(&world, format!("{family}{wide}"));
+    let ask = |gate: &Gate, method: &str, path: &str| {
+        gate.agent("alice").send(method, &format!("/v1/secret/{path}"), &[], b"").status
+    };
+    let asked = [("GET", "data/billing/a"), ("LIST", "metadata/billing")];
+    asked.iter().for_each(|(method, path)| assert_eq!(ask(&gate, method, path), 200, "{path}"));
+    wait_for("the log is written", 20, || lines(&gate, "responses.log", &json!({"observed": true})).len() == 2);
+    let output = run(gate.folder(), &["suggest-grants", "--config", "config.toml"], &[]);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    for grant in [
+        "{ path = \"secret/data/billing/a\", capabilities = [\"read\"] }, # 1",
+        "{ path = \"secret/metadata/billing\", capabilities = [\"list\"] }, # 1",
+    ] {
+        assert!(told.contains(grant), "{grant}: {told}");
+    }
+    let gate = provided(&world, format!("{family}{told}\n[agents.alice]\nroles = [\"alice-vault\"]\n"));
+    asked.iter().for_each(|(method, path)| assert_eq!(ask(&gate, method, path), 200, "{path}: {told}"));
+    assert_eq!(ask(&gate, "GET", "data/billing/b"), 403);
+}
+
+fn untold(_: &Shared) {
+    let line = |rest: &str| {
+        format!(
+            "{{\"ts\":\"2026-01-01T00:00:00Z\",\"msg\":\"kv_read\",\"subject\":\"a\",\"decision\":\"allow\",\"observed\":true{rest}}}\n"
+        )
+    };
+    for (text, told) in [
+        (String::new(), "no call that was observed is in there"),
+        ("none\n".to_owned(), "lines that are none: 1"),
+        (line(""), "`logging.names = \"clear\"`"),
+        (line(",\"path\":\"hmac-sha256:00\""), "`logging.names = \"clear\"`"),
+    ] {
+        let folder = folder_with("responses.log", &text);
+        let (code, text) = said(&run(folder.path(), &["suggest-grants", "responses.log"], &[]));
+        assert!(code == Some(1) && text.contains(told), "{code:?} {text}");
+    }
 }
