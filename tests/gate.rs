@@ -47,6 +47,7 @@ mod gate {
     pub mod mcp_http;
     pub mod mcp_methods;
     pub mod metrics;
+    pub mod moving;
     pub mod names;
     pub mod namespaces;
     pub mod notices;
@@ -218,6 +219,7 @@ fn main() -> ExitCode {
         ("top", gate::top::CASES),
         ("logs", gate::logs::CASES),
         ("metrics", gate::metrics::CASES),
+        ("moving", gate::moving::CASES),
         ("traces", gate::traces::CASES),
         ("audit", gate::audit::CASES),
         ("audit_collector", gate::audit_collector::CASES),

@@ -81,6 +81,7 @@ const fn activity(time: u64) -> Activity<'static> {
         operation: "kv.read",
         decision: "allow",
         role: "bench",
+        observed: false,
         why: "",
         by_operator: false,
     }

@@ -18,7 +18,7 @@ mod engine;
 mod told;
 
 pub use absolute::{AbsoluteGrant, Absolutes, Access, Capabilities, VAULT};
-pub use agent::Agent;
+pub use agent::{Agent, Mode};
 pub use engine::{Duration, Engine, EngineSpec, GrantNames, Holds, Service};
 
 /// Which part of the KV tree a path is below.
@@ -261,6 +261,8 @@ pub struct Role {
     pub max_ttl: Option<u32>,
     /// The form in which secret material is answered.
     pub wrapping: Wrapping,
+    /// The weight of what it allows.
+    pub mode: Mode,
     /// Operations whose tools are shown, of those that it gives; all where absent. It bounds no call.
     pub tools: Option<Box<[&'static str]>>,
     /// Operations that are confirmed first where a surface can ask for it, by their names.

@@ -12,8 +12,11 @@ const MOST_TEXT: usize = 256;
 /// The name of [`Note::lease`].
 pub const LEASE: &str = "lease_id_suffix";
 
-/// The name under which the reason of a refusal is noted.
+/// The name under which the reason of a refusal is noted, or of what would be one.
 pub const WHY: &str = "why";
+
+/// The name of a flag: only a role that observes allowed it.
+pub const OBSERVED: &str = "observed";
 
 /// The notes of one operation, each under a name, in the order in which they became known.
 #[derive(Debug, Default)]
@@ -91,6 +94,12 @@ impl Notes {
                 None
             }
         })
+    }
+
+    /// True where the flag of that name is raised.
+    #[must_use]
+    pub fn is_raised(&self, name: &str) -> bool {
+        self.iter().any(|(its, note)| its == name && *note == Note::Flag(true))
     }
 
     /// The notes, each under its name.

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::catalog::Catalog;
-use crate::grants::{Capabilities, Role, Service, Space, Wrapping};
+use crate::grants::{Capabilities, Mode, Role, Service, Space, Wrapping};
 use crate::names::AgentId;
 use crate::operation::{Capability, OperationSpec};
 use crate::pattern::{AbsolutePattern, NamePattern, PathPattern};
@@ -273,6 +273,9 @@ impl Granted {
 /// Adds remarks about the bounds that the gate alone enforces.
 fn remark(remarks: &mut Vec<String>, role: &Role) {
     let mut say = |text: String| remarks.push(format!("{}: {text}", role.name));
+    if role.mode == Mode::Observe {
+        say("only observes: what no other role grants is let through, and recorded".to_owned());
+    }
     for pattern in &role.deny {
         say(format!("denies {pattern} of the own namespace"));
     }

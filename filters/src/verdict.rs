@@ -2,9 +2,9 @@
 //! and of explanations without a request.
 
 use crate::condition::Circumstances;
-use crate::grants::{Agent, Allowed, Demand, EngineSpec, Grant, Holds, Need, Resource, Role, Shortfall, Unheld};
+use crate::grants::{Agent, Allowed, Demand, EngineSpec, Grant, Holds, Mode, Need, Resource, Role, Shortfall, Unheld};
 use crate::identity::Identity;
-use crate::notes::{Note, Notes, WHY};
+use crate::notes::{Note, Notes, OBSERVED, WHY};
 pub use crate::operation::About;
 use crate::operation::{Entry, OperationSpec, Touched, unfit};
 use crate::refusal::Refusal;
@@ -39,7 +39,8 @@ impl Denial<'_> {
             Self::NoRole => {
                 let short = |role: &Role| Some(format!("{} lacks {}", role.name, role.judge(need).err()?.name()));
                 let each: Vec<_> = agent.roles.iter().filter_map(|(role, _)| short(role)).collect();
-                format!("no role grants it: {}", each.join(", "))
+                let list = if each.is_empty() { String::new() } else { format!(": {}", each.join(", ")) };
+                format!("no role grants it{list}")
             }
         };
         notes.add(WHY, Note::text(&why));
@@ -55,7 +56,7 @@ impl From<Denial<'_>> for Refusal {
     }
 }
 
-/// The same, with the reason of a refusal noted.
+/// The same, with the reason of a refusal noted, and of what only a role that observes lets through.
 ///
 /// # Errors
 /// As [`judge`].
@@ -65,8 +66,13 @@ pub(crate) fn judge_noting<'a>(
     layout: &Layout,
     notes: &mut Notes,
 ) -> Result<Allowed<'a>, Refusal> {
-    let denied = |denial: &Denial<'_>| denial.note(&identity.agent, need, notes);
-    judge(identity, need, layout).inspect_err(denied).map_err(Refusal::from)
+    let note = |denial: &Denial<'_>, notes: &mut Notes| denial.note(&identity.agent, need, notes);
+    let allowed = judge(identity, need, layout).inspect_err(|denial| note(denial, notes))?;
+    if allowed.role.0.mode == Mode::Observe {
+        notes.add(OBSERVED, Note::Flag(true));
+        note(&Denial::NoRole, notes);
+    }
+    Ok(allowed)
 }
 
 /// The role and grant of the agent that allow this.

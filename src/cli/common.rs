@@ -1,12 +1,14 @@
 //! Arguments, exit codes and output that several verbs have in common.
 
-use std::io::Write as _;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 use filters::scope::Scope;
 use filters::secret::Secret;
+use zeroize::Zeroizing;
 
 use crate::config::{self, Environment, Flags, Login, Report, Settings};
 
@@ -14,6 +16,9 @@ use crate::config::{self, Environment, Flags, Login, Report, Settings};
 pub(super) const FAILED: u8 = 1;
 /// A configuration or a command line that was refused.
 pub(super) const REFUSED: u8 = 2;
+
+/// Largest file that is read.
+const MAX_FILE: usize = 16 << 20;
 
 /// The place of the configuration, and the options that override it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
@@ -80,6 +85,21 @@ pub(super) fn scopes(text: &str) -> Result<ScopeList, &'static str> {
     let one = |name| Scope::ALL.into_iter().find(|scope| scope.name() == name);
     let names = text.split([' ', ',']).filter(|name| !name.is_empty());
     names.map(one).collect::<Option<_>>().map(ScopeList).ok_or("each is one of read, write, delete, list")
+}
+
+/// The bytes of a file.
+///
+/// # Errors
+/// [`FAILED`], and why it cannot be read; it may be larger than 16 MiB.
+pub(super) fn read(file: &Path) -> Result<Zeroizing<Vec<u8>>, (u8, String)> {
+    let failed = |why: &dyn std::fmt::Display| (FAILED, format!("{} cannot be read: {why}", file.display()));
+    let mut bytes = Zeroizing::new(Vec::new());
+    let read = File::open(file).and_then(|file| file.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(length) if length <= MAX_FILE => Ok(bytes),
+        Ok(_) => Err(failed(&"it is larger than 16MiB")),
+        Err(error) => Err(failed(&error.kind())),
+    }
 }
 
 /// Prints to standard output; a reader that has gone is no failure.

@@ -7,7 +7,7 @@ use clap::Args;
 use filters::catalog::Catalog;
 use filters::condition::{Circumstances, Conditions, Failed};
 use filters::grants::{
-    Agent, Allowed, Engine, EngineSpec, Extensions, Grant, Holds, Login, Resource, Role, Shortfall, Wrapping,
+    Agent, Allowed, Engine, EngineSpec, Extensions, Grant, Holds, Login, Mode, Resource, Role, Shortfall, Wrapping,
 };
 use filters::identity::{Identity, Proof};
 use filters::lifetime::Lifetime;
@@ -257,6 +257,9 @@ fn allowing(question: &Question, allowed: Option<&Allowed<'_>>) -> Vec<String> {
         Grant::Nameless => String::new(),
     };
     let mut rules = vec![format!("by role `{}`: scope `{scope}`{grant}", role.name)];
+    if role.mode == Mode::Observe {
+        rules.push("it is only observed: without this role it would be refused".to_owned());
+    }
     if question.kind.spec.secret && role.wrapping == Wrapping::Required {
         rules.push("its answer is wrapped: `wrap = \"required\"`".to_owned());
     }

@@ -1,16 +1,14 @@
 //! `portcullis import`.
 
 pub mod users;
+mod vault_policies;
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Args;
-use zeroize::Zeroizing;
+use clap::{Args, Subcommand};
 
-use super::common::{FAILED, REFUSED, print};
+use super::common::{REFUSED, print, read};
 
 use users::{Users, UsersProblem};
 
@@ -32,26 +30,39 @@ Exit codes:
   1  a file cannot be read
   2  a file is none of these, nobody is in it, or two users would be one agent
 
+`portcullis import vault-policies` prints roles for the policies of a Vault.
+
 Examples:
   portcullis import config/users.json >agents.d/bridge.toml
   portcullis import config/users.json --api-keys <(printenv API_KEYS_JSON)";
 
-/// Largest file that is read.
-const MAX_FILE: usize = 16 << 20;
-
 /// Of which files.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Import {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// The bridge's users, such as config/users.json.
-    #[arg(value_name = "FILE")]
-    users: PathBuf,
+    #[arg(value_name = "FILE", required = true)]
+    users: Option<PathBuf>,
     /// File of what `API_KEYS_JSON` holds: their keys come out as digests.
     #[arg(long, value_name = "FILE")]
     api_keys: Option<PathBuf>,
 }
 
-pub(super) fn run(asked: &Import) -> ExitCode {
-    match users(asked) {
+/// Whatever else is imported.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+enum Other {
+    /// Print a role for each policy of a Vault.
+    #[command(after_help = vault_policies::AFTER)]
+    VaultPolicies(vault_policies::VaultPolicies),
+}
+
+pub(super) fn run(Import { other, users, api_keys }: &Import) -> ExitCode {
+    if let Some(Other::VaultPolicies(asked)) = other {
+        return vault_policies::run(asked);
+    }
+    match of_bridge(users.as_deref().unwrap_or(Path::new("")), api_keys.as_deref()) {
         Ok(users) => {
             users.remarks().iter().for_each(|remark| eprintln!("portcullis: {remark}"));
             print(&users.toml());
@@ -64,22 +75,11 @@ pub(super) fn run(asked: &Import) -> ExitCode {
     }
 }
 
-fn users(Import { users, api_keys }: &Import) -> Result<Users, (u8, String)> {
+fn of_bridge(users: &Path, api_keys: Option<&Path>) -> Result<Users, (u8, String)> {
     let refused = |file: &Path, problem: UsersProblem| (REFUSED, format!("{}: {problem}", file.display()));
     let mut taken = Users::read(&read(users)?).map_err(|problem| refused(users, problem))?;
     if let Some(file) = api_keys {
         taken.add_keys(&read(file)?).map_err(|problem| refused(file, problem))?;
     }
     Ok(taken)
-}
-
-fn read(file: &Path) -> Result<Zeroizing<Vec<u8>>, (u8, String)> {
-    let failed = |why: &dyn std::fmt::Display| (FAILED, format!("{} cannot be read: {why}", file.display()));
-    let mut bytes = Zeroizing::new(Vec::new());
-    let read = File::open(file).and_then(|file| file.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes));
-    match read {
-        Ok(length) if length <= MAX_FILE => Ok(bytes),
-        Ok(_) => Err(failed(&"it is larger than 16MiB")),
-        Err(error) => Err(failed(&error.kind())),
-    }
 }

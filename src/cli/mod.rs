@@ -17,6 +17,7 @@ mod schema;
 mod stdio;
 mod suspend;
 mod suggest;
+mod suggest_grants;
 mod top;
 mod watch;
 
@@ -98,7 +99,7 @@ pub enum Once {
     /// Tell whether an agent may do something, and by which rule.
     #[command(after_help = explain::AFTER)]
     Explain(explain::Explain),
-    /// Print the users of a Vault MCP bridge as agents.
+    /// Print the users of a Vault MCP bridge as agents, or a Vault's policies as roles.
     #[command(after_help = import::AFTER)]
     Import(import::Import),
     /// Mint a token for development.
@@ -140,6 +141,9 @@ pub enum Once {
     /// Propose each agent's rate from what the request log tells of its traffic.
     #[command(after_help = suggest::AFTER)]
     SuggestLimits(suggest::Suggest),
+    /// Propose the grants that calls needed which a role with `mode = "observe"` let through.
+    #[command(after_help = suggest_grants::AFTER)]
+    SuggestGrants(suggest_grants::SuggestGrants),
 }
 
 /// Options of the gate that serves.
@@ -191,6 +195,7 @@ impl Once {
             Self::Top(top) => top::run(top),
             Self::Watch(watched) => watch::run(&watched),
             Self::SuggestLimits(asked) => suggest::run(asked),
+            Self::SuggestGrants(asked) => suggest_grants::run(asked),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use filters::names::AgentId;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::config::{Flags, Login, Settings};
 use crate::reload::{self, Seen};
@@ -108,16 +109,25 @@ fn asked_by(problem: &PolicyProblem, settings: &Settings) -> String {
 }
 
 fn sync_all(flags: &Flags, settings: &Settings, write: bool, watch: bool) -> Result<ExitCode, PolicyProblem> {
-    // There is one provider of cryptography; a second installation changes nothing.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| NoLogin(error.to_string()))?;
+    let runtime = runtime()?;
     let seen = watch.then(|| reload::digests(&settings.files));
     let code = runtime.block_on(sync_once(settings, write))?;
     if let Some(seen) = seen {
         runtime.block_on(sync_for_ever(flags, &settings.files, seen));
     }
     Ok(code)
+}
+
+/// The runtime in which a command asks Vault.
+fn runtime() -> Result<Runtime, NoLogin> {
+    // There is one provider of cryptography; a second installation changes nothing.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    Builder::new_current_thread().enable_all().build().map_err(|error| NoLogin(error.to_string()))
+}
+
+/// Asks Vault, in a runtime of its own.
+pub(super) fn ask_vault<T>(asking: impl Future<Output = Result<T, PolicyProblem>>) -> Result<T, PolicyProblem> {
+    runtime()?.block_on(asking)
 }
 
 async fn sync_once(settings: &Settings, write: bool) -> Result<ExitCode, PolicyProblem> {

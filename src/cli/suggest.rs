@@ -62,21 +62,20 @@ pub(super) fn run(asked: Suggest) -> ExitCode {
     let files = match asked.files.is_empty() {
         false => asked.files,
         true => match load_elsewhere(&asked.given.into()) {
-            Ok(settings) => settings.logging.files.map(|files| configured(&files.folder)).unwrap_or_default(),
+            Ok(settings) => {
+                settings.logging.files.map(|files| configured(&files.folder, "requests")).unwrap_or_default()
+            }
             Err(report) => return refuse(&report),
         },
     };
     let mut traffic = Traffic::default();
-    let mut bad = 0;
-    for file in &files {
-        match read(file, &mut traffic) {
-            Ok(more) => bad += more,
-            Err(error) => {
-                eprintln!("portcullis: {} cannot be read: {error}", file.display());
-                return ExitCode::from(FAILED);
-            }
+    let bad = match read(&files, |line| traffic.add(line)) {
+        Ok(bad) => bad,
+        Err(problem) => {
+            eprintln!("portcullis: {problem}");
+            return ExitCode::from(FAILED);
         }
-    }
+    };
     let terms = Terms { window: Duration::from_secs(asked.window.seconds().into()), headroom: asked.headroom.into() };
     let Some(period) = traffic.period() else {
         eprintln!("portcullis: no request is in there; lines that are none: {bad}");
@@ -87,16 +86,26 @@ pub(super) fn run(asked: Suggest) -> ExitCode {
     if proposed { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
 }
 
-/// The log, after what was set aside of it, the oldest first.
-fn configured(folder: &Path) -> Vec<PathBuf> {
-    let aside = (1..).map(|number: u32| folder.join(format!("requests.log.{number}"))).take_while(|file| file.exists());
-    let mut files: Vec<PathBuf> = [folder.join("requests.log")].into_iter().chain(aside).collect();
+/// The log of that name, after what was set aside of it, the oldest first.
+pub(super) fn configured(folder: &Path, log: &str) -> Vec<PathBuf> {
+    let aside = (1..).map(|number: u32| folder.join(format!("{log}.log.{number}"))).take_while(|file| file.exists());
+    let mut files: Vec<PathBuf> = [folder.join(format!("{log}.log"))].into_iter().chain(aside).collect();
     files.reverse();
     files
 }
 
-/// Adds the lines of a file, and tells how many are none.
-fn read(file: &Path, traffic: &mut Traffic) -> io::Result<u64> {
+/// Has `add` take each line of the files, and tells how many it does not take.
+///
+/// # Errors
+/// The file that cannot be read, and why.
+pub(super) fn read(files: &[PathBuf], mut add: impl FnMut(&[u8]) -> Result<(), &'static str>) -> Result<u64, String> {
+    let of_file = |file: &PathBuf| {
+        read_one(file, &mut add).map_err(|error| format!("{} cannot be read: {error}", file.display()))
+    };
+    files.iter().map(of_file).sum()
+}
+
+fn read_one(file: &Path, add: &mut impl FnMut(&[u8]) -> Result<(), &'static str>) -> io::Result<u64> {
     let input: Box<dyn Read> =
         if file == Path::new("-") { Box::new(io::stdin().lock()) } else { Box::new(File::open(file)?) };
     let mut input = BufReader::new(input);
@@ -111,7 +120,7 @@ fn read(file: &Path, traffic: &mut Traffic) -> io::Result<u64> {
             input.skip_until(b'\n')?;
             Err("it is too long")
         } else {
-            traffic.add(&line)
+            add(&line)
         };
         if let Err(why) = added {
             bad += 1;
@@ -126,10 +135,15 @@ fn read(file: &Path, traffic: &mut Traffic) -> io::Result<u64> {
     Ok(bad)
 }
 
+/// The two times as they are told.
+pub(super) fn period((from, to): (OffsetDateTime, OffsetDateTime)) -> (String, String) {
+    let told = |time: OffsetDateTime| time.replace_nanosecond(0).unwrap_or(time).format(&Rfc3339).unwrap_or_default();
+    (told(from), told(to))
+}
+
 /// The proposals as TOML, and whether there is one.
 fn told(traffic: Traffic, period: (OffsetDateTime, OffsetDateTime), bad: u64, terms: Terms) -> (String, bool) {
-    let time = |time: OffsetDateTime| time.replace_nanosecond(0).unwrap_or(time).format(&Rfc3339).unwrap_or_default();
-    let (from, to) = (time(period.0), time(period.1));
+    let (from, to) = self::period(period);
     let (anonymous, window) = (traffic.anonymous, terms.window.as_secs());
     let proposals: Vec<_> = traffic.proposals(terms).collect();
     let seen: usize = proposals.iter().filter_map(|(_, proposal)| proposal.as_ref()).map(|p| p.seen).sum();

@@ -8,6 +8,7 @@ use filters::decide::Permitted;
 use filters::grants::Agent;
 use filters::identity::Identity;
 use filters::names::AgentId;
+use filters::notes::{OBSERVED, WHY};
 use filters::refusal::Refusal;
 use filters::trace::TraceParent;
 
@@ -269,6 +270,8 @@ impl Caller<'_> {
             decision: "allow",
             role: permitted.role.as_ref().map_or("", |role| &*role.name),
             concern: Some(&permitted.concern),
+            observed: permitted.concern.notes.is_raised(OBSERVED),
+            why: permitted.concern.notes.text(WHY).unwrap_or_default(),
             ..Record::default()
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use filters::grants::Role;
-use filters::notes::WHY;
+use filters::notes::{OBSERVED, WHY};
 use filters::refusal::Refusal;
 use filters::tally::Tally;
 
@@ -61,6 +61,7 @@ impl Outcome {
             operation: self.operation,
             decision: self.decision,
             role: self.role.as_ref().map_or("", |role| &*role.name),
+            observed: concern.is_some_and(|concern| concern.notes.is_raised(OBSERVED)),
             why: concern.and_then(|concern| concern.notes.text(WHY)).unwrap_or(request.why),
             concern,
             calls: Some(&self.calls),

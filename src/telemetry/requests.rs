@@ -67,6 +67,9 @@ impl Record<'_> {
         ] {
             text(key, value, out);
         }
+        if self.observed {
+            json(key!("observed"), &true, out);
+        }
         if let Some(message) = self.message {
             number(key!("message"), message as u64, out);
         }

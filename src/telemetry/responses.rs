@@ -3,7 +3,7 @@
 use std::io;
 
 use filters::audit::Naming;
-use filters::grants::Resource;
+use filters::grants::{Resource, Space};
 use filters::notes::{Fields, Note};
 
 use super::audit::SharedNaming;
@@ -64,6 +64,9 @@ impl Call {
         text(key!("namespace"), record.namespace, out);
         if let Some((word, name)) = self.concern.resource.as_ref().and_then(Resource::named) {
             named(word, name, naming, out);
+        }
+        if let Some(Resource::Secret(Space::Shared, _) | Resource::Names(Space::Shared, _)) = self.concern.resource {
+            member("shared", &true, out);
         }
         if let Some(version) = self.concern.version {
             number(key!("version"), version, out);

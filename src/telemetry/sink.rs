@@ -71,7 +71,9 @@ pub struct Record<'a> {
     pub role: &'a str,
     /// The resource that it was about: of the first call, where several were made; `None` where none was judged.
     pub concern: Option<&'a Concern>,
-    /// The reason why a login was refused.
+    /// True where only a role that observes allowed it.
+    pub observed: bool,
+    /// The reason why a login or a call was refused, or what was observed would be.
     pub why: &'a str,
     /// The kind of credential of a refused login that did not hold; empty where none was judged.
     pub judged: &'static str,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use filters::catalog::CATALOG;
 use filters::decide::Concern;
+use filters::notes::{Note, Notes, OBSERVED};
 use filters::openapi::document;
 use filters::reference;
 use portcullis::http::routes;
@@ -155,7 +156,8 @@ fn metrics(shared: &Shared) {
     metrics.answered(RouteId::new(0), 200, 0.001);
     let mut calls = Calls::default();
     let (entry, upstream) = (CATALOG.iter().next().expect("an operation"), Some(Duration::ZERO));
-    calls.add(Call { entry, concern: Concern::default(), refused: None, upstream, event: None });
+    let concern = Concern { notes: Notes::default().with(OBSERVED, Note::Flag(true)), ..Concern::default() };
+    calls.add(Call { entry, concern, refused: None, upstream, event: None });
     metrics.finish(&Record { calls: Some(&calls), ..Record::default() });
     metrics.agents.follow(Some(["ci"].into_iter()));
     for decision in ["allow", "bad_request", "not_found", "overloaded", "rate_limited", "suspended"] {

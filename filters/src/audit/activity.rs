@@ -59,7 +59,9 @@ pub struct Activity<'a> {
     pub decision: &'static str,
     /// The role that allowed.
     pub role: &'a str,
-    /// The reason of a refusal, where one is known; without names of secrets.
+    /// True where only a role that observes allowed it.
+    pub observed: bool,
+    /// The reason of a refusal, or of what would be one, where one is known; without names of secrets.
     pub why: &'a str,
     /// True where an operator asks.
     pub by_operator: bool,
@@ -148,6 +150,7 @@ impl Activity<'_> {
             Stage::Ended { .. } => b",\"stage\":\"ended\"",
         });
         member(",\"role\":", self.role, out);
+        out.extend_from_slice(if self.observed { b",\"observed\":true" } else { b"" });
         member(",\"proof\":", self.proof, out);
         member(",\"route\":", self.asked.1, out);
         if let Some(message) = self.message {

@@ -44,6 +44,7 @@ const READ: Activity<'_> = Activity {
     operation: "kv.read",
     decision: "allow",
     role: "reader",
+    observed: false,
     why: "",
     by_operator: false,
 };

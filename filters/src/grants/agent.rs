@@ -11,6 +11,16 @@ use crate::quota::{Limit, Terms};
 use crate::scope::Scope;
 use crate::tally::Tally;
 
+/// The weight of what a role allows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// It is granted.
+    #[default]
+    Enforce,
+    /// It is let through and recorded as what would be refused without this role, which is asked after all that grant.
+    Observe,
+}
+
 /// An agent: its roles in the order in which they are asked.
 pub struct Agent {
     /// Its closed name.
@@ -35,7 +45,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// The first role that allows, unless any role denies.
+    /// The first role that allows, unless any role denies. Those that only observe are asked last.
     ///
     /// # Errors
     /// The deny that matches, or that there is no such role.
@@ -45,9 +55,11 @@ impl Agent {
                 return Err(Unheld::Denied(role, pattern));
             }
         }
-        let mut roles = self.roles.iter();
-        let allowed = roles.find_map(|role| Some(Allowed { role, grant: role.0.judge(need).ok()? }));
-        allowed.ok_or(Unheld::NoRole)
+        let asked = |mode| {
+            let mut roles = self.roles.iter().filter(move |(role, _)| role.mode == mode);
+            roles.find_map(|role| Some(Allowed { role, grant: role.0.judge(need).ok()? }))
+        };
+        asked(Mode::Enforce).or_else(|| asked(Mode::Observe)).ok_or(Unheld::NoRole)
     }
 
     /// True where a role of its, under these circumstances, lets it look at what operators look at.

@@ -1,6 +1,6 @@
 //! Roles as they are told: grants, bounds, descriptions.
 
-use super::{Engine, Grant, Role, Space, VAULT, Wrapping};
+use super::{Engine, Grant, Mode, Role, Space, VAULT, Wrapping};
 use crate::pattern::NamePattern;
 
 impl Grant<'_> {
@@ -42,6 +42,9 @@ impl Role {
     #[must_use]
     pub fn bounds(&self, engine: Option<Engine>) -> Vec<String> {
         let mut bounds = Vec::new();
+        if self.mode == Mode::Observe {
+            bounds.push("observed: recorded as what would be refused".to_owned());
+        }
         if self.wrapping == Wrapping::Required {
             bounds.push("wrapped only".to_owned());
         }

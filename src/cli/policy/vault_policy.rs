@@ -238,6 +238,21 @@ impl Sync {
         Ok(changes)
     }
 
+    /// All policies of the gate's own namespace, by their names; not `root`, which has no text.
+    ///
+    /// # Errors
+    /// [`PolicyProblem`].
+    pub async fn policies(&self) -> Result<Vec<(String, String)>, PolicyProblem> {
+        let place = NamespacePolicies { own: &self.own, namespace: self.own.namespace() };
+        let mut policies = Vec::new();
+        for name in place.listed().await? {
+            if let Some(text) = place.policy(&name).await?.filter(|_| name != "root") {
+                policies.push((name, text));
+            }
+        }
+        Ok(policies)
+    }
+
     /// Makes one change.
     ///
     /// # Errors

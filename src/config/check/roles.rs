@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use filters::character::prints;
 use filters::condition::{Clock, Conditions, Days, Hours, Zone};
-use filters::grants::{Engine, GrantNames, Role, Wrapping};
+use filters::grants::{Engine, GrantNames, Mode, Role, Wrapping};
 use filters::identity::UnknownAgents;
 use filters::mcp;
 use filters::names::Namespace;
@@ -130,6 +130,7 @@ fn role(name: &Sited<&str>, fields: &Fields<'_>, own: &Namespace, layout: &Layou
             Some("required") => Wrapping::Required,
             _ => Wrapping::Optional,
         },
+        mode: mode(name.value, fields),
         confirm: confirmed(fields),
         observe: fields.flag("observe").unwrap_or(false),
         deny: patterns(fields, "deny", PATH, PathPattern::parse),
@@ -141,6 +142,17 @@ fn role(name: &Sited<&str>, fields: &Fields<'_>, own: &Namespace, layout: &Layou
         about: about(fields),
         abouts,
     }
+}
+
+/// The weight of what the role allows; said aloud where that is observed.
+fn mode(role: &str, fields: &Fields<'_>) -> Mode {
+    if fields.text("mode").is_none_or(|word| word.value != "observe") {
+        return Mode::Enforce;
+    }
+    let text =
+        format!("what only the role `{role}` allows is let through and recorded, and would be refused without it");
+    fields.source.findings.warning(&fields.place_of("mode"), text);
+    Mode::Observe
 }
 
 /// The operations that are confirmed first. What changes nothing needs no confirmation, and can be read as a resource.

@@ -19,6 +19,7 @@ section! {
     words("ssh_extensions", "Extensions that SSH certificates may carry, and do where a request names none; where absent, what Vault's role allows."),
     time("max_ttl", (1000, DAYS_30 * 1000), "", "Longest life of SSH and PKI certificates, in whole seconds, and theirs where a request names none."),
     choice("wrap", &["optional", "required"], "optional", "Whether secret material is answered as a handle only."),
+    choice("mode", &["enforce", "observe"], "enforce", "`observe`: it is asked after all roles that enforce, and what it alone allows is recorded as observed."),
     words("tools", "Tools that MCP shows of those that it gives, such as `kv_read` or `kv.*`; where absent, all. It bounds no call."),
     words("confirm", "Operations that change something, such as `kv.destroy`, and over MCP are confirmed by the client's user first."),
     Opt::file("observe", Kind::Flag, "false", "Whether its agents may look at what operators look at, on any listener: every agent's logs, `/admin/agents`, `/admin/config`."),

@@ -188,6 +188,7 @@ fn activity<'r>(record: &'r Record<'_>, stage: Stage) -> Activity<'r> {
         operation: record.operation,
         decision: record.decision,
         role: record.role,
+        observed: record.observed,
         why: record.why,
         by_operator: false,
     }

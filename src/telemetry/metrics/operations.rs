@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use filters::catalog::CATALOG;
+use filters::notes::OBSERVED;
 use filters::operation::Entry;
 use prometheus::{Error, Histogram, HistogramVec, IntCounter, IntCounterVec};
 
@@ -17,6 +18,7 @@ pub(super) struct OperationMetrics {
     latencies: HistogramVec,
     /// The handles of each operation, in the order of the catalog.
     served: Vec<Served>,
+    observed: IntCounterVec,
     decisions: IntCounterVec,
     allowed: IntCounter,
 }
@@ -42,6 +44,11 @@ impl OperationMetrics {
             &BUCKETS,
             &["operation"],
         )?;
+        let observed = families.counters(
+            "portcullis_observed_total",
+            "Operations that only a role with `mode = \"observe\"` allowed.",
+            &["operation"],
+        )?;
         let decisions = families.counters(
             "portcullis_decisions_total",
             "Requests, and messages of batches, by what was decided: allow, or the code of the refusal.",
@@ -60,6 +67,7 @@ impl OperationMetrics {
             allowed: decisions.with_label_values(&[ALLOWED]),
             outcomes,
             latencies,
+            observed,
             decisions,
         })
     }
@@ -73,12 +81,15 @@ impl OperationMetrics {
         record.calls.into_iter().flat_map(Calls::iter).for_each(|call| self.called(call));
     }
 
-    fn called(&self, Call { entry, refused, upstream, .. }: &Call) {
+    fn called(&self, Call { entry, concern, refused, upstream, .. }: &Call) {
         let place = CATALOG.all().position(|other| std::ptr::eq(other, *entry));
         let Some(served) = place.and_then(|place| self.served.get(place)) else { return };
         match refused {
             None => served.count.inc(),
             Some(code) => self.outcomes.with_label_values(&[entry.spec.name, code]).inc(),
+        }
+        if concern.notes.is_raised(OBSERVED) {
+            self.observed.with_label_values(&[entry.spec.name]).inc();
         }
         if let Some(time) = upstream {
             let latency = || self.latencies.with_label_values(&[entry.spec.name]);

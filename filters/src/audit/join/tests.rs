@@ -29,6 +29,7 @@ fn recorded(operation: &'static str, resource: Resource, decision: &'static str,
         operation,
         decision,
         role: "reader",
+        observed: false,
         why: "",
         by_operator: false,
     };

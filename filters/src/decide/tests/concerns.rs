@@ -1,7 +1,7 @@
 //! Concerns: the resource that records name, of an allowed operation and of a refused one.
 
 use super::*;
-use crate::grants::Space;
+use crate::grants::{Mode, Space};
 use crate::notes::Note;
 use crate::path::SecretPath;
 use crate::shape::{Member, Projection, Shape, Type};
@@ -56,6 +56,25 @@ static PASSED: Shape = Shape {
         Member::new("wrap_info", &["wrap_info"], Type::Any, "").or_absent(),
     ],
 };
+
+#[test]
+fn a_role_that_observes_is_asked_last_and_noted() {
+    let (layout, keyring) = (CATALOG.layout(), Keyring::new([]));
+    let observing =
+        || Role { name: "wide".into(), mode: Mode::Observe, ..role(&[Scope::Read], &["**"], &[], &["x/*"]) };
+    let granting = Role { name: "narrow".into(), ..role(&[Scope::Read], &["a/*"], &[], &[]) };
+    let both = identity(Scopes::ALL, vec![observing(), granting]);
+    let observer = identity(Scopes::ALL, vec![observing()]);
+    for (who, path, permitted, told) in [
+        (&both, "a/b", true, ""),
+        (&both, "b/c", true, "observed=true, why=no role grants it: narrow lacks a grant"),
+        (&observer, "b/c", true, "observed=true, why=no role grants it"),
+        (&both, "x/y", false, "deny=x/*, why=role wide denies it"),
+    ] {
+        let (allowed, concern) = concern(who, "kv.read", &format!(r#"{{"path":"{path}"}}"#), &keyring, &layout);
+        assert_eq!((allowed, notes(&concern).as_str()), (permitted, told), "{path}");
+    }
+}
 
 #[test]
 fn an_answer_tells_what_it_was_and_no_value() {
