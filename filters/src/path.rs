@@ -156,6 +156,13 @@ pub fn decode(raw: &[u8]) -> Result<Cow<'_, str>, PathProblem> {
     percent_decode(raw).decode_utf8().map_err(|_| PathProblem::NotUtf8)
 }
 
+/// The part of a path below another; empty for that itself.
+#[must_use]
+pub fn below<'p>(path: &'p str, above: &str) -> Option<&'p str> {
+    let rest = path.strip_prefix(above)?;
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
+}
+
 /// Judges one decoded segment.
 ///
 /// # Errors

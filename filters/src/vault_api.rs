@@ -20,7 +20,7 @@ pub use absolute::{is_absolute, may_know_mount, mount_at, passed};
 use crate::catalog::CATALOG;
 use crate::grants::Engine;
 use crate::operation::{Entry, Kind, Operation, unfit};
-use crate::path;
+use crate::path::{self, below};
 use crate::refusal::Refusal;
 use crate::rest::{Carried, is_plain, member, pairs};
 use crate::vault::{Layout, Method};
@@ -173,13 +173,6 @@ fn matched(route: &'static Route, rest: &str, layout: &Layout) -> Match {
         behind: behind.map(|(argument, value)| (argument, value.into())),
         is_shared: shared.is_some(),
     }
-}
-
-/// The part of a path below another; empty for that itself.
-#[must_use]
-pub fn below<'p>(path: &'p str, above: &str) -> Option<&'p str> {
-    let rest = path.strip_prefix(above)?;
-    if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
 }
 
 /// Reads a request that matched.

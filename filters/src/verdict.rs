@@ -7,10 +7,10 @@ use crate::identity::Identity;
 use crate::notes::{Note, Notes, OBSERVED, WHY};
 pub use crate::operation::About;
 use crate::operation::{Entry, OperationSpec, Touched, unfit};
+use crate::path::below;
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::vault::{HANDLES, Layout};
-use crate::vault_api::below;
 
 /// Why something is refused.
 #[derive(Clone, Copy, Debug)]

@@ -2,8 +2,9 @@
 //! Source: <https://developer.hashicorp.com/vault/api-docs#namespaces>
 
 use filters::headers::VAULT_NAMESPACE;
+use filters::path::below;
 use filters::refusal::Refusal;
-use filters::vault_api::{PREFIX, below};
+use filters::vault_api::PREFIX;
 use http::HeaderValue;
 
 use crate::snapshot::Snapshot;

@@ -3,6 +3,7 @@
 use filters::catalog::absolute::access;
 use filters::gate_token::Way;
 use filters::grants::Access;
+use filters::path;
 use filters::refusal::Refusal;
 use filters::vault::Method;
 use filters::vault_api::{self, Match};
@@ -105,7 +106,7 @@ impl Wanted {
             }
             None => {
                 let matched = vault_api::route(method, path, &snapshot.vault.layout);
-                let (Some(method), Ok(path)) = (method, filters::path::decode(path.as_bytes())) else {
+                let (Some(method), Ok(path)) = (method, path::decode(path.as_bytes())) else {
                     return Err(matched.err().unwrap_or(Refusal::Internal));
                 };
                 // Names are listed in a folder, which clients write with or without its slash.
@@ -144,5 +145,5 @@ fn own(path: &str, logins: &[(Box<str>, Way)]) -> Result<Option<(Wanted, &'stati
 
 /// The part of a path below another; `None` within for that itself.
 fn below<'p>(path: &'p str, above: &str) -> Option<Option<&'p str>> {
-    vault_api::below(path, above).map(|rest| Some(rest).filter(|rest| !rest.is_empty()))
+    path::below(path, above).map(|rest| Some(rest).filter(|rest| !rest.is_empty()))
 }
