@@ -5,14 +5,15 @@
 
 use std::sync::{Arc, LazyLock};
 
+use filters::capability::Capability;
 use filters::catalog::CATALOG;
 use filters::decide::{DecisionContext, Effect, decide};
-use filters::grants::{Agent, Role};
+use filters::grants::{AbsoluteGrant, Absolutes, Agent, Capabilities, Role};
 use filters::handle::Keyring;
 use filters::identity::{Identity, Proof};
 use filters::names::{AgentId, Namespace};
 use filters::operation::Operation;
-use filters::pattern::{NamePattern, PathPattern};
+use filters::pattern::{AbsolutePattern, NamePattern, PathPattern};
 use filters::quota::Terms;
 use filters::scope::Scopes;
 use filters::vault::{Layout, VaultRequest};
@@ -27,7 +28,7 @@ pub static LAYOUT: LazyLock<Layout> = LazyLock::new(|| CATALOG.layout());
 pub static KEYRING: LazyLock<Keyring> = LazyLock::new(|| Keyring::new([(1, [7; 32])]));
 
 /// The agent, with one role: its own secrets but `denied/**`, and each
-/// engine's names that begin with `own-`.
+/// engine's names that begin with `own-`; and Vault's own paths `abs/+/own/*` but those below `denied`.
 pub static IDENTITY: LazyLock<Identity> = LazyLock::new(|| {
     let names = || vec![NamePattern::parse("own-*").expect("a pattern")];
     let keys = || vec![NamePattern::parse_slashed("alias/own-*").expect("a pattern")];
@@ -39,6 +40,9 @@ pub static IDENTITY: LazyLock<Identity> = LazyLock::new(|| {
         kv: vec![PathPattern::EVERYTHING],
         deny: vec![PathPattern::parse("denied/**").expect("a pattern")],
         named,
+        vault: Absolutes::new(
+            [("abs/+/own/*", Capability::ALL.into()), ("abs/+/own/denied/*", Capabilities::new())].map(absolute),
+        ),
         ..Role::default()
     };
     let agent = Agent {
@@ -55,6 +59,10 @@ pub static IDENTITY: LazyLock<Identity> = LazyLock::new(|| {
     Identity::new(Arc::new(agent), Scopes::ALL, Proof::Certificate)
 });
 
+fn absolute((path, may): (&str, Capabilities)) -> AbsoluteGrant {
+    AbsoluteGrant { pattern: AbsolutePattern::parse(path).expect("a pattern"), may }
+}
+
 /// Decides the operation; what is permitted must stay within the agent's own.
 ///
 /// # Panics
@@ -64,7 +72,7 @@ pub fn judge(operation: Operation) {
     let Ok(permit) = decide(&IDENTITY, operation, ground) else { return };
     match permit.into_permitted(&LAYOUT, 60).map(|permitted| permitted.effect) {
         Ok(Effect::Vault(request) | Effect::Issue(_, _, request)) => within_own(request.rendered()),
-        Ok(Effect::Pass(_)) => panic!("a path of Vault's that no role grants"),
+        Ok(Effect::Pass(passing)) => within_own(passing.request.rendered()),
         Ok(Effect::Redeem(_)) => panic!("a handle that nobody has sealed"),
         Ok(Effect::Kms(request)) => {
             let (key, _) = request.into_parts();
@@ -91,6 +99,8 @@ fn within_own(request: &VaultRequest) {
         ["v1", "secret", _, "mcp", AGENT, "denied"] => request.method().name() != "LIST",
         ["v1", "secret", _, "mcp", AGENT, "denied", ..] => false,
         ["v1", "secret", _, "mcp", AGENT, ..] => true,
+        ["v1", "abs", _, "own", "denied", ..] => segments.len() == 5 && request.method().name() != "LIST",
+        ["v1", "abs", _, "own", ..] => segments.len() > 4 || request.method().name() == "LIST",
         ["v1", "transit", "random", ..] => true,
         ["v1", "transit", "datakey", "plaintext", name] => name.starts_with("own-"),
         ["v1", "transit" | "database" | "ssh" | "pki", _, name, ..] => name.starts_with("own-"),

@@ -5,7 +5,7 @@
 #![allow(missing_docs)]
 
 use filters::path::{SecretPath, decode};
-use filters::pattern::{NamePattern, PathPattern};
+use filters::pattern::{AbsolutePattern, NamePattern, PathPattern};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (&str, &str, &str)| {
@@ -15,6 +15,14 @@ fuzz_target!(|input: (&str, &str, &str)| {
     }
     if let (Ok(one), Ok(other)) = (NamePattern::parse(one), NamePattern::parse(other)) {
         assert!(!one.contains(&other) || !other.covers(path) || one.covers(path), "contains less than it says");
+    }
+    if let (Ok(one), Ok(other)) = (AbsolutePattern::parse(one), AbsolutePattern::parse(other)) {
+        let both = one.covers(path) && other.covers(path);
+        if let Ok(met) = one.meet(&other) {
+            assert_eq!(met.is_some_and(|met| met.covers(path)), both, "what they share is not what both cover");
+        }
+        assert!(!one.contains(&other) || !other.covers(path) || one.covers(path), "contains less than it says");
+        assert!(one.spread(5).iter().any(|part| part.covers(path)) == one.covers(path), "is not what it is spread to");
     }
     let (Ok(path), Ok(one), Ok(other)) = (SecretPath::parse(path), PathPattern::parse(one), PathPattern::parse(other))
     else {

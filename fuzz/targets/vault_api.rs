@@ -6,9 +6,12 @@
 use std::sync::LazyLock;
 
 use filters::catalog::CATALOG;
+use filters::catalog::absolute::access;
+use filters::path::decode;
 use filters::rest::Carried;
 use filters::vault::Layout;
-use filters::vault_api::{method, operation, route};
+use filters::vault_api::{is_absolute, method, operation, passed, route};
+use fuzz::IDENTITY;
 use libfuzzer_sys::fuzz_target;
 
 static LAYOUT: LazyLock<Layout> = LazyLock::new(|| CATALOG.layout());
@@ -18,10 +21,17 @@ fuzz_target!(|input: &str| {
     let (wrap_ttl, body) = rest.split_once('\n').unwrap_or((rest, ""));
     let (name, target) = line.split_once(' ').unwrap_or(("GET", line));
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let Ok(matched) = route(method(name, query), path, &LAYOUT) else { return };
+    let method = method(name, query);
     let wrap_ttl = Some(wrap_ttl).filter(|text| !text.is_empty());
-    if let Ok(operation) = operation(&matched, Carried { query, body: body.as_bytes(), wrap_ttl, ..Carried::default() })
+    let carried = || Carried { query, body: body.as_bytes(), wrap_ttl, ..Carried::default() };
+    if let (Some(access), Ok(path)) = (method.map(access), decode(path.as_bytes()))
+        && is_absolute(&IDENTITY.agent, &path, access)
+        && let Ok(operation) = passed(access, &path, carried(), Vec::new())
     {
+        fuzz::judge(operation);
+    }
+    let Ok(matched) = route(method, path, &LAYOUT) else { return };
+    if let Ok(operation) = operation(&matched, carried()) {
         fuzz::judge(operation);
     }
 });
