@@ -49,6 +49,7 @@ conformance := target/node/.conformance-$(MCP_CONFORMANCE)
 hvac := target/venv/.hvac-$(HVAC)
 node_vault := target/node/.vault-$(NODE_VAULT)
 go_vault := target/vault-clients/go
+rust_vault := target/debug/vault-rs
 consul_template := target/vault-clients/.consul-template-$(CONSUL_TEMPLATE)
 spring := target/vault-clients/spring/.built
 moto := target/venv/.moto-$(MOTO)
@@ -80,8 +81,9 @@ test: backends clients servers ## Run every test, real servers included: on Open
 	BACKEND=vault cargo test --workspace --test gate -- $(addprefix --skip ,$(SAME_ON_BOTH))
 
 .PHONY: traces
-traces: backend $(otelcol) ## Run the tests of traces, with an OpenTelemetry collector
+traces: backend $(otelcol) ## Run the tests of traces and of the audit by OTLP, with an OpenTelemetry collector
 	cargo test --workspace --test gate -- traces::
+	cargo test --workspace --test gate -- audit_collector::
 
 .PHONY: vault-clients
 vault-clients: backend clients $(consul_template) $(spring) ## Run consul-template and Spring Vault through the gate: slow to fetch
@@ -138,7 +140,7 @@ backends: # Both, whatever BACKEND names
 	BACKEND=vault target/debug/dev --fetch-only
 
 .PHONY: clients
-clients: $(python_client) $(langchain) $(python_client_oldest) $(fastmcp) $(hvac) $(node_vault) $(go_vault)
+clients: $(python_client) $(langchain) $(python_client_oldest) $(fastmcp) $(hvac) $(node_vault) $(go_vault) $(rust_vault)
 
 %/bin/python:
 	@python3 -m venv $*
@@ -219,6 +221,11 @@ $(node_vault): | $(conformance)
 $(go_vault): tests/clients/vault-go/main.go tests/clients/vault-go/go.mod tests/clients/vault-go/go.sum
 	@echo "building $@ (Go)"
 	@GOFLAGS=-mod=readonly go build -C $(<D) -o $(CURDIR)/$@ .
+
+$(rust_vault): $(addprefix tests/clients/vault-rs/,src/main.rs Cargo.toml Cargo.lock)
+	@echo "building $@ (Rust)"
+	@cargo build --quiet --locked --manifest-path $(filter %.toml,$^) --target-dir target
+	@touch $@
 
 $(consul_template):
 	@echo "installing consul-template $(CONSUL_TEMPLATE) (Go) into $(@D)"

@@ -4,6 +4,7 @@
 //! ended here, so that the list is run by hand and not by the usual harness.
 
 mod gate {
+    pub mod absolute;
     pub mod access;
     pub mod agents;
     pub mod audit;
@@ -167,6 +168,7 @@ fn main() -> ExitCode {
         ("mcp_http", gate::mcp_http::CASES),
         ("mcp_methods", gate::mcp_methods::CASES),
         ("tools", gate::tools::CASES),
+        ("absolute", gate::absolute::CASES),
         ("access", gate::access::CASES),
         ("resources", gate::resources::CASES),
         ("clients", gate::clients::CASES),

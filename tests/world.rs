@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::process::root;
 
 /// The agents that have a policy of their own in Vault.
-pub const AGENTS: [&str; 6] = ["agent_api", "agent_jwt", "agent_mtls", "alice", "archive", "bob"];
+pub const AGENTS: [&str; 8] = ["agent_api", "agent_jwt", "agent_mtls", "alice", "archive", "bob", "lodger", "tenant"];
 
 /// The servers and certificates that gates are started with.
 pub struct World {

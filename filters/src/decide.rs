@@ -61,9 +61,9 @@ mod effect;
 
 pub use effect::{AgentRequest, Effect, Origin, Passing, Permitted, Redeemed, Wrap};
 
-use crate::catalog::{self, absolute::VAULT};
+use crate::catalog;
 use crate::condition::Circumstances;
-use crate::grants::{Need, Resource, Role};
+use crate::grants::{Need, Resource, Role, VAULT};
 use crate::handle::{Binding, Claims, Keyring};
 use crate::identity::{Actor, Identity, Presented};
 use crate::notes::Notes;
@@ -192,7 +192,12 @@ fn judged(
             scope.or(issuer.scope)
         }
         // That an engine is there is no secret to whoever may do anything at all.
-        Ask::Pass(_) => scope.or_else(|| identity.scopes.iter().find(|scope| identity.agent.roles.iter().any(|(role, _)| role.scopes.contains(*scope)))),
+        Ask::Pass(_) => scope.or_else(|| {
+            identity
+                .scopes
+                .iter()
+                .find(|scope| identity.agent.roles.iter().any(|(role, _)| role.scopes.contains(*scope)))
+        }),
         Ask::Vault(_) | Ask::Issue(..) | Ask::Kms(_) => scope,
     };
     held_by(identity, operation, scope.ok_or(Refusal::Forbidden)?, ground).map(Some)

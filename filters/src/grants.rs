@@ -17,7 +17,7 @@ mod agent;
 mod engine;
 mod told;
 
-pub use absolute::{AbsoluteGrant, Absolutes, Access, Capabilities, danger};
+pub use absolute::{AbsoluteGrant, Absolutes, Access, Capabilities, VAULT};
 pub use agent::{Agent, Mode};
 pub use engine::{Duration, Engine, EngineSpec, GrantNames, Holds, Service};
 

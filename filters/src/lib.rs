@@ -51,6 +51,7 @@ pub mod gate_token;
 pub mod lifetime;
 pub mod kms;
 pub mod operation;
+pub mod capability;
 pub mod catalog;
 pub mod confirmation;
 pub mod verdict;

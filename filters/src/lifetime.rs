@@ -53,6 +53,11 @@ impl Lifetime {
     }
 }
 
+/// Age at which a version of a secret is deleted: from 0, which leaves it to the mount, to ten years, written as
+/// [`WrapTtl`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Age(u32);
+
 /// The error for a text that is no such time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotALifetime;
@@ -118,26 +123,27 @@ fn times(number: &str, unit: u64) -> Option<u64> {
     (part % scale == 0).then_some(part / scale)?.checked_add(whole)
 }
 
-/// Reads a number of seconds, or a duration, from 1 s to `most`.
-fn read_seconds<'de, D: serde::Deserializer<'de>>(deserializer: D, most: u32) -> Result<u32, D::Error> {
+/// Reads a number of seconds, or a duration, from `least` to `most` seconds.
+fn read_seconds<'de, D: serde::Deserializer<'de>>(deserializer: D, least: u32, most: u32) -> Result<u32, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Given<'a> {
         Number(Whole),
         Text(#[serde(borrow)] Cow<'a, str>),
     }
-    let wrong = || serde::de::Error::custom(format_args!(", expected 1 to {most} seconds, or a duration such as `5m`"));
+    let wrong =
+        || serde::de::Error::custom(format_args!(", expected {least} to {most} seconds, or a duration such as `5m`"));
     let given = match Given::deserialize(deserializer).map_err(|_| wrong())? {
         Given::Number(number) => number.get().try_into().ok(),
         Given::Text(text) => seconds(&text),
     };
-    given.filter(|seconds| (1..=most).contains(seconds)).ok_or_else(wrong)
+    given.filter(|seconds| (least..=most).contains(seconds)).ok_or_else(wrong)
 }
 
-fn seconds_schema(most: u32) -> Schema {
+fn seconds_schema(least: u32, most: u32) -> Schema {
     schemars::json_schema!({
         "anyOf": [
-            {"type": "integer", "minimum": 1, "maximum": most},
+            {"type": "integer", "minimum": least, "maximum": most},
             {"type": "string", "minLength": 1, "pattern": r"^([0-9]{1,9}|([0-9]{1,9}(\.[0-9]{1,3})?(ms|[smhd])){1,5})$"},
         ],
     })
@@ -145,7 +151,7 @@ fn seconds_schema(most: u32) -> Schema {
 
 impl<'de> Deserialize<'de> for WrapTtl {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        read_seconds(deserializer, Self::MAX).map(Self)
+        read_seconds(deserializer, 1, Self::MAX).map(Self)
     }
 }
 
@@ -155,13 +161,13 @@ impl JsonSchema for WrapTtl {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        seconds_schema(Self::MAX)
+        seconds_schema(1, Self::MAX)
     }
 }
 
 impl<'de> Deserialize<'de> for Lifetime {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        read_seconds(deserializer, Self::MAX).map(Self)
+        read_seconds(deserializer, 1, Self::MAX).map(Self)
     }
 }
 
@@ -177,7 +183,29 @@ impl JsonSchema for Lifetime {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        seconds_schema(Self::MAX)
+        seconds_schema(1, Self::MAX)
+    }
+}
+
+impl<'de> Deserialize<'de> for Age {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        read_seconds(deserializer, 0, Lifetime::MAX).map(Self)
+    }
+}
+
+impl Serialize for Age {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{}s", self.0))
+    }
+}
+
+impl JsonSchema for Age {
+    fn schema_name() -> Cow<'static, str> {
+        "Age".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        seconds_schema(0, Lifetime::MAX)
     }
 }
 
@@ -225,6 +253,16 @@ mod tests {
         ] {
             let read = serde_json::from_str::<WrapTtl>(json).ok().map(WrapTtl::seconds);
             assert_eq!(read, seconds, "{json}");
+        }
+    }
+
+    #[test]
+    fn an_age_may_be_none() {
+        for (json, written) in
+            [("0", Some("\"0s\"")), ("\"0s\"", Some("\"0s\"")), ("\"1h0m5s\"", Some("\"3605s\"")), ("-1", None)]
+        {
+            let read = serde_json::from_str::<Age>(json).ok().map(|age| serde_json::to_string(&age).unwrap());
+            assert_eq!(read.as_deref(), written, "{json}");
         }
     }
 }

@@ -48,6 +48,16 @@ pub struct Fields {
     pub more: u64,
 }
 
+impl Fields {
+    fn push(&mut self, name: Box<str>) {
+        if self.names.len() < MOST_NAMES {
+            self.names.push(name);
+        } else {
+            self.more += 1;
+        }
+    }
+}
+
 impl Notes {
     /// Adds a note under this name.
     pub fn add(&mut self, name: &'static str, note: Note) {
@@ -120,6 +130,14 @@ fn cut(text: &str) -> Box<str> {
     text.get(..text.floor_char_boundary(MOST_TEXT)).unwrap_or_default().into()
 }
 
+impl<'a> FromIterator<&'a str> for Fields {
+    fn from_iter<I: IntoIterator<Item = &'a str>>(names: I) -> Self {
+        let mut fields = Self::default();
+        names.into_iter().for_each(|name| fields.push(cut(name)));
+        fields
+    }
+}
+
 impl<'de> Deserialize<'de> for Fields {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Members;
@@ -135,11 +153,7 @@ impl<'de> Deserialize<'de> for Fields {
                 let mut fields = Fields::default();
                 while let Some(Name(name)) = map.next_key()? {
                     map.next_value::<IgnoredAny>()?;
-                    if fields.names.len() < MOST_NAMES {
-                        fields.names.push(name);
-                    } else {
-                        fields.more += 1;
-                    }
+                    fields.push(name);
                 }
                 Ok(fields)
             }

@@ -13,6 +13,8 @@ pub use body::Body;
 pub use plan::{About, Ask, Call, IssuedKind, Own, Passed, Plan, Touch, Touched};
 pub use redemption::{Redeem, Redemption};
 
+pub use crate::capability::Capability;
+
 use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde_json::Value;
@@ -23,8 +25,20 @@ use crate::lifetime::WrapTtl;
 use crate::notes::Notes;
 use crate::refusal::Refusal;
 use crate::scope::Scope;
-use crate::shape::Shape;
+use crate::shape::{Member, Shape, Type};
 use crate::vault::Method;
+
+/// The member of an answer that stands for one that is wrapped.
+pub const WRAPPED: &str = "wrapped";
+/// What that tells.
+pub static STANDS_FOR: Shape = Shape {
+    about: "Stands for the answer, which is given out once, over REST, for this handle.",
+    members: &[
+        Member::given("handle", Type::Text, "The handle."),
+        Member::given("operation", Type::Text, "The operation whose answer it is."),
+        Member::given("ttl", Type::Count, "Seconds until it is gone."),
+    ],
+};
 
 /// The description of an operation, as far as it needs no arguments.
 #[derive(Debug)]
@@ -61,7 +75,7 @@ pub struct OperationSpec {
     pub reach: Reach,
     /// True where the answer is secret material, which may be wrapped.
     pub secret: bool,
-    /// True where it is on REST only, out of a language model's reach.
+    /// True where it is no tool: it is out of a language model's reach, or of no use to one.
     pub rest_only: bool,
 }
 
@@ -124,65 +138,6 @@ impl Reach {
     #[must_use]
     pub const fn update(apis: &'static [&'static str]) -> Self {
         Self { apis, may: &[Capability::Update], ..Self::NOWHERE }
-    }
-}
-
-/// A capability of Vault's policies.
-/// Source: <https://developer.hashicorp.com/vault/docs/concepts/policies#capabilities>
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Capability {
-    /// `create`
-    Create,
-    /// `read`
-    Read,
-    /// `update`
-    Update,
-    /// `patch`
-    Patch,
-    /// `delete`
-    Delete,
-    /// `list`
-    List,
-}
-
-impl Capability {
-    /// As policies write it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Read => "read",
-            Self::Update => "update",
-            Self::Patch => "patch",
-            Self::Delete => "delete",
-            Self::List => "list",
-        }
-    }
-
-    /// Every capability.
-    pub const ALL: [Self; 6] = [Self::Create, Self::Read, Self::Update, Self::Patch, Self::Delete, Self::List];
-
-    /// The method that needs it.
-    #[must_use]
-    pub const fn method(self) -> Method {
-        match self {
-            Self::Create | Self::Update => Method::Post,
-            Self::Read => Method::Get,
-            Self::Patch => Method::Patch,
-            Self::Delete => Method::Delete,
-            Self::List => Method::List,
-        }
-    }
-
-    /// The scope that it needs.
-    #[must_use]
-    pub const fn scope(self) -> Scope {
-        match self {
-            Self::Create | Self::Update | Self::Patch => Scope::Write,
-            Self::Read => Scope::Read,
-            Self::Delete => Scope::Delete,
-            Self::List => Scope::List,
-        }
     }
 }
 
@@ -330,9 +285,9 @@ impl Entry {
         let mut schema = self.shape.schema();
         if let (true, Some(members)) = (self.spec.secret, schema.as_object_mut()) {
             let required = members.remove("required").unwrap_or_else(|| serde_json::json!([]));
-            members.insert("anyOf".into(), serde_json::json!([{"required": required}, {"required": ["wrapped"]}]));
+            members.insert("anyOf".into(), serde_json::json!([{"required": required}, {"required": [WRAPPED]}]));
             if let Some(properties) = members.get_mut("properties").and_then(Value::as_object_mut) {
-                properties.insert("wrapped".into(), wrapped_schema());
+                properties.insert(WRAPPED.into(), STANDS_FOR.schema());
             }
         }
         schema
@@ -349,20 +304,6 @@ impl std::fmt::Debug for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.spec.name)
     }
-}
-
-/// The schema of a wrapped answer.
-fn wrapped_schema() -> Value {
-    serde_json::json!({
-        "type": "object",
-        "description": "Stands for the answer, which is given out once, over REST, for this handle.",
-        "properties": {
-            "handle": {"type": "string"},
-            "operation": {"type": "string", "description": "The operation whose answer it is."},
-            "ttl": {"type": "integer", "minimum": 1, "description": "Seconds until it is gone."},
-        },
-        "required": ["handle", "operation", "ttl"],
-    })
 }
 
 fn parse<D: Describe>(kind: &'static Entry, arguments: &[u8]) -> Result<Operation, Refusal> {

@@ -241,6 +241,11 @@ impl Segment {
         }
     }
 
+    /// True for what is between a slash and the end.
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::Literal(text) if text.is_empty())
+    }
+
     fn fits(&self, name: &str) -> bool {
         match self {
             Self::Literal(literal) => **literal == *name,

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::grants::{Engine, Holds};
 use crate::json::Object;
 use crate::path::VaultPath;
+use crate::pattern::AbsolutePattern;
 use crate::refusal::Refusal;
 
 /// The mounts and prefixes in Vault.
@@ -79,6 +80,18 @@ impl Layout {
     /// The names of the gate's own transit keys, which no grant gives.
     pub fn own_keys(&self) -> impl Iterator<Item = &str> {
         [&self.handle_key].into_iter().chain(&self.audit_keys).map(|key| &**key)
+    }
+
+    /// What a pattern reaches on which more hangs than what is there, as a person reads it: the rights of others, what
+    /// the gate itself keeps, or every agent's own namespace.
+    #[must_use]
+    pub fn danger(&self, pattern: &AbsolutePattern) -> Option<String> {
+        let kv = &self.kv_mount;
+        let own = [(&self.gate_prefix, "what the gate itself keeps"), (&self.own_prefix, "the agents' own namespaces")];
+        let own = own.into_iter().find(|(prefix, _)| pattern.reaches(&format!("{kv}/+/{prefix}")));
+        let of_vault = ["sys", "auth", "identity"].into_iter().find(|root| pattern.reaches(root));
+        let own = own.map(|(prefix, what)| format!("{what} (`{kv}/+/{prefix}/`)"));
+        of_vault.map(|root| format!("`{root}/`")).or(own)
     }
 
     /// The mount of the engine of this name, whose resources are names; empty where there is none.

@@ -126,9 +126,11 @@ impl Policy {
             let own_view = std::mem::take(&mut policy.paths).into_iter();
             let own_view = own_view.map(|(path, may)| (path, Some(may).filter(|may| !may.is_empty())));
             let own_view = Source::new(own_view.map(|(path, may)| (AbsolutePattern::of_policy(&path), may)));
+            let grants = || roles.iter().flat_map(|role| role.vault.iter());
+            let own_keys = own_keys(layout).filter(|key| grants().any(|grant| grant.pattern.touches(key)));
+            let own_keys = Source::new(own_keys.map(|key| (key, None)));
             let roles = roles.iter().map(|role| of_role(role));
-            policy.paths =
-                absolute::united(&[own_view, own_keys(layout)].into_iter().chain(roles).collect::<Vec<_>>())?;
+            policy.paths = absolute::united(&[own_view, own_keys].into_iter().chain(roles).collect::<Vec<_>>())?;
         }
         if policy.paths.len() > MOST { Err(Unprintable::TooManyPaths) } else { Ok(policy) }
     }
@@ -169,12 +171,13 @@ fn of_role(role: &Role) -> Source {
 }
 
 /// The gate's own transit keys, which are the gate's alone, whatever is asked of them.
-fn own_keys(layout: &Layout) -> Source {
+fn own_keys(layout: &Layout) -> impl Iterator<Item = AbsolutePattern> {
     let mount = layout.mount_of(HANDLES);
-    let places =
-        ["+", "+/+"].into_iter().flat_map(|above| layout.own_keys().map(move |key| format!("{mount}/{above}/{key}")));
+    let places = ["+", "+/+"]
+        .into_iter()
+        .flat_map(move |above| layout.own_keys().map(move |key| format!("{mount}/{above}/{key}")));
     let patterns = places.flat_map(|place| [format!("{place}/*"), place]);
-    Source::new(patterns.map(|pattern| (AbsolutePattern::of_policy(&pattern), None)))
+    patterns.map(|pattern| AbsolutePattern::of_policy(&pattern))
 }
 
 fn grant(all: &mut BTreeMap<String, Granted>, role: &Role, spec: &OperationSpec, own: Own<'_>, layout: &Layout) {

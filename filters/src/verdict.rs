@@ -200,7 +200,7 @@ impl Question {
     /// The same question by the resource's name alone: what other bounds there are is met by arguments yet to come.
     #[must_use]
     pub fn by_name(self) -> Self {
-        Self { demand: Demand::default(), ..self }
+        Self { demand: Demand { access: self.demand.access, ..Demand::default() }, ..self }
     }
 
     /// The role and grant that allow it under these circumstances; `None` where any agent may do it.

@@ -64,6 +64,7 @@ pub fn judge(operation: Operation) {
     let Ok(permit) = decide(&IDENTITY, operation, ground) else { return };
     match permit.into_permitted(&LAYOUT, 60).map(|permitted| permitted.effect) {
         Ok(Effect::Vault(request) | Effect::Issue(_, _, request)) => within_own(request.rendered()),
+        Ok(Effect::Pass(_)) => panic!("a path of Vault's that no role grants"),
         Ok(Effect::Redeem(_)) => panic!("a handle that nobody has sealed"),
         Ok(Effect::Kms(request)) => {
             let (key, _) = request.into_parts();

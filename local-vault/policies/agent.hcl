@@ -10,7 +10,7 @@ path "secret/metadata/mcp/@AGENT@" {
 }
 
 path "secret/metadata/mcp/@AGENT@/*" {
-  capabilities = ["read", "list", "delete"]
+  capabilities = ["create", "read", "update", "patch", "list", "delete"]
 }
 
 path "secret/delete/mcp/@AGENT@/*" {

@@ -1,5 +1,5 @@
 # The gate's own rights: to make agents' tokens through the token roles, to look after its own
-# token, to renew and revoke what it gave out, to wrap answers, and to keep its records of
+# token, to look up, renew and revoke what it gave out, to wrap answers, and to keep its records of
 # leases, of suspended agents and of the gates.
 # It reads no agent's secret.
 
@@ -35,6 +35,10 @@ path "auth/token/create/portcullis-leases" {
   capabilities = ["update"]
 }
 
+path "sys/leases/lookup" {
+  capabilities = ["update"]
+}
+
 path "sys/leases/renew" {
   capabilities = ["update"]
 }
@@ -48,6 +52,10 @@ path "pki/revoke" {
 }
 
 path "sys/wrapping/wrap" {
+  capabilities = ["update"]
+}
+
+path "sys/wrapping/rewrap" {
   capabilities = ["update"]
 }
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use filters::grants::{Capabilities, Space, danger};
+use filters::grants::{Capabilities, Space};
 use filters::names::AgentId;
 use filters::pattern::AbsolutePattern;
 use filters::vault::Layout;
@@ -181,7 +181,7 @@ impl Proposed {
         for (may, path, count) in self.vault.iter().flat_map(|(may, paths)| paths.iter().map(move |(p, n)| (may, p, n)))
         {
             let names: Vec<_> = may.iter().map(|capability| format!("\"{}\"", capability.name())).collect();
-            let dangerous = AbsolutePattern::parse(path).is_ok_and(|pattern| danger(&pattern, layout).is_some());
+            let dangerous = AbsolutePattern::parse(path).is_ok_and(|pattern| layout.danger(&pattern).is_some());
             let dangerous = if dangerous { ", dangerous = true" } else { "" };
             let (path, names) = (Value::from(path.as_str()), names.join(", "));
             let _ = writeln!(text, "  {{ path = {path}, capabilities = [{names}]{dangerous} }}, # {count}");

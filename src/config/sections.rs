@@ -293,7 +293,7 @@ section! {
 }
 
 /// Every section but for those of engines, in the order of the reference.
-pub(super) static ALL: [&Section; 39] = [
+pub(super) static ALL: [&Section; 40] = [
     &super::options::TOP,
     &LISTENER,
     &TLS,
@@ -321,6 +321,7 @@ pub(super) static ALL: [&Section; 39] = [
     &ROLE_RULE,
     &ROLE,
     &GRANT,
+    &ABSOLUTE,
     &HOURS,
     &AGENT,
     &PRINCIPAL,

@@ -313,6 +313,7 @@ impl Request<'_> {
             context: &self.context,
             caller,
             headers,
+            path: &self.head.path,
             query: &self.head.query,
             wrap_ttl: self.head.wrap_ttl.as_deref(),
             body,

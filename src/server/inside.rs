@@ -150,7 +150,8 @@ impl Inside {
         let served = match *method {
             Method::POST => {
                 let progress = Progress::default();
-                let asked = Asked { context, caller: &caller, headers, query: "", wrap_ttl: None, body, progress };
+                let asked =
+                    Asked { context, caller: &caller, headers, path: "", query: "", wrap_ttl: None, body, progress };
                 progress::attend(&asked.progress, &caller, pin!(mcp::serve(&asked)), client).await
             }
             _ => match caller.turn().await {

@@ -9,36 +9,23 @@ use filters::confirmation::ConfirmationId;
 use filters::decide::{AgentRequest, DecisionContext, Effect, Permit, Permitted, Refused, Wrap, decide};
 use filters::event::EventKind;
 use filters::grants::{Agent, Engine};
-use filters::handle::{Binding, Closed, Keyring, Purpose, StandsFor};
+use filters::handle::{Binding, Closed, Keyring, Purpose};
 use filters::kms::KmsRequest;
 use filters::notes::{LEASE, Note};
 use filters::operation::{Entry, Operation};
 use filters::refusal::Refusal;
-use filters::vault::control;
 use serde::{Deserialize, Serialize};
 
 use crate::exchange::{Answer, Arrival, Envelope, Lane, Opened, Unanswered};
 use crate::limits::Running;
 use crate::telemetry::{Call, Record, Recording, Step};
-use crate::vault::{Accessor, Given, epoch_seconds};
+use crate::vault::epoch_seconds;
 
 use super::confirm::Confirm;
 use super::form::{Form, Unformed, read};
 use super::judge::ungranted;
 use super::streaming::{Performed, Streaming};
 use super::{Caller, Context, Outcome};
-
-#[derive(Deserialize)]
-struct WrapAnswer {
-    wrap_info: WrapInfo,
-}
-
-#[derive(Deserialize)]
-struct WrapInfo {
-    token: Box<str>,
-    accessor: Box<str>,
-    ttl: u64,
-}
 
 /// The result of an operation.
 pub struct Called {
@@ -407,20 +394,6 @@ impl Context<'_> {
             traced: asking.traced,
             ..Envelope::default()
         }
-    }
-
-    /// Gives the answer to Vault to keep, and the agent a handle of it.
-    async fn wrap(&self, asking: Asking<'_>, agent: &Agent, wrap: Wrap, answer: &[u8]) -> Result<Vec<u8>, Refusal> {
-        let namespace = Some(&agent.namespace);
-        let envelope = Envelope { namespace, wrap_ttl: Some(wrap.ttl), ..self.envelope(asking) };
-        let answer = self.state.vault.own.succeed(control::wrap(answer), envelope).await?;
-        let WrapAnswer { wrap_info } = serde_json::from_slice(&answer.body).map_err(|_| Refusal::UpstreamNonsense)?;
-        let accessor = Accessor { text: wrap_info.accessor, namespace: agent.namespace.clone() };
-        self.parcel.put(Given::Token { accessor });
-        let operation = wrap.origin.operation;
-        let claims = wrap.origin.claims(epoch_seconds() + wrap_info.ttl, StandsFor::Wrapped { token: wrap_info.token });
-        let handle = self.seal(agent, Purpose::Wrapped, &claims)?;
-        Ok(asking.form.wrapped(&handle, operation, wrap_info.ttl))
     }
 
     /// Opens a handle of the agent's: gives the claims that were sealed into it.

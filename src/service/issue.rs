@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use filters::decide::{AgentRequest, Origin, Redeemed};
+use filters::decide::{AgentRequest, Origin, Redeemed, Wrap};
 use filters::grants::Agent;
-use filters::handle::{Purpose, StandsFor};
+use filters::handle::{Claims, Purpose, StandsFor};
 use filters::notes::Note;
 use filters::operation::{Entry, IssuedKind, Redeem};
 use filters::refusal::Refusal;
 use filters::secret::Secret;
-use filters::vault::{VaultRequest, is_nothing, is_refusal};
+use filters::vault::{VaultRequest, control, is_nothing, is_refusal};
 use serde::Deserialize;
 
 use crate::exchange::{Answer, Envelope};
@@ -37,6 +37,29 @@ struct Certificate {
 #[derive(Deserialize)]
 struct RenewAnswer {
     lease_duration: u64,
+}
+
+#[derive(Deserialize)]
+struct LookUpAnswer {
+    data: Times,
+}
+
+#[derive(Deserialize)]
+struct Times {
+    /// Below 0 for a lease whose end Vault is about to see.
+    ttl: i64,
+}
+
+#[derive(Deserialize)]
+struct WrapAnswer {
+    wrap_info: WrapInfo,
+}
+
+#[derive(Deserialize)]
+struct WrapInfo {
+    token: Box<str>,
+    accessor: Box<str>,
+    ttl: u64,
 }
 
 impl Context<'_> {
@@ -143,22 +166,65 @@ impl Context<'_> {
             _ => return Err(answer.refusal()),
         }
         let (leases, books) = (&self.state.vault.leases, self.books(asking));
-        match (redeem, claims.stands_for) {
-            (Redeem::RevokeLease, StandsFor::Lease { accessor: text, .. }) => {
+        let (ends, now) = (claims.expires, epoch_seconds());
+        let lasting = |seconds: u64| {
+            let given = [("lease_duration", seconds.into())];
+            asking.form.whole(Unformed { entry, body: Some(&answer.body), given: &given })
+        };
+        match (redeem, &claims.stands_for) {
+            (Redeem::RevokeLease, StandsFor::Lease { accessor, .. }) => {
                 // The handle opens in the namespace only that the lease was made in.
-                leases.end(books, &agent.id, &Accessor { text, namespace: agent.namespace.clone() }).await?;
+                let (text, namespace) = (accessor.clone(), agent.namespace.clone());
+                leases.end(books, &agent.id, &Accessor { text, namespace }).await?;
             }
             (Redeem::RenewLease(_), StandsFor::Lease { accessor, .. }) => {
                 let renewed: RenewAnswer = answer.json()?;
-                let now = epoch_seconds();
-                let lasts = renewed.lease_duration.min(claims.expires.saturating_sub(now));
-                leases.last(books, agent, &accessor, now + lasts).await?;
-                let given = [("lease_duration", lasts.into())];
-                return asking.form.whole(Unformed { entry, body: Some(&answer.body), given: &given });
+                let lasts = renewed.lease_duration.min(ends.saturating_sub(now));
+                leases.last(books, agent, accessor, now + lasts).await?;
+                return lasting(lasts);
+            }
+            (Redeem::LookUpLease, _) => {
+                let LookUpAnswer { data } = answer.json()?;
+                // It ends with its token, whatever Vault tells of it.
+                return lasting(u64::try_from(data.ttl).unwrap_or_default().min(ends.saturating_sub(now)));
+            }
+            (Redeem::Rewrap, _) => {
+                let anew = |expires, stands_for| Claims { expires, stands_for, ..claims };
+                return self.keep(asking, agent, &answer, anew);
             }
             _ => {}
         }
         read(asking.form, entry, &answer)
+    }
+
+    /// Gives the answer to Vault to keep, and the agent a handle of it.
+    pub(super) async fn wrap(
+        &self,
+        asking: Asking<'_>,
+        agent: &Agent,
+        wrap: Wrap,
+        answer: &[u8],
+    ) -> Result<Vec<u8>, Refusal> {
+        let namespace = Some(&agent.namespace);
+        let envelope = Envelope { namespace, wrap_ttl: Some(wrap.ttl), ..self.envelope(asking) };
+        let kept = self.state.vault.own.succeed(control::wrap(answer), envelope).await?;
+        self.keep(asking, agent, &kept, |expires, stands_for| wrap.origin.claims(expires, stands_for))
+    }
+
+    /// Gives the agent a handle of what Vault keeps, with these claims of its end and token.
+    fn keep(
+        &self,
+        asking: Asking<'_>,
+        agent: &Agent,
+        kept: &Answer,
+        claims: impl FnOnce(u64, StandsFor) -> Claims,
+    ) -> Result<Vec<u8>, Refusal> {
+        let WrapAnswer { wrap_info: WrapInfo { token, accessor, ttl } } = kept.json()?;
+        let accessor = Accessor { text: accessor, namespace: agent.namespace.clone() };
+        self.parcel.put(Given::Token { accessor });
+        let claims = claims(epoch_seconds() + ttl, StandsFor::Wrapped { token });
+        let handle = self.seal(agent, Purpose::Wrapped, &claims)?;
+        Ok(asking.form.wrapped(&handle, &claims.operation, ttl))
     }
 
     /// The tokens of agents, for this request.

@@ -15,7 +15,7 @@ use std::time::SystemTime;
 use filters::credential::{ApiKeys, KeyEntry};
 use filters::grants::Agent;
 use filters::identity::Source;
-use filters::names::AgentId;
+use filters::names::{AgentId, Namespace};
 use filters::policy::{Policy, PolicySource, Rates};
 use filters::quota::{Limit, LimitKind, Rate, Terms};
 use filters::secret::Digest;
@@ -110,6 +110,8 @@ pub struct VaultTerms {
     pub leases: Leases,
     /// The token role and policies of each namespace; empty where no tokens are made for agents.
     pub makings: Vec<Making>,
+    /// The namespaces below the root that agents may be in.
+    pub namespaces: Vec<Namespace>,
     /// Seconds that a wrapped answer waits where only the role asks for wrapping.
     pub wrap_ttl: u32,
 }
@@ -188,6 +190,7 @@ impl Snapshot {
             vault: VaultTerms {
                 layout: settings.layout,
                 makings: makings(&child_tokens, agents.policy()),
+                namespaces: agents.policy().namespaces().into_keys().filter(|it| !it.is_root()).cloned().collect(),
                 child_tokens,
                 leases,
                 wrap_ttl: settings.wrap_ttl,

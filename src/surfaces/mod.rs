@@ -35,6 +35,8 @@ pub struct Asked<'a> {
     pub caller: &'a Caller<'a>,
     /// Its headers.
     pub headers: &'a HeaderMap,
+    /// Its path, as it came.
+    pub path: &'a str,
     /// Its query, without the question mark.
     pub query: &'a str,
     /// The time for which the caller lets the answer be wrapped.

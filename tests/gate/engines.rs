@@ -74,9 +74,13 @@ fn database(shared: &Shared) {
     let renewed = rest(&client, "/db/renew", &json!({"lease_id": login["lease_id"], "increment": 7200}));
     let seconds = renewed.expect("renewed")["lease_duration"].as_u64().expect("seconds");
     assert!((7100..=7200).contains(&seconds), "{seconds}");
+    let looked = rest(&client, "/db/lookup", &lease(&login)).expect("its times");
+    assert!((7100..=7200).contains(&looked["lease_duration"].as_u64().expect("seconds")), "{looked}");
+    assert!(looked["issue_time"].is_string() && looked["last_renewal"].is_string(), "{looked}");
     assert_eq!(rest(&client, "/db/revoke", &lease(&login)), Ok(json!({"ok": true})));
     assert!(!logs_in(server, &login));
     assert_eq!(rest(&client, "/db/renew", &lease(&login)), refused(404, "not_found"));
+    assert_eq!(rest(&client, "/db/lookup", &lease(&login)), refused(404, "not_found"));
     assert_eq!(rest(&client, "/db/revoke", &lease(&login)), refused(404, "not_found"));
 
     let login = tool(&client, "db.issue_creds", &json!({"role": "readonly"})).expect("a login");
@@ -96,7 +100,7 @@ fn foreign(shared: &Shared) {
     let login = rest(&first.agent("agent_mtls"), "/db/creds/readonly", &json!({})).expect("a login");
     let second = Gate::start(shared.world(), &Plan::default());
     for gate in [&first, &second] {
-        for target in ["/db/renew", "/db/revoke"] {
+        for target in ["/db/lookup", "/db/renew", "/db/revoke"] {
             assert_eq!(rest(&gate.keyed(), target, &lease(&login)), refused(403, "forbidden"), "{target}");
         }
         assert_eq!(tool(&gate.keyed(), "db.revoke", &lease(&login)), Err("forbidden".into()));
@@ -131,22 +135,23 @@ fn with(more: &str) -> Plan {
     Plan { sections: format!("{AGENTS}{more}"), ..Plan::default() }
 }
 
-const ALICE: &str = "\n[agents.alice]\nroles = [\"all\"]\n";
-const BOB: &str = "\n[agents.bob]\nroles = [\"all\"]\n";
+/// Agents whose leases are counted: no other test has them suspended, which ends what they have in the same Vault.
+const LODGER: &str = "\n[agents.lodger]\nroles = [\"all\"]\n";
+const TENANT: &str = "\n[agents.tenant]\nroles = [\"all\"]\n";
 
 fn outlives(shared: &Shared) {
     let server = shared.postgres();
-    let mut plan = with(&format!("{ALICE}[child_tokens]\ntype = \"service\"\n"));
+    let mut plan = with(&format!("{LODGER}[child_tokens]\ntype = \"service\"\n"));
     plan.top.push_str("child_token_ttl = \"5s\"\n");
     let gate = Gate::start(shared.world(), &plan);
-    let alice = gate.agent("alice");
-    assert_eq!(alice.get("/secrets/none").status, 404);
-    assert_eq!(tokens(shared, "alice", "portcullis"), 1);
-    let login = rest(&alice, "/db/creds/readonly", &json!({})).expect("a login");
-    wait_for("the agent's token ends", 30, || tokens(shared, "alice", "portcullis") == 0);
+    let lodger = gate.agent("lodger");
+    assert_eq!(lodger.get("/secrets/none").status, 404);
+    assert_eq!(tokens(shared, "lodger", "portcullis"), 1);
+    let login = rest(&lodger, "/db/creds/readonly", &json!({})).expect("a login");
+    wait_for("the agent's token ends", 30, || tokens(shared, "lodger", "portcullis") == 0);
     assert!(logs_in(server, &login));
-    assert!(rest(&alice, "/db/renew", &lease(&login)).is_ok());
-    assert!(rest(&alice, "/db/revoke", &lease(&login)).is_ok());
+    assert!(rest(&lodger, "/db/renew", &lease(&login)).is_ok());
+    assert!(rest(&lodger, "/db/revoke", &lease(&login)).is_ok());
 }
 
 fn brief(shared: &Shared) {
@@ -160,9 +165,9 @@ fn brief(shared: &Shared) {
 
 fn budget(shared: &Shared) {
     shared.postgres();
-    let plan = with(&format!("{BOB}[leases]\nper_agent = 3\n"));
+    let plan = with(&format!("{TENANT}[leases]\nper_agent = 3\n"));
     let gates = [Gate::start(shared.world(), &plan), Gate::start(shared.world(), &plan)];
-    let clients = gates.each_ref().map(|gate| gate.agent("bob"));
+    let clients = gates.each_ref().map(|gate| gate.agent("tenant"));
     let issued: Vec<_> = std::thread::scope(|scope| {
         let issue = |client| scope.spawn(move || rest(client, "/db/creds/readonly", &json!({})));
         let running: Vec<_> = clients.iter().cycle().take(8).map(issue).collect();
@@ -173,7 +178,7 @@ fn budget(shared: &Shared) {
     for outcome in over {
         assert_eq!(outcome, refused(429, "lease_budget_exhausted"));
     }
-    assert_eq!(tokens(shared, "bob", "portcullis-leases"), 3, "nothing is left of what was refused");
+    assert_eq!(tokens(shared, "tenant", "portcullis-leases"), 3, "nothing is left of what was refused");
     assert_eq!(tool(&clients[0], "db.issue_creds", &json!({"role": "readonly"})), Err("lease_budget_exhausted".into()));
     let held: Vec<Value> = granted.into_iter().map(|login| login.expect("a login")).collect();
     assert!(rest(&clients[1], "/db/revoke", &lease(&held[0])).is_ok());
@@ -181,7 +186,7 @@ fn budget(shared: &Shared) {
     for login in held.iter().skip(1).chain([&again]) {
         assert!(rest(&clients[0], "/db/revoke", &lease(login)).is_ok());
     }
-    assert_eq!(tokens(shared, "bob", "portcullis-leases"), 0);
+    assert_eq!(tokens(shared, "tenant", "portcullis-leases"), 0);
 }
 
 fn nothing_left(shared: &Shared) {
@@ -202,11 +207,11 @@ fn nothing_left(shared: &Shared) {
 
 fn generation(shared: &Shared) {
     shared.postgres();
-    let before = Gate::start(shared.world(), &with(ALICE));
-    let login = rest(&before.agent("alice"), "/db/creds/readonly", &json!({})).expect("a login");
-    let after = Gate::start(shared.world(), &with(&format!("{ALICE}generation = 2\n")));
-    assert_eq!(rest(&after.agent("alice"), "/db/revoke", &lease(&login)), refused(403, "forbidden"));
-    assert!(rest(&before.agent("alice"), "/db/revoke", &lease(&login)).is_ok());
+    let before = Gate::start(shared.world(), &with(LODGER));
+    let login = rest(&before.agent("lodger"), "/db/creds/readonly", &json!({})).expect("a login");
+    let after = Gate::start(shared.world(), &with(&format!("{LODGER}generation = 2\n")));
+    assert_eq!(rest(&after.agent("lodger"), "/db/revoke", &lease(&login)), refused(403, "forbidden"));
+    assert!(rest(&before.agent("lodger"), "/db/revoke", &lease(&login)).is_ok());
 }
 
 fn ssh_sign(shared: &Shared) {

@@ -250,9 +250,9 @@ fn reasons(shared: &Shared) {
 fn verbs(shared: &Shared) {
     let client = shared.gate().keyed();
     let body = json!({"data": {"a": 1}}).to_string();
-    for verb in [":metadata", ":undelete", ":destroy"] {
+    for verb in [":metadata", ":delete", ":undelete", ":destroy"] {
         let (bare, escaped) = (format!("/secrets/ftp{verb}"), format!("/secrets/ftp{}", verb.replace(':', "%3A")));
-        let meant = if verb == ":metadata" { "GET, HEAD" } else { "POST" };
+        let meant = if verb == ":metadata" { "GET, HEAD, PATCH, PUT" } else { "POST" };
         for method in ["GET", "PUT", "PATCH", "POST", "DELETE"].into_iter().filter(|method| !meant.contains(method)) {
             let refused = client.send(method, &bare, &JSON, body.as_bytes());
             assert_eq!((refused.status, refused.header("allow")), (405, Some(meant)), "{method} {bare}");

@@ -83,7 +83,7 @@ namespace = "team-a/sub"
 "#;
 
 /// True where the Vault of this run has namespaces; HashiCorp's own edition for all has none.
-fn has_namespaces(world: &World) -> bool {
+pub(super) fn has_namespaces(world: &World) -> bool {
     world.vault.product() == Product::OpenBao
 }
 
@@ -137,7 +137,7 @@ fn allow_in(world: &World, namespace: &str, sections: &str) {
 }
 
 /// A world with the teams' namespaces and a gate that serves them.
-fn teams_of(world: &World) -> Gate {
+pub(super) fn teams_of(world: &World) -> Gate {
     for namespace in ["team-a", "team-a/sub", "team-c"] {
         provision(world, namespace);
     }

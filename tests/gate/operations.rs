@@ -17,6 +17,7 @@ pub const CASES: &[Case] = &[
     ("variables_alone_grant_transit_by_key", by_variables),
     ("whoami_tells_agent_proof_scopes_and_roles", whoami),
     ("values_of_one_byte_and_of_900_kb_pass_everywhere", sizes),
+    ("metadata_is_written_and_patched", described),
     ("a_role_allows_only_what_it_holds", reader),
     ("arguments_that_do_not_fit_are_422", misfits),
 ];
@@ -86,12 +87,38 @@ fn deletion(shared: &Shared) {
     assert_eq!(client.post("/secrets/gone/x:undelete", &versions).status, 200);
     assert_eq!(client.get("/secrets/gone/x").status, 404, "destroyed is for good");
     let again = write();
+    assert_eq!(client.post("/secrets/gone/x:delete", &json!({"versions": [again]})).json(), json!({"ok": true}));
+    assert_eq!(client.get("/secrets/gone/x").status, 404);
+    assert_eq!(client.post("/secrets/gone/x:undelete", &json!({"versions": [again]})).status, 200);
     assert_eq!(structured(&client.call("kv.delete", &json!({"path": "gone/x"}))), json!({"ok": true}));
     let arguments = json!({"path": "gone/x", "versions": [again]});
     assert_eq!(structured(&client.call("kv.undelete", &arguments)), json!({"ok": true}));
     assert_eq!(client.get("/secrets/gone/x").status, 200);
     assert_eq!(structured(&client.call("kv.destroy", &arguments)), json!({"ok": true}));
     assert_eq!(client.get("/secrets/gone/x").status, 404);
+}
+
+fn described(shared: &Shared) {
+    let (client, target) = (shared.gate().keyed(), "/secrets/described/x:metadata");
+    let patch = |target: &str, body: Value| {
+        let body = body.to_string();
+        client.send("PATCH", target, &[("Content-Type", "application/json")], body.as_bytes()).status
+    };
+    let written = client.put(target, &json!({"max_versions": 3, "custom_metadata": {"owner": "a", "team": "b"}}));
+    assert_eq!((written.status, written.json()), (200, json!({"ok": true})));
+    assert_eq!(patch(target, json!({"cas_required": true, "custom_metadata": {"owner": null}})), 200);
+    let told = client.get(target).json();
+    assert_eq!((&told["max_versions"], &told["cas_required"]), (&json!(3), &json!(true)), "{told}");
+    assert_eq!(told["custom_metadata"], json!({"team": "b"}), "{told}");
+    assert_eq!(client.put("/secrets/described/x", &json!({"data": {}})).status, 409);
+    assert_eq!(patch("/secrets/described/none:metadata", json!({"max_versions": 3})), 404);
+    for unfit in [json!({"custom_metadata": {"a": null}}), json!({"delete_version_after": "soon"}), json!({"data": {}})]
+    {
+        assert_eq!(client.put(target, &unfit).status, 422, "{unfit}");
+    }
+    let reader = shared.gate().agent("agent_jwt");
+    assert_eq!(reader.put("/secrets/public/x:metadata", &json!({"max_versions": 3})).status, 403);
+    assert_eq!(reader.post("/secrets/public/x:delete", &json!({"versions": [1]})).status, 403);
 }
 
 fn check_and_set(shared: &Shared) {

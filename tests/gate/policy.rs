@@ -88,7 +88,10 @@ fn universe() -> Vec<(&'static Entry, String)> {
             ask("kv.write", json!({"path": path, "shared": shared, "data": {}}));
             ask("kv.patch", json!({"path": path, "shared": shared, "data": {}}));
             ask("kv.metadata", json!({"path": path, "shared": shared}));
+            ask("kv.write_metadata", json!({"path": path, "shared": shared}));
+            ask("kv.patch_metadata", json!({"path": path, "shared": shared}));
             ask("kv.delete", json!({"path": path, "shared": shared}));
+            ask("kv.delete_versions", json!({"path": path, "shared": shared, "versions": [1]}));
             ask("kv.undelete", json!({"path": path, "shared": shared, "versions": [1]}));
             ask("kv.destroy", json!({"path": path, "shared": shared, "versions": [1]}));
         }
@@ -105,7 +108,7 @@ fn universe() -> Vec<(&'static Entry, String)> {
     asked
 }
 
-fn load(text: &str) -> Settings {
+pub(super) fn load(text: &str) -> Settings {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("config.toml");
     std::fs::write(&file, text).expect("a file");
@@ -113,7 +116,7 @@ fn load(text: &str) -> Settings {
     config::load(&flags, &|_| None).unwrap_or_else(|report| panic!("{report}\n{text}"))
 }
 
-fn identity(roles: Vec<Role>) -> Identity {
+pub(super) fn identity(roles: Vec<Role>) -> Identity {
     let roles = roles.into_iter().map(|role| (Arc::new(role), None)).collect();
     let id = AgentId::parse("bob").expect("a name");
     let agent = Agent {
@@ -232,18 +235,18 @@ fn capabilities(
 }
 
 /// A configuration whose policies, token roles and agents are this test's own.
-struct Own<'a> {
+pub(super) struct Own<'a> {
     world: &'a World,
     folder: tempfile::TempDir,
     name: &'static str,
 }
 
 impl<'a> Own<'a> {
-    fn new(world: &'a World, name: &'static str) -> Self {
+    pub(super) fn new(world: &'a World, name: &'static str) -> Self {
         Self { world, folder: tempfile::tempdir().expect("a folder"), name }
     }
 
-    fn sections(&self, child: &str, agents: &str) -> String {
+    pub(super) fn sections(&self, child: &str, agents: &str) -> String {
         let name = self.name;
         format!("[child_tokens]\nrole = \"{name}\"\n{child}\n[leases]\nrole = \"{name}-leases\"\n{agents}")
     }
@@ -253,7 +256,7 @@ impl<'a> Own<'a> {
         format!("rate_limit_enabled = false\nchild_token_policy_prefix = \"{prefix}-\"\nvault_token = \"{token}\"\n")
     }
 
-    fn write(&self, sections: &str) {
+    pub(super) fn write(&self, sections: &str) {
         let text = format!("vault_addr = \"{}\"\n{}{sections}", self.world.vault_address(), self.top());
         std::fs::write(self.folder.path().join("config.toml"), text).expect("a file");
     }
@@ -265,7 +268,7 @@ impl<'a> Own<'a> {
         command
     }
 
-    fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
+    pub(super) fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
         let Output { status, stdout, stderr } = self.command(arguments).output().expect("the command");
         let text = [stdout, stderr].concat();
         (status.code(), String::from_utf8(text).expect("text"))
@@ -276,7 +279,7 @@ impl<'a> Own<'a> {
         (status == 200).then(|| answer["data"]["policy"].as_str().expect("a policy").to_owned())
     }
 
-    fn gate(&self, sections: &str) -> Gate {
+    pub(super) fn gate(&self, sections: &str) -> Gate {
         // The AppRole would win over the token.
         let environment = vec![("VAULT_ROLE_ID", String::new()), ("VAULT_SECRET_ID", String::new())];
         let sections = format!("{FAMILY}{sections}");

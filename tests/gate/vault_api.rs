@@ -1,7 +1,9 @@
 //! Vault's own API at `/v1`: clients of Vault's as they are.
 
-mod cli;
+pub(super) mod cli;
 mod engines;
+mod namespaces;
+mod secrets;
 
 use std::fs;
 
@@ -12,6 +14,7 @@ use tests::{API_KEY, Gate, Plan, wait_for};
 use crate::{Case, Shared};
 
 use cli::Cli;
+use secrets::{uses_metadata, uses_secrets};
 
 pub const CASES: &[Case] = &[
     ("the_command_line_works_with_a_certificate", certificate),
@@ -30,45 +33,17 @@ pub const CASES: &[Case] = &[
     ("the_surface_may_be_off_and_logins_elsewhere", switched),
     ("tokens_of_vaults_own_are_never_used", foreign),
     ("another_namespace_than_the_agents_is_refused", namespaced),
+    ("an_agent_names_its_own_namespace_and_no_other", namespaces::named),
     ("a_path_is_the_agents_own_however_it_is_spelled", spelled),
     ("answers_are_vaults_but_for_what_is_the_gates", answers),
 ];
-
-/// Everything that the command line does with secrets.
-fn uses_secrets(cli: &Cli<'_>, path: &str) {
-    let secret = &format!("secret/{path}");
-    cli.said(&["kv", "put", secret, "user=app", "password=one"]);
-    let read = cli.json(&["kv", "get", "-format=json", secret]);
-    assert_eq!(read["data"]["data"], json!({"user": "app", "password": "one"}));
-    assert_eq!(cli.said(&["kv", "get", "-field=password", "-mount=secret", path]).trim(), "one");
-    cli.said(&["kv", "patch", secret, "password=two"]);
-    cli.said(&["kv", "put", "-cas=2", secret, "user=app", "password=three"]);
-    let stale = cli.error(&["kv", "put", "-cas=2", secret, "user=app"]);
-    assert!(stale.contains("current version"), "{stale}");
-    assert_eq!(cli.said(&["kv", "get", "-version=2", "-field=password", secret]).trim(), "two");
-    let (folder, name) = path.rsplit_once('/').expect("a folder");
-    assert_eq!(cli.json(&["kv", "list", "-format=json", &format!("secret/{folder}")]), json!([name]));
-    let metadata = cli.json(&["kv", "metadata", "get", "-format=json", secret]);
-    assert_eq!(metadata["data"]["current_version"], 3);
-    cli.said(&["kv", "delete", secret]);
-    let deleted = cli.json_of(&["kv", "get", "-format=json", secret]);
-    assert!(!deleted["data"]["metadata"]["deletion_time"].as_str().unwrap_or_default().is_empty(), "{deleted}");
-    cli.said(&["kv", "undelete", "-versions=3", secret]);
-    assert_eq!(cli.said(&["kv", "get", "-field=password", secret]).trim(), "three");
-    cli.said(&["kv", "rollback", "-version=1", secret]);
-    assert_eq!(cli.said(&["kv", "get", "-field=password", secret]).trim(), "one");
-    cli.said(&["kv", "destroy", "-versions=1,2", secret]);
-    let destroyed = cli.json_of(&["kv", "get", "-format=json", "-version=1", secret]);
-    assert_eq!(destroyed["data"]["metadata"]["destroyed"], true);
-    let none = cli.error(&["kv", "get", "secret/none/at/all"]);
-    assert!(none.contains("No value found at"), "{none}");
-}
 
 fn certificate(shared: &Shared) {
     let cli = Cli::of(shared.gate(), "agent_mtls");
     let status = cli.json(&["status", "-format=json"]);
     assert_eq!((&status["sealed"], &status["initialized"]), (&json!(false), &json!(true)));
     uses_secrets(&cli, "v1-cert/apps/db");
+    uses_metadata(&cli, "v1-cert/apps/described");
     // A token that an earlier login has left is nobody's business.
     let cli = cli.with("hvs.CAESIJsomething");
     assert_eq!(cli.json(&["kv", "list", "-format=json", "secret/v1-cert"]), json!(["apps/"]));
@@ -220,6 +195,7 @@ fn logins(shared: &Shared) {
 fn created(shared: &Shared) {
     let gate = shared.gate();
     let create = |client: &tests::Client, body: &Value| client.post("/v1/auth/token/create", body);
+    let orphan = |client: &tests::Client| client.post("/v1/auth/token/create-orphan", &json!({"ttl": "1m"}));
     let made = |client: &tests::Client, body: &Value| {
         let answer = create(client, body);
         assert_eq!(answer.status, 200, "{body}: {:?}", answer.json());
@@ -241,10 +217,13 @@ fn created(shared: &Shared) {
         (&json!("auth/token/create"), &json!(false)),
         "{look}"
     );
-    assert_eq!(status(&bearer(&third)), 200);
+    // It is no orphan, however it is asked for.
+    let fourth = orphan(&bearer(&second)).json()["auth"].clone();
+    assert_eq!((&fourth["lease_duration"], &fourth["orphan"]), (&json!(60), &json!(false)), "{fourth}");
+    assert_eq!((status(&bearer(&third)), status(&bearer(&fourth))), (200, 200));
     assert_eq!(bearer(&second).post("/v1/auth/token/revoke-self", &json!({})).status, 204);
-    let statuses = [&first, &second, &third].map(|auth| status(&bearer(auth)));
-    assert_eq!(statuses, [200, 403, 403]);
+    let statuses = [&first, &second, &third, &fourth].map(|auth| status(&bearer(auth)));
+    assert_eq!(statuses, [200, 403, 403, 403]);
     // That of a certificate is nothing without it.
     let agent = gate.agent("agent_mtls");
     let bound = made(&agent, &json!({"explicit_max_ttl": "10m"}));
@@ -282,6 +261,18 @@ fn wrapping(shared: &Shared) {
     // It is the agent's, whoever has it.
     let other = gate.keyed().post("/v1/sys/wrapping/unwrap", &json!({"token": token}));
     assert_eq!(other.status, 403, "{:?}", other.json());
+    // Wrapped anew it waits as long as at first, under another handle.
+    let again = cli.json(&["write", "-format=json", "sys/wrapping/rewrap", &format!("token={token}")]);
+    let anew = again["wrap_info"]["token"].as_str().unwrap_or_else(|| panic!("{again}"));
+    assert_eq!((&again["wrap_info"]["ttl"], &again["data"]), (&json!(60), &Value::Null), "{again}");
+    assert_ne!(anew, token);
+    for path in ["unwrap", "rewrap", "lookup"] {
+        let void = cli.error(&["write", &format!("sys/wrapping/{path}"), &format!("token={token}")]);
+        assert!(void.contains("Code: 404"), "{path}: {void}");
+    }
+    let other = gate.keyed().post("/v1/sys/wrapping/rewrap", &json!({"token": anew}));
+    assert_eq!(other.status, 403, "{:?}", other.json());
+    let token = anew;
     let unwrapped = cli.json(&["unwrap", "-format=json", token]);
     assert_eq!(unwrapped["data"]["data"], json!({"a": "b"}), "{unwrapped}");
     cli.error(&["unwrap", token]);
@@ -307,7 +298,11 @@ fn leases(shared: &Shared) {
     assert_eq!(renewed["lease_id"].as_str(), Some(&*lease), "{renewed}");
     cli.json(&["lease", "renew", "-format=json", "-increment=60", &lease]);
     let looked_up = cli.json(&["lease", "lookup", "-format=json", &lease]);
-    assert!(looked_up["data"]["ttl"].as_u64().is_some_and(|ttl| ttl > 0), "{looked_up}");
+    // Its own end is told, which is long before the handle's.
+    let times = &looked_up["data"];
+    assert!(times["ttl"].as_u64().is_some_and(|ttl| (1..=60).contains(&ttl)), "{looked_up}");
+    assert_eq!((&times["id"], &times["renewable"]), (&json!(lease), &json!(true)), "{looked_up}");
+    assert!(["issue_time", "expire_time", "last_renewal"].iter().all(|time| times[time].is_string()), "{looked_up}");
     // Another agent's lease is nothing.
     for path in ["sys/leases/renew", "sys/leases/revoke", "sys/leases/lookup"] {
         let answer = gate.keyed().post(&format!("/v1/{path}"), &json!({"lease_id": lease}));
@@ -316,7 +311,10 @@ fn leases(shared: &Shared) {
         assert!(matches!(vaults.status, 400 | 403 | 404), "{path}: {} {:?}", vaults.status, vaults.json());
     }
     cli.said(&["lease", "revoke", &lease]);
-    cli.error(&["lease", "renew", &lease]);
+    for about in ["renew", "lookup"] {
+        let gone = cli.error(&["lease", about, &lease]);
+        assert!(gone.contains("Code: 404"), "{about}: {gone}");
+    }
     let certificate =
         cli.json(&["write", "-format=json", "pki/issue/service", "common_name=a.agents.internal", "ttl=1h"]);
     let handle = certificate["lease_id"].as_str().expect("a handle").to_owned();
@@ -333,7 +331,7 @@ fn capabilities(shared: &Shared) {
         names,
         [
             json!(["create", "read", "update", "patch", "delete"]),
-            json!(["read", "list"]),
+            json!(["create", "read", "update", "patch", "list"]),
             json!(["update"]),
             json!(["deny"]),
             json!(["deny"]),
@@ -341,8 +339,19 @@ fn capabilities(shared: &Shared) {
         "{told}"
     );
     let one = client.post("/v1/sys/capabilities-self", &json!({"path": "secret/metadata/a"})).json();
-    assert_eq!(one["data"]["capabilities"], json!(["read", "list"]), "{one}");
+    assert_eq!(one["data"]["capabilities"], told["data"]["secret/metadata/a"], "{one}");
     assert_eq!(client.post("/v1/sys/capabilities-self", &json!({})).status, 400);
+    // Those of a token are told to whoever shows it.
+    let cli = Cli::of(shared.gate(), "agent_mtls");
+    cli.said(&["login", "-method=cert"]);
+    let own = fs::read_to_string(cli.home.path().join(".vault-token")).expect("a token");
+    let told = cli.json(&["token", "capabilities", "-format=json", own.trim(), "secret/metadata/a"]);
+    assert_eq!(told, one["data"]["capabilities"]);
+    let other = cli.error(&["token", "capabilities", API_KEY, "secret/metadata/a"]);
+    assert!(other.contains("Code: 403"), "{other}");
+    for body in [json!({"paths": paths}), json!({"token": own.trim(), "paths": paths})] {
+        assert_eq!(client.post("/v1/sys/capabilities", &body).status, 403, "{body}");
+    }
 }
 
 fn switched(shared: &Shared) {
@@ -371,7 +380,7 @@ fn foreign(shared: &Shared) {
     assert_eq!(agent.get("/v1/secret/data/mcp/agent_api/x").status, 404);
     assert_eq!(agent.get("/v1/auth/token/lookup-self").json()["data"]["display_name"], "agent_mtls");
     let agent = gate.agent("agent_mtls");
-    for path in ["team-a/secret/data/x", "sys/%6dounts", "SYS/mounts", "sys//mounts", "auth/token/create-orphan"] {
+    for path in ["team-a/secret/data/x", "sys/%6dounts", "SYS/mounts", "sys//mounts", "auth/token/lookup"] {
         let answer = agent.get(&format!("/v1/{path}"));
         assert!(matches!(answer.status, 403 | 404), "{path}: {} {:?}", answer.status, answer.json());
     }

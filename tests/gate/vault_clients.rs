@@ -47,11 +47,13 @@ enum Library {
     Node,
     /// HashiCorp's own.
     Go,
+    /// vaultrs.
+    Rust,
     /// Spring Vault.
     Spring,
 }
 
-const LIBRARIES: [Library; 3] = [Library::Python, Library::Node, Library::Go];
+const LIBRARIES: [Library; 4] = [Library::Python, Library::Node, Library::Go, Library::Rust];
 
 /// A gate, and the files of its callers.
 struct Served {
@@ -157,6 +159,7 @@ impl Library {
                 command
             }
             Self::Go => Command::new(installed("target/vault-clients/go")),
+            Self::Rust => Command::new(installed("target/debug/vault-rs")),
         };
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));

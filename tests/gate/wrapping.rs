@@ -34,7 +34,16 @@ fn once(shared: &Shared) {
     assert_eq!(response.status, 200, "{response:?}");
     let wrapped = response.json();
     assert_eq!((&wrapped["wrapped"]["operation"], &wrapped["wrapped"]["ttl"]), (&json!("kv.read"), &json!(90)));
-    let handle = handle(&wrapped);
+    let first = handle(&wrapped);
+    assert_eq!(theirs.post("/wrap/rewrap", &first).status, 403);
+    let again = mine.post("/wrap/rewrap", &first);
+    assert_eq!(again.status, 200, "{again:?}");
+    let again = again.json();
+    assert_eq!((&again["wrapped"]["operation"], &again["wrapped"]["ttl"]), (&json!("kv.read"), &json!(90)));
+    for target in ["/wrap/unwrap", "/wrap/rewrap", "/wrap/lookup"] {
+        assert_eq!(mine.post(target, &first).status, 404, "{target}: it is void");
+    }
+    let handle = handle(&again);
     for target in ["/wrap/unwrap", "/wrap/lookup"] {
         let refused = theirs.post(target, &handle);
         assert_eq!((refused.status, refused.code().as_str()), (403, "forbidden"), "{target}");

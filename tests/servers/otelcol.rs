@@ -1,4 +1,5 @@
-//! An OpenTelemetry collector of the project of that name, which takes spans and writes them to a file.
+//! An OpenTelemetry collector of the project of that name, which takes spans and log records and writes
+//! each kind to a file.
 
 use std::collections::BTreeMap;
 use std::net::TcpStream;
@@ -8,9 +9,13 @@ use local_vault::Guarded;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::collector::Told;
+use super::collector::{Told, ToldLog};
 use crate::process::root;
 use crate::{free_port, wait_for};
+
+/// The files of its folder.
+const SPANS: &str = "spans.json";
+const LOGS: &str = "logs.json";
 
 /// A collector; ended when dropped.
 pub struct Otelcol {
@@ -25,8 +30,14 @@ impl Otelcol {
         let (port, folder) = (free_port(), tempfile::tempdir().expect("a folder"));
         let configuration = format!(
             "receivers: {{otlp: {{protocols: {{http: {{endpoint: '127.0.0.1:{port}'}}}}}}}}\n\
-             exporters: {{file: {{path: spans.json, flush_interval: 20ms}}}}\n\
-             service: {{telemetry: {{metrics: {{level: none}}}}, pipelines: {{traces: {{receivers: [otlp], exporters: [file]}}}}}}\n"
+             exporters:\n\
+             \x20 file/traces: {{path: {SPANS}, flush_interval: 20ms}}\n\
+             \x20 file/logs: {{path: {LOGS}, flush_interval: 20ms}}\n\
+             service:\n\
+             \x20 telemetry: {{metrics: {{level: none}}}}\n\
+             \x20 pipelines:\n\
+             \x20   traces: {{receivers: [otlp], exporters: [file/traces]}}\n\
+             \x20   logs: {{receivers: [otlp], exporters: [file/logs]}}\n"
         );
         std::fs::write(folder.path().join("config.yaml"), configuration).expect("a file");
         let log = std::fs::File::create(folder.path().join("log")).expect("a file");
@@ -47,11 +58,20 @@ impl Otelcol {
 
     /// The spans of a trace that it has written, in the JSON of OTLP.
     pub fn spans(&self, trace: &str) -> Vec<Told> {
-        let text = std::fs::read_to_string(self.folder.path().join("spans.json")).unwrap_or_default();
-        // The last line may be written still.
-        let messages = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-        let told = messages.flat_map(|line| told(&serde_json::from_str(line).expect("JSON")));
+        let told = self.messages(SPANS).into_iter().flat_map(|message| told(&message));
         told.filter(|span| span.trace == trace).collect()
+    }
+
+    /// The log records that it has written, in their order.
+    pub fn logs(&self) -> Vec<ToldLog> {
+        self.messages(LOGS).into_iter().flat_map(|message| told_logs(&message)).collect()
+    }
+
+    fn messages(&self, file: &str) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.folder.path().join(file)).unwrap_or_default();
+        // The last line may be written still.
+        let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        whole.map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 }
 
@@ -81,6 +101,29 @@ fn one(span: &Value, resource: BTreeMap<String, String>) -> Told {
         resource,
         links: list(&span["links"]).iter().map(|link| link["traceId"].as_str().expect("an id").to_owned()).collect(),
         time: (time("startTimeUnixNano"), time("endTimeUnixNano")),
+    }
+}
+
+fn told_logs(message: &Value) -> Vec<ToldLog> {
+    let mut all = Vec::new();
+    for of_resource in list(&message["resourceLogs"]) {
+        let resource = attributes(&of_resource["resource"]["attributes"]);
+        let records = list(&of_resource["scopeLogs"]).iter().flat_map(|scope| list(&scope["logRecords"]));
+        all.extend(records.map(|record| one_log(record, resource.clone())));
+    }
+    all
+}
+
+fn one_log(record: &Value, resource: BTreeMap<String, String>) -> ToldLog {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let number = record["severityNumber"].as_i64().and_then(|number| i32::try_from(number).ok());
+    ToldLog {
+        body: text(&record["body"]["stringValue"]),
+        severity: (number.unwrap_or_else(|| panic!("{record}")), text(&record["severityText"])),
+        trace: text(&record["traceId"]),
+        time: text(&record["timeUnixNano"]).parse().unwrap_or_else(|_| panic!("{record}")),
+        attributes: attributes(&record["attributes"]),
+        resource,
     }
 }
 

@@ -1,8 +1,8 @@
 //! What is asked at Vault's own paths, of whichever engine, where a role grants the path.
 
-use super::database::{RenewArguments, RevokeArguments};
+use super::database::{LeaseArguments, LookUp as LookUpLogin, RenewArguments};
 use super::kv::absent;
-use crate::grants::{Access, Demand, Engine, EngineSpec, Holds, Resource};
+use crate::grants::{Access, Demand, Resource, VAULT};
 use crate::operation::{About, Annotations, Describe, Entry, OperationSpec, Plan, Reach, Touched};
 use crate::path::SecretPath;
 use crate::refusal::Refusal;
@@ -10,45 +10,43 @@ use crate::scope::Scope;
 use crate::shape::Shape;
 use crate::vault::Method;
 
-/// All of Vault's engines, by Vault's own paths.
-pub const VAULT: Engine = Engine::of(&EngineSpec {
-    name: "vault",
-    title: "Vault",
-    about: "Vault's own paths, of whichever engine.",
-    holds: Holds::Absolute,
-    ..EngineSpec::VAULT
-});
-
 /// Its operations.
-pub static ABSOLUTE: [Entry; 8] = [
+pub static ABSOLUTE: [Entry; 9] = [
     Entry::passed(&READ),
     Entry::passed(&LIST),
     Entry::passed(&WRITE),
     Entry::passed(&PATCH),
     Entry::passed(&DELETE),
     Entry::passed(&MOUNT),
+    Entry::of::<LookUp>(),
     Entry::of::<Renew>(),
     Entry::of::<Revoke>(),
 ];
 
-/// The operation that a method of Vault's API is, at a path of its own.
+/// The operation that has this access to a path.
 #[must_use]
-pub fn asking(method: Method) -> &'static Entry {
-    let [read, list, write, patch, delete, ..] = &ABSOLUTE;
-    match method {
-        Method::Get => read,
-        Method::List => list,
-        Method::Post => write,
-        Method::Patch => patch,
-        Method::Delete => delete,
+pub fn asking(access: Access) -> &'static Entry {
+    let [read, list, write, patch, delete, mount, ..] = &ABSOLUTE;
+    match access {
+        Access::Read => read,
+        Access::List => list,
+        Access::Write => write,
+        Access::Patch => patch,
+        Access::Delete => delete,
+        Access::Mount => mount,
     }
 }
 
-/// The operation that tells which engine is mounted at a path.
+/// The access that a method of Vault's API is.
 #[must_use]
-pub fn mount() -> &'static Entry {
-    let [.., mount, _, _] = &ABSOLUTE;
-    mount
+pub const fn access(method: Method) -> Access {
+    match method {
+        Method::Get => Access::Read,
+        Method::List => Access::List,
+        Method::Post => Access::Write,
+        Method::Patch => Access::Patch,
+        Method::Delete => Access::Delete,
+    }
 }
 
 const ASKED: OperationSpec = OperationSpec { engine: Some(VAULT), rest_only: true, ..OperationSpec::POST };
@@ -64,7 +62,7 @@ static READ: OperationSpec = OperationSpec {
     title: "Read a path of Vault's",
     summary: "Reads one of Vault's own paths.",
     scope: Some(Scope::Read),
-    touch: Some(|about| touched(about, Access::Of(Method::Get))),
+    touch: Some(|about| touched(about, Access::Read)),
     annotations: READ_ONLY,
     reach: by(Method::Get),
     takes_body: false,
@@ -78,7 +76,7 @@ static LIST: OperationSpec = OperationSpec {
     title: "List a path of Vault's",
     summary: "Lists the names below one of Vault's own paths.",
     scope: Some(Scope::List),
-    touch: Some(|about| touched(about, Access::Of(Method::List))),
+    touch: Some(|about| touched(about, Access::List)),
     annotations: READ_ONLY,
     reach: by(Method::List),
     takes_body: false,
@@ -90,7 +88,7 @@ static WRITE: OperationSpec = OperationSpec {
     title: "Write a path of Vault's",
     summary: "Writes to one of Vault's own paths.",
     scope: Some(Scope::Write),
-    touch: Some(|about| touched(about, Access::Of(Method::Post))),
+    touch: Some(|about| touched(about, Access::Write)),
     annotations: CHANGES,
     reach: by(Method::Post),
     secret: true,
@@ -102,7 +100,7 @@ static PATCH: OperationSpec = OperationSpec {
     title: "Patch a path of Vault's",
     summary: "Changes a part of what is at one of Vault's own paths.",
     scope: Some(Scope::Write),
-    touch: Some(|about| touched(about, Access::Of(Method::Patch))),
+    touch: Some(|about| touched(about, Access::Patch)),
     annotations: CHANGES,
     reach: by(Method::Patch),
     ..ASKED
@@ -113,7 +111,7 @@ static DELETE: OperationSpec = OperationSpec {
     title: "Delete a path of Vault's",
     summary: "Deletes what is at one of Vault's own paths.",
     scope: Some(Scope::Delete),
-    touch: Some(|about| touched(about, Access::Of(Method::Delete))),
+    touch: Some(|about| touched(about, Access::Delete)),
     annotations: Annotations { idempotent: true, ..CHANGES },
     reach: by(Method::Delete),
     takes_body: false,
@@ -138,6 +136,26 @@ fn touched(about: About<'_>, access: Access) -> Result<Touched, Refusal> {
     Ok(Touched { resource, demand: Demand { access: Some(access), ..Demand::default() } })
 }
 
+/// `vault.lookup`.
+struct LookUp;
+
+impl Describe for LookUp {
+    type Arguments<'a> = LeaseArguments<'a>;
+    const SPEC: OperationSpec = OperationSpec {
+        name: "vault.lookup",
+        title: "Look up a lease",
+        summary: "Tells how long a lease lasts that this agent was given at one of Vault's own paths.",
+        annotations: READ_ONLY,
+        rest_only: true,
+        ..OperationSpec::POST
+    };
+    const SHAPE: &'static Shape = LookUpLogin::SHAPE;
+
+    fn plan(arguments: LeaseArguments<'_>) -> Result<Plan, Refusal> {
+        Ok(arguments.looked_up())
+    }
+}
+
 /// `vault.renew`.
 struct Renew;
 
@@ -154,7 +172,7 @@ impl Describe for Renew {
     const SHAPE: &'static Shape = &Shape::DONE;
 
     fn plan(arguments: RenewArguments<'_>) -> Result<Plan, Refusal> {
-        Ok(arguments.plan())
+        Ok(arguments.renewed())
     }
 }
 
@@ -162,7 +180,7 @@ impl Describe for Renew {
 struct Revoke;
 
 impl Describe for Revoke {
-    type Arguments<'a> = RevokeArguments<'a>;
+    type Arguments<'a> = LeaseArguments<'a>;
     const SPEC: OperationSpec = OperationSpec {
         name: "vault.revoke",
         title: "Revoke a lease",
@@ -173,7 +191,7 @@ impl Describe for Revoke {
     };
     const SHAPE: &'static Shape = &Shape::DONE;
 
-    fn plan(arguments: RevokeArguments<'_>) -> Result<Plan, Refusal> {
-        Ok(arguments.plan())
+    fn plan(arguments: LeaseArguments<'_>) -> Result<Plan, Refusal> {
+        Ok(arguments.revoked())
     }
 }

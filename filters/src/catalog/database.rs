@@ -28,8 +28,12 @@ pub const DATABASE: Engine = Engine::of(&EngineSpec {
     ..EngineSpec::VAULT
 });
 
+/// The rest of a login's life.
+const LASTS: Member = Member::given("lease_duration", Type::Count, "Seconds the login lasts, unless it is renewed.");
+
 /// Its operations.
-pub(super) static OPERATIONS: [Entry; 3] = [Entry::of::<IssueCreds>(), Entry::of::<Renew>(), Entry::of::<Revoke>()];
+pub(super) static OPERATIONS: [Entry; 4] =
+    [Entry::of::<IssueCreds>(), Entry::of::<LookUp>(), Entry::of::<Renew>(), Entry::of::<Revoke>()];
 
 /// A database role.
 fn role(about: About<'_>) -> Result<Touched, Refusal> {
@@ -52,6 +56,15 @@ fn renewal(redeem: Redeem, held: &StandsFor) -> Result<Call, Refusal> {
         return Err(Refusal::Forbidden);
     };
     post("leases/renew", &Renewal { lease_id: id, increment }, true)
+}
+
+fn look_up(_: Redeem, held: &StandsFor) -> Result<Call, Refusal> {
+    #[derive(Serialize)]
+    struct LookUp<'a> {
+        lease_id: &'a str,
+    }
+    let StandsFor::Lease { id, .. } = held else { return Err(Refusal::Forbidden) };
+    post("leases/lookup", &LookUp { lease_id: id }, true)
 }
 
 fn revocation(_: Redeem, held: &StandsFor) -> Result<Call, Refusal> {
@@ -99,7 +112,7 @@ impl Describe for IssueCreds {
         about: "A login, and the lease it ends with.",
         members: &[
             Member::given("lease_id", Type::Text, "The lease's handle: only this agent can renew or revoke it."),
-            Member::given("lease_duration", Type::Count, "Seconds the login lasts, unless it is renewed."),
+            LASTS,
             Member::new("renewable", &["renewable"], Type::Flag, "True if the lease can be renewed."),
             Member::new("username", &["data", "username"], Type::Text, "The user's name.").or_absent().told("user"),
             Member::new("password", &["data", "password"], Type::Text, "The password.").or_absent(),
@@ -129,6 +142,69 @@ impl Describe for IssueCreds {
     }
 }
 
+/// A lease, and nothing more.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LeaseArguments<'a> {
+    /// The lease_id from the answer of db.issue_creds.
+    #[serde(borrow)]
+    #[schemars(title = "From db.issue_creds")]
+    lease_id: Text<'a, Handle>,
+}
+
+impl LeaseArguments<'_> {
+    pub(super) fn looked_up(&self) -> Plan {
+        Plan::held(&self.lease_id, of_lease(Redeem::LookUpLease, look_up))
+    }
+
+    pub(super) fn revoked(&self) -> Plan {
+        Plan::held(&self.lease_id, of_lease(Redeem::RevokeLease, revocation))
+    }
+}
+
+/// `db.lookup`.
+pub(super) struct LookUp;
+
+impl Describe for LookUp {
+    type Arguments<'a> = LeaseArguments<'a>;
+    const SPEC: OperationSpec = OperationSpec {
+        name: "db.lookup",
+        title: "Look up a database login",
+        summary: "Tells how long a database login lasts that this agent was issued.",
+        scope: Some(Scope::Write),
+        engine: Some(DATABASE),
+        touch: Some(role),
+        annotations: Annotations { read_only: true, destructive: false, idempotent: true },
+        template: "/db/lookup",
+        rest_only: true,
+        ..OperationSpec::POST
+    };
+    const SHAPE: &'static Shape = &Shape {
+        about: "The times of the login.",
+        members: &[
+            LASTS,
+            Member::new("renewable", &["data", "renewable"], Type::Flag, "True if the lease can be renewed."),
+            Member::new(
+                "issue_time",
+                &["data", "issue_time"],
+                Type::Text,
+                "The time at which it was issued (RFC 3339).",
+            ),
+            Member::new(
+                "last_renewal",
+                &["data", "last_renewal"],
+                Type::Text,
+                "The time at which it was renewed last (RFC 3339); absent where it was not.",
+            )
+            .or_absent(),
+        ],
+    };
+
+    fn plan(arguments: LeaseArguments<'_>) -> Result<Plan, Refusal> {
+        Ok(arguments.looked_up())
+    }
+}
+
 /// `db.renew`.
 pub(super) struct Renew;
 
@@ -146,7 +222,7 @@ pub(super) struct RenewArguments<'a> {
 }
 
 impl RenewArguments<'_> {
-    pub(super) fn plan(&self) -> Plan {
+    pub(super) fn renewed(&self) -> Plan {
         let redeem = Redeem::RenewLease(self.increment.map(Lifetime::seconds));
         Plan::held(&self.lease_id, of_lease(redeem, renewal))
     }
@@ -168,36 +244,21 @@ impl Describe for Renew {
     const SHAPE: &'static Shape = &Shape {
         about: "The new lifetime of the login.",
         members: &[
-            Member::given("lease_duration", Type::Count, "Seconds the login lasts, unless it is renewed."),
+            LASTS,
             Member::new("renewable", &["renewable"], Type::Flag, "True if the lease can be renewed again."),
         ],
     };
 
     fn plan(arguments: RenewArguments<'_>) -> Result<Plan, Refusal> {
-        Ok(arguments.plan())
+        Ok(arguments.renewed())
     }
 }
 
 /// `db.revoke`.
 pub(super) struct Revoke;
 
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RevokeArguments<'a> {
-    /// The lease_id from the answer of db.issue_creds.
-    #[serde(borrow)]
-    #[schemars(title = "From db.issue_creds")]
-    lease_id: Text<'a, Handle>,
-}
-
-impl RevokeArguments<'_> {
-    pub(super) fn plan(&self) -> Plan {
-        Plan::held(&self.lease_id, of_lease(Redeem::RevokeLease, revocation))
-    }
-}
-
 impl Describe for Revoke {
-    type Arguments<'a> = RevokeArguments<'a>;
+    type Arguments<'a> = LeaseArguments<'a>;
     const SPEC: OperationSpec = OperationSpec {
         name: "db.revoke",
         title: "Revoke a database login",
@@ -211,7 +272,7 @@ impl Describe for Revoke {
     };
     const SHAPE: &'static Shape = &Shape::DONE;
 
-    fn plan(arguments: RevokeArguments<'_>) -> Result<Plan, Refusal> {
-        Ok(arguments.plan())
+    fn plan(arguments: LeaseArguments<'_>) -> Result<Plan, Refusal> {
+        Ok(arguments.revoked())
     }
 }

@@ -4,14 +4,19 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::access::{ACCESS, tell};
-use super::wrap::{LookUp, Unwrap};
+use super::wrap::{LookUp, Rewrap, Unwrap};
 use crate::operation::{Annotations, Describe, Entry, OperationSpec, Plan};
 use crate::refusal::Refusal;
 use crate::shape::Shape;
 
 /// Operations of no engine.
-pub(super) static OPERATIONS: [Entry; 4] =
-    [Entry::of::<Unwrap>(), Entry::of::<LookUp>(), Entry::of::<WhoAmI>(), Entry::of::<ListAccess>()];
+pub(super) static OPERATIONS: [Entry; 5] = [
+    Entry::of::<Unwrap>(),
+    Entry::of::<Rewrap>(),
+    Entry::of::<LookUp>(),
+    Entry::of::<WhoAmI>(),
+    Entry::of::<ListAccess>(),
+];
 
 /// `whoami`.
 pub(super) struct WhoAmI;

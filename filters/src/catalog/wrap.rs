@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::post;
 use super::text::{Handle, Text};
 use crate::handle::{Purpose, StandsFor};
-use crate::operation::{Annotations, Call, Describe, OperationSpec, Plan, Redeem, Redemption};
+use crate::operation::{Annotations, Call, Describe, OperationSpec, Plan, Redeem, Redemption, STANDS_FOR, WRAPPED};
 use crate::refusal::Refusal;
 use crate::shape::{Member, Shape, Type};
 
@@ -32,13 +32,19 @@ fn unwrapping(_: Redeem, held: &StandsFor) -> Result<Call, Refusal> {
     post("wrapping/unwrap", &Nothing {}, false)
 }
 
-fn look_up(_: Redeem, held: &StandsFor) -> Result<Call, Refusal> {
-    #[derive(Serialize)]
-    struct LookUp<'a> {
-        token: &'a str,
-    }
+#[derive(Serialize)]
+struct About<'a> {
+    token: &'a str,
+}
+
+fn rewrapping(_: Redeem, held: &StandsFor) -> Result<Call, Refusal> {
     let StandsFor::Wrapped { token } = held else { return Err(Refusal::Forbidden) };
-    post("wrapping/lookup", &LookUp { token }, true)
+    post("wrapping/rewrap", &About { token }, false)
+}
+
+fn look_up(_: Redeem, held: &StandsFor) -> Result<Call, Refusal> {
+    let StandsFor::Wrapped { token } = held else { return Err(Refusal::Forbidden) };
+    post("wrapping/lookup", &About { token }, true)
 }
 
 /// `wrap.unwrap`.
@@ -62,6 +68,30 @@ impl Describe for Unwrap {
 
     fn plan(arguments: Arguments<'_>) -> Result<Plan, Refusal> {
         Ok(Plan::held(&arguments.handle, of_answer(Redeem::Unwrap, unwrapping)))
+    }
+}
+
+/// `wrap.rewrap`.
+pub(super) struct Rewrap;
+
+impl Describe for Rewrap {
+    type Arguments<'a> = Arguments<'a>;
+    const SPEC: OperationSpec = OperationSpec {
+        name: "wrap.rewrap",
+        title: "Wrap an answer anew",
+        summary: "Gives another handle of an answer that still waits, for as long as at first; the old one is void.",
+        annotations: Annotations { read_only: false, destructive: true, idempotent: false },
+        template: "/wrap/rewrap",
+        rest_only: true,
+        ..OperationSpec::POST
+    };
+    const SHAPE: &'static Shape = &Shape {
+        about: "The new handle.",
+        members: &[Member::given(WRAPPED, Type::Record(&STANDS_FOR), STANDS_FOR.about)],
+    };
+
+    fn plan(arguments: Arguments<'_>) -> Result<Plan, Refusal> {
+        Ok(Plan::held(&arguments.handle, of_answer(Redeem::Rewrap, rewrapping)))
     }
 }
 

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use super::{Concern, Permit, Refused};
-use crate::catalog::absolute::VAULT;
 use crate::event::{Event, EventKind};
-use crate::grants::{Access, Agent, Demand, Engine, Resource, Role, Space, Wrapping};
+use crate::grants::{Access, Agent, Demand, Engine, Resource, Role, Space, VAULT, Wrapping};
 use crate::handle::{Claims, StandsFor};
 use crate::identity::{Actor, Presented};
 use crate::kms::KmsRequest;
@@ -208,7 +207,8 @@ impl Permit {
                 Redeem::RenewLease(_) => EventKind::Renewed,
                 Redeem::RevokeLease | Redeem::RevokeCertificate => EventKind::Revoked,
                 Redeem::Unwrap => EventKind::Unwrapped,
-                Redeem::LookUpWrap => return None,
+                Redeem::Rewrap => EventKind::Wrapped,
+                Redeem::LookUpLease | Redeem::LookUpWrap => return None,
             },
             // A signature that logs in is issued like a password, though no handle is given for it.
             Ask::Vault(_) if !kind.spec.annotations.read_only => {
@@ -301,8 +301,8 @@ impl Terms<'_> {
             }
         };
         let path = match self.demand.access {
-            Some(Access::Of(_)) => VaultPath::render(&[path])?,
             Some(Access::Mount) => VaultPath::render(&[MOUNTS, path])?,
+            Some(_) => VaultPath::render(&[path])?,
             None => return Err(Refusal::Internal),
         };
         let Passed { query, body, headers } = passed;

@@ -63,6 +63,7 @@ fn asked(identity: &Identity, name: &str, arguments: &str) -> Result<String, Ref
     let ground = DecisionContext { layout: &layout, keyring: &keyring, client: None, now: 0 };
     match decide(identity, operation, ground)?.into_permitted(&layout, 60)?.effect {
         Effect::Vault(request) | Effect::Issue(_, _, request) => Ok(format!("{:?}", request.rendered())),
+        Effect::Pass(passing) => Ok(format!("{:?}", passing.request.rendered())),
         Effect::Redeem(redeemed) => Ok(format!("{:?}", redeemed.request)),
         Effect::Kms(request) => Ok(format!("{request:?}")),
         Effect::Own(answer) => Ok(String::from_utf8(answer).unwrap()),
@@ -80,10 +81,13 @@ fn each_operation_asks_vault_below_the_agents_own_namespace() {
         ("kv.delete", r#"{"path":"a"}"#, "DELETE /v1/secret/data/mcp/bob/a"),
         ("kv.list", "{}", "LIST /v1/secret/metadata/mcp/bob"),
         ("kv.list", r#"{"prefix":"a/"}"#, "LIST /v1/secret/metadata/mcp/bob/a"),
+        ("kv.delete_versions", r#"{"path":"a","versions":[1]}"#, "POST /v1/secret/delete/mcp/bob/a"),
         ("kv.undelete", r#"{"path":"a","versions":[1]}"#, "POST /v1/secret/undelete/mcp/bob/a"),
         ("kv.destroy", r#"{"path":"a","versions":[1]}"#, "POST /v1/secret/destroy/mcp/bob/a"),
         ("kv.patch", r#"{"path":"a","data":{"x":null}}"#, "PATCH /v1/secret/data/mcp/bob/a"),
         ("kv.metadata", r#"{"path":"a"}"#, "GET /v1/secret/metadata/mcp/bob/a"),
+        ("kv.write_metadata", r#"{"path":"a","max_versions":2}"#, "POST /v1/secret/metadata/mcp/bob/a"),
+        ("kv.patch_metadata", r#"{"path":"a","shared":false}"#, "PATCH /v1/secret/metadata/mcp/bob/a"),
         ("transit.random", "{}", "POST /v1/transit/random/32"),
         ("transit.encrypt", r#"{"key":"k","plaintext":""}"#, "POST /v1/transit/encrypt/k"),
         ("transit.decrypt", r#"{"key":"k","ciphertext":"c"}"#, "POST /v1/transit/decrypt/k"),

@@ -4,12 +4,21 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::operation::Capability;
+use super::{Engine, EngineSpec, Holds};
+use crate::capability::Capability;
 use crate::pattern::AbsolutePattern;
-use crate::vault::{Layout, Method};
 
 /// Some of Vault's capabilities.
 pub type Capabilities = BTreeSet<Capability>;
+
+/// All of Vault's engines, by Vault's own paths.
+pub const VAULT: Engine = Engine::of(&EngineSpec {
+    name: "vault",
+    title: "Vault",
+    about: "Vault's own paths, of whichever engine.",
+    holds: Holds::Absolute,
+    ..EngineSpec::VAULT
+});
 
 /// A pattern over Vault's own paths, and what may be done there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,10 +32,32 @@ pub struct AbsoluteGrant {
 /// The access to one of Vault's own paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// To have something done there.
-    Of(Method),
+    /// To read what is there.
+    Read,
+    /// To list the names below it.
+    List,
+    /// To create or update something there; which of both it is Vault alone can tell.
+    Write,
+    /// To change a part of it.
+    Patch,
+    /// To delete it.
+    Delete,
     /// To know which engine is mounted there.
     Mount,
+}
+
+impl Access {
+    /// The access that needs this capability.
+    #[must_use]
+    pub const fn by(may: Capability) -> Self {
+        match may {
+            Capability::Create | Capability::Update => Self::Write,
+            Capability::Read => Self::Read,
+            Capability::Patch => Self::Patch,
+            Capability::Delete => Self::Delete,
+            Capability::List => Self::List,
+        }
+    }
 }
 
 impl AbsoluteGrant {
@@ -36,15 +67,15 @@ impl AbsoluteGrant {
         self.may.is_empty()
     }
 
-    /// True where it gives that access. Vault alone can tell if something is created or updated.
+    /// True where it gives that access.
     fn gives(&self, access: Access) -> bool {
         let may = |capabilities: &[Capability]| capabilities.iter().any(|one| self.may.contains(one));
         match access {
-            Access::Of(Method::Get) => may(&[Capability::Read]),
-            Access::Of(Method::List) => may(&[Capability::List]),
-            Access::Of(Method::Post) => may(&[Capability::Create, Capability::Update]),
-            Access::Of(Method::Patch) => may(&[Capability::Patch]),
-            Access::Of(Method::Delete) => may(&[Capability::Delete]),
+            Access::Read => may(&[Capability::Read]),
+            Access::List => may(&[Capability::List]),
+            Access::Write => may(&[Capability::Create, Capability::Update]),
+            Access::Patch => may(&[Capability::Patch]),
+            Access::Delete => may(&[Capability::Delete]),
             Access::Mount => !self.denies(),
         }
     }
@@ -57,17 +88,6 @@ impl fmt::Display for AbsoluteGrant {
         let names = if names.is_empty() { "deny".to_owned() } else { names.join(", ") };
         write!(f, "{} [{names}]", self.pattern)
     }
-}
-
-/// What is reached on which more hangs than what is there, as a person reads it: the rights of others, what the gate
-/// itself keeps, or every agent's own namespace.
-#[must_use]
-pub fn danger(pattern: &AbsolutePattern, layout: &Layout) -> Option<String> {
-    let kv = &layout.kv_mount;
-    let own = [(&layout.gate_prefix, "what the gate itself keeps"), (&layout.own_prefix, "the agents' own namespaces")];
-    let own = own.into_iter().find(|(prefix, _)| pattern.reaches(&format!("{kv}/+/{prefix}")));
-    let of_vault = ["sys", "auth", "identity"].into_iter().find(|root| pattern.reaches(root));
-    of_vault.map(|root| format!("`{root}/`")).or_else(|| own.map(|(prefix, what)| format!("{what} (`{kv}/+/{prefix}/`)")))
 }
 
 /// The absolute grants of a role, in the order in which Vault asks them.
@@ -95,23 +115,22 @@ impl Absolutes {
     pub fn give(&self, path: &str, access: Access) -> Option<&AbsoluteGrant> {
         match access {
             Access::Mount => self.iter().find(|grant| grant.gives(access) && grant.pattern.shares_root(path)),
-            Access::Of(method) => self.decides(path, method).filter(|grant| grant.gives(access)),
+            access => self.decides(path, access).filter(|grant| grant.gives(access)),
         }
     }
 
     /// The grant that refuses it.
     #[must_use]
     pub fn deny(&self, path: &str, access: Access) -> Option<&AbsoluteGrant> {
-        let Access::Of(method) = access else { return None };
-        self.decides(path, method).filter(|grant| grant.denies())
+        if access == Access::Mount { None } else { self.decides(path, access).filter(|grant| grant.denies()) }
     }
 
     /// The one grant that decides what may be done at `path`: the most specific that fits. Where names are listed the
     /// path is that of a folder, which Vault finds by the path with a slash at its end too.
     #[must_use]
-    pub fn decides(&self, path: &str, method: Method) -> Option<&AbsoluteGrant> {
+    pub fn decides(&self, path: &str, access: Access) -> Option<&AbsoluteGrant> {
         let fits = |path: &str| self.iter().find(|grant| grant.pattern.covers(path));
-        if method != Method::List {
+        if access != Access::List {
             return fits(path);
         }
         let folder = format!("{path}/");

@@ -1,7 +1,6 @@
 //! Roles as they are told: grants, bounds, descriptions.
 
-use super::{Engine, Grant, Mode, Role, Space, Wrapping};
-use crate::catalog::absolute::VAULT;
+use super::{Engine, Grant, Mode, Role, Space, VAULT, Wrapping};
 use crate::pattern::NamePattern;
 
 impl Grant<'_> {

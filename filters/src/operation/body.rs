@@ -93,19 +93,19 @@ mod tests {
         let body = |ttl: Option<&str>| Body::bounded(&json!({"csr": "x"}), ttl.map(|ttl| ttl.parse().unwrap()), None);
         let unsaid = Login { extensions: Extensions::Unsaid, ..Login::default() };
         for (ttl, demand, expected) in [
-            (None, Demand { ttl: Ttl::Unsaid, login: None }, json!({"csr": "x", "ttl": "600s"})),
-            (Some("1m"), Demand { ttl: Ttl::Seconds(60), login: None }, json!({"csr": "x", "ttl": "60s"})),
+            (None, Demand { ttl: Ttl::Unsaid, ..Demand::default() }, json!({"csr": "x", "ttl": "600s"})),
+            (Some("1m"), Demand { ttl: Ttl::Seconds(60), ..Demand::default() }, json!({"csr": "x", "ttl": "60s"})),
             (None, Demand::default(), json!({"csr": "x"})),
             (
                 None,
-                Demand { ttl: Ttl::Fixed, login: Some(unsaid.into()) },
+                Demand { login: Some(unsaid.into()), ..Demand::default() },
                 json!({"csr": "x", "extensions": {"permit-pty": ""}}),
             ),
         ] {
             assert_eq!(rendered(body(ttl).unwrap(), &demand), expected, "{demand:?}");
         }
         let whole = Body::Whole(Bytes::from_static(b"{\"a\":1}"));
-        assert_eq!(rendered(whole, &Demand { ttl: Ttl::Unsaid, login: None }), json!({"a": 1}));
+        assert_eq!(rendered(whole, &Demand { ttl: Ttl::Unsaid, ..Demand::default() }), json!({"a": 1}));
     }
 
     #[test]

@@ -12,12 +12,16 @@ use super::Call;
 pub enum Redeem {
     /// The lease lives on, if possible for so many seconds more.
     RenewLease(Option<u32>),
+    /// The times of the lease are told.
+    LookUpLease,
     /// The lease ends.
     RevokeLease,
     /// The certificate is revoked.
     RevokeCertificate,
     /// The wrapped answer is given out, once.
     Unwrap,
+    /// The wrapped answer waits anew, under another handle.
+    Rewrap,
     /// The times of the wrapped answer are told.
     LookUpWrap,
 }

@@ -35,7 +35,9 @@ impl AbsolutePattern {
         match body {
             "" if !open => return Err(BadPattern("there is nothing in it")),
             _ if body.starts_with('/') => return Err(BadPattern("a path of Vault's begins without a slash")),
-            _ if body.contains('*') => return Err(BadPattern("'*' may stand at the end only; '+' is one whole segment")),
+            _ if body.contains('*') => {
+                return Err(BadPattern("'*' may stand at the end only; '+' is one whole segment"));
+            }
             _ if body.contains("{{") => return Err(BadPattern("'{{' would be a template in Vault's policy")),
             _ if body.len() > MAX_PATH => return Err(BadPattern("it is longer than 1024 bytes")),
             _ => {}
@@ -43,8 +45,10 @@ impl AbsolutePattern {
         let pattern = Self::of_policy(text);
         let (last, parents) = pattern.segments.split_last().ok_or(BadPattern("there is nothing in it"))?;
         match last {
-            Segment::Any if open => return Err(BadPattern("'+' is one whole segment, and cannot be the beginning of one")),
-            Segment::Literal(last) if last.is_empty() => {}
+            Segment::Any if open => {
+                return Err(BadPattern("'+' is one whole segment, and cannot be the beginning of one"));
+            }
+            last if last.is_empty() => {}
             last => judge(last)?,
         }
         parents.iter().try_for_each(judge)?;
@@ -86,7 +90,8 @@ impl AbsolutePattern {
         let mut unsayable = false;
         for (place, (segment, other)) in segments.iter_mut().zip(parents.iter().chain([last])).enumerate() {
             // Each may be but the beginning of a segment.
-            let (begins, other_begins) = (same && longer.open && place == parents.len(), shorter.open && place == parents.len());
+            let (begins, other_begins) =
+                (same && longer.open && place == parents.len(), shorter.open && place == parents.len());
             match both((segment, begins), (other, other_begins)) {
                 Ok(Some(met)) => *segment = met,
                 Ok(None) => return Ok(None),
@@ -161,7 +166,7 @@ impl AbsolutePattern {
     /// The same, where it is open below whole segments, by patterns of which only one with `depth` segments or more is.
     #[must_use]
     pub fn spread(&self, depth: usize) -> Vec<Self> {
-        let below = self.open && self.segments.last().is_some_and(|last| *last == Segment::Literal("".into()));
+        let below = self.open && self.segments.last().is_some_and(Segment::is_empty);
         if !below {
             return vec![self.clone()];
         }
@@ -177,19 +182,35 @@ impl AbsolutePattern {
         closed.chain([Self { segments: longer(depth, &[Segment::Literal("".into())]), open: true }]).collect()
     }
 
-    /// The folder in which names are listed, for what ends at it or is open below it: without the slash at its end, and
+    /// True where a slash is at its end: for that of a folder, in which names are listed.
+    #[must_use]
+    pub fn is_folder(&self) -> bool {
+        !self.open && self.segments.last().is_some_and(Segment::is_empty)
+    }
+
+    /// Where it is not open: the same without a slash at its end, and with it.
+    #[must_use]
+    pub fn slashes(&self) -> Option<[Self; 2]> {
+        let (last, parents) = self.segments.split_last().filter(|_| !self.open)?;
+        let plain = if last.is_empty() { parents } else { &self.segments };
+        (!plain.is_empty()).then(|| Self::folder_of(plain))
+    }
+
+    /// The folders that end at it, are open below it, or whose names it is any of: each without a slash at its end, and
     /// with it.
     #[must_use]
-    pub fn folder(&self) -> Option<[Self; 2]> {
-        let mut plain = self.segments.clone();
-        if plain.last().is_some_and(|last| *last == Segment::Literal("".into())) {
-            plain.pop();
-        } else if self.open {
-            return None;
-        }
-        let mut slashed = plain.clone();
-        slashed.push(Segment::Literal("".into()));
-        (!plain.is_empty()).then(|| [plain, slashed].map(|segments| Self { segments, open: false }))
+    pub fn folders(&self) -> Vec<Self> {
+        let (last, parents) =
+            self.segments.split_last().map_or((None, &[][..]), |(last, parents)| (Some(last), parents));
+        let above = last.is_some_and(|last| last.is_empty() || *last == Segment::Any).then_some(parents);
+        let itself = last.filter(|last| !(self.open || last.is_empty())).map(|_| self.segments.as_slice());
+        let folders = above.into_iter().chain(itself).filter(|folder| !folder.is_empty());
+        folders.flat_map(Self::folder_of).collect()
+    }
+
+    fn folder_of(segments: &[Segment]) -> [Self; 2] {
+        let slashed = segments.iter().cloned().chain([Segment::Literal("".into())]);
+        [segments.to_vec(), slashed.collect()].map(|segments| Self { segments, open: false })
     }
 }
 
@@ -235,5 +256,71 @@ impl fmt::Display for AbsolutePattern {
             })?;
         }
         f.write_str(if self.open { "*" } else { "" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pattern(text: &str) -> AbsolutePattern {
+        AbsolutePattern::parse(text).unwrap_or_else(|bad| panic!("{text}: {}", bad.0))
+    }
+
+    #[test]
+    fn patterns_cover_what_vault_finds_by_them() {
+        for (text, covered, not) in [
+            ("*", vec!["a", "a/b/"], vec![]),
+            ("kv/data/*", vec!["kv/data/a", "kv/data/a/b", "kv/data/"], vec!["kv/data", "kv/datas/a"]),
+            ("kv/data/a*", vec!["kv/data/a", "kv/data/ab/c"], vec!["kv/data/b", "kv/data/"]),
+            ("kv/+/a", vec!["kv/data/a"], vec!["kv/a", "kv/data/a/b", "kv/data/a/"]),
+            ("kv/+/a/*", vec!["kv/data/a/b", "kv/data/a/b/c"], vec!["kv/data/a", "kv/data/b/c"]),
+            ("kv/data/a", vec!["kv/data/a"], vec!["kv/data/a/", "kv/data/ab"]),
+            ("kv/metadata/", vec!["kv/metadata/"], vec!["kv/metadata", "kv/metadata/a"]),
+        ] {
+            let pattern = pattern(text);
+            assert_eq!(pattern.to_string(), text);
+            covered.iter().for_each(|path| assert!(pattern.covers(path), "{text} {path}"));
+            not.iter().for_each(|path| assert!(!pattern.covers(path), "{text} {path}"));
+        }
+    }
+
+    #[test]
+    fn what_vault_cannot_say_is_no_pattern() {
+        for bad in ["", "/", "/a", "a//b", "a/**", "a*b", "*a", "a/+*", "a+/b", "a/..", "a/{{identity}}/b", "a/.*"] {
+            assert!(AbsolutePattern::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_patterns_have_in_common_is_a_pattern_or_unsayable() {
+        for (one, two, met) in [
+            ("a/*", "a/b", Ok(Some("a/b"))),
+            ("a/*", "a/b*", Ok(Some("a/b*"))),
+            ("a/*", "a/+/c", Ok(Some("a/+/c"))),
+            ("a/+/c", "a/b/*", Ok(Some("a/b/c"))),
+            ("a/+/*", "a/b/*", Ok(Some("a/b/*"))),
+            ("a/+", "a/*", Ok(Some("a/+"))),
+            ("a/b", "a/c", Ok(None)),
+            ("a/b", "a/b/c", Ok(None)),
+            ("a/b*", "a/+", Err(Unsayable)),
+            ("a/b*", "a/+/c", Err(Unsayable)),
+            ("a/b*", "c/+", Ok(None)),
+        ] {
+            let expected = met.map(|met| met.map(str::to_owned));
+            for (one, two) in [(one, two), (two, one)] {
+                let met = pattern(one).meet(&pattern(two));
+                assert_eq!(met.map(|met| met.map(|met| met.to_string())), expected, "{one} {two}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_most_specific_is_asked_first() {
+        let mut patterns: Vec<_> =
+            ["*", "a/*", "a/+/*", "a/+/c", "+/b/c", "a/b*", "a/b/*", "a/b/c", "a/+/+"].map(pattern).into();
+        patterns.sort_by(|one, two| two.precedence(one));
+        let sorted: Vec<_> = patterns.iter().map(ToString::to_string).collect();
+        assert_eq!(sorted, ["a/b/c", "a/b/*", "a/b*", "a/+/c", "a/+/+", "a/*", "a/+/*", "+/b/c", "*"]);
     }
 }

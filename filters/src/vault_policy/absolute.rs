@@ -40,7 +40,7 @@ impl Source {
 
     /// The rule that decides if the names in the folders of the region are listed.
     fn lists(&self, region: &AbsolutePattern) -> Option<&Rule> {
-        let Some([plain, slashed]) = region.folder().filter(|_| !region.is_open()) else { return self.decides(region) };
+        let Some([plain, slashed]) = region.slashes() else { return self.decides(region) };
         let exactly = self.0.iter().find(|rule| rule.pattern == slashed && !slashed.has_any());
         exactly.or_else(|| self.decides(&plain)).or_else(|| self.decides(&slashed))
     }
@@ -48,7 +48,11 @@ impl Source {
 
 /// What all sources say of a region together.
 fn says(sources: &[Source], region: &AbsolutePattern) -> Says {
-    let all = together(sources.iter().filter_map(|source| source.decides(region)))?;
+    // Of a path with a slash at its end nothing else is asked.
+    let all = match region.is_folder() {
+        true => Capabilities::new(),
+        false => together(sources.iter().filter_map(|source| source.decides(region)))?,
+    };
     let lists = together(sources.iter().filter_map(|source| source.lists(region))).unwrap_or_default();
     let is_list = |may: &Capability| *may == Capability::List;
     Some(all.into_iter().filter(|may| !is_list(may)).chain(lists.into_iter().filter(is_list)).collect())
@@ -67,16 +71,15 @@ fn together<'a>(mut rules: impl Iterator<Item = &'a Rule>) -> Says {
 /// # Errors
 /// [`Unprintable`].
 pub(super) fn united(sources: &[Source]) -> Result<BTreeMap<String, Capabilities>, Unprintable> {
-    let given = || sources.iter().flat_map(|source| &source.0);
-    let has_any = given().any(|rule| rule.pattern.has_any());
-    let depth = given().map(|rule| rule.pattern.depth() + 1).max().unwrap_or(0);
-    let spread = |pattern: &AbsolutePattern| if has_any { pattern.spread(depth) } else { vec![pattern.clone()] };
-    let listing = given().filter(|rule| rule.says.as_ref().is_none_or(|may| may.contains(&Capability::List)));
-    let folders = listing.filter_map(|rule| rule.pattern.folder()).flatten();
-    let regions = closed(given().flat_map(|rule| spread(&rule.pattern)).chain(folders))?;
-    let all: Vec<Rule> =
-        regions.into_iter().map(|pattern| Rule { says: says(sources, &pattern), pattern }).collect();
-    let printed = needed(&all, |pattern| given().any(|rule| rule.pattern == *pattern), has_any);
+    let given = || sources.iter().flat_map(|source| source.0.iter().map(|rule| &rule.pattern));
+    let depth = given().map(|pattern| pattern.depth() + 1).max().unwrap_or(0);
+    // Of two patterns that are open the one with more `+` is asked later, though it be the narrower.
+    let meets_any =
+        |pattern: &AbsolutePattern| given().any(|other| other != pattern && other.has_any() && other.touches(pattern));
+    let spread = |pattern: &AbsolutePattern| pattern.spread(if meets_any(pattern) { depth } else { 0 });
+    let regions = closed(given().flat_map(|pattern| spread(pattern).into_iter().chain(pattern.folders())))?;
+    let all: Vec<Rule> = regions.into_iter().map(|pattern| Rule { says: says(sources, &pattern), pattern }).collect();
+    let printed = needed(&all, |pattern| given().any(|other| other == pattern));
     check(sources, &all, &printed)?;
     Ok(printed.0.into_iter().map(|rule| (rule.pattern.to_string(), rule.says.unwrap_or_default())).collect())
 }
@@ -102,42 +105,43 @@ fn closed(given: impl Iterator<Item = AbsolutePattern>) -> Result<Vec<AbsolutePa
 }
 
 /// The rules without those that nobody wrote and that say what Vault would find without them.
-fn needed(all: &[Rule], is_written: impl Fn(&AbsolutePattern) -> bool, has_any: bool) -> Source {
-    let rules = |rules: &[Rule]| Source::new(rules.iter().map(|rule| (rule.pattern.clone(), rule.says.clone())));
-    let mut kept: Vec<Rule> = all.to_vec();
+fn needed(all: &[Rule], is_written: impl Fn(&AbsolutePattern) -> bool) -> Source {
+    let mut kept = Source::new(all.iter().map(|rule| (rule.pattern.clone(), rule.says.clone())));
+    let lists = |says: &Says| says.as_ref().is_some_and(|may| may.contains(&Capability::List));
+    let has_any = all.iter().any(|rule| rule.pattern.has_any());
     for rule in all.iter().filter(|rule| !is_written(&rule.pattern)) {
-        let without: Vec<Rule> = kept.iter().filter(|other| other.pattern != rule.pattern).cloned().collect();
-        let others = rules(&without);
-        let found = others.decides(&rule.pattern);
-        let is_folder = rule.pattern.folder().is_some_and(|[_, slashed]| slashed == rule.pattern);
-        let same = match found {
-            _ if is_folder && !has_any => true,
+        let place = kept.0.iter().position(|other| other.pattern == rule.pattern);
+        let Some(taken) = place.map(|place| (place, kept.0.remove(place))) else { continue };
+        let same = match kept.decides(&rule.pattern) {
+            // Without a `+` about, the path with a slash is asked after that without.
+            _ if rule.pattern.is_folder() && !has_any => true,
+            found if rule.pattern.is_folder() => lists(&rule.says) == found.is_some_and(|found| lists(&found.says)),
             Some(found) => found.says == rule.says,
             // Nothing but a listing, which is found by the path with a slash.
-            None => others.lists(&rule.pattern).map_or(&None, |found| &found.says).as_ref().is_some_and(|may| {
-                rule.says.as_ref().is_some_and(|says| says.iter().all(|one| *one == Capability::List && may.contains(one)))
-            }),
+            None => {
+                let found = kept.lists(&rule.pattern).is_some_and(|found| lists(&found.says));
+                found == lists(&rule.says) && without_list(&rule.says).is_empty()
+            }
         };
-        if same {
-            kept = without;
+        if !same {
+            kept.0.insert(taken.0, taken.1);
         }
     }
-    rules(&kept)
+    kept
+}
+
+/// The capabilities beside that of listing; none where it is denied, as a policy without the path does.
+fn without_list(says: &Says) -> Capabilities {
+    says.iter().flatten().filter(|may| **may != Capability::List).copied().collect()
 }
 
 /// Asks the printed rules as Vault does.
 fn check<'a>(sources: &'a [Source], all: &[Rule], printed: &Source) -> Result<(), Unprintable> {
     let unsayable =
         |one: &AbsolutePattern, two: &AbsolutePattern| Unprintable::Unsayable(one.to_string(), two.to_string());
-    let nothing = Some(Capabilities::new());
-    let without_list = |says: &Says| {
-        says.as_ref().map(|may| may.iter().filter(|one| **one != Capability::List).copied().collect::<Capabilities>())
-    };
-    for rule in all {
+    for rule in all.iter().filter(|rule| !rule.pattern.is_folder()) {
         let found = printed.decides(&rule.pattern);
-        // A policy without a path denies it, as an empty list of capabilities does.
-        let as_said = |says: &Says| without_list(says).unwrap_or_default();
-        if as_said(&found.map_or_else(|| nothing.clone(), |found| found.says.clone())) != as_said(&rule.says) {
+        if found.map(|found| without_list(&found.says)).unwrap_or_default() != without_list(&rule.says) {
             return Err(unsayable(&rule.pattern, found.map_or(&rule.pattern, |found| &found.pattern)));
         }
     }

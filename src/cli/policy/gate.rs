@@ -65,9 +65,11 @@ fn of_agents(settings: &Settings) -> Paths {
         let pki = format!("{}/revoke", settings.layout.mount_of(CERTIFICATES));
         for path in [
             "auth/token/revoke-accessor",
+            "sys/leases/lookup",
             "sys/leases/renew",
             "sys/leases/revoke",
             "sys/wrapping/wrap",
+            "sys/wrapping/rewrap",
             "sys/wrapping/lookup",
             &pki,
         ] {
@@ -105,7 +107,7 @@ mod tests {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/local-vault/policies/portcullis-gate.hcl");
         let example = paths(&std::fs::read_to_string(file).unwrap());
         let printed = paths(&of_gate(&settings("")));
-        assert_eq!(printed.len(), 16);
+        assert_eq!(printed.len(), 18);
         for path in &printed {
             assert!(example.contains(path), "{path:?}");
         }
@@ -119,7 +121,7 @@ mod tests {
     fn keys_of_the_audit_that_vault_has_need_rights_of_their_own() {
         let text = "[audit]\nstdout = true\nname_transit_key = \"names\"\ncheckpoint_transit_key = \"notes\"\n";
         let printed = paths(&of_gate(&settings(text)));
-        assert_eq!(printed.len(), 20);
+        assert_eq!(printed.len(), 22);
         let of = |path: &str| printed.iter().find(|(known, _)| known == path).map(|(_, known)| known.join(" "));
         assert_eq!(of("transit/keys/names").as_deref(), Some("create read update"));
         assert_eq!(of("transit/hmac/names/sha2-256").as_deref(), Some("update"));

@@ -1,6 +1,6 @@
 //! Absolute grants of roles: Vault's own paths.
 
-use filters::grants::{AbsoluteGrant, Absolutes, Capabilities, danger};
+use filters::grants::{AbsoluteGrant, Absolutes, Capabilities};
 use filters::operation::Capability;
 use filters::pattern::{AbsolutePattern, BadPattern};
 use filters::scope::Scopes;
@@ -16,7 +16,9 @@ const CAPABILITY: &str = "use `create`, `read`, `update`, `patch`, `delete`, `li
 /// The grants of a role with these scopes. One that reaches what more than itself hangs on is let through where that is
 /// said, and said aloud then.
 pub(super) fn grants(role: &Fields<'_>, scopes: Scopes, layout: &Layout) -> Absolutes {
-    Absolutes::new(role.tables("vault", &section::ABSOLUTE).iter().filter_map(|grant| read(grant, role, scopes, layout)))
+    Absolutes::new(
+        role.tables("vault", &section::ABSOLUTE).iter().filter_map(|grant| read(grant, role, scopes, layout)),
+    )
 }
 
 fn read(fields: &Fields<'_>, role: &Fields<'_>, scopes: Scopes, layout: &Layout) -> Option<AbsoluteGrant> {
@@ -29,7 +31,7 @@ fn read(fields: &Fields<'_>, role: &Fields<'_>, scopes: Scopes, layout: &Layout)
     };
     let pattern = AbsolutePattern::parse(&path.value).map_err(wrong).ok()?;
     let dangerous = fields.flag("dangerous").unwrap_or(false);
-    match danger(&pattern, layout) {
+    match layout.danger(&pattern) {
         Some(what) if may.is_empty() || dangerous => {
             if !may.is_empty() {
                 let text = format!("{} gives `{pattern}`, which reaches {what}", role.label("vault"));

@@ -2,9 +2,9 @@
 //! Source: <https://developer.hashicorp.com/vault/api-docs/system/leases>,
 //! <https://developer.hashicorp.com/vault/api-docs/system/wrapping-unwrap>
 
-use filters::catalog::{self, absolute::VAULT};
+use filters::catalog;
 use filters::credential::vault_token;
-use filters::grants::Resource;
+use filters::grants::{Resource, VAULT};
 use filters::handle::{Claims, Purpose};
 use filters::operation::Entry;
 use filters::refusal::Refusal;
@@ -12,9 +12,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::service::{Called, Form, Performed};
-use crate::surfaces::{Asked, Reply, Served};
+use crate::surfaces::{Asked, Json, Reply, Served};
 
-use super::form::{self, Unwrapped, Vaults, answer};
+use super::form::{self, Unwrapped, Vaults};
 use super::wanted::Held;
 
 #[derive(Default, Deserialize)]
@@ -31,26 +31,33 @@ pub(super) async fn serve(asked: &Asked<'_>, held: Held, in_path: Option<&str>) 
         Err(refusal) => return Served::decided(Err(refusal)),
     };
     let (kind, arguments) = match held {
-        Held::LookUp => return Served::decided(look_up(asked, &handle)),
+        Held::LookUp if is_absolute(asked, &handle) => operation("vault.lookup", "lease_id", &handle, None),
+        Held::LookUp => operation("db.lookup", "lease_id", &handle, None),
         Held::Renew if is_absolute(asked, &handle) => operation("vault.renew", "lease_id", &handle, increment),
         Held::Renew => operation("db.renew", "lease_id", &handle, increment),
         Held::Revoke if is_certificate(asked, &handle) => operation("pki.revoke", "handle", &handle, None),
         Held::Revoke if is_absolute(asked, &handle) => operation("vault.revoke", "lease_id", &handle, None),
         Held::Revoke => operation("db.revoke", "lease_id", &handle, None),
         Held::Unwrap => operation("wrap.unwrap", "handle", &handle, None),
+        Held::Rewrap => operation("wrap.rewrap", "handle", &handle, None),
         Held::LookUpWrapped => operation("wrap.lookup", "handle", &handle, None),
     };
     let Some(kind) = kind else { return Served::decided(Err(Refusal::Internal)) };
-    let vaults = Vaults::about(handle);
-    let form: &dyn Form = if held == Held::Unwrap { &Unwrapped } else { &vaults };
+    let vaults = Vaults::about(handle.clone());
+    let form: &dyn Form = match held {
+        Held::Unwrap => &Unwrapped,
+        Held::LookUp => &Json::Whole,
+        Held::Renew | Held::Revoke | Held::Rewrap | Held::LookUpWrapped => &vaults,
+    };
     let Called { answer, outcome } = match kind.parse(arguments.to_string().as_bytes()) {
         Ok(operation) => asked.context.call(asked.caller, operation, form).await,
         Err(refusal) => Called::refused(kind.spec.name, refusal),
     };
-    let reply = answer.map(|performed| match performed {
-        Performed::Whole(_) if held == Held::Revoke => Reply::empty(204),
-        Performed::Whole(answer) => Reply::json(200, answer),
-        Performed::Streaming(streaming) => Reply::streaming(200, streaming),
+    let reply = answer.and_then(|performed| match (performed, held) {
+        (Performed::Whole(_), Held::Revoke) => Ok(Reply::empty(204)),
+        (Performed::Whole(answer), Held::LookUp) => looked_up(asked, &handle, &answer),
+        (Performed::Whole(answer), _) => Ok(Reply::json(200, answer)),
+        (Performed::Streaming(streaming), _) => Ok(Reply::streaming(200, streaming)),
     });
     Served { reply, outcomes: outcome.into() }
 }
@@ -84,18 +91,23 @@ fn is_absolute(asked: &Asked<'_>, handle: &str) -> bool {
     opened.is_ok_and(|claims| matches!(claims.resource, Resource::Key(engine, _) if *engine == *VAULT.name()))
 }
 
-/// Tells the latest end that a lease may have, which its handle says.
-fn look_up(asked: &Asked<'_>, handle: &str) -> Result<Reply, Refusal> {
-    let (context, agent) = (asked.context, asked.caller.agent());
-    let claims: Claims = context.open(agent, Purpose::Lease, handle, Refusal::NotFound)?;
-    let ttl = claims.expires.checked_sub(context.now()).filter(|ttl| *ttl > 0).ok_or(Refusal::NotFound)?;
+/// The times of a lease, as Vault tells them.
+fn looked_up(asked: &Asked<'_>, handle: &str, answer: &[u8]) -> Result<Reply, Refusal> {
+    #[derive(Deserialize)]
+    struct Times {
+        lease_duration: u64,
+        renewable: bool,
+        issue_time: String,
+        last_renewal: Option<String>,
+    }
+    let times: Times = serde_json::from_slice(answer).map_err(|_| Refusal::Internal)?;
     let data = json!({
         "id": handle,
-        "issue_time": null,
-        "expire_time": form::time(claims.expires),
-        "last_renewal": null,
-        "renewable": true,
-        "ttl": ttl,
+        "issue_time": times.issue_time,
+        "expire_time": form::time(asked.context.now() + times.lease_duration),
+        "last_renewal": times.last_renewal,
+        "renewable": times.renewable,
+        "ttl": times.lease_duration,
     });
-    Ok(answer(data, asked.caller.request_id))
+    Ok(form::answer(data, asked.caller.request_id))
 }

@@ -41,8 +41,8 @@ const MOST_PASSED: usize = 1024;
 pub async fn serve(asked: &Asked<'_>, asking: &Asking, framed: bool) -> Served {
     let form = Vaults::new(framed);
     let (name, operation) = match &asking.matched {
-        _ if is_absolute(asked.caller.agent(), &asking.path, asking.method) => {
-            (absolute::asking(asking.method).spec.name, passed(asked, asking))
+        _ if is_absolute(asked.caller.agent(), &asking.path, asking.access) => {
+            (absolute::asking(asking.access).spec.name, passed(asked, asking))
         }
         Ok(matched) => (matched.kind().spec.name, operation(asked, matched)),
         Err(refusal) => return Served::decided(Err(refusal.clone())),
@@ -69,7 +69,7 @@ pub async fn serve_own(asked: &Asked<'_>, own: &Own) -> Served {
         (Ok(()), Own::LookUpToken) => tokens::look_up(asked),
         (Ok(()), Own::RenewToken) => tokens::renew(),
         (Ok(()), Own::RevokeToken) => tokens::revoke(asked),
-        (Ok(()), Own::Capabilities) => capabilities::serve(asked),
+        (Ok(()), Own::Capabilities(named)) => capabilities::serve(asked, *named),
         (Err(refusal), _) => Err(refusal),
     };
     Served::decided(reply)
@@ -93,7 +93,7 @@ fn passed(asked: &Asked<'_>, asking: &Asking) -> Result<Operation, Refusal> {
         let text = value.to_str().ok().filter(|text| text.len() <= MOST_PASSED);
         text.map(|text| (name, Box::from(text))).ok_or(Refusal::Malformed("A header for Vault is not plain text."))
     });
-    vault_api::passed(asking.method, &asking.path, carried(asked), headers.collect::<Result<_, _>>()?)
+    vault_api::passed(asking.access, &asking.path, carried(asked), headers.collect::<Result<_, _>>()?)
 }
 
 fn carried<'a>(asked: &'a Asked<'_>) -> Carried<'a> {

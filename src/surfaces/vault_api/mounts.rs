@@ -1,7 +1,7 @@
 //! The engines that a caller may use, as clients ask for them before they ask for anything else.
 
 use filters::catalog::{CATALOG, absolute};
-use filters::grants::Engine;
+use filters::grants::{Access, Engine};
 use filters::refusal::Refusal;
 use filters::vault_api::{may_know_mount, mount_at, mount_of};
 use serde_json::{Map, Value, json};
@@ -21,7 +21,7 @@ pub(super) async fn serve(asked: &Asked<'_>, path: Option<&str>) -> Served {
             let form = Vaults::default();
             let Called { answer, outcome } = match mount_at(&path) {
                 Ok(operation) => asked.context.call(asked.caller, operation, &form).await,
-                Err(refusal) => Called::refused(absolute::mount().spec.name, refusal),
+                Err(refusal) => Called::refused(absolute::asking(Access::Mount).spec.name, refusal),
             };
             let reply = answer.and_then(|performed| match performed {
                 Performed::Whole(answer) => Ok(Reply::json(200, answer)),

@@ -1,11 +1,15 @@
 //! The kinds of requests below `/v1`, and the paths of those that name no operation.
 
+use filters::catalog::absolute::access;
 use filters::gate_token::Way;
+use filters::grants::Access;
 use filters::refusal::Refusal;
 use filters::vault::Method;
 use filters::vault_api::{self, Match};
 
 use crate::snapshot::Snapshot;
+
+use super::namespace;
 
 /// The kinds of requests.
 #[derive(Debug)]
@@ -23,8 +27,8 @@ pub enum Wanted {
 /// A request at a path. Grants tell if that is one of Vault's own; else it names an operation of the catalog, or none.
 #[derive(Debug)]
 pub struct Asking {
-    /// The method of Vault's API.
-    pub method: Method,
+    /// The access that it wants.
+    pub access: Access,
     /// The path, decoded, without a slash at its end.
     pub path: Box<str>,
     /// The operation in the agent's own view, or why there is none.
@@ -44,8 +48,8 @@ pub enum Own {
     RevokeToken,
     /// Something about what a handle stands for, which may be named here.
     Held(Held, Option<Box<str>>),
-    /// What the caller may do at some paths.
-    Capabilities,
+    /// What the caller may do at some paths; true where the body names the token.
+    Capabilities(bool),
 }
 
 /// The requests about something that the caller was given a handle of.
@@ -59,18 +63,21 @@ pub enum Held {
     LookUp,
     /// A wrapped answer is to be given out.
     Unwrap,
+    /// A wrapped answer is to wait anew, under another handle.
+    Rewrap,
     /// How long a wrapped answer waits.
     LookUpWrapped,
 }
 
 /// The paths about what a handle stands for; some clients still call two of them by an older name.
-const HELD: [(&str, Held); 7] = [
+const HELD: [(&str, Held); 8] = [
     ("sys/leases/renew", Held::Renew),
     ("sys/renew", Held::Renew),
     ("sys/leases/revoke", Held::Revoke),
     ("sys/revoke", Held::Revoke),
     ("sys/leases/lookup", Held::LookUp),
     ("sys/wrapping/unwrap", Held::Unwrap),
+    ("sys/wrapping/rewrap", Held::Rewrap),
     ("sys/wrapping/lookup", Held::LookUpWrapped),
 ];
 
@@ -88,6 +95,7 @@ impl Wanted {
     pub fn find(method: &str, path: &str, query: &str, snapshot: &Snapshot) -> Result<Self, Refusal> {
         let Some(settings) = &snapshot.surfaces.vault_api else { return Err(Refusal::NotFound) };
         let path = path.strip_prefix(vault_api::PREFIX).ok_or(Refusal::NotFound)?;
+        let (_, path) = namespace::of_path(path, snapshot);
         let method = vault_api::method(method, query);
         match own(path, &settings.logins)? {
             Some((wanted, methods)) if method.is_some_and(|method| methods.contains(&method)) => Ok(wanted),
@@ -102,7 +110,7 @@ impl Wanted {
                 };
                 // Names are listed in a folder, which clients write with or without its slash.
                 let folder = path.strip_suffix('/').filter(|_| method == Method::List);
-                Ok(Self::Path(Asking { method, path: folder.unwrap_or(&path).into(), matched }))
+                Ok(Self::Path(Asking { access: access(method), path: folder.unwrap_or(&path).into(), matched }))
             }
         }
     }
@@ -127,8 +135,9 @@ fn own(path: &str, logins: &[(Box<str>, Way)]) -> Result<Option<(Wanted, &'stati
         "auth/token/lookup-self" => Some((Wanted::Own(Own::LookUpToken), &[Method::Get, Method::Post])),
         "auth/token/renew-self" => Some((Wanted::Own(Own::RenewToken), WRITES)),
         "auth/token/revoke-self" => Some((Wanted::Own(Own::RevokeToken), WRITES)),
-        "auth/token/create" => Some((Wanted::Create, WRITES)),
-        "sys/capabilities-self" => Some((Wanted::Own(Own::Capabilities), WRITES)),
+        "auth/token/create" | "auth/token/create-orphan" => Some((Wanted::Create, WRITES)),
+        "sys/capabilities-self" => Some((Wanted::Own(Own::Capabilities(false)), WRITES)),
+        "sys/capabilities" => Some((Wanted::Own(Own::Capabilities(true)), WRITES)),
         _ => None,
     })
 }

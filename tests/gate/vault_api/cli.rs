@@ -9,21 +9,21 @@ use tests::Gate;
 use tests::process::root;
 
 /// Runs Vault's own command line, or OpenBao's, against the gate.
-pub(super) struct Cli<'a> {
+pub(in crate::gate) struct Cli<'a> {
     gate: &'a Gate,
-    pub(super) home: tempfile::TempDir,
+    pub(in crate::gate) home: tempfile::TempDir,
     environment: Vec<(&'static str, String)>,
 }
 
 impl<'a> Cli<'a> {
-    pub(super) fn new(gate: &'a Gate) -> Self {
+    pub(in crate::gate) fn new(gate: &'a Gate) -> Self {
         let home = tempfile::tempdir().expect("a folder");
         fs::write(home.path().join("ca.crt"), gate.authority()).expect("a file");
         Self { gate, home, environment: Vec::new() }
     }
 
     /// With the certificate of an agent.
-    pub(super) fn of(gate: &'a Gate, agent: &str) -> Self {
+    pub(in crate::gate) fn of(gate: &'a Gate, agent: &str) -> Self {
         let mut cli = Self::new(gate);
         gate.issue(&certs::Leaf::agent(agent)).write(cli.home.path(), "agent").expect("files");
         for (name, file) in [("VAULT_CLIENT_CERT", "agent.crt"), ("VAULT_CLIENT_KEY", "agent.key")] {
@@ -33,12 +33,12 @@ impl<'a> Cli<'a> {
     }
 
     /// With this token.
-    pub(super) fn with(mut self, token: &str) -> Self {
+    pub(in crate::gate) fn with(mut self, token: &str) -> Self {
         self.environment.push(("VAULT_TOKEN", token.to_owned()));
         self
     }
 
-    pub(super) fn run(&self, arguments: &[&str]) -> Output {
+    pub(in crate::gate) fn run(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(binary(&root()).expect("a Vault").path);
         command.env_clear().args(arguments).current_dir(self.home.path());
         command.env("HOME", self.home.path()).env("PATH", "/usr/bin:/bin").env("NO_COLOR", "1");
@@ -49,7 +49,7 @@ impl<'a> Cli<'a> {
     }
 
     /// What it prints, where it succeeds.
-    pub(super) fn said(&self, arguments: &[&str]) -> String {
+    pub(in crate::gate) fn said(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let (said, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{arguments:?}: {said}{error}\n{}", self.gate.log());
@@ -57,16 +57,16 @@ impl<'a> Cli<'a> {
     }
 
     /// What it prints, whether it succeeds or not.
-    pub(super) fn json_of(&self, arguments: &[&str]) -> Value {
+    pub(in crate::gate) fn json_of(&self, arguments: &[&str]) -> Value {
         serde_json::from_slice(&self.run(arguments).stdout).unwrap_or_default()
     }
 
-    pub(super) fn json(&self, arguments: &[&str]) -> Value {
+    pub(in crate::gate) fn json(&self, arguments: &[&str]) -> Value {
         serde_json::from_str(&self.said(arguments)).expect("JSON")
     }
 
     /// What it says of why it fails.
-    pub(super) fn error(&self, arguments: &[&str]) -> String {
+    pub(in crate::gate) fn error(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert!(!output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
         String::from_utf8_lossy(&output.stderr).into_owned()

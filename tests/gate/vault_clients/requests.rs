@@ -78,6 +78,12 @@ pub(super) fn external_secrets(shared: &Shared) {
         assert_eq!(metadata["data"]["custom_metadata"], Value::Null, "{metadata}");
         let listed = asks(&caller, "GET", "secret/metadata/v1-external?list=true", &Value::Null, 200);
         assert!(listed["data"]["keys"].as_array().is_some_and(|keys| keys.contains(&json!(method))), "{listed}");
+        // What is pushed is marked before it is written, and known by the mark later.
+        let mark = json!({"custom_metadata": {"managed-by": "external-secrets"}});
+        asks(&caller, "PUT", &format!("secret/metadata/{path}-pushed"), &mark, 204);
+        asks(&caller, "PUT", &format!("secret/data/{path}-pushed"), &json!({"data": {"n": 1}}), 200);
+        let pushed = asks(&caller, "GET", &format!("secret/metadata/{path}-pushed"), &Value::Null, 200);
+        assert_eq!(pushed["data"]["custom_metadata"], mark["custom_metadata"], "{pushed}");
         asks(&caller, "GET", "secret/data/v1-external/none", &Value::Null, 404);
         asks(&caller, "GET", "cubbyhole/x", &Value::Null, 403);
         asks(&caller, "PUT", "auth/token/revoke-self", &Value::Null, 204);

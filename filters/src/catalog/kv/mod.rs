@@ -1,6 +1,7 @@
 //! Key/value secrets, version 2.
 //! API: <https://developer.hashicorp.com/vault/api-docs/secret/kv/kv-v2>
 
+mod metadata;
 mod names;
 mod value;
 mod versions;
@@ -27,13 +28,16 @@ pub const KV: Engine = Engine::of(&EngineSpec {
 });
 
 /// Its operations.
-pub(super) static OPERATIONS: [Entry; 8] = [
+pub(super) static OPERATIONS: [Entry; 11] = [
     Entry::of::<value::Read>(),
     Entry::of::<value::Write>(),
     Entry::of::<value::Patch>(),
     Entry::of::<names::List>(),
-    Entry::of::<names::Metadata>(),
+    Entry::of::<metadata::Metadata>(),
+    Entry::of::<metadata::WriteMetadata>(),
+    Entry::of::<metadata::PatchMetadata>(),
     Entry::of::<versions::Delete>(),
+    Entry::of::<versions::DeleteVersions>(),
     Entry::of::<versions::Undelete>(),
     Entry::of::<versions::Destroy>(),
 ];

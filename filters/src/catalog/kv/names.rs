@@ -1,9 +1,9 @@
-//! Names and metadata of secrets, without their values.
+//! Names of secrets.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{KV, NAMES, NO_SECRET, PATH_SHARED, PathArguments, SECRET, ask, names_below, secret};
+use super::{KV, NAMES, ask, names_below};
 use crate::catalog::text::{Prefix, Text};
 use crate::operation::{Absent, Annotations, Capability, Describe, Kind, OperationSpec, Plan, Reach};
 use crate::refusal::Refusal;
@@ -69,92 +69,5 @@ impl Describe for List {
         let prefix = arguments.prefix.as_deref().unwrap_or_default();
         let touched = names_below(prefix, arguments.shared == Some(true))?;
         Ok(Plan::about(touched, ask("metadata", None, true)))
-    }
-}
-
-/// The metadata of one version, by its number.
-const VERSION: &Shape = &Shape {
-    about: "One version, by its number.",
-    members: &[
-        Member::new("created_time", &[], Type::Text, "The time at which it was written (RFC 3339)."),
-        Member::new(
-            "deletion_time",
-            &[],
-            Type::Text,
-            "The time of its deletion, past or planned; empty where there is none.",
-        ),
-        Member::new("destroyed", &[], Type::Flag, "True if it cannot be brought back."),
-    ],
-};
-
-/// `kv.metadata`.
-pub(in crate::catalog) struct Metadata;
-
-impl Describe for Metadata {
-    type Arguments<'a> = PathArguments<'a>;
-    const SPEC: OperationSpec = OperationSpec {
-        name: "kv.metadata",
-        title: "Read a secret's metadata",
-        summary: "Tells the versions, times and custom metadata of a secret of the agent's, never its values.",
-        scope: Some(Scope::Read),
-        engine: Some(KV),
-        touch: Some(SECRET),
-        annotations: Annotations { read_only: true, destructive: false, idempotent: true },
-        method: "GET",
-        template: "/secrets/{path}:metadata",
-        query: PATH_SHARED,
-        takes_body: false,
-        absent: NO_SECRET,
-        reach: Reach { method: Method::Get, apis: &["metadata"], may: &[Capability::Read], ..Reach::NOWHERE },
-        ..OperationSpec::POST
-    };
-    const SHAPE: &'static Shape = &Shape {
-        about: "A secret's versions and times, never its values.",
-        members: &[
-            Member::new("current_version", &["data", "current_version"], Type::Count, "The latest version.")
-                .told("version"),
-            Member::new("oldest_version", &["data", "oldest_version"], Type::Count, "The oldest version that is kept."),
-            Member::new(
-                "max_versions",
-                &["data", "max_versions"],
-                Type::Count,
-                "The number of versions that are kept; 0 for the mount's default.",
-            ),
-            Member::new(
-                "cas_required",
-                &["data", "cas_required"],
-                Type::Flag,
-                "True if a write must name the version it replaces.",
-            ),
-            Member::new(
-                "created_time",
-                &["data", "created_time"],
-                Type::Text,
-                "The time at which the secret was first written (RFC 3339).",
-            ),
-            Member::new(
-                "updated_time",
-                &["data", "updated_time"],
-                Type::Text,
-                "The time at which it was last written (RFC 3339).",
-            ),
-            Member::new(
-                "custom_metadata",
-                &["data", "custom_metadata"],
-                Type::Labels,
-                "Custom metadata, as operators wrote it.",
-            )
-            .or_absent(),
-            Member::new(
-                "versions",
-                &["data", "versions"],
-                Type::Map(VERSION),
-                "The times of each version, and true in destroyed if it cannot be brought back.",
-            ),
-        ],
-    };
-
-    fn plan(arguments: PathArguments<'_>) -> Result<Plan, Refusal> {
-        Ok(Plan::about(secret(&arguments.path, arguments.shared == Some(true))?, ask("metadata", None, true)))
     }
 }

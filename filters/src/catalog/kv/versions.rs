@@ -13,7 +13,7 @@ use crate::scope::Scope;
 use crate::shape::Shape;
 use crate::vault::Method;
 
-/// Most versions that one call may undelete or destroy.
+/// Most versions that one call may delete, undelete or destroy.
 const MAX_VERSIONS: usize = 100;
 
 /// `kv.delete`.
@@ -69,6 +69,33 @@ fn plan_versions(api: &'static str, arguments: &VersionsArguments<'_>) -> Result
     let touched = secret(&arguments.path, arguments.shared == Some(true))?;
     let told = Note::Numbers(versions.iter().map(|version| version.get()).collect());
     Ok(Plan::about(touched, ask(api, Some(body), true)).noting("versions", told))
+}
+
+/// `kv.delete_versions`.
+pub(in crate::catalog) struct DeleteVersions;
+
+impl Describe for DeleteVersions {
+    type Arguments<'a> = VersionsArguments<'a>;
+    const SPEC: OperationSpec = OperationSpec {
+        name: "kv.delete_versions",
+        title: "Delete versions of a secret",
+        summary: "Deletes versions of a secret of the agent's; they can be undeleted.",
+        scope: Some(Scope::Delete),
+        engine: Some(KV),
+        touch: Some(SECRET),
+        annotations: Annotations { read_only: false, destructive: true, idempotent: true },
+        template: "/secrets/{path}:delete",
+        query: PATH_SHARED,
+        absent: NO_SECRET,
+        reach: Reach::update(&["delete"]),
+        rest_only: true,
+        ..OperationSpec::POST
+    };
+    const SHAPE: &'static Shape = &Shape::DONE;
+
+    fn plan(arguments: VersionsArguments<'_>) -> Result<Plan, Refusal> {
+        plan_versions("delete", &arguments)
+    }
 }
 
 /// `kv.undelete`.

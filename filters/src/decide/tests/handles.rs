@@ -82,6 +82,7 @@ fn a_handle_is_redeemed_by_the_request_of_its_operation() {
     let named = |engine| Resource::Key(engine, "k".into());
     for (name, issuer, resource, stands_for, more, expected) in [
         ("db.renew", "db.issue_creds", named(catalog::DATABASE), lease(), "", json!({"lease_id": "l"})),
+        ("db.lookup", "db.issue_creds", named(catalog::DATABASE), lease(), "", json!({"lease_id": "l"})),
         (
             "db.renew",
             "db.issue_creds",
@@ -100,6 +101,7 @@ fn a_handle_is_redeemed_by_the_request_of_its_operation() {
             json!({"serial_number": "1:2"}),
         ),
         ("wrap.unwrap", "transit.random", Resource::Nameless(catalog::TRANSIT), wrapped(), "", json!({})),
+        ("wrap.rewrap", "pki.issue", named(catalog::PKI), wrapped(), "", json!({"token": "t"})),
         ("wrap.lookup", "pki.issue", named(catalog::PKI), wrapped(), "", json!({"token": "t"})),
     ] {
         let purpose = match stands_for {
@@ -117,8 +119,8 @@ fn a_handle_is_redeemed_by_the_request_of_its_operation() {
         let effect = decide(&bob, operation, ground).unwrap().into_permitted(&layout, 60).unwrap().effect;
         let Effect::Redeem(Redeemed { request, .. }) = effect else { panic!("{effect:?}") };
         assert_eq!(serde_json::from_slice::<serde_json::Value>(request.body().unwrap()).unwrap(), expected, "{name}");
-        // A wrapped answer is given out once.
-        assert_eq!(request.is_repeatable(), name != "wrap.unwrap", "{name}");
+        // A wrapping token is good once.
+        assert_eq!(request.is_repeatable(), !matches!(name, "wrap.unwrap" | "wrap.rewrap"), "{name}");
         let path = if name == "pki.revoke" { "/v1/pki/revoke" } else { "/v1/sys/" };
         assert!(request.path().starts_with(path), "{request:?}");
     }

@@ -8,13 +8,16 @@ use prop::sample::{select, subsequence};
 
 /// Each operation with the member that names what it touches, and the rest of
 /// its least arguments.
-const BY_NAME: [(&str, &str, &str); 26] = [
+const BY_NAME: [(&str, &str, &str); 29] = [
     ("kv.read", "path", ""),
     ("kv.write", "path", r#","data":{}"#),
     ("kv.patch", "path", r#","data":{}"#),
     ("kv.list", "prefix", ""),
     ("kv.metadata", "path", ""),
+    ("kv.write_metadata", "path", ""),
+    ("kv.patch_metadata", "path", ""),
     ("kv.delete", "path", ""),
+    ("kv.delete_versions", "path", r#","versions":[1]"#),
     ("kv.undelete", "path", r#","versions":[1]"#),
     ("kv.destroy", "path", r#","versions":[1]"#),
     ("transit.encrypt", "key", r#","plaintext":"""#),
@@ -38,7 +41,8 @@ const BY_NAME: [(&str, &str, &str); 26] = [
 ];
 
 /// Each operation that a handle is given to, and what made it.
-const BY_HANDLE: [(&str, &str, &str, Engine, Purpose); 3] = [
+const BY_HANDLE: [(&str, &str, &str, Engine, Purpose); 4] = [
+    ("db.lookup", "lease_id", "db.issue_creds", catalog::DATABASE, Purpose::Lease),
     ("db.renew", "lease_id", "db.issue_creds", catalog::DATABASE, Purpose::Lease),
     ("db.revoke", "lease_id", "db.issue_creds", catalog::DATABASE, Purpose::Lease),
     ("pki.revoke", "handle", "pki.issue", catalog::PKI, Purpose::Certificate),

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use filters::grants::danger;
 use filters::pattern::{AbsolutePattern, BadPattern};
 use filters::scope::{Scope, Scopes};
 use filters::secret::Digest;
@@ -160,7 +159,7 @@ impl Path {
         let names = CAPABILITIES.iter().enumerate().filter(|(place, _)| self.may.contains(place));
         let names: Vec<_> = names.map(|(_, (name, _))| format!("\"{name}\"")).collect();
         let names = if denies { format!("\"{DENY}\"") } else { names.join(", ") };
-        let dangerous = !denies && self.pattern.as_ref().is_ok_and(|pattern| danger(pattern, layout).is_some());
+        let dangerous = !denies && self.pattern.as_ref().is_ok_and(|pattern| layout.danger(pattern).is_some());
         let dangerous = if dangerous { ", dangerous = true" } else { "" };
         let begin = if self.fate == Fate::Left { "# " } else { "" };
         // As a text of TOML too: what a comment may not hold is escaped.
