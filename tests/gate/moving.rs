@@ -149,7 +149,9 @@ fn observed(shared: &Shared) {
     for (path, status) in [("known/a", 200), ("new/b", 200), ("never/c", 403)] {
         assert_eq!(client.get(&format!("/secrets/{path}")).status, status, "{path}");
     }
-    wait_for("the logs are written", 20, || lines(&gate, "responses.log", &json!({"subject": "alice"})).len() == 3);
+    for (log, whose) in [("responses.log", "subject"), ("requests.log", "agent")] {
+        wait_for("the log is written", 20, || lines(&gate, log, &json!({whose: "alice"})).len() == 3);
+    }
     let seen = lines(&gate, "responses.log", &json!({"observed": true}));
     assert_eq!(seen.len(), 1, "{seen:?}");
     assert_eq!(seen[0]["path"], "new/b");
