@@ -113,10 +113,10 @@ impl Absolutes {
     /// The grant by which it gives that access to `path`, if it does.
     #[must_use]
     pub fn give(&self, path: &str, access: Access) -> Option<&AbsoluteGrant> {
-        match access {
-            Access::Mount => self.iter().find(|grant| grant.gives(access) && grant.pattern.shares_root(path)),
-            access => self.decides(path, access).filter(|grant| grant.gives(access)),
+        if access == Access::Mount {
+            return self.iter().find(|grant| grant.gives(access) && grant.pattern.shares_root(path));
         }
+        self.decides(path, access).filter(|grant| grant.gives(access))
     }
 
     /// The grant that refuses it.

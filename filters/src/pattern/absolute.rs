@@ -48,8 +48,8 @@ impl AbsolutePattern {
             Segment::Any if open => {
                 return Err(BadPattern("'+' is one whole segment, and cannot be the beginning of one"));
             }
-            last if last.is_empty() => {}
-            last => judge(last)?,
+            Segment::Literal(last) if last.is_empty() => {}
+            Segment::Any | Segment::Literal(_) => judge(last)?,
         }
         parents.iter().try_for_each(judge)?;
         Ok(pattern)
@@ -70,7 +70,7 @@ impl AbsolutePattern {
         parents.iter().all(|segment| rest.next().is_some_and(|name| segment.fits(name)))
             && rest.next().is_some_and(|name| match last {
                 Segment::Literal(beginning) if self.open => name.starts_with(&**beginning),
-                last => last.fits(name) && rest.next().is_none(),
+                Segment::Literal(_) | Segment::Any => last.fits(name) && rest.next().is_none(),
             })
     }
 
@@ -84,7 +84,7 @@ impl AbsolutePattern {
         if !(same || shorter.open) {
             return Ok(None);
         }
-        let open = shorter.open && longer.open || !same && longer.open;
+        let open = longer.open && (shorter.open || !same);
         let Some((last, parents)) = shorter.segments.split_last() else { return Ok(None) };
         let mut segments = longer.segments.clone();
         let mut unsayable = false;

@@ -44,6 +44,30 @@ impl Source {
         let exactly = self.0.iter().find(|rule| rule.pattern == slashed && !slashed.has_any());
         exactly.or_else(|| self.decides(&plain)).or_else(|| self.decides(&slashed))
     }
+
+    /// The same as OpenBao finds it (2.7, tried): a path without wildcards by both forms of the folder, one with `+` by
+    /// both too, and one that ends in `*` only by that with a slash.
+    fn lists_in_openbao(&self, [plain, slashed]: &[AbsolutePattern; 2]) -> Option<&Rule> {
+        let exactly =
+            |region: &AbsolutePattern| self.0.iter().find(|rule| rule.pattern == *region && !region.has_any());
+        let finds = |rule: &&Rule| {
+            let pattern = &rule.pattern;
+            let closed = pattern.has_any() && !pattern.is_open();
+            closed && pattern.contains(plain) || (closed || pattern.is_open()) && pattern.contains(slashed)
+        };
+        exactly(slashed).or_else(|| exactly(plain)).or_else(|| self.0.iter().find(finds))
+    }
+
+    /// True where Vault and OpenBao find by these rules what `rule` says.
+    fn finds(&self, rule: &Rule) -> bool {
+        let says = |found: Option<&Rule>| found.and_then(|found| found.says.clone()).unwrap_or_default();
+        let wanted = rule.says.clone().unwrap_or_default();
+        let Some(folder) = rule.pattern.slashes() else { return says(self.decides(&rule.pattern)) == wanted };
+        let list = Capability::List;
+        let listed = [self.lists(&rule.pattern), self.lists_in_openbao(&folder)];
+        listed.into_iter().all(|found| says(found).contains(&list) == wanted.contains(&list))
+            && (rule.pattern.is_folder() || without_list(&says(self.decides(&rule.pattern))) == without_list(&wanted))
+    }
 }
 
 /// What all sources say of a region together.
@@ -78,6 +102,8 @@ pub(super) fn united(sources: &[Source]) -> Result<BTreeMap<String, Capabilities
         |pattern: &AbsolutePattern| given().any(|other| other != pattern && other.has_any() && other.touches(pattern));
     let spread = |pattern: &AbsolutePattern| pattern.spread(if meets_any(pattern) { depth } else { 0 });
     let regions = closed(given().flat_map(|pattern| spread(pattern).into_iter().chain(pattern.folders())))?;
+    let folders: Vec<_> = regions.iter().filter_map(AbsolutePattern::slashes).flatten().collect();
+    let regions = closed(regions.into_iter().chain(folders))?;
     let all: Vec<Rule> = regions.into_iter().map(|pattern| Rule { says: says(sources, &pattern), pattern }).collect();
     let printed = needed(&all, |pattern| given().any(|other| other == pattern));
     check(sources, &all, &printed)?;
@@ -104,46 +130,31 @@ fn closed(given: impl Iterator<Item = AbsolutePattern>) -> Result<Vec<AbsolutePa
     Ok(patterns)
 }
 
-/// The rules without those that nobody wrote and that say what Vault would find without them.
+/// The rules without those that nobody wrote and that say what Vault and OpenBao would find without them.
 fn needed(all: &[Rule], is_written: impl Fn(&AbsolutePattern) -> bool) -> Source {
     let mut kept = Source::new(all.iter().map(|rule| (rule.pattern.clone(), rule.says.clone())));
-    let lists = |says: &Says| says.as_ref().is_some_and(|may| may.contains(&Capability::List));
-    let has_any = all.iter().any(|rule| rule.pattern.has_any());
     for rule in all.iter().filter(|rule| !is_written(&rule.pattern)) {
-        let place = kept.0.iter().position(|other| other.pattern == rule.pattern);
-        let Some(taken) = place.map(|place| (place, kept.0.remove(place))) else { continue };
-        let same = match kept.decides(&rule.pattern) {
-            // Without a `+` about, the path with a slash is asked after that without.
-            _ if rule.pattern.is_folder() && !has_any => true,
-            found if rule.pattern.is_folder() => lists(&rule.says) == found.is_some_and(|found| lists(&found.says)),
-            Some(found) => found.says == rule.says,
-            // Nothing but a listing, which is found by the path with a slash.
-            None => {
-                let found = kept.lists(&rule.pattern).is_some_and(|found| lists(&found.says));
-                found == lists(&rule.says) && without_list(&rule.says).is_empty()
-            }
-        };
-        if !same {
-            kept.0.insert(taken.0, taken.1);
+        let Some(place) = kept.0.iter().position(|other| other.pattern == rule.pattern) else { continue };
+        let taken = kept.0.remove(place);
+        if !kept.finds(rule) {
+            kept.0.insert(place, taken);
         }
     }
     kept
 }
 
-/// The capabilities beside that of listing; none where it is denied, as a policy without the path does.
-fn without_list(says: &Says) -> Capabilities {
-    says.iter().flatten().filter(|may| **may != Capability::List).copied().collect()
+/// The capabilities beside that of listing.
+fn without_list(may: &Capabilities) -> Capabilities {
+    may.iter().filter(|may| **may != Capability::List).copied().collect()
 }
 
 /// Asks the printed rules as Vault does.
 fn check<'a>(sources: &'a [Source], all: &[Rule], printed: &Source) -> Result<(), Unprintable> {
     let unsayable =
         |one: &AbsolutePattern, two: &AbsolutePattern| Unprintable::Unsayable(one.to_string(), two.to_string());
-    for rule in all.iter().filter(|rule| !rule.pattern.is_folder()) {
-        let found = printed.decides(&rule.pattern);
-        if found.map(|found| without_list(&found.says)).unwrap_or_default() != without_list(&rule.says) {
-            return Err(unsayable(&rule.pattern, found.map_or(&rule.pattern, |found| &found.pattern)));
-        }
+    if let Some(rule) = all.iter().find(|rule| !printed.finds(rule)) {
+        let found = printed.decides(&rule.pattern).map_or(&rule.pattern, |found| &found.pattern);
+        return Err(unsayable(&rule.pattern, found));
     }
     for (place, one) in printed.0.iter().enumerate() {
         for two in printed.0.iter().skip(place + 1).filter(|two| one.pattern.meet(&two.pattern) == Err(Unsayable)) {
