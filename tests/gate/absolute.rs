@@ -108,6 +108,9 @@ fn agreement(shared: &Shared) {
         [("x/*", "update"), ("x/a/+", "list")],
         [("x/+", "read"), ("x/a/*", "list")],
         [("x/+/", "list"), ("x/a", "read")],
+        [("x/+/+", "list"), ("x/a*", "list")],
+        [("x/a/+/", "list"), ("x*", "update")],
+        [("x/a/*", "deny"), ("x/+/a*", "list")],
     ] {
         let grant = |(path, may)| format!("{{ path = \"{path}\", capabilities = [\"{may}\"] }}");
         let grants = grants.map(grant).join(", ");
@@ -271,7 +274,7 @@ fn leases(shared: &Shared) {
     assert!(shared.postgres().can_log_in(user, password));
     let before = lives();
     let (code, told) = command(&world, &gate, &["suspend", "alice"]);
-    assert!(code == Some(0) && told.contains("2 leases have ended"), "{told}");
+    assert_eq!(code, Some(0), "{told}");
     wait_for("the end of its leases", 20, || lives() + 2 <= before && !shared.postgres().can_log_in(user, password));
 }
 

@@ -257,7 +257,7 @@ fn killed(shared: &Shared) {
     wait_for("the file is set aside", 30, || {
         // Some of them go to the file behind it.
         (0..40).for_each(|_| assert_eq!(client.get("/whoami").status, 200));
-        folder.join("audit.log.1").exists()
+        folder.join("audit.log.1").exists() && !read_whole(&file).is_empty()
     });
     gate.signal("KILL");
     assert_eq!(gate.ended(), None);

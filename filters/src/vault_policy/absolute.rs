@@ -45,17 +45,16 @@ impl Source {
         exactly.or_else(|| self.decides(&plain)).or_else(|| self.decides(&slashed))
     }
 
-    /// The same as OpenBao finds it (2.7, tried): a path without wildcards by both forms of the folder, one with `+` by
-    /// both too, and one that ends in `*` only by that with a slash.
+    /// The same as OpenBao finds it (2.7, tried), which looks for a path without wildcards first, and for others by the
+    /// folder with a slash before that without.
     fn lists_in_openbao(&self, [plain, slashed]: &[AbsolutePattern; 2]) -> Option<&Rule> {
         let exactly =
             |region: &AbsolutePattern| self.0.iter().find(|rule| rule.pattern == *region && !region.has_any());
-        let finds = |rule: &&Rule| {
-            let pattern = &rule.pattern;
-            let closed = pattern.has_any() && !pattern.is_open();
-            closed && pattern.contains(plain) || (closed || pattern.is_open()) && pattern.contains(slashed)
+        let wild = |region: &AbsolutePattern| {
+            let is_wild = |rule: &&Rule| rule.pattern.has_any() || rule.pattern.is_open();
+            self.0.iter().filter(is_wild).find(|rule| rule.pattern.contains(region))
         };
-        exactly(slashed).or_else(|| exactly(plain)).or_else(|| self.0.iter().find(finds))
+        exactly(slashed).or_else(|| exactly(plain)).or_else(|| wild(slashed)).or_else(|| wild(plain))
     }
 
     /// True where Vault and OpenBao find by these rules what `rule` says.
@@ -101,9 +100,15 @@ pub(super) fn united(sources: &[Source]) -> Result<BTreeMap<String, Capabilities
     let meets_any =
         |pattern: &AbsolutePattern| given().any(|other| other != pattern && other.has_any() && other.touches(pattern));
     let spread = |pattern: &AbsolutePattern| pattern.spread(if meets_any(pattern) { depth } else { 0 });
-    let regions = closed(given().flat_map(|pattern| spread(pattern).into_iter().chain(pattern.folders())))?;
-    let folders: Vec<_> = regions.iter().filter_map(AbsolutePattern::slashes).flatten().collect();
-    let regions = closed(regions.into_iter().chain(folders))?;
+    let mut regions = closed(given().flat_map(spread))?;
+    loop {
+        let folders: Vec<_> = regions.iter().flat_map(AbsolutePattern::folders).collect();
+        let before = regions.len();
+        regions = closed(regions.into_iter().chain(folders))?;
+        if regions.len() == before {
+            break;
+        }
+    }
     let all: Vec<Rule> = regions.into_iter().map(|pattern| Rule { says: says(sources, &pattern), pattern }).collect();
     let printed = needed(&all, |pattern| given().any(|other| other == pattern));
     check(sources, &all, &printed)?;
@@ -133,7 +138,9 @@ fn closed(given: impl Iterator<Item = AbsolutePattern>) -> Result<Vec<AbsolutePa
 /// The rules without those that nobody wrote and that say what Vault and OpenBao would find without them.
 fn needed(all: &[Rule], is_written: impl Fn(&AbsolutePattern) -> bool) -> Source {
     let mut kept = Source::new(all.iter().map(|rule| (rule.pattern.clone(), rule.says.clone())));
-    for rule in all.iter().filter(|rule| !is_written(&rule.pattern)) {
+    // Where no path says what two have in common, both are asked.
+    let is_alone = |rule: &Rule| all.iter().all(|other| other.pattern.meet(&rule.pattern) != Err(Unsayable));
+    for rule in all.iter().filter(|rule| !is_written(&rule.pattern) && is_alone(rule)) {
         let Some(place) = kept.0.iter().position(|other| other.pattern == rule.pattern) else { continue };
         let taken = kept.0.remove(place);
         if !kept.finds(rule) {
