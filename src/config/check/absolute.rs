@@ -31,12 +31,13 @@ fn read(fields: &Fields<'_>, role: &Fields<'_>, scopes: Scopes, layout: &Layout)
     };
     let pattern = AbsolutePattern::parse(&path.value).map_err(wrong).ok()?;
     let dangerous = fields.flag("dangerous").unwrap_or(false);
+    let denies = may.is_empty();
     match layout.danger(&pattern) {
-        Some(what) if may.is_empty() || dangerous => {
-            if !may.is_empty() {
-                let text = format!("{} gives `{pattern}`, which reaches {what}", role.label("vault"));
-                fields.source.findings.warning(&path.place, text);
-            }
+        // To deny it endangers nothing.
+        Some(_) if denies => {}
+        Some(what) if dangerous => {
+            let text = format!("{} gives `{pattern}`, which reaches {what}", role.label("vault"));
+            fields.source.findings.warning(&path.place, text);
         }
         Some(what) => {
             let mend = "name paths that do not, or say `dangerous = true` beside it";
