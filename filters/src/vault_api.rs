@@ -20,7 +20,7 @@ pub use absolute::{is_absolute, may_know_mount, mount_at, passed};
 use crate::catalog::CATALOG;
 use crate::grants::Engine;
 use crate::operation::{Entry, Kind, Operation, unfit};
-use crate::path::{self, below};
+use crate::path::below;
 use crate::refusal::Refusal;
 use crate::rest::{Carried, is_plain, member, pairs};
 use crate::vault::{Layout, Method};
@@ -117,16 +117,15 @@ fn lists(pair: &str) -> bool {
     matches!(pair.strip_prefix("list="), Some("1" | "t" | "T" | "true" | "True" | "TRUE"))
 }
 
-/// Finds the operation of a method and a raw path, without its query and [`PREFIX`].
+/// Finds the operation of a method and a path that is decoded, without its query and [`PREFIX`].
 ///
 /// # Errors
-/// [`Refusal::Path`] for a path that is not UTF-8, [`Refusal::MethodNotAllowed`] for one that is known with other
+/// [`Refusal::MethodNotAllowed`] for a path that is known with other
 /// methods, and [`Refusal::Forbidden`] for any other, as Vault has it for what no policy names.
-pub fn route(method: Option<Method>, raw: &str, layout: &Layout) -> Result<Match, Refusal> {
-    let path = path::decode(raw.as_bytes())?;
+pub fn route(method: Option<Method>, path: &str, layout: &Layout) -> Result<Match, Refusal> {
     let of = |route: &Route| route.kind.spec.reach.method;
     let mut methods = Vec::new();
-    for (route, rest) in at(&path, layout) {
+    for (route, rest) in at(path, layout) {
         if Some(of(route)) == method {
             return Ok(matched(route, rest, layout));
         }

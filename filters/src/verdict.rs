@@ -29,7 +29,7 @@ impl Denial<'_> {
     /// Notes the reason for operators: of a deny its pattern, and of what no role holds the shortfall of each role.
     fn note(&self, agent: &Agent, need: &Need<'_>, notes: &mut Notes) {
         let why = match self {
-            Self::OfTheGate => "the key is the gate's own".to_owned(),
+            Self::OfTheGate => "it is the gate's own".to_owned(),
             Self::Credential(scope) => format!("the credential lacks the scope {}", scope.name()),
             Self::Denied(role, pattern) => {
                 pattern.written().into_iter().for_each(|pattern| notes.add("deny", Note::Name(pattern)));
@@ -92,14 +92,27 @@ pub(crate) fn judge<'a>(identity: &'a Identity, need: &Need<'_>, layout: &Layout
     })
 }
 
+/// The parts of Vault's API about the token that asks, and about what was given out under it, in whichever namespace: no
+/// answer of the gate's tells of its tokens.
+const OF_TOKENS: [&str; 5] = [
+    "/auth/token/lookup-self/",
+    "/auth/token/renew-self/",
+    "/auth/token/revoke-self/",
+    "/sys/leases/",
+    "/sys/wrapping/",
+];
+
 /// True for a resource of the gate's own: a caller who may ask for authentication codes of the key behind handles has
 /// every handle's key, and one who may sign by the key of checkpoints makes a chain anew.
 fn is_the_gates(resource: &Resource, layout: &Layout) -> bool {
     let is_own = |name: &str| layout.own_keys().any(|key| key == name);
     let Resource::Key(engine, name) = resource else { return false };
     match engine.spec().holds {
-        // Whatever is asked of the key: its name may stand anywhere behind the mount.
-        Holds::Absolute => below(name, layout.mount_of(HANDLES)).is_some_and(|rest| rest.split('/').any(is_own)),
+        Holds::Absolute => {
+            // Whatever is asked of the key: its name may stand anywhere behind the mount.
+            below(name, layout.mount_of(HANDLES)).is_some_and(|rest| rest.split('/').any(is_own))
+                || OF_TOKENS.iter().any(|path| format!("/{name}/").contains(path))
+        }
         Holds::Names(_) | Holds::Paths => engine.name() == HANDLES && is_own(name),
     }
 }

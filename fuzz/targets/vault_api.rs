@@ -24,13 +24,14 @@ fuzz_target!(|input: &str| {
     let method = method(name, query);
     let wrap_ttl = Some(wrap_ttl).filter(|text| !text.is_empty());
     let carried = || Carried { query, body: body.as_bytes(), wrap_ttl, ..Carried::default() };
-    if let (Some(access), Ok(path)) = (method.map(access), decode(path.as_bytes()))
+    let Ok(path) = decode(path.as_bytes()) else { return };
+    if let Some(access) = method.map(access)
         && is_absolute(&IDENTITY.agent, &path, access)
         && let Ok(operation) = passed(access, &path, carried(), Vec::new())
     {
         fuzz::judge(operation);
     }
-    let Ok(matched) = route(method, path, &LAYOUT) else { return };
+    let Ok(matched) = route(method, &path, &LAYOUT) else { return };
     if let Ok(operation) = operation(&matched, carried()) {
         fuzz::judge(operation);
     }

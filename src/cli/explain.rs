@@ -277,7 +277,10 @@ fn allowing(question: &Question, allowed: Option<&Allowed<'_>>) -> Vec<String> {
 fn refusing(question: &Question, agent: &Agent, denial: Denial<'_>, circumstances: Circumstances) -> Vec<String> {
     match denial {
         Denial::OfTheGate => {
-            vec!["it is a key of the gate's own, behind handles or its audit, which no grant gives".to_owned()]
+            vec![
+                "it is the gate's own, which no grant gives: a key behind handles or its audit, or its tokens"
+                    .to_owned(),
+            ]
         }
         Denial::Credential(scope) => vec![format!("the credential does not carry scope `{scope}`")],
         Denial::Denied(role, Grant::Absolute(grant)) => {

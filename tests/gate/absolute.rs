@@ -301,7 +301,13 @@ fn dangerous(shared: &Shared) {
         let (code, shown) = own.run(&["agent_mtls"]);
         assert!(code == Some(2) && shown.contains("dangerous = true"), "{path}: {shown}");
     }
-    let known = [("sys/mounts", ", dangerous = true"), ("transit/*", ""), ("secret/data/shared/*", "")];
+    let known = [
+        ("sys/*", ", dangerous = true"),
+        ("auth/*", ", dangerous = true"),
+        ("team-b/*", ""),
+        ("transit/*", ""),
+        ("secret/data/shared/*", ""),
+    ];
     let sections = own.sections("", &role(&known.map(|(path, more)| grant(path, more)).join(", ")));
     own.write(&sections);
     let (code, shown) = own.run(&["--sync", "--yes"]);
@@ -309,7 +315,7 @@ fn dangerous(shared: &Shared) {
     let gate = own.gate(&sections);
     let agent = gate.agent("agent_mtls");
     assert_eq!(agent.get("/v1/sys/mounts").status, 200);
-    assert!(gate.stderr().contains("gives `sys/mounts`, which reaches `sys/`"), "{}", gate.stderr());
+    assert!(gate.stderr().contains("gives `sys/*`, which reaches `sys/`"), "{}", gate.stderr());
     assert_eq!(agent.get("/v1/transit/keys/portcullis-handles").status, 403);
     let hmac = agent.post("/v1/transit/hmac/portcullis-handles", &json!({"input": ""}));
     assert_eq!(hmac.status, 403, "{:?}", hmac.json());
@@ -320,6 +326,13 @@ fn dangerous(shared: &Shared) {
     // The gate's own endpoints stay its own.
     let me = agent.get("/v1/auth/token/lookup-self").json();
     assert_eq!(me["data"]["display_name"], "agent_mtls", "{me}");
+    let spelled = agent.get("/v1/auth/token/lookup%2Dself").json();
+    assert_eq!(spelled["data"]["display_name"], "agent_mtls", "{spelled}");
+    for path in
+        ["team-b/auth/token/lookup-self", "team-b/sys/wrapping/lookup", "auth/token/lookup-self/x", "sys/leases/count"]
+    {
+        assert_eq!(agent.get(&format!("/v1/{path}")).status, 403, "{path}");
+    }
 }
 
 fn state(shared: &Shared) {

@@ -14,12 +14,11 @@ use super::form::{Vaults, answer};
 /// Tells of all engines of which the caller has a grant, or of the one that is mounted at this path. Of mounts that the
 /// gate knows nothing of Vault is asked, who tells whoever may do something there.
 pub(super) async fn serve(asked: &Asked<'_>, path: Option<&str>) -> Served {
-    let path = path.map(|path| filters::path::decode(path.as_bytes())).transpose();
     let (layout, agent) = (&asked.context.snapshot.vault.layout, asked.caller.agent());
-    match path.map_err(Refusal::from) {
-        Ok(Some(path)) if mount_of(&path, layout).is_none() && may_know_mount(agent, &path) => {
+    match path {
+        Some(path) if mount_of(path, layout).is_none() && may_know_mount(agent, path) => {
             let form = Vaults::default();
-            let Called { answer, outcome } = match mount_at(&path) {
+            let Called { answer, outcome } = match mount_at(path) {
                 Ok(operation) => asked.context.call(asked.caller, operation, &form).await,
                 Err(refusal) => Called::refused(absolute::asking(Access::Mount).spec.name, refusal),
             };
@@ -29,8 +28,7 @@ pub(super) async fn serve(asked: &Asked<'_>, path: Option<&str>) -> Served {
             });
             Served { reply, outcomes: outcome.into() }
         }
-        Ok(path) => Served::decided(tell(asked, path.as_deref())),
-        Err(refusal) => Served::decided(Err(refusal)),
+        path => Served::decided(tell(asked, path)),
     }
 }
 

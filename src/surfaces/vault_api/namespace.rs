@@ -2,7 +2,7 @@
 //! Source: <https://developer.hashicorp.com/vault/api-docs#namespaces>
 
 use filters::headers::VAULT_NAMESPACE;
-use filters::path::below;
+use filters::path::{below, decode};
 use filters::refusal::Refusal;
 use filters::vault_api::PREFIX;
 use http::HeaderValue;
@@ -20,11 +20,11 @@ pub(super) fn of_path<'p>(path: &'p str, snapshot: &'p Snapshot) -> (&'p str, &'
 /// Checks that it is the agent's, which each answer is from. As Vault has it, the path goes on from the header's.
 ///
 /// # Errors
-/// [`Refusal::Forbidden`] for another.
+/// [`Refusal::Forbidden`] for another; [`Refusal::Path`].
 pub(super) fn check(asked: &Asked<'_>) -> Result<(), Refusal> {
     let own = asked.caller.agent().namespace.as_str();
-    let path = asked.path.strip_prefix(PREFIX).unwrap_or_default();
-    let (in_path, _) = of_path(path, &asked.context.snapshot);
+    let path = decode(asked.path.strip_prefix(PREFIX).unwrap_or_default().as_bytes())?;
+    let (in_path, _) = of_path(&path, &asked.context.snapshot);
     let names_it = |value: &HeaderValue| {
         let Ok(named) = value.to_str() else { return false };
         let outer = named.trim_matches('/');

@@ -96,7 +96,8 @@ impl Wanted {
     pub fn find(method: &str, path: &str, query: &str, snapshot: &Snapshot) -> Result<Self, Refusal> {
         let Some(settings) = &snapshot.surfaces.vault_api else { return Err(Refusal::NotFound) };
         let path = path.strip_prefix(vault_api::PREFIX).ok_or(Refusal::NotFound)?;
-        let (_, path) = namespace::of_path(path, snapshot);
+        let path = path::decode(path.as_bytes())?;
+        let (_, path) = namespace::of_path(&path, snapshot);
         let method = vault_api::method(method, query);
         match own(path, &settings.logins)? {
             Some((wanted, methods)) if method.is_some_and(|method| methods.contains(&method)) => Ok(wanted),
@@ -106,12 +107,10 @@ impl Wanted {
             }
             None => {
                 let matched = vault_api::route(method, path, &snapshot.vault.layout);
-                let (Some(method), Ok(path)) = (method, path::decode(path.as_bytes())) else {
-                    return Err(matched.err().unwrap_or(Refusal::Internal));
-                };
+                let Some(method) = method else { return Err(matched.err().unwrap_or(Refusal::Internal)) };
                 // Names are listed in a folder, which clients write with or without its slash.
                 let folder = path.strip_suffix('/').filter(|_| method == Method::List);
-                Ok(Self::Path(Asking { access: access(method), path: folder.unwrap_or(&path).into(), matched }))
+                Ok(Self::Path(Asking { access: access(method), path: folder.unwrap_or(path).into(), matched }))
             }
         }
     }
@@ -119,6 +118,9 @@ impl Wanted {
 
 /// What is no operation, and its methods.
 fn own(path: &str, logins: &[(Box<str>, Way)]) -> Result<Option<(Wanted, &'static [Method])>, Refusal> {
+    if !(path.starts_with("sys/") || path.starts_with("auth/")) {
+        return Ok(None);
+    }
     if ABSENT.iter().any(|absent| below(path, absent).is_some()) {
         return Err(Refusal::NotFound);
     }
