@@ -30,7 +30,7 @@ use crate::vault::Method;
 
 /// The member of an answer that stands for one that is wrapped.
 pub const WRAPPED: &str = "wrapped";
-/// What that tells.
+/// The members of that member's object.
 pub static STANDS_FOR: Shape = Shape {
     about: "Stands for the answer, which is given out once, over REST, for this handle.",
     members: &[

@@ -82,8 +82,8 @@ impl Layout {
         [&self.handle_key].into_iter().chain(&self.audit_keys).map(|key| &**key)
     }
 
-    /// What a pattern reaches on which more hangs than what is there, as a person reads it: the rights of others, what
-    /// the gate itself keeps, or every agent's own namespace.
+    /// Names the protected paths that a pattern reaches, for people to read: `sys/`, `auth/`, `identity/`, the gate's
+    /// own records, or the agents' own namespaces. `None` where it reaches none of them.
     #[must_use]
     pub fn danger(&self, pattern: &AbsolutePattern) -> Option<String> {
         let kv = &self.kv_mount;

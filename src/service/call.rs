@@ -240,7 +240,7 @@ impl Context<'_> {
         let answer = match effect {
             Effect::Own(answer) => answer.into(),
             Effect::Vault(request) => read(asking.form, entry, &self.ask_vault(asking, request).await?)?,
-            Effect::Pass(passing) => Box::pin(self.pass(asking, entry, *passing)).await?,
+            Effect::Pass(passing) => Box::pin(self.pass(asking, agent, entry, *passing)).await?,
             Effect::Issue(issued, origin, request) => {
                 Box::pin(self.issue(asking, entry, issued, origin, request)).await?
             }

@@ -23,16 +23,16 @@ impl Context<'_> {
     pub(super) async fn pass(
         &self,
         asking: Asking<'_>,
+        agent: &Agent,
         entry: &'static Entry,
         passing: Passing,
     ) -> Result<Formed, Refusal> {
         let Passing { origin, request, leased } = passing;
         self.check_circuit()?;
-        if !self.gives_leases(&request) {
-            let (actor, place) = (request.actor().clone(), place(&request).to_owned());
+        if !self.gives_leases(&leased) {
             let answer = self.ask_vault(asking, request).await?;
             let Some(id) = lease_of(&answer) else { return read(asking.form, entry, &answer) };
-            self.take_back(asking, actor.agent(), &place, &id).await;
+            self.take_back(asking, agent, place(&leased), &id).await;
         }
         self.lease(asking, entry, origin, leased).await
     }
@@ -47,13 +47,12 @@ impl Context<'_> {
     ) -> Result<Performed, Refusal> {
         let Passing { origin, request, leased } = passing;
         self.check_circuit()?;
-        if !self.gives_leases(&request) {
-            let place = place(&request).to_owned();
+        if !self.gives_leases(&leased) {
             let opened = self.state.vault.upstream.open_for(request, &self.tokens(asking), self.envelope(asking)).await;
             match self.heard(opened)? {
                 Opened::Part(arrival) => return self.begin(asking, agent, entry, arrival),
                 Opened::Whole(answer) => match lease_of(&answer) {
-                    Some(id) => self.take_back(asking, agent, &place, &id).await,
+                    Some(id) => self.take_back(asking, agent, place(&leased), &id).await,
                     None => return read(asking.form, entry, &answer).map(Performed::Whole),
                 },
             }

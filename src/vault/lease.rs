@@ -225,7 +225,7 @@ impl Leases {
     /// True where a lease has been given out at this place before.
     #[must_use]
     pub fn are_given(&self, namespace: &Namespace, place: &str) -> bool {
-        self.places.entry_count() > 0 && self.places.contains_key(&(namespace.clone(), place.into()))
+        self.places.contains_key(&(namespace.clone(), place.into()))
     }
 
     /// Notes that leases are given out at this place.

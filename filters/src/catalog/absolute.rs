@@ -1,4 +1,4 @@
-//! What is asked at Vault's own paths, of whichever engine, where a role grants the path.
+//! Operations on Vault's own paths, of any engine. A role must grant the path.
 
 use super::database::{LeaseArguments, LookUp as LookUpLogin, RenewArguments};
 use super::kv::absent;

@@ -25,7 +25,7 @@ pub const VAULT: Engine = Engine::of(&EngineSpec {
 pub struct AbsoluteGrant {
     /// The paths.
     pub pattern: AbsolutePattern,
-    /// What may be done; where that is nothing it is refused, whatever other roles say.
+    /// The capabilities there. An empty set denies the path, whatever other roles give.
     pub may: Capabilities,
 }
 

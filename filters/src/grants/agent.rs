@@ -14,10 +14,10 @@ use crate::tally::Tally;
 /// The weight of what a role allows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// It is granted.
+    /// The agent may do it: the usual kind of role.
     #[default]
     Enforce,
-    /// It is let through and recorded as what would be refused without this role, which is asked after all that grant.
+    /// The role is asked after all others. What it alone allows is done, and recorded as observed.
     Observe,
 }
 

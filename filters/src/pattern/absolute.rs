@@ -20,8 +20,8 @@ pub struct AbsolutePattern {
     open: bool,
 }
 
-/// What two patterns have in common is no pattern: one asks for a segment that is anything, the other for the beginning
-/// of the same segment.
+/// Two patterns overlap, and no pattern describes the overlap: one has `+` for a segment, the other a beginning of the
+/// same segment before its `*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unsayable;
 

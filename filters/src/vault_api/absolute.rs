@@ -42,7 +42,7 @@ pub fn passed(access: Access, path: &str, carried: Carried<'_>, headers: PassedH
         }
         _ => return Err(Refusal::Malformed("The body must be a JSON object.")),
     };
-    let parameters = pairs(query).filter(|pair| pair.as_ref().is_ok_and(|(name, _)| name != "list") || pair.is_err());
+    let parameters = pairs(query).filter(|pair| !pair.as_ref().is_ok_and(|(name, _)| name == "list"));
     let query =
         parameters.map(|pair| pair.map(|(name, value)| (name.into(), value.into()))).collect::<Result<_, _>>()?;
     let wrap = match wrap_ttl {

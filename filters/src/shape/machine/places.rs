@@ -19,7 +19,7 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// Those of Vault's answer that are `wanted`.
+    /// Looks for the members that Vault's answer holds and that `wanted` picks.
     pub(super) fn of(members: &'static [Member], wanted: impl Fn(&Member) -> bool) -> Self {
         let wanted = members.iter().enumerate().filter(|(_, member)| !member.from.is_empty() && wanted(member));
         Self { members, fits: wanted.fold(0, |bits, (index, _)| bits | 1 << index), ..Self::default() }
