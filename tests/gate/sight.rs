@@ -174,9 +174,10 @@ fn observed(shared: &Shared) {
             answer.json()["lines"].as_array().expect("lines").clone()
         };
         wait_for("its line", 10, || lines("responses", "msg=kv_write&path=seen%2Fx").len() == 1);
-        let refused = lines("requests", "agent=agent_jwt&status=403&limit=1");
-        assert_eq!((refused.len(), &refused[0]["decision"]), (1, &json!("forbidden")));
-        assert!(!lines("server", "").is_empty());
+        let refused = || lines("requests", "agent=agent_jwt&status=403&limit=1");
+        wait_for("the refusal's line", 10, || refused().len() == 1);
+        assert_eq!(refused()[0]["decision"], json!("forbidden"));
+        wait_for("a line of the server's", 10, || !lines("server", "").is_empty());
         let summary = client.get("/observability/summary").json();
         assert_eq!((&summary["ok"], &summary["readiness"]["vault"]["ok"]), (&json!(true), &json!(true)), "{summary}");
         assert!(summary["in_flight"]["requests"].is_u64() && summary["uptime_seconds"].is_u64());

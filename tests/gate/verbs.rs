@@ -105,7 +105,7 @@ fn explain(_: &Shared) {
         ("kv.read --resource other --scopes write,list", 1, &["403 insufficient_scope", "does not carry scope `read`"]),
         ("transit.encrypt --resource deploy-1", 0, &["`transit = [\"deploy-*\"]`"]),
         ("transit.random", 0, &["role `deployer`: scope `read`\n"]),
-        ("transit.hmac --resource portcullis-handles", 1, &["a key of the gate's own"]),
+        ("transit.hmac --resource portcullis-handles", 1, &["the gate's own"]),
         ("db.renew --resource readonly", 0, &["`database = [\"readonly\"]`"]),
         ("ssh.sign --resource ops --principal deploy --ttl 1h", 0, &["`ssh = [\"ops\"]`"]),
         ("ssh.sign --resource ops --principal deploy --ttl 61m", 1, &["3600 seconds at most"]),
