@@ -91,6 +91,8 @@ pub(crate) struct Figures {
     pub(crate) requests_per_second: f64,
     /// One for each metered process.
     pub(crate) cpu_us_per_request: Vec<f64>,
+    /// Microseconds of CPU that the contender itself took for each request, round by round.
+    cpu_by_round: Vec<f64>,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
     pub(crate) failed: u64,
@@ -106,17 +108,14 @@ impl Figures {
         for round in rounds {
             latency.add(&round.latency)?;
         }
-        let per_request = |metered: usize| {
-            median(
-                rounds
-                    .iter()
-                    .filter_map(|round| Some((round.cpu.get(metered)?, round)))
-                    .map(|(cpu, round)| micros(*cpu) / count(round.requests)),
-            )
+        let by_round = |metered: usize| {
+            let rounds = rounds.iter().filter_map(move |round| Some((round.cpu.get(metered)?, round)));
+            rounds.map(|(cpu, round)| micros(*cpu) / count(round.requests))
         };
         Ok(Self {
             requests_per_second: median(rounds.iter().map(|round| count(round.requests) / round.elapsed.as_secs_f64())),
-            cpu_us_per_request: (0..first.cpu.len()).map(per_request).collect(),
+            cpu_us_per_request: (0..first.cpu.len()).map(|metered| median(by_round(metered))).collect(),
+            cpu_by_round: by_round(0).collect(),
             p50_ms: count(latency.value_at_quantile(0.50)) / 1000.0,
             p99_ms: count(latency.value_at_quantile(0.99)) / 1000.0,
             failed: rounds.iter().map(|round| round.failed).sum(),
@@ -147,8 +146,11 @@ impl Figures {
         }
     }
 
+    /// Its CPU per request as a multiple of a baseline's: the median over the pairs of rounds that were run one after
+    /// the other, which the same things disturbed.
     pub(crate) fn against(&self, baseline: Option<&Self>) -> Option<f64> {
-        baseline.map(|baseline| rounded(self.cpu() / baseline.cpu(), 3))
+        let ratios = self.cpu_by_round.iter().zip(&baseline?.cpu_by_round).map(|(own, other)| own / other);
+        Some(rounded(median(ratios), 3))
     }
 }
 

@@ -153,6 +153,10 @@ pub fn escape(segment: &str) -> impl Iterator<Item = &str> {
 /// # Errors
 /// [`PathProblem::NotUtf8`].
 pub fn decode(raw: &[u8]) -> Result<Cow<'_, str>, PathProblem> {
+    // As almost every path is.
+    if !raw.contains(&b'%') {
+        return str::from_utf8(raw).map(Cow::Borrowed).map_err(|_| PathProblem::NotUtf8);
+    }
     percent_decode(raw).decode_utf8().map_err(|_| PathProblem::NotUtf8)
 }
 

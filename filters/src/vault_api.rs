@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 
 pub use absolute::{is_absolute, may_know_mount, mount_at, passed};
 
-use crate::catalog::CATALOG;
+use crate::catalog::{CATALOG, KV};
 use crate::grants::Engine;
 use crate::operation::{Entry, Kind, Operation, unfit};
 use crate::path::below;
@@ -143,7 +143,9 @@ pub fn every(path: &str, layout: &Layout) -> impl Iterator<Item = Match> {
 /// the inner one is meant.
 #[must_use]
 pub fn mount_of<'p>(path: &'p str, layout: &Layout) -> Option<(Engine, &'p str)> {
-    let mounted = CATALOG.engines().filter_map(|engine| Some((engine, below(path, layout.mount(engine)?)?)));
+    let others = layout.mounts.iter().map(|(engine, mount)| (*engine, mount));
+    let mounted = others.chain([(KV, &layout.kv_mount)]);
+    let mounted = mounted.filter_map(|(engine, mount)| Some((engine, below(path, mount)?)));
     mounted.min_by_key(|(_, rest)| rest.len())
 }
 

@@ -131,6 +131,13 @@ impl Projection {
         out.extend_from_slice(value.to_string().as_bytes());
     }
 
+    /// Adds members of the gate's own that are always the same, as they stand in an object; before the first byte of
+    /// Vault's.
+    pub fn give_fixed(&mut self, members: &'static str, out: &mut Vec<u8>) {
+        self.separate(out);
+        out.extend_from_slice(members.as_bytes());
+    }
+
     /// Takes what arrived next; what is to be sent is added to `out`.
     ///
     /// # Errors
@@ -217,9 +224,13 @@ impl Projection {
         Ok(self.notes)
     }
 
-    fn begin(&mut self, name: &str, out: &mut Vec<u8>) {
+    fn separate(&mut self, out: &mut Vec<u8>) {
         out.push(if self.begun { b',' } else { b'{' });
         self.begun = true;
+    }
+
+    fn begin(&mut self, name: &str, out: &mut Vec<u8>) {
+        self.separate(out);
         out.push(b'"');
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(b"\":");

@@ -39,6 +39,11 @@ static UNLEASED: Shape = Shape {
 /// One whose lease the gate tells.
 static LEASED: Shape = Shape { about: "", members: &[REQUEST_ID, RENEWABLE, DATA, WARNINGS, MOUNT_TYPE] };
 
+/// The time that the gate says a lease lasts, where it says one.
+fn duration<'g>(given: &'g [(&str, Value)]) -> Option<&'g Value> {
+    given.iter().find(|(name, _)| *name == LEASE_DURATION).map(|(_, value)| value)
+}
+
 /// Answers as Vault gives them.
 #[derive(Debug, Default)]
 pub(super) struct Vaults {
@@ -60,17 +65,16 @@ impl Vaults {
     }
 
     /// Begins an answer with what the gate tells itself.
-    fn begin(&self, given: &[(&str, Value)], out: &mut Vec<u8>) -> Projection {
-        let duration = given.iter().find(|(name, _)| *name == LEASE_DURATION);
-        let mut projection = Projection::new(if duration.is_some() { &LEASED } else { &UNLEASED });
+    fn begin(&self, given: &[(&str, Value)], projection: &mut Projection, out: &mut Vec<u8>) {
         // The handle of a certificate stands where Vault has the lease of one.
-        let handle = given.iter().find(|(name, _)| *name != LEASE_DURATION);
-        let handle = handle.map_or_else(|| self.handle.as_str().into(), |(_, handle)| handle.clone());
-        projection.give(LEASE_ID, &handle, out);
-        duration.into_iter().for_each(|(name, value)| projection.give(name, value, out));
-        projection.give("wrap_info", &Value::Null, out);
-        projection.give("auth", &Value::Null, out);
-        projection
+        let handle = given.iter().find(|(name, _)| *name != LEASE_DURATION).map(|(_, handle)| handle);
+        match (handle, self.handle.as_str()) {
+            (Some(handle), _) => projection.give(LEASE_ID, handle, out),
+            (None, "") => projection.give_fixed(r#""lease_id":"""#, out),
+            (None, handle) => projection.give(LEASE_ID, &handle.into(), out),
+        }
+        duration(given).into_iter().for_each(|value| projection.give(LEASE_DURATION, value, out));
+        projection.give_fixed(r#""wrap_info":null,"auth":null"#, out);
     }
 
     /// The answer that tells of a version that is deleted or destroyed, where there was one.
@@ -87,7 +91,9 @@ impl Form for Vaults {
             return Ok(Formed::default());
         }
         let mut out = Vec::with_capacity(body.len() + 64);
-        let mut projection = self.begin(given, &mut out).telling(entry.shape);
+        let shape = if duration(given).is_some() { &LEASED } else { &UNLEASED };
+        let mut projection = Projection::new(shape).telling(entry.shape);
+        self.begin(given, &mut projection, &mut out);
         projection.push(body, &mut out)?;
         let notes = projection.finish(&mut out)?;
         Ok(Formed { body: out, notes })
@@ -103,7 +109,9 @@ impl Form for Vaults {
     }
 
     fn begin(&self, _: &'static Entry, out: &mut Vec<u8>) -> Box<dyn InParts> {
-        Box::new(self.begin(&[], out))
+        let mut projection = Box::new(Projection::new(&UNLEASED));
+        self.begin(&[], &mut projection, out);
+        projection
     }
 
     fn wrapped(&self, handle: &str, _: &str, ttl: u64) -> Vec<u8> {

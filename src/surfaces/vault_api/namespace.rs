@@ -11,10 +11,20 @@ use crate::snapshot::Snapshot;
 use crate::surfaces::Asked;
 
 /// The namespace of agents that a path begins with, empty for none, and the path in it.
-pub(super) fn of_path<'p>(path: &'p str, snapshot: &'p Snapshot) -> (&'p str, &'p str) {
+pub(super) fn of_path<'p, 's>(path: &'p str, snapshot: &'s Snapshot) -> (&'s str, &'p str) {
     let known = snapshot.vault.namespaces.iter().map(|namespace| namespace.as_str());
     let named = known.filter_map(|namespace| Some((namespace, below(path, namespace)?)));
     named.min_by_key(|(_, rest)| rest.len()).unwrap_or(("", path))
+}
+
+/// The namespace that the path names, empty for none.
+fn in_path<'s>(asked: &'s Asked<'_>) -> Result<&'s str, Refusal> {
+    let snapshot = &asked.context.snapshot;
+    if snapshot.vault.namespaces.is_empty() {
+        return Ok("");
+    }
+    let path = decode(asked.path.strip_prefix(PREFIX).unwrap_or_default().as_bytes())?;
+    Ok(of_path(&path, snapshot).0)
 }
 
 /// Checks that it is the agent's, which each answer is from. As Vault has it, the path goes on from the header's.
@@ -23,8 +33,7 @@ pub(super) fn of_path<'p>(path: &'p str, snapshot: &'p Snapshot) -> (&'p str, &'
 /// [`Refusal::Forbidden`] for another; [`Refusal::Path`].
 pub(super) fn check(asked: &Asked<'_>) -> Result<(), Refusal> {
     let own = asked.caller.agent().namespace.as_str();
-    let path = decode(asked.path.strip_prefix(PREFIX).unwrap_or_default().as_bytes())?;
-    let (in_path, _) = of_path(&path, &asked.context.snapshot);
+    let in_path = in_path(asked)?;
     let names_it = |value: &HeaderValue| {
         let Ok(named) = value.to_str() else { return false };
         let outer = named.trim_matches('/');
