@@ -3,8 +3,10 @@
 use anyhow::{Context, Result};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
-use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use std::{fs, hint, thread};
 
 /// The measured server has one core to itself; generator and stub share the other.
 #[derive(Clone, Copy)]
@@ -27,6 +29,35 @@ pub(crate) fn pin(core: usize) -> Result<()> {
     let mut set = CpuSet::new();
     set.set(core)?;
     sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("pin to core {core}"))
+}
+
+/// Keeps a core from idling, at the lowest priority, until it is dropped.
+///
+/// To wake an idle core costs whoever wakes it, here the measured server, and the more often the slower that is: what a
+/// setting costs would be told as more than it is.
+pub(crate) struct Awake(Arc<AtomicBool>);
+
+impl Awake {
+    pub(crate) fn keep(core: usize) -> Self {
+        let ends = Arc::new(AtomicBool::new(false));
+        let theirs = Arc::clone(&ends);
+        thread::spawn(move || {
+            // On Linux this is the thread's own.
+            if rustix::process::nice(19).is_err() || pin(core).is_err() {
+                return;
+            }
+            while !theirs.load(Ordering::Relaxed) {
+                hint::spin_loop();
+            }
+        });
+        Self(ends)
+    }
+}
+
+impl Drop for Awake {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// CPU time of a process and of its children so far: all threads, user and kernel.

@@ -82,6 +82,8 @@ pub(crate) async fn start(
     let (address, admin) = (free_address()?, free_address()?);
     let home = tempfile::Builder::new().prefix("gate-").tempdir_in(folder)?.keep();
     let file = home.join("config.toml");
+    // The audit is beside them, as it mostly is: the configuration's own folder is watched.
+    fs::create_dir(home.join("logs"))?;
     fs::create_dir(home.join(AGENTS))?;
     let more = upstream.with.configured(&home)?;
     fs::write(&file, configuration(&home, pki, &upstream.address, address, admin) + &more)?;
@@ -120,7 +122,7 @@ checkpoint_key = "{}"
 sync = "{sync}"
 required = {each}
 "#,
-            at("audit.log"),
+            at("logs/audit.log"),
             at("names.key"),
             at("checkpoints.key"),
         ))

@@ -1,6 +1,6 @@
 //! A gate that has something on, against one that has not, in turns.
 
-use crate::cpu::Cores;
+use crate::cpu::{Awake, Cores};
 use crate::gate::{self, Upstream, With};
 use crate::pki::Pki;
 use crate::report::{Ratio, Row};
@@ -28,6 +28,7 @@ fn fine(plan: Plan) -> Plan {
 /// Measures that read against the same over REST.
 pub(crate) async fn measure_vault_api(plan: Plan, cores: Option<Cores>) -> Result<Row> {
     let plan = fine(plan);
+    let _awake = cores.map(|cores| Awake::keep(cores.rest));
     let folder = tempfile::Builder::new().prefix("portcullis-bench-").tempdir()?;
     let pki = Pki::mint(folder.path())?;
     let (_stub, address) = start_stub(folder.path(), cores.map(|cores| cores.rest)).await?;
@@ -44,6 +45,7 @@ pub(crate) async fn measure_vault_api(plan: Plan, cores: Option<Cores>) -> Resul
 /// Measures a gate with it and one without.
 pub(crate) async fn measure(name: &'static str, with: With, plan: Plan, cores: Option<Cores>) -> Result<Row> {
     let plan = fine(plan);
+    let _awake = cores.map(|cores| Awake::keep(cores.rest));
     let folder = tempfile::Builder::new().prefix("portcullis-bench-").tempdir()?;
     let pki = Pki::mint(folder.path())?;
     let (_stub, address) = start_stub(folder.path(), cores.map(|cores| cores.rest)).await?;

@@ -190,10 +190,10 @@ impl Arrival {
                 _ => {}
             }
         }
-        let status = self.status;
+        let (status, media) = (self.status, self.media());
         self.end().await;
         let body =
             if parts.len() > 1 { Vec::from(parts).concat().into() } else { parts.pop_back().unwrap_or_default() };
-        Ok(Opened::Whole(Answer { status, body }))
+        Ok(Opened::Whole(Answer { status, media, body }))
     }
 }

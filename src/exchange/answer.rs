@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use filters::refusal::Refusal;
 use filters::vault::{Trouble, is_success, trouble};
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
 use pingora_core::protocols::http::v1::client::HttpSession;
 use pingora_core::upstreams::peer::HttpPeer;
 use serde::Deserialize;
@@ -45,6 +47,8 @@ impl From<Broken> for Refusal {
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
+    /// The media type, where that is not JSON's.
+    pub media: Option<HeaderValue>,
     /// The body.
     pub body: Bytes,
 }
@@ -102,6 +106,12 @@ pub(super) async fn answered(session: &mut HttpSession) -> Result<(), Stop> {
     Err(Stop::Nonsense)
 }
 
+/// The media type of an answer whose head has arrived, where that is not JSON's.
+pub(super) fn other_media(session: &HttpSession) -> Option<HeaderValue> {
+    let media = session.resp_header()?.headers.get(CONTENT_TYPE)?;
+    (!media.as_bytes().starts_with(b"application/json")).then(|| media.clone())
+}
+
 /// An answer of Vault's that arrives.
 pub struct Arrival {
     pub(super) pool: Arc<Pool>,
@@ -120,6 +130,12 @@ impl Arrival {
     #[must_use]
     pub const fn is_success(&self) -> bool {
         is_success(self.status)
+    }
+
+    /// The media type, where that is not JSON's.
+    #[must_use]
+    pub fn media(&self) -> Option<HeaderValue> {
+        other_media(&self.session)
     }
 
     /// Waits for the next part; `None` at the end.

@@ -44,7 +44,7 @@ use crate::config;
 use crate::telemetry::{Seldom, Step, Timed};
 use crate::tls::{self, End, UsedAs};
 
-use answer::{Stop, answered, read_body};
+use answer::{Stop, answered, other_media, read_body};
 use doubt::Doubts;
 use pool::Pool;
 
@@ -273,9 +273,10 @@ impl Upstream {
     /// Reads the answer whose head has arrived.
     async fn whole(&self, mut session: HttpSession, peer: &Arc<HttpPeer>, limit: usize) -> Result<Answer, Broken> {
         let status = session.get_status().map_or(0, |status| status.as_u16());
+        let media = other_media(&session);
         let body = read_body(&mut session, limit).await?;
         self.pool.keep(session, peer).await;
-        Ok(Answer { status, body })
+        Ok(Answer { status, media, body })
     }
 
     /// Asks Vault and gives the answer as it arrives. Each part may take as

@@ -26,39 +26,52 @@ const STEP: Duration = Duration::from_millis(100);
 const FORGOTTEN: Duration = Duration::from_secs(10);
 /// Longest time to wait for rest: a file that never comes to it holds up no other for ever.
 const LONGEST: Duration = Duration::from_secs(30);
-/// Most files that are known to be written to; the folders may be others' too.
-const MOST_OPEN: usize = 10_000;
 /// Most bytes of a watched file; what is larger is of no use to the gate.
 const MOST: u64 = 64 << 20;
 
-/// Events of the watched folders.
+/// Events of the folders that watched files lie in.
 #[derive(Default)]
 struct Heard {
     stirred: Notify,
-    /// Files that were written to and not closed since, by whoever wrote last.
-    open: Mutex<HashSet<PathBuf>>,
+    files: Mutex<Files>,
+}
+
+#[derive(Default)]
+struct Files {
+    /// The watched files, as events name them, and the folders of which every file is watched.
+    watched: HashSet<PathBuf>,
+    /// Those that were written to and not closed since, by whoever wrote last.
+    open: HashSet<PathBuf>,
+}
+
+impl Files {
+    /// True for a watched file. Others in its folder may be written to all the time, as the gate's own logs are.
+    fn watches(&self, path: &Path) -> bool {
+        self.watched.contains(path) || path.parent().is_some_and(|folder| self.watched.contains(folder))
+    }
 }
 
 impl Heard {
-    fn open(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn files(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn hear(&self, event: notify::Event) {
         let is_access = event.kind.is_access();
         match event.kind {
             EventKind::Modify(ModifyKind::Data(_)) => {
-                let mut open = self.open();
-                if open.len() >= MOST_OPEN {
-                    open.clear();
+                let mut files = self.files();
+                let written: Vec<_> = event.paths.into_iter().filter(|path| files.watches(path)).collect();
+                if written.is_empty() {
+                    return;
                 }
-                open.extend(event.paths);
+                files.open.extend(written);
             }
             EventKind::Access(AccessKind::Close(AccessMode::Write))
             | EventKind::Modify(ModifyKind::Name(_))
             | EventKind::Remove(_) => {
-                let mut open = self.open();
-                event.paths.iter().for_each(|path| _ = open.remove(path));
+                let mut files = self.files();
+                event.paths.iter().for_each(|path| _ = files.open.remove(path));
             }
             _ => {}
         }
@@ -95,6 +108,7 @@ pub async fn watch(files: &[PathBuf], mut seen: Seen, mut changed: impl FnMut())
         }
     }
     loop {
+        heard.files().watched = aside(&files, named).await;
         // At first too: nothing was heard of what changed before.
         let now = aside(&files, digests).await;
         if now != seen {
@@ -121,7 +135,7 @@ async fn settle(files: &Arc<[PathBuf]>, heard: &Heard) {
         }
         sleep(STEP).await;
         let now = aside(files, marks).await;
-        if now.iter().any(|(path, _)| heard.open().contains(path)) {
+        if now.iter().any(|(path, _)| heard.files().open.contains(path)) {
             open = Instant::now();
         }
         if now != before {
@@ -149,6 +163,12 @@ fn folders(files: &[PathBuf]) -> Vec<PathBuf> {
     folders
 }
 
+/// The files and folders, and what links among them stand for, as events name them.
+fn named(files: &[PathBuf]) -> HashSet<PathBuf> {
+    let told = files.iter().filter_map(|file| std::path::absolute(file).ok());
+    told.chain(files.iter().filter_map(|file| file.canonicalize().ok())).collect()
+}
+
 /// The files, those of folders among them by their names.
 fn each(files: &[PathBuf]) -> impl Iterator<Item = PathBuf> {
     files.iter().flat_map(|file| config::files_in(file).unwrap_or_else(|_| vec![file.clone()]))
@@ -169,4 +189,35 @@ fn marks(files: &[PathBuf]) -> Vec<(PathBuf, Option<[i64; 5]>)> {
     };
     let told = |file: PathBuf| std::path::absolute(&file).unwrap_or(file);
     each(files).map(|file| (told(file.clone()), std::fs::metadata(&file).ok().map(mark))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt as _;
+    use notify::event::DataChange;
+
+    #[test]
+    fn what_is_written_beside_watched_files_stirs_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let [certificate, real, agents, log] =
+            ["server.pem", "server-2.pem", "agents.d", "audit.log"].map(|name| folder.path().join(name));
+        std::fs::create_dir(&agents).unwrap();
+        std::fs::write(&real, "").unwrap();
+        std::os::unix::fs::symlink("server-2.pem", &certificate).unwrap();
+        let heard = Heard::default();
+        heard.files().watched = named(&[certificate.clone(), agents.clone(), folder.path().join("not-there-yet")]);
+        let wrote = |path: &Path| {
+            let kind = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+            heard.hear(notify::Event::new(kind).add_path(path.to_owned()));
+            heard.stirred.notified().now_or_never().is_some()
+        };
+        assert!(!wrote(&log) && heard.files().open.is_empty());
+        for path in [certificate, real, agents.join("new.toml"), folder.path().join("not-there-yet")] {
+            assert!(wrote(&path) && heard.files().open.contains(&path), "{}", path.display());
+        }
+        let removed = notify::Event::new(EventKind::Remove(notify::event::RemoveKind::File)).add_path(log);
+        heard.hear(removed);
+        assert!(heard.stirred.notified().now_or_never().is_some(), "what is removed may have been a folder");
+    }
 }

@@ -5,6 +5,7 @@ use filters::operation::{Absent, Entry};
 use filters::refusal::Refusal;
 use filters::vault::is_partial;
 use filters::vault::record::is_destroyed;
+use http::HeaderValue;
 use serde_json::{Value, json};
 
 use crate::exchange::Answer;
@@ -66,12 +67,14 @@ pub struct Formed {
     pub body: Vec<u8>,
     /// The notes of it, for records.
     pub notes: Notes,
+    /// The media type, where that is not JSON's.
+    pub media: Option<HeaderValue>,
 }
 
 impl From<Vec<u8>> for Formed {
     /// An answer that records tell nothing of.
     fn from(body: Vec<u8>) -> Self {
-        Self { body, notes: Notes::default() }
+        Self { body, ..Self::default() }
     }
 }
 

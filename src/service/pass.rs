@@ -4,11 +4,14 @@
 //! So what gives one out for the agent's own token is taken back at once, and asked for again with a token of the lease's
 //! own; from then on that token is made first.
 
+use std::sync::Arc;
+
 use filters::decide::{AgentRequest, Passing};
 use filters::grants::Agent;
 use filters::operation::Entry;
 use filters::refusal::Refusal;
 use filters::vault::control;
+use http::HeaderValue;
 use serde::Deserialize;
 
 use crate::exchange::{Answer, Envelope, Opened};
@@ -16,7 +19,9 @@ use crate::exchange::{Answer, Envelope, Opened};
 use super::Context;
 use super::call::Asking;
 use super::form::{Formed, read};
-use super::streaming::Performed;
+use super::streaming::{Performed, Streaming};
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 impl Context<'_> {
     /// Asks, and holds the whole answer.
@@ -31,8 +36,11 @@ impl Context<'_> {
         self.check_circuit()?;
         if !self.gives_leases(&leased) {
             let answer = self.ask_vault(asking, request).await?;
-            let Some(id) = lease_of(&answer) else { return read(asking.form, entry, &answer) };
-            self.take_back(asking, agent, place(&leased), &id).await;
+            match lease_of(&answer) {
+                Told::Lease(id) => self.take_back(asking, agent, place(&leased), &id).await,
+                Told::NoLease => return read(asking.form, entry, &answer),
+                Told::Other(media) => return Ok(as_it_is(answer, media)),
+            }
         }
         self.lease(asking, entry, origin, leased).await
     }
@@ -50,10 +58,18 @@ impl Context<'_> {
         if !self.gives_leases(&leased) {
             let opened = self.state.vault.upstream.open_for(request, &self.tokens(asking), self.envelope(asking)).await;
             match self.heard(opened)? {
-                Opened::Part(arrival) => return self.begin(asking, agent, entry, arrival),
+                Opened::Part(arrival) => match arrival.media() {
+                    Some(media) => {
+                        let suspensions = Arc::clone(&self.state.vault.suspensions);
+                        let streaming = Streaming::as_it_is(arrival, media, agent.id.clone(), suspensions);
+                        return Ok(Performed::Streaming(Box::new(streaming)));
+                    }
+                    None => return self.begin(asking, agent, entry, arrival),
+                },
                 Opened::Whole(answer) => match lease_of(&answer) {
-                    Some(id) => self.take_back(asking, agent, place(&leased), &id).await,
-                    None => return read(asking.form, entry, &answer).map(Performed::Whole),
+                    Told::Lease(id) => self.take_back(asking, agent, place(&leased), &id).await,
+                    Told::NoLease => return read(asking.form, entry, &answer).map(Performed::Whole),
+                    Told::Other(media) => return Ok(Performed::Whole(as_it_is(answer, media))),
                 },
             }
         }
@@ -82,12 +98,31 @@ fn place(request: &AgentRequest) -> &str {
     path.rsplit_once('/').map_or(path, |(place, _)| place)
 }
 
-/// Vault's id of the lease that it has given out.
-fn lease_of(answer: &Answer) -> Option<Box<str>> {
+/// What an answer tells of leases.
+enum Told {
+    /// Vault's id of one that it has given out.
+    Lease(Box<str>),
+    NoLease,
+    /// Nothing: it has no form of Vault's, as certificates and the metadata of OpenID Connect have none. It is of this
+    /// media type.
+    Other(HeaderValue),
+}
+
+fn lease_of(answer: &Answer) -> Told {
     #[derive(Deserialize)]
     struct Leased {
-        lease_id: Box<str>,
+        lease_id: Option<Box<str>>,
     }
-    let leased: Leased = answer.json().ok()?;
-    Some(leased.lease_id).filter(|id| !id.is_empty())
+    if let (Some(media), true) = (&answer.media, answer.is_success()) {
+        return Told::Other(media.clone());
+    }
+    match answer.json() {
+        Ok(Leased { lease_id: None }) => Told::Other(JSON),
+        Ok(Leased { lease_id: Some(id) }) if !id.is_empty() => Told::Lease(id),
+        Ok(_) | Err(_) => Told::NoLease,
+    }
+}
+
+fn as_it_is(answer: Answer, media: HeaderValue) -> Formed {
+    Formed { body: answer.body.into(), media: Some(media), ..Formed::default() }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use filters::names::AgentId;
 use filters::operation::Entry;
 use filters::refusal::Refusal;
+use http::HeaderValue;
 
 use crate::exchange::Arrival;
 use crate::vault::Suspensions;
@@ -26,6 +27,8 @@ pub enum Performed {
 pub struct Streaming {
     arrival: Box<Arrival>,
     form: Box<dyn InParts>,
+    /// The media type, where that is not JSON's.
+    media: Option<HeaderValue>,
     /// Bytes that can be sent now.
     ready: Vec<u8>,
     /// Its agent, as long as that may have it.
@@ -49,7 +52,23 @@ impl Streaming {
         while let Some(part) = arrival.read_ahead() {
             form.push(&part, &mut ready)?;
         }
-        Ok(Self { arrival, form, ready, agent, suspensions })
+        Ok(Self { arrival, form, media: None, ready, agent, suspensions })
+    }
+
+    /// Sends on what has no form of Vault's, as it comes.
+    pub(super) fn as_it_is(
+        arrival: Box<Arrival>,
+        media: HeaderValue,
+        agent: AgentId,
+        suspensions: Arc<Suspensions>,
+    ) -> Self {
+        Self { arrival, form: Box::new(AsItIs), media: Some(media), ready: Vec::new(), agent, suspensions }
+    }
+
+    /// The media type, where that is not JSON's.
+    #[must_use]
+    pub const fn media(&self) -> Option<&HeaderValue> {
+        self.media.as_ref()
     }
 
     /// The part that is to be sent next; none follows the end, when the connection to Vault was given
@@ -74,5 +93,19 @@ impl Streaming {
             }
         }
         Ok((std::mem::take(&mut self.ready), Some(self)))
+    }
+}
+
+/// An answer that is sent on byte for byte.
+struct AsItIs;
+
+impl InParts for AsItIs {
+    fn push(&mut self, part: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
+        out.extend_from_slice(part);
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, _: &mut Vec<u8>) -> Result<(), Refusal> {
+        Ok(())
     }
 }

@@ -25,7 +25,7 @@ impl Form for Json {
         };
         let mut out = Vec::with_capacity(body.len() + if given.is_empty() { 0 } else { 512 });
         let notes = entry.project(body, given, &mut out)?;
-        Ok(Formed { body: out, notes })
+        Ok(Formed { body: out, notes, media: None })
     }
 
     fn takes_parts(&self) -> bool {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use filters::refusal::Refusal;
 use http::HeaderValue;
-use http::header::{ALLOW, HeaderName, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 
 use crate::service::Streaming;
 
@@ -106,6 +106,16 @@ impl Reply {
             _ => {}
         }
         reply
+    }
+
+    /// The same of another media type, where one is told.
+    #[must_use]
+    pub fn of_type(mut self, media: Option<HeaderValue>) -> Self {
+        if let Some(media) = media {
+            self.media = "";
+            self.headers.push((CONTENT_TYPE, media));
+        }
+        self
     }
 
     /// Adds a header.

@@ -26,6 +26,7 @@ pub const CASES: &[Case] = &[
     ("vault_allows_what_absolute_grants_allow_and_nothing_else", agreement),
     ("any_engine_is_used_by_its_own_paths_beside_the_own_view", engines),
     ("leases_of_any_engine_are_handles_counted_and_ended", leases),
+    ("what_has_no_form_of_vaults_is_passed_on_as_it_is", bare),
     ("what_more_hangs_on_is_given_knowingly_and_the_gates_keys_never", dangerous),
     ("headers_that_ask_for_a_state_go_on_and_412_comes_back", state),
 ];
@@ -243,10 +244,12 @@ fn leases(shared: &Shared) {
     own.write(&sections);
     let (code, shown) = own.run(&["--sync", "--yes"]);
     assert_eq!(code, Some(0), "{shown}");
-    let gate = own.gate(&sections);
+    let front = Front::start(&world);
+    let gate = own.gate_with(&sections, front.environment());
     let cli = Cli::of(&gate, "alice");
     let mut held = Vec::new();
-    for _ in 0..2 {
+    // Where leases are given out is learnt from the first.
+    for asked in [2, 3] {
         let issued = cli.json(&["read", "-format=json", "database/creds/readonly"]);
         let lease = issued["lease_id"].as_str().expect("a lease").to_owned();
         assert!(lease.starts_with("pch1_") && issued["data"]["username"].is_string(), "{issued}");
@@ -254,6 +257,7 @@ fn leases(shared: &Shared) {
         assert!(issued["lease_duration"].as_u64().is_some_and(|seconds| seconds > 90), "{issued}");
         let login = ["username", "password"].map(|name| issued["data"][name].as_str().expect("a login").to_owned());
         held.push((lease, login));
+        assert_eq!(front.asked("GET /v1/database/creds/readonly "), asked);
     }
     let agent = gate.agent("alice");
     let third = agent.get("/v1/database/creds/readonly");
@@ -276,6 +280,50 @@ fn leases(shared: &Shared) {
     let (code, told) = command(&world, &gate, &["suspend", "alice"]);
     assert_eq!(code, Some(0), "{told}");
     wait_for("the end of its leases", 20, || lives() + 2 <= before && !shared.postgres().can_log_in(user, password));
+}
+
+/// Answers that have no form of Vault's: a certificate, a list large enough to be sent on in parts, a bare object.
+fn bare(shared: &Shared) {
+    let world = shared.world();
+    let (status, answer) = world.ask("POST", "sys/mounts/abs-pki", &json!({"type": "pki"}));
+    assert!(status == 204 || answer.to_string().contains("already in use"), "{answer}");
+    let made = json!({"common_name": "abs", "ttl": "1h"});
+    assert_eq!(world.ask("POST", "abs-pki/root/generate/internal", &made).0, 200);
+    let own = Own::new(world, "absbare");
+    let roles = "[roles.user]\nscopes = [\"read\"]\nvault = [\n  \
+                 { path = \"abs-pki/*\", capabilities = [\"read\"] },\n  \
+                 { path = \"identity/oidc/.well-known/*\", capabilities = [\"read\"], dangerous = true },\n]\n\
+                 [agents.agent_mtls]\nroles = [\"user\"]\n";
+    let sections = own.sections("", roles);
+    own.write(&sections);
+    let (code, shown) = own.run(&["--sync", "--yes"]);
+    assert_eq!(code, Some(0), "{shown}");
+    let front = Front::start(world);
+    let gate = own.gate_with(&sections, front.environment());
+    let agent = gate.agent("agent_mtls");
+    let pem = agent.get("/v1/abs-pki/ca/pem");
+    assert_eq!((pem.status, pem.header("content-type")), (200, Some("application/pem-certificate-chain")), "{pem:?}");
+    assert!(pem.body.starts_with(b"-----BEGIN CERTIFICATE-----"), "{pem:?}");
+    let der = agent.get("/v1/abs-pki/ca");
+    assert_eq!((der.status, der.header("content-type")), (200, Some("application/pkix-cert")), "{der:?}");
+    let bare = agent.get("/v1/identity/oidc/.well-known/openid-configuration");
+    assert_eq!((bare.status, bare.header("content-type")), (200, Some("application/json")), "{bare:?}");
+    assert!(bare.json()["issuer"].is_string() && bare.json().get("lease_id").is_none(), "{bare:?}");
+    // A form of Vault's is kept, and what is no JSON at all is none.
+    assert_eq!(agent.get("/v1/abs-pki/cert/ca").json()["lease_id"], "");
+    let large = "x".repeat(200_000);
+    let answer = |media: &str, body: &str| {
+        let length = body.len();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {media}\r\nContent-Length: {length}\r\n\r\n");
+        Verdict::Answer([head.as_bytes(), body.as_bytes()].concat())
+    };
+    front.treat("abs-pki/crl", answer("application/pkix-crl", &large));
+    let crl = agent.get("/v1/abs-pki/crl");
+    assert_eq!((crl.status, crl.header("content-type")), (200, Some("application/pkix-crl")));
+    assert_eq!(crl.body, large.as_bytes());
+    front.treat("abs-pki/crl", answer("application/json", "no JSON"));
+    assert_eq!(agent.get("/v1/abs-pki/crl").status, 502);
+    front.pass();
 }
 
 fn dangerous(shared: &Shared) {

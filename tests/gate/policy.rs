@@ -280,8 +280,12 @@ impl<'a> Own<'a> {
     }
 
     pub(super) fn gate(&self, sections: &str) -> Gate {
+        self.gate_with(sections, Vec::new())
+    }
+
+    pub(super) fn gate_with(&self, sections: &str, mut environment: Vec<(&'static str, String)>) -> Gate {
         // The AppRole would win over the token.
-        let environment = vec![("VAULT_ROLE_ID", String::new()), ("VAULT_SECRET_ID", String::new())];
+        environment.extend([("VAULT_ROLE_ID", String::new()), ("VAULT_SECRET_ID", String::new())]);
         let sections = format!("{FAMILY}{sections}");
         Gate::start(self.world, &Plan { top: self.top(), sections, environment, ..Plan::default() })
     }

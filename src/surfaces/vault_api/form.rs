@@ -96,7 +96,7 @@ impl Form for Vaults {
         self.begin(given, &mut projection, &mut out);
         projection.push(body, &mut out)?;
         let notes = projection.finish(&mut out)?;
-        Ok(Formed { body: out, notes })
+        Ok(Formed { body: out, notes, media: None })
     }
 
     fn gone(&self, entry: &'static Entry, body: &[u8]) {

@@ -13,9 +13,9 @@ use super::keys::{CheckpointSigner, RemoteSigner};
 use super::outlet::Outlet;
 use super::shared::{Shared, Written, now};
 
-/// Pauses between two looks: seldom while nothing comes; else often, so that there is little to write each time.
+/// Pauses between two looks: seldom while nothing comes; else twice as often, so that there is less to write at once.
 const SELDOM: Duration = Duration::from_millis(50);
-const OFTEN: Duration = Duration::from_millis(5);
+const OFTEN: Duration = Duration::from_millis(25);
 /// Pause before it tries again where it cannot write.
 const AGAIN: Duration = Duration::from_millis(200);
 /// Pause before a signer elsewhere is asked again, for all that is there by then.

@@ -147,7 +147,7 @@ mod tests {
     }
 
     fn failed(method: &Login, status: u16, body: &'static str) -> LoginFailure {
-        LoginFailure::of(method, &Answer { status, body: Bytes::from_static(body.as_bytes()) })
+        LoginFailure::of(method, &Answer { status, media: None, body: Bytes::from_static(body.as_bytes()) })
     }
 
     /// The pauses after `count` failures of one kind, in seconds.
