@@ -61,7 +61,7 @@ const SCENARIOS: [Scenario; 11] = [
 
 /// True where a real Vault is needed.
 pub(crate) fn wants_vault(only: Option<&str>) -> bool {
-    only.is_none_or(|only| [vault::DIRECT, vault::THROUGH_GATE, kill_switch::NAME].contains(&only))
+    only.is_none_or(|only| only == kill_switch::NAME || vault::ALL.contains(&only))
 }
 
 /// Runs all scenarios, or the one that is named.
@@ -73,8 +73,6 @@ pub(crate) async fn run(
 ) -> Result<Report> {
     let of_stub = SCENARIOS.iter().map(|scenario| scenario.name);
     let names: Vec<_> = [
-        vault::DIRECT,
-        vault::THROUGH_GATE,
         operations::ALL,
         flood::NAME,
         kill_switch::NAME,
@@ -85,6 +83,7 @@ pub(crate) async fn run(
         switched::VAULT_API,
     ]
     .into_iter()
+    .chain(vault::ALL)
     .chain(SWITCHED.map(|(name, _)| name))
     .chain(decide::AMONG.map(|(name, _)| name))
     .chain(of_stub)
@@ -108,7 +107,7 @@ pub(crate) async fn run(
     }
     match vault {
         Some(Ok(binary)) => {
-            if wanted(vault::DIRECT) || wanted(vault::THROUGH_GATE) {
+            if vault::ALL.into_iter().any(wanted) {
                 vault::run(&binary, plan, cores, &mut report).await;
             }
             if wanted(kill_switch::NAME) {

@@ -16,10 +16,13 @@ use local_vault::{Binary, Options, Provisioned, Vault};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-pub(crate) const DIRECT: &str = "vault-direct-root";
+const DIRECT: &str = "vault-direct-root";
 pub(crate) const THROUGH_GATE: &str = "vault-through-gate";
+/// As unchanged clients of Vault's read.
+const THROUGH_API: &str = "vault-api-through-gate";
+/// All are measured whenever one is wanted: each means little without the others.
+pub(crate) const ALL: [&str; 3] = [DIRECT, THROUGH_GATE, THROUGH_API];
 
-/// Both are measured whenever one is wanted: each means little without the other.
 pub(crate) async fn run(binary: &Binary, plan: Plan, cores: Option<Cores>, report: &mut Report) {
     match measure(binary, plan, cores).await {
         Ok(rows) => report.scenarios.extend(rows),
@@ -27,10 +30,10 @@ pub(crate) async fn run(binary: &Binary, plan: Plan, cores: Option<Cores>, repor
     }
 }
 
-async fn measure(binary: &Binary, plan: Plan, cores: Option<Cores>) -> Result<[Row; 2]> {
+async fn measure(binary: &Binary, plan: Plan, cores: Option<Cores>) -> Result<[Row; 3]> {
     let folder = tempfile::Builder::new().prefix("portcullis-bench-").tempdir()?;
     let pki = Pki::mint(folder.path())?;
-    // Vault has the measured core to itself in both; the gate is beside the generator.
+    // Vault has the measured core to itself in all; the gate is beside the generator.
     let vault = on_core(cores.map(|cores| cores.measured), || Vault::start(binary, Options::default()))?;
     let address = vault.address();
     let pid = vault.pid().context("Vault has stopped")?;
@@ -47,18 +50,21 @@ async fn measure(binary: &Binary, plan: Plan, cores: Option<Cores>) -> Result<[R
         metered: vec![pid],
         connections: CONNECTIONS,
     };
-    let mut through = gate.asked(&Rc::new(requests::rest_read()));
-    through.metered.push(pid);
-    eprintln!("{DIRECT}, {THROUGH_GATE}: {} rounds in turns", plan.rounds);
-    let figures = take_turns(&[direct, through], plan).await?;
-    let [direct, through] = figures.as_slice() else {
-        bail!("not two contenders");
+    let [rest, api] = [requests::rest_read(), requests::vault_api_read()].map(|request| {
+        let mut through = gate.asked(&Rc::new(request));
+        through.metered.push(pid);
+        through
+    });
+    eprintln!("{DIRECT}, {THROUGH_GATE}, {THROUGH_API}: {} rounds in turns", plan.rounds);
+    let figures = take_turns(&[direct, rest, api], plan).await?;
+    let [direct, rest, api] = figures.as_slice() else {
+        bail!("not three contenders");
     };
     let row = |figures: &Figures, name| {
         let vault = figures.cpu_us_per_request.last().map(|cpu| rounded(*cpu, 2));
         Row { vault_cpu_us_per_request: vault, ..figures.row(name, Ratio::default()) }
     };
-    Ok([row(direct, DIRECT), row(through, THROUGH_GATE)])
+    Ok([row(direct, DIRECT), row(rest, THROUGH_GATE), row(api, THROUGH_API)])
 }
 
 /// Writes the secret that both ways read.

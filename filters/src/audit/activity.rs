@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Naming, member, number, of_trace, source, text};
+use super::{Naming, closed, member, number, of_trace, source};
 use crate::catalog::{self, KV};
 use crate::decide::Concern;
 use crate::grants::{Engine, Resource, Space};
@@ -70,29 +70,25 @@ pub struct Activity<'a> {
 impl Activity<'_> {
     /// Writes the body of the record; `concerns` are the resources that the operation was about.
     pub fn write<'c>(&self, concerns: impl Iterator<Item = &'c Concern>, naming: &Naming, out: &mut Vec<u8>) {
-        member(",\"correlation_uid\":", self.correlation_id, out);
-        let (id, allowed) = (self.activity(), self.decision == "allow");
-        number("},\"class_uid\":6003,\"category_uid\":6,\"activity_id\":", id, out);
-        number(",\"type_uid\":", 600_300 + id, out);
-        number(",\"time\":", self.time, out);
-        number(",\"severity_id\":", if allowed { 1 } else { 2 }, out);
-        let status = match self.stage {
-            Stage::Permitted => 0,
-            Stage::Ended { .. } if allowed => 1,
-            Stage::Ended { .. } => 2,
-        };
-        number(",\"status_id\":", status, out);
+        closed(",\"correlation_uid\":", self.correlation_id, out);
+        number(self.activity().until_time(), self.time, out);
+        out.extend_from_slice(match (self.decision, self.stage) {
+            ("allow", Stage::Permitted) => b",\"severity_id\":1,\"status_id\":0",
+            ("allow", Stage::Ended { .. }) => b",\"severity_id\":1,\"status_id\":1",
+            (_, Stage::Permitted) => b",\"severity_id\":2,\"status_id\":0",
+            (_, Stage::Ended { .. }) => b",\"severity_id\":2,\"status_id\":2",
+        });
         member(",\"status_detail\":", self.why, out);
         self.actor(out);
         let operation = if self.operation.is_empty() { self.asked.1 } else { self.operation };
-        out.extend_from_slice(b",\"api\":{\"operation\":");
-        text(operation, out);
-        member(",\"request\":{\"uid\":", self.request_id, out);
+        closed(",\"api\":{\"operation\":", operation, out);
+        closed(",\"request\":{\"uid\":", self.request_id, out);
         out.extend_from_slice(if self.request_id.is_empty() { b"}" } else { b"}}" });
         if let (method, Stage::Ended { status, took }) = (self.asked.0, self.stage) {
-            member(",\"http_request\":{\"http_method\":", method, out);
-            out.extend_from_slice(if method.is_empty() { b"" } else { b"}" });
-            number(",\"http_response\":{\"code\":", status.into(), out);
+            closed(",\"http_request\":{\"http_method\":", method, out);
+            let before =
+                if method.is_empty() { ",\"http_response\":{\"code\":" } else { "},\"http_response\":{\"code\":" };
+            number(before, status.into(), out);
             number("},\"duration\":", took, out);
         }
         self.resources(concerns, naming, out);
@@ -100,12 +96,11 @@ impl Activity<'_> {
     }
 
     fn actor(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b",\"actor\":{\"user\":{");
         match (self.agent, self.by_operator) {
-            ("", true) => out.extend_from_slice(b"\"type_id\":2,\"type\":\"Operator\""),
-            ("", false) => out.extend_from_slice(b"\"type_id\":0"),
+            ("", true) => out.extend_from_slice(b",\"actor\":{\"user\":{\"type_id\":2,\"type\":\"Operator\""),
+            ("", false) => out.extend_from_slice(b",\"actor\":{\"user\":{\"type_id\":0"),
             (agent, _) => {
-                member("\"type_id\":99,\"type\":\"Agent\",\"name\":", agent, out);
+                closed(",\"actor\":{\"user\":{\"type_id\":99,\"type\":\"Agent\",\"name\":", agent, out);
             }
         }
         out.extend_from_slice(b"}}");
@@ -127,7 +122,7 @@ impl Activity<'_> {
 
     fn resource(&self, resource: &Resource, version: Option<u64>, naming: &Naming, out: &mut Vec<u8>) {
         let (engine, shared, name) = parts(resource);
-        member("{\"type\":", engine.name(), out);
+        closed("{\"type\":", engine.name(), out);
         if let Some(name) = name {
             out.extend_from_slice(b",\"name\":");
             naming.write(name, out);
@@ -144,43 +139,78 @@ impl Activity<'_> {
     }
 
     fn unmapped(&self, out: &mut Vec<u8>) {
-        member(",\"unmapped\":{\"decision\":", self.decision, out);
+        closed(",\"unmapped\":{\"decision\":", self.decision, out);
         out.extend_from_slice(match self.stage {
             Stage::Permitted => b",\"stage\":\"permitted\"",
             Stage::Ended { .. } => b",\"stage\":\"ended\"",
         });
         member(",\"role\":", self.role, out);
         out.extend_from_slice(if self.observed { b",\"observed\":true" } else { b"" });
-        member(",\"proof\":", self.proof, out);
-        member(",\"route\":", self.asked.1, out);
+        closed(",\"proof\":", self.proof, out);
+        closed(",\"route\":", self.asked.1, out);
         if let Some(message) = self.message {
             number(",\"message\":", message as u64, out);
         }
         of_trace(self.trace, out);
     }
 
-    /// The activity: 1 create, 2 read, 3 update, 4 delete, 99 another.
-    fn activity(&self) -> u64 {
+    fn activity(&self) -> ActivityId {
         match catalog::find(self.operation) {
-            Some(entry) => activity(entry.spec),
-            None if self.by_operator && self.asked.0 != "GET" => 3,
-            None if self.by_operator => 2,
-            None => 99,
+            Some(entry) => ActivityId::of(entry.spec),
+            None if self.by_operator && self.asked.0 != "GET" => ActivityId::Update,
+            None if self.by_operator => ActivityId::Read,
+            None => ActivityId::Other,
         }
     }
 }
 
-/// The activity of an operation of the catalog's.
-fn activity(spec: &OperationSpec) -> u64 {
-    // A secret that is written anew is updated, though what was there may be lost.
-    let of_kv = spec.engine == Some(KV);
-    let ends = spec.scope == Some(Scope::Delete) || spec.annotations.destructive && !of_kv;
-    let of_handle = spec.reach.apis.is_empty() && !spec.engine.is_some_and(Engine::is_kms);
-    match (spec.annotations.read_only, ends) {
-        (true, _) => 2,
-        (false, true) => 4,
-        (false, false) if of_kv || of_handle => 3,
-        (false, false) => 1,
+/// The members of an activity from those of the metadata to the value of the time.
+macro_rules! until_time {
+    ($id:literal, $of_type:literal) => {
+        concat!(
+            "},\"class_uid\":6003,\"category_uid\":6,\"activity_id\":",
+            $id,
+            ",\"type_uid\":",
+            $of_type,
+            ",\"time\":"
+        )
+    };
+}
+
+/// The activities of API Activity.
+#[derive(Clone, Copy)]
+enum ActivityId {
+    Create,
+    Read,
+    Update,
+    Delete,
+    Other,
+}
+
+impl ActivityId {
+    /// The activity of an operation of the catalog's.
+    fn of(spec: &OperationSpec) -> Self {
+        // A secret that is written anew is updated, though what was there may be lost.
+        let of_kv = spec.engine == Some(KV);
+        let ends = spec.scope == Some(Scope::Delete) || spec.annotations.destructive && !of_kv;
+        let of_handle = spec.reach.apis.is_empty() && !spec.engine.is_some_and(Engine::is_kms);
+        match (spec.annotations.read_only, ends) {
+            (true, _) => Self::Read,
+            (false, true) => Self::Delete,
+            (false, false) if of_kv || of_handle => Self::Update,
+            (false, false) => Self::Create,
+        }
+    }
+
+    /// The members from those of the metadata to the value of the time.
+    const fn until_time(self) -> &'static str {
+        match self {
+            Self::Create => until_time!("1", "600301"),
+            Self::Read => until_time!("2", "600302"),
+            Self::Update => until_time!("3", "600303"),
+            Self::Delete => until_time!("4", "600304"),
+            Self::Other => until_time!("99", "600399"),
+        }
     }
 }
 

@@ -42,6 +42,18 @@ fn member(before: &str, value: &str, out: &mut Vec<u8>) {
     }
 }
 
+/// Writes a member as [`member`] does, whose value has nothing in it that JSON escapes: a name of the gate's own, or one
+/// that is made of few characters.
+fn closed(before: &str, value: &str, out: &mut Vec<u8>) {
+    debug_assert_eq!(plain(value.as_bytes()), value.len(), "{value}");
+    if !value.is_empty() {
+        out.extend_from_slice(before.as_bytes());
+        out.push(b'"');
+        out.extend_from_slice(value.as_bytes());
+        out.push(b'"');
+    }
+}
+
 /// Writes a JSON string.
 fn text(value: &str, out: &mut Vec<u8>) {
     // Mostly nothing in it needs an escape.

@@ -82,7 +82,8 @@ impl Naming {
 
 /// The hexadecimal digits of a name's HMAC.
 fn digits(key: &hmac::Key, name: &str) -> [u8; 64] {
-    let digit = |value: u8| b"0123456789abcdef".get(usize::from(value)).copied().unwrap_or_default();
+    // A letter lies 39 places behind the digit that would be its number's.
+    let digit = |value: u8| b'0' + value + 39 * u8::from(value > 9);
     let mut digits = [0; 64];
     let (pairs, _) = digits.as_chunks_mut();
     for (pair, byte) in pairs.iter_mut().zip(hmac::sign(key, name.as_bytes()).as_ref()) {
