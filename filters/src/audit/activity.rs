@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Naming, closed, member, number, of_trace, source};
+use super::{Naming, closed, member, number, of_trace, source, text};
 use crate::catalog::{self, KV};
 use crate::decide::Concern;
 use crate::grants::{Engine, Resource, Space};
@@ -81,7 +81,8 @@ impl Activity<'_> {
         member(",\"status_detail\":", self.why, out);
         self.actor(out);
         let operation = if self.operation.is_empty() { self.asked.1 } else { self.operation };
-        closed(",\"api\":{\"operation\":", operation, out);
+        out.extend_from_slice(b",\"api\":{\"operation\":");
+        text(operation, out);
         closed(",\"request\":{\"uid\":", self.request_id, out);
         out.extend_from_slice(if self.request_id.is_empty() { b"}" } else { b"}}" });
         if let (method, Stage::Ended { status, took }) = (self.asked.0, self.stage) {

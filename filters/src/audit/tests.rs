@@ -102,6 +102,8 @@ fn an_operation_is_read_created_updated_or_deleted() {
         let record = written(&Activity { operation, ..READ }, &[], &Naming::Clear);
         assert_eq!(record["activity_id"], activity, "{operation}");
     }
+    let nameless = written(&Activity { operation: "", asked: ("", ""), ..READ }, &[], &Naming::Clear);
+    assert_eq!(nameless["api"], json!({"operation": "", "request": {"uid": "r-1"}}));
     let by_operator =
         Activity { operation: "", asked: ("POST", "/admin/reload"), agent: "", by_operator: true, ..READ };
     let record = written(&by_operator, &[], &Naming::Clear);
