@@ -42,9 +42,9 @@ impl Awake {
         let ends = Arc::new(AtomicBool::new(false));
         let theirs = Arc::clone(&ends);
         thread::spawn(move || {
-            // On Linux this is the thread's own.
+            // On Linux a priority is the thread's own.
             if rustix::process::nice(19).is_err() || pin(core).is_err() {
-                return;
+                return eprintln!("core {core} cannot be kept from idling: ratios may be larger than they are");
             }
             while !theirs.load(Ordering::Relaxed) {
                 hint::spin_loop();

@@ -82,7 +82,7 @@ pub(crate) async fn start(
     let (address, admin) = (free_address()?, free_address()?);
     let home = tempfile::Builder::new().prefix("gate-").tempdir_in(folder)?.keep();
     let file = home.join("config.toml");
-    // The audit is beside them, as it mostly is: the configuration's own folder is watched.
+    // The audit is written beside the logs, apart from the configuration, as it mostly is.
     fs::create_dir(home.join("logs"))?;
     fs::create_dir(home.join(AGENTS))?;
     let more = upstream.with.configured(&home)?;

@@ -40,7 +40,7 @@ struct Heard {
 struct Files {
     /// The watched files, as events name them, and the folders of which every file is watched.
     watched: HashSet<PathBuf>,
-    /// Those that were written to and not closed since, by whoever wrote last.
+    /// Watched files whose last writer has not closed them yet.
     open: HashSet<PathBuf>,
 }
 

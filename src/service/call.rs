@@ -248,6 +248,8 @@ impl Context<'_> {
             Effect::Kms(request) => Box::pin(self.ask_kms(asking, entry, request)).await?,
         };
         match wrap {
+            // It is kept in JSON, which a certificate is not.
+            Some(_) if answer.media.is_some() => Err(Refusal::UpstreamNonsense),
             // Of some of Vault's own paths there is no answer.
             Some(wrap) if !answer.body.is_empty() => {
                 Box::pin(self.wrap(asking, agent, wrap, &answer.body)).await.map(Formed::from)

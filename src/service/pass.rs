@@ -11,7 +11,6 @@ use filters::grants::Agent;
 use filters::operation::Entry;
 use filters::refusal::Refusal;
 use filters::vault::control;
-use http::HeaderValue;
 use serde::Deserialize;
 
 use crate::exchange::{Answer, Envelope, Opened};
@@ -20,8 +19,6 @@ use super::Context;
 use super::call::Asking;
 use super::form::{Formed, read};
 use super::streaming::{Performed, Streaming};
-
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 impl Context<'_> {
     /// Asks, and holds the whole answer.
@@ -39,7 +36,7 @@ impl Context<'_> {
             match lease_of(&answer) {
                 Told::Lease(id) => self.take_back(asking, agent, place(&leased), &id).await,
                 Told::NoLease => return read(asking.form, entry, &answer),
-                Told::Other(media) => return Ok(as_it_is(answer, media)),
+                Told::Other => return Ok(as_it_is(answer)),
             }
         }
         self.lease(asking, entry, origin, leased).await
@@ -58,18 +55,16 @@ impl Context<'_> {
         if !self.gives_leases(&leased) {
             let opened = self.state.vault.upstream.open_for(request, &self.tokens(asking), self.envelope(asking)).await;
             match self.heard(opened)? {
-                Opened::Part(arrival) => match arrival.media() {
-                    Some(media) => {
-                        let suspensions = Arc::clone(&self.state.vault.suspensions);
-                        let streaming = Streaming::as_it_is(arrival, media, agent.id.clone(), suspensions);
-                        return Ok(Performed::Streaming(Box::new(streaming)));
-                    }
-                    None => return self.begin(asking, agent, entry, arrival),
-                },
+                Opened::Part(arrival) if arrival.media().is_some() => {
+                    let suspensions = Arc::clone(&self.state.vault.suspensions);
+                    let streaming = Streaming::as_it_is(arrival, agent.id.clone(), suspensions);
+                    return Ok(Performed::Streaming(Box::new(streaming)));
+                }
+                Opened::Part(arrival) => return self.begin(asking, agent, entry, arrival),
                 Opened::Whole(answer) => match lease_of(&answer) {
                     Told::Lease(id) => self.take_back(asking, agent, place(&leased), &id).await,
                     Told::NoLease => return read(asking.form, entry, &answer).map(Performed::Whole),
-                    Told::Other(media) => return Ok(Performed::Whole(as_it_is(answer, media))),
+                    Told::Other => return Ok(Performed::Whole(as_it_is(answer))),
                 },
             }
         }
@@ -98,14 +93,14 @@ fn place(request: &AgentRequest) -> &str {
     path.rsplit_once('/').map_or(path, |(place, _)| place)
 }
 
-/// What an answer tells of leases.
+/// The kinds of answers at Vault's own paths.
 enum Told {
-    /// Vault's id of one that it has given out.
+    /// One that gives out the lease of this id.
     Lease(Box<str>),
+    /// One without a lease, or a refusal.
     NoLease,
-    /// Nothing: it has no form of Vault's, as certificates and the metadata of OpenID Connect have none. It is of this
-    /// media type.
-    Other(HeaderValue),
+    /// One that has no form of Vault's, and so no lease: a certificate, or the metadata of OpenID Connect.
+    Other,
 }
 
 fn lease_of(answer: &Answer) -> Told {
@@ -113,16 +108,16 @@ fn lease_of(answer: &Answer) -> Told {
     struct Leased {
         lease_id: Option<Box<str>>,
     }
-    if let (Some(media), true) = (&answer.media, answer.is_success()) {
-        return Told::Other(media.clone());
+    if answer.media.is_some() && answer.is_success() {
+        return Told::Other;
     }
     match answer.json() {
-        Ok(Leased { lease_id: None }) => Told::Other(JSON),
+        Ok(Leased { lease_id: None }) => Told::Other,
         Ok(Leased { lease_id: Some(id) }) if !id.is_empty() => Told::Lease(id),
         Ok(_) | Err(_) => Told::NoLease,
     }
 }
 
-fn as_it_is(answer: Answer, media: HeaderValue) -> Formed {
-    Formed { body: answer.body.into(), media: Some(media), ..Formed::default() }
+fn as_it_is(answer: Answer) -> Formed {
+    Formed { body: answer.body.into(), media: answer.media, ..Formed::default() }
 }

@@ -27,8 +27,6 @@ pub enum Performed {
 pub struct Streaming {
     arrival: Box<Arrival>,
     form: Box<dyn InParts>,
-    /// The media type, where that is not JSON's.
-    media: Option<HeaderValue>,
     /// Bytes that can be sent now.
     ready: Vec<u8>,
     /// Its agent, as long as that may have it.
@@ -52,23 +50,18 @@ impl Streaming {
         while let Some(part) = arrival.read_ahead() {
             form.push(&part, &mut ready)?;
         }
-        Ok(Self { arrival, form, media: None, ready, agent, suspensions })
+        Ok(Self { arrival, form, ready, agent, suspensions })
     }
 
     /// Sends on what has no form of Vault's, as it comes.
-    pub(super) fn as_it_is(
-        arrival: Box<Arrival>,
-        media: HeaderValue,
-        agent: AgentId,
-        suspensions: Arc<Suspensions>,
-    ) -> Self {
-        Self { arrival, form: Box::new(AsItIs), media: Some(media), ready: Vec::new(), agent, suspensions }
+    pub(super) fn as_it_is(arrival: Box<Arrival>, agent: AgentId, suspensions: Arc<Suspensions>) -> Self {
+        Self { arrival, form: Box::new(AsItIs), ready: Vec::new(), agent, suspensions }
     }
 
     /// The media type, where that is not JSON's.
     #[must_use]
-    pub const fn media(&self) -> Option<&HeaderValue> {
-        self.media.as_ref()
+    pub fn media(&self) -> Option<HeaderValue> {
+        self.arrival.media()
     }
 
     /// The part that is to be sent next; none follows the end, when the connection to Vault was given

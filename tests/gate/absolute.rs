@@ -323,7 +323,13 @@ fn bare(shared: &Shared) {
     assert_eq!(crl.body, large.as_bytes());
     front.treat("abs-pki/crl", answer("application/json", "no JSON"));
     assert_eq!(agent.get("/v1/abs-pki/crl").status, 502);
-    front.pass();
+    // An answer is wrapped in JSON.
+    let wrapped = |path: &str| agent.send("GET", path, &[("X-Vault-Wrap-TTL", "60s")], b"");
+    assert_eq!(wrapped("/v1/abs-pki/ca/pem").status, 502);
+    let kept = wrapped("/v1/identity/oidc/.well-known/openid-configuration").json();
+    let token = json!({"token": kept["wrap_info"]["token"]});
+    let given = agent.post("/v1/sys/wrapping/unwrap", &token).json();
+    assert_eq!(given["data"]["issuer"], bare.json()["issuer"], "{given}");
 }
 
 fn dangerous(shared: &Shared) {

@@ -71,7 +71,10 @@ impl Activity<'_> {
     /// Writes the body of the record; `concerns` are the resources that the operation was about.
     pub fn write<'c>(&self, concerns: impl Iterator<Item = &'c Concern>, naming: &Naming, out: &mut Vec<u8>) {
         closed(",\"correlation_uid\":", self.correlation_id, out);
-        number(self.activity().until_time(), self.time, out);
+        let id = self.activity();
+        number("},\"class_uid\":6003,\"category_uid\":6,\"activity_id\":", id, out);
+        number(",\"type_uid\":", 600_300 + id, out);
+        number(",\"time\":", self.time, out);
         out.extend_from_slice(match (self.decision, self.stage) {
             ("allow", Stage::Permitted) => b",\"severity_id\":1,\"status_id\":0",
             ("allow", Stage::Ended { .. }) => b",\"severity_id\":1,\"status_id\":1",
@@ -155,63 +158,28 @@ impl Activity<'_> {
         of_trace(self.trace, out);
     }
 
-    fn activity(&self) -> ActivityId {
+    /// The activity: 1 create, 2 read, 3 update, 4 delete, 99 another.
+    fn activity(&self) -> u64 {
         match catalog::find(self.operation) {
-            Some(entry) => ActivityId::of(entry.spec),
-            None if self.by_operator && self.asked.0 != "GET" => ActivityId::Update,
-            None if self.by_operator => ActivityId::Read,
-            None => ActivityId::Other,
+            Some(entry) => activity(entry.spec),
+            None if self.by_operator && self.asked.0 != "GET" => 3,
+            None if self.by_operator => 2,
+            None => 99,
         }
     }
 }
 
-/// The members of an activity from those of the metadata to the value of the time.
-macro_rules! until_time {
-    ($id:literal, $of_type:literal) => {
-        concat!(
-            "},\"class_uid\":6003,\"category_uid\":6,\"activity_id\":",
-            $id,
-            ",\"type_uid\":",
-            $of_type,
-            ",\"time\":"
-        )
-    };
-}
-
-/// The activities of API Activity.
-#[derive(Clone, Copy)]
-enum ActivityId {
-    Create,
-    Read,
-    Update,
-    Delete,
-    Other,
-}
-
-impl ActivityId {
-    /// The activity of an operation of the catalog's.
-    fn of(spec: &OperationSpec) -> Self {
-        // A secret that is written anew is updated, though what was there may be lost.
-        let of_kv = spec.engine == Some(KV);
-        let ends = spec.scope == Some(Scope::Delete) || spec.annotations.destructive && !of_kv;
-        let of_handle = spec.reach.apis.is_empty() && !spec.engine.is_some_and(Engine::is_kms);
-        match (spec.annotations.read_only, ends) {
-            (true, _) => Self::Read,
-            (false, true) => Self::Delete,
-            (false, false) if of_kv || of_handle => Self::Update,
-            (false, false) => Self::Create,
-        }
-    }
-
-    /// The members from those of the metadata to the value of the time.
-    const fn until_time(self) -> &'static str {
-        match self {
-            Self::Create => until_time!("1", "600301"),
-            Self::Read => until_time!("2", "600302"),
-            Self::Update => until_time!("3", "600303"),
-            Self::Delete => until_time!("4", "600304"),
-            Self::Other => until_time!("99", "600399"),
-        }
+/// The activity of an operation of the catalog's.
+fn activity(spec: &OperationSpec) -> u64 {
+    // A secret that is written anew is updated, though what was there may be lost.
+    let of_kv = spec.engine == Some(KV);
+    let ends = spec.scope == Some(Scope::Delete) || spec.annotations.destructive && !of_kv;
+    let of_handle = spec.reach.apis.is_empty() && !spec.engine.is_some_and(Engine::is_kms);
+    match (spec.annotations.read_only, ends) {
+        (true, _) => 2,
+        (false, true) => 4,
+        (false, false) if of_kv || of_handle => 3,
+        (false, false) => 1,
     }
 }
 

@@ -55,7 +55,7 @@ pub async fn serve(asked: &Asked<'_>, asking: &Asking, framed: bool) -> Served {
         (Ok(Performed::Whole(formed)), _) if formed.body.is_empty() => Ok(Reply::empty(204)),
         (Ok(Performed::Whole(formed)), _) => Ok(Reply::json(200, formed.body).of_type(formed.media)),
         (Ok(Performed::Streaming(streaming)), _) => {
-            let media = streaming.media().cloned();
+            let media = streaming.media();
             Ok(Reply::streaming(200, streaming).of_type(media))
         }
         (Err(Refusal::Absent(_)), Some(answer)) => Ok(Reply::json(404, answer)),
