@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tests::front::answer;
 use tests::{Audit, Front, Gate, Plan, World, wait_for};
 
+use crate::provisioning::is_not_provisioned;
 use crate::{Case, Shared};
 
 pub const CASES: &[Case] = &[
@@ -133,7 +134,8 @@ fn denied(shared: &Shared) {
 fn not_minted(shared: &Shared) {
     let sections = format!("{}\n[child_tokens]\nrole = \"no-such-role\"\n", tests::process::AGENTS);
     let gate = Gate::start_unready(shared.world(), &Plan { sections, ..Plan::default() });
-    wait_for("it says why", 20, || gate.stderr().contains("does not allow `auth/token/create/no-such-role`"));
+    let why = "does not allow `auth/token/create/no-such-role`";
+    wait_for("it says why", 20, || is_not_provisioned(&gate, why) && gate.stderr().contains(why));
     let response = gate.keyed().get("/secrets/x");
     assert_eq!((response.status, response.code().as_str()), (503, "vault_not_provisioned"));
     assert!(gate.metric("portcullis_child_tokens_total{outcome=\"failed\"}") >= 1.0);
