@@ -65,7 +65,7 @@ fn write(file: &Path, records: u64, signer: &NoteSigner) -> Result<()> {
     Ok(file.flush()?)
 }
 
-const fn activity(time: u64) -> Activity<'static> {
+const fn activity(time: u64) -> Activity<&'static str> {
     Activity {
         time,
         stage: Stage::Ended { status: 200, took: 1 },

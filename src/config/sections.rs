@@ -280,7 +280,7 @@ section! {
     text("syslog_ca", "", "PEM file of the authorities of its certificate; needed for `tls://`."),
     Opt::file("otlp", Kind::Flag, "false", "Whether records go to a collector, by OTLP over HTTP: the one that `[otel]` or its variables name."),
     Opt::file("required", Kind::Flag, "false", "Whether an operation is refused where its record cannot be written to the file first."),
-    choice("sync", &["batch", "each"], "batch", "When records are synced to the disk: every 50 ms, or each before it counts as written."),
+    choice("sync", &["batch", "each"], "batch", "When records are synced to the disk: every 200 ms, or each before it counts as written."),
     choice("names", &["hmac", "clear"], "hmac", "How secrets, keys and roles are named: by their HMAC-SHA256, or as they are."),
     text("name_key", "", "File of the HMACs' key; needed for `hmac`, or the next one."),
     text("name_transit_key", "", "Transit key in Vault that the HMACs' key is derived from; made where it is missing."),

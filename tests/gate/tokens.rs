@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tests::front::answer;
 use tests::{Audit, Front, Gate, Plan, World, wait_for};
 
-use crate::provisioning::is_not_provisioned;
+use super::provisioning::is_not_provisioned;
 use crate::{Case, Shared};
 
 pub const CASES: &[Case] = &[

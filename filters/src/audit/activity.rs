@@ -28,17 +28,17 @@ pub enum Stage {
     },
 }
 
-/// The facts of one operation.
+/// The facts of one operation. Its texts are `T`, mostly `&str`.
 #[derive(Clone, Copy, Debug)]
-pub struct Activity<'a> {
+pub struct Activity<T> {
     /// Milliseconds since the epoch.
     pub time: u64,
     /// The moment.
     pub stage: Stage,
     /// The id that Vault's own audit has too.
-    pub correlation_id: &'a str,
+    pub correlation_id: T,
     /// The gate's id of the request.
-    pub request_id: &'a str,
+    pub request_id: T,
     /// The trace that the request is in.
     pub trace: Option<TraceId>,
     /// The place of a message in its batch.
@@ -48,9 +48,9 @@ pub struct Activity<'a> {
     /// The HTTP method, and the route's template.
     pub asked: (&'static str, &'static str),
     /// The agent; empty where an operator asks, or nobody is known.
-    pub agent: &'a str,
+    pub agent: T,
     /// The agent's namespace in Vault.
-    pub namespace: &'a str,
+    pub namespace: T,
     /// The kind of proof of its identity.
     pub proof: &'static str,
     /// The operation's name; empty where there is none in the catalog.
@@ -58,18 +58,84 @@ pub struct Activity<'a> {
     /// `allow`, or the code of the refusal.
     pub decision: &'static str,
     /// The role that allowed.
-    pub role: &'a str,
+    pub role: T,
     /// True where only a role that observes allowed it.
     pub observed: bool,
     /// The reason of a refusal, or of what would be one, where one is known; without names of secrets.
-    pub why: &'a str,
+    pub why: T,
     /// True where an operator asks.
     pub by_operator: bool,
 }
 
-impl Activity<'_> {
+/// A resource that an operation touched. Its name is a `T`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Touched<T> {
+    engine: Engine,
+    /// True where it is no agent's own.
+    shared: bool,
+    name: Option<T>,
+    version: Option<u64>,
+}
+
+impl<T> Activity<T> {
+    /// The same with other texts, which are made of these in the order of the members.
+    pub(super) fn map<U>(self, mut other: impl FnMut(T) -> U) -> Activity<U> {
+        Activity {
+            time: self.time,
+            stage: self.stage,
+            correlation_id: other(self.correlation_id),
+            request_id: other(self.request_id),
+            trace: self.trace,
+            message: self.message,
+            client: self.client,
+            asked: self.asked,
+            agent: other(self.agent),
+            namespace: other(self.namespace),
+            proof: self.proof,
+            operation: self.operation,
+            decision: self.decision,
+            role: other(self.role),
+            observed: self.observed,
+            why: other(self.why),
+            by_operator: self.by_operator,
+        }
+    }
+}
+
+impl<T> Touched<T> {
+    /// The same with another name.
+    pub(super) fn map<U>(self, other: impl FnOnce(T) -> U) -> Touched<U> {
+        Touched { engine: self.engine, shared: self.shared, name: self.name.map(other), version: self.version }
+    }
+}
+
+impl<'a> Touched<&'a str> {
+    /// What an operation touched that was about `concern`; `None` where it was about nothing.
+    pub(super) fn by(concern: &'a Concern) -> Option<Self> {
+        let (engine, shared, name) = match concern.resource.as_ref()? {
+            Resource::Secret(space, path) => (KV, *space == Space::Shared, Some(path.as_str())),
+            Resource::Names(space, prefix) => {
+                (KV, *space == Space::Shared, Some(prefix.as_ref().map_or("", SecretPath::as_str)))
+            }
+            Resource::Key(engine, name) => (*engine, false, Some(name.as_ref())),
+            Resource::Nameless(engine) => (*engine, false, None),
+        };
+        Some(Self { engine, shared, name, version: concern.version })
+    }
+}
+
+impl Activity<&str> {
     /// Writes the body of the record; `concerns` are the resources that the operation was about.
     pub fn write<'c>(&self, concerns: impl Iterator<Item = &'c Concern>, naming: &Naming, out: &mut Vec<u8>) {
+        self.write_about(concerns.filter_map(Touched::by).take(NAMED), naming, out);
+    }
+
+    pub(super) fn write_about<'c>(
+        &self,
+        resources: impl Iterator<Item = Touched<&'c str>>,
+        naming: &Naming,
+        out: &mut Vec<u8>,
+    ) {
         closed(",\"correlation_uid\":", self.correlation_id, out);
         let id = self.activity();
         number("},\"class_uid\":6003,\"category_uid\":6,\"activity_id\":", id, out);
@@ -95,7 +161,7 @@ impl Activity<'_> {
             number(before, status.into(), out);
             number("},\"duration\":", took, out);
         }
-        self.resources(concerns, naming, out);
+        self.resources(resources, naming, out);
         self.unmapped(out);
     }
 
@@ -111,21 +177,20 @@ impl Activity<'_> {
         source(self.client, out);
     }
 
-    fn resources<'c>(&self, concerns: impl Iterator<Item = &'c Concern>, naming: &Naming, out: &mut Vec<u8>) {
+    fn resources<'c>(&self, resources: impl Iterator<Item = Touched<&'c str>>, naming: &Naming, out: &mut Vec<u8>) {
         let mut first = true;
-        let touched = concerns.filter_map(|concern| Some((concern.resource.as_ref()?, concern.version)));
-        for (resource, version) in touched.take(NAMED) {
+        for resource in resources {
             out.extend_from_slice(if first { b",\"resources\":[" } else { b"," });
             first = false;
-            self.resource(resource, version, naming, out);
+            self.resource(&resource, naming, out);
         }
         if !first {
             out.push(b']');
         }
     }
 
-    fn resource(&self, resource: &Resource, version: Option<u64>, naming: &Naming, out: &mut Vec<u8>) {
-        let (engine, shared, name) = parts(resource);
+    fn resource(&self, resource: &Touched<&str>, naming: &Naming, out: &mut Vec<u8>) {
+        let Touched { engine, shared, name, version } = resource;
         closed("{\"type\":", engine.name(), out);
         if let Some(name) = name {
             out.extend_from_slice(b",\"name\":");
@@ -133,10 +198,10 @@ impl Activity<'_> {
         }
         member(",\"namespace\":", self.namespace, out);
         if let Some(version) = version {
-            number(",\"version\":\"", version, out);
+            number(",\"version\":\"", *version, out);
             out.push(b'"');
         }
-        if shared {
+        if *shared {
             out.extend_from_slice(b",\"labels\":[\"shared\"]");
         }
         out.push(b'}');
@@ -180,17 +245,5 @@ fn activity(spec: &OperationSpec) -> u64 {
         (false, true) => 4,
         (false, false) if of_kv || of_handle => 3,
         (false, false) => 1,
-    }
-}
-
-/// The engine, true where it is shared, and the name; `None` where it has none.
-fn parts(resource: &Resource) -> (Engine, bool, Option<&str>) {
-    match resource {
-        Resource::Secret(space, path) => (KV, *space == Space::Shared, Some(path.as_str())),
-        Resource::Names(space, prefix) => {
-            (KV, *space == Space::Shared, Some(prefix.as_ref().map_or("", SecretPath::as_str)))
-        }
-        Resource::Key(engine, name) => (*engine, false, Some(name)),
-        Resource::Nameless(engine) => (*engine, false, None),
     }
 }

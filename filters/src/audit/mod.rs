@@ -7,6 +7,7 @@
 //! OCSF: <https://schema.ocsf.io/1.3.0>
 
 mod activity;
+mod backlog;
 mod chain;
 mod correlation;
 mod join;
@@ -17,6 +18,7 @@ mod occurrence;
 mod walk;
 
 pub use activity::{Activity, Stage};
+pub use backlog::Backlog;
 pub use chain::{Chain, ChainId, Position};
 pub use correlation::OwnId;
 pub use join::{Difference, Fit, HeardRequest, RecordedCall};

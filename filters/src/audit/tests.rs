@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::catalog;
+use crate::catalog::{self, KV};
 use crate::decide::Concern;
 use crate::grants::{Resource, Space};
 use crate::names::AgentId;
@@ -29,7 +29,7 @@ fn sealed(body: &[u8]) -> Value {
     record
 }
 
-const READ: Activity<'_> = Activity {
+const READ: Activity<&str> = Activity {
     time: 1_700_000_000_000,
     stage: Stage::Ended { status: 200, took: 7 },
     correlation_id: "c-1",
@@ -49,7 +49,7 @@ const READ: Activity<'_> = Activity {
     by_operator: false,
 };
 
-fn written(activity: &Activity<'_>, concerns: &[Concern], naming: &Naming) -> Value {
+fn written(activity: &Activity<&str>, concerns: &[Concern], naming: &Naming) -> Value {
     let mut body = Vec::new();
     activity.write(concerns.iter(), naming, &mut body);
     sealed(&body)
@@ -83,6 +83,43 @@ fn an_operation_is_an_activity_of_its_agent_about_its_resource() {
     assert_eq!(traced["unmapped"]["trace_id"], "00000000000000010000000000000002");
     let clear = written(&READ, &concerns, &Naming::Clear);
     assert_eq!(clear["resources"][0]["name"], "team/db");
+}
+
+#[test]
+fn facts_that_wait_become_the_records_that_they_would_have_been() {
+    let naming = Naming::of_key(&"07".repeat(32)).unwrap();
+    let secret = |path: &str| Resource::Secret(Space::Own, SecretPath::parse(path).unwrap());
+    let about = |resource, version| Concern { resource: Some(resource), version, ..Concern::default() };
+    let concerns = [
+        about(secret("team/schlüssel"), Some(3)),
+        Concern::default(),
+        about(Resource::Names(Space::Shared, None), None),
+        about(Resource::Key(catalog::find("transit.encrypt").unwrap().spec.engine.unwrap(), "k".into()), None),
+        about(Resource::Nameless(KV), None),
+    ];
+    let many: Vec<_> = (0..40).map(|number| about(secret(&format!("n/{number}")), None)).collect();
+    let other = Activity { why: "no grant für \"x\"", namespace: "", role: "", request_id: "", ..READ };
+    let told = [(READ, &concerns[..]), (other, &[]), (other, &many), (READ, &concerns[..1])];
+    let mut backlog = Backlog::default();
+    for round in 0..2 {
+        let mut bodies = Vec::new();
+        for (activity, concerns) in told {
+            let mut body = Vec::new();
+            activity.write(concerns.iter(), &naming, &mut body);
+            Occurrence::Ended.write(7, &mut bodies);
+            backlog.add_body(|out| Occurrence::Ended.write(7, out));
+            backlog.add(activity, concerns.iter());
+            bodies.push(b'\n');
+            bodies.extend_from_slice(&body);
+            bodies.push(b'\n');
+        }
+        assert_eq!(backlog.len(), 2 * told.len());
+        assert!(backlog.size() > bodies.len() / 4, "{} bytes", backlog.size());
+        let mut drained = Vec::new();
+        backlog.drain(&naming, |body| drained.extend([body, b"\n"].concat()));
+        assert_eq!(String::from_utf8(drained).unwrap(), String::from_utf8(bodies).unwrap(), "round {round}");
+        assert_eq!((backlog.is_empty(), backlog.size()), (true, 0));
+    }
 }
 
 #[test]

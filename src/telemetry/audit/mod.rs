@@ -1,7 +1,8 @@
 //! The audit's sink: a record of each decision, chained, in a file and on its way elsewhere (DESIGN section 15).
 //!
-//! A request writes the body of its record into a shared buffer; a writer thread seals it into the chain and writes
-//! it. Where the audit is required, an operation waits, without holding a thread, until its record is written.
+//! A request leaves the facts of its record; a writer thread makes records of all that wait, seals them into the chain
+//! and writes them. Where the audit is required, an operation waits, without holding a thread, until its record is
+//! written.
 
 mod collector;
 mod file;
@@ -14,7 +15,7 @@ mod writer;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle, Thread};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use filters::audit::{Activity, Chain, ChainId, Login, Occurrence, Stage};
@@ -64,7 +65,6 @@ pub struct Audit {
     names: SharedNaming,
     required: bool,
     writer: Mutex<Option<JoinHandle<()>>>,
-    thread: Thread,
 }
 
 impl Audit {
@@ -85,16 +85,14 @@ impl Audit {
         let outlets = outlets.collect::<io::Result<_>>()?;
         let shared = Arc::new(Shared::new(counters));
         let chain = Chain::begin(terms.chain, follows);
-        let mut writer = Writer::new(Arc::clone(&shared), file, outlets, chain);
+        let mut writer = Writer::new(Arc::clone(&shared), file, outlets, (chain, terms.names.clone()));
         writer.sign(terms.signer, terms.checkpoint_every);
         writer.sync_each = terms.sync_each;
-        shared.put(|body| {
-            let version = env!("CARGO_PKG_VERSION");
-            Occurrence::Started { version, configuration: terms.configuration }.write(now(), body);
-        });
+        let started = Occurrence::Started { version: env!("CARGO_PKG_VERSION"), configuration: terms.configuration };
+        shared.put(|backlog| backlog.add_body(|body| started.write(now(), body)));
         let writer = thread::Builder::new().name("audit".into()).spawn(move || writer.run())?;
-        let thread = writer.thread().clone();
-        Ok(Self { shared, names: terms.names, required: terms.required, writer: Mutex::new(Some(writer)), thread })
+        shared.written_by(writer.thread().clone());
+        Ok(Self { shared, names: terms.names, required: terms.required, writer: Mutex::new(Some(writer)) })
     }
 }
 
@@ -106,12 +104,11 @@ impl Sink for Audit {
         if self.problem().is_some() {
             return Err(Refusal::AuditUnavailable);
         }
-        let put = self.shared.put(|body| {
-            activity(record, Stage::Permitted).write(record.concern.into_iter(), &self.names.load(), body);
-        });
+        let begins = activity(record, Stage::Permitted);
+        let put = self.shared.put(|backlog| backlog.add(begins, record.concern.into_iter()));
         let number = put.ok_or(Refusal::AuditUnavailable)?;
         let mut written = self.shared.written.subscribe();
-        self.thread.unpark();
+        self.shared.wake();
         Ok(Some(Box::pin(async move {
             let kept = written.wait_for(|written| written.count >= number || written.fails);
             match timeout(PATIENCE, kept).await {
@@ -129,26 +126,26 @@ impl Sink for Audit {
         if !(by_agent || by_operator || !record.judged.is_empty()) {
             return;
         }
-        self.shared.put(|body| {
-            if !record.judged.is_empty() {
-                return login(record).write(body);
-            }
-            let took = u64::try_from(record.took.as_millis()).unwrap_or(u64::MAX);
-            let decision = match record.decision {
-                "" if record.status < 400 => "allow",
-                "" => "failed",
-                decision => decision,
-            };
-            let ended =
-                Activity { decision, by_operator, ..activity(record, Stage::Ended { status: record.status, took }) };
-            let concerns = record.calls.into_iter().flat_map(Calls::iter).map(|call| &call.concern);
-            ended.write(concerns, &self.names.load(), body);
-        });
+        if !record.judged.is_empty() {
+            self.shared.put(|backlog| backlog.add_body(|body| login(record).write(body)));
+            return;
+        }
+        let took = u64::try_from(record.took.as_millis()).unwrap_or(u64::MAX);
+        let decision = match record.decision {
+            "" if record.status < 400 => "allow",
+            "" => "failed",
+            decision => decision,
+        };
+        let ended =
+            Activity { decision, by_operator, ..activity(record, Stage::Ended { status: record.status, took }) };
+        let concerns = record.calls.into_iter().flat_map(Calls::iter).map(|call| &call.concern);
+        self.shared.put(|backlog| backlog.add(ended, concerns));
     }
 
     /// Writes what waits, a record of the end and a checkpoint, and ends the writer.
     fn close(&self) {
         self.shared.ending.store(true, Ordering::Release);
+        self.shared.wake();
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if writer.is_some_and(|writer| !ended_within(PATIENCE_AT_END, &writer)) {
             tracing::error!("audit records were lost: the gate ends, and a write to the audit does not");
@@ -156,7 +153,7 @@ impl Sink for Audit {
     }
 
     fn note(&self, occurrence: &Occurrence<'_>) {
-        self.shared.put(|body| occurrence.write(now(), body));
+        self.shared.put(|backlog| backlog.add_body(|body| occurrence.write(now(), body)));
     }
 
     fn problem(&self) -> Option<&'static str> {
@@ -172,7 +169,7 @@ fn is_of_operators(record: &Record<'_>) -> bool {
     record.agent.is_empty() && !record.proof.is_empty() && is_told
 }
 
-fn activity<'r>(record: &'r Record<'_>, stage: Stage) -> Activity<'r> {
+fn activity<'r>(record: &'r Record<'_>, stage: Stage) -> Activity<&'r str> {
     Activity {
         time: now(),
         stage,

@@ -1,16 +1,18 @@
 //! The parts of the audit that requests and the writer share.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::Thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use filters::audit::Backlog;
 use prometheus::IntCounter;
 use tokio::sync::watch;
 
-/// Most bytes of bodies that wait; over it records are lost and counted.
+/// Most bytes that wait; over it records are lost and counted.
 const MOST: usize = 8 << 20;
-/// Bytes that a body has, mostly.
-const BODY: usize = 1024;
+/// Bytes from which it is not waited for more before they are written.
+const MANY: usize = MOST / 8;
 /// Longest time that an operation waits for its record, and the longest that a write may take before the audit
 /// counts as away.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
@@ -28,7 +30,8 @@ pub struct AuditCounters {
 
 /// The parts that requests and the writer share.
 pub(super) struct Shared {
-    pub(super) bodies: Mutex<Bodies>,
+    waiting: Mutex<Waiting>,
+    writer: OnceLock<Thread>,
     /// Bytes that the writer has taken and not written yet.
     pub(super) unwritten: AtomicUsize,
     pub(super) written: watch::Sender<Written>,
@@ -39,18 +42,18 @@ pub(super) struct Shared {
     pub(super) counters: AuditCounters,
 }
 
-/// Bodies that wait, a line each.
+/// Records that wait.
 #[derive(Default)]
-pub(super) struct Bodies {
-    pub(super) text: Vec<u8>,
-    /// The number of bodies that were put in since the gate began.
-    pub(super) count: u64,
+pub(super) struct Waiting {
+    pub(super) backlog: Backlog,
+    /// The number of records that were put in since the gate began.
+    count: u64,
 }
 
 /// The progress of the writer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Written {
-    /// The number of bodies that are written.
+    /// The number of records that are written.
     pub(super) count: u64,
     /// True after an attempt that failed.
     pub(super) fails: bool,
@@ -59,7 +62,8 @@ pub(super) struct Written {
 impl Shared {
     pub(super) fn new(counters: AuditCounters) -> Self {
         Self {
-            bodies: Mutex::default(),
+            waiting: Mutex::default(),
+            writer: OnceLock::new(),
             unwritten: AtomicUsize::new(0),
             written: watch::Sender::default(),
             writes_since: AtomicU64::new(0),
@@ -69,8 +73,8 @@ impl Shared {
         }
     }
 
-    pub(super) fn bodies(&self) -> MutexGuard<'_, Bodies> {
-        self.bodies.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn milliseconds(&self) -> u64 {
@@ -78,21 +82,36 @@ impl Shared {
         u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
     }
 
-    /// Puts a body in, and gives its number; `None` where there is no room: it is lost then.
-    pub(super) fn put(&self, write: impl FnOnce(&mut Vec<u8>)) -> Option<u64> {
-        // HMACs take long: nobody waits for another's.
-        let mut body = Vec::with_capacity(BODY);
-        write(&mut body);
-        let mut bodies = self.bodies();
-        if bodies.text.len() + self.unwritten.load(Ordering::Relaxed) > MOST {
-            drop(bodies);
+    /// Puts a record in, and gives its number; `None` where there is no room: it is lost then.
+    pub(super) fn put(&self, add: impl FnOnce(&mut Backlog)) -> Option<u64> {
+        let mut waiting = self.waiting();
+        let before = waiting.backlog.size();
+        if before + self.unwritten.load(Ordering::Relaxed) > MOST {
+            drop(waiting);
             self.counters.lost.inc();
             return None;
         }
-        bodies.text.extend_from_slice(&body);
-        bodies.text.push(b'\n');
-        bodies.count += 1;
-        Some(bodies.count)
+        add(&mut waiting.backlog);
+        waiting.count += 1;
+        let (number, many) = (waiting.count, before < MANY && waiting.backlog.size() >= MANY);
+        drop(waiting);
+        if many {
+            self.wake();
+        }
+        Some(number)
+    }
+
+    /// Tells whom to wake.
+    pub(super) fn written_by(&self, writer: Thread) {
+        // It is told once.
+        let _ = self.writer.set(writer);
+    }
+
+    /// Has what waits written now.
+    pub(super) fn wake(&self) {
+        if let Some(writer) = self.writer.get() {
+            writer.unpark();
+        }
     }
 
     /// The reason why records cannot be written now; `None` where they can.

@@ -6,16 +6,15 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use filters::audit::{BEHIND, Chain, Checkpoint, Occurrence};
+use filters::audit::{BEHIND, Backlog, Chain, Checkpoint, Occurrence};
 
 use super::file::AuditFile;
-use super::keys::{CheckpointSigner, RemoteSigner};
+use super::keys::{CheckpointSigner, RemoteSigner, SharedNaming};
 use super::outlet::Outlet;
 use super::shared::{Shared, Written, now};
 
-/// Pauses between two looks: seldom while nothing comes; else twice as often, so that there is less to write at once.
-const SELDOM: Duration = Duration::from_millis(50);
-const OFTEN: Duration = Duration::from_millis(25);
+/// Pause between two looks, unless it is woken: few large parts are written at less cost than many small ones.
+const LOOK: Duration = Duration::from_millis(50);
 /// Pause before it tries again where it cannot write.
 const AGAIN: Duration = Duration::from_millis(200);
 /// Pause before a signer elsewhere is asked again, for all that is there by then.
@@ -23,13 +22,14 @@ const ASK: Duration = Duration::from_secs(1);
 /// Longest time that a signer elsewhere is waited for before the file is set aside, and at the end.
 const SIGN: Duration = Duration::from_secs(2);
 /// The time between two syncs.
-const SYNC: Duration = Duration::from_millis(50);
+const SYNC: Duration = Duration::from_millis(200);
 
 pub(super) struct Writer {
     shared: Arc<Shared>,
     file: Option<AuditFile>,
     outlets: Vec<Outlet>,
     chain: Chain,
+    names: SharedNaming,
     signer: Option<CheckpointSigner>,
     checkpoint_every: Duration,
     /// When a signer elsewhere was asked, until its note is there.
@@ -52,13 +52,19 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, file: Option<AuditFile>, outlets: Vec<Outlet>, chain: Chain) -> Self {
-        let now = Instant::now();
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        file: Option<AuditFile>,
+        outlets: Vec<Outlet>,
+        sealed: (Chain, SharedNaming),
+    ) -> Self {
+        let (now, (chain, names)) = (Instant::now(), sealed);
         Self {
             shared,
             file,
             outlets,
             chain,
+            names,
             signer: None,
             checkpoint_every: Duration::MAX,
             asked: None,
@@ -79,7 +85,7 @@ impl Writer {
     }
 
     pub(super) fn run(mut self) {
-        let mut taken = Vec::new();
+        let mut taken = Backlog::default();
         loop {
             let ending = self.shared.ending.load(Ordering::Acquire);
             let busy = self.take(&mut taken);
@@ -91,31 +97,22 @@ impl Writer {
             if ending && (self.fails || !busy) {
                 return self.end();
             }
-            let pause = match (self.fails, busy) {
-                (true, _) => AGAIN,
-                (false, true) => OFTEN,
-                (false, false) => SELDOM,
-            };
             if !ending {
-                thread::park_timeout(pause);
+                thread::park_timeout(if self.fails { AGAIN } else { LOOK });
             }
         }
     }
 
     /// Seals what waits, once all before is written; true where there was something.
-    fn take(&mut self, taken: &mut Vec<u8>) -> bool {
+    fn take(&mut self, taken: &mut Backlog) -> bool {
         if !self.lines.is_empty() {
             return true;
         }
-        std::mem::swap(&mut self.shared.bodies().text, taken);
-        self.shared.unwritten.store(taken.len(), Ordering::Relaxed);
-        let mut begins = 0;
-        for end in memchr::memchr_iter(b'\n', taken) {
-            self.seal(taken.get(begins..end).unwrap_or_default());
-            self.bodies += 1;
-            begins = end + 1;
-        }
-        taken.clear();
+        std::mem::swap(&mut self.shared.waiting().backlog, taken);
+        self.bodies += taken.len() as u64;
+        let names = self.names.load();
+        taken.drain(&names, |body| self.seal(body));
+        self.shared.unwritten.store(self.lines.len(), Ordering::Relaxed);
         self.tell_lost();
         !self.lines.is_empty()
     }
@@ -267,7 +264,7 @@ impl Writer {
         self.sync_each = true;
         self.write();
         self.wait_for_last_note();
-        let left = self.bodies + self.shared.bodies().text.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let left = self.bodies + self.shared.waiting().backlog.len() as u64;
         if self.fails && left > 0 {
             self.shared.counters.lost.inc_by(left);
             tracing::error!(left, "audit records were lost: the gate ends and cannot write them");
@@ -282,7 +279,7 @@ impl Writer {
             return;
         }
         while self.seal_signed().is_none_or(|proved| proved < all) && begun.elapsed() < SIGN {
-            thread::sleep(OFTEN);
+            thread::sleep(LOOK);
         }
         self.write();
     }
