@@ -1,5 +1,6 @@
-//! Sends spans, many at a time, by a thread of its own.
+//! Makes spans of requests that have ended and sends them, many at a time, by a thread of its own.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::config;
 use crate::telemetry::metrics::SpanCounters;
 
 use super::otlp::{Collector, Untaken, resource, scope};
+use super::spans::{Ended, Places};
 
 /// Pause before spans are sent again.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -28,9 +30,9 @@ pub(super) struct Exporter {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Spans that wait to be sent.
+/// Spans that wait to be made and sent.
 struct Queue {
-    spans: Mutex<Vec<Span>>,
+    waiting: Mutex<Waiting>,
     /// Most of them.
     most: usize,
     /// The number from which they do not wait for others.
@@ -40,9 +42,19 @@ struct Queue {
     counters: SpanCounters,
 }
 
+#[derive(Default)]
+struct Waiting {
+    ended: Vec<Ended>,
+    /// The number of their spans, and of those that are made and not taken to be sent.
+    spans: usize,
+}
+
 /// The thread's own part.
 struct Sender {
     queue: Arc<Queue>,
+    places: Places,
+    /// Spans that are made and not sent yet.
+    spans: VecDeque<Span>,
     ending: watch::Receiver<bool>,
     collector: Collector,
     resource: Resource,
@@ -59,15 +71,17 @@ impl Exporter {
     ///
     /// # Errors
     /// Why it cannot.
-    pub(super) fn begin(settings: &config::Traces, counters: SpanCounters) -> Result<Self, String> {
+    pub(super) fn begin(settings: &config::Traces, places: Places, counters: SpanCounters) -> Result<Self, String> {
         let ending = watch::Sender::new(false);
         let collector = Collector::new(settings.otlp.clone())?;
         let receiver = ending.subscribe();
         let config::Traces { queue: most, batch, schedule_delay, export_timeout, .. } = *settings;
-        let queue = Arc::new(Queue { spans: Mutex::default(), most, batch, full: Notify::new(), ending, counters });
+        let queue = Arc::new(Queue { waiting: Mutex::default(), most, batch, full: Notify::new(), ending, counters });
         let resource = resource(&settings.otlp);
         let sender = Sender {
             queue: Arc::clone(&queue),
+            places,
+            spans: VecDeque::new(),
             ending: receiver,
             collector,
             resource,
@@ -82,15 +96,17 @@ impl Exporter {
         Ok(Self { queue, thread })
     }
 
-    /// Takes spans, unless too many wait.
-    pub(super) fn add(&self, spans: Vec<Span>) {
+    /// Takes a request, unless too many spans wait.
+    pub(super) fn add(&self, ended: Ended) {
         let mut waiting = self.queue.waiting();
-        if waiting.len() + spans.len() > self.queue.most {
+        let spans = ended.count();
+        if waiting.spans + spans > self.queue.most {
             drop(waiting);
-            return self.queue.counters.lost.inc_by(spans.len() as u64);
+            return self.queue.counters.lost.inc_by(spans as u64);
         }
-        waiting.extend(spans);
-        let full = waiting.len() >= self.queue.batch;
+        waiting.spans += spans;
+        waiting.ended.push(ended);
+        let full = waiting.spans >= self.queue.batch;
         drop(waiting);
         if full {
             self.queue.full.notify_one();
@@ -107,14 +123,8 @@ impl Exporter {
 }
 
 impl Queue {
-    fn waiting(&self) -> MutexGuard<'_, Vec<Span>> {
-        self.spans.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(&self) -> Vec<Span> {
-        let mut waiting = self.waiting();
-        let some = waiting.len().min(self.batch);
-        waiting.drain(..some).collect()
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -130,7 +140,7 @@ impl Sender {
                 }
             }
             loop {
-                let spans = self.queue.take();
+                let spans = self.take();
                 if spans.is_empty() {
                     break;
                 }
@@ -140,6 +150,17 @@ impl Sender {
                 return;
             }
         }
+    }
+
+    /// Takes as many spans as are sent at once, and makes them first where there are none.
+    fn take(&mut self) -> Vec<Span> {
+        if self.spans.is_empty() {
+            let ended = std::mem::take(&mut self.queue.waiting().ended);
+            self.spans.extend(ended.into_iter().flat_map(|ended| ended.spans(&self.places)));
+        }
+        let some = self.spans.len().min(self.queue.batch);
+        self.queue.waiting().spans -= some;
+        self.spans.drain(..some).collect()
     }
 
     /// Sends spans, again and again where that may help.

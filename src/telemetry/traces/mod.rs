@@ -1,7 +1,7 @@
 //! Traces: spans of requests, sent to a collector by OTLP over HTTP.
 //!
 //! A request is noted in its [`Recording`], which costs little until it is known to be recorded and nothing where it is
-//! not; spans are made of the notes when it ends, and sent by a thread of their own, so that no collector is in a
+//! not; when it has ended a thread of their own makes spans of the notes and sends them, so that no collector is in a
 //! request's way.
 //!
 //! Sources: OpenTelemetry's specifications 1.45 of the protocol and of the SDK's variables; its semantic conventions
@@ -20,14 +20,11 @@ use super::metrics::SpanCounters;
 use super::sink::Record;
 use crate::config;
 use exporter::Exporter;
-use spans::Place;
+use spans::{Ended, Place, Places};
 
 /// The recorder of traces.
 pub struct Traces {
     sampler: Sampler,
-    vault: Place,
-    /// The listeners, in the order of the configuration; `None` for one that listens on all addresses.
-    listeners: Vec<Option<Place>>,
     exporter: Exporter,
 }
 
@@ -42,12 +39,11 @@ impl Traces {
         listeners: &[config::Listener],
         counters: SpanCounters,
     ) -> Result<Self, String> {
-        Ok(Self {
-            sampler: settings.sampler,
+        let places = Places {
             vault: Place { host: vault.host.clone(), port: vault.port, secure: vault.tls },
             listeners: listeners.iter().map(Place::of_listener).collect(),
-            exporter: Exporter::begin(settings, counters)?,
-        })
+        };
+        Ok(Self { sampler: settings.sampler, exporter: Exporter::begin(settings, places, counters)? })
     }
 
     /// The recording of a request that came in so. Its trace is still to be settled.
@@ -56,13 +52,10 @@ impl Traces {
         Box::new(Recording::begin(self.sampler, inbound))
     }
 
-    /// Makes spans of a request that is recorded and has ended. `public_url` is the address by which callers reach the
+    /// Has spans made of a request that is recorded and has ended. `public_url` is the address by which callers reach the
     /// gate, where that is told.
     pub fn finish(&self, recording: &Recording, record: &Record<'_>, public_url: Option<&str>) {
-        let public = public_url.and_then(Place::of_url);
-        let listener = || self.listeners.get(recording.inbound.listener)?.as_ref();
-        let server = public.as_ref().or_else(listener);
-        self.exporter.add(spans::of(recording, record, server, &self.vault));
+        self.exporter.add(Ended::of(recording, record, public_url));
     }
 
     /// Sends what waits, within two seconds.

@@ -38,6 +38,7 @@ pub struct Inbound {
 }
 
 /// The trace that a request is in.
+#[derive(Clone)]
 pub(super) struct Trace {
     pub(super) id: TraceId,
     sampled: bool,
@@ -47,10 +48,12 @@ pub(super) struct Trace {
     pub(super) state: Box<str>,
 }
 
+pub(super) type Steps = SmallVec<[Note; 2]>;
+
 #[derive(Default)]
 struct Notes {
     /// Before the trace is settled: the handshake, and how the caller was let in.
-    steps: SmallVec<[Note; 2]>,
+    steps: Steps,
     /// The message that is being answered.
     message: Option<SpanId>,
 }
@@ -176,8 +179,8 @@ impl Recording {
     }
 
     /// Its steps so far; none are kept.
-    pub(super) fn steps(&self) -> impl ExactSizeIterator<Item = Note> + use<> {
-        std::mem::take(&mut self.notes().steps).into_iter()
+    pub(super) fn steps(&self) -> Steps {
+        std::mem::take(&mut self.notes().steps)
     }
 
     fn notes(&self) -> MutexGuard<'_, Notes> {

@@ -1,6 +1,8 @@
-//! From the notes of a request to its spans, by the semantic conventions. Names of secrets, keys and roles are in
+//! From the notes of a request that has ended to its spans, by the semantic conventions. Names of secrets, keys and roles are in
 //! none of them.
 
+use std::iter::once;
+use std::net::IpAddr;
 use std::time::{Instant, SystemTime};
 
 use filters::operation::Entry;
@@ -12,7 +14,7 @@ use opentelemetry_proto::tonic::trace::v1::span::{Link, SpanKind};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{Span, SpanFlags, Status};
 
-use super::recording::{Note, Recording, Step, Trace};
+use super::recording::{Inbound, Note, Recording, Step, Steps, Trace};
 use crate::config::Listener;
 use crate::telemetry::sink::Record;
 
@@ -53,63 +55,111 @@ impl Place {
     }
 }
 
-/// A request of which spans are made.
-struct Telling<'a> {
-    recording: &'a Recording,
-    trace: &'a Trace,
+/// The servers that spans name.
+pub(super) struct Places {
+    pub(super) vault: Place,
+    /// The listeners, in the order of the configuration; `None` for one that listens on all addresses.
+    pub(super) listeners: Vec<Option<Place>>,
+}
+
+/// A request that has ended: all that its spans are made of, which is not done on its way.
+pub(super) struct Ended {
+    trace: Trace,
+    id: SpanId,
+    inbound: Inbound,
+    steps: Steps,
     /// The same moment by both clocks.
     now: (SystemTime, Instant),
+    /// The address by which callers reach the gate, where that is told.
+    public_url: Option<Box<str>>,
+    client: Option<IpAddr>,
+    method: &'static str,
+    route: &'static str,
+    status: u16,
+    proof: &'static str,
+    operation: &'static str,
+    decision: &'static str,
+    request_id: Box<str>,
+    correlation_id: Box<str>,
+    agent: Box<str>,
+    role: Box<str>,
 }
 
-/// The spans of a request that has ended: its own and those of its steps.
-pub(super) fn of(recording: &Recording, record: &Record<'_>, server: Option<&Place>, vault: &Place) -> Vec<Span> {
-    let telling = Telling { recording, trace: recording.trace(), now: (SystemTime::now(), Instant::now()) };
-    let notes = recording.steps();
-    let mut spans = Vec::with_capacity(notes.len() + 1);
-    spans.push(telling.server(record, server));
-    spans.extend(notes.map(|note| telling.step(note, vault)));
-    spans
-}
+impl Ended {
+    pub(super) fn of(recording: &Recording, record: &Record<'_>, public_url: Option<&str>) -> Self {
+        Self {
+            trace: recording.trace().clone(),
+            id: recording.id(),
+            inbound: recording.inbound,
+            steps: recording.steps(),
+            now: (SystemTime::now(), Instant::now()),
+            public_url: public_url.map(Into::into),
+            client: record.client,
+            method: record.method,
+            route: record.route,
+            status: record.status,
+            proof: record.proof,
+            operation: record.operation,
+            decision: record.decision,
+            request_id: record.request_id.into(),
+            correlation_id: record.correlation_id.into(),
+            agent: record.agent.into(),
+            role: record.role.into(),
+        }
+    }
 
-impl Telling<'_> {
+    /// The number of its spans.
+    pub(super) fn count(&self) -> usize {
+        self.steps.len() + 1
+    }
+
+    /// Its spans: its own and those of its steps.
+    pub(super) fn spans(mut self, places: &Places) -> impl Iterator<Item = Span> {
+        let steps = std::mem::take(&mut self.steps);
+        let own = self.server(places);
+        once(own).chain(steps.into_iter().map(move |note| self.step(note, &places.vault)))
+    }
+
     /// The span of the request itself (semantic conventions for HTTP, HTTP server span).
-    fn server(&self, record: &Record<'_>, server: Option<&Place>) -> Span {
-        let method = if record.method == "OTHER" { "_OTHER" } else { record.method };
-        let named = if record.method == "OTHER" { "HTTP" } else { record.method };
-        let route = if record.route.starts_with('/') { record.route } else { "" };
-        let inbound = self.recording.inbound;
+    fn server(&self, places: &Places) -> Span {
+        let method = if self.method == "OTHER" { "_OTHER" } else { self.method };
+        let named = if self.method == "OTHER" { "HTTP" } else { self.method };
+        let route = if self.route.starts_with('/') { self.route } else { "" };
+        let inbound = self.inbound;
+        let public = self.public_url.as_deref().and_then(Place::of_url);
+        let server = public.as_ref().or_else(|| places.listeners.get(inbound.listener)?.as_ref());
         let mut attributes = vec![
             text("http.request.method", method),
             text("url.scheme", scheme(inbound.secure)),
-            number("http.response.status_code", record.status.into()),
+            number("http.response.status_code", self.status.into()),
             text("network.protocol.version", version(inbound.version)),
         ];
-        let refused = if record.decision == "allow" { "" } else { record.decision };
-        let client = record.client.map(|client| client.to_string()).unwrap_or_default();
+        let refused = if self.decision == "allow" { "" } else { self.decision };
+        let client = self.client.map(|client| client.to_string()).unwrap_or_default();
         let known = [
             ("http.route", route),
             // The path itself names secrets.
             ("url.path", route),
             ("client.address", &client),
             ("error.type", refused),
-            ("portcullis.request_id", record.request_id),
-            ("portcullis.correlation_id", record.correlation_id),
-            ("portcullis.agent", record.agent),
-            ("portcullis.proof", record.proof),
-            ("portcullis.operation", record.operation),
-            ("portcullis.decision", record.decision),
-            ("portcullis.role", record.role),
+            ("portcullis.request_id", &*self.request_id),
+            ("portcullis.correlation_id", &self.correlation_id),
+            ("portcullis.agent", &self.agent),
+            ("portcullis.proof", self.proof),
+            ("portcullis.operation", self.operation),
+            ("portcullis.decision", self.decision),
+            ("portcullis.role", &self.role),
         ];
         attributes
             .extend(known.into_iter().filter(|(_, value)| !value.is_empty()).map(|(key, value)| text(key, value)));
         attributes.extend(server.into_iter().flat_map(Place::attributes));
         Span {
             name: if route.is_empty() { named.to_owned() } else { format!("{named} {route}") },
-            span_id: self.recording.id().bytes().to_vec(),
+            span_id: self.id.bytes().to_vec(),
             parent_span_id: self.trace.parent.map(|parent| parent.bytes().to_vec()).unwrap_or_default(),
             flags: flags(self.trace.parent.is_some()),
             attributes,
-            status: failed(record.status >= 500),
+            status: failed(self.status >= 500),
             ..self.span(SpanKind::Server, inbound.began, None)
         }
     }
@@ -129,7 +179,7 @@ impl Telling<'_> {
             Step::Message { method, tool, revision, .. } => {
                 let tool = tool.map(|tool| tool.spec.name);
                 let name = tool.map_or_else(|| method.to_owned(), |tool| format!("{method} {tool}"));
-                (name, SpanKind::Server, message(method, tool, revision, self.recording.inbound.version))
+                (name, SpanKind::Server, message(method, tool, revision, self.inbound.version))
             }
         };
         let error = match note.status {
