@@ -110,7 +110,7 @@ impl<T> Touched<T> {
 }
 
 impl<'a> Touched<&'a str> {
-    /// What an operation touched that was about `concern`; `None` where it was about nothing.
+    /// The resource that an operation was about; `None` where it was about none.
     pub(super) fn by(concern: &'a Concern) -> Option<Self> {
         let (engine, shared, name) = match concern.resource.as_ref()? {
             Resource::Secret(space, path) => (KV, *space == Space::Shared, Some(path.as_str())),

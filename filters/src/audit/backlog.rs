@@ -1,5 +1,5 @@
-//! Facts that wait to be written as records. Whoever has them only copies them, side by side; all are written in one go
-//! later, which takes less than each by itself, between other work.
+//! Facts that wait to become records. A request only copies them here, side by side. Records are made of all of them at
+//! once, which takes less than making each by itself between other work.
 
 use super::activity::{NAMED, Touched};
 use super::{Activity, Naming};
@@ -12,6 +12,7 @@ pub struct Backlog {
     touched: Vec<Touched<Length>>,
     /// The texts of all facts, one behind the other.
     texts: String,
+    /// Bodies that are made already, one behind the other.
     bodies: Vec<u8>,
 }
 

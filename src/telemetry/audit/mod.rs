@@ -85,7 +85,7 @@ impl Audit {
         let outlets = outlets.collect::<io::Result<_>>()?;
         let shared = Arc::new(Shared::new(counters));
         let chain = Chain::begin(terms.chain, follows);
-        let mut writer = Writer::new(Arc::clone(&shared), file, outlets, (chain, terms.names.clone()));
+        let mut writer = Writer::new(Arc::clone(&shared), file, outlets, chain, terms.names.clone());
         writer.sign(terms.signer, terms.checkpoint_every);
         writer.sync_each = terms.sync_each;
         let started = Occurrence::Started { version: env!("CARGO_PKG_VERSION"), configuration: terms.configuration };

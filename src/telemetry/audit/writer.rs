@@ -56,9 +56,10 @@ impl Writer {
         shared: Arc<Shared>,
         file: Option<AuditFile>,
         outlets: Vec<Outlet>,
-        sealed: (Chain, SharedNaming),
+        chain: Chain,
+        names: SharedNaming,
     ) -> Self {
-        let (now, (chain, names)) = (Instant::now(), sealed);
+        let now = Instant::now();
         Self {
             shared,
             file,

@@ -52,8 +52,8 @@ impl Traces {
         Box::new(Recording::begin(self.sampler, inbound))
     }
 
-    /// Has spans made of a request that is recorded and has ended. `public_url` is the address by which callers reach the
-    /// gate, where that is told.
+    /// Has spans made of a request that is recorded and has ended. `public_url` is the address by which callers reach
+    /// the gate, where that is told.
     pub fn finish(&self, recording: &Recording, record: &Record<'_>, public_url: Option<&str>) {
         self.exporter.add(Ended::of(recording, record, public_url));
     }

@@ -1,5 +1,5 @@
-//! From the notes of a request that has ended to its spans, by the semantic conventions. Names of secrets, keys and roles are in
-//! none of them.
+//! From the notes of a request that has ended to its spans, by the semantic conventions. Names of secrets, keys and
+//! roles are in none of them.
 
 use std::iter::once;
 use std::net::IpAddr;
@@ -62,7 +62,7 @@ pub(super) struct Places {
     pub(super) listeners: Vec<Option<Place>>,
 }
 
-/// A request that has ended: all that its spans are made of, which is not done on its way.
+/// A request that has ended, with all that its spans are made of later, in the thread that sends them.
 pub(super) struct Ended {
     trace: Trace,
     id: SpanId,
